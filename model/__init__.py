@@ -1,0 +1,1 @@
+"""The HENAW network, its panel, its checkpoint and the runtimes that evaluate it."""

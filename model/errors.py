@@ -1,0 +1,68 @@
+"""Every error HENAW raises on purpose.
+
+    HenawError
+    ├── PanelError             (ValueError)
+    ├── ConfigurationError     (ValueError)
+    ├── CohortError            (ValueError)
+    ├── CheckpointError        (ValueError)
+    ├── FitError               (RuntimeError)
+    ├── ParityError            (RuntimeError)
+    ├── ArtifactError          (RuntimeError)
+    └── RuntimeUnavailableError (RuntimeError)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+
+class HenawError(Exception):
+    """Something HENAW checked did not hold."""
+
+
+class ProblemListError(HenawError):
+    """Several things did not hold; the message lists all of them.
+
+    Args:
+        subject: what was checked, as the reader knows it (a file, a request).
+        problems: one sentence each: what was expected, then what was seen.
+    """
+
+    def __init__(self, subject: str, problems: Iterable[str]) -> None:
+        self.subject = subject
+        self.problems = tuple(problems)
+        count = len(self.problems)
+        head = f"{subject}: {count} problem{'' if count == 1 else 's'}"
+        super().__init__("\n  - ".join([head, *self.problems]))
+
+
+class PanelError(ProblemListError, ValueError):
+    """Biomarker names, units or dimensions differ from the panel."""
+
+
+class ConfigurationError(ProblemListError, ValueError):
+    """A configuration has wrong, missing or unknown entries."""
+
+
+class CohortError(ProblemListError, ValueError):
+    """A cohort table cannot be used as it is."""
+
+
+class CheckpointError(ProblemListError, ValueError):
+    """A checkpoint is damaged, of another protocol, or inconsistent with itself."""
+
+
+class FitError(HenawError, RuntimeError):
+    """A fit stopped because its loss or its weights were not finite."""
+
+
+class ParityError(ProblemListError, RuntimeError):
+    """Two runtimes give different answers for the same people."""
+
+
+class ArtifactError(ProblemListError, RuntimeError):
+    """An exported file or archive is incomplete or was changed."""
+
+
+class RuntimeUnavailableError(HenawError, RuntimeError):
+    """A runtime was asked for that this machine cannot provide."""

@@ -1,0 +1,138 @@
+"""Eager, TorchScript and ONNX Runtime behind one ``predict``.
+
+Each runtime takes raw values as NumPy arrays and returns the graph's outputs by name;
+what the graph computes is in :mod:`henaw.model.network`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from henaw.model.errors import RuntimeUnavailableError
+
+if TYPE_CHECKING:
+    import torch
+
+Outputs = dict[str, npt.NDArray[Any]]
+
+INPUT_NAMES: tuple[str, ...] = ("biomarkers", "age", "sex")
+OUTPUT_NAMES: tuple[str, ...] = (
+    "biological_age",
+    "age_gap",
+    "interval",
+    "mortality_10y",
+    "cause_risk_10y",
+    "contributions",
+    "system_contributions",
+    "imputed",
+    "out_of_range",
+    "age_out_of_range",
+)
+
+
+class Runtime(Protocol):
+    """Something that evaluates the graph."""
+
+    name: str
+
+    def predict(
+        self,
+        biomarkers: npt.NDArray[np.float32],
+        age: npt.NDArray[np.float32],
+        sex: npt.NDArray[np.int64],
+    ) -> Outputs:
+        """Evaluate the graph.
+
+        Args:
+            biomarkers: (n, 9) float32 in the panel's units and order, NaN = missing.
+            age: (n,) float32, years.
+            sex: (n,) int64, 0 female, 1 male.
+
+        Returns:
+            Every output of the graph contract by name.
+        """
+        ...
+
+
+class TorchRuntime:
+    """The eager network, or its TorchScript export, on a torch device."""
+
+    def __init__(self, module: torch.nn.Module, *, name: str, device: str = "cpu") -> None:
+        self.name = name
+        self.device = device
+        self._module = module.to(device).eval()
+
+    @classmethod
+    def load_torchscript(cls, path: Path, *, device: str = "cpu") -> TorchRuntime:
+        """Load an exported TorchScript file.
+
+        Raises:
+            RuntimeUnavailableError: the device is CUDA and there is none.
+        """
+        import torch
+
+        if device.startswith("cuda") and not torch.cuda.is_available():
+            raise RuntimeUnavailableError(f"expected a CUDA device for {device!r}, found none")
+        module = torch.jit.load(str(path), map_location=device)
+        return cls(module, name=f"torchscript-{device.split(':')[0]}", device=device)
+
+    def predict(
+        self,
+        biomarkers: npt.NDArray[np.float32],
+        age: npt.NDArray[np.float32],
+        sex: npt.NDArray[np.int64],
+    ) -> Outputs:
+        """See :meth:`Runtime.predict`."""
+        import torch
+
+        with torch.inference_mode():
+            inputs = [torch.from_numpy(a).to(self.device) for a in (biomarkers, age, sex)]
+            outputs = self._module(*inputs)
+        return {
+            name: value.cpu().numpy() for name, value in zip(OUTPUT_NAMES, outputs, strict=True)
+        }
+
+
+class OnnxRuntime:
+    """The ONNX file in ONNX Runtime, on the CPU.
+
+    Args:
+        source: the file, or its bytes.
+        threads: intra-op threads; 1 keeps a worker to one core.
+    """
+
+    def __init__(self, source: Path | bytes, *, threads: int = 1) -> None:
+        import onnxruntime as ort
+
+        options = ort.SessionOptions()
+        options.intra_op_num_threads = threads
+        options.inter_op_num_threads = 1
+        options.log_severity_level = 3
+        self.name = "onnxruntime-cpu"
+        self._session = ort.InferenceSession(
+            source if isinstance(source, bytes) else str(source),
+            options,
+            providers=["CPUExecutionProvider"],
+        )
+
+    @property
+    def metadata(self) -> Mapping[str, str]:
+        """The file's ``metadata_props``."""
+        properties: Mapping[str, str] = self._session.get_modelmeta().custom_metadata_map
+        return properties
+
+    def predict(
+        self,
+        biomarkers: npt.NDArray[np.float32],
+        age: npt.NDArray[np.float32],
+        sex: npt.NDArray[np.int64],
+    ) -> Outputs:
+        """See :meth:`Runtime.predict`."""
+        feeds = dict(zip(INPUT_NAMES, (biomarkers, age, sex), strict=True))
+        values = self._session.run(list(OUTPUT_NAMES), feeds)
+        return dict(zip(OUTPUT_NAMES, values, strict=True))
