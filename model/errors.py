@@ -1,14 +1,14 @@
 """Every error HENAW raises on purpose.
 
-    HenawError
-    ├── PanelError             (ValueError)
-    ├── ConfigurationError     (ValueError)
-    ├── CohortError            (ValueError)
-    ├── CheckpointError        (ValueError)
-    ├── FitError               (RuntimeError)
-    ├── ParityError            (RuntimeError)
-    ├── ArtifactError          (RuntimeError)
-    └── RuntimeUnavailableError (RuntimeError)
+HenawError
+├── PanelError             (ValueError)
+├── ConfigurationError     (ValueError)
+├── CohortError            (ValueError)
+├── CheckpointError        (ValueError)
+├── FitError               (RuntimeError)
+├── ParityError            (RuntimeError)
+├── ArtifactError          (RuntimeError)
+└── RuntimeUnavailableError (RuntimeError)
 """
 
 from __future__ import annotations

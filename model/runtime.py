@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
-
 from henaw.model.errors import RuntimeUnavailableError
 
 if TYPE_CHECKING:
@@ -79,7 +78,7 @@ class TorchRuntime:
         if device.startswith("cuda") and not torch.cuda.is_available():
             raise RuntimeUnavailableError(f"expected a CUDA device for {device!r}, found none")
         module = torch.jit.load(str(path), map_location=device)
-        return cls(module, name=f"torchscript-{device.split(':')[0]}", device=device)
+        return cls(module, name=f"torchscript-{device.split(':', maxsplit=1)[0]}", device=device)
 
     def predict(
         self,

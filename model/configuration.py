@@ -1,0 +1,215 @@
+"""Typed, frozen configuration, and the one reader that turns mappings into it.
+
+Every problem of a mapping is found before anything is reported, so that a person
+mends a file once.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import itertools
+import types
+import typing
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from henaw.model.biomarkers import CAUSES, INDEX, NAMES, check_names
+from henaw.model.errors import ConfigurationError, PanelError
+
+T = TypeVar("T")
+
+RATIO = "ast_alt_ratio"
+"""The De Ritis ratio: the tenth variable of the network, made of two of the nine."""
+
+VARIABLES: tuple[str, ...] = (*NAMES, RATIO)
+MODULATORS: tuple[str, ...] = ("constant", "age", "sex")
+CAUSE_CLASSES: tuple[str, ...] = (*CAUSES, "other")
+
+
+@dataclass(frozen=True, kw_only=True)
+class NetworkConfiguration:
+    """The shape of the network: what cannot change without other tensors.
+
+    Attributes:
+        panel: biomarker names, in the panel's order.
+        input_dim: width of the biomarker input; it must equal the panel's length.
+        first_age: first year of age of the reference tables.
+        last_age: last year of age of the reference tables.
+        score_limit: normal scores are clipped to +- this.
+        score_steps: number of linear pieces of each margin between the limits.
+        knots: where the spline of each biomarker may bend, in normal scores.
+        interactions: pairs of biomarkers whose product enters the gap.
+        adaptive_lambda: how strongly a biomarker that varies much among people of
+            one age is held back, lambda in w = exp(-lambda CV) / sum exp(-lambda CV).
+        hierarchy: C in |beta_interaction| <= C |alpha_individual|.
+        members: refits in the ensemble that gives the interval its spread.
+        variance_ages: ages at which the variance left by missing values is kept.
+    """
+
+    panel: tuple[str, ...] = NAMES
+    input_dim: int = len(NAMES)
+    first_age: int = 20
+    last_age: int = 85
+    score_limit: float = 3.0
+    score_steps: int = 24
+    knots: tuple[float, ...] = (-1.5, -0.75, 0.0, 0.75, 1.5, 2.25)
+    interactions: tuple[tuple[str, str], ...] = (("crp", "hba1c"), ("creatinine", "albumin"))
+    adaptive_lambda: float = 0.1
+    hierarchy: float = 1.0
+    members: int = 10
+    variance_ages: tuple[int, ...] = (20, 30, 40, 50, 60, 70, 80)
+
+    def __post_init__(self) -> None:
+        problems: list[str] = []
+        try:
+            check_names(self.panel, subject="panel")
+        except PanelError as error:
+            problems += [f"panel: {problem}" for problem in error.problems]
+        if self.input_dim != len(self.panel):
+            problems.append(
+                f"input_dim must equal the panel's length, {len(self.panel)}, "
+                f"however: input_dim={self.input_dim}"
+            )
+        if self.last_age - self.first_age < 2:
+            problems.append(
+                "last_age must be at least 2 years above first_age, however: "
+                f"first_age={self.first_age}, last_age={self.last_age}"
+            )
+        if not 1.0 <= self.score_limit <= 5.0:
+            problems.append(f"score_limit must be in [1, 5], however: {self.score_limit}")
+        if not 2 <= self.score_steps <= 200:
+            problems.append(f"score_steps must be in [2, 200], however: {self.score_steps}")
+        problems += _check_increasing("knots", self.knots)
+        problems += _check_increasing("variance_ages", self.variance_ages, at_least=2)
+        for pair in self.interactions:
+            problems += [
+                f"interactions: unknown biomarker {name!r} in {list(pair)}"
+                for name in pair
+                if name not in INDEX
+            ]
+            if len(set(pair)) != 2:
+                problems.append(f"interactions: expected two different names, however: {pair}")
+        if self.adaptive_lambda < 0:
+            problems.append(f"adaptive_lambda must be >= 0, however: {self.adaptive_lambda}")
+        if self.hierarchy <= 0:
+            problems.append(f"hierarchy must be > 0, however: {self.hierarchy}")
+        if not 2 <= self.members <= 100:
+            problems.append(f"members must be in [2, 100], however: {self.members}")
+        if problems:
+            raise ConfigurationError("network", problems)
+
+    @property
+    def ages(self) -> int:
+        """Number of yearly entries in the reference tables."""
+        return self.last_age - self.first_age + 1
+
+    @property
+    def basis_size(self) -> int:
+        """Basis functions of one biomarker before modulation."""
+        return 1 + len(self.knots)
+
+    @property
+    def contribution_names(self) -> tuple[str, ...]:
+        """The names of the columns of ``contributions``."""
+        return (*VARIABLES, *(f"{a}_x_{b}" for a, b in self.interactions))
+
+
+def _check_increasing(name: str, values: Sequence[float], at_least: int = 1) -> list[str]:
+    ordered = all(a < b for a, b in itertools.pairwise(values))
+    if len(values) >= at_least and ordered:
+        return []
+    return [f"{name} must be at least {at_least} increasing numbers, however: {list(values)}"]
+
+
+def read_configuration(cls: type[T], mapping: Mapping[str, Any], *, subject: str) -> T:
+    """Build a configuration dataclass from a mapping, nested ones included.
+
+    Args:
+        cls: the dataclass.
+        mapping: keys and values, as YAML or JSON gives them.
+        subject: what the mapping is, for the message (a file name).
+
+    Raises:
+        ConfigurationError: listing every unknown key, missing key, value of a wrong
+            type and value out of range.
+    """
+    problems: list[str] = []
+    built = _build(cls, mapping, "", problems)
+    if problems:
+        raise ConfigurationError(subject, problems)
+    return typing.cast(T, built)
+
+
+def _build(cls: Any, mapping: object, path: str, problems: list[str]) -> object:
+    if not isinstance(mapping, Mapping):
+        problems.append(f"{path or 'top level'}: expected a mapping, however: {mapping!r}")
+        return None
+    hints = typing.get_type_hints(cls)
+    fields = {field.name: field for field in dataclasses.fields(cls)}
+    before = len(problems)
+    for key in mapping:
+        if key not in fields:
+            near = difflib.get_close_matches(str(key), list(fields), n=1)
+            problems.append(
+                f"{path}{key}: unknown key" + (f", did you mean {near[0]}?" if near else "")
+            )
+    values: dict[str, Any] = {}
+    for name, field in fields.items():
+        if name in mapping:
+            values[name] = _convert(hints[name], mapping[name], f"{path}{name}", problems)
+        elif field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING:
+            problems.append(f"{path}{name}: missing key")
+    if len(problems) > before:
+        # Values that are of the right type may still break a rule of their class:
+        # check them beside the defaults, so that one message lists both kinds.
+        values = {
+            name: value
+            for name, value in values.items()
+            if not any(problem.startswith(f"{path}{name}") for problem in problems[before:])
+        }
+    try:
+        return cls(**values)
+    except ConfigurationError as error:
+        problems += [f"{path}{problem}" for problem in error.problems]
+    except TypeError:
+        if len(problems) == before:
+            raise
+    return None
+
+
+def _convert(hint: Any, value: object, path: str, problems: list[str]) -> object:
+    origin = typing.get_origin(hint)
+    arguments = typing.get_args(hint)
+    if dataclasses.is_dataclass(hint):
+        return _build(hint, value, f"{path}.", problems)
+    if origin in (typing.Union, types.UnionType):
+        if value is None and type(None) in arguments:
+            return None
+        (inner,) = [argument for argument in arguments if argument is not type(None)]
+        return _convert(inner, value, path, problems)
+    if origin is tuple:
+        if not isinstance(value, Sequence) or isinstance(value, str):
+            problems.append(f"{path}: expected a list, however: {value!r}")
+            return None
+        if arguments[-1] is Ellipsis:
+            inner_hints = [arguments[0]] * len(value)
+        elif len(arguments) == len(value):
+            inner_hints = list(arguments)
+        else:
+            problems.append(f"{path}: expected {len(arguments)} entries, however: {value!r}")
+            return None
+        return tuple(
+            _convert(inner, item, f"{path}[{i}]", problems)
+            for i, (inner, item) in enumerate(zip(inner_hints, value, strict=True))
+        )
+    if origin is typing.Literal:
+        if value not in arguments:
+            problems.append(f"{path}: expected one of {list(arguments)}, however: {value!r}")
+        return value
+    if hint is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if not isinstance(value, hint) or (isinstance(value, bool) and hint is not bool):
+        problems.append(f"{path}: expected {hint.__name__}, however: {value!r}")
+    return value

@@ -1,0 +1,179 @@
+"""What the network computes once, at construction, from its fitted tensors.
+
+Also the list of those tensors: their names, shapes and signs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from henaw.model.biomarkers import INDEX, NAMES, SYSTEMS
+from henaw.model.configuration import (
+    CAUSE_CLASSES,
+    MODULATORS,
+    RATIO,
+    VARIABLES,
+    NetworkConfiguration,
+)
+from torch import Tensor
+
+SMALLEST_SPREAD = 1e-6
+"""Spread, in scores, below which an imputed score counts as known."""
+
+
+def list_tensor_shapes(configuration: NetworkConfiguration) -> dict[str, tuple[int, ...]]:
+    """Name and shape of every fitted tensor, as a checkpoint must hold them."""
+    ages, basis = configuration.ages, configuration.basis_size
+    variables, biomarkers = len(VARIABLES), len(NAMES)
+    pairs, members = len(configuration.interactions), configuration.members
+    design = len(MODULATORS) * basis
+    return {
+        "location": (2, ages, variables),
+        "scale": (2, ages, variables),
+        "coefficient_of_variation": (2, ages, biomarkers),
+        "basis_mean": (2, ages, variables * basis),
+        "interaction_mean": (2, ages, pairs),
+        "margin": (variables, configuration.score_steps + 1),
+        "correlation": (variables, variables),
+        "range_low": (biomarkers,),
+        "range_high": (biomarkers,),
+        "weight": (variables, design),
+        "interaction_weight": (pairs,),
+        "member_weight": (members, variables, design),
+        "member_interaction_weight": (members, pairs),
+        "baseline_intercept": (2,),
+        "baseline_slope": (2,),
+        "cause_weight": (len(CAUSE_CLASSES), variables * basis),
+        "cause_age_sex": (len(CAUSE_CLASSES), 4),
+        "within_person_cv": (biomarkers,),
+        "group_cap": (len(list_variance_groups(configuration)),),
+        "missing_variance": (2**biomarkers, 2, len(configuration.variance_ages)),
+    }
+
+
+POSITIVE_TENSORS: tuple[str, ...] = (
+    "scale",
+    "coefficient_of_variation",
+    "range_low",
+    "range_high",
+    "baseline_slope",
+    "within_person_cv",
+)
+"""Fitted tensors that make no sense unless every entry is above zero."""
+
+
+def list_variance_groups(configuration: NetworkConfiguration) -> tuple[tuple[str, ...], ...]:
+    """Biomarkers whose parts of the interval depend on each other's values.
+
+    AST and ALT share their ratio; two biomarkers of an interaction share its slope.
+    """
+    groups = [{name} for name in NAMES]
+    for pair in (("ast", "alt"), *configuration.interactions):
+        joined = set().union(*(group for group in groups if group & set(pair)))
+        groups = [group for group in groups if not group & joined] + [joined]
+    ordered = [tuple(name for name in NAMES if name in group) for group in groups]
+    return tuple(sorted(ordered, key=lambda group: INDEX[group[0]]))
+
+
+def list_members(configuration: NetworkConfiguration) -> tuple[tuple[str, ...], ...]:
+    """The biomarkers behind each contribution."""
+    return (*((name,) for name in NAMES), ("ast", "alt"), *configuration.interactions)
+
+
+def compute_adaptive_weights(variation: Tensor, configuration: NetworkConfiguration) -> Tensor:
+    """Weights w_i(t) of the contributions, from coefficients of variation.
+
+    w_i(t) = exp(-lambda CV_i(t)) / sum_j exp(-lambda CV_j(t)), times 9 so that they
+    average 1; a contribution of two biomarkers takes their mean.
+
+    Shape:
+        variation: (..., 9)
+        result: (..., K)
+    """
+    weights = len(NAMES) * torch.softmax(-configuration.adaptive_lambda * variation, dim=-1)
+    columns = [
+        torch.stack([weights[..., INDEX[name]] for name in names], -1).mean(-1)
+        for names in list_members(configuration)
+    ]
+    return torch.stack(columns, -1)
+
+
+def build_copula_tables(
+    correlation: Tensor,
+) -> tuple[Tensor, Tensor]:
+    """Conditional mean weights and spreads for each of the 512 missing patterns.
+
+    Bit i of a pattern is set where biomarker i is missing. The ratio counts as known
+    where AST and ALT both are; it never predicts another biomarker, since they hold
+    all that it holds.
+
+    Shape:
+        correlation: (V, V) of the normal scores
+        result: (512, V, 9) weights of the nine observed scores, and (512, V) standard
+            deviations, 0 where known.
+    """
+    count = len(NAMES)
+    exact = correlation.double()
+    weights = torch.zeros(2**count, len(VARIABLES), count, dtype=torch.float64)
+    spreads = torch.zeros(2**count, len(VARIABLES), dtype=torch.float64)
+    for pattern in range(2**count):
+        known = [i for i in range(count) if not pattern >> i & 1]
+        missing = [i for i in range(count) if pattern >> i & 1]
+        if INDEX["ast"] in missing or INDEX["alt"] in missing:
+            missing.append(VARIABLES.index(RATIO))
+        for i in known:
+            weights[pattern, i, i] = 1.0
+        if not missing:
+            continue
+        variance = torch.ones(len(missing), dtype=torch.float64)
+        if known:
+            cross = exact[missing][:, known]
+            solved = torch.linalg.solve(exact[known][:, known], cross.T).T
+            variance = variance - (solved * cross).sum(1)
+            for row, i in enumerate(missing):
+                weights[pattern, i, known] = solved[row]
+        spreads[pattern, missing] = variance.clamp(min=SMALLEST_SPREAD**2).sqrt()
+    return weights.float(), spreads.float()
+
+
+def smooth_margin_slope(margin: Tensor, limit: float) -> Tensor:
+    """Slope of each margin at scores -3 .. 3, over one score to each side: (V, 7)."""
+    scores = torch.linspace(-limit, limit, margin.shape[1], dtype=margin.dtype)
+    columns = []
+    for score in range(-3, 4):
+        low = int(torch.argmin((scores - (score - 1.0)).abs()))
+        high = int(torch.argmin((scores - (score + 1.0)).abs()))
+        columns.append((scores[high] - scores[low]) / (margin[:, high] - margin[:, low]))
+    return torch.stack(columns, 1)
+
+
+def join_members(point: Tensor, members: Tensor) -> Tensor:
+    """(...), (B, ...) to (..., 1 + B)."""
+    return torch.cat([point.unsqueeze(-1), members.movedim(0, -1)], -1)
+
+
+def build_one_hot(columns: list[int], rows: int) -> Tensor:
+    matrix = torch.zeros(rows, len(columns))
+    for i, row in enumerate(columns):
+        matrix[row, i] = 1.0
+    return matrix
+
+
+def build_memberships(
+    members: Sequence[tuple[str, ...]], groups: Sequence[tuple[str, ...]]
+) -> Tensor:
+    """1 where a row's biomarkers belong to a group: (rows, G)."""
+    return torch.tensor([[float(names[0] in group) for group in groups] for names in members])
+
+
+def build_system_shares(configuration: NetworkConfiguration) -> Tensor:
+    """Share of each contribution in each system, rows summing to 1: (K, 4)."""
+    rows = []
+    for names in list_members(configuration):
+        share = torch.zeros(len(SYSTEMS))
+        for name in names:
+            inside = torch.tensor([float(name in members) for members in SYSTEMS.values()])
+            share += inside / inside.sum() / len(names)
+        rows.append(share)
+    return torch.stack(rows)

@@ -1,0 +1,1 @@
+"""Fitting a checkpoint: cohorts, reference, losses, the fit and its metrics."""

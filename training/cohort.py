@@ -1,0 +1,227 @@
+"""Reading a cohort table into arrays that a fit can use.
+
+The table has one row a participant and these columns: ``participant_id``, ``age``
+(years), ``sex`` (0 female, 1 male), the nine biomarkers of the panel in its units,
+``death`` (1 dead, 0 alive at the end of follow-up, empty: not followed),
+``followup_months`` (from examination), ``ucod_leading`` (code of the underlying cause),
+and, where they exist, ``survey`` (the wave a person was examined in) and ``pregnant``
+(1 yes). Other columns are left alone.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from henaw.model.biomarkers import CAUSES, NAMES, PANEL, suggest_name
+from henaw.model.configuration import CAUSE_CLASSES
+from henaw.model.errors import CohortError
+from henaw.training.configuration import CohortConfiguration
+
+FloatArray = npt.NDArray[np.float32]
+IntArray = npt.NDArray[np.int64]
+
+REQUIRED_COLUMNS: tuple[str, ...] = (
+    "participant_id",
+    "age",
+    "sex",
+    *NAMES,
+    "death",
+    "followup_months",
+    "ucod_leading",
+)
+SHORTEST_FOLLOW_UP_YEARS = 0.5 / 12
+"""A death in the month of the examination happened on average half a month in."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cohort:
+    """People with raw values and follow-up.
+
+    Attributes:
+        biomarkers: (n, 9) float32, the panel's units, NaN = missing.
+        age_years: (n,) float32.
+        sex: (n,) int64, 0 female, 1 male.
+        time_years: (n,) float64, follow-up from the examination.
+        event: (n,) bool, died at the end of it.
+        cause: (n,) int64, place in CAUSE_CLASSES, -1 where alive or unknown.
+        survey: (n,) text.
+        digest: SHA-256 of the file.
+        report: what was dropped and why, in counts.
+    """
+
+    biomarkers: FloatArray
+    age_years: FloatArray
+    sex: IntArray
+    time_years: npt.NDArray[np.float64]
+    event: npt.NDArray[np.bool_]
+    cause: IntArray
+    survey: npt.NDArray[np.str_]
+    digest: str
+    report: dict[str, int]
+
+    def __len__(self) -> int:
+        return len(self.age_years)
+
+    def select(self, rows: npt.NDArray[np.bool_]) -> Cohort:
+        """The people where ``rows`` is true: (n,) bool."""
+        return replace(
+            self,
+            biomarkers=self.biomarkers[rows],
+            age_years=self.age_years[rows],
+            sex=self.sex[rows],
+            time_years=self.time_years[rows],
+            event=self.event[rows],
+            cause=self.cause[rows],
+            survey=self.survey[rows],
+        )
+
+    @property
+    def complete(self) -> npt.NDArray[np.bool_]:
+        """(n,) bool, true where all nine biomarkers are there."""
+        complete: npt.NDArray[np.bool_] = ~np.isnan(self.biomarkers).any(1)
+        return complete
+
+
+def read_table(path: Path) -> pd.DataFrame:
+    """Read a Parquet or CSV table whole.
+
+    Raises:
+        CohortError: the file is not there or is neither.
+    """
+    if not path.is_file():
+        raise CohortError(str(path), ["expected a Parquet or CSV file, found none"])
+    try:
+        if path.suffix == ".parquet":
+            return pd.read_parquet(path)
+        if path.name.endswith((".csv", ".csv.gz")):
+            return pd.read_csv(path)
+    except (ValueError, OSError) as error:
+        raise CohortError(str(path), [f"the file cannot be read: {error}"]) from error
+    raise CohortError(
+        str(path), [f"expected .parquet, .csv or .csv.gz, however: {path.suffix or path.name}"]
+    )
+
+
+def read_cohort(path: Path, configuration: CohortConfiguration) -> Cohort:
+    """Read a cohort and keep the people whom a fit can use.
+
+    Kept: age within the configuration, not pregnant, followed up, at least one
+    biomarker. A biomarker outside its accepted range is a recording error and is taken
+    as missing.
+
+    Raises:
+        CohortError: a column is missing or holds what it must not; all are listed.
+    """
+    table = read_table(path)
+    _check_columns(table, path)
+    report = {"rows": len(table)}
+
+    numbers = table[list(NAMES)].apply(pd.to_numeric, errors="coerce").to_numpy(np.float64)
+    low = np.array([biomarker.minimum for biomarker in PANEL])
+    high = np.array([biomarker.maximum for biomarker in PANEL])
+    with np.errstate(invalid="ignore"):
+        implausible = (numbers < low) | (numbers > high)
+    report["values_outside_accepted_range"] = int(implausible.sum())
+    numbers[implausible | ~np.isfinite(numbers)] = np.nan
+
+    age = table["age"].to_numpy(np.float64)
+    death = table["death"].to_numpy(np.float64)
+    months = table["followup_months"].to_numpy(np.float64)
+    pregnant = table["pregnant"] == 1 if "pregnant" in table else np.zeros(len(table), bool)
+    keep = np.ones(len(table), bool)
+    for reason, kept in {
+        "age_not_fitted": (age >= configuration.minimum_age) & (age <= configuration.maximum_age),
+        "pregnant": ~np.asarray(pregnant, bool),
+        "not_followed": np.isfinite(death) & np.isfinite(months),
+        "no_biomarker": np.isfinite(numbers).any(1),
+    }.items():
+        report[reason] = int((keep & ~kept).sum())
+        keep &= kept
+    report["kept"] = int(keep.sum())
+    if not keep.any():
+        raise CohortError(str(path), [f"no row can be used, however: {report}"])
+
+    survey = table["survey"].astype(str) if "survey" in table else pd.Series("all", table.index)
+    dead = death == 1
+    return Cohort(
+        biomarkers=numbers.astype(np.float32),
+        age_years=age.astype(np.float32),
+        sex=table["sex"].to_numpy(np.int64),
+        time_years=np.maximum(months / 12.0, SHORTEST_FOLLOW_UP_YEARS),
+        event=dead,
+        cause=_code_causes(table["ucod_leading"].to_numpy(np.float64), dead, configuration),
+        survey=survey.to_numpy(np.str_),
+        digest=hashlib.sha256(path.read_bytes()).hexdigest(),
+        report=report,
+    ).select(keep)
+
+
+def _check_columns(table: pd.DataFrame, path: Path) -> None:
+    problems = []
+    columns = [str(column) for column in table.columns]
+    for name in REQUIRED_COLUMNS:
+        if name not in columns:
+            near = suggest_name(name, columns)
+            problems.append(
+                f"missing column {name!r}" + (f": is it {near!r}?" if near is not None else "")
+            )
+    if not problems:
+        problems += _check_values(table)
+    if problems:
+        raise CohortError(str(path), problems)
+
+
+def _check_values(table: pd.DataFrame) -> list[str]:
+    problems = []
+    twice = table["participant_id"].duplicated()
+    if twice.any():
+        first = table["participant_id"][twice].iloc[0]
+        problems.append(
+            f"participant_id must be unique, however: {int(twice.sum())} repeated, first {first!r}"
+        )
+    for name in ("age", "death", "followup_months", "ucod_leading", *NAMES):
+        column = table[name]
+        if not pd.api.types.is_numeric_dtype(column) and column.notna().any():
+            bad = column[pd.to_numeric(column, errors="coerce").isna() & column.notna()]
+            if len(bad):
+                problems.append(
+                    f"{name} must hold numbers, however: row {bad.index[0]} is {bad.iloc[0]!r}"
+                )
+    problems += _check_codes(table, "sex", {0, 1}, empty=False)
+    problems += _check_codes(table, "death", {0, 1}, empty=True)
+    if table["age"].isna().any():
+        problems.append(f"age must be there, however: {int(table['age'].isna().sum())} are empty")
+    months = pd.to_numeric(table["followup_months"], errors="coerce")
+    if (months < 0).any():
+        problems.append(f"followup_months must be >= 0, however: {months.min()}")
+    return problems
+
+
+def _check_codes(table: pd.DataFrame, name: str, codes: set[int], *, empty: bool) -> list[str]:
+    seen: set[Any] = set(table[name].dropna().unique())
+    problems = []
+    if not seen <= codes:
+        wrong = sorted(map(str, seen - codes))[:5]
+        problems.append(f"{name} must be one of {sorted(codes)}, however: {', '.join(wrong)}")
+    if not empty and table[name].isna().any():
+        problems.append(f"{name} must be there, however: {int(table[name].isna().sum())} are empty")
+    return problems
+
+
+def _code_causes(
+    codes: npt.NDArray[np.float64],
+    dead: npt.NDArray[np.bool_],
+    configuration: CohortConfiguration,
+) -> IntArray:
+    causes = np.full(len(codes), -1, np.int64)
+    causes[dead & np.isfinite(codes)] = CAUSE_CLASSES.index("other")
+    for name in CAUSES:
+        listed = np.isin(codes, getattr(configuration.causes, name))
+        causes[dead & listed] = CAUSE_CLASSES.index(name)
+    return causes

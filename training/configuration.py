@@ -1,0 +1,203 @@
+"""The configuration of a fit, as the YAML files in ``training/configs`` give it."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+from henaw.model.biomarkers import CAUSES, INDEX, NAMES
+from henaw.model.configuration import NetworkConfiguration, read_configuration
+from henaw.model.errors import ConfigurationError
+
+
+@dataclass(frozen=True, kw_only=True)
+class CauseCodes:
+    """Codes of the underlying cause of death, by cause; every other code is "other"."""
+
+    cardiovascular: tuple[int, ...]
+    cancer: tuple[int, ...]
+    diabetes: tuple[int, ...]
+    dementia: tuple[int, ...]
+
+    def __post_init__(self) -> None:
+        codes = [code for cause in CAUSES for code in getattr(self, cause)]
+        twice = sorted({code for code in codes if codes.count(code) > 1})
+        if twice:
+            raise ConfigurationError(
+                "causes", [f"expected each code under one cause, however twice: {twice}"]
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class DetectionFloor:
+    """An assay that reports its detection limit for everything below it.
+
+    Attributes:
+        survey: where it was used.
+        biomarker: what it measured.
+        limit: the limit, in the panel's unit; values up to it are known to be below it.
+    """
+
+    survey: str
+    biomarker: str
+    limit: float
+
+    def __post_init__(self) -> None:
+        problems = []
+        if self.biomarker not in INDEX:
+            problems.append(f"biomarker: unknown {self.biomarker!r}, the panel is {list(NAMES)}")
+        if self.limit <= 0:
+            problems.append(f"limit must be > 0, however: {self.limit}")
+        if problems:
+            raise ConfigurationError("detection floor", problems)
+
+
+@dataclass(frozen=True, kw_only=True)
+class CohortConfiguration:
+    """Who is fitted, and how the table's codes are read.
+
+    Attributes:
+        minimum_age: youngest person fitted, years.
+        maximum_age: oldest person fitted, years.
+        causes: codes of the cause of death.
+        detection_floors: assays with a floor that many people sit on.
+        hold_out: surveys kept out of a second fit, on which metrics are reported.
+    """
+
+    minimum_age: float = 20.0
+    maximum_age: float = 90.0
+    causes: CauseCodes
+    detection_floors: tuple[DetectionFloor, ...] = ()
+    hold_out: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not 18 <= self.minimum_age < self.maximum_age <= 120:
+            raise ConfigurationError(
+                "cohort",
+                [
+                    "ages must hold 18 <= minimum_age < maximum_age <= 120, however: "
+                    f"minimum_age={self.minimum_age}, maximum_age={self.maximum_age}"
+                ],
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class FitConfiguration:
+    """What is minimised.
+
+    L = L_mortality + age_weight L_age + cause_weight L_cause + elastic_weight R, with
+    R = sum of alpha |w| + (1 - alpha) w^2 over weights per standard deviation of their
+    feature, in years.
+
+    Attributes:
+        follow_up_years: follow-up is cut here; deaths later count as survival.
+        age_weight: weight of L_age, the mean squared age gap in years.
+        cause_weight: weight of L_cause, the cross-entropy of the cause among deaths.
+        elastic_weight: weight of R for the gap.
+        elastic_alpha: the share of |w| in R.
+        modulation_penalty: how many times R weighs on age- and sex-modulated weights.
+        cause_ridge: weight of w^2 for the causes' weights.
+        survey_ridge: weight of w^2 for each survey's own level of the hazard.
+        iterations: most L-BFGS iterations of the point estimate.
+        member_iterations: most L-BFGS iterations of a refit, which starts from it.
+    """
+
+    follow_up_years: float = 10.0
+    age_weight: float = 0.0
+    cause_weight: float = 1.0
+    elastic_weight: float = 3e-5
+    elastic_alpha: float = 0.1
+    modulation_penalty: float = 10.0
+    cause_ridge: float = 1e-3
+    survey_ridge: float = 1e-3
+    iterations: int = 400
+    member_iterations: int = 60
+
+    def __post_init__(self) -> None:
+        problems = [
+            f"{name} must be >= 0, however: {getattr(self, name)}"
+            for name in (
+                "age_weight",
+                "cause_weight",
+                "elastic_weight",
+                "modulation_penalty",
+                "cause_ridge",
+                "survey_ridge",
+            )
+            if getattr(self, name) < 0
+        ]
+        if self.follow_up_years <= 0:
+            problems.append(f"follow_up_years must be > 0, however: {self.follow_up_years}")
+        if not 0 <= self.elastic_alpha <= 1:
+            problems.append(f"elastic_alpha must be in [0, 1], however: {self.elastic_alpha}")
+        problems += [
+            f"{name} must be >= 1, however: {getattr(self, name)}"
+            for name in ("iterations", "member_iterations")
+            if getattr(self, name) < 1
+        ]
+        if problems:
+            raise ConfigurationError("fit", problems)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingConfiguration:
+    """Everything a fit depends on besides the cohort.
+
+    Attributes:
+        name: the model's name, as answers give it.
+        version: the model's version, as answers give it.
+        date: the day the model is dated, YYYY-MM-DD; it is given, not read from the
+            clock, so that the same configuration makes the same bytes.
+        training_data: what it is fitted on, for the metadata.
+        intended_use: for the metadata.
+        seed: of the refits.
+        network: the shape.
+        cohort: who is fitted.
+        fit: what is minimised.
+    """
+
+    name: str
+    version: str
+    date: str
+    training_data: str
+    intended_use: str
+    seed: int
+    network: NetworkConfiguration = field(default_factory=NetworkConfiguration)
+    cohort: CohortConfiguration
+    fit: FitConfiguration = field(default_factory=FitConfiguration)
+
+    def __post_init__(self) -> None:
+        problems = []
+        try:
+            datetime.date.fromisoformat(self.date)
+        except ValueError:
+            problems.append(f"date: expected YYYY-MM-DD, however: {self.date!r}")
+        if self.seed < 0:
+            problems.append(f"seed must be >= 0, however: {self.seed}")
+        problems += [
+            f"{name}: expected some text, however it is empty"
+            for name in ("name", "version", "training_data", "intended_use")
+            if not getattr(self, name).strip()
+        ]
+        if problems:
+            raise ConfigurationError("training", problems)
+
+
+def read_training_configuration(path: Path) -> TrainingConfiguration:
+    """Read and check a YAML file.
+
+    Raises:
+        ConfigurationError: the file is not there, is not YAML, or has wrong entries;
+            all of them are listed.
+    """
+    try:
+        mapping: Mapping[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise ConfigurationError(str(path), ["expected a YAML file, found none"]) from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigurationError(str(path), [f"expected YAML, however: {error}"]) from error
+    return read_configuration(TrainingConfiguration, mapping, subject=str(path))
