@@ -1,0 +1,63 @@
+"""Puts a service together from an unpacked archive, or refuses to, saying why."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from henaw.handler.configuration import HandlerConfiguration
+from henaw.handler.engine import Engine
+from henaw.handler.manifest import check_manifest
+from henaw.handler.metadata import load_metadata
+from henaw.handler.request_log import RequestLog
+from henaw.handler.selfcheck import check_runtimes, load_golden
+from henaw.handler.service import Service
+from henaw.handler.throttle import Throttle
+from henaw.model.runtime import OnnxRuntime, TorchRuntime
+
+ONNX_NAME = "henaw.onnx"
+TORCHSCRIPT_NAME = "henaw.torchscript.pt"
+SIDECAR_NAME = "henaw.json"
+GOLDEN_NAME = "golden.json"
+
+
+def assemble_service(
+    folder: Path,
+    configuration: HandlerConfiguration,
+    *,
+    store: Path | None,
+    log: RequestLog,
+    device: str | None = None,
+) -> Service:
+    """Check the archive's files and both runtimes, and return the service.
+
+    Args:
+        folder: the unpacked archive.
+        configuration: the operator's.
+        store: the throttle's file; None keeps it in this process.
+        log: takes the records of requests.
+        device: the CUDA device to prefer; None where there is none.
+
+    Raises:
+        ArtifactError: a file is missing, was changed, or says what this code does not.
+        ParityError: a runtime does not give the stored answers.
+    """
+    digests = check_manifest(folder)
+    metadata = load_metadata(folder / SIDECAR_NAME)
+    golden = load_golden(folder / GOLDEN_NAME)
+    fallback = OnnxRuntime(folder / ONNX_NAME, threads=configuration.runtime.threads)
+    torchscript = TorchRuntime.load_torchscript(folder / TORCHSCRIPT_NAME, device=device or "cpu")
+    check_runtimes((fallback, torchscript), golden)
+    return Service(
+        # Without a GPU, TorchScript is checked and let go: it would double the worker.
+        engine=Engine(
+            fallback,
+            torchscript if device else None,
+            cooldown_s=configuration.runtime.cooldown_s,
+            report=log.report,
+        ),
+        metadata=metadata,
+        throttle=Throttle(configuration.throttle, store, report=log.report),
+        configuration=configuration,
+        log=log.write,
+        digests=digests,
+    )

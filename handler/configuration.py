@@ -1,0 +1,194 @@
+"""The handler's configuration: limits, runtime and throttle, typed and checked."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from henaw.model.errors import ConfigurationError
+
+_DIGEST = re.compile(r"[0-9a-f]{64}")
+_HEADER = re.compile(r"[a-z0-9-]+")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """What one request may hold.
+
+    Attributes:
+        body_bytes: largest body, in bytes.
+        instances: most people.
+    """
+
+    body_bytes: int = 8 * 1024 * 1024
+    instances: int = 10_000
+
+    def __post_init__(self) -> None:
+        _check("limits", _not_positive(self, "body_bytes", "instances"))
+
+
+@dataclass(frozen=True, kw_only=True)
+class RuntimeConfiguration:
+    """How the graph is evaluated.
+
+    Attributes:
+        threads: ONNX Runtime threads of one worker.
+        cooldown_s: seconds on the CPU after the GPU failed, before it is tried again.
+    """
+
+    threads: int = 1
+    cooldown_s: float = 30.0
+
+    def __post_init__(self) -> None:
+        _check("runtime", _not_positive(self, "threads", "cooldown_s"))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bucket:
+    """A token bucket: ``rate`` tokens come in each ``period_s``, ``burst`` fit in.
+
+    Attributes:
+        rate: tokens a period.
+        period_s: the period, seconds.
+        burst: tokens that a rested client may spend at once.
+    """
+
+    rate: int
+    period_s: float
+    burst: int
+
+    def __post_init__(self) -> None:
+        _check("bucket", _not_positive(self, "rate", "period_s", "burst"))
+
+
+@dataclass(frozen=True, kw_only=True)
+class ThrottleConfiguration:
+    """How fast clients may ask. The defaults are those of production.
+
+    Attributes:
+        anonymous: the bucket of a client without a key.
+        keyed: the bucket of a client with one.
+        cost_per_instance: tokens a person; a request costs at least one.
+        proxy_header: a header, in lower case, by which a trusted proxy tells clients
+            without a key apart; None has them share one bucket.
+        accepted_keys: SHA-256 digests, in hexadecimal, of the keys that were issued;
+            None takes any key for one, which lets a client make up as many as it likes.
+        store: the file that all workers share, relative to the server's working
+            directory.
+    """
+
+    anonymous: Bucket = field(default_factory=lambda: Bucket(rate=10, period_s=60.0, burst=10))
+    keyed: Bucket = field(default_factory=lambda: Bucket(rate=600, period_s=60.0, burst=600))
+    cost_per_instance: float = 0.05
+    proxy_header: str | None = None
+    accepted_keys: frozenset[str] | None = frozenset()
+    store: str = "run/throttle.sqlite3"
+
+    def __post_init__(self) -> None:
+        problems = []
+        if not self.cost_per_instance >= 0:
+            problems.append(
+                f"cost_per_instance must be at least 0, however: {self.cost_per_instance}"
+            )
+        if self.proxy_header is not None and not _HEADER.fullmatch(self.proxy_header):
+            problems.append(
+                f"proxy_header must be a header in lower case, however: {self.proxy_header!r}"
+            )
+        if not all(map(_DIGEST.fullmatch, self.accepted_keys or ())):
+            # Not shown: it may be a key itself, put here by mistake.
+            problems.append("accepted_keys must be SHA-256 digests, 64 of 0-9 a-f each")
+        _check("throttle", problems)
+
+
+@dataclass(frozen=True, kw_only=True)
+class HandlerConfiguration:
+    """Everything that an operator decides about the handler."""
+
+    limits: Limits = field(default_factory=Limits)
+    runtime: RuntimeConfiguration = field(default_factory=RuntimeConfiguration)
+    throttle: ThrottleConfiguration = field(default_factory=ThrottleConfiguration)
+
+
+def load_configuration(path: Path) -> HandlerConfiguration:
+    """Read ``handler.yaml``.
+
+    Raises:
+        ConfigurationError: listing every unknown, missing and wrong entry.
+    """
+    try:
+        document = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise ConfigurationError(str(path), [f"expected YAML, however: {error}"]) from error
+    problems: list[str] = []
+    configuration = _build(HandlerConfiguration, document, "", problems)
+    if not isinstance(configuration, HandlerConfiguration):
+        raise ConfigurationError(str(path), problems)
+    return configuration
+
+
+_NESTED: Mapping[str, type[Any]] = {
+    "limits": Limits,
+    "runtime": RuntimeConfiguration,
+    "throttle": ThrottleConfiguration,
+    "throttle.anonymous": Bucket,
+    "throttle.keyed": Bucket,
+}
+_KINDS: Mapping[str, tuple[str, tuple[type, ...]]] = {
+    "int": ("a whole number", (int,)),
+    "float": ("a number", (int, float)),
+    "str": ("a text", (str,)),
+    "str | None": ("a text or null", (str, type(None))),
+    "frozenset[str] | None": ("a list of texts or null", (list, type(None))),
+}
+
+
+def _build(kind: type[Any], document: object, path: str, problems: list[str]) -> Any:
+    """Build one dataclass from a mapping, collecting what is wrong instead of stopping."""
+    where = path or "the document"
+    if not isinstance(document, dict):
+        problems.append(f"{where} must be a mapping, however: {document!r}")
+        return None
+    fields = {f.name: f for f in dataclasses.fields(kind)}
+    values: dict[str, Any] = {}
+    before = len(problems)
+    for name, value in document.items():
+        full = f"{path}.{name}" if path else str(name)
+        if name not in fields:
+            problems.append(f"{full} is unknown: expected one of {', '.join(fields)}")
+        elif full in _NESTED:
+            values[name] = _build(_NESTED[full], value, full, problems)
+        else:
+            words, kinds = _KINDS[str(fields[name].type)]
+            if not isinstance(value, kinds) or isinstance(value, bool):
+                problems.append(f"{full} must be {words}, however: {value!r}")
+            values[name] = frozenset(map(str, value)) if isinstance(value, list) else value
+    for name, f in fields.items():
+        required = f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING
+        if required and name not in document:
+            problems.append(f"{path}.{name} is missing")
+    if len(problems) > before:
+        return None
+    try:
+        return kind(**values)
+    except ConfigurationError as error:
+        problems += [f"{path}: {problem}" for problem in error.problems]
+        return None
+
+
+def _not_positive(instance: object, *names: str) -> list[str]:
+    return [
+        f"{name} must be above 0, however: {getattr(instance, name)}"
+        for name in names
+        if not getattr(instance, name) > 0
+    ]
+
+
+def _check(subject: str, problems: list[str]) -> None:
+    if problems:
+        raise ConfigurationError(subject, problems)

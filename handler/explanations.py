@@ -1,0 +1,82 @@
+"""Answers of ``/explanations/henaw``: every contribution beside what is usual."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from henaw.handler.answers import round_years, write_warnings
+from henaw.handler.metadata import Metadata
+from henaw.handler.schema import People
+from henaw.model.biomarkers import NAMES, PANEL
+from henaw.model.runtime import Outputs
+
+
+def find_medians(metadata: Metadata, age: float, sex: int) -> npt.NDArray[np.float64]:
+    """Return the nine reference medians of that age and sex, in the panel's units.
+
+    Linear between the years of the reference; its ends hold beyond it.
+    """
+    medians = metadata.reference_medians[sex]
+    return np.array([np.interp(age, metadata.reference_ages, column) for column in medians.T])
+
+
+def write_explanations(
+    outputs: Outputs, people: People, metadata: Metadata, *, runtime: str
+) -> Iterator[dict[str, Any]]:
+    """Yield one explanation a person, ready to be encoded.
+
+    Args:
+        outputs: the graph's, for these people alone and in their order.
+        people: the request.
+        metadata: names of what the outputs hold, and the reference medians.
+        runtime: the one that answered.
+    """
+    model = {"name": metadata.name, "version": metadata.version, "runtime": runtime}
+    warnings = write_warnings(outputs, people, metadata)
+    biological_age, age_gap, contributions, systems = (
+        round_years(outputs[name])
+        for name in ("biological_age", "age_gap", "contributions", "system_contributions")
+    )
+    for row, participant_id in enumerate(people.participant_ids):
+        years = contributions[row]
+        medians = find_medians(metadata, float(people.age[row]), int(people.sex[row]))
+        explanation: dict[str, Any] = {}
+        if participant_id is not None:
+            explanation["participant_id"] = participant_id
+        explanation["biological_age"] = biological_age[row]
+        explanation["age_gap"] = age_gap[row]
+        explanation["biomarkers"] = [
+            {
+                "name": biomarker.name,
+                "label": biomarker.label,
+                "unit": biomarker.unit,
+                "value": None if missing else float(f"{value:.7g}"),
+                "reference_median": float(f"{median:.4g}"),
+                "contribution": contribution,
+                "imputed": missing,
+                "outside_reference": outside,
+            }
+            for biomarker, value, median, contribution, missing, outside in zip(
+                PANEL,
+                people.biomarkers[row].tolist(),
+                medians.tolist(),
+                years[: len(NAMES)],
+                outputs["imputed"][row].tolist(),
+                outputs["out_of_range"][row].tolist(),
+                strict=True,
+            )
+        ]
+        explanation["interactions"] = [
+            {"name": name, "contribution": contribution}
+            for name, contribution in zip(
+                metadata.contribution_names[len(NAMES) :], years[len(NAMES) :], strict=True
+            )
+        ]
+        explanation["systems"] = dict(zip(metadata.system_names, systems[row], strict=True))
+        explanation["warnings"] = warnings[row]
+        explanation["model"] = model
+        yield explanation

@@ -1,0 +1,55 @@
+"""Where a worker finds the operator's files, whatever started the server.
+
+A worker runs in the unpacked archive; the paths that an operator writes are relative
+to the working directory of the server, its parent process.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+from pathlib import Path
+
+import psutil
+
+CONFIGURATION_NAME = "handler.yaml"
+CONFIGURATION_VARIABLE = "HENAW_HANDLER_CONFIG"
+STORE_VARIABLE = "HENAW_THROTTLE_STORE"
+
+
+def find_configuration() -> Path | None:
+    """Return the handler's configuration, or None where there is none.
+
+    Named by ``HENAW_HANDLER_CONFIG``, else beside the server's ``config.properties``.
+    """
+    named = os.environ.get(CONFIGURATION_VARIABLE)
+    if named:
+        return Path(named)
+    server = _read_server()
+    if server is None:
+        return None
+    folder, arguments = server
+    # TorchServe hands its front end the file as "-f FILE", however it was told of it.
+    for flag, value in itertools.pairwise(arguments):
+        if flag == "-f":
+            beside = (folder / value).parent / CONFIGURATION_NAME
+            return beside if beside.is_file() else None
+    return None
+
+
+def find_store(configured: str) -> Path:
+    """Return the throttle's file: named by ``HENAW_THROTTLE_STORE``, else as configured."""
+    named = os.environ.get(STORE_VARIABLE)
+    if named:
+        return Path(named)
+    server = _read_server()
+    return (server[0] if server else Path.cwd()) / configured
+
+
+def _read_server() -> tuple[Path, list[str]] | None:
+    """Return the parent process's working directory and command line."""
+    try:
+        parent = psutil.Process().parent()
+        return None if parent is None else (Path(parent.cwd()), parent.cmdline())
+    except psutil.Error:
+        return None

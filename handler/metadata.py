@@ -1,0 +1,121 @@
+"""What the exported model says about itself, as the answers need it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+from henaw.model.biomarkers import CAUSES, NAMES, SEXES, SYSTEMS
+from henaw.model.errors import ArtifactError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Metadata:
+    """The part of the model's sidecar that serving reads.
+
+    Attributes:
+        name: the model's name.
+        version: the model's version.
+        contribution_names: biomarkers, then interactions, in the graph's order.
+        system_names: the systems, in the graph's order.
+        cause_names: the causes of death, in the graph's order.
+        fitted_ages: lowest and highest age of the fit, years.
+        reference_ages: ages at which medians are known, years, ascending.
+        reference_medians: by sex code, (ages, 9) in the panel's units and order.
+    """
+
+    name: str
+    version: str
+    contribution_names: tuple[str, ...]
+    system_names: tuple[str, ...]
+    cause_names: tuple[str, ...]
+    fitted_ages: tuple[float, float]
+    reference_ages: npt.NDArray[np.float64]
+    reference_medians: tuple[npt.NDArray[np.float64], ...]
+
+
+def load_metadata(path: Path) -> Metadata:
+    """Read and check a sidecar.
+
+    Raises:
+        ArtifactError: listing everything that is missing or disagrees with this code.
+    """
+    try:
+        document = msgspec.json.decode(path.read_bytes())
+    except (OSError, msgspec.MsgspecError) as error:
+        raise ArtifactError(path.name, [f"expected a JSON sidecar, however: {error}"]) from error
+    problems = list(_list_problems(document))
+    if problems:
+        raise ArtifactError(path.name, problems)
+    reference = document["reference"]
+    return Metadata(
+        name=document["name"],
+        version=document["version"],
+        contribution_names=tuple(document["contribution_names"]),
+        system_names=tuple(document["system_names"]),
+        cause_names=tuple(document["cause_names"]),
+        fitted_ages=(float(document["fitted_ages"][0]), float(document["fitted_ages"][1])),
+        reference_ages=np.array(reference["age"], dtype=np.float64),
+        reference_medians=tuple(
+            np.array([reference[sex][name] for name in NAMES], dtype=np.float64).T for sex in SEXES
+        ),
+    )
+
+
+def _list_problems(document: object) -> Sequence[str]:
+    if not isinstance(document, dict):
+        return ["expected a JSON object"]
+    wanted: Mapping[str, type | tuple[type, ...]] = {
+        "name": str,
+        "version": str,
+        "panel": list,
+        "contribution_names": list,
+        "system_names": list,
+        "cause_names": list,
+        "fitted_ages": list,
+        "reference": dict,
+    }
+    problems = [
+        f"expected {key}, a {getattr(kind, '__name__', kind)}"
+        for key, kind in wanted.items()
+        if not isinstance(document.get(key), kind)
+    ]
+    if problems:
+        return problems
+    expected: Mapping[str, tuple[Any, ...]] = {
+        "system_names": tuple(SYSTEMS),
+        "cause_names": CAUSES,
+    }
+    problems += [
+        f"{key} must be {', '.join(names)}, however: {', '.join(map(str, document[key]))}"
+        for key, names in expected.items()
+        if tuple(document[key]) != names
+    ]
+    panel = tuple(row.get("name") for row in document["panel"] if isinstance(row, dict))
+    if panel != NAMES:
+        problems.append(f"panel must be {', '.join(NAMES)}, however: {', '.join(map(str, panel))}")
+    if tuple(document["contribution_names"][: len(NAMES)]) != NAMES:
+        problems.append("contribution_names must begin with the panel's names")
+    if len(document["fitted_ages"]) != 2:
+        problems.append("fitted_ages must be the lowest and the highest")
+    return problems + _list_reference_problems(document["reference"])
+
+
+def _list_reference_problems(reference: dict[str, Any]) -> list[str]:
+    ages = reference.get("age")
+    if not isinstance(ages, list) or not ages:
+        return ["reference.age must list ages"]
+    return [
+        f"reference.{sex}.{name} must have {len(ages)} medians"
+        for sex in SEXES
+        for name in NAMES
+        if not isinstance(reference.get(sex), dict)
+        or not isinstance(reference[sex].get(name), list)
+        or len(reference[sex][name]) != len(ages)
+    ]

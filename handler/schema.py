@@ -1,0 +1,186 @@
+"""The forms of a request: one person, many instances, or arrays."""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from henaw.handler.errors import InvalidInputError, ProblemList, TooLargeError
+from henaw.handler.person import read_person, refuse_unknown_fields
+from henaw.handler.tensors import count_rows, read_tensors
+from henaw.handler.wording import show_value, suggest
+from henaw.model.biomarkers import NAMES
+
+ANSWER_FIELDS: Final = (
+    "biological_age",
+    "age_gap",
+    "interval",
+    "mortality_10y",
+    "cause_risk_10y",
+    "contributions",
+    "systems",
+    "imputed",
+    "warnings",
+    "model",
+)
+"""What an answer holds beside the participant's id, in this order."""
+
+_ONE_FIELDS = frozenset({"outputs"})
+_NOT_EXPLAINED = frozenset({"inputs", "outputs"})
+_MANY_FIELDS = frozenset({"instances", "outputs"})
+
+
+class Form(enum.Enum):
+    """How a request was written, and so how its answer is."""
+
+    ONE = "one"
+    MANY = "instances"
+    TENSORS = "inputs"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class People:
+    """The people of one valid request.
+
+    Attributes:
+        form: how the request was written.
+        biomarkers: (n, 9) float32, the panel's units and order, NaN = missing.
+        age: (n,) float32, years.
+        sex: (n,) int64, 0 female, 1 male.
+        participant_ids: n ids as given, None where none was.
+        outputs: the fields asked for.
+        request_id: the id an Open Inference Protocol request gave itself.
+    """
+
+    form: Form
+    biomarkers: npt.NDArray[np.float32]
+    age: npt.NDArray[np.float32]
+    sex: npt.NDArray[np.int64]
+    participant_ids: tuple[str | None, ...]
+    outputs: tuple[str, ...]
+    request_id: str | None = None
+
+    def __len__(self) -> int:
+        """Return how many people there are."""
+        return len(self.age)
+
+
+def count_people(tree: dict[str, Any]) -> int:
+    """Return how many people a decoded body asks about, before it is validated."""
+    instances = tree.get("instances")
+    if isinstance(instances, list):
+        return len(instances)
+    return count_rows(tree) if "inputs" in tree else 1
+
+
+def read_people(tree: dict[str, Any], *, maximum_instances: int, explain: bool = False) -> People:
+    """Validate a decoded body.
+
+    Args:
+        tree: as decoded from JSON.
+        maximum_instances: the most people in one request.
+        explain: whether explanations are asked for; they are always given in full,
+            and not as arrays.
+
+    Raises:
+        TooLargeError: more people than that.
+        InvalidInputError: anything else that is wrong, all of it.
+
+    Example:
+        >>> tree = {"age": 54, "sex": "male", "biomarkers": {"crp": 1.2}}
+        >>> people = read_people(tree, maximum_instances=10)
+        >>> people.form, len(people), int(people.sex[0])
+        (<Form.ONE: 'one'>, 1, 1)
+    """
+    count = count_people(tree)
+    if count > maximum_instances:
+        raise TooLargeError(f"expected at most {maximum_instances} instances, however: {count}")
+    problems = ProblemList()
+    if explain and not tree.keys().isdisjoint(_NOT_EXPLAINED):
+        for name in sorted(tree.keys() & _NOT_EXPLAINED):
+            problems.add(None, name, "not_allowed", f'"{name}" has no meaning for explanations')
+        raise InvalidInputError(problems.count, problems.listed)
+    if "inputs" in tree:
+        people = _read_arrays(tree, problems)
+    elif "instances" in tree:
+        people = _read_many(tree, problems)
+    else:
+        outputs = _read_outputs(tree, problems)
+        people = _gather(Form.ONE, [tree], problems, outputs, also=_ONE_FIELDS)
+    if problems.count:
+        raise InvalidInputError(problems.count, problems.listed)
+    return people
+
+
+def _read_arrays(tree: dict[str, Any], problems: ProblemList) -> People:
+    tensors = read_tensors(tree, problems)
+    return People(
+        form=Form.TENSORS,
+        biomarkers=tensors.biomarkers,
+        age=tensors.age,
+        sex=tensors.sex,
+        participant_ids=(),
+        outputs=tensors.outputs,
+        request_id=tensors.request_id,
+    )
+
+
+def _read_many(tree: dict[str, Any], problems: ProblemList) -> People:
+    refuse_unknown_fields(tree, None, problems, allowed=_MANY_FIELDS)
+    instances = tree["instances"]
+    if not isinstance(instances, list):
+        problems.add(
+            None, "instances", "type", f"expected an array, however: {show_value(instances)}"
+        )
+        instances = []
+    outputs = _read_outputs(tree, problems)
+    return _gather(Form.MANY, instances, problems, outputs)
+
+
+def _gather(
+    form: Form,
+    persons: list[Any],
+    problems: ProblemList,
+    outputs: tuple[str, ...],
+    *,
+    also: frozenset[str] = frozenset(),
+) -> People:
+    rows = [read_person(p, i, problems, also=also) for i, p in enumerate(persons)]
+    biomarkers = np.array([row[0] for row in rows], dtype=np.float32)
+    return People(
+        form=form,
+        biomarkers=biomarkers.reshape(len(rows), len(NAMES)),
+        age=np.array([row[1] for row in rows], dtype=np.float32),
+        sex=np.array([row[2] for row in rows], dtype=np.int64),
+        participant_ids=tuple(row[3] for row in rows),
+        outputs=outputs,
+    )
+
+
+def _read_outputs(tree: dict[str, Any], problems: ProblemList) -> tuple[str, ...]:
+    asked = tree.get("outputs")
+    if asked is None:
+        return ANSWER_FIELDS
+    if not isinstance(asked, list) or not asked:
+        problems.add(
+            None,
+            "outputs",
+            "type",
+            f"expected an array of names of fields, however: {show_value(asked)}",
+        )
+        return ANSWER_FIELDS
+    for name in asked:
+        if not isinstance(name, str) or name not in ANSWER_FIELDS:
+            near = suggest(name, ANSWER_FIELDS) if isinstance(name, str) else None
+            problems.add(
+                None,
+                "outputs",
+                "not_allowed",
+                f"{show_value(name)} is not a field of an answer",
+                f"did you mean {near}?" if near else f"one of {', '.join(ANSWER_FIELDS)}",
+            )
+    return tuple(name for name in ANSWER_FIELDS if name in asked)

@@ -1,0 +1,111 @@
+"""Before the first request: does each runtime give the answers it was exported with?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+from henaw.model.errors import ArtifactError, ParityError
+from henaw.model.runtime import Outputs, Runtime
+
+TOLERANCE = 1e-4
+"""Years, or probability: the parity every runtime is held to."""
+
+_WORDS = {"NaN": np.nan, "Infinity": np.inf, "-Infinity": -np.inf, None: np.nan}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Golden:
+    """People and the answers they were given when the model was exported.
+
+    Attributes:
+        biomarkers: (n, 9) float32, the panel's units and order, NaN = missing.
+        age: (n,) float32, years.
+        sex: (n,) int64, 0 female, 1 male.
+        outputs: the graph's outputs by name, NaN where it answers NaN.
+    """
+
+    biomarkers: npt.NDArray[np.float32]
+    age: npt.NDArray[np.float32]
+    sex: npt.NDArray[np.int64]
+    outputs: Mapping[str, npt.NDArray[np.float64]]
+
+
+def load_golden(path: Path) -> Golden:
+    """Read golden people; null is NaN, and "Infinity" and "-Infinity" are as spelt.
+
+    Raises:
+        ArtifactError: the file is not what an export writes.
+    """
+    try:
+        document = msgspec.json.decode(path.read_bytes())
+        inputs = {name: _read_array(rows) for name, rows in document["inputs"].items()}
+        outputs = {name: _read_array(rows) for name, rows in document["outputs"].items()}
+        return Golden(
+            biomarkers=inputs["biomarkers"].astype(np.float32),
+            age=inputs["age"].astype(np.float32),
+            sex=inputs["sex"].astype(np.int64),
+            outputs=outputs,
+        )
+    except (OSError, msgspec.MsgspecError, KeyError, TypeError, ValueError) as error:
+        raise ArtifactError(path.name, [f"expected golden people, however: {error}"]) from error
+
+
+def list_differences(runtime: Runtime, golden: Golden) -> list[str]:
+    """Return one sentence an output in which ``runtime`` differs from the stored answers."""
+    outputs = runtime.predict(golden.biomarkers, golden.age, golden.sex)
+    return [
+        difference
+        for name, stored in golden.outputs.items()
+        for difference in _compare(runtime.name, name, outputs, stored)
+    ]
+
+
+def check_runtimes(runtimes: Iterable[Runtime], golden: Golden) -> None:
+    """Refuse to go on unless every runtime gives the stored answers.
+
+    Raises:
+        ParityError: naming each runtime and output that differs, by how much and where.
+    """
+    differences = [d for runtime in runtimes for d in list_differences(runtime, golden)]
+    if differences:
+        raise ParityError("start-up self-check", differences)
+
+
+def _compare(
+    runtime: str, name: str, outputs: Outputs, stored: npt.NDArray[np.float64]
+) -> Iterable[str]:
+    if name not in outputs or outputs[name].shape != stored.shape:
+        shape = outputs[name].shape if name in outputs else "none"
+        yield f"{runtime}: {name} must have the shape {stored.shape}, however: {shape}"
+        return
+    # In float64, so that NaN against a number is infinitely far and NaN against NaN is not.
+    seen = outputs[name].astype(np.float64)
+    with np.errstate(invalid="ignore"):
+        distance = np.abs(seen - stored)
+    distance[np.isnan(seen) & np.isnan(stored)] = 0.0
+    distance[seen == stored] = 0.0
+    distance[np.isnan(distance)] = np.inf
+    worst = float(distance.max(initial=0.0))
+    if worst > TOLERANCE:
+        place = tuple(int(i) for i in np.unravel_index(int(distance.argmax()), distance.shape))
+        yield (
+            f"{runtime}: {name} must be within {TOLERANCE:g} of the stored answers, "
+            f"however: {worst:.3g} at {place}"
+        )
+
+
+def _read_array(rows: Any) -> npt.NDArray[np.float64]:
+    return np.array(_read_value(rows), dtype=np.float64)
+
+
+def _read_value(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_read_value(item) for item in value]
+    return _WORDS[value] if value is None or isinstance(value, str) else value

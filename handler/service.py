@@ -1,0 +1,311 @@
+"""Headers and bytes in, a status, headers and bytes out, for a batch of requests.
+
+Knows nothing of the server around it. Requests of one batch share one evaluation of the
+graph and nothing else: each is decoded, throttled, validated and answered on its own.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from henaw.handler.answers import find_unusable_rows, write_answers
+from henaw.handler.configuration import HandlerConfiguration
+from henaw.handler.decode import check_media, decode_body
+from henaw.handler.engine import Engine
+from henaw.handler.errors import RequestError, ThrottledError, TooLargeError
+from henaw.handler.explanations import write_explanations
+from henaw.handler.metadata import Metadata
+from henaw.handler.problems import CONTENT_TYPE as PROBLEM_TYPE
+from henaw.handler.problems import describe_error, describe_internal_error
+from henaw.handler.schema import Form, People, count_people, read_people
+from henaw.handler.tensors import write_tensors
+from henaw.handler.throttle import Client, Throttle
+from henaw.model.biomarkers import PANEL
+from henaw.model.runtime import Outputs
+
+_JSON_TYPE = "application/json"
+_PEOPLE_AT_ONCE = 20_000
+"""Bounds the memory of one evaluation: a batch may hold many bulk requests."""
+
+_encode = msgspec.json.Encoder().encode
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """One HTTP request.
+
+    Attributes:
+        body: as sent.
+        headers: names in lower case.
+        request_id: names the request in answers and logs.
+        explain: whether explanations are asked for instead of predictions.
+        describe: whether the operator asks what is served.
+    """
+
+    body: bytes
+    headers: Mapping[str, str]
+    request_id: str
+    explain: bool = False
+    describe: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Response:
+    """One HTTP response; ``headers`` hold the content type."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+
+@dataclass(slots=True, kw_only=True)
+class _Exchange:
+    """One request on its way through the service."""
+
+    request: Request
+    headers: dict[str, str] = field(default_factory=dict)
+    people: People | None = None
+    outputs: Outputs | None = None
+    response: Response | None = None
+    error: str | None = None
+    runtime: str | None = None
+    validated_s: float = 0.0
+    inferred_s: float = 0.0
+
+
+class Service:
+    """Answers batches of requests.
+
+    Args:
+        engine: evaluates the graph.
+        metadata: names of what its outputs hold.
+        throttle: decides who may ask.
+        configuration: limits.
+        log: takes one record a request, which never holds what a client sent.
+        digests: of the files in use, for the description.
+    """
+
+    def __init__(
+        self,
+        *,
+        engine: Engine,
+        metadata: Metadata,
+        throttle: Throttle,
+        configuration: HandlerConfiguration,
+        log: Callable[[Mapping[str, Any]], None],
+        digests: Mapping[str, str] | None = None,
+    ) -> None:
+        self._engine = engine
+        self._metadata = metadata
+        self._throttle = throttle
+        self._limits = configuration.limits
+        self._log = log
+        self._digests = dict(digests or {})
+
+    def answer(self, requests: Sequence[Request]) -> list[Response]:
+        """Answer every request of a batch; never raises.
+
+        Args:
+            requests: from any number of clients.
+
+        Returns:
+            One response a request, in order.
+        """
+        started_s = time.perf_counter()
+        exchanges = [_Exchange(request=request) for request in requests]
+        for exchange in exchanges:
+            self._attempt(exchange, self._receive)
+            exchange.validated_s = time.perf_counter() - started_s
+        for group in _group(exchanges):
+            self._evaluate(group)
+        responses = []
+        for exchange in exchanges:
+            response = exchange.response or _refuse_internally(exchange)
+            self._log_request(exchange, response, len(requests), time.perf_counter() - started_s)
+            responses.append(response)
+        return responses
+
+    def _describe(self) -> bytes:
+        return _encode(
+            {
+                "name": self._metadata.name,
+                "version": self._metadata.version,
+                "runtime": self._engine.preferred_name,
+                "panel": [
+                    {
+                        "name": b.name,
+                        "label": b.label,
+                        "unit": b.unit,
+                        "units": b.units,
+                        "minimum": b.minimum,
+                        "maximum": b.maximum,
+                    }
+                    for b in PANEL
+                ],
+                "sha256": self._digests,
+            }
+        )
+
+    def _receive(self, exchange: _Exchange) -> None:
+        """Throttle, decode and validate one request, in the order of what each costs."""
+        request = exchange.request
+        if request.describe:
+            exchange.response = Response(
+                status=200, headers={"content-type": _JSON_TYPE}, body=self._describe()
+            )
+            return
+        client = self._throttle.identify(request.headers)
+        self._admit(exchange, client, 1.0)
+        check_media(request.headers)
+        tree = decode_body(request.body, maximum_bytes=self._limits.body_bytes)
+        count = count_people(tree)
+        most = self._throttle.find_most_people(client)
+        if most < count <= self._limits.instances:
+            raise TooLargeError(
+                f"expected at most {most:.0f} instances at this client's rate, however: {count}"
+            )
+        cost = self._throttle.find_cost(count)
+        if cost > 1.0 and count <= self._limits.instances:
+            self._admit(exchange, client, cost - 1.0)
+        exchange.people = read_people(
+            tree, maximum_instances=self._limits.instances, explain=request.explain
+        )
+
+    def _admit(self, exchange: _Exchange, client: Client, cost: float) -> None:
+        admission = self._throttle.admit(client, cost)
+        exchange.headers = admission.write_headers()
+        if not admission.allowed:
+            raise ThrottledError(
+                f"expected at most {admission.bucket.rate} requests each "
+                f"{admission.bucket.period_s:g} s: try again in {admission.retry_after_s} s"
+            )
+
+    def _evaluate(self, group: list[_Exchange]) -> None:
+        """Evaluate the graph once for all, or, if that fails, once for each."""
+        started_s = time.perf_counter()
+        parts = [exchange.people for exchange in group if exchange.people is not None]
+        try:
+            if len(parts) == 1:
+                people = parts[0]
+                outputs, runtime = self._engine.predict(people.biomarkers, people.age, people.sex)
+            else:
+                outputs, runtime = self._engine.predict(
+                    np.concatenate([people.biomarkers for people in parts]),
+                    np.concatenate([people.age for people in parts]),
+                    np.concatenate([people.sex for people in parts]),
+                )
+        except Exception as error:
+            if len(group) == 1:
+                group[0].error = _locate(error)
+                return
+            for exchange in group:
+                self._evaluate([exchange])
+            return
+        inferred_s = time.perf_counter() - started_s
+        begin = 0
+        for exchange, people in zip(group, parts, strict=True):
+            end = begin + len(people)
+            exchange.outputs = {name: values[begin:end] for name, values in outputs.items()}
+            begin = end
+            exchange.runtime, exchange.inferred_s = runtime, inferred_s
+            self._attempt(exchange, self._write)
+
+    def _write(self, exchange: _Exchange) -> None:
+        people, outputs, runtime = exchange.people, exchange.outputs, exchange.runtime
+        if people is None or outputs is None or runtime is None:
+            return
+        if find_unusable_rows(outputs).any():
+            exchange.error = "the graph answered a number that is not finite"
+            return
+        document: Any
+        if people.form is Form.TENSORS:
+            model = {
+                "name": self._metadata.name,
+                "version": self._metadata.version,
+                "runtime": runtime,
+            }
+            document = write_tensors(
+                outputs, people.outputs, request_id=people.request_id, model=model
+            )
+        else:
+            write = write_explanations if exchange.request.explain else write_answers
+            answers = list(write(outputs, people, self._metadata, runtime=runtime))
+            many = "explanations" if exchange.request.explain else "predictions"
+            document = {many: answers} if people.form is Form.MANY else answers[0]
+        exchange.response = Response(
+            status=200,
+            headers={**exchange.headers, "content-type": _JSON_TYPE},
+            body=_encode(document),
+        )
+
+    def _attempt(self, exchange: _Exchange, step: Callable[[_Exchange], None]) -> None:
+        """Run one step for one request, so that what goes wrong stays with it."""
+        try:
+            step(exchange)
+        except RequestError as error:
+            status, body = describe_error(error)
+            exchange.response = Response(
+                status=status,
+                headers={**exchange.headers, "content-type": PROBLEM_TYPE},
+                body=body,
+            )
+        except Exception as error:
+            exchange.error = _locate(error)
+
+    def _log_request(
+        self, exchange: _Exchange, response: Response, batch: int, total_s: float
+    ) -> None:
+        record: dict[str, Any] = {
+            "event": "request",
+            "id": exchange.request.request_id,
+            "status": response.status,
+            "people": 0 if exchange.people is None else len(exchange.people),
+            "batch": batch,
+            "validated_ms": round(exchange.validated_s * 1e3, 3),
+            "inferred_ms": round(exchange.inferred_s * 1e3, 3),
+            "total_ms": round(total_s * 1e3, 3),
+        }
+        if exchange.runtime is not None:
+            record["runtime"] = exchange.runtime
+        if exchange.error is not None:
+            record["error"] = exchange.error
+        self._log(record)
+
+
+def _group(exchanges: Sequence[_Exchange]) -> Iterator[list[_Exchange]]:
+    group: list[_Exchange] = []
+    people = 0
+    for exchange in exchanges:
+        if exchange.people is None:
+            continue
+        if group and people + len(exchange.people) > _PEOPLE_AT_ONCE:
+            yield group
+            group, people = [], 0
+        group.append(exchange)
+        people += len(exchange.people)
+    if group:
+        yield group
+
+
+def _refuse_internally(exchange: _Exchange) -> Response:
+    status, body = describe_internal_error(exchange.request.request_id)
+    return Response(
+        status=status, headers={**exchange.headers, "content-type": PROBLEM_TYPE}, body=body
+    )
+
+
+def _locate(error: Exception) -> str:
+    """Name an error and where it arose; its message may hold a client's values."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    if trace is None:
+        return type(error).__name__
+    file = trace.tb_frame.f_code.co_filename.rpartition("/")[2]
+    return f"{type(error).__name__} at {file}:{trace.tb_lineno}"

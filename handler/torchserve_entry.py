@@ -1,0 +1,111 @@
+"""TorchServe's entry to the service: its context in, its context out, nothing else.
+
+TorchServe imports this file by its base name from the unpacked archive. Everything of
+HENAW is imported in :meth:`HenawHandler.initialize`: an ImportError here would be
+reported as a missing built-in handler, and the archive's copy must come first.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from http import HTTPStatus
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from henaw.handler.request_log import RequestLog
+    from henaw.handler.service import Request, Service
+    from henaw.handler.torchserve_context import Context
+
+
+class HenawHandler:
+    """One worker's handler: ``initialize`` once, ``handle`` for every batch."""
+
+    def __init__(self) -> None:
+        self._service: Service | None = None
+        self._log: RequestLog | None = None
+
+    def initialize(self, context: Context) -> None:
+        """Load the archive and prove it; an exception keeps the worker from serving."""
+        folder = Path(context.system_properties["model_dir"]).resolve()
+        # Read by TorchServe at every request: without it, a body is decoded leniently
+        # before the handler sees it.
+        os.environ["TS_DECODE_INPUT_REQUEST"] = "false"
+        # TorchServe's worker logs two lines a request at this level.
+        logging.getLogger().setLevel(logging.WARNING)
+        _prefer_archive(folder)
+
+        import torch
+
+        from henaw.handler.assembly import assemble_service
+        from henaw.handler.configuration import HandlerConfiguration, load_configuration
+        from henaw.handler.location import find_configuration, find_store
+        from henaw.handler.request_log import RequestLog
+
+        self._log = RequestLog(sys.stdout.buffer)
+        path = find_configuration()
+        configuration = HandlerConfiguration() if path is None else load_configuration(path)
+        gpu = context.system_properties.get("gpu_id")
+        device = f"cuda:{gpu}" if gpu is not None and torch.cuda.is_available() else None
+        # The graph is small: more threads than the runtime's own only get in the way.
+        torch.set_num_threads(configuration.runtime.threads)
+        self._service = assemble_service(
+            folder,
+            configuration,
+            store=find_store(configuration.throttle.store),
+            log=self._log,
+            device=device,
+        )
+        self._log.report(
+            f"ready on {device or 'the CPU'}, configured by {path or 'built-in defaults'}"
+        )
+
+    def handle(self, data: Sequence[Mapping[str, Any]], context: Context) -> list[bytes]:
+        """Answer one batch: decode, validate, predict and encode are the service's."""
+        if self._service is None or self._log is None:
+            raise RuntimeError("expected initialize before handle")
+        bodies = []
+        requests = [_read_request(context, index, item) for index, item in enumerate(data)]
+        for index, response in enumerate(self._service.answer(requests)):
+            context.set_response_status(response.status, HTTPStatus(response.status).phrase, index)
+            for name, value in response.headers.items():
+                context.set_response_header(index, name, value)
+            bodies.append(response.body)
+        self._log.flush()
+        return bodies
+
+
+def _read_request(context: Context, index: int, item: Mapping[str, Any]) -> Request:
+    from henaw.handler.service import Request
+
+    headers = {
+        name.lower(): value
+        for name, value in context.get_all_request_header(index).items()
+        if isinstance(value, str)
+    }
+    body = item.get("body", b"")
+    return Request(
+        # A multipart form has no such part, or a text: the service refuses it by its type.
+        body=bytes(body) if isinstance(body, (bytes, bytearray)) else b"",
+        headers=headers,
+        request_id=context.get_request_id(index) or "",
+        # Set by TorchServe from the path.
+        explain=headers.get("explain") == "True",
+        describe=headers.get("describe") == "True",
+    )
+
+
+def _prefer_archive(folder: Path) -> None:
+    """Make the archive's ``henaw`` the one that is imported, whatever is installed."""
+    sys.path[:] = [str(folder), *(entry for entry in sys.path if entry != str(folder))]
+    for name in [n for n in sys.modules if n == "henaw" or n.startswith("henaw.")]:
+        del sys.modules[name]
+
+    import henaw.handler
+
+    origin = Path(henaw.handler.__file__ or "").resolve()
+    if folder not in origin.parents:
+        raise RuntimeError(f"expected henaw.handler from {folder}, however: {origin}")
