@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from typing import NamedTuple
 
 import torch
 from henaw.model.biomarkers import INDEX, NAMES, PANEL
@@ -43,6 +44,26 @@ AGE_SCALE_YEARS = 15.0
 _LARGEST = 3.0e38
 
 Answers = tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]
+
+
+class Features(NamedTuple):
+    """What the answers are computed from.
+
+    Shape:
+        known: (n, V) bool; pattern: (n,) int64 of missing biomarkers
+        centred: (n, V, J) basis functions, less those of people of one age and sex
+        main: (V, n, Q J) the same, weighted and modulated; pairs: (n, I)
+        slope: (n, V) years per unit of the transformed value
+        unit: (n, 9) raw value where that is not a logarithm, else 1
+    """
+
+    known: Tensor
+    pattern: Tensor
+    centred: Tensor
+    main: Tensor
+    pairs: Tensor
+    slope: Tensor
+    unit: Tensor
 
 
 def compute_safe_ratio(ast: Tensor, alt: Tensor) -> Tensor:
@@ -104,6 +125,39 @@ class Network(nn.Module):
         configuration: the shape.
         tensors: every tensor of :func:`list_tensor_shapes`.
     """
+
+    minimum: Tensor
+    maximum: Tensor
+    log_scaled: Tensor
+    pattern_bits: Tensor
+    knots: Tensor
+    range_low: Tensor
+    range_high: Tensor
+    by_age: Tensor
+    margin_start: Tensor
+    margin_rate: Tensor
+    margin_slope: Tensor
+    whole_scores: Tensor
+    copula_weight: Tensor
+    copula_spread: Tensor
+    prior_mean: Tensor
+    weight: Tensor
+    interaction_weight: Tensor
+    pair_first: Tensor
+    pair_second: Tensor
+    systems: Tensor
+    baseline_slope: Tensor
+    baseline_cumulative: Tensor
+    cause_weight: Tensor
+    cause_age_sex: Tensor
+    group_of_biomarker: Tensor
+    group_of_contribution: Tensor
+    group_cap: Tensor
+    within_person_cv: Tensor
+    ratio_sign: Tensor
+    missing_variance: Tensor
+    variance_start: Tensor
+    variance_rate: Tensor
 
     def __init__(self, configuration: NetworkConfiguration, tensors: Mapping[str, Tensor]) -> None:
         super().__init__()
@@ -277,23 +331,29 @@ class Network(nn.Module):
         centred_sex = (sex.to(torch.float32) - 0.5).unsqueeze(1)
         return torch.cat([by_variable, by_variable * scaled_age, by_variable * centred_sex], 2)
 
-    def build_design(
-        self, biomarkers: Tensor, age: Tensor, sex: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """The features that the gap and the causes of death are linear in.
-
-        Shape:
-            result: main (V, n, Q J), interactions (n, I), cause features (n, V J)
-        """
+    def build_features(self, biomarkers: Tensor, age: Tensor, sex: Tensor) -> Features:
+        """Raw values to what the answers are computed from: (n, 9), (n,), (n,) int64."""
         reference = self.look_up_reference(age, sex)
         location, scale, weights, basis_mean, pair_mean = reference.split(self.sections, dim=1)
-        scores, known, _ = self.compute_scores(biomarkers, location, scale)
-        means, spreads, _ = self.impute(scores, known)
-        values, _ = self.expand_basis(means, spreads)
+        scores, known, clipped = self.compute_scores(biomarkers, location, scale)
+        means, spreads, pattern = self.impute(scores, known)
+        values, slopes = self.expand_basis(means, spreads)
         centred = self.centre(values, known, basis_mean)
-        weighted = centred * weights[:, : self.variables].unsqueeze(2)
-        _, _, pairs = self.multiply_pairs(means, known, pair_mean, weights)
-        return self.modulate(weighted, age, sex), pairs, centred.flatten(1)
+        main_weights = weights[:, : self.variables].unsqueeze(2)
+        first, second, pairs = self.multiply_pairs(means, known, pair_mean, weights)
+        return Features(
+            known=known,
+            pattern=pattern,
+            centred=centred,
+            main=self.modulate(centred * main_weights, age, sex),
+            pairs=pairs,
+            slope=self.compute_slope(
+                means, self.modulate(slopes * main_weights, age, sex), weights, first, second
+            )
+            * self.compute_margin_slope(means)
+            / scale,
+            unit=torch.where(self.log_scaled, torch.ones_like(clipped), clipped),
+        )
 
     def centre(self, values: Tensor, known: Tensor, basis_mean: Tensor) -> Tensor:
         """Subtract what people of the same age and sex have on average.
@@ -331,19 +391,8 @@ class Network(nn.Module):
         usable_age = torch.where(valid, age, torch.full_like(age, AGE_CENTRE_YEARS))
         usable_sex = torch.clamp(sex, 0, 1)
 
-        reference = self.look_up_reference(usable_age, usable_sex)
-        location, scale, weights, basis_mean, pair_mean = reference.split(self.sections, dim=1)
-        scores, known, clipped = self.compute_scores(biomarkers, location, scale)
-        means, spreads, pattern = self.impute(scores, known)
-        values, slopes = self.expand_basis(means, spreads)
-        centred = self.centre(values, known, basis_mean)
-        main_weights = weights[:, : self.variables].unsqueeze(2)
-        design = self.modulate(centred * main_weights, usable_age, usable_sex)
-        first, second, pairs = self.multiply_pairs(means, known, pair_mean, weights)
-
-        # (V, n, 1 + B) and (n, I, 1 + B) to (n, K, 1 + B)
-        main = torch.matmul(design, self.weight).transpose(0, 1)
-        refits = torch.cat([main, pairs.unsqueeze(2) * self.interaction_weight], 1)
+        features = self.build_features(biomarkers, usable_age, usable_sex)
+        refits = self.compute_contributions(features)
         contributions = refits[:, :, 0]
         systems = contributions @ self.systems
         gap = systems.sum(1)
@@ -353,26 +402,15 @@ class Network(nn.Module):
             self.baseline_slope[usable_sex] * biological_age
         )
         mortality = 1.0 - torch.exp(-torch.exp(torch.clamp(hazard, max=10.0)))
-        causes = self.share_causes(centred, usable_age, usable_sex) * mortality.unsqueeze(1)
-
-        slope_design = self.modulate(slopes * main_weights, usable_age, usable_sex)
-        slope = torch.matmul(slope_design, self.weight[:, :, :1]).squeeze(2).transpose(0, 1)
-        pair_slope = weights[:, self.variables :] * self.interaction_weight[:, 0]
-        slope = slope + (
-            (pair_slope * second) @ self.pair_first.transpose(0, 1)
-            + (pair_slope * first) @ self.pair_second.transpose(0, 1)
-        ) / (1.0 + means.abs())
-        by_group = self.compute_group_variance(
-            slope * self.compute_margin_slope(means) / scale, known, clipped, refits
-        )
-        variance = self.cap_group_variance(by_group, known) + self.look_up_missing_variance(
-            pattern, usable_age, usable_sex
-        )
+        causes = self.share_causes(features.centred, usable_age, usable_sex)
+        variance = self.cap_group_variance(
+            self.compute_group_variance(features, refits), features.known
+        ) + self.look_up_missing_variance(features.pattern, usable_age, usable_sex)
         half = (INTERVAL_SCORE * torch.sqrt(variance)).unsqueeze(1)
         centre = biological_age.unsqueeze(1)
         interval = torch.cat([centre - half, centre + half], 1)
 
-        observed = known[:, : self.variables - 1]
+        observed = features.known[:, : self.variables - 1]
         outside = (biomarkers < self.range_low) | (biomarkers > self.range_high)
         inside = (age >= self.first_age) & (age <= self.last_age)
         blank = torch.where(
@@ -384,13 +422,34 @@ class Network(nn.Module):
             gap + blank,
             interval + column,
             mortality + blank,
-            causes + column,
+            causes * mortality.unsqueeze(1) + column,
             contributions + column,
             systems + column,
             torch.logical_not(observed),
             outside & observed,
             torch.logical_not(inside),
         )
+
+    def compute_contributions(self, features: Features) -> Tensor:
+        """Years from each contribution, point estimate first, then refits: (n, K, 1 + B)."""
+        main = torch.matmul(features.main, self.weight).transpose(0, 1)
+        return torch.cat([main, features.pairs.unsqueeze(2) * self.interaction_weight], 1)
+
+    def compute_slope(
+        self, means: Tensor, main: Tensor, weights: Tensor, first: Tensor, second: Tensor
+    ) -> Tensor:
+        """Change of the gap with each normal score, years: (n, V).
+
+        Shape:
+            means: (n, V); main: modulated basis slopes (V, n, Q J); weights: (n, K);
+            first, second: log-distances of the interactions (n, I)
+        """
+        slope = torch.matmul(main, self.weight[:, :, :1]).squeeze(2).transpose(0, 1)
+        pair_slope = weights[:, self.variables :] * self.interaction_weight[:, 0]
+        from_pairs = (pair_slope * second) @ self.pair_first.transpose(0, 1) + (
+            pair_slope * first
+        ) @ self.pair_second.transpose(0, 1)
+        return slope + from_pairs / (1.0 + means.abs())
 
     def share_causes(self, centred: Tensor, age: Tensor, sex: Tensor) -> Tensor:
         """Probability of each cause, given death within the horizon: (n, 4).
@@ -416,22 +475,19 @@ class Network(nn.Module):
         steps = self.margin_slope[:, 1:] - self.margin_slope[:, :-1]
         return self.margin_slope[:, 0] + (whole * steps).sum(2)
 
-    def compute_group_variance(
-        self, slope: Tensor, known: Tensor, clipped: Tensor, refits: Tensor
-    ) -> Tensor:
+    def compute_group_variance(self, features: Features, refits: Tensor) -> Tensor:
         """Variance of the gap over repeat draws and refits by group: (n, G) years squared.
 
         Shape:
-            slope: (n, V) years per unit of the transformed value; known: (n, V)
-            clipped: (n, 9) raw; refits: (n, K, 1 + B)
+            refits: (n, K, 1 + B), see :meth:`compute_contributions`
         """
-        effective = torch.where(known, slope, torch.zeros_like(slope))
+        effective = torch.where(features.known, features.slope, torch.zeros_like(features.slope))
         nine = effective[:, : self.variables - 1]
         nine = nine + effective[:, self.variables - 1 :] * self.ratio_sign
-        unit = torch.where(self.log_scaled, torch.ones_like(clipped), clipped)
-        draws = torch.square(nine * unit * self.within_person_cv) @ self.group_of_biomarker
+        draws = torch.square(nine * features.unit * self.within_person_cv)
         by_group = torch.matmul(refits.transpose(1, 2), self.group_of_contribution)
-        return draws + torch.square(by_group[:, 1:] - by_group[:, :1]).mean(1)
+        spread = torch.square(by_group[:, 1:] - by_group[:, :1]).mean(1)
+        return draws @ self.group_of_biomarker + spread
 
     def cap_group_variance(self, by_group: Tensor, known: Tensor) -> Tensor:
         """Sum of the groups' variances, each at most its cap: (n, G) to (n,).

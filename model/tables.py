@@ -5,7 +5,7 @@ Also the list of those tensors: their names, shapes and signs.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from henaw.model.biomarkers import INDEX, NAMES, SYSTEMS
@@ -61,6 +61,59 @@ POSITIVE_TENSORS: tuple[str, ...] = (
     "within_person_cv",
 )
 """Fitted tensors that make no sense unless every entry is above zero."""
+
+
+def list_correlation_problems(tensors: Mapping[str, Tensor]) -> list[str]:
+    """What is wrong with the tables that must be ordered or positive definite."""
+    problems = []
+    if "correlation" in tensors:
+        least = float(torch.linalg.eigvalsh(tensors["correlation"].double()).min())
+        if least <= 0:
+            problems.append(
+                f"tensor correlation: must be positive definite, however its least "
+                f"eigenvalue is {least:g}"
+            )
+    if "margin" in tensors and not bool((tensors["margin"].diff(dim=1) > 0).all()):
+        problems.append("tensor margin: each row must increase, however one does not")
+    if "missing_variance" in tensors:
+        table = tensors["missing_variance"]
+        for bit in range(len(NAMES)):
+            patterns = torch.arange(len(table))
+            without = patterns[(patterns >> bit & 1) == 0]
+            if bool((table[without] > table[without | (1 << bit)]).any()):
+                problems.append(
+                    f"tensor missing_variance: a missing {NAMES[bit]} must never narrow the "
+                    "interval, however it does"
+                )
+    return problems + [
+        f"tensor {name}: must be 0 or more, however one is below"
+        for name in ("missing_variance", "group_cap")
+        if name in tensors and bool((tensors[name] < 0).any())
+    ]
+
+
+def list_hierarchy_problems(
+    tensors: Mapping[str, Tensor], configuration: NetworkConfiguration
+) -> list[str]:
+    """Interactions that are larger than hierarchy * |their biomarkers' own weights|.
+
+    |alpha| of a biomarker is the Euclidean norm of its unmodulated weights; an
+    interaction may reach hierarchy times the mean of its two.
+    """
+    problems = []
+    for prefix in ("", "member_"):
+        if not {f"{prefix}weight", f"{prefix}interaction_weight"} <= set(tensors):
+            continue
+        own = tensors[f"{prefix}weight"][..., : configuration.basis_size].norm(dim=-1)
+        for i, (a, b) in enumerate(configuration.interactions):
+            limit = configuration.hierarchy * 0.5 * (own[..., INDEX[a]] + own[..., INDEX[b]])
+            size = tensors[f"{prefix}interaction_weight"][..., i].abs()
+            if bool((size > limit * 1.0001 + 1e-6).any()):
+                problems.append(
+                    f"tensor {prefix}interaction_weight: {a}_x_{b} must be at most "
+                    f"{float(limit.max()):.3g}, however: {float(size.max()):.3g}"
+                )
+    return problems
 
 
 def list_variance_groups(configuration: NetworkConfiguration) -> tuple[tuple[str, ...], ...]:

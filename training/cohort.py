@@ -84,8 +84,7 @@ class Cohort:
     @property
     def complete(self) -> npt.NDArray[np.bool_]:
         """(n,) bool, true where all nine biomarkers are there."""
-        complete: npt.NDArray[np.bool_] = ~np.isnan(self.biomarkers).any(1)
-        return complete
+        return np.asarray(~np.isnan(self.biomarkers).any(1))
 
 
 def read_table(path: Path) -> pd.DataFrame:

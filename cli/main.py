@@ -1,0 +1,34 @@
+"""The ``henaw`` command; one module a subcommand."""
+
+from __future__ import annotations
+
+import sys
+
+import click
+from henaw.cli.archive import archive
+from henaw.cli.export import export
+from henaw.cli.serve import serve, stop
+from henaw.cli.train import train
+from henaw.model.errors import HenawError
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="henaw")
+def commands() -> None:
+    """HENAW: biological age from nine routine blood values, age and sex."""
+
+
+commands.add_command(train)
+commands.add_command(export)
+commands.add_command(archive)
+commands.add_command(serve)
+commands.add_command(stop)
+
+
+def main() -> None:
+    """Run a subcommand; an error of HENAW's own is a message, not a trace."""
+    try:
+        commands()
+    except HenawError as error:
+        click.echo(f"error: {error}", err=True)
+        sys.exit(1)

@@ -1,0 +1,1 @@
+"""Checkpoint to TorchScript, ONNX and an archive, with proof that they agree."""

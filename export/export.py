@@ -1,0 +1,101 @@
+"""A checkpoint to a folder of artifacts, whole or not at all."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import torch
+from henaw.export.golden import choose_golden_people, format_golden
+from henaw.export.graphs import export_onnx, export_program, export_torchscript
+from henaw.export.metadata import describe_model, format_properties
+from henaw.export.parity import compare_runtimes, describe_parity, require_parity
+from henaw.export.people import (
+    blank_every_pattern,
+    draw_anywhere,
+    draw_synthetic_people,
+    join_people,
+    list_edge_cases,
+)
+from henaw.model.checkpoint import load_checkpoint
+from henaw.model.runtime import OnnxRuntime, TorchRuntime
+
+PARITY_PEOPLE = 10_000
+PARITY_SEED = 1
+
+
+def export_checkpoint(source: Path, out: Path) -> dict[str, Any]:
+    """Write every artifact of a checkpoint into a folder, proven to agree.
+
+    The folder gets ``henaw.onnx``, ``henaw.json`` (the sidecar),
+    ``henaw.torchscript.pt``, ``henaw.pt2``, ``golden.json`` and ``parity.json``. It
+    appears, or replaces the one before it, only once all of it is proven.
+
+    Args:
+        source: the checkpoint.
+        out: the folder.
+
+    Returns:
+        The content of ``parity.json``.
+
+    Raises:
+        CheckpointError: the checkpoint does not validate.
+        ArtifactError: the ONNX file breaks its limits.
+        ParityError: the runtimes disagree.
+    """
+    checkpoint = load_checkpoint(source)
+    network = checkpoint.build_network()
+    description = describe_model(checkpoint)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    staging = Path(tempfile.mkdtemp(dir=out.parent, prefix=f".{out.name}."))
+    try:
+        program = export_program(network)
+        torch.export.save(program, staging / "henaw.pt2")
+        export_torchscript(network, staging / "henaw.torchscript.pt")
+        model = export_onnx(program, format_properties(description))
+        (staging / "henaw.onnx").write_bytes(model.SerializeToString(deterministic=True))
+        (staging / "henaw.json").write_text(json.dumps(description, indent=1), encoding="utf-8")
+
+        eager = TorchRuntime(network, name="eager")
+        runtimes = [
+            eager,
+            TorchRuntime.load_torchscript(staging / "henaw.torchscript.pt"),
+            OnnxRuntime(staging / "henaw.onnx"),
+        ]
+        synthetic = draw_synthetic_people(checkpoint, PARITY_PEOPLE // 2, PARITY_SEED)
+        people = join_people(
+            list_edge_cases()[1],
+            blank_every_pattern(synthetic),
+            synthetic,
+            draw_anywhere(PARITY_PEOPLE // 2, PARITY_SEED),
+        )
+        comparisons = compare_runtimes(runtimes, people)
+        require_parity(comparisons, people)
+        parity = describe_parity(comparisons, people)
+        (staging / "parity.json").write_text(json.dumps(parity, indent=1), encoding="utf-8")
+        golden = format_golden(choose_golden_people(checkpoint), eager)
+        (staging / "golden.json").write_text(golden, encoding="utf-8")
+        staging.chmod(0o755)
+        _replace_folder(staging, out)
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
+    return parity
+
+
+def _replace_folder(staging: Path, out: Path) -> None:
+    """Put ``staging`` where ``out`` is; the folder before it is kept until it is there."""
+    before = Path(tempfile.mkdtemp(dir=out.parent, prefix=f".{out.name}.before."))
+    try:
+        if out.exists():
+            out.rename(before / out.name)
+        try:
+            staging.rename(out)
+        except OSError:
+            if (before / out.name).exists():
+                (before / out.name).rename(out)
+            raise
+    finally:
+        shutil.rmtree(before, ignore_errors=True)

@@ -1,0 +1,89 @@
+"""Golden vectors: synthetic people with the eager network's answers, as JSON.
+
+JSON has no NaN or infinity: null is NaN, the strings "Infinity" and "-Infinity" are
+the infinities.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from henaw.export.people import (
+    People,
+    blank_every_pattern,
+    draw_synthetic_people,
+    join_people,
+    list_edge_cases,
+)
+from henaw.model.checkpoint import Checkpoint
+from henaw.model.runtime import Outputs, Runtime
+
+COUNT = 200
+SEED = 20261123
+
+
+def choose_golden_people(checkpoint: Checkpoint) -> People:
+    """Edge cases, then as many complete people as partly missing ones: 200 in all."""
+    _, edges = list_edge_cases()
+    rest = COUNT - len(edges.age)
+    drawn = draw_synthetic_people(checkpoint, rest, SEED)
+    patterns = blank_every_pattern(drawn)
+    some = np.linspace(1, len(patterns.age) - 1, rest - rest // 2).astype(np.int64)
+    return join_people(edges, drawn.select(slice(0, rest // 2)), patterns.select(some))
+
+
+def format_golden(people: People, runtime: Runtime) -> str:
+    """The file's text, with the answers of ``runtime``."""
+    outputs = runtime.predict(*people)
+    return json.dumps(
+        {
+            "about": "synthetic people; null is NaN (a missing value)",
+            "inputs": {name: _encode(value) for name, value in people._asdict().items()},
+            "outputs": {name: _encode(value) for name, value in outputs.items()},
+        },
+        allow_nan=False,
+    )
+
+
+def read_golden(path: Path) -> tuple[People, Outputs]:
+    """Inputs and outputs of a golden file as arrays."""
+    content = json.loads(path.read_text(encoding="utf-8"))
+    inputs = content["inputs"]
+    people = People(
+        _decode(inputs["biomarkers"]).astype(np.float32),
+        _decode(inputs["age"]).astype(np.float32),
+        np.array(inputs["sex"], np.int64),
+    )
+    return people, {name: _decode(values) for name, values in content["outputs"].items()}
+
+
+def _encode(values: npt.NDArray[Any]) -> list[Any]:
+    if values.dtype.kind != "f":
+        result: list[Any] = values.tolist()
+        return result
+
+    def encode(value: Any) -> Any:
+        if isinstance(value, list):
+            return [encode(item) for item in value]
+        if np.isnan(value):
+            return None
+        # float32 printed at its own precision: half the size, and the same number back.
+        return float(str(np.float32(value))) if np.isfinite(value) else _SPELLINGS[value]
+
+    encoded: list[Any] = encode(values.tolist())
+    return encoded
+
+
+_SPELLINGS = {np.inf: "Infinity", -np.inf: "-Infinity"}
+
+
+def _decode(values: list[Any]) -> npt.NDArray[Any]:
+    array = np.array(values, dtype=object)
+    if array.size and isinstance(array.flat[0], bool):
+        return array.astype(bool)
+    numbers = [np.nan if value is None else float(value) for value in array.flat]
+    return np.array(numbers, np.float32).reshape(array.shape)

@@ -1,0 +1,125 @@
+"""The network as TorchScript, as an exported program and as an ONNX file."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+from typing import Any
+
+import onnx
+import torch
+from henaw.model.biomarkers import NAMES
+from henaw.model.errors import ArtifactError
+from henaw.model.network import Network
+from henaw.model.runtime import INPUT_NAMES, OUTPUT_NAMES
+from torch import Tensor
+
+OPSET = 18
+IR_VERSION = 9
+"""Newest that the web runtime and older ONNX Runtimes read without a warning."""
+LARGEST_BYTES = 1_000_000
+
+
+def _example(count: int = 3) -> tuple[Tensor, Tensor, Tensor]:
+    biomarkers = torch.full((count, len(NAMES)), 20.0)
+    biomarkers[0, 0] = torch.nan
+    return biomarkers, torch.full((count,), 50.0), torch.zeros(count, dtype=torch.int64)
+
+
+def export_torchscript(network: Network, path: Path) -> None:
+    """Trace the network and save it; the graph has no branches, so a trace is exact."""
+    with warnings.catch_warnings():
+        # torch.jit is deprecated upstream and still what TorchServe's GPU path loads.
+        warnings.filterwarnings("ignore", message=r".*torch\.jit.*", category=DeprecationWarning)
+        warnings.filterwarnings("ignore", message=r".*torch\.jit.*", category=FutureWarning)
+        traced = torch.jit.trace(network, _example(), check_trace=False)
+        torch.jit.save(torch.jit.freeze(traced.eval()), str(path))
+
+
+def export_program(network: Network) -> torch.export.ExportedProgram:
+    """Export the network with any number of people."""
+    people = torch.export.Dim("n", min=0)
+    return torch.export.export(
+        network, _example(), dynamic_shapes=({0: people}, {0: people}, {0: people})
+    )
+
+
+def export_onnx(
+    program: torch.export.ExportedProgram, properties: dict[str, str]
+) -> onnx.ModelProto:
+    """Convert to ONNX, keep only what a runtime needs, and check what came out.
+
+    Raises:
+        ArtifactError: the file is too large, too new, or says where it was made.
+    """
+    with warnings.catch_warnings():
+        # The converter's own use of pytree names it no longer advertises.
+        warnings.filterwarnings("ignore", category=FutureWarning)
+        warnings.filterwarnings("ignore", category=DeprecationWarning)
+        converted = torch.onnx.export(
+            program,
+            input_names=list(INPUT_NAMES),
+            output_names=list(OUTPUT_NAMES),
+            opset_version=OPSET,
+            dynamo=True,
+            external_data=False,
+            optimize=True,
+            verbose=False,
+        )
+    if converted is None:
+        raise ArtifactError("onnx", ["expected the converter to return a program, got none"])
+    model: onnx.ModelProto = converted.model_proto
+    _strip(model)
+    model.ir_version = IR_VERSION
+    model.producer_name, model.producer_version = "henaw", properties.get("version", "")
+    del model.metadata_props[:]
+    for key, value in properties.items():
+        model.metadata_props.add(key=key, value=value)
+    onnx.checker.check_model(model, full_check=True)
+    _require(model)
+    return model
+
+
+def _strip(model: onnx.ModelProto) -> None:
+    """Drop node names' history: source paths and stack traces."""
+    graph = model.graph
+    model.doc_string = graph.doc_string = ""
+    graph.name = "henaw"
+    del graph.value_info[:]
+    del graph.metadata_props[:]
+    for function in model.functions:
+        del function.metadata_props[:]
+    for item in (*graph.node, *graph.input, *graph.output, *graph.initializer):
+        item.doc_string = ""
+        del item.metadata_props[:]
+    for value in (*graph.input, *graph.output):
+        value.type.tensor_type.shape.dim[0].dim_param = "n"
+
+
+def _require(model: onnx.ModelProto) -> None:
+    problems = []
+    size = model.ByteSize()
+    if size >= LARGEST_BYTES:
+        problems.append(f"size must be below {LARGEST_BYTES} bytes, however: {size}")
+    if model.ir_version > IR_VERSION:
+        problems.append(f"IR version must be at most {IR_VERSION}, however: {model.ir_version}")
+    for opset in model.opset_import:
+        if opset.domain == "" and opset.version > OPSET:
+            problems.append(f"opset must be at most {OPSET}, however: {opset.version}")
+        if opset.domain not in ("", "ai.onnx"):
+            problems.append(f"expected only ONNX's own operators, however: {opset.domain}")
+    problems += _check_names("inputs", model.graph.input, INPUT_NAMES)
+    problems += _check_names("outputs", model.graph.output, OUTPUT_NAMES)
+    content = model.SerializeToString()
+    problems += [
+        f"expected no trace of where it was made, however: {mark.decode()!r} is inside"
+        for mark in (b".py", b"site-packages", b"stack_trace", b"/home/", b"/root/")
+        if mark in content
+    ]
+    if problems:
+        raise ArtifactError("onnx", problems)
+
+
+def _check_names(kind: str, values: Any, expected: tuple[str, ...]) -> list[str]:
+    seen = [value.name for value in values]
+    return [] if seen == list(expected) else [f"{kind} must be {list(expected)}, however: {seen}"]

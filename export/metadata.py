@@ -1,0 +1,99 @@
+"""What the ONNX file and its JSON sidecar say of the model."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import torch
+from henaw.model.biomarkers import (
+    AGE_MAXIMUM_YEARS,
+    AGE_MINIMUM_YEARS,
+    CAUSES,
+    INDEX,
+    NAMES,
+    SEXES,
+    SYSTEMS,
+)
+from henaw.model.checkpoint import PROTOCOL, Checkpoint, describe_panel
+from henaw.model.network import LOG_SCALED
+from henaw.model.runtime import INPUT_NAMES, OUTPUT_NAMES
+
+SHAPES: dict[str, list[str | int]] = {
+    "biomarkers": ["n", len(NAMES)],
+    "age": ["n"],
+    "sex": ["n"],
+    "biological_age": ["n"],
+    "age_gap": ["n"],
+    "interval": ["n", 2],
+    "mortality_10y": ["n"],
+    "cause_risk_10y": ["n", len(CAUSES)],
+    "contributions": ["n", "k"],
+    "system_contributions": ["n", len(SYSTEMS)],
+    "imputed": ["n", len(NAMES)],
+    "out_of_range": ["n", len(NAMES)],
+    "age_out_of_range": ["n"],
+}
+
+
+def describe_model(checkpoint: Checkpoint) -> dict[str, Any]:
+    """Everything an app needs to know beside the graph; aggregates only.
+
+    ``reference`` holds the median of each biomarker by age and sex, in the panel's
+    units.
+    """
+    return {
+        "name": checkpoint.name,
+        "version": checkpoint.version,
+        "protocol": PROTOCOL,
+        "date": checkpoint.date,
+        "intended_use": checkpoint.intended_use,
+        "checkpoint_sha256": checkpoint.sha256,
+        "inputs": {name: SHAPES[name] for name in INPUT_NAMES},
+        "outputs": {name: SHAPES[name] for name in OUTPUT_NAMES},
+        "panel": describe_panel(),
+        "sexes": list(SEXES),
+        "accepted_ages": [AGE_MINIMUM_YEARS, AGE_MAXIMUM_YEARS],
+        "fitted_ages": [checkpoint.network.first_age, checkpoint.network.last_age],
+        "fitted_range": _describe_ranges(checkpoint),
+        "contribution_names": list(checkpoint.network.contribution_names),
+        "system_names": list(SYSTEMS),
+        "systems": {name: list(members) for name, members in SYSTEMS.items()},
+        "cause_names": list(CAUSES),
+        "interval_level": 0.9,
+        "training": {
+            key: value for key, value in checkpoint.training.items() if key != "configuration"
+        },
+        "metrics": checkpoint.metrics,
+        "reference": _describe_reference(checkpoint),
+    }
+
+
+def format_properties(description: dict[str, Any]) -> dict[str, str]:
+    """ONNX metadata properties: text stays text, anything else becomes JSON."""
+    return {
+        key: value if isinstance(value, str) else json.dumps(value)
+        for key, value in description.items()
+    }
+
+
+def _describe_ranges(checkpoint: Checkpoint) -> dict[str, list[float]]:
+    low, high = checkpoint.tensors["range_low"], checkpoint.tensors["range_high"]
+    return {name: [_round(low[i]), _round(high[i])] for name, i in INDEX.items()}
+
+
+def _describe_reference(checkpoint: Checkpoint) -> dict[str, Any]:
+    location = checkpoint.tensors["location"].double()[:, :, : len(NAMES)]
+    medians = torch.where(torch.tensor(LOG_SCALED), torch.exp(location), location)
+    ages = list(range(checkpoint.network.first_age, checkpoint.network.last_age + 1))
+    reference: dict[str, Any] = {"age": ages}
+    for code, sex in enumerate(SEXES):
+        reference[sex] = {
+            name: [_round(value) for value in medians[code, :, i]] for name, i in INDEX.items()
+        }
+    return reference
+
+
+def _round(value: torch.Tensor) -> float:
+    """Four significant digits: more than any laboratory reports."""
+    return float(f"{float(value):.4g}")

@@ -1,0 +1,118 @@
+"""People who do not exist: what parity, golden vectors and benchmarks are run on.
+
+No row of a real cohort is ever written by an export.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from henaw.model.biomarkers import INDEX, NAMES, PANEL
+from henaw.model.checkpoint import Checkpoint
+from henaw.model.network import LOG_SCALED
+
+_NINE = len(NAMES)
+_TYPICAL = (1.2, 36.0, 80.0, 43.0, 30.0, 13.0, 22.0, 24.0, 20.0)
+
+
+class People(NamedTuple):
+    """Inputs of the graph: (n, 9) float32, (n,) float32 years, (n,) int64."""
+
+    biomarkers: npt.NDArray[np.float32]
+    age: npt.NDArray[np.float32]
+    sex: npt.NDArray[np.int64]
+
+    def select(self, rows: npt.NDArray[np.int64] | slice) -> People:
+        """The people at ``rows``."""
+        return People(self.biomarkers[rows], self.age[rows], self.sex[rows])
+
+
+def join_people(*groups: People) -> People:
+    """All groups, one after the other."""
+    return People(*(np.concatenate(parts) for parts in zip(*groups, strict=True)))
+
+
+def draw_synthetic_people(checkpoint: Checkpoint, count: int, seed: int) -> People:
+    """People drawn from the reference's copula, ages even over the fitted range."""
+    generator = np.random.default_rng(seed)
+    shape = checkpoint.network
+    age = generator.uniform(shape.first_age, shape.last_age, count).astype(np.float32)
+    sex = generator.integers(0, 2, count)
+    correlation = checkpoint.tensors["correlation"].double().numpy()[:_NINE, :_NINE]
+    scores = generator.standard_normal((count, _NINE)) @ np.linalg.cholesky(correlation).T
+    network = checkpoint.build_network()
+    with torch.inference_mode():
+        reference = network.look_up_reference(torch.from_numpy(age), torch.from_numpy(sex))
+        location, scale, *_ = reference.split(network.sections, dim=1)
+    grid = np.linspace(-shape.score_limit, shape.score_limit, shape.score_steps + 1)
+    margin = checkpoint.tensors["margin"].double().numpy()
+    biomarkers = np.empty((count, _NINE), np.float32)
+    for i, skewed in enumerate(LOG_SCALED):
+        standardised = np.interp(scores[:, i], grid, margin[i])
+        value = location[:, i].numpy() + standardised * scale[:, i].numpy()
+        biomarkers[:, i] = np.exp(value) if skewed else value
+    return People(biomarkers, age, sex)
+
+
+def draw_anywhere(count: int, seed: int) -> People:
+    """Values spread over all that is accepted and beyond, a fifth of them missing."""
+    generator = np.random.default_rng(seed)
+    low = np.log([biomarker.minimum / 3 for biomarker in PANEL])
+    high = np.log([biomarker.maximum * 3 for biomarker in PANEL])
+    biomarkers = np.exp(generator.uniform(low, high, (count, _NINE))).astype(np.float32)
+    biomarkers[generator.random((count, _NINE)) < 0.2] = np.nan
+    age = generator.uniform(15, 125, count).astype(np.float32)
+    return People(biomarkers, age, generator.integers(0, 2, count))
+
+
+def blank_every_pattern(people: People) -> People:
+    """Each of the 512 missing patterns on one of ``people`` in turn."""
+    patterns = np.arange(2**_NINE)
+    chosen = people.select(patterns % len(people.age))
+    missing = (patterns[:, None] >> np.arange(_NINE) & 1).astype(bool)
+    return People(np.where(missing, np.float32(np.nan), chosen.biomarkers), chosen.age, chosen.sex)
+
+
+def list_edge_cases() -> tuple[list[str], People]:
+    """The edge cases of the graph contract, with a name each."""
+    names, rows, ages, sexes = [], [], [], []
+
+    def add(name: str, age: float = 50.0, sex: int = 0, **values: float) -> None:
+        row = list(_TYPICAL)
+        for biomarker, value in values.items():
+            row[INDEX[biomarker]] = value
+        names.append(name)
+        rows.append(row)
+        ages.append(age)
+        sexes.append(sex)
+
+    add("typical")
+    add("typical man", sex=1)
+    add("all missing", **dict.fromkeys(NAMES, np.nan))
+    for name in NAMES:
+        add(f"{name} missing", **{name: np.nan})
+        add(f"{name} +inf", **{name: np.inf})
+        add(f"{name} -inf", **{name: -np.inf})
+        add(f"{name} far above", **{name: 1e9})
+        add(f"{name} negative", **{name: -1.0})
+    add("all +inf", **dict.fromkeys(NAMES, np.inf))
+    add("alt 0", alt=0.0)
+    add("ast 0", ast=0.0)
+    add("ast and alt 0", ast=0.0, alt=0.0)
+    add("ast and alt negative", ast=-3.0, alt=-2.0)
+    add("alt denormal", alt=1e-42)
+    add("ast and alt denormal", ast=1e-42, alt=1e-42)
+    add("alt at the guard", alt=1e-6)
+    add("everything largest", **dict.fromkeys(NAMES, float(np.finfo(np.float32).max)))
+    for age in (0.0, 18.0, 20.0, 85.0, 85.5, 120.0, -5.0, 1000.0):
+        add(f"age {age:g}", age=age)
+    for age in (np.nan, np.inf, -np.inf):
+        add(f"age {age}", age=age)
+    for sex in (-1, 2, 2**40):
+        add(f"sex {sex}", sex=sex)
+    return names, People(
+        np.array(rows, np.float32), np.array(ages, np.float32), np.array(sexes, np.int64)
+    )

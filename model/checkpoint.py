@@ -1,0 +1,287 @@
+"""One-file checkpoints: safetensors with a JSON header, validated before use.
+
+No pickle is read or written. The header, under the one metadata key ``henaw``, holds
+the protocol number, model name and version, full configuration, panel, provenance,
+training-data digest, metrics and a digest of the tensors.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import safetensors
+import safetensors.torch
+import torch
+from henaw.model.biomarkers import PANEL
+from henaw.model.configuration import NetworkConfiguration, read_configuration
+from henaw.model.errors import CheckpointError, ConfigurationError
+from henaw.model.network import Network
+from henaw.model.tables import (
+    POSITIVE_TENSORS,
+    list_correlation_problems,
+    list_hierarchy_problems,
+    list_tensor_shapes,
+)
+from torch import Tensor
+
+PROTOCOL = 1
+"""Raised when a file of the old protocol can no longer be read."""
+
+_METADATA_KEY = "henaw"
+_HEADER_TYPES: dict[str, type] = {
+    "protocol": int,
+    "name": str,
+    "version": str,
+    "date": str,
+    "network": dict,
+    "panel": list,
+    "parameters": int,
+    "tensors_sha256": str,
+    "training": dict,
+    "metrics": dict,
+    "intended_use": str,
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Checkpoint:
+    """A fitted model with what is known about it.
+
+    Attributes:
+        name: the model's name.
+        version: the model's version.
+        date: the day it is dated, YYYY-MM-DD.
+        intended_use: what it is for, and not.
+        network: the shape.
+        tensors: every fitted tensor, float32.
+        training: provenance: data, digest, configuration, counts.
+        metrics: how well it did, and on whom.
+        sha256: of the file it was read from, or "" before it is written.
+    """
+
+    name: str
+    version: str
+    date: str
+    intended_use: str
+    network: NetworkConfiguration
+    tensors: Mapping[str, Tensor]
+    training: Mapping[str, Any]
+    metrics: Mapping[str, Any]
+    sha256: str = ""
+
+    def build_network(self) -> Network:
+        """The network of this checkpoint, ready to answer."""
+        return Network(self.network, self.tensors).eval()
+
+
+def describe_panel() -> list[dict[str, Any]]:
+    """The panel as checkpoints and metadata hold it."""
+    return [
+        {
+            "name": biomarker.name,
+            "label": biomarker.label,
+            "unit": biomarker.unit,
+            "minimum": biomarker.minimum,
+            "maximum": biomarker.maximum,
+            "ukb_field": biomarker.ukb_field,
+            "loinc": list(biomarker.loinc),
+            "units": list(biomarker.units),
+        }
+        for biomarker in PANEL
+    ]
+
+
+def save_checkpoint(checkpoint: Checkpoint, path: Path) -> None:
+    """Write a checkpoint whole or not at all; the same checkpoint gives the same bytes.
+
+    Raises:
+        CheckpointError: it would not pass validation.
+    """
+    tensors = {name: tensor.contiguous() for name, tensor in checkpoint.tensors.items()}
+    problems = _check_tensors(checkpoint.network, tensors)
+    if problems:
+        raise CheckpointError(str(path), problems)
+    header = {
+        "protocol": PROTOCOL,
+        "name": checkpoint.name,
+        "version": checkpoint.version,
+        "date": checkpoint.date,
+        "intended_use": checkpoint.intended_use,
+        "network": dataclasses.asdict(checkpoint.network),
+        "panel": describe_panel(),
+        "parameters": sum(tensor.numel() for tensor in tensors.values()),
+        "tensors_sha256": _digest_tensors(tensors),
+        "training": checkpoint.training,
+        "metrics": checkpoint.metrics,
+    }
+    text = json.dumps(header, sort_keys=True, allow_nan=False)
+    write_whole(path, safetensors.torch.save(tensors, metadata={_METADATA_KEY: text}))
+
+
+def load_checkpoint(path: Path) -> Checkpoint:
+    """Read and validate a checkpoint.
+
+    Raises:
+        CheckpointError: it cannot be read or used; every problem is listed.
+    """
+    content = _read_bytes(path)
+    try:
+        tensors = safetensors.torch.load(content)
+    except (safetensors.SafetensorError, ValueError, KeyError, RuntimeError) as error:
+        raise CheckpointError(str(path), [_explain_unreadable(content, error)]) from error
+    header = _read_header(path, content)
+
+    problems = [
+        f"header: {key} must be {kind.__name__}, however: {header.get(key)!r}"
+        for key, kind in _HEADER_TYPES.items()
+        if not isinstance(header.get(key), kind)
+    ]
+    if header.get("protocol") != PROTOCOL:
+        problems.append(
+            f"protocol must be {PROTOCOL}, however: {header.get('protocol')!r}; "
+            "this version of henaw cannot read it"
+        )
+    problems += _check_panel(header.get("panel"))
+    network = None
+    try:
+        network = read_configuration(
+            NetworkConfiguration, header.get("network", {}), subject="network"
+        )
+    except ConfigurationError as error:
+        problems += [f"network: {problem}" for problem in error.problems]
+    if network is not None:
+        problems += _check_tensors(network, tensors)
+    count = sum(tensor.numel() for tensor in tensors.values())
+    if header.get("parameters") != count:
+        problems.append(f"parameters must be {header.get('parameters')}, however: {count}")
+    if header.get("tensors_sha256") != _digest_tensors(tensors):
+        problems.append("tensors differ from the digest in the header: the file was damaged")
+    if problems or network is None:
+        raise CheckpointError(str(path), problems)
+    return Checkpoint(
+        name=header["name"],
+        version=header["version"],
+        date=header["date"],
+        intended_use=header["intended_use"],
+        network=network,
+        tensors=tensors,
+        training=header["training"],
+        metrics=header["metrics"],
+        sha256=hashlib.sha256(content).hexdigest(),
+    )
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Write a file so that a reader sees all of it or what was there before."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.NamedTemporaryFile(
+        dir=path.parent, prefix=f".{path.name}.", delete=False
+    ) as file:
+        try:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+            os.chmod(file.name, 0o644)
+            os.replace(file.name, path)
+        except BaseException:
+            os.unlink(file.name)
+            raise
+
+
+def _read_bytes(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except FileNotFoundError as error:
+        raise CheckpointError(str(path), ["expected a checkpoint file, found none"]) from error
+    except OSError as error:
+        raise CheckpointError(str(path), [f"the file cannot be read: {error}"]) from error
+
+
+def _explain_unreadable(content: bytes, error: Exception) -> str:
+    if content[:2] in (b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05") or content[:2] == b"PK":
+        return (
+            "expected safetensors, however this is a pickle (a file of torch.save?): reading it "
+            "could run code, so it is refused; write the model with `henaw train`"
+        )
+    return f"expected safetensors, however the file is truncated or damaged: {error}"
+
+
+def _read_header(path: Path, content: bytes) -> dict[str, Any]:
+    length = int.from_bytes(content[:8], "little")
+    metadata = json.loads(content[8 : 8 + length]).get("__metadata__", {})
+    if _METADATA_KEY not in metadata:
+        raise CheckpointError(
+            str(path),
+            [f"header: expected the metadata key {_METADATA_KEY!r}, however: {sorted(metadata)}"],
+        )
+    try:
+        header = json.loads(metadata[_METADATA_KEY])
+    except json.JSONDecodeError as error:
+        raise CheckpointError(str(path), [f"header: expected JSON, however: {error}"]) from error
+    if not isinstance(header, dict):
+        raise CheckpointError(str(path), [f"header: expected an object, however: {header!r}"])
+    return header
+
+
+def _check_panel(panel: object) -> list[str]:
+    expected = json.loads(json.dumps(describe_panel()))
+    if panel == expected:
+        return []
+    if not isinstance(panel, list):
+        return [f"panel: expected a list of {len(expected)}, however: {panel!r}"]
+    seen = [row.get("name") if isinstance(row, dict) else row for row in panel]
+    wanted = [row["name"] for row in expected]
+    if seen != wanted:
+        return [f"panel: order must be {wanted}, however: {seen}"]
+    return [
+        f"panel: {row['name']}.{key} must be {row[key]!r}, however: {other.get(key)!r}"
+        for row, other in zip(expected, panel, strict=True)
+        for key in row
+        if other.get(key) != row[key]
+    ]
+
+
+def _check_tensors(network: NetworkConfiguration, tensors: Mapping[str, Tensor]) -> list[str]:
+    shapes = list_tensor_shapes(network)
+    problems = [f"tensor {name}: missing" for name in shapes if name not in tensors]
+    problems += [f"tensor {name}: unexpected" for name in sorted(tensors) if name not in shapes]
+    sound = {}
+    for name, shape in shapes.items():
+        if name not in tensors:
+            continue
+        tensor = tensors[name]
+        before = len(problems)
+        if tuple(tensor.shape) != shape:
+            problems.append(
+                f"tensor {name}: shape must be {list(shape)}, however: {list(tensor.shape)}"
+            )
+        if tensor.dtype != torch.float32:
+            problems.append(f"tensor {name}: dtype must be float32, however: {tensor.dtype}")
+        bad = int((~torch.isfinite(tensor)).sum())
+        if bad:
+            problems.append(f"tensor {name}: must be finite, however: {bad} values are not")
+        elif name in POSITIVE_TENSORS and not bool((tensor > 0).all()):
+            problems.append(
+                f"tensor {name}: must be above 0, however its least is {float(tensor.min()):g}"
+            )
+        if len(problems) == before:
+            sound[name] = tensor
+    problems += list_correlation_problems(sound)
+    return problems + list_hierarchy_problems(sound, network)
+
+
+def _digest_tensors(tensors: Mapping[str, Tensor]) -> str:
+    digest = hashlib.sha256()
+    for name in sorted(tensors):
+        tensor = tensors[name].contiguous()
+        digest.update(f"{name} {tensor.dtype} {list(tensor.shape)}\n".encode())
+        digest.update(tensor.flatten().view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()

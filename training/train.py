@@ -1,0 +1,123 @@
+"""From a configuration and a cohort to a checkpoint on disk."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from henaw.model.checkpoint import Checkpoint, save_checkpoint
+from henaw.model.errors import CohortError
+from henaw.model.network import Network
+from henaw.model.runtime import OUTPUT_NAMES
+from henaw.training.cohort import Cohort, read_cohort
+from henaw.training.configuration import TrainingConfiguration
+from henaw.training.fit import count_steps, fit_tensors
+from henaw.training.metrics import compute_c_index, select_evaluated
+from torch import Tensor
+
+Progress = Callable[[str], None]
+
+
+def train(
+    configuration: TrainingConfiguration,
+    cohort_path: Path,
+    out: Path,
+    *,
+    progress: Progress = lambda _: None,
+) -> Checkpoint:
+    """Fit a model, with metrics on surveys that a second fit did not see, and save it.
+
+    The model that is saved is fitted on everyone. Where surveys are held out, a model
+    is first fitted without them by the same configuration; the metrics are that one's.
+
+    Raises:
+        CohortError: the cohort cannot be used.
+        FitError: the fit did not stay finite.
+    """
+    cohort = read_cohort(cohort_path, configuration.cohort)
+    metrics = {}
+    if configuration.cohort.hold_out:
+        metrics["held_out"] = evaluate_held_out(cohort, configuration, progress=progress)
+    tensors = fit_tensors(cohort, configuration, progress=progress)
+    checkpoint = Checkpoint(
+        name=configuration.name,
+        version=configuration.version,
+        date=configuration.date,
+        intended_use=configuration.intended_use,
+        network=configuration.network,
+        tensors=tensors,
+        training={
+            "data": configuration.training_data,
+            "data_sha256": cohort.digest,
+            "people": len(cohort),
+            "complete": int(cohort.complete.sum()),
+            "deaths": int(cohort.event.sum()),
+            "ages": [float(cohort.age_years.min()), float(cohort.age_years.max())],
+            "read": cohort.report,
+            "configuration": dataclasses.asdict(configuration),
+        },
+        metrics=metrics,
+    )
+    save_checkpoint(checkpoint, out)
+    return checkpoint
+
+
+def count_train_steps(configuration: TrainingConfiguration) -> int:
+    """How often :func:`train` reports progress."""
+    return count_steps(configuration) + (3 if configuration.cohort.hold_out else 0)
+
+
+def evaluate_held_out(
+    cohort: Cohort, configuration: TrainingConfiguration, *, progress: Progress
+) -> dict[str, Any]:
+    """C-index on the held-out surveys of a model fitted without them.
+
+    Raises:
+        CohortError: a held-out survey is not in the cohort, or is all of it.
+    """
+    surveys = configuration.cohort.hold_out
+    absent = sorted(set(surveys) - set(cohort.survey))
+    held_out = np.isin(cohort.survey, surveys)
+    if absent or held_out.all():
+        raise CohortError(
+            "hold_out",
+            [
+                f"expected some of the surveys {sorted(set(map(str, cohort.survey)))}, "
+                f"however: {list(surveys)}"
+            ],
+        )
+    tensors = fit_tensors(cohort.select(~held_out), configuration, members=False, progress=progress)
+    people = cohort.select(held_out & select_evaluated(cohort))
+    answers = predict(people, configuration, tensors)
+    dead = people.event & (people.time_years <= 10)
+    result = {
+        "surveys": list(surveys),
+        "people": len(people),
+        "deaths_10y": int(dead.sum()),
+        "expected_deaths_10y": round(float(answers["mortality_10y"].sum()), 1),
+        "c_index": {
+            "mortality_10y": compute_c_index(answers["mortality_10y"].numpy(), people),
+            "biological_age": compute_c_index(answers["biological_age"].numpy(), people),
+            "age": compute_c_index(people.age_years, people),
+        },
+    }
+    progress("held-out metrics")
+    return result
+
+
+def predict(
+    people: Cohort, configuration: TrainingConfiguration, tensors: Mapping[str, Tensor]
+) -> dict[str, Tensor]:
+    """Answers of a fit for a cohort, by output name."""
+    network = Network(configuration.network, tensors)
+    with torch.inference_mode():
+        answers = network(
+            torch.from_numpy(people.biomarkers),
+            torch.from_numpy(people.age_years),
+            torch.from_numpy(people.sex),
+        )
+    return dict(zip(OUTPUT_NAMES, answers, strict=True))
