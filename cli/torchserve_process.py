@@ -1,0 +1,262 @@
+"""One TorchServe of our own: its files in one folder, its start, its end."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import psutil
+
+from henaw.cli.java import find_java_home
+from henaw.model.errors import ConfigurationError, HenawError
+
+_RECORD_NAME = "server.json"
+_SOCKET_NAME = ".ts.sock.9000"
+_LONGEST_SOCKET_PATH = 100
+"""A Unix socket's path holds 107 bytes; TorchServe puts its own in the temporary folder."""
+
+_WORKER_DIED = "Backend worker process died."
+_RAISED = re.compile(r"[\w.]+(?:Error|Exception): ")
+_LINES_SHOWN = 20
+
+_START_TIMEOUT_S = 60
+_STOP_TIMEOUT_S = 30
+_ADDRESSES = ("inference_address", "management_address", "metrics_address")
+_GRPC_PORTS = {"grpc_inference_port": "7070", "grpc_management_port": "7071"}
+
+
+class ServerError(HenawError, RuntimeError):
+    """The server could not be started or found."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Record:
+    """What is known of a running server.
+
+    Attributes:
+        pid: of TorchServe's front end.
+        created: when that process was made, so that its number's next owner is safe.
+        url: where it answers.
+        temporary: its folder for sockets and unpacked archives.
+    """
+
+    pid: int
+    created: float
+    url: str
+    temporary: str
+
+
+def start_server(
+    *, configuration: Path, archive: Path, run: Path, first_port: int | None = None
+) -> Record:
+    """Start TorchServe in the background; it may not answer yet.
+
+    Args:
+        configuration: a folder with ``config.properties``, ``handler.yaml`` and
+            ``log4j2.xml``.
+        archive: the model.
+        run: where its pid, logs, throttle store and temporary files go.
+        first_port: five ports from here on instead of those configured: inference,
+            management, metrics, and gRPC for the first two.
+
+    Raises:
+        ConfigurationError: a file of the configuration is missing.
+        ServerError: it runs already, a port is taken, or TorchServe refused.
+        RuntimeUnavailableError: there is no Java for it.
+    """
+    running = find_server(run)
+    if running is not None:
+        raise ServerError(f"a server runs already: {running.url}, pid {running.pid}")
+    java_home = find_java_home()
+    properties = _read_properties(configuration, archive, first_port)
+    _check_ports(properties)
+    logs, temporary = run / "logs", _make_temporary(run)
+    shutil.rmtree(logs, ignore_errors=True)
+    for folder in (run, logs, run / "tmp"):
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    effective = run / "config.properties"
+    effective.write_text("".join(f"{k}={v}\n" for k, v in properties.items()), encoding="utf-8")
+    environment = {
+        **os.environ,
+        "JAVA_HOME": str(java_home),
+        "TS_CONFIG_FILE": str(effective),
+        "LOG_LOCATION": str(logs),
+        "METRICS_LOCATION": str(logs),
+        # TorchServe's script keeps its pid file in the one, its front end all else in
+        # the other.
+        "TMPDIR": str(run / "tmp"),
+        "TEMP": temporary,
+        "HENAW_HANDLER_CONFIG": str(configuration / "handler.yaml"),
+        "HENAW_THROTTLE_STORE": str(run / "throttle.sqlite3"),
+    }
+    pid_file = run / "tmp" / ".model_server.pid"
+    pid_file.unlink(missing_ok=True)
+    with (logs / "console.log").open("wb") as console:
+        starter = subprocess.Popen(
+            [sys.executable, "-m", "ts.model_server", "--start", "--ncs"],
+            cwd=run,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=console,
+            stderr=subprocess.STDOUT,
+            # Its own session: the shell's Ctrl-C and hang-up are not for the server.
+            start_new_session=True,
+        )
+        starter.wait(timeout=_START_TIMEOUT_S)
+    try:
+        pid = int(pid_file.read_text(encoding="ascii"))
+        created = psutil.Process(pid).create_time()
+    except (OSError, ValueError, psutil.Error):
+        raise ServerError("TorchServe did not start:\n" + read_log_tail(run)) from None
+    record = Record(
+        pid=pid, created=created, url=properties["inference_address"], temporary=temporary
+    )
+    (run / _RECORD_NAME).write_text(json.dumps(record.__dict__), encoding="utf-8")
+    return record
+
+
+def find_server(run: Path) -> Record | None:
+    """Return the server that was started with this folder, if it still runs."""
+    try:
+        record = Record(**json.loads((run / _RECORD_NAME).read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError):
+        return None
+    return record if _find_process(record) is not None else None
+
+
+def stop_server(run: Path) -> Record | None:
+    """Stop that server and its workers, and wait until all are gone.
+
+    Returns:
+        What ran; None where nothing did.
+    """
+    record = find_server(run)
+    process = None if record is None else _find_process(record)
+    if record is None or process is None:
+        return None
+    family = [process]
+    with contextlib.suppress(psutil.Error):
+        family += process.children(recursive=True)
+    with contextlib.suppress(psutil.Error):
+        process.terminate()
+    _, left = psutil.wait_procs(family, timeout=_STOP_TIMEOUT_S)
+    for straggler in left:
+        with contextlib.suppress(psutil.Error):
+            straggler.kill()
+    psutil.wait_procs(left, timeout=_STOP_TIMEOUT_S)
+    shutil.rmtree(record.temporary, ignore_errors=True)
+    for name in (_RECORD_NAME, "tmp/.model_server.pid"):
+        (run / name).unlink(missing_ok=True)
+    return record
+
+
+def wait_for_exit(record: Record) -> None:
+    """Return when the server has ended by itself."""
+    process = _find_process(record)
+    while process is not None:
+        time.sleep(1.0)
+        process = _find_process(record)
+
+
+def find_refusal(run: Path) -> str | None:
+    """Return why a worker refused to serve, in its own words; None where none did."""
+    log = run / "logs" / "model_log.log"
+    text = log.read_text(encoding="utf-8", errors="replace") if log.is_file() else ""
+    before, died, _ = text.partition(_WORKER_DIED)
+    if not died:
+        return None
+    lines = before.splitlines()
+    raised = [i for i, line in enumerate(lines) if _RAISED.match(line)]
+    return "\n".join(lines[raised[-1] :] if raised else lines[-_LINES_SHOWN:])
+
+
+def read_log_tail(run: Path) -> str:
+    """Return the end of each log that holds anything, for a person to read."""
+    parts = []
+    for name in ("console.log", "ts_log.log", "model_log.log"):
+        log = run / "logs" / name
+        text = log.read_text(encoding="utf-8", errors="replace") if log.is_file() else ""
+        if text.strip():
+            tail = "\n".join(f"  {line}" for line in text.splitlines()[-_LINES_SHOWN:])
+            parts.append(f"{log}:\n{tail}")
+    return "\n".join(parts)
+
+
+def _find_process(record: Record) -> psutil.Process | None:
+    try:
+        process = psutil.Process(record.pid)
+        same = process.create_time() == record.created
+        return process if same and process.status() != psutil.STATUS_ZOMBIE else None
+    except psutil.Error:
+        return None
+
+
+def _read_properties(
+    configuration: Path, archive: Path, first_port: int | None
+) -> dict[str, str]:
+    """Read ``config.properties`` and make its paths absolute: TorchServe runs elsewhere."""
+    missing = [
+        f"expected {configuration / name}, found none"
+        for name in ("config.properties", "handler.yaml", "log4j2.xml")
+        if not (configuration / name).is_file()
+    ]
+    if missing:
+        raise ConfigurationError(str(configuration), missing)
+    properties = dict(_GRPC_PORTS)
+    for line in (configuration / "config.properties").read_text(encoding="utf-8").splitlines():
+        key, separator, value = line.strip().partition("=")
+        if separator and not key.startswith("#"):
+            properties[key.strip()] = value.strip()
+    properties["model_store"] = str(archive.parent)
+    properties["load_models"] = archive.name
+    properties["vmargs"] = " ".join(
+        [
+            word
+            for word in properties.get("vmargs", "").split()
+            if not word.startswith("-Dlog4j.configurationFile=")
+        ]
+        + [f"-Dlog4j.configurationFile={configuration / 'log4j2.xml'}"]
+    )
+    if first_port is not None:
+        for offset, key in enumerate(_ADDRESSES):
+            parts = urlsplit(properties[key])
+            properties[key] = f"{parts.scheme}://{parts.hostname}:{first_port + offset}"
+        for offset, key in enumerate(_GRPC_PORTS, start=len(_ADDRESSES)):
+            properties[key] = str(first_port + offset)
+    return properties
+
+
+def _check_ports(properties: dict[str, str]) -> None:
+    taken = []
+    addresses = [(urlsplit(properties[key]).hostname, urlsplit(properties[key]).port or 0, key)
+                 for key in _ADDRESSES]
+    addresses += [("127.0.0.1", int(properties[key]), key) for key in _GRPC_PORTS]
+    for host, port, key in addresses:
+        with socket.socket() as probe:
+            # As TorchServe does it: a port in TIME_WAIT is free.
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind((host, port))
+            except OSError:
+                taken.append(f"port {port} ({key}) is taken")
+    if taken:
+        raise ServerError("; ".join(taken) + ": stop what listens there, or give another --port")
+
+
+def _make_temporary(run: Path) -> str:
+    inside = run / "tmp"
+    if len(str(inside / _SOCKET_NAME).encode()) < _LONGEST_SOCKET_PATH:
+        inside.mkdir(mode=0o700, parents=True, exist_ok=True)
+        return str(inside)
+    return tempfile.mkdtemp(prefix="henaw-")
