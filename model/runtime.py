@@ -6,6 +6,7 @@ what the graph computes is in :mod:`henaw.model.network`.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -77,7 +78,10 @@ class TorchRuntime:
 
         if device.startswith("cuda") and not torch.cuda.is_available():
             raise RuntimeUnavailableError(f"expected a CUDA device for {device!r}, found none")
-        module = torch.jit.load(str(path), map_location=device)
+        with warnings.catch_warnings():
+            # torch.jit is deprecated upstream and still what TorchServe's GPU path loads.
+            warnings.filterwarnings("ignore", r".*torch\.jit.*", DeprecationWarning)
+            module = torch.jit.load(str(path), map_location=device)
         return cls(module, name=f"torchscript-{device.split(':', maxsplit=1)[0]}", device=device)
 
     def predict(

@@ -1,0 +1,69 @@
+"""Fixtures that several folders of tests share; each is made once a session."""
+
+import os
+from pathlib import Path
+
+import pytest
+from henaw.export.export import export_checkpoint
+from henaw.export.golden import read_golden
+from henaw.export.people import People
+from henaw.model.checkpoint import Checkpoint, load_checkpoint
+from henaw.model.runtime import OnnxRuntime, Outputs, Runtime, TorchRuntime
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+RUNTIME_NAMES = ("eager", "torchscript", "onnx")
+
+
+@pytest.fixture(scope="session")
+def shipped_checkpoint_path() -> Path:
+    """The reference model that ships."""
+    return REPOSITORY / "model" / "weights" / "henaw-nhanes.safetensors"
+
+
+@pytest.fixture(scope="session")
+def checkpoint(shipped_checkpoint_path: Path) -> Checkpoint:
+    return load_checkpoint(shipped_checkpoint_path)
+
+
+@pytest.fixture(scope="session")
+def artifacts(shipped_checkpoint_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder that ``henaw export`` writes from the reference model; do not change it."""
+    out = tmp_path_factory.mktemp("artifacts") / "export"
+    export_checkpoint(shipped_checkpoint_path, out)
+    return out
+
+
+@pytest.fixture(scope="session")
+def golden(artifacts: Path) -> tuple[People, Outputs]:
+    """Golden inputs and outputs."""
+    return read_golden(artifacts / "golden.json")
+
+
+@pytest.fixture(scope="session")
+def runtimes(checkpoint: Checkpoint, artifacts: Path) -> dict[str, Runtime]:
+    """The reference model in every runtime on the CPU."""
+    return {
+        "eager": TorchRuntime(checkpoint.build_network(), name="eager"),
+        "torchscript": TorchRuntime.load_torchscript(artifacts / "henaw.torchscript.pt"),
+        "onnx": OnnxRuntime(artifacts / "henaw.onnx"),
+    }
+
+
+@pytest.fixture(params=RUNTIME_NAMES, scope="session")
+def runtime(request: pytest.FixtureRequest, runtimes: dict[str, Runtime]) -> Runtime:
+    """Each runtime in turn."""
+    return runtimes[request.param]
+
+
+@pytest.fixture(scope="session")
+def cohort_path() -> Path:
+    """The development cohort, which is never part of the repository."""
+    named = os.environ.get("HENAW_COHORT")
+    path = (
+        Path(named)
+        if named
+        else REPOSITORY.parent / "shared" / "data" / "nhanes_development.parquet"
+    )
+    if not path.is_file():
+        pytest.skip(f"no cohort at {path}: set HENAW_COHORT to a copy of it")
+    return path
