@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 from henaw.training.cohort import Cohort
-from sksurv.metrics import concordance_index_censored
+from lifelines.utils import concordance_index
 
 HORIZON_YEARS = 10.0
 AGE_BANDS: dict[str, tuple[float, float]] = {
@@ -39,7 +39,7 @@ def compute_c_index(score: npt.ArrayLike, cohort: Cohort) -> dict[str, float]:
     for band, (low, high) in AGE_BANDS.items():
         rows = (cohort.age_years >= low) & (cohort.age_years < high)
         if event[rows].any() and not event[rows].all():
-            value = concordance_index_censored(event[rows], time[rows], scores[rows])[0]
+            value = concordance_index(time[rows], -scores[rows], event[rows])
             result[band] = round(float(value), 4)
     return result
 

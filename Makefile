@@ -1,0 +1,66 @@
+# make serve   install, build and serve the shipped model
+# make test    install and run every test
+# Both make their own virtual environment; PYTHON chooses the interpreter.
+PYTHON ?= python3
+VENV ?= .venv
+COHORT ?= ../shared/data/nhanes_development.parquet
+BIN := $(VENV)/bin
+PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check \
+	--constraint constraints.txt --config-settings editable_mode=strict
+# A strict editable install links file by file: a new file needs a new install.
+SOURCES := $(wildcard model/*.py training/*.py export/*.py handler/*.py cli/*.py \
+	model/weights/* training/configs/*)
+
+.PHONY: install serve stop test check lint typecheck train export archive figure bench clean
+
+install: $(VENV)/.serve ## what serving needs
+
+$(VENV)/bin/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.serve: pyproject.toml constraints.txt $(SOURCES) | $(VENV)/bin/python
+	$(PIP_INSTALL) --editable '.[serve]'
+	touch $@
+
+$(VENV)/.dev: pyproject.toml constraints.txt $(SOURCES) | $(VENV)/bin/python
+	$(PIP_INSTALL) --editable '.[dev]'
+	touch $@ $(VENV)/.serve
+
+serve: model_store/henaw.mar ## start TorchServe, wait for the model, print a request
+	$(BIN)/henaw serve
+
+stop: install ## stop that server, and only it
+	$(BIN)/henaw stop
+
+archive: model_store/henaw.mar ## model_store/henaw.mar from the shipped checkpoint
+
+model_store/henaw.mar: $(VENV)/.serve serve_config/model-config.yaml
+	$(BIN)/henaw archive
+
+test: $(VENV)/.dev ## every test, doctests included
+	$(BIN)/pytest
+
+lint: $(VENV)/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports
+
+typecheck: $(VENV)/.dev
+	$(BIN)/mypy
+
+check: lint typecheck test
+
+train: $(VENV)/.dev ## fit the shipped checkpoint on COHORT
+	$(BIN)/henaw train --config training/configs/nhanes.yaml --cohort $(COHORT)
+
+export: install ## TorchScript, ONNX and their proof into build/exported
+	$(BIN)/henaw export model/weights/henaw-nhanes.safetensors --out build/exported
+
+figure: $(VENV)/.dev export ## the README's figure
+	$(BIN)/python examples/python/plot_contributions.py build/exported docs/contributions.svg
+
+bench: $(VENV)/.dev ## settings compared by cross-validation on COHORT
+	$(BIN)/python benchmarks/choose_settings.py $(COHORT)
+
+clean: ## everything made here, the environment included
+	rm -rf $(VENV) build model_store run .pytest_cache .mypy_cache .ruff_cache .hypothesis
