@@ -8,7 +8,6 @@ import time
 from pathlib import Path
 
 import click
-
 from henaw.cli.archive import archive
 
 _RUN = click.option(

@@ -17,7 +17,6 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import psutil
-
 from henaw.cli.java import find_java_home
 from henaw.model.errors import ConfigurationError, HenawError
 

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-
 from henaw.model.errors import ConfigurationError
 
 _DIGEST = re.compile(r"[0-9a-f]{64}")

@@ -11,7 +11,6 @@ from collections.abc import Mapping
 from typing import Any
 
 import msgspec
-
 from henaw.handler.errors import MalformedBodyError, TooLargeError, UnsupportedMediaError
 
 MAXIMUM_DEPTH = 32

@@ -7,7 +7,6 @@ from collections.abc import Callable
 
 import numpy as np
 import numpy.typing as npt
-
 from henaw.model.runtime import Outputs, Runtime
 
 

@@ -16,7 +16,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import msgspec
-
 from henaw.model.errors import HenawError
 
 PROBLEMS_LISTED = 100

@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-
 from henaw.handler.answers import round_years, write_warnings
 from henaw.handler.metadata import Metadata
 from henaw.handler.schema import People

@@ -6,7 +6,6 @@ import hashlib
 from pathlib import Path
 
 import msgspec
-
 from henaw.model.errors import ArtifactError
 
 MANIFEST_NAME = "digests.json"

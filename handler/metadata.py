@@ -10,7 +10,6 @@ from typing import Any
 import msgspec
 import numpy as np
 import numpy.typing as npt
-
 from henaw.model.biomarkers import CAUSES, NAMES, SEXES, SYSTEMS
 from henaw.model.errors import ArtifactError
 

@@ -8,7 +8,6 @@ from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
-
 from henaw.handler.errors import InvalidInputError, ProblemList, TooLargeError
 from henaw.handler.person import read_person, refuse_unknown_fields
 from henaw.handler.tensors import count_rows, read_tensors

@@ -13,7 +13,6 @@ from typing import Any
 
 import msgspec
 import numpy as np
-
 from henaw.handler.answers import find_unusable_rows, write_answers
 from henaw.handler.configuration import HandlerConfiguration
 from henaw.handler.decode import check_media, decode_body

@@ -9,7 +9,6 @@ from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
-
 from henaw.handler.errors import ProblemList
 from henaw.handler.person import refuse_unknown_fields
 from henaw.handler.wording import describe_implausible, describe_type, show_value, suggest

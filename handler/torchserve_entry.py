@@ -39,7 +39,6 @@ class HenawHandler:
         _prefer_archive(folder)
 
         import torch
-
         from henaw.handler.assembly import assemble_service
         from henaw.handler.configuration import HandlerConfiguration, load_configuration
         from henaw.handler.location import find_configuration, find_store
