@@ -12,6 +12,8 @@ mass, 113.12 g/mol; 1 ukat = 60 U by definition of the katal.
 from __future__ import annotations
 
 import difflib
+import re
+import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
@@ -89,12 +91,11 @@ class Biomarker:
         for name, reason in self.refused_units.items():
             if canonical == _canonical_unit(name):
                 raise PanelError(self.name, [reason])
-        if canonical.startswith("10*"):
+        if _COUNT_PER_VOLUME.fullmatch(canonical):
+            share = ", a share" if self.unit == "%" else ""
             raise PanelError(
                 self.name,
-                [f"{spelling} is a count per volume; {self.name} is in {self.unit}, a share"]
-                if self.unit.startswith("%")
-                else [f"{spelling} is a count per volume; {self.name} is in {self.unit}"],
+                [f"{spelling} is a count per volume; {self.name} is in {self.unit}{share}"],
             )
         raise PanelError(
             self.name, [f"unit must be one of {', '.join(self.units)}, however: unit={spelling!r}"]
@@ -103,6 +104,7 @@ class Biomarker:
 
 _UNIT_ALIASES = {
     "iu/l": "u/l",
+    "ui/l": "u/l",
     "{iu}/l": "u/l",
     "[iu]/l": "u/l",
     "ucat/l": "ukat/l",
@@ -114,15 +116,22 @@ _UNIT_ALIASES = {
 }
 
 
+_COUNT_PER_VOLUME = re.compile(
+    r"[x\u00d7*]?(1|10|1\.0)?(\*|e|exp)*\d{0,2}"  # 10*9, 10e9, 1e9, x10*3, 109 (superscript)
+    r"(#|k|th|thou|giga|gpt|mio|cells?)?"
+    r"((/|per)([dmunp]?l|mm\*?3|cu?mm)|[dmunp]?l\*?-1)"
+)
+
+
 def _canonical_unit(spelling: str) -> str:
     """Fold the spellings of one unit: both micro signs, case, spaces, IU for U.
 
     Case folding is safe here: no two units of the panel differ by case alone.
     """
-    folded = spelling.strip().replace("\u00b5", "u").replace("\u03bc", "u").replace("^", "*")
+    # NFKC makes one of the two micro signs and plain digits of superscripts.
+    folded = unicodedata.normalize("NFKC", spelling).replace("\u03bc", "u")
+    folded = folded.replace("\u2212", "-").replace("^", "*")
     folded = "".join(folded.split()).casefold()
-    if folded.startswith(("x10", "10e")):
-        folded = "10*" + folded.lstrip("x")[2:].lstrip("*e")
     return _UNIT_ALIASES.get(folded, folded)
 
 
@@ -178,6 +187,9 @@ PANEL: tuple[Biomarker, ...] = (
         ukb_field=30180,
         loinc=("736-9",),
         other_units={"fraction": Unit(factor=100.0)},
+        refused_units={
+            "G/L": "G/L is a count per volume (giga per litre); lymphocyte_pct is in %, a share"
+        },
     ),
     Biomarker(
         name="rdw",

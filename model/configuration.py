@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import itertools
+import math
 import types
 import typing
 from collections.abc import Mapping, Sequence
@@ -91,9 +92,9 @@ class NetworkConfiguration:
             ]
             if len(set(pair)) != 2:
                 problems.append(f"interactions: expected two different names, however: {pair}")
-        if self.adaptive_lambda < 0:
+        if not 0 <= self.adaptive_lambda < math.inf:
             problems.append(f"adaptive_lambda must be >= 0, however: {self.adaptive_lambda}")
-        if self.hierarchy <= 0:
+        if not 0 < self.hierarchy < math.inf:
             problems.append(f"hierarchy must be > 0, however: {self.hierarchy}")
         if not 2 <= self.members <= 100:
             problems.append(f"members must be in [2, 100], however: {self.members}")
@@ -118,7 +119,7 @@ class NetworkConfiguration:
 
 def _check_increasing(name: str, values: Sequence[float], at_least: int = 1) -> list[str]:
     ordered = all(a < b for a, b in itertools.pairwise(values))
-    if len(values) >= at_least and ordered:
+    if len(values) >= at_least and ordered and all(map(math.isfinite, values)):
         return []
     return [f"{name} must be at least {at_least} increasing numbers, however: {list(values)}"]
 
@@ -144,7 +145,7 @@ def read_configuration(cls: type[T], mapping: Mapping[str, Any], *, subject: str
 
 def _build(cls: Any, mapping: object, path: str, problems: list[str]) -> object:
     if not isinstance(mapping, Mapping):
-        problems.append(f"{path or 'top level'}: expected a mapping, however: {mapping!r}")
+        problems.append(f"{path.rstrip('.') or 'top level'}: expected a mapping, however: {mapping!r}")
         return None
     hints = typing.get_type_hints(cls)
     fields = {field.name: field for field in dataclasses.fields(cls)}
@@ -155,20 +156,17 @@ def _build(cls: Any, mapping: object, path: str, problems: list[str]) -> object:
             problems.append(
                 f"{path}{key}: unknown key" + (f", did you mean {near[0]}?" if near else "")
             )
+    # Values that are of the right type may still break a rule of their class: check
+    # them beside the defaults, so that one message lists both kinds.
     values: dict[str, Any] = {}
     for name, field in fields.items():
         if name in mapping:
-            values[name] = _convert(hints[name], mapping[name], f"{path}{name}", problems)
+            count = len(problems)
+            value = _convert(hints[name], mapping[name], f"{path}{name}", problems)
+            if len(problems) == count:
+                values[name] = value
         elif field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING:
             problems.append(f"{path}{name}: missing key")
-    if len(problems) > before:
-        # Values that are of the right type may still break a rule of their class:
-        # check them beside the defaults, so that one message lists both kinds.
-        values = {
-            name: value
-            for name, value in values.items()
-            if not any(problem.startswith(f"{path}{name}") for problem in problems[before:])
-        }
     try:
         return cls(**values)
     except ConfigurationError as error:

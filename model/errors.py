@@ -1,13 +1,14 @@
 """Every error HENAW raises on purpose.
 
 HenawError
-├── PanelError             (ValueError)
-├── ConfigurationError     (ValueError)
-├── CohortError            (ValueError)
-├── CheckpointError        (ValueError)
-├── FitError               (RuntimeError)
-├── ParityError            (RuntimeError)
-├── ArtifactError          (RuntimeError)
+├── ProblemListError
+│   ├── PanelError          (ValueError)
+│   ├── ConfigurationError  (ValueError)
+│   ├── CohortError         (ValueError)
+│   ├── CheckpointError     (ValueError)
+│   ├── ParityError         (RuntimeError)
+│   └── ArtifactError       (RuntimeError)
+├── FitError                (RuntimeError)
 └── RuntimeUnavailableError (RuntimeError)
 """
 
