@@ -11,6 +11,7 @@ and, where they exist, ``survey`` (the wave a person was examined in) and ``preg
 from __future__ import annotations
 
 import hashlib
+import zlib
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -100,7 +101,7 @@ def read_table(path: Path) -> pd.DataFrame:
             return pd.read_parquet(path)
         if path.name.endswith((".csv", ".csv.gz")):
             return pd.read_csv(path)
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, EOFError, zlib.error) as error:
         raise CohortError(str(path), [f"the file cannot be read: {error}"]) from error
     raise CohortError(
         str(path), [f"expected .parquet, .csv or .csv.gz, however: {path.suffix or path.name}"]
@@ -132,11 +133,15 @@ def read_cohort(path: Path, configuration: CohortConfiguration) -> Cohort:
     age = table["age"].to_numpy(np.float64)
     death = table["death"].to_numpy(np.float64)
     months = table["followup_months"].to_numpy(np.float64)
-    pregnant = table["pregnant"] == 1 if "pregnant" in table else np.zeros(len(table), bool)
+    pregnant = (
+        table["pregnant"].to_numpy(np.float64) == 1
+        if "pregnant" in table
+        else np.zeros(len(table), bool)
+    )
     keep = np.ones(len(table), bool)
     for reason, kept in {
         "age_not_fitted": (age >= configuration.minimum_age) & (age <= configuration.maximum_age),
-        "pregnant": ~np.asarray(pregnant, bool),
+        "pregnant": ~pregnant,
         "not_followed": np.isfinite(death) & np.isfinite(months),
         "no_biomarker": np.isfinite(numbers).any(1),
     }.items():
@@ -184,7 +189,8 @@ def _check_values(table: pd.DataFrame) -> list[str]:
         problems.append(
             f"participant_id must be unique, however: {int(twice.sum())} repeated, first {first!r}"
         )
-    for name in ("age", "death", "followup_months", "ucod_leading", *NAMES):
+    optional = [name for name in ("pregnant",) if name in table]
+    for name in ("age", "death", "followup_months", "ucod_leading", *NAMES, *optional):
         column = table[name]
         if not pd.api.types.is_numeric_dtype(column) and column.notna().any():
             bad = column[pd.to_numeric(column, errors="coerce").isna() & column.notna()]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -50,8 +51,8 @@ class DetectionFloor:
         problems = []
         if self.biomarker not in INDEX:
             problems.append(f"biomarker: unknown {self.biomarker!r}, the panel is {list(NAMES)}")
-        if self.limit <= 0:
-            problems.append(f"limit must be > 0, however: {self.limit}")
+        if not 0 < self.limit < math.inf:
+            problems.append(f"limit must be finite and > 0, however: {self.limit}")
         if problems:
             raise ConfigurationError("detection floor", problems)
 
@@ -119,7 +120,7 @@ class FitConfiguration:
 
     def __post_init__(self) -> None:
         problems = [
-            f"{name} must be >= 0, however: {getattr(self, name)}"
+            f"{name} must be finite and >= 0, however: {getattr(self, name)}"
             for name in (
                 "age_weight",
                 "cause_weight",
@@ -128,10 +129,12 @@ class FitConfiguration:
                 "cause_ridge",
                 "survey_ridge",
             )
-            if getattr(self, name) < 0
+            if not 0 <= getattr(self, name) < math.inf
         ]
-        if self.follow_up_years <= 0:
-            problems.append(f"follow_up_years must be > 0, however: {self.follow_up_years}")
+        if not 0 < self.follow_up_years < math.inf:
+            problems.append(
+                f"follow_up_years must be finite and > 0, however: {self.follow_up_years}"
+            )
         if not 0 <= self.elastic_alpha <= 1:
             problems.append(f"elastic_alpha must be in [0, 1], however: {self.elastic_alpha}")
         problems += [
@@ -200,4 +203,6 @@ def read_training_configuration(path: Path) -> TrainingConfiguration:
         raise ConfigurationError(str(path), ["expected a YAML file, found none"]) from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ConfigurationError(str(path), [f"expected YAML, however: {error}"]) from error
+    except OSError as error:
+        raise ConfigurationError(str(path), [f"the file cannot be read: {error}"]) from error
     return read_configuration(TrainingConfiguration, mapping, subject=str(path))

@@ -12,8 +12,9 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from henaw.model.biomarkers import SEXES
 from henaw.model.configuration import CAUSE_CLASSES, VARIABLES, NetworkConfiguration
-from henaw.model.errors import FitError
+from henaw.model.errors import CohortError, FitError
 from henaw.model.network import Network
 from henaw.training.cohort import Cohort
 from henaw.training.configuration import FitConfiguration, TrainingConfiguration
@@ -86,9 +87,10 @@ def fit_tensors(
         progress: called with the name of each step as it ends.
 
     Raises:
-        CohortError: too few people for the reference.
+        CohortError: too few people for the reference, no deaths, or nobody complete.
         FitError: the loss or a weight is not finite.
     """
+    _check_people(cohort, configuration.fit.follow_up_years)
     shape = configuration.network
     tensors, cohort = fit_reference(cohort, shape, configuration.cohort.detection_floors)
     progress("reference")
@@ -122,6 +124,24 @@ def fit_tensors(
         tensors["missing_variance"] = fit_missing_variance(cohort, shape, tensors)
         progress("interval")
     return {name: tensor.float().contiguous() for name, tensor in tensors.items()}
+
+
+def _check_people(cohort: Cohort, follow_up_years: float) -> None:
+    """Refuse a cohort that cannot place a baseline, tell causes apart or give intervals."""
+    event = cohort.event & (cohort.time_years <= follow_up_years)
+    problems = []
+    for code, name in enumerate(SEXES):
+        if not event[cohort.sex == code].any():
+            problems.append(
+                f"expected deaths within {follow_up_years:g} years, however: none {name}"
+            )
+        if not cohort.complete[cohort.sex == code].any():
+            problems.append(f"expected people with all nine biomarkers, however: none {name}")
+    known = int((event & (cohort.cause >= 0)).sum())
+    if known < 2:
+        problems.append(f"expected deaths with a known cause, however: {known}")
+    if problems:
+        raise CohortError("fit", problems)
 
 
 def count_steps(configuration: TrainingConfiguration) -> int:

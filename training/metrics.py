@@ -38,7 +38,8 @@ def compute_c_index(score: npt.ArrayLike, cohort: Cohort) -> dict[str, float]:
     result = {}
     for band, (low, high) in AGE_BANDS.items():
         rows = (cohort.age_years >= low) & (cohort.age_years < high)
-        if event[rows].any() and not event[rows].all():
+        first = time[rows][event[rows]].min(initial=np.inf)
+        if (time[rows] > first).any() or (~event[rows] & (time[rows] == first)).any():
             value = concordance_index(time[rows], -scores[rows], event[rows])
             result[band] = round(float(value), 4)
     return result

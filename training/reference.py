@@ -136,17 +136,7 @@ def _tabulate_spread(
     cohort: Cohort, values: Array, usable: Rows, configuration: NetworkConfiguration
 ) -> tuple[Array, Array, Array]:
     """Median, robust standard deviation and coefficient of variation, by age and sex."""
-    counts = _over_ages(cohort, configuration, lambda near: usable[near].sum(0))
-    if counts.min() < FEWEST_PEOPLE:
-        sex, age, column = np.unravel_index(int(counts.argmin()), counts.shape)
-        raise CohortError(
-            "reference",
-            [
-                f"expected at least {FEWEST_PEOPLE} people with {VARIABLES[column]} within "
-                f"{WINDOW_YEARS} years of age {configuration.first_age + int(age)} of sex "
-                f"{int(sex)}, however: {counts.min():.0f}; narrow first_age and last_age"
-            ],
-        )
+    _check_counts(cohort, usable, configuration)
 
     def quartiles(columns: Array, near: Rows) -> Array:
         kept = np.where(usable[near][:, : columns.shape[1]], columns[near], np.nan)
@@ -164,7 +154,36 @@ def _tabulate_spread(
     variation = _over_ages(
         cohort, configuration, lambda near: spread(raw, near) / quartiles(raw, near)[1]
     )
+    if scale.min() <= 0:
+        sex, age, column = np.unravel_index(int(scale.argmin()), scale.shape)
+        raise CohortError(
+            "reference",
+            [
+                f"expected {VARIABLES[column]} to differ among people around age "
+                f"{configuration.first_age + int(age)} of sex {int(sex)}, however: half of them "
+                "or more share one value; is it a detection floor?"
+            ],
+        )
     return location, scale, variation
+
+
+def _check_counts(cohort: Cohort, usable: Rows, configuration: NetworkConfiguration) -> None:
+    """Refuse a cohort with too few people around some age to tabulate them."""
+    pairs = configuration.interactions
+    names = [*VARIABLES, *(f"{a} and {b}" for a, b in pairs)]
+    both = [usable[:, INDEX[a]] & usable[:, INDEX[b]] for a, b in pairs]
+    columns = np.column_stack([usable, *both])
+    counts = _over_ages(cohort, configuration, lambda near: columns[near].sum(0))
+    if counts.min() < FEWEST_PEOPLE:
+        sex, age, column = np.unravel_index(int(counts.argmin()), counts.shape)
+        raise CohortError(
+            "reference",
+            [
+                f"expected at least {FEWEST_PEOPLE} people with {names[column]} within "
+                f"{WINDOW_YEARS} years of age {configuration.first_age + int(age)} of sex "
+                f"{int(sex)}, however: {counts.min():.0f}; narrow first_age and last_age"
+            ],
+        )
 
 
 def _tabulate_margins(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from henaw.model.biomarkers import NAMES
 from henaw.model.configuration import NetworkConfiguration
@@ -10,6 +11,8 @@ from henaw.model.network import Network
 from henaw.model.runtime import OUTPUT_NAMES
 from henaw.training.cohort import Cohort
 from torch import Tensor
+
+Weights = npt.NDArray[np.float64]
 
 CAP_QUANTILE = 0.95
 MOST_PEOPLE = 3000
@@ -46,7 +49,7 @@ def fit_missing_variance(
     network = Network(configuration, tensors)
     gap_index = OUTPUT_NAMES.index("age_gap")
     hats = _build_hats(age.double().numpy(), configuration)
-    by_sex = [hats * (sex.numpy() == code)[:, None] for code in (0, 1)]
+    by_sex = [_fill_empty(hats * (sex.numpy() == code)[:, None]) for code in (0, 1)]
     bits = torch.tensor([2**i for i in range(len(NAMES))])
     table = np.zeros((2 ** len(NAMES), 2, len(configuration.variance_ages)))
     with torch.no_grad():
@@ -68,6 +71,14 @@ def fit_missing_variance(
     return torch.tensor(table, dtype=torch.float32)
 
 
+def _fill_empty(weights: Weights) -> Weights:
+    """Give a tabulated age with nobody around it the people of the nearest one: (n, nodes)."""
+    filled = np.flatnonzero(weights.sum(0) > 0)
+    nearest = np.abs(np.arange(weights.shape[1])[:, None] - filled).argmin(1)
+    result: Weights = weights[:, filled[nearest]]
+    return result
+
+
 def _choose_complete(cohort: Cohort) -> tuple[Tensor, Tensor, Tensor]:
     """At most MOST_PEOPLE complete people, evenly over the cohort's rows."""
     rows = np.flatnonzero(cohort.complete)
@@ -79,9 +90,7 @@ def _choose_complete(cohort: Cohort) -> tuple[Tensor, Tensor, Tensor]:
     )
 
 
-def _build_hats(
-    age: np.ndarray[tuple[int], np.dtype[np.float64]], configuration: NetworkConfiguration
-) -> np.ndarray[tuple[int, int], np.dtype[np.float64]]:
+def _build_hats(age: Weights, configuration: NetworkConfiguration) -> Weights:
     """Weights of people around each tabulated age, falling to 0 at its neighbours."""
     nodes = np.array(configuration.variance_ages, dtype=np.float64)
     inside = np.clip(age, nodes[0], nodes[-1])
