@@ -142,7 +142,7 @@ def load_checkpoint(path: Path) -> Checkpoint:
     problems = [
         f"header: {key} must be {kind.__name__}, however: {header.get(key)!r}"
         for key, kind in _HEADER_TYPES.items()
-        if not isinstance(header.get(key), kind)
+        if type(header.get(key)) is not kind
     ]
     if header.get("protocol") != PROTOCOL:
         problems.append(
@@ -150,11 +150,17 @@ def load_checkpoint(path: Path) -> Checkpoint:
             "this version of henaw cannot read it"
         )
     problems += _check_panel(header.get("panel"))
+    shape: Any = header.get("network")
+    if isinstance(shape, dict):
+        # A default may change from one version to the next; what is fitted may not.
+        problems += [
+            f"network: {field.name}: missing key"
+            for field in dataclasses.fields(NetworkConfiguration)
+            if field.name not in shape
+        ]
     network = None
     try:
-        network = read_configuration(
-            NetworkConfiguration, header.get("network", {}), subject="network"
-        )
+        network = read_configuration(NetworkConfiguration, shape, subject="network")
     except ConfigurationError as error:
         problems += [f"network: {problem}" for problem in error.problems]
     if network is not None:
@@ -206,7 +212,11 @@ def _read_bytes(path: Path) -> bytes:
 
 
 def _explain_unreadable(content: bytes, error: Exception) -> str:
-    if content[:2] in (b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05") or content[:2] == b"PK":
+    if not content:
+        return "expected safetensors, however the file is empty"
+    # Protocol 2 and up, a zip of torch.save, and the text and binary protocols before.
+    old_pickle = content[:1] in (b"(", b"]", b"}", b"c") and content.endswith(b".")
+    if content[:1] == b"\x80" or content[:2] == b"PK" or old_pickle:
         return (
             "expected safetensors, however this is a pickle (a file of torch.save?): reading it "
             "could run code, so it is refused; write the model with `henaw train`"
@@ -216,7 +226,7 @@ def _explain_unreadable(content: bytes, error: Exception) -> str:
 
 def _read_header(path: Path, content: bytes) -> dict[str, Any]:
     length = int.from_bytes(content[:8], "little")
-    metadata = json.loads(content[8 : 8 + length]).get("__metadata__", {})
+    metadata = json.loads(content[8 : 8 + length]).get("__metadata__") or {}
     if _METADATA_KEY not in metadata:
         raise CheckpointError(
             str(path),
@@ -224,7 +234,7 @@ def _read_header(path: Path, content: bytes) -> dict[str, Any]:
         )
     try:
         header = json.loads(metadata[_METADATA_KEY])
-    except json.JSONDecodeError as error:
+    except (json.JSONDecodeError, RecursionError) as error:
         raise CheckpointError(str(path), [f"header: expected JSON, however: {error}"]) from error
     if not isinstance(header, dict):
         raise CheckpointError(str(path), [f"header: expected an object, however: {header!r}"])
@@ -237,7 +247,14 @@ def _check_panel(panel: object) -> list[str]:
         return []
     if not isinstance(panel, list):
         return [f"panel: expected a list of {len(expected)}, however: {panel!r}"]
-    seen = [row.get("name") if isinstance(row, dict) else row for row in panel]
+    problems = [
+        f"panel: row {i} must be an object, however: {row!r}"
+        for i, row in enumerate(panel)
+        if not isinstance(row, dict)
+    ]
+    if problems:
+        return problems
+    seen = [row.get("name") for row in panel]
     wanted = [row["name"] for row in expected]
     if seen != wanted:
         return [f"panel: order must be {wanted}, however: {seen}"]
@@ -265,6 +282,7 @@ def _check_tensors(network: NetworkConfiguration, tensors: Mapping[str, Tensor])
             )
         if tensor.dtype != torch.float32:
             problems.append(f"tensor {name}: dtype must be float32, however: {tensor.dtype}")
+            continue  # Complex and 8-bit types have no order and no isfinite.
         bad = int((~torch.isfinite(tensor)).sum())
         if bad:
             problems.append(f"tensor {name}: must be finite, however: {bad} values are not")

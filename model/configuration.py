@@ -145,7 +145,8 @@ def read_configuration(cls: type[T], mapping: Mapping[str, Any], *, subject: str
 
 def _build(cls: Any, mapping: object, path: str, problems: list[str]) -> object:
     if not isinstance(mapping, Mapping):
-        problems.append(f"{path.rstrip('.') or 'top level'}: expected a mapping, however: {mapping!r}")
+        where = path.rstrip(".") or "top level"
+        problems.append(f"{where}: expected a mapping, however: {mapping!r}")
         return None
     hints = typing.get_type_hints(cls)
     fields = {field.name: field for field in dataclasses.fields(cls)}

@@ -67,12 +67,21 @@ def list_correlation_problems(tensors: Mapping[str, Tensor]) -> list[str]:
     """What is wrong with the tables that must be ordered or positive definite."""
     problems = []
     if "correlation" in tensors:
-        least = float(torch.linalg.eigvalsh(tensors["correlation"].double()).min())
+        correlation = tensors["correlation"].double()
+        least = float(torch.linalg.eigvalsh(correlation).min())
+        if bool(((correlation - correlation.T).abs() > 1e-6).any()):
+            problems.append("tensor correlation: must be symmetric, however it is not")
+        if bool(((correlation.diagonal() - 1.0).abs() > 1e-6).any()):
+            problems.append("tensor correlation: must have a diagonal of 1, however it has not")
         if least <= 0:
             problems.append(
                 f"tensor correlation: must be positive definite, however its least "
                 f"eigenvalue is {least:g}"
             )
+    if {"range_low", "range_high"} <= set(tensors) and not bool(
+        (tensors["range_low"] < tensors["range_high"]).all()
+    ):
+        problems.append("tensor range_low: must be below range_high, however one is not")
     if "margin" in tensors and not bool((tensors["margin"].diff(dim=1) > 0).all()):
         problems.append("tensor margin: each row must increase, however one does not")
     if "missing_variance" in tensors:

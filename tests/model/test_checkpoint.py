@@ -1,0 +1,382 @@
+import dataclasses
+import hashlib
+import json
+import os
+import pickle
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import safetensors.torch
+import torch
+from henaw.model import checkpoint as module
+from henaw.model.biomarkers import NAMES
+from henaw.model.checkpoint import Checkpoint, load_checkpoint, save_checkpoint, write_whole
+from henaw.model.errors import CheckpointError
+from torch import Tensor
+
+Header = dict[str, Any]
+Tensors = dict[str, Tensor]
+
+
+def digest_tensors(tensors: Tensors) -> str:
+    """The digest of the header, from its description: name, type, shape, bytes."""
+    digest = hashlib.sha256()
+    for name in sorted(tensors):
+        tensor = tensors[name]
+        digest.update(f"{name} {tensor.dtype} {list(tensor.shape)}\n".encode())
+        digest.update(tensor.contiguous().view(-1).view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
+
+
+def list_problems(path: Path) -> tuple[str, ...]:
+    with pytest.raises(CheckpointError) as caught:
+        load_checkpoint(path)
+    assert caught.value.subject == str(path)
+    assert str(caught.value).startswith(str(path))
+    return caught.value.problems
+
+
+@pytest.fixture
+def rewrite(shipped_checkpoint_path: Path, tmp_path: Path) -> Callable[..., Path]:
+    """Write the shipped checkpoint anew with something wrong, and nothing else."""
+    content = shipped_checkpoint_path.read_bytes()
+    length = int.from_bytes(content[:8], "little")
+    text = json.loads(content[8 : 8 + length])["__metadata__"]["henaw"]
+
+    def write(change: Callable[[Header, Tensors], None]) -> Path:
+        header: Header = json.loads(text)
+        tensors = safetensors.torch.load(content)
+        change(header, tensors)
+        if "tensors_sha256" in header:
+            header["tensors_sha256"] = digest_tensors(tensors)
+        path = tmp_path / "changed.safetensors"
+        metadata = {"henaw": json.dumps(header)}
+        path.write_bytes(safetensors.torch.save(tensors, metadata=metadata))
+        return path
+
+    return write
+
+
+def test_round_trip_gives_identical_bytes(checkpoint: Checkpoint, tmp_path: Path) -> None:
+    first, second = tmp_path / "a" / "first.safetensors", tmp_path / "second.safetensors"
+    save_checkpoint(checkpoint, first)
+    save_checkpoint(load_checkpoint(first), second)
+    assert first.read_bytes() == second.read_bytes()
+    assert load_checkpoint(first).sha256 == hashlib.sha256(first.read_bytes()).hexdigest()
+
+
+def test_the_shipped_checkpoint_is_what_saving_it_writes(
+    checkpoint: Checkpoint, shipped_checkpoint_path: Path, tmp_path: Path
+) -> None:
+    save_checkpoint(checkpoint, tmp_path / "again.safetensors")
+    assert (tmp_path / "again.safetensors").read_bytes() == shipped_checkpoint_path.read_bytes()
+    assert shipped_checkpoint_path.stat().st_size < 1_000_000
+
+
+def test_rewriting_unchanged_loads(rewrite: Callable[..., Path], checkpoint: Checkpoint) -> None:
+    """So that the refusals below are for what they change."""
+    again = load_checkpoint(rewrite(lambda header, tensors: None))
+    assert all(torch.equal(again.tensors[k], v) for k, v in checkpoint.tensors.items())
+    assert dataclasses.replace(again, tensors={}, sha256="") == dataclasses.replace(
+        checkpoint, tensors={}, sha256=""
+    )
+
+
+@pytest.mark.parametrize("place", [0.01, 0.5, 0.999])
+def test_one_flipped_bit_in_the_tensors_is_found(
+    shipped_checkpoint_path: Path, tmp_path: Path, place: float
+) -> None:
+    content = bytearray(shipped_checkpoint_path.read_bytes())
+    start = 8 + int.from_bytes(content[:8], "little")
+    content[start + int(place * (len(content) - start))] ^= 1
+    path = tmp_path / "flipped.safetensors"
+    path.write_bytes(content)
+    assert any("the file was damaged" in problem for problem in list_problems(path))
+
+
+def test_a_file_cut_short_anywhere_is_refused(
+    shipped_checkpoint_path: Path, tmp_path: Path
+) -> None:
+    content = shipped_checkpoint_path.read_bytes()
+    header = 8 + int.from_bytes(content[:8], "little")
+    path = tmp_path / "cut.safetensors"
+    for length in (1, 7, 8, 9, 100, header - 1, header, header + 1, len(content) - 1):
+        path.write_bytes(content[:length])
+        (problem,) = list_problems(path)
+        assert "truncated or damaged" in problem
+    path.write_bytes(content + b"x")
+    assert "truncated or damaged" in list_problems(path)[0]
+
+
+def test_an_empty_file_is_named_so(tmp_path: Path) -> None:
+    (tmp_path / "empty").touch()
+    assert list_problems(tmp_path / "empty") == ("expected safetensors, however the file is empty",)
+
+
+def test_an_absent_file_and_a_folder_are_named_so(tmp_path: Path) -> None:
+    assert list_problems(tmp_path / "none") == ("expected a checkpoint file, found none",)
+    (problem,) = list_problems(tmp_path)
+    assert problem.startswith("the file cannot be read: ")
+    assert "directory" in problem
+
+
+class Trap:
+    """Leaves a file where it is unpickled."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:
+        return os.mkdir, (str(self.path),)
+
+
+@pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
+def test_a_pickle_is_refused_and_never_run(tmp_path: Path, protocol: int) -> None:
+    path, trace = tmp_path / "model.safetensors", tmp_path / "trace"
+    path.write_bytes(pickle.dumps({"weight": Trap(trace)}, protocol=protocol))
+    (problem,) = list_problems(path)
+    assert "this is a pickle" in problem
+    assert "could run code" in problem
+    assert not trace.exists()
+    pickle.loads(path.read_bytes())
+    assert trace.exists(), "the trap must work where something does unpickle it"
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+def test_a_file_of_torch_save_is_refused_and_never_run(tmp_path: Path, zipped: bool) -> None:
+    path, trace = tmp_path / "model.pt", tmp_path / "trace"
+    content = {"weight": torch.zeros(3), "trap": Trap(trace)}
+    torch.save(content, path, _use_new_zipfile_serialization=zipped)
+    assert "this is a pickle" in list_problems(path)[0]
+    assert not trace.exists()
+
+
+def write_with_metadata(path: Path, metadata: dict[str, str] | None) -> Path:
+    path.write_bytes(safetensors.torch.save({"weight": torch.zeros(1)}, metadata=metadata))
+    return path
+
+
+def test_a_header_that_is_not_json_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "m"
+    path.write_bytes((5).to_bytes(8, "little") + b"hello")
+    assert "truncated or damaged" in list_problems(path)[0]
+    write_with_metadata(path, {"henaw": "{not json"})
+    assert list_problems(path)[0].startswith("header: expected JSON, however: ")
+    write_with_metadata(path, {"henaw": "[1]"})
+    assert list_problems(path) == ("header: expected an object, however: [1]",)
+    write_with_metadata(path, {"henaw": "[" * 100_000})
+    assert list_problems(path)[0].startswith("header: expected JSON, however: ")
+
+
+def test_a_file_of_something_else_is_refused(tmp_path: Path) -> None:
+    path = write_with_metadata(tmp_path / "m", {"format": "pt"})
+    (problem,) = list_problems(path)
+    assert problem == "header: expected the metadata key 'henaw', however: ['format']"
+    write_with_metadata(path, None)
+    assert list_problems(path) == ("header: expected the metadata key 'henaw', however: []",)
+    header = b'{"__metadata__":null}'
+    path.write_bytes(len(header).to_bytes(8, "little") + header)
+    list_problems(path)
+
+
+def set_key(*keys: Any, value: Any) -> Callable[[Header, Tensors], None]:
+    def change(header: Header, tensors: Tensors) -> None:
+        place: Any = header
+        for key in keys[:-1]:
+            place = place[key]
+        place[keys[-1]] = value
+
+    return change
+
+
+def edit(name: str, index: Any, value: float) -> Callable[[Header, Tensors], None]:
+    def change(header: Header, tensors: Tensors) -> None:
+        tensors[name][index] = value
+
+    return change
+
+
+def replace(name: str, make: Callable[[Tensor], Tensor]) -> Callable[[Header, Tensors], None]:
+    def change(header: Header, tensors: Tensors) -> None:
+        before = tensors[name].numel()
+        tensors[name] = make(tensors[name])
+        header["parameters"] += tensors[name].numel() - before
+
+    return change
+
+
+def drop(header: Header, tensors: Tensors) -> None:
+    header["parameters"] -= tensors.pop("scale").numel()
+
+
+def add(header: Header, tensors: Tensors) -> None:
+    tensors["bias"] = torch.zeros(2)
+    header["parameters"] += 2
+
+
+def reorder(header: Header, tensors: Tensors) -> None:
+    header["panel"] = header["panel"][::-1]
+
+
+def lose_key(*keys: str) -> Callable[[Header, Tensors], None]:
+    def change(header: Header, tensors: Tensors) -> None:
+        place = header
+        for key in keys[:-1]:
+            place = place[key]
+        del place[keys[-1]]
+
+    return change
+
+
+def break_symmetry(header: Header, tensors: Tensors) -> None:
+    tensors["correlation"][0, 1] += 0.1
+
+
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        (set_key("protocol", value=2), "protocol must be 1, however: 2; this version"),
+        (set_key("protocol", value=True), "header: protocol must be int, however: True"),
+        (set_key("protocol", value="1"), "header: protocol must be int, however: '1'"),
+        (set_key("name", value=3), "header: name must be str, however: 3"),
+        (set_key("metrics", value=[]), "header: metrics must be dict, however: []"),
+        (lose_key("training"), "header: training must be dict, however: None"),
+        (reorder, "panel: order must be ['crp', 'hba1c'"),
+        (set_key("panel", value=list(NAMES)), "panel: row 0 must be an object, however: 'crp'"),
+        (set_key("panel", value={}), "panel: expected a list of 9, however: {}"),
+        (set_key("panel", value=[]), "panel: order must be"),
+        (
+            set_key("panel", 0, "unit", value="mg/dL"),
+            "panel: crp.unit must be 'mg/L', however: 'mg/dL'",
+        ),
+        (set_key("panel", 1, "minimum", value=0), "panel: hba1c.minimum must be 15.0, however: 0"),
+        (set_key("network", value=None), "network: top level: expected a mapping"),
+        (set_key("network", "input_dim", value=8), "network: input_dim must equal"),
+        (set_key("network", "layers", value=8), "network: layers: unknown key"),
+        (lose_key("network", "hierarchy"), "network: hierarchy: missing key"),
+        (
+            set_key("network", "panel", value=list(NAMES[::-1])),
+            "network: panel: order must be crp, hba1c",
+        ),
+        (set_key("network", "adaptive_lambda", value=float("nan")), "network: adaptive_lambda"),
+        (edit("weight", (0, 0), float("nan")), "tensor weight: must be finite, however: 1 values"),
+        (edit("margin", (1, 0), float("-inf")), "tensor margin: must be finite"),
+        (edit("scale", (0, 0, 0), -1.0), "tensor scale: must be above 0, however its least is -1"),
+        (edit("scale", (0, 0, 0), 0.0), "tensor scale: must be above 0"),
+        (edit("baseline_slope", 0, -0.1), "tensor baseline_slope: must be above 0"),
+        (edit("group_cap", 0, -0.1), "tensor group_cap: must be 0 or more"),
+        (edit("missing_variance", (0, 0, 0), 99.0), "tensor missing_variance: a missing crp"),
+        (edit("margin", (0, 3), 99.0), "tensor margin: each row must increase"),
+        (edit("correlation", (1, 0), 3.0), "tensor correlation: must be"),
+        (break_symmetry, "tensor correlation: must be symmetric"),
+        (edit("correlation", (0, 0), 1.5), "tensor correlation: must have a diagonal of 1"),
+        (edit("range_low", 0, 1e6), "tensor range_low: must be below range_high"),
+        (edit("interaction_weight", 0, 99.0), "tensor interaction_weight: crp_x_hba1c must be"),
+        (
+            edit("member_interaction_weight", (3, 1), 99.0),
+            "tensor member_interaction_weight: creatinine_x_albumin must be",
+        ),
+        (drop, "tensor scale: missing"),
+        (add, "tensor bias: unexpected"),
+        (replace("range_low", lambda t: t[:8].clone()), "tensor range_low: shape must be [9]"),
+        (replace("range_low", lambda t: t[:0].clone()), "tensor range_low: shape must be [9]"),
+        (replace("margin", lambda t: t.T.contiguous()), "tensor margin: shape must be [10, 25]"),
+        (replace("scale", Tensor.double), "tensor scale: dtype must be float32, however: torch.f"),
+        (replace("scale", Tensor.int), "tensor scale: dtype must be float32"),
+        (replace("scale", Tensor.bool), "tensor scale: dtype must be float32"),
+        (replace("scale", Tensor.half), "tensor scale: dtype must be float32"),
+        (replace("scale", lambda t: t.to(torch.complex64)), "tensor scale: dtype must be float32"),
+        (
+            replace("scale", lambda t: t.to(torch.float8_e4m3fn)),
+            "tensor scale: dtype must be float32",
+        ),
+        (set_key("parameters", value=1), "parameters must be 1, however: "),
+        (set_key("parameters", value=1.0), "header: parameters must be int"),
+    ],
+)
+def test_what_is_wrong_is_named(
+    rewrite: Callable[..., Path], change: Callable[[Header, Tensors], None], problem: str
+) -> None:
+    problems = list_problems(rewrite(change))
+    assert any(text.startswith(problem) for text in problems), problems
+    assert not any("the file was damaged" in text for text in problems)
+
+
+def test_every_problem_is_listed(rewrite: Callable[..., Path]) -> None:
+    def change(header: Header, tensors: Tensors) -> None:
+        header["protocol"] = 9
+        header["panel"][3]["unit"] = "g/dL"
+        header["network"]["members_"] = 1
+        header["network"]["input_dim"] = 10
+        header["parameters"] = 5
+
+    problems = list_problems(rewrite(change))
+    assert [problem.split()[0] for problem in problems] == [
+        "protocol",
+        "panel:",
+        "network:",
+        "network:",
+        "parameters",
+    ]
+
+    def damage(header: Header, tensors: Tensors) -> None:
+        drop(header, tensors)
+        add(header, tensors)
+        tensors["weight"][0, 0] = float("nan")
+        tensors["margin"][0] = 0.0
+        tensors["range_high"] = tensors["range_high"].double()
+
+    assert len(list_problems(rewrite(damage))) == 5
+
+
+def test_saving_refuses_what_loading_would(checkpoint: Checkpoint, tmp_path: Path) -> None:
+    tensors = {**checkpoint.tensors, "scale": -checkpoint.tensors["scale"]}
+    with pytest.raises(CheckpointError, match="scale: must be above 0"):
+        save_checkpoint(dataclasses.replace(checkpoint, tensors=tensors), tmp_path / "m")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("step", ["fsync", "chmod", "replace"])
+def test_a_crash_while_writing_leaves_the_file_before_it(
+    monkeypatch: pytest.MonkeyPatch, checkpoint: Checkpoint, tmp_path: Path, step: str
+) -> None:
+    path = tmp_path / "m.safetensors"
+    path.write_bytes(b"before")
+
+    def fail(*arguments: object, **named: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(module.os, step, fail)
+    with pytest.raises(OSError, match="No space left"):
+        save_checkpoint(checkpoint, path)
+    assert [file.name for file in tmp_path.iterdir()] == ["m.safetensors"]
+    assert path.read_bytes() == b"before"
+
+
+def test_an_interrupt_while_writing_leaves_nothing(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def interrupt(*arguments: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(module.os, "replace", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        write_whole(tmp_path / "m", b"content")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_write_whole_replaces_and_is_readable_by_all(tmp_path: Path) -> None:
+    path = tmp_path / "deep" / "m"
+    write_whole(path, b"one")
+    write_whole(path, b"two")
+    assert path.read_bytes() == b"two"
+    assert path.stat().st_mode & 0o777 == 0o644
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_the_network_is_ready_to_answer(checkpoint: Checkpoint) -> None:
+    network = checkpoint.build_network()
+    assert not network.training
+    assert len(network(torch.full((1, 9), 20.0), torch.tensor([50.0]), torch.tensor([1]))) == 10
