@@ -6,6 +6,7 @@ import sys
 
 import click
 from henaw.cli.archive import archive
+from henaw.cli.data import data
 from henaw.cli.export import export
 from henaw.cli.serve import serve, stop
 from henaw.cli.train import train
@@ -19,6 +20,7 @@ def commands() -> None:
 
 
 commands.add_command(train)
+commands.add_command(data)
 commands.add_command(export)
 commands.add_command(archive)
 commands.add_command(serve)

@@ -1,0 +1,13 @@
+"""``henaw data``: build the table that a fit reads from where the data is."""
+
+from __future__ import annotations
+
+import click
+
+
+@click.group()
+def data() -> None:
+    """Build a cohort table: one row a participant, the panel's units, follow-up.
+
+    Every subcommand writes Parquet that ``henaw train`` and ``henaw evaluate`` read.
+    """
