@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import warnings
 from pathlib import Path
 from typing import Any
@@ -52,6 +53,8 @@ def export_onnx(
     Raises:
         ArtifactError: the file is too large, too new, or says where it was made.
     """
+    # It logs which torchvision operators it does without.
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
     with warnings.catch_warnings():
         # The converter's own use of pytree names it no longer advertises.
         warnings.filterwarnings("ignore", category=FutureWarning)

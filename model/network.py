@@ -90,8 +90,8 @@ def compute_safe_ratio(ast: Tensor, alt: Tensor) -> Tensor:
     usable = (ast.abs() <= _LARGEST) & (alt.abs() <= _LARGEST) & (alt >= 1e-6)
     # Both operands are replaced before dividing: a `where` around the quotient alone
     # still sends NaN gradients through the branch that was not taken.
-    numerator = torch.where(usable, ast, torch.ones_like(ast))
-    denominator = torch.where(usable, alt, torch.ones_like(alt))
+    numerator = torch.where(usable, ast, 1.0)
+    denominator = torch.where(usable, alt, 1.0)
     return torch.clamp(numerator / denominator, 0.1, 10.0)
 
 
@@ -260,7 +260,9 @@ class Network(nn.Module):
         lower = torch.clamp(torch.floor(position), max=float(self.ages - 2))
         row = sex * self.ages + lower.to(torch.int64)
         fraction = (position - lower).unsqueeze(1)
-        return self.by_age[row] * (1.0 - fraction) + self.by_age[row + 1] * fraction
+        low = self.by_age.index_select(0, row)
+        high = self.by_age.index_select(0, row + 1)
+        return low * (1.0 - fraction) + high * fraction
 
     def compute_scores(
         self, biomarkers: Tensor, location: Tensor, scale: Tensor
@@ -282,7 +284,7 @@ class Network(nn.Module):
         standardised = ((values - location) / scale).unsqueeze(2)
         pieces = torch.clamp((standardised - self.margin_start) * self.margin_rate, 0.0, 1.0)
         scores = pieces.sum(2) * self.step - self.limit
-        return torch.where(known, scores, torch.zeros_like(scores)), known, clipped
+        return torch.where(known, scores, 0.0), known, clipped
 
     def impute(self, scores: Tensor, known: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Conditional mean and spread of unknown scores given the known ones.
@@ -295,8 +297,12 @@ class Network(nn.Module):
         missing = torch.logical_not(observed).to(torch.int64)
         pattern = (missing * self.pattern_bits).sum(1)
         nine = scores[:, : self.variables - 1].unsqueeze(1)
-        means = (self.copula_weight[pattern] * nine).sum(2)
-        return torch.where(known, scores, means), self.copula_spread[pattern], pattern
+        means = (self.copula_weight.index_select(0, pattern) * nine).sum(2)
+        return (
+            torch.where(known, scores, means),
+            self.copula_spread.index_select(0, pattern),
+            pattern,
+        )
 
     def expand_basis(self, means: Tensor, spreads: Tensor) -> tuple[Tensor, Tensor]:
         """Expected basis functions of scores known up to a normal error, and slopes.
@@ -352,7 +358,7 @@ class Network(nn.Module):
             )
             * self.compute_margin_slope(means)
             / scale,
-            unit=torch.where(self.log_scaled, torch.ones_like(clipped), clipped),
+            unit=torch.where(self.log_scaled, 1.0, clipped),
         )
 
     def centre(self, values: Tensor, known: Tensor, basis_mean: Tensor) -> Tensor:
@@ -388,7 +394,7 @@ class Network(nn.Module):
     def forward(self, biomarkers: Tensor, age: Tensor, sex: Tensor) -> Answers:
         """Answer for n people; see the class."""
         valid = (age.abs() <= _LARGEST) & ((sex == 0) | (sex == 1))
-        usable_age = torch.where(valid, age, torch.full_like(age, AGE_CENTRE_YEARS))
+        usable_age = torch.where(valid, age, AGE_CENTRE_YEARS)
         usable_sex = torch.clamp(sex, 0, 1)
 
         features = self.build_features(biomarkers, usable_age, usable_sex)
@@ -398,8 +404,8 @@ class Network(nn.Module):
         gap = systems.sum(1)
         biological_age = usable_age + gap
 
-        hazard = self.baseline_cumulative[usable_sex] + (
-            self.baseline_slope[usable_sex] * biological_age
+        hazard = self.baseline_cumulative.index_select(0, usable_sex) + (
+            self.baseline_slope.index_select(0, usable_sex) * biological_age
         )
         mortality = 1.0 - torch.exp(-torch.exp(torch.clamp(hazard, max=10.0)))
         causes = self.share_causes(features.centred, usable_age, usable_sex)
@@ -413,9 +419,7 @@ class Network(nn.Module):
         observed = features.known[:, : self.variables - 1]
         outside = (biomarkers < self.range_low) | (biomarkers > self.range_high)
         inside = (age >= self.first_age) & (age <= self.last_age)
-        blank = torch.where(
-            valid, torch.zeros_like(usable_age), torch.full_like(usable_age, float("nan"))
-        )
+        blank = torch.where(valid, 0.0, float("nan"))
         column = blank.unsqueeze(1)
         return (
             biological_age + blank,
@@ -481,7 +485,7 @@ class Network(nn.Module):
         Shape:
             refits: (n, K, 1 + B), see :meth:`compute_contributions`
         """
-        effective = torch.where(features.known, features.slope, torch.zeros_like(features.slope))
+        effective = torch.where(features.known, features.slope, 0.0)
         nine = effective[:, : self.variables - 1]
         nine = nine + effective[:, self.variables - 1 :] * self.ratio_sign
         draws = torch.square(nine * features.unit * self.within_person_cv)
@@ -502,6 +506,6 @@ class Network(nn.Module):
 
     def look_up_missing_variance(self, pattern: Tensor, age: Tensor, sex: Tensor) -> Tensor:
         """Variance of the gap that missing values leave open, years squared: (n,)."""
-        row = self.missing_variance[pattern * 2 + sex]
+        row = self.missing_variance.index_select(0, pattern * 2 + sex)
         pieces = torch.clamp((age.unsqueeze(1) - self.variance_start) * self.variance_rate, 0, 1)
         return row[:, 0] + (pieces * (row[:, 1:] - row[:, :-1])).sum(1)
