@@ -52,7 +52,14 @@ def load_golden(path: Path) -> Golden:
             sex=inputs["sex"].astype(np.int64),
             outputs=outputs,
         )
-    except (OSError, msgspec.MsgspecError, KeyError, TypeError, ValueError) as error:
+    except (
+        OSError,
+        msgspec.MsgspecError,
+        AttributeError,
+        KeyError,
+        TypeError,
+        ValueError,
+    ) as error:
         raise ArtifactError(path.name, [f"expected golden people, however: {error}"]) from error
 
 

@@ -29,19 +29,22 @@ _SCHEMA = (
     "CREATE TABLE IF NOT EXISTS bucket"
     " (client BLOB PRIMARY KEY, tat_ns INTEGER NOT NULL) WITHOUT ROWID"
 )
-# MIN heals a stored time that no bucket of this size can reach: the clock was set
-# back, or the configuration shrank.
+# A stored time that this bucket cannot have reached means that the clock was set back or
+# the configuration shrank: the bucket starts afresh, or its client would wait that long.
 _ADMIT = """
 INSERT INTO bucket (client, tat_ns) VALUES (:client, :now + :cost)
 ON CONFLICT (client) DO UPDATE
-   SET tat_ns = MAX(MIN(tat_ns, :now + :window), :now) + :cost
- WHERE MAX(MIN(tat_ns, :now + :window), :now) + :cost - :now <= :window
+   SET tat_ns = IIF(tat_ns > :reach, :now, MAX(tat_ns, :now)) + :cost
+ WHERE IIF(tat_ns > :reach, :now, MAX(tat_ns, :now)) + :cost - :now <= :window
 RETURNING tat_ns
 """
 _READ = "SELECT tat_ns FROM bucket WHERE client = ?"
 _EXPIRE = "DELETE FROM bucket WHERE tat_ns < ?"
 
 _SECOND_NS = 1_000_000_000
+_SKEW_NS = 5 * _SECOND_NS
+"""More than workers' clocks differ by while one waits for another's write."""
+
 _BUSY_TIMEOUT_S = 0.5
 _LOOK_EVERY_NS = _SECOND_NS
 _EXPIRE_EVERY_NS = 60 * _SECOND_NS
@@ -150,8 +153,9 @@ class Throttle:
         """Take ``cost`` tokens from the client's bucket, if it holds them."""
         now = self._clock_ns()
         bucket = client.bucket
-        interval_ns = bucket.period_s * _SECOND_NS / bucket.rate
-        window = round(bucket.burst * interval_ns)
+        # Whole, so that a burst is as many intervals as it has tokens.
+        interval_ns = max(1, round(bucket.period_s * _SECOND_NS / bucket.rate))
+        window = bucket.burst * interval_ns
         cost_ns = round(cost * interval_ns)
         if cost_ns > window:
             tat: int | None = None
@@ -189,9 +193,9 @@ class Throttle:
         if now >= self._expire_at_ns:
             connection.execute(_EXPIRE, (now,))
             self._expire_at_ns = now + _EXPIRE_EVERY_NS
-        rows = connection.execute(
-            _ADMIT, {"client": key, "now": now, "cost": cost, "window": window}
-        ).fetchall()
+        reach = now + window + _SKEW_NS
+        values = {"client": key, "now": now, "cost": cost, "window": window, "reach": reach}
+        rows = connection.execute(_ADMIT, values).fetchall()
         if rows:
             return True, int(rows[0][0])
         row = connection.execute(_READ, (key,)).fetchone()

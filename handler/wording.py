@@ -116,7 +116,7 @@ def as_float(value: float) -> float:
     try:
         return float(value)
     except OverflowError:
-        return math.copysign(math.inf, value)
+        return math.inf if value > 0 else -math.inf
 
 
 def _hint_unit(biomarker: Biomarker, value: float, seen: Unit, *, explicit: bool) -> str | None:

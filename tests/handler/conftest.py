@@ -1,0 +1,138 @@
+"""A service on the shipped model, and the archive it comes from, unpacked."""
+
+import io
+import json
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from henaw.export.archive import build_archive
+from henaw.handler.configuration import (
+    Bucket,
+    HandlerConfiguration,
+    Limits,
+    ThrottleConfiguration,
+)
+from henaw.handler.engine import Engine
+from henaw.handler.metadata import Metadata, load_metadata
+from henaw.handler.request_log import RequestLog
+from henaw.handler.service import Request, Response, Service
+from henaw.handler.throttle import Throttle
+from henaw.model.runtime import OnnxRuntime, Runtime
+
+MODEL_CONFIG = Path(__file__).resolve().parents[2] / "serve_config" / "model-config.yaml"
+
+
+@pytest.fixture(scope="session")
+def unpacked(artifacts: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The archive's content; copy it before changing it."""
+    archive = build_archive(artifacts, MODEL_CONFIG, tmp_path_factory.mktemp("store"))
+    folder = tmp_path_factory.mktemp("unpacked")
+    with zipfile.ZipFile(archive) as content:
+        content.extractall(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def metadata(artifacts: Path) -> Metadata:
+    return load_metadata(artifacts / "henaw.json")
+
+
+@pytest.fixture(scope="session")
+def onnx(artifacts: Path) -> OnnxRuntime:
+    return OnnxRuntime(artifacts / "henaw.onnx")
+
+
+@pytest.fixture
+def person() -> dict[str, Any]:
+    """A person whom every field describes."""
+    return {
+        "age": 54,
+        "sex": "female",
+        "participant_id": "a-17",
+        "biomarkers": {
+            "crp": 1.2,
+            "hba1c": {"value": 5.4, "unit": "%"},
+            "creatinine": {"value": 0.9, "unit": "mg/dL"},
+            "albumin": 45,
+            "lymphocyte_pct": 29,
+            "rdw": 13.1,
+            "ggt": 22,
+            "ast": 24,
+            "alt": 20,
+        },
+    }
+
+
+class Client:
+    """Sends JSON to a service, and keeps the log it writes."""
+
+    def __init__(self, service: Service, log: io.BytesIO, flush: Callable[[], None]) -> None:
+        self.service = service
+        self._log = log
+        self._flush = flush
+
+    def send(self, *bodies: Any, headers: dict[str, str] | None = None, **flags: bool) -> Any:
+        """Send one batch; return the response, or the responses where there are several."""
+        responses = self.service.answer(
+            [
+                Request(
+                    body=body if isinstance(body, bytes) else json.dumps(body).encode(),
+                    headers={"content-type": "application/json", **(headers or {})},
+                    request_id=f"r{index}",
+                    **flags,
+                )
+                for index, body in enumerate(bodies)
+            ]
+        )
+        return responses[0] if len(bodies) == 1 else responses
+
+    def read_log(self) -> list[dict[str, Any]]:
+        """Return the records so far."""
+        self._flush()
+        return [json.loads(line) for line in self._log.getvalue().splitlines()]
+
+
+GENEROUS = ThrottleConfiguration(
+    anonymous=Bucket(rate=1_000_000, period_s=1, burst=1_000_000),
+    keyed=Bucket(rate=1_000_000, period_s=1, burst=1_000_000),
+)
+
+
+@pytest.fixture
+def make_client(onnx: OnnxRuntime, metadata: Metadata) -> Callable[..., Client]:
+    """Make a client of a service with the given runtime, throttle or limits."""
+
+    def make(
+        *,
+        runtime: Runtime | None = None,
+        preferred: Runtime | None = None,
+        throttle: ThrottleConfiguration = GENEROUS,
+        limits: Limits | None = None,
+    ) -> Client:
+        stream = io.BytesIO()
+        log = RequestLog(stream)
+        configuration = HandlerConfiguration(limits=limits or Limits(), throttle=throttle)
+        service = Service(
+            engine=Engine(runtime or onnx, preferred, report=log.report),
+            metadata=metadata,
+            throttle=Throttle(throttle, None),
+            configuration=configuration,
+            log=log.write,
+        )
+        return Client(service, stream, log.flush)
+
+    return make
+
+
+@pytest.fixture
+def client(make_client: Callable[..., Client]) -> Client:
+    return make_client()
+
+
+@pytest.fixture
+def read() -> Callable[[Response], Any]:
+    """Decode a response's body."""
+    return lambda response: json.loads(response.body)

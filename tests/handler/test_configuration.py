@@ -1,0 +1,89 @@
+from pathlib import Path
+
+import pytest
+from henaw.handler.configuration import (
+    Bucket,
+    HandlerConfiguration,
+    Limits,
+    RuntimeConfiguration,
+    ThrottleConfiguration,
+    load_configuration,
+)
+from henaw.model.errors import ConfigurationError
+
+SERVE_CONFIG = Path(__file__).resolve().parents[2] / "serve_config"
+
+
+def test_the_local_configuration_is_as_documented() -> None:
+    throttle = load_configuration(SERVE_CONFIG / "local" / "handler.yaml").throttle
+    assert throttle.anonymous == throttle.keyed == Bucket(rate=1000, period_s=1, burst=2000)
+    assert throttle.accepted_keys is None
+    # The largest request allowed fits a rested client's bucket.
+    assert Limits().instances * throttle.cost_per_instance <= throttle.anonymous.burst
+
+
+def test_the_production_configuration_is_the_default_one() -> None:
+    production = load_configuration(SERVE_CONFIG / "production" / "handler.yaml")
+    assert production == HandlerConfiguration()
+    assert production.throttle.anonymous == Bucket(rate=10, period_s=60, burst=10)
+    assert production.throttle.keyed == Bucket(rate=600, period_s=60, burst=600)
+
+
+def test_an_empty_file_means_the_defaults(tmp_path: Path) -> None:
+    (tmp_path / "handler.yaml").write_text("")
+    assert load_configuration(tmp_path / "handler.yaml") == HandlerConfiguration()
+
+
+def test_every_problem_is_in_one_error(tmp_path: Path) -> None:
+    path = tmp_path / "handler.yaml"
+    path.write_text(
+        """
+limits: {body_bytes: "8 MB", instances: true}
+runtime: {threads: 0}
+throttle:
+  anonymous: {rate: 10, burst: 10}
+  keyed: 600
+  burts: 7
+colour: blue
+"""
+    )
+    with pytest.raises(ConfigurationError) as caught:
+        load_configuration(path)
+    for expected in (
+        "limits.body_bytes must be a whole number, however: '8 MB'",
+        "limits.instances must be a whole number, however: True",
+        "runtime: threads must be above 0, however: 0",
+        "throttle.anonymous.period_s is missing",
+        "throttle.keyed must be a mapping, however: 600",
+        "throttle.burts is unknown",
+        "colour is unknown",
+    ):
+        assert any(problem.startswith(expected) for problem in caught.value.problems), expected
+
+
+@pytest.mark.parametrize("text", ["[1, 2]", "{", "\x00", "!!python/object:os.system {}"])
+def test_what_is_not_a_mapping_is_refused(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "handler.yaml"
+    path.write_text(text)
+    with pytest.raises(ConfigurationError):
+        load_configuration(path)
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match=r"handler\.yaml"):
+        load_configuration(tmp_path / "handler.yaml")
+
+
+def test_values_are_checked_at_construction() -> None:
+    with pytest.raises(ConfigurationError, match="2 problems"):
+        Bucket(rate=0, period_s=-1, burst=1)
+    with pytest.raises(ConfigurationError, match="cooldown_s"):
+        RuntimeConfiguration(cooldown_s=0)
+    with pytest.raises(ConfigurationError, match="2 problems"):
+        ThrottleConfiguration(cost_per_instance=-1, proxy_header="X Real IP")
+
+
+def test_a_key_in_place_of_its_digest_is_not_repeated() -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        ThrottleConfiguration(accepted_keys=frozenset({"my-secret-key"}))
+    assert "my-secret-key" not in str(caught.value)

@@ -1,0 +1,237 @@
+import hashlib
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from henaw.handler.configuration import Bucket, ThrottleConfiguration
+from henaw.handler.throttle import Client, Throttle
+
+SECOND_NS = 1_000_000_000
+START_NS = 1_800_000_000 * SECOND_NS
+
+
+class Clock:
+    """The wall clock, set by hand."""
+
+    def __init__(self) -> None:
+        self.now_ns = START_NS
+
+    def __call__(self) -> int:
+        return self.now_ns
+
+    def advance(self, seconds: float) -> None:
+        self.now_ns += round(seconds * SECOND_NS)
+
+
+def configure(rate: int = 10, period_s: float = 60, burst: int = 10) -> ThrottleConfiguration:
+    bucket = Bucket(rate=rate, period_s=period_s, burst=burst)
+    return ThrottleConfiguration(anonymous=bucket, accepted_keys=None)
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.mark.parametrize(
+    ("rate", "period_s", "burst"), [(10, 60, 10), (600, 60, 600), (1000, 1, 2000), (7, 3, 5)]
+)
+def test_a_rested_client_may_spend_exactly_its_burst(
+    tmp_path: Path, rate: int, period_s: float, burst: int
+) -> None:
+    store, clock = tmp_path / "throttle.sqlite3", Clock()
+    throttle = Throttle(configure(rate, period_s, burst), store, clock_ns=clock)
+    client = throttle.identify({})
+    decisions = [throttle.admit(client) for _ in range(burst + 3)]
+    assert [d.allowed for d in decisions] == [True] * burst + [False] * 3
+    assert [d.remaining for d in decisions[:burst]] == list(range(burst - 1, -1, -1))
+    clock.advance(period_s)
+    assert sum(throttle.admit(client).allowed for _ in range(2 * burst + rate)) == min(rate, burst)
+
+
+def test_hammering_does_not_lengthen_the_wait(clock: Clock) -> None:
+    throttle = Throttle(configure(), None, clock_ns=clock)
+    client = throttle.identify({})
+    for _ in range(10):
+        throttle.admit(client)
+    for _ in range(59):
+        assert throttle.admit(client).retry_after_s <= 6
+        clock.advance(0.1)
+    clock.advance(0.1)
+    assert throttle.admit(client).allowed
+
+
+def test_the_wait_that_is_told_suffices(clock: Clock) -> None:
+    throttle = Throttle(configure(), None, clock_ns=clock)
+    client = throttle.identify({})
+    assert throttle.admit(client, 9.0).allowed
+    refused = throttle.admit(client, 4.0)
+    assert (refused.allowed, refused.remaining, refused.retry_after_s) == (False, 1, 18)
+    clock.advance(refused.retry_after_s - 1)
+    assert not throttle.admit(client, 4.0).allowed
+    clock.advance(1)
+    assert throttle.admit(client, 4.0).allowed
+
+
+def test_what_no_bucket_holds_never_passes(clock: Clock) -> None:
+    throttle = Throttle(configure(), None, clock_ns=clock)
+    assert not throttle.admit(throttle.identify({}), 11.0).allowed
+    assert throttle.admit(throttle.identify({}), 10.0).allowed
+
+
+def test_clients_are_told_apart(clock: Clock) -> None:
+    known = hashlib.sha256(b"issued").hexdigest()
+    throttle = Throttle(
+        ThrottleConfiguration(proxy_header="x-real-ip", accepted_keys=frozenset({known})),
+        None,
+        clock_ns=clock,
+    )
+    clients = [
+        throttle.identify({}),
+        throttle.identify({"x-api-key": "issued"}),
+        throttle.identify({"x-real-ip": "10.0.0.1"}),
+        throttle.identify({"x-real-ip": "10.0.0.2"}),
+    ]
+    assert len({client.digest for client in clients}) == 4
+    assert [client.bucket.rate for client in clients] == [10, 600, 10, 10]
+    # A key that nobody issued buys nothing.
+    assert throttle.identify({"x-api-key": "made up"}) == clients[0]
+    assert throttle.identify({"x-api-key": "made up", "x-real-ip": "10.0.0.1"}) == clients[2]
+
+
+def test_keys_are_not_stored(tmp_path: Path) -> None:
+    throttle = Throttle(configure(), tmp_path / "throttle.sqlite3")
+    throttle.admit(throttle.identify({"x-api-key": "MARKED-KEY"}))
+    content = b"".join(path.read_bytes() for path in tmp_path.iterdir())
+    assert b"MARKED-KEY" not in content
+    assert hashlib.sha256(b"MARKED-KEY").digest() in content
+
+
+def test_a_restarted_worker_goes_on_where_it_was(tmp_path: Path, clock: Clock) -> None:
+    store = tmp_path / "throttle.sqlite3"
+    for worker in range(4):
+        throttle = Throttle(configure(), store, clock_ns=clock)
+        allowed = [throttle.admit(throttle.identify({})).allowed for _ in range(4)]
+        assert sum(allowed) == (4, 4, 2, 0)[worker]
+
+
+SPEND = """
+import sys
+from pathlib import Path
+from henaw.handler.configuration import Bucket, ThrottleConfiguration
+from henaw.handler.throttle import Throttle
+
+store, times = Path(sys.argv[1]), int(sys.argv[2])
+bucket = Bucket(rate=1, period_s=3600, burst=500)
+throttle = Throttle(ThrottleConfiguration(anonymous=bucket), store)
+client = throttle.identify({})
+sys.stdin.readline()
+print(sum(throttle.admit(client).allowed for _ in range(times)))
+"""
+
+
+def test_several_workers_allow_exactly_the_number(tmp_path: Path) -> None:
+    workers = [
+        subprocess.Popen(
+            [sys.executable, "-c", SPEND, str(tmp_path / "throttle.sqlite3"), "300"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for _ in range(4)
+    ]
+    for worker in workers:
+        assert worker.stdin is not None
+        worker.stdin.write("go\n")
+        worker.stdin.flush()
+    allowed = [int(worker.communicate(timeout=60)[0]) for worker in workers]
+    assert sum(allowed) == 500
+
+
+def test_expired_clients_are_forgotten(tmp_path: Path, clock: Clock) -> None:
+    store = tmp_path / "throttle.sqlite3"
+    throttle = Throttle(configure(), store, clock_ns=clock)
+    for number in range(50):
+        throttle.admit(throttle.identify({"x-api-key": str(number)}))
+    clock.advance(3600)
+    throttle.admit(throttle.identify({}))
+    with sqlite3.connect(store) as connection:
+        assert connection.execute("SELECT COUNT(*) FROM bucket").fetchone() == (1,)
+    connection.close()
+
+
+def test_a_clock_set_back_locks_nobody_out(clock: Clock) -> None:
+    throttle = Throttle(configure(), None, clock_ns=clock)
+    client = throttle.identify({})
+    assert throttle.admit(client).allowed
+    clock.advance(-86_400)
+    assert [throttle.admit(client).allowed for _ in range(11)] == [True] * 10 + [False]
+    clock.advance(6)
+    assert throttle.admit(client).allowed
+
+
+def damage_content(store: Path) -> None:
+    store.write_bytes(b"not a database at all, but long enough to look like one" * 200)
+
+
+def remove(store: Path) -> None:
+    store.unlink()
+
+
+def make_a_folder(store: Path) -> None:
+    store.unlink()
+    store.mkdir()
+
+
+@pytest.mark.parametrize("harm", [damage_content, remove])
+def test_a_harmed_store_is_made_anew(tmp_path: Path, clock: Clock, harm: object) -> None:
+    store = tmp_path / "throttle.sqlite3"
+    reports: list[str] = []
+    throttle = Throttle(configure(), store, report=reports.append, clock_ns=clock)
+    client = throttle.identify({})
+    throttle.admit(client)
+    for suffix in ("-wal", "-shm"):
+        Path(f"{store}{suffix}").unlink()
+    harm(store)  # type: ignore[operator]
+    for _ in range(5):
+        assert isinstance(throttle.admit(client).allowed, bool)
+        clock.advance(2)
+    other = Throttle(configure(), store, report=reports.append, clock_ns=clock)
+    for _ in range(3):
+        other.admit(client)
+        clock.advance(2)
+        throttle.admit(client)
+    # Whoever noticed, both now draw from one bucket again.
+    clock.advance(60)
+    spent = [t.admit(client).allowed for _ in range(10) for t in (throttle, other)]
+    assert sum(spent) == 10
+    assert reports
+    with sqlite3.connect(store) as connection:
+        assert connection.execute("SELECT COUNT(*) FROM bucket").fetchone() == (1,)
+    connection.close()
+
+
+@pytest.mark.parametrize("harm", [damage_content, make_a_folder])
+def test_a_store_harmed_before_the_start(tmp_path: Path, clock: Clock, harm: object) -> None:
+    store = tmp_path / "throttle.sqlite3"
+    store.touch()
+    harm(store)  # type: ignore[operator]
+    reports: list[str] = []
+    throttle = Throttle(configure(), store, report=reports.append, clock_ns=clock)
+    allowed = [throttle.admit(throttle.identify({})).allowed for _ in range(15)]
+    assert sum(allowed) == 10
+    assert reports
+
+
+def test_headers_tell_where_a_client_stands(clock: Clock) -> None:
+    throttle = Throttle(configure(), None, clock_ns=clock)
+    client = Client(digest=b"x", bucket=Bucket(rate=10, period_s=60, burst=10))
+    assert throttle.admit(client, 10.0).write_headers() == {
+        "RateLimit-Limit": "10",
+        "RateLimit-Remaining": "0",
+        "RateLimit-Reset": "60",
+        "RateLimit-Policy": "10;w=60",
+    }
+    assert throttle.admit(client).write_headers()["Retry-After"] == "6"
