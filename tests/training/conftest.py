@@ -1,0 +1,152 @@
+"""Synthetic people with a known truth; no row of a real cohort is among them."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import pytest
+from henaw.model.biomarkers import INDEX, NAMES
+from henaw.model.configuration import CAUSE_CLASSES, read_configuration
+from henaw.model.network import LOG_SCALED
+from henaw.training.cohort import Cohort
+from henaw.training.configuration import TrainingConfiguration
+
+Array = npt.NDArray[np.float64]
+
+CENTRE = (np.log(1.5), np.log(36), np.log(75), 43.0, 30.0, np.log(13), *np.log([24, 23, 21]))
+BY_YEAR = (0.008, 0.003, 0.003, -0.05, -0.08, 0.001, 0.004, 0.001, -0.004)
+BY_SEX = (-0.2, 0.0, 0.25, 1.0, -1.5, 0.0, 0.4, 0.1, 0.3)
+SPREAD = (1.0, 0.15, 0.2, 3.0, 8.0, 0.07, 0.6, 0.3, 0.4)
+CORRELATED = {("crp", "albumin"): -0.3, ("ast", "alt"): 0.6, ("ggt", "alt"): 0.4}
+INTERCEPT, SLOPE = -10.0, 0.09
+CAUSE_CODES = (1, 2, 7, 6, 10)
+"""Codes of CAUSE_CLASSES in the synthetic tables."""
+
+
+class Simulated(NamedTuple):
+    """A cohort and the truth behind it: normal scores (n, 9), gap (n,) years."""
+
+    cohort: Cohort
+    score: Array
+    gap: Array
+
+
+def build_correlation() -> Array:
+    correlation = np.eye(len(NAMES))
+    for (a, b), value in CORRELATED.items():
+        correlation[INDEX[a], INDEX[b]] = correlation[INDEX[b], INDEX[a]] = value
+    return correlation
+
+
+def place(age: Array, sex: npt.NDArray[np.int64]) -> Array:
+    """True medians on the network's scale: (n, 9)."""
+    from_age = np.outer(age - 50.0, BY_YEAR)
+    return np.asarray(np.array(CENTRE) + from_age + np.outer(sex - 0.5, BY_SEX))
+
+
+def simulate(
+    count: int,
+    *,
+    seed: int,
+    missing: float = 0.0,
+    effects: dict[str, float] | None = None,
+    compute_gap: Callable[[Array], Array] | None = None,
+    follow_up_years: float = 15.0,
+) -> Simulated:
+    """People whose deaths follow a Gompertz hazard of age plus a planted gap, in years."""
+    generator = np.random.default_rng(seed)
+    age = generator.uniform(20, 86, count)
+    sex = generator.integers(0, 2, count)
+    score = (
+        generator.standard_normal((count, len(NAMES))) @ np.linalg.cholesky(build_correlation()).T
+    )
+    values = place(age, sex) + score * np.array(SPREAD)
+    biomarkers = np.where(LOG_SCALED, np.exp(np.where(LOG_SCALED, values, 0.0)), values)
+    biomarkers = np.maximum(biomarkers, 0.5)
+    biomarkers[generator.random(biomarkers.shape) < missing] = np.nan
+    gap = sum(
+        (years * score[:, INDEX[name]] for name, years in (effects or {}).items()),
+        start=np.zeros(count),
+    )
+    if compute_gap is not None:
+        gap = gap + compute_gap(score)
+    hazard = np.exp(INTERCEPT + SLOPE * (age + gap))
+    time = np.log1p(SLOPE * generator.exponential(size=count) / hazard) / SLOPE
+    event = time <= follow_up_years
+    cause = generator.choice(len(CAUSE_CLASSES), count, p=(0.35, 0.25, 0.05, 0.05, 0.3))
+    cohort = Cohort(
+        biomarkers=biomarkers.astype(np.float32),
+        age_years=age.astype(np.float32),
+        sex=sex,
+        time_years=np.minimum(time, follow_up_years),
+        event=event,
+        cause=np.where(event, cause, -1),
+        survey=np.full(count, "synthetic"),
+        digest="synthetic",
+        report={},
+    )
+    return Simulated(cohort, score, gap)
+
+
+def build_table(cohort: Cohort) -> pd.DataFrame:
+    """The table that :func:`read_cohort` would read as this cohort."""
+    codes = np.array(CAUSE_CODES, np.float64)[cohort.cause]
+    return pd.DataFrame(
+        {
+            "participant_id": [f"synthetic-{i}" for i in range(len(cohort))],
+            "survey": cohort.survey,
+            "age": cohort.age_years,
+            "sex": cohort.sex,
+            **{name: cohort.biomarkers[:, i] for i, name in enumerate(NAMES)},
+            "death": cohort.event.astype(np.float64),
+            "followup_months": cohort.time_years * 12.0,
+            "ucod_leading": np.where(cohort.event, codes, np.nan),
+            "pregnant": 0.0,
+        }
+    )
+
+
+def build_mapping() -> dict[str, Any]:
+    """A configuration small enough for a test, as YAML would give it."""
+    return {
+        "name": "synthetic",
+        "version": "0.0.1",
+        "date": "2026-01-02",
+        "training_data": "Synthetic people.",
+        "intended_use": "Tests.",
+        "seed": 3,
+        "network": {"knots": [-1.0, 0.0, 1.0], "score_steps": 12, "members": 2},
+        "cohort": {
+            "causes": {"cardiovascular": [1, 5], "cancer": [2], "diabetes": [7], "dementia": [6]}
+        },
+        "fit": {"elastic_weight": 1e-5, "iterations": 150, "member_iterations": 30},
+    }
+
+
+@pytest.fixture(scope="session")
+def mapping() -> Callable[[], dict[str, Any]]:
+    """Makes a fresh mapping each time it is called."""
+    return build_mapping
+
+
+@pytest.fixture(scope="session")
+def configuration() -> TrainingConfiguration:
+    return read_configuration(TrainingConfiguration, build_mapping(), subject="synthetic")
+
+
+@pytest.fixture(scope="session", name="simulate")
+def simulate_fixture() -> Callable[..., Simulated]:
+    return simulate
+
+
+@pytest.fixture(scope="session", name="place")
+def place_fixture() -> Callable[..., Array]:
+    return place
+
+
+@pytest.fixture
+def table() -> pd.DataFrame:
+    """Sixty synthetic rows that can all be used."""
+    return build_table(simulate(60, seed=1).cohort)

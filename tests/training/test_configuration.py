@@ -1,0 +1,137 @@
+"""Reading a fit's configuration: every problem in one error."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from henaw.model.biomarkers import NAMES
+from henaw.model.errors import ConfigurationError
+from henaw.training.configuration import (
+    CauseCodes,
+    CohortConfiguration,
+    DetectionFloor,
+    FitConfiguration,
+    read_training_configuration,
+)
+
+SHIPPED = Path(__file__).parents[2] / "training" / "configs" / "nhanes.yaml"
+Mapping = Callable[[], dict[str, Any]]
+
+
+def write(folder: Path, mapping: object) -> Path:
+    path = folder / "synthetic.yaml"
+    path.write_text(yaml.safe_dump(mapping), encoding="utf-8")
+    return path
+
+
+def test_the_shipped_configuration_reads() -> None:
+    configuration = read_training_configuration(SHIPPED)
+    assert configuration.network.panel == NAMES
+    assert configuration.cohort.hold_out == ("2003-2004",)
+    assert configuration.cohort.causes.cardiovascular == (1, 5)
+    assert configuration.cohort.detection_floors == (
+        DetectionFloor(survey="1988-1994", biomarker="crp", limit=2.1),
+    )
+    assert configuration.fit.elastic_weight == 3e-5
+
+
+def test_every_problem_is_in_one_error(tmp_path: Path, mapping: Mapping) -> None:
+    wrong = mapping()
+    wrong["cohrt"] = {}
+    wrong["seed"] = "three"
+    wrong["date"] = "2026-13-40"
+    wrong["network"] |= {
+        "input_dim": 8,
+        "panel": ["crp", "hba1c", "creatinin", *NAMES[3:]],
+        "knotts": [0.0],
+    }
+    wrong["cohort"]["causes"]["cancer"] = [2, 5]
+    wrong["cohort"]["detection_floors"] = [{"survey": "a", "biomarker": "crpp", "limit": -1}]
+    wrong["fit"] |= {"iterations": 0, "age_weight": -1}
+    with pytest.raises(ConfigurationError) as caught:
+        read_training_configuration(write(tmp_path, wrong))
+    message = str(caught.value)
+    assert caught.value.subject.endswith("synthetic.yaml")
+    for expected in (
+        "cohrt: unknown key, did you mean cohort?",
+        "seed: expected int, however: 'three'",
+        "network.knotts: unknown key, did you mean knots?",
+        "input_dim must equal the panel's length, 9, however: input_dim=8",
+        "unknown biomarker 'creatinin': did you mean creatinine?",
+        "missing biomarker 'creatinine'",
+        "each code under one cause, however twice: [5]",
+        "unknown 'crpp'",
+        "limit must be finite and > 0, however: -1",
+        "iterations must be >= 1, however: 0",
+        "age_weight must be finite and >= 0, however: -1",
+    ):
+        assert expected in message
+
+
+def test_missing_keys_are_all_listed(tmp_path: Path, mapping: Mapping) -> None:
+    short = mapping()
+    del short["name"], short["intended_use"], short["cohort"]["causes"]["dementia"]
+    with pytest.raises(ConfigurationError) as caught:
+        read_training_configuration(write(tmp_path, short))
+    assert set(caught.value.problems) == {
+        "name: missing key",
+        "intended_use: missing key",
+        "cohort.causes.dementia: missing key",
+    }
+
+
+def test_what_training_itself_checks_is_listed_together(tmp_path: Path, mapping: Mapping) -> None:
+    wrong = mapping() | {"date": "yesterday", "seed": -1, "version": " "}
+    with pytest.raises(ConfigurationError) as caught:
+        read_training_configuration(write(tmp_path, wrong))
+    assert len(caught.value.problems) == 3
+    assert "date: expected YYYY-MM-DD, however: 'yesterday'" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        (b"", "top level: expected a mapping, however: None"),
+        (b"- 1\n", "top level: expected a mapping, however: [1]"),
+        (b"a: [1\n", "expected YAML"),
+        (b"a: \xff\xfe\n", "expected YAML"),
+    ],
+    ids=["empty", "list", "broken", "not text"],
+)
+def test_a_file_that_is_no_mapping_is_refused(
+    tmp_path: Path, content: bytes, expected: str
+) -> None:
+    path = tmp_path / "synthetic.yaml"
+    path.write_bytes(content)
+    with pytest.raises(ConfigurationError, match="1 problem") as caught:
+        read_training_configuration(path)
+    assert expected in str(caught.value)
+
+
+def test_a_missing_file_and_a_folder_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="found none"):
+        read_training_configuration(tmp_path / "absent.yaml")
+    with pytest.raises(ConfigurationError, match="cannot be read"):
+        read_training_configuration(tmp_path)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -1e-9])
+def test_weights_of_the_loss_are_finite_and_not_negative(value: float) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        FitConfiguration(cause_ridge=value, survey_ridge=value, follow_up_years=value)
+    assert len(caught.value.problems) == 3
+
+
+@pytest.mark.parametrize("alpha", [-0.1, 1.1, float("nan")])
+def test_elastic_alpha_is_a_share(alpha: float) -> None:
+    with pytest.raises(ConfigurationError, match=r"elastic_alpha must be in \[0, 1\]"):
+        FitConfiguration(elastic_alpha=alpha)
+
+
+@pytest.mark.parametrize(("low", "high"), [(10.0, 80.0), (50.0, 50.0), (20.0, 130.0)])
+def test_ages_are_a_range_of_adults(low: float, high: float) -> None:
+    codes = CauseCodes(cardiovascular=(1,), cancer=(2,), diabetes=(7,), dementia=(6,))
+    with pytest.raises(ConfigurationError, match="18 <= minimum_age < maximum_age <= 120"):
+        CohortConfiguration(minimum_age=low, maximum_age=high, causes=codes)
