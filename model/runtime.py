@@ -94,7 +94,11 @@ class TorchRuntime:
         import torch
 
         with torch.inference_mode():
-            inputs = [torch.from_numpy(a).to(self.device) for a in (biomarkers, age, sex)]
+            # Copied: torch takes no reversed view, and warns of an array it may not write.
+            inputs = [
+                torch.from_numpy(np.array(a, order="C")).to(self.device)
+                for a in (biomarkers, age, sex)
+            ]
             outputs = self._module(*inputs)
         return {
             name: value.cpu().numpy() for name, value in zip(OUTPUT_NAMES, outputs, strict=True)
