@@ -1,0 +1,127 @@
+"""A real TorchServe on free ports, started and stopped as ``henaw serve`` does it."""
+
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+import requests
+import yaml
+from henaw.cli.example_request import wait_for_answer
+from henaw.cli.torchserve_process import Record, start_server, stop_server
+from henaw.export.archive import build_archive
+
+SERVE_CONFIG = Path(__file__).resolve().parents[2] / "serve_config"
+
+
+def find_free_ports(count: int = 5) -> int:
+    """Return the first of as many free ports in a row."""
+    for first in range(20_000 + os.getpid() % 20_000, 60_000, count):
+        try:
+            for port in range(first, first + count):
+                with socket.socket() as probe:
+                    probe.bind(("127.0.0.1", port))
+        except OSError:
+            continue
+        return first
+    pytest.fail("no free ports in a row")
+
+
+@dataclass(frozen=True)
+class Server:
+    """A running server, and its folder."""
+
+    record: Record
+    run: Path
+
+    def post(self, body: Any, path: str = "predictions", **options: Any) -> requests.Response:
+        """Send a body, as JSON where it is not bytes."""
+        data = body if isinstance(body, bytes) else json.dumps(body).encode()
+        headers = {"Content-Type": "application/json", **options.pop("headers", {})}
+        return requests.post(
+            f"{self.record.url}/{path}/henaw", data=data, headers=headers, timeout=60, **options
+        )
+
+    def list_processes(self) -> list[psutil.Process]:
+        """Return TorchServe's front end and its workers."""
+        front = psutil.Process(self.record.pid)
+        return [front, *front.children(recursive=True)]
+
+    def read_log(self) -> list[dict[str, Any]]:
+        """Return the request records so far."""
+        lines = (self.run / "logs" / "model_log.log").read_text().splitlines()
+        return [json.loads(line) for line in lines if line.startswith("{")]
+
+
+@pytest.fixture(scope="session")
+def configuration(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The local configuration with a third bucket-worth less of generosity for one key.
+
+    Anonymous clients have the local rate; a client with a key has three requests.
+    """
+    folder = Path(
+        shutil.copytree(SERVE_CONFIG / "local", tmp_path_factory.mktemp("config") / "local")
+    )
+    handler = yaml.safe_load((folder / "handler.yaml").read_text())
+    handler["throttle"]["keyed"] = {"rate": 3, "period_s": 3600, "burst": 3}
+    (folder / "handler.yaml").write_text(yaml.safe_dump(handler))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def archive(artifacts: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The shipped archive but for two workers that wait a while for a batch to fill."""
+    folder = tmp_path_factory.mktemp("store")
+    model_config = yaml.safe_load((SERVE_CONFIG / "model-config.yaml").read_text())
+    model_config |= {"minWorkers": 2, "maxWorkers": 2, "batchSize": 16, "maxBatchDelay": 200}
+    (folder / "model-config.yaml").write_text(yaml.safe_dump(model_config))
+    return build_archive(artifacts, folder / "model-config.yaml", folder)
+
+
+@pytest.fixture(scope="session")
+def server(
+    archive: Path, configuration: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Server]:
+    """A server that several tests share."""
+    run = tmp_path_factory.mktemp("run")
+    record = start_server(
+        configuration=configuration, archive=archive, run=run, first_port=find_free_ports()
+    )
+    try:
+        wait_for_answer(record, run)
+        yield Server(record, run)
+    finally:
+        stop_server(run)
+
+
+@pytest.fixture
+def henaw(tmp_path: Path) -> Iterator[Callable[..., subprocess.CompletedProcess[str]]]:
+    """Run the ``henaw`` command with a folder and ports of its own."""
+    port = str(find_free_ports())
+
+    def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-c", "from henaw.cli.main import main; main()", *arguments],
+            cwd=SERVE_CONFIG.parent,
+            env={
+                **os.environ,
+                "HENAW_RUN": str(tmp_path / "run"),
+                "HENAW_PORT": port,
+                **environment,
+            },
+            capture_output=True,
+            text=True,
+            timeout=300,
+            check=False,
+        )
+
+    yield run
+    run("stop")

@@ -1,0 +1,262 @@
+"""What clients of a real TorchServe see."""
+
+import concurrent.futures
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import psutil
+import pytest
+from henaw.export.people import People
+from henaw.handler.schema import ANSWER_FIELDS
+from henaw.model.biomarkers import AGE_MAXIMUM_YEARS, AGE_MINIMUM_YEARS, NAMES, PANEL
+from henaw.model.runtime import Outputs
+
+PERSON: dict[str, Any] = {
+    "age": 54,
+    "sex": "female",
+    "participant_id": "MARKED-ID",
+    "biomarkers": {"crp": 1.2, "albumin": 45, "ggt": 31.4159},
+}
+MALFORMED: list[tuple[bytes, int]] = [
+    (b"{", 400),
+    (b'{"age": NaN}', 400),
+    (b'{"age": 1, "age": 2}', 400),
+    (b"\xff\xfe", 400),
+    (b"", 400),
+    (b'{"age": 7}', 422),
+    (b'{"instances": [7]}', 422),
+]
+TOLERANCE = 1e-4
+
+
+def find_by(seconds: float, look: Callable[[], Any]) -> Any:
+    """Look until there is something to see: logs and processes come when they come."""
+    deadline_s = time.monotonic() + seconds
+    while time.monotonic() < deadline_s:
+        found = look()
+        if found:
+            return found
+        time.sleep(0.1)
+    pytest.fail("not seen in time")
+
+
+def find_records(server: Any, ids: set[str]) -> Any:
+    """Return the log's records of these requests, once all are there."""
+
+    def look() -> list[dict[str, Any]]:
+        records = [record for record in server.read_log() if record.get("id") in ids]
+        return records if len(records) == len(ids) else []
+
+    return find_by(10, look)
+
+
+@pytest.fixture(scope="module")
+def answerable(golden: tuple[People, Outputs]) -> tuple[list[dict[str, Any]], Outputs]:
+    """Golden people that HTTP accepts, as instances, and their stored answers."""
+    people, outputs = golden
+    minimum = np.array([b.minimum for b in PANEL])
+    maximum = np.array([b.maximum for b in PANEL])
+    with np.errstate(invalid="ignore"):
+        values = people.biomarkers.astype(np.float64)
+        usable = (np.isnan(values) | ((values >= minimum) & (values <= maximum))).all(axis=1)
+        usable &= (people.age >= AGE_MINIMUM_YEARS) & (people.age <= AGE_MAXIMUM_YEARS)
+        usable &= np.isin(people.sex, (0, 1))
+    rows = np.flatnonzero(usable)
+    instances = [
+        {
+            "age": float(people.age[row]),
+            "sex": int(people.sex[row]),
+            "biomarkers": {
+                name: None if np.isnan(value) else float(value)
+                for name, value in zip(NAMES, people.biomarkers[row], strict=True)
+            },
+        }
+        for row in rows
+    ]
+    assert len(instances) > 100
+    return instances, {name: value[rows] for name, value in outputs.items()}
+
+
+def check_answer(answer: dict[str, Any], stored: Outputs, row: int) -> None:
+    assert tuple(answer) == ANSWER_FIELDS
+    for field, name in (
+        ("systems", "system_contributions"),
+        ("contributions", "contributions"),
+        ("cause_risk_10y", "cause_risk_10y"),
+    ):
+        np.testing.assert_allclose(
+            list(answer[field].values()), stored[name][row], rtol=0, atol=TOLERANCE
+        )
+    for name in ("biological_age", "age_gap", "interval", "mortality_10y"):
+        np.testing.assert_allclose(answer[name], stored[name][row], rtol=0, atol=TOLERANCE)
+    assert [name in answer["imputed"] for name in NAMES] == stored["imputed"][row].tolist()
+    warned = {warning["field"] for warning in answer["warnings"]}
+    expected = {n for n, out in zip(NAMES, stored["out_of_range"][row], strict=True) if out}
+    assert warned == expected | ({"age"} if stored["age_out_of_range"][row] else set())
+
+
+def test_golden_people_together(server: Any, answerable: Any) -> None:
+    instances, stored = answerable
+    response = server.post({"instances": instances})
+    assert response.status_code == 200
+    for row, answer in enumerate(response.json()["predictions"]):
+        check_answer(answer, stored, row)
+
+
+def test_golden_people_one_by_one_in_shared_batches(server: Any, answerable: Any) -> None:
+    instances, stored = answerable
+    with concurrent.futures.ThreadPoolExecutor(16) as pool:
+        responses = list(pool.map(server.post, instances))
+    for row, response in enumerate(responses):
+        assert response.status_code == 200
+        check_answer(response.json(), stored, row)
+    ids = {response.headers["x-request-id"] for response in responses}
+    records = find_records(server, ids)
+    assert max(record["batch"] for record in records) > 1
+
+
+def test_golden_people_as_arrays(server: Any, golden: Any, answerable: Any) -> None:
+    instances, stored = answerable
+    n = len(instances)
+    response = server.post(
+        {
+            "inputs": [
+                {
+                    "name": "biomarkers",
+                    "shape": [n, 9],
+                    "datatype": "FP32",
+                    "data": [v for person in instances for v in person["biomarkers"].values()],
+                },
+                {
+                    "name": "age",
+                    "shape": [n],
+                    "datatype": "FP32",
+                    "data": [person["age"] for person in instances],
+                },
+                {
+                    "name": "sex",
+                    "shape": [n],
+                    "datatype": "INT64",
+                    "data": [person["sex"] for person in instances],
+                },
+            ]
+        }
+    )
+    assert response.status_code == 200
+    for tensor in response.json()["outputs"]:
+        np.testing.assert_allclose(
+            np.array(tensor["data"], np.float64).reshape(tensor["shape"]),
+            stored[tensor["name"]].astype(np.float64),
+            rtol=0,
+            atol=TOLERANCE,
+        )
+
+
+def test_a_good_request_is_right_while_sharing_a_batch_with_malformed_ones(server: Any) -> None:
+    alone = server.post(PERSON).json()
+    shared = set()
+    for _ in range(5):
+        with concurrent.futures.ThreadPoolExecutor(16) as pool:
+            bad = [(pool.submit(server.post, body), status) for body, status in MALFORMED]
+            good = pool.submit(server.post, PERSON)
+            bad += [(pool.submit(server.post, body), status) for body, status in MALFORMED]
+        for sent, status in bad:
+            assert sent.result().status_code == status
+            assert sent.result().headers["content-type"] == "application/problem+json"
+        assert good.result().status_code == 200
+        answer = good.result().json()
+        assert abs(answer["biological_age"] - alone["biological_age"]) <= TOLERANCE
+        assert answer["imputed"] == alone["imputed"]
+        shared.add(good.result().headers["x-request-id"])
+
+    # Nothing else was asked meanwhile, so company in its batch was malformed company.
+    assert max(record["batch"] for record in find_records(server, shared)) > 1
+
+
+def test_explanations(server: Any) -> None:
+    response = server.post({"instances": [PERSON]}, path="explanations")
+    assert response.status_code == 200
+    explanation = response.json()["explanations"][0]
+    assert [row["name"] for row in explanation["biomarkers"]] == list(NAMES)
+    total = sum(row["contribution"] for row in explanation["biomarkers"])
+    total += sum(row["contribution"] for row in explanation["interactions"])
+    assert abs(total - explanation["age_gap"]) <= TOLERANCE
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({"Content-Type": "application/json; charset=utf-8"}, 200),
+        ({"Content-Type": "text/plain"}, 415),
+        ({"Content-Type": "application/x-www-form-urlencoded"}, 415),
+        ({"Content-Type": "multipart/form-data; boundary=x"}, 415),
+        ({"Content-Encoding": "gzip"}, 415),
+    ],
+)
+def test_content_types(server: Any, headers: dict[str, str], status: int) -> None:
+    assert server.post(PERSON, headers=headers).status_code == status
+
+
+def test_a_body_over_the_limit(server: Any) -> None:
+    response = server.post(b" " * 9_000_000)
+    assert response.status_code == 413
+    assert response.json()["title"] == "Too large"
+
+
+def test_ten_thousand_people_and_one_more(server: Any) -> None:
+    person = {"age": 54, "sex": 0, "biomarkers": {}}
+    ask = {"instances": [person] * 10_000, "outputs": ["biological_age"]}
+    response = server.post(ask)
+    assert response.status_code == 200
+    assert len(response.json()["predictions"]) == 10_000
+    ask["instances"] = [person] * 10_001
+    assert server.post(ask).status_code == 413
+
+
+def test_throttle_is_exact_over_workers_and_over_their_restart(server: Any) -> None:
+    headers = {"X-API-Key": "MARKED-KEY"}
+
+    def count_allowed(requests: int) -> int:
+        with concurrent.futures.ThreadPoolExecutor(16) as pool:
+            sent = [pool.submit(server.post, PERSON, headers=headers) for _ in range(requests)]
+        responses = [future.result() for future in sent]
+        for response in responses:
+            assert response.status_code in (200, 429)
+            if response.status_code == 429:
+                assert 0 < int(response.headers["Retry-After"]) <= 1200
+                assert response.headers["RateLimit-Limit"] == "3"
+                assert response.headers["RateLimit-Remaining"] == "0"
+                assert response.json()["title"] == "Too many requests"
+        return sum(response.status_code == 200 for response in responses)
+
+    assert count_allowed(40) == 3
+    workers = [p for p in server.list_processes()[1:] if "model_service_worker" in str(p.cmdline())]
+    assert len(workers) == 2
+    for worker in workers:
+        worker.kill()
+    psutil.wait_procs(workers, timeout=30)
+    find_by(60, lambda: server.post(PERSON).status_code == 200)
+    assert count_allowed(40) == 0
+
+
+def test_logs_and_store_hold_nothing_that_was_sent(server: Any) -> None:
+    server.post(PERSON, headers={"X-API-Key": "MARKED-KEY"})
+    sent = server.post({**PERSON, "MARKED-FIELD": "MARKED-VALUE"})
+    find_records(server, {sent.headers["x-request-id"]})
+    for path in server.run.rglob("*"):
+        if path.is_file() and "models" not in path.parts:
+            content = path.read_bytes()
+            assert b"MARKED" not in content, path
+            assert b"31.4159" not in content, path
+
+
+def test_the_operator_is_told_what_is_served(server: Any) -> None:
+    import requests
+
+    management = server.record.url.rpartition(":")
+    url = f"{management[0]}:{int(management[2]) + 1}/models/henaw?customized=true"
+    description = requests.get(url, timeout=60).json()[0]["customizedMetadata"]
+    assert description["name"] == "henaw-nhanes"
+    assert "henaw.onnx" in description["sha256"]
