@@ -12,7 +12,8 @@ from __future__ import annotations
 
 import hashlib
 import zlib
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +55,8 @@ class Cohort:
         survey: (n,) text.
         digest: SHA-256 of the file.
         report: what was dropped and why, in counts.
+        clocks: other clocks' ages, (n,) float64 years by column, NaN = not known; only
+            those that the reader was asked for.
     """
 
     biomarkers: FloatArray
@@ -65,6 +68,7 @@ class Cohort:
     survey: npt.NDArray[np.str_]
     digest: str
     report: dict[str, int]
+    clocks: Mapping[str, npt.NDArray[np.float64]] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.age_years)
@@ -80,6 +84,7 @@ class Cohort:
             event=self.event[rows],
             cause=self.cause[rows],
             survey=self.survey[rows],
+            clocks={name: ages[rows] for name, ages in self.clocks.items()},
         )
 
     @property
@@ -108,18 +113,26 @@ def read_table(path: Path) -> pd.DataFrame:
     )
 
 
-def read_cohort(path: Path, configuration: CohortConfiguration) -> Cohort:
+def read_cohort(
+    path: Path, configuration: CohortConfiguration, *, clocks: tuple[str, ...] = ()
+) -> Cohort:
     """Read a cohort and keep the people whom a fit can use.
 
     Kept: age within the configuration, not pregnant, followed up, at least one
     biomarker. A biomarker outside its accepted range is a recording error and is taken
     as missing.
 
+    Args:
+        path: Parquet or CSV.
+        configuration: who is kept.
+        clocks: columns of other clocks' ages to keep, where the table has them.
+
     Raises:
         CohortError: a column is missing or holds what it must not; all are listed.
     """
     table = read_table(path)
-    _check_columns(table, path)
+    clocks = tuple(name for name in clocks if name in table)
+    _check_columns(table, path, clocks)
     report = {"rows": len(table)}
 
     numbers = table[list(NAMES)].apply(pd.to_numeric, errors="coerce").to_numpy(np.float64)
@@ -163,10 +176,11 @@ def read_cohort(path: Path, configuration: CohortConfiguration) -> Cohort:
         survey=survey.to_numpy(np.str_),
         digest=hashlib.sha256(path.read_bytes()).hexdigest(),
         report=report,
+        clocks={name: table[name].to_numpy(np.float64) for name in clocks},
     ).select(keep)
 
 
-def _check_columns(table: pd.DataFrame, path: Path) -> None:
+def _check_columns(table: pd.DataFrame, path: Path, clocks: tuple[str, ...]) -> None:
     problems = []
     columns = [str(column) for column in table.columns]
     for name in REQUIRED_COLUMNS:
@@ -176,12 +190,12 @@ def _check_columns(table: pd.DataFrame, path: Path) -> None:
                 f"missing column {name!r}" + (f": is it {near!r}?" if near is not None else "")
             )
     if not problems:
-        problems += _check_values(table)
+        problems += _check_values(table, clocks)
     if problems:
         raise CohortError(str(path), problems)
 
 
-def _check_values(table: pd.DataFrame) -> list[str]:
+def _check_values(table: pd.DataFrame, clocks: tuple[str, ...]) -> list[str]:
     problems = []
     twice = table["participant_id"].duplicated()
     if twice.any():
@@ -189,7 +203,7 @@ def _check_values(table: pd.DataFrame) -> list[str]:
         problems.append(
             f"participant_id must be unique, however: {int(twice.sum())} repeated, first {first!r}"
         )
-    optional = [name for name in ("pregnant",) if name in table]
+    optional = [name for name in ("pregnant", *clocks) if name in table]
     for name in ("age", "death", "followup_months", "ucod_leading", *NAMES, *optional):
         column = table[name]
         if not pd.api.types.is_numeric_dtype(column) and column.notna().any():
