@@ -1,0 +1,69 @@
+"""Which people are in which batch: balanced over age, fresh every epoch, resumable."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import numpy.typing as npt
+
+Rows = npt.NDArray[np.int64]
+_EDGES_YEARS = np.arange(25.0, 120.0, 5.0)
+
+
+def group_ages(age_years: npt.ArrayLike) -> Rows:
+    """Five-year age groups: (n,) years to (n,) int64, 0 below 25."""
+    return np.digitize(np.asarray(age_years, np.float64), _EDGES_YEARS)
+
+
+class StratifiedSampler:
+    """Batches in which each group has its share of the cohort, to within one row.
+
+    Groups take turns in proportion to their sizes: row j of a group of m is due at
+    (j + 1/2) / m of the epoch. That pattern of turns is laid out once; an epoch only
+    shuffles the rows inside each group. Every row is in one batch an epoch, and batch b of
+    epoch e depends on the seed, b and e alone, so that a run can go on from any of them.
+
+    Shape:
+        group: (n,) int64
+
+    Args:
+        group: the group of each row.
+        batch_size: most rows in a batch; batches of an epoch differ by at most one row.
+        seed: of the shuffling.
+
+    Example:
+        >>> sampler = StratifiedSampler(np.array([0, 0, 0, 0, 1, 1]), 3, seed=1)
+        >>> [sorted(group) for group in (batch < 4 for batch in sampler.list_batches(0))]
+        [[False, True, True], [False, True, True]]
+    """
+
+    def __init__(self, group: Rows, batch_size: int, *, seed: int) -> None:
+        self.seed = seed
+        rows = np.argsort(group, kind="stable")
+        sizes = np.unique(group, return_counts=True)[1]
+        turn = np.concatenate([(np.arange(size) + 0.5) / size for size in sizes] or [np.zeros(0)])
+        slots = np.argsort(np.argsort(turn, kind="stable"), kind="stable")
+        ends = np.cumsum(sizes)[:-1]
+        self._rows = np.split(rows, ends)
+        self._slots = np.split(slots, ends)
+        batches = max(1, -(-len(rows) // batch_size))
+        self.bounds = np.linspace(0, len(rows), batches + 1).round().astype(np.int64)
+
+    def __len__(self) -> int:
+        """Batches in an epoch."""
+        return len(self.bounds) - 1
+
+    def draw(self, epoch: int) -> Rows:
+        """Every row in the order of an epoch: (n,); batch b is bounds[b] to bounds[b + 1]."""
+        generator = np.random.default_rng((self.seed, epoch))
+        order = np.empty(self.bounds[-1], np.int64)
+        for rows, slots in zip(self._rows, self._slots, strict=True):
+            order[slots] = generator.permutation(rows)
+        return order
+
+    def list_batches(self, epoch: int, *, first: int = 0) -> Iterator[Rows]:
+        """The batches of an epoch from batch ``first`` on."""
+        order = self.draw(epoch)
+        for begin, end in zip(self.bounds[first:-1], self.bounds[first + 1 :], strict=True):
+            yield order[begin:end]
