@@ -1,12 +1,13 @@
 """Synthetic people with a known truth; no row of a real cohort is among them."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 import pytest
+import torch
 from henaw.model.biomarkers import INDEX, NAMES
 from henaw.model.configuration import CAUSE_CLASSES, read_configuration
 from henaw.model.network import LOG_SCALED
@@ -64,7 +65,7 @@ def simulate(
     )
     values = place(age, sex) + score * np.array(SPREAD)
     biomarkers = np.where(LOG_SCALED, np.exp(np.where(LOG_SCALED, values, 0.0)), values)
-    biomarkers = np.maximum(biomarkers, 0.5)
+    biomarkers = np.maximum(biomarkers, 0.1)
     biomarkers[generator.random(biomarkers.shape) < missing] = np.nan
     gap = sum(
         (years * score[:, INDEX[name]] for name, years in (effects or {}).items()),
@@ -121,8 +122,17 @@ def build_mapping() -> dict[str, Any]:
         "cohort": {
             "causes": {"cardiovascular": [1, 5], "cancer": [2], "diabetes": [7], "dementia": [6]}
         },
-        "fit": {"elastic_weight": 1e-5, "iterations": 150, "member_iterations": 30},
+        "fit": {"elastic_weight": 1e-4, "iterations": 120, "member_iterations": 30},
     }
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread() -> Iterator[None]:
+    """Fits this small are slower on more threads, and much slower on a busy machine."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="session")

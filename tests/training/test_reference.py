@@ -54,12 +54,14 @@ def test_location_and_scale_are_those_of_the_simulation(fitted: Fitted, place: P
         truth = place(ages, np.full(len(ages), sex))
         location = fitted.tensors["location"][sex, :, :NINE].double().numpy()
         scale = fitted.tensors["scale"][sex, :, :NINE].double().numpy()
-        # About 1000 people in a window: the median is good to 1.25 / sqrt(1000) = 0.04;
-        # at the ends the window is half as wide and one-sided.
+        # About 900 people in a window: median and spread are good to 1.2 / sqrt(900) =
+        # 0.04; at the ends the window is half as wide and one-sided.
         away = np.abs(location - truth) / spread
         assert away[3:-3].max() < 0.2
         assert away.max() < 0.35
-        assert np.abs(scale / spread - 1)[3:-3].max() < 0.2
+        wider = np.abs(scale / spread - 1)
+        assert wider.mean() < 0.06
+        assert wider[3:-3].max() < 0.25
 
 
 def _standardise(fitted: Fitted, place: Place) -> Array:

@@ -1,0 +1,267 @@
+"""The fit on synthetic people whose hazard is known."""
+
+import dataclasses
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+import torch
+from henaw.model.biomarkers import INDEX
+from henaw.model.errors import CohortError, FitError
+from henaw.model.network import Network
+from henaw.training import uncertainty
+from henaw.training.cohort import Cohort
+from henaw.training.configuration import TrainingConfiguration
+from henaw.training.fit import build_design, count_steps, fit_tensors
+from henaw.training.train import predict
+from torch import Tensor
+
+Array = npt.NDArray[np.float64]
+Simulate = Callable[..., tuple[Cohort, Array, Array]]
+EFFECTS = {"crp": 4.0, "albumin": -3.0}
+"""Years per standard deviation."""
+INTERCEPT, SLOPE = -10.0, 0.09
+"""Of the simulation's baseline."""
+
+
+class Fitted(NamedTuple):
+    cohort: Cohort
+    score: Array
+    gap: Array
+    tensors: dict[str, Tensor]
+    answers: dict[str, Tensor]
+    steps: list[str]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def few_complete_people() -> object:
+    """The 512 patterns are tried on fewer people, for speed."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(uncertainty, "MOST_PEOPLE", 150)
+        yield
+
+
+@pytest.fixture(scope="module")
+def fitted(simulate: Simulate, configuration: TrainingConfiguration) -> Fitted:
+    cohort, score, gap = simulate(8000, seed=21, missing=0.1, effects=EFFECTS)
+    steps: list[str] = []
+    tensors = fit_tensors(cohort, configuration, progress=steps.append)
+    return Fitted(cohort, score, gap, tensors, predict(cohort, configuration, tensors), steps)
+
+
+def test_the_baseline_is_the_simulated_one(fitted: Fitted) -> None:
+    slope = fitted.tensors["baseline_slope"].double()
+    # Some 800 deaths of each sex, mostly near 70: the slope is good to about 0.003, the
+    # level at 70 to 0.04.
+    assert slope.tolist() == pytest.approx([SLOPE, SLOPE], abs=0.009)
+    at_seventy = fitted.tensors["baseline_intercept"].double() + 70 * slope
+    assert at_seventy.tolist() == pytest.approx([INTERCEPT + 70 * SLOPE] * 2, abs=0.14)
+
+
+def test_planted_effects_are_found_with_sign_and_size(
+    fitted: Fitted, configuration: TrainingConfiguration
+) -> None:
+    contributions = fitted.answers["contributions"].double().numpy()
+    names = configuration.network.contribution_names
+    for name, years in {**EFFECTS, "rdw": 0.0, "ggt": 0.0, "hba1c": 0.0}.items():
+        known = ~np.isnan(fitted.cohort.biomarkers[:, INDEX[name]])
+        slope = np.polyfit(
+            fitted.score[known, INDEX[name]], contributions[known, names.index(name)], 1
+        )[0]
+        # The elastic net draws the planted ones somewhat to 0.
+        assert slope == pytest.approx(years, abs=0.9)
+
+
+def test_the_gap_is_the_simulated_one(fitted: Fitted) -> None:
+    complete = fitted.cohort.complete
+    gap = fitted.answers["age_gap"].double().numpy()[complete]
+    assert np.corrcoef(gap, fitted.gap[complete])[0, 1] > 0.9
+    assert np.std(gap - fitted.gap[complete]) < 2.0
+
+
+def test_risks_are_calibrated_on_other_people(
+    fitted: Fitted, simulate: Simulate, configuration: TrainingConfiguration
+) -> None:
+    others, _, _ = simulate(6000, seed=22, missing=0.1, effects=EFFECTS)
+    answers = predict(others, configuration, fitted.tensors)
+    dead = others.event & (others.time_years <= 10)
+    expected = answers["mortality_10y"].double().numpy()
+    old = others.age_years >= 60
+    for rows in (others.sex == 0, others.sex == 1, old, ~old):
+        deaths = dead[rows].sum()
+        assert expected[rows].sum() == pytest.approx(deaths, abs=4 * np.sqrt(deaths))
+    assert expected.sum() == pytest.approx(dead.sum(), rel=0.1)
+    causes = answers["cause_risk_10y"].double().numpy().sum(0)
+    for code, risk in enumerate(causes):
+        deaths = (dead & (others.cause == code)).sum()
+        assert risk == pytest.approx(deaths, abs=4 * np.sqrt(deaths))
+
+
+def test_contributions_are_centred_on_people_of_one_age_and_sex(fitted: Fitted) -> None:
+    contributions = fitted.answers["contributions"].double().numpy()
+    for sex in (0, 1):
+        for low in (25, 45, 65):
+            rows = (
+                (fitted.cohort.sex == sex)
+                & (fitted.cohort.age_years >= low)
+                & (fitted.cohort.age_years < low + 15)
+                & fitted.cohort.complete
+            )
+            # The largest contribution has a standard deviation of 4 years.
+            tolerance = 4 * contributions[rows].std(0) / np.sqrt(rows.sum()) + 0.1
+            assert (np.abs(contributions[rows].mean(0)) < tolerance).all()
+
+
+def test_every_step_is_reported(fitted: Fitted, configuration: TrainingConfiguration) -> None:
+    assert len(fitted.steps) == count_steps(configuration)
+    assert fitted.steps[0] == "reference"
+    assert fitted.steps[-1] == "interval"
+
+
+def test_a_missing_biomarker_never_takes_variance_away(fitted: Fitted) -> None:
+    table = fitted.tensors["missing_variance"]
+    patterns = torch.arange(len(table))
+    assert not table[0].any()
+    assert table[-1].min() > 1.0
+    for bit in range(9):
+        without = patterns[(patterns >> bit & 1) == 0]
+        assert (table[without | (1 << bit)] >= table[without]).all()
+
+
+def test_the_same_seed_gives_the_same_tensors_and_another_changes_the_members_only(
+    simulate: Simulate, configuration: TrainingConfiguration
+) -> None:
+    cohort, _, _ = simulate(2500, seed=23, effects=EFFECTS)
+    quick = dataclasses.replace(configuration.fit, iterations=25, member_iterations=5)
+    settings = dataclasses.replace(configuration, fit=quick)
+    first, second = (fit_tensors(cohort, settings) for _ in range(2))
+    other = fit_tensors(cohort, dataclasses.replace(settings, seed=4))
+    assert set(first) == set(second) == set(other)
+    assert all(torch.equal(first[name], second[name]) for name in first)
+    changed = {name for name in first if not torch.equal(first[name], other[name])}
+    assert {"member_weight", "member_interaction_weight"} <= changed
+    # The caps hold the refits' spread, so they may follow it.
+    assert changed <= {"member_weight", "member_interaction_weight", "group_cap"}
+
+
+def test_an_interaction_stays_within_the_hierarchy(
+    simulate: Simulate, configuration: TrainingConfiguration
+) -> None:
+    # Only the product of CRP and HbA1c matters: unbound, its weight would be large and
+    # those of its two biomarkers nothing.
+    def compute_gap(score: Array) -> Array:
+        return 5.0 * score[:, INDEX["crp"]] * score[:, INDEX["hba1c"]]
+
+    cohort, _, _ = simulate(4000, seed=24, compute_gap=compute_gap)
+    basis = configuration.network.basis_size
+    sizes = []
+    for constant in (0.2, 50.0):
+        shape = dataclasses.replace(configuration.network, hierarchy=constant)
+        settings = dataclasses.replace(configuration, network=shape)
+        tensors = fit_tensors(cohort, settings, members=False)
+        own = tensors["weight"][[INDEX["crp"], INDEX["hba1c"]], :basis].norm(dim=1).mean()
+        size = float(tensors["interaction_weight"][0])
+        assert abs(size) <= constant * float(own) * (1 + 1e-5)
+        sizes.append(size / (constant * float(own)))
+    assert sizes[0] > 0.95
+    assert sizes[1] < 0.9
+
+
+def test_a_surveys_own_level_stays_out_of_the_gap(
+    simulate: Simulate, configuration: TrainingConfiguration
+) -> None:
+    # The second survey has e times the hazard, and twice the CRP by its assay's drift
+    # only among those who do not die of it: without a level of its own that would be
+    # read as an effect of CRP, which has none here.
+    calm, _, _ = simulate(3000, seed=25)
+    deadly, _, _ = simulate(3000, seed=26, compute_gap=lambda score: np.full(len(score), 11.0))
+    drifted = deadly.biomarkers.copy()
+    drifted[:, INDEX["crp"]] *= 2.0
+    joined = dataclasses.replace(
+        calm,
+        **{
+            name: np.concatenate([getattr(calm, name), values])
+            for name, values in {
+                **{
+                    name: getattr(deadly, name)
+                    for name in ("age_years", "sex", "time_years", "event", "cause")
+                },
+                "biomarkers": drifted,
+                "survey": np.full(3000, "deadly"),
+            }.items()
+        },
+    )
+    slopes = []
+    for surveys in (joined.survey, np.full(6000, "all")):
+        cohort = dataclasses.replace(joined, survey=surveys)
+        tensors = fit_tensors(cohort, configuration, members=False)
+        crp = predict(cohort, configuration, tensors)["contributions"][:, INDEX["crp"]]
+        log_crp = np.log(cohort.biomarkers[:, INDEX["crp"]])
+        slopes.append(np.polyfit(log_crp, crp.double().numpy(), 1)[0])
+    assert abs(slopes[0]) < 0.8
+    assert slopes[1] > 2 * abs(slopes[0])
+
+
+def test_follow_up_is_cut_and_later_deaths_count_as_survival(
+    fitted: Fitted, configuration: TrainingConfiguration
+) -> None:
+    cohort = fitted.cohort
+    design = build_design(Network(configuration.network, fitted.tensors), cohort, 10.0)
+    later = cohort.event & (cohort.time_years > 10)
+    assert later.any()
+    assert float(design.time.max()) == 10.0
+    assert not design.event[torch.from_numpy(later)].any()
+    assert len(design.cause) == int(design.event.sum()) == int((cohort.event & ~later).sum())
+
+
+def test_a_loss_that_is_not_finite_stops_the_fit(
+    fitted: Fitted, configuration: TrainingConfiguration
+) -> None:
+    time = fitted.cohort.time_years.copy()
+    time[0] = np.nan
+    broken = dataclasses.replace(fitted.cohort, time_years=time)
+    with pytest.raises(FitError, match="expected a finite loss, however: mortality=nan"):
+        fit_tensors(broken, configuration, members=False)
+
+
+def test_a_cohort_that_nothing_can_be_learnt_from_is_refused_before_the_fit(
+    fitted: Fitted, configuration: TrainingConfiguration
+) -> None:
+    cohort = fitted.cohort
+    women = cohort.sex == 0
+    blank = cohort.biomarkers.copy()
+    blank[women, 0] = np.nan
+    empty = dataclasses.replace(
+        cohort,
+        event=cohort.event & women,
+        cause=np.full(len(cohort), -1),
+        biomarkers=blank,
+    )
+    with pytest.raises(CohortError) as caught:
+        fit_tensors(empty, configuration)
+    assert set(caught.value.problems) == {
+        "expected deaths within 10 years, however: none male",
+        "expected people with all nine biomarkers, however: none female",
+        "expected deaths with a known cause, however: 0",
+    }
+
+
+def test_ages_without_complete_people_take_the_variance_of_the_nearest(
+    simulate: Simulate, configuration: TrainingConfiguration
+) -> None:
+    cohort, _, _ = simulate(4000, seed=27, effects=EFFECTS)
+    middle = cohort.select((cohort.age_years >= 45) & (cohort.age_years < 66))
+    settings = dataclasses.replace(
+        configuration,
+        network=dataclasses.replace(configuration.network, first_age=45, last_age=65),
+        fit=dataclasses.replace(configuration.fit, iterations=30, member_iterations=5),
+    )
+    table = fit_tensors(middle, settings)["missing_variance"]
+    assert torch.isfinite(table).all()
+    # Tabulated at 20, 30, .. 80: nobody is near 20 and 30, or near 80.
+    assert torch.equal(table[..., 0], table[..., 2])
+    assert torch.equal(table[..., 1], table[..., 2])
+    assert torch.equal(table[..., 6], table[..., 5])
+    assert not torch.equal(table[..., 2], table[..., 4])
