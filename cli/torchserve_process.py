@@ -81,7 +81,7 @@ def start_server(
     properties = _read_properties(configuration, archive, first_port)
     _check_ports(properties)
     logs, temporary = run / "logs", _make_temporary(run)
-    shutil.rmtree(logs, ignore_errors=True)
+    _set_aside(logs)
     for folder in (run, logs, run / "tmp"):
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     effective = run / "config.properties"
@@ -251,6 +251,14 @@ def _check_ports(properties: dict[str, str]) -> None:
                 taken.append(f"port {port} ({key}) is taken")
     if taken:
         raise ServerError("; ".join(taken) + ": stop what listens there, or give another --port")
+
+
+def _set_aside(logs: Path) -> None:
+    """Keep the last run's logs, and begin new ones: why a start failed is read from them."""
+    before = logs.with_name("logs.previous")
+    if logs.is_dir():
+        shutil.rmtree(before, ignore_errors=True)
+        logs.rename(before)
 
 
 def _make_temporary(run: Path) -> str:

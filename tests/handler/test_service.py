@@ -194,6 +194,22 @@ def test_what_the_graph_cannot_answer_fails_alone_and_says_nothing(
     assert record["error"]
 
 
+def test_outputs_that_fit_no_answer_do_not_escape(
+    make_client: Callable[..., Any], person: dict[str, Any], onnx: OnnxRuntime
+) -> None:
+    class Narrow:
+        name = "narrow"
+
+        def predict(self, biomarkers: Any, age: Any, sex: Any) -> Outputs:
+            outputs = onnx.predict(biomarkers, age, sex)
+            return {**outputs, "contributions": outputs["contributions"][:, :-1]}
+
+    client = make_client(runtime=Narrow())
+    responses = client.send(person, {**person, "outputs": ["age_gap"]})
+    assert [response.status for response in responses] == [500, 200]
+    assert client.read_log()[0]["error"].startswith("ValueError at ")
+
+
 def test_a_failing_gpu_fails_no_request(
     make_client: Callable[..., Any], read: Read, person: dict[str, Any], onnx: OnnxRuntime
 ) -> None:

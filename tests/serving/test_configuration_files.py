@@ -1,0 +1,55 @@
+"""What the two shipped configurations promise."""
+
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+
+SERVE_CONFIG = Path(__file__).resolve().parents[2] / "serve_config"
+LOOPBACK = "127.0.0.1"
+
+
+def read(name: str) -> dict[str, str]:
+    lines = (SERVE_CONFIG / name / "config.properties").read_text().splitlines()
+    return dict(line.split("=", 1) for line in lines if line and not line.startswith("#"))
+
+
+@pytest.fixture(params=["local", "production"])
+def properties(request: pytest.FixtureRequest) -> dict[str, str]:
+    return read(request.param)
+
+
+def test_operators_doors_are_on_loopback(properties: dict[str, str]) -> None:
+    for key in ("management_address", "metrics_address"):
+        assert urlsplit(properties[key]).hostname == LOOPBACK
+    for key in ("grpc_inference_address", "grpc_management_address"):
+        assert properties[key] == LOOPBACK
+
+
+def test_nothing_is_fetched_or_decoded_before_the_handler(properties: dict[str, str]) -> None:
+    assert properties["allowed_urls"] == "file://.*"
+    assert properties["install_py_dep_per_model"] == "false"
+    assert properties["decode_input_request"] == "false"
+    # The handler's own limit is below, so that its answer says what the limit is.
+    assert int(properties["max_request_size"]) > 8 * 1024 * 1024
+    assert int(properties["job_queue_size"]) <= 256
+
+
+def test_local_answers_this_machine_without_a_token() -> None:
+    local = read("local")
+    assert urlsplit(local["inference_address"]).hostname == LOOPBACK
+    assert local["disable_token_authorization"] == "true"
+
+
+def test_production_asks_for_tokens_over_tls_and_changes_no_models() -> None:
+    production = read("production")
+    assert urlsplit(production["inference_address"]).scheme == "https"
+    assert production["disable_token_authorization"] == "false"
+    assert production["enable_model_api"] == "false"
+    assert production["enable_envvars_config"] == "false"
+    assert not Path(production["private_key_file"]).is_relative_to(SERVE_CONFIG)
+
+
+def test_no_key_is_in_the_repository() -> None:
+    for path in SERVE_CONFIG.rglob("*"):
+        assert path.is_dir() or b"PRIVATE KEY" not in path.read_bytes()
