@@ -21,8 +21,17 @@ from henaw.export.people import (
     list_edge_cases,
 )
 from henaw.model.checkpoint import load_checkpoint
-from henaw.model.runtime import OnnxRuntime, TorchRuntime
+from henaw.model.errors import ArtifactError
+from henaw.model.runtime import OnnxRuntime, Runtime, TorchRuntime
 
+ARTIFACT_NAMES: tuple[str, ...] = (
+    "henaw.onnx",
+    "henaw.json",
+    "henaw.torchscript.pt",
+    "henaw.pt2",
+    "golden.json",
+    "parity.json",
+)
 PARITY_PEOPLE = 10_000
 PARITY_SEED = 1
 
@@ -30,8 +39,7 @@ PARITY_SEED = 1
 def export_checkpoint(source: Path, out: Path) -> dict[str, Any]:
     """Write every artifact of a checkpoint into a folder, proven to agree.
 
-    The folder gets ``henaw.onnx``, ``henaw.json`` (the sidecar),
-    ``henaw.torchscript.pt``, ``henaw.pt2``, ``golden.json`` and ``parity.json``. It
+    The folder gets :data:`ARTIFACT_NAMES`; ``henaw.json`` is the ONNX file's sidecar. It
     appears, or replaces the one before it, only once all of it is proven.
 
     Args:
@@ -43,9 +51,11 @@ def export_checkpoint(source: Path, out: Path) -> dict[str, Any]:
 
     Raises:
         CheckpointError: the checkpoint does not validate.
-        ArtifactError: the ONNX file breaks its limits.
+        ArtifactError: the ONNX file breaks its limits, or the folder holds something else
+            than artifacts, which replacing it would lose.
         ParityError: the runtimes disagree.
     """
+    _require_replaceable(out)
     checkpoint = load_checkpoint(source)
     network = checkpoint.build_network()
     description = describe_model(checkpoint)
@@ -60,7 +70,7 @@ def export_checkpoint(source: Path, out: Path) -> dict[str, Any]:
         (staging / "henaw.json").write_text(json.dumps(description, indent=1), encoding="utf-8")
 
         eager = TorchRuntime(network, name="eager")
-        runtimes = [
+        runtimes: list[Runtime] = [
             eager,
             TorchRuntime.load_torchscript(staging / "henaw.torchscript.pt"),
             OnnxRuntime(staging / "henaw.onnx"),
@@ -83,6 +93,17 @@ def export_checkpoint(source: Path, out: Path) -> dict[str, Any]:
     finally:
         shutil.rmtree(staging, ignore_errors=True)
     return parity
+
+
+def _require_replaceable(out: Path) -> None:
+    if out.exists() and not out.is_dir():
+        raise ArtifactError(str(out), ["expected a folder, however: a file"])
+    names = {path.name for path in out.iterdir()} if out.exists() else set()
+    others = ", ".join(sorted(names - {*ARTIFACT_NAMES})[:5])
+    if others:
+        raise ArtifactError(
+            str(out), [f"expected a new folder or one of an export, however it holds: {others}"]
+        )
 
 
 def _replace_folder(staging: Path, out: Path) -> None:

@@ -5,6 +5,8 @@ No row of a real cohort is ever written by an export.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import NamedTuple
 
 import numpy as np
@@ -15,6 +17,7 @@ from henaw.model.checkpoint import Checkpoint
 from henaw.model.network import LOG_SCALED
 
 _NINE = len(NAMES)
+_UNCHANGED: Mapping[str, float] = MappingProxyType({})
 _TYPICAL = (1.2, 36.0, 80.0, 43.0, 30.0, 13.0, 22.0, 24.0, 20.0)
 
 
@@ -80,7 +83,9 @@ def list_edge_cases() -> tuple[list[str], People]:
     """The edge cases of the graph contract, with a name each."""
     names, rows, ages, sexes = [], [], [], []
 
-    def add(name: str, age: float = 50.0, sex: int = 0, **values: float) -> None:
+    def add(
+        name: str, values: Mapping[str, float] = _UNCHANGED, *, age: float = 50.0, sex: int = 0
+    ) -> None:
         row = list(_TYPICAL)
         for biomarker, value in values.items():
             row[INDEX[biomarker]] = value
@@ -91,22 +96,22 @@ def list_edge_cases() -> tuple[list[str], People]:
 
     add("typical")
     add("typical man", sex=1)
-    add("all missing", **dict.fromkeys(NAMES, np.nan))
+    add("all missing", dict.fromkeys(NAMES, np.nan))
     for name in NAMES:
-        add(f"{name} missing", **{name: np.nan})
-        add(f"{name} +inf", **{name: np.inf})
-        add(f"{name} -inf", **{name: -np.inf})
-        add(f"{name} far above", **{name: 1e9})
-        add(f"{name} negative", **{name: -1.0})
-    add("all +inf", **dict.fromkeys(NAMES, np.inf))
-    add("alt 0", alt=0.0)
-    add("ast 0", ast=0.0)
-    add("ast and alt 0", ast=0.0, alt=0.0)
-    add("ast and alt negative", ast=-3.0, alt=-2.0)
-    add("alt denormal", alt=1e-42)
-    add("ast and alt denormal", ast=1e-42, alt=1e-42)
-    add("alt at the guard", alt=1e-6)
-    add("everything largest", **dict.fromkeys(NAMES, float(np.finfo(np.float32).max)))
+        add(f"{name} missing", {name: np.nan})
+        add(f"{name} +inf", {name: np.inf})
+        add(f"{name} -inf", {name: -np.inf})
+        add(f"{name} far above", {name: 1e9})
+        add(f"{name} negative", {name: -1.0})
+    add("all +inf", dict.fromkeys(NAMES, np.inf))
+    add("alt 0", {"alt": 0.0})
+    add("ast 0", {"ast": 0.0})
+    add("ast and alt 0", {"ast": 0.0, "alt": 0.0})
+    add("ast and alt negative", {"ast": -3.0, "alt": -2.0})
+    add("alt denormal", {"alt": 1e-42})
+    add("ast and alt denormal", {"ast": 1e-42, "alt": 1e-42})
+    add("alt at the guard", {"alt": 1e-6})
+    add("everything largest", dict.fromkeys(NAMES, float(np.finfo(np.float32).max)))
     for age in (0.0, 18.0, 20.0, 85.0, 85.5, 120.0, -5.0, 1000.0):
         add(f"age {age:g}", age=age)
     for age in (np.nan, np.inf, -np.inf):

@@ -1,0 +1,116 @@
+"""The ONNX file that ships, and what the converter's result is refused for."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import onnx
+import pytest
+from henaw.export.graphs import _require
+from henaw.model.errors import ArtifactError
+from henaw.model.runtime import INPUT_NAMES, OUTPUT_NAMES
+
+FLOAT, LONG, BOOL = onnx.TensorProto.FLOAT, onnx.TensorProto.INT64, onnx.TensorProto.BOOL
+
+
+@pytest.fixture
+def model(artifacts: Path) -> onnx.ModelProto:
+    return onnx.load(artifacts / "henaw.onnx")
+
+
+def test_one_small_file_that_older_runtimes_read(artifacts: Path, model: onnx.ModelProto) -> None:
+    assert (artifacts / "henaw.onnx").stat().st_size < 1_000_000
+    assert model.ir_version <= 9
+    assert [(opset.domain, opset.version) for opset in model.opset_import] == [("", 18)]
+    assert len(model.functions) == 0
+    assert all(tensor.data_location != tensor.EXTERNAL for tensor in model.graph.initializer)
+    assert {node.domain for node in model.graph.node} <= {"", "ai.onnx"}
+    onnx.checker.check_model(model, full_check=True)
+
+
+def test_names_types_and_shapes_are_the_contract(model: onnx.ModelProto) -> None:
+    def describe(values: object) -> dict[str, tuple[int, list[str | int]]]:
+        return {
+            value.name: (
+                value.type.tensor_type.elem_type,
+                [d.dim_param or d.dim_value for d in value.type.tensor_type.shape.dim],
+            )
+            for value in values
+        }
+
+    inputs, outputs = describe(model.graph.input), describe(model.graph.output)
+    assert tuple(inputs) == INPUT_NAMES
+    assert tuple(outputs) == OUTPUT_NAMES
+    assert inputs == {
+        "biomarkers": (FLOAT, ["n", 9]),
+        "age": (FLOAT, ["n"]),
+        "sex": (LONG, ["n"]),
+    }
+    assert outputs == {
+        "biological_age": (FLOAT, ["n"]),
+        "age_gap": (FLOAT, ["n"]),
+        "interval": (FLOAT, ["n", 2]),
+        "mortality_10y": (FLOAT, ["n"]),
+        "cause_risk_10y": (FLOAT, ["n", 4]),
+        "contributions": (FLOAT, ["n", 12]),
+        "system_contributions": (FLOAT, ["n", 4]),
+        "imputed": (BOOL, ["n", 9]),
+        "out_of_range": (BOOL, ["n", 9]),
+        "age_out_of_range": (BOOL, ["n"]),
+    }
+
+
+def test_nothing_says_where_it_was_made(artifacts: Path, model: onnx.ModelProto) -> None:
+    for name in ("henaw.onnx", "henaw.json", "golden.json", "parity.json"):
+        content = (artifacts / name).read_bytes()
+        here = str(Path(__file__).resolve().parents[2]).encode()
+        for mark in (
+            b".py",
+            b"site-packages",
+            b"stack_trace",
+            b"/home/",
+            b"/root/",
+            b"/tmp/",
+            here,
+        ):
+            assert mark not in content, (name, mark)
+    assert not model.doc_string
+    assert all(not node.doc_string and not node.metadata_props for node in model.graph.node)
+    assert model.producer_name == "henaw"
+
+
+def rename_output(model: onnx.ModelProto) -> None:
+    model.graph.output[0].name = "age"
+
+
+def grow(model: onnx.ModelProto) -> None:
+    model.doc_string = "x" * 1_000_000
+
+
+def add_domain(model: onnx.ModelProto) -> None:
+    model.opset_import.add(domain="com.microsoft", version=1)
+
+
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        (grow, "size must be below 1000000 bytes, however: "),
+        (lambda m: setattr(m, "ir_version", 10), "IR version must be at most 9, however: 10"),
+        (lambda m: setattr(m.opset_import[0], "version", 21), "opset must be at most 18"),
+        (add_domain, "expected only ONNX's own operators, however: com.microsoft"),
+        (rename_output, "outputs must be ['biological_age'"),
+        (lambda m: m.graph.input.reverse(), "inputs must be ['biomarkers'"),
+        (lambda m: setattr(m.graph, "doc_string", "model/network.py"), "'.py' is inside"),
+        (lambda m: setattr(m.graph, "doc_string", "/root/x"), "'/root/' is inside"),
+    ],
+)
+def test_a_file_that_breaks_its_limits_is_refused(
+    model: onnx.ModelProto, change: Callable[[onnx.ModelProto], None], problem: str
+) -> None:
+    change(model)
+    with pytest.raises(ArtifactError) as caught:
+        _require(model)
+    assert any(problem in text for text in caught.value.problems)
+
+
+def test_the_file_that_ships_breaks_none(model: onnx.ModelProto) -> None:
+    _require(model)

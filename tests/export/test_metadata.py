@@ -1,0 +1,112 @@
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from henaw.export.metadata import describe_model, format_properties
+from henaw.model.biomarkers import CAUSES, INDEX, NAMES, PANEL, SEXES, SYSTEMS
+from henaw.model.checkpoint import PROTOCOL, Checkpoint
+from henaw.model.runtime import INPUT_NAMES, OUTPUT_NAMES, OnnxRuntime, Runtime
+
+
+@pytest.fixture(scope="module")
+def sidecar(artifacts: Path) -> dict[str, Any]:
+    def refuse(constant: str) -> float:
+        raise AssertionError(constant)
+
+    content: dict[str, Any] = json.loads(
+        (artifacts / "henaw.json").read_text(), parse_constant=refuse
+    )
+    return content
+
+
+def test_it_names_the_model_and_its_checkpoint(
+    sidecar: dict[str, Any], checkpoint: Checkpoint, shipped_checkpoint_path: Path
+) -> None:
+    digest = hashlib.sha256(shipped_checkpoint_path.read_bytes()).hexdigest()
+    assert sidecar["checkpoint_sha256"] == digest
+    assert sidecar["protocol"] == PROTOCOL
+    for key in ("name", "version", "date", "intended_use"):
+        assert sidecar[key] == getattr(checkpoint, key)
+        assert sidecar[key]
+    assert "diagnosis" in sidecar["intended_use"]
+    assert sidecar["metrics"]
+    assert sidecar["training"]
+    assert "configuration" not in sidecar["training"]
+
+
+def test_it_holds_the_panel(sidecar: dict[str, Any]) -> None:
+    assert [row["name"] for row in sidecar["panel"]] == list(NAMES)
+    for row, biomarker in zip(sidecar["panel"], PANEL, strict=True):
+        assert row["unit"] == biomarker.unit == row["units"][0]
+        assert (row["minimum"], row["maximum"]) == (biomarker.minimum, biomarker.maximum)
+        assert tuple(row["loinc"]) == biomarker.loinc
+        assert row["ukb_field"] == biomarker.ukb_field
+    assert sidecar["sexes"] == list(SEXES) == ["female", "male"]
+    assert sidecar["system_names"] == list(SYSTEMS)
+    assert sidecar["systems"] == {name: list(members) for name, members in SYSTEMS.items()}
+    assert sidecar["cause_names"] == list(CAUSES)
+
+
+def test_its_shapes_are_those_of_the_answers(
+    sidecar: dict[str, Any], runtimes: dict[str, Runtime]
+) -> None:
+    assert list(sidecar["inputs"]) == list(INPUT_NAMES)
+    assert list(sidecar["outputs"]) == list(OUTPUT_NAMES)
+    outputs = runtimes["eager"].predict(
+        np.full((5, 9), 20.0, np.float32), np.full(5, 50.0, np.float32), np.zeros(5, np.int64)
+    )
+    sizes = {"n": 5, "k": len(sidecar["contribution_names"])}
+    for name, shape in sidecar["outputs"].items():
+        assert outputs[name].shape == tuple(sizes.get(size, size) for size in shape), name
+
+
+def test_contributions_are_named_in_order(sidecar: dict[str, Any]) -> None:
+    assert sidecar["contribution_names"][:10] == [*NAMES, "ast_alt_ratio"]
+    for name in sidecar["contribution_names"][10:]:
+        first, second = name.split("_x_")
+        assert {first, second} <= set(NAMES)
+
+
+def test_the_fitted_range_is_the_one_that_flags(
+    sidecar: dict[str, Any], checkpoint: Checkpoint
+) -> None:
+    for name, (low, high) in sidecar["fitted_range"].items():
+        assert low == pytest.approx(float(checkpoint.tensors["range_low"][INDEX[name]]), rel=1e-3)
+        assert high == pytest.approx(float(checkpoint.tensors["range_high"][INDEX[name]]), rel=1e-3)
+        assert PANEL[INDEX[name]].minimum <= low < high <= PANEL[INDEX[name]].maximum
+    assert sidecar["fitted_ages"] == [20, 85]
+
+
+def test_the_reference_holds_plausible_medians(sidecar: dict[str, Any]) -> None:
+    reference = sidecar["reference"]
+    assert reference["age"] == list(range(20, 86))
+    for sex in SEXES:
+        for name in NAMES:
+            low, high = sidecar["fitted_range"][name]
+            medians = reference[sex][name]
+            assert len(medians) == 66
+            assert all(low < value < high for value in medians)
+    assert reference["male"]["creatinine"][30] > reference["female"]["creatinine"][30]
+    assert 30 < reference["female"]["hba1c"][0] < reference["female"]["hba1c"][60] < 45
+
+
+def test_the_onnx_file_holds_the_same(sidecar: dict[str, Any], artifacts: Path) -> None:
+    properties = OnnxRuntime(artifacts / "henaw.onnx").metadata
+    assert properties.keys() == sidecar.keys()
+    for key, value in sidecar.items():
+        assert (value if isinstance(value, str) else json.dumps(value)) == properties[key], key
+
+
+def test_properties_are_text() -> None:
+    assert format_properties({"a": "text", "b": [1, 2.5], "c": {"d": None}}) == {
+        "a": "text",
+        "b": "[1, 2.5]",
+        "c": '{"d": null}',
+    }
+
+
+def test_a_description_is_the_same_again(checkpoint: Checkpoint, sidecar: dict[str, Any]) -> None:
+    assert json.loads(json.dumps(describe_model(checkpoint))) == sidecar
