@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import click
+from henaw.cli.data_ukb import ukb
 
 
 @click.group()
@@ -11,3 +12,6 @@ def data() -> None:
 
     Every subcommand writes Parquet that ``henaw train`` and ``henaw evaluate`` read.
     """
+
+
+data.add_command(ukb)

@@ -1,0 +1,89 @@
+"""``henaw data ukb``: the cohort table of a UK Biobank extract."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+from tqdm import tqdm
+
+
+@click.command()
+@click.argument("source", type=click.Path(path_type=Path))
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path, dir_okay=False),
+    required=True,
+    help="Parquet to write; a report of counts goes beside it.",
+)
+@click.option(
+    "--config",
+    "config_path",
+    type=click.Path(path_type=Path),
+    help="YAML: visit, censoring, beyond_limit, limits, dementia.",
+)
+@click.option(
+    "--visit",
+    type=click.IntRange(0, 3),
+    help="0 first assessment, 1 its repeat, 2 and 3 imaging; default: the first with a biomarker.",
+)
+@click.option(
+    "--censor",
+    "censor",
+    multiple=True,
+    metavar="NATION=YYYY-MM-DD",
+    help="Last day of follow-up in england, scotland or wales; repeat for each.",
+)
+@click.option(
+    "--withdrawn",
+    type=click.Path(path_type=Path),
+    multiple=True,
+    help="List of participants to leave out; repeat for several.",
+)
+@click.option(
+    "--only",
+    type=click.Path(path_type=Path),
+    multiple=True,
+    help="List of participants to keep, such as those with retinal images.",
+)
+def ukb(
+    *,
+    source: Path,
+    out: Path,
+    config_path: Path | None,
+    visit: int | None,
+    censor: tuple[str, ...],
+    withdrawn: tuple[Path, ...],
+    only: tuple[Path, ...],
+) -> None:
+    """Build a cohort table from UK Biobank CSV, TSV or Parquet, in SOURCE or below it.
+
+    Nothing leaves this machine. The table holds people; the report holds counts.
+    """
+    from henaw.training.readers.ukb import build_ukb_table
+    from henaw.training.readers.ukb_configuration import read_ukb_configuration
+
+    configuration = read_ukb_configuration(config_path, visit=visit, censor=censor)
+    with tqdm(unit=" rows", unit_scale=True) as bar:
+
+        def advance(rows: int) -> None:
+            bar.update(rows)
+
+        report = build_ukb_table(
+            source, out, configuration, withdrawn=withdrawn, only=only, progress=advance
+        )
+    for part in ("participants", "follow_up", "deaths", "values_not_readable"):
+        _print_counts(part, report[part])
+    for name, counts in report["biomarkers"].items():
+        _print_counts(name, counts)
+    for warning in report["warnings"]:
+        click.echo(f"warning: {warning}", err=True)
+    click.echo(f"{out}: {out.stat().st_size} bytes")
+    click.echo(f"{out.with_suffix('.report.json')}: the report")
+
+
+def _print_counts(title: str, counts: dict[str, Any]) -> None:
+    shown = [f"{name.replace('_', ' ')} {value}" for name, value in counts.items() if value]
+    if shown:
+        click.echo(f"{title.replace('_', ' ')}: {', '.join(shown)}")
