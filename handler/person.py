@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import re
 from collections.abc import Iterable
@@ -194,6 +195,12 @@ def _read_quantity(
     return si
 
 
+@functools.lru_cache(maxsize=1024)
+def _find_unit(index: int, spelling: str) -> Unit:
+    """A bulk request spells the same few units thousands of times."""
+    return PANEL[index].find_unit(spelling)
+
+
 def _read_unit(
     biomarker: Biomarker, quantity: dict[str, Any], instance: int, problems: ProblemList
 ) -> Unit | None:
@@ -214,7 +221,7 @@ def _read_unit(
         )
         return None
     try:
-        return biomarker.find_unit(spelling)
+        return _find_unit(INDEX[biomarker.name], spelling)
     except PanelError as error:
         problems.add(instance, field, "unit", "; ".join(error.problems))
         return None

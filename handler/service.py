@@ -105,7 +105,8 @@ class Service:
         self._throttle = throttle
         self._limits = configuration.limits
         self._log = log
-        self._digests = dict(digests or {})
+        # Made once: anybody may ask for it, and it is not throttled.
+        self._description = self._describe(digests or {})
 
     def answer(self, requests: Sequence[Request]) -> list[Response]:
         """Answer every request of a batch; never raises.
@@ -130,7 +131,7 @@ class Service:
             responses.append(response)
         return responses
 
-    def _describe(self) -> bytes:
+    def _describe(self, digests: Mapping[str, str]) -> bytes:
         return _encode(
             {
                 "name": self._metadata.name,
@@ -147,7 +148,7 @@ class Service:
                     }
                     for b in PANEL
                 ],
-                "sha256": self._digests,
+                "sha256": digests,
             }
         )
 
@@ -156,7 +157,7 @@ class Service:
         request = exchange.request
         if request.describe:
             exchange.response = Response(
-                status=200, headers={"content-type": _JSON_TYPE}, body=self._describe()
+                status=200, headers={"content-type": _JSON_TYPE}, body=self._description
             )
             return
         client = self._throttle.identify(request.headers)
