@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 import time
 from pathlib import Path
 
@@ -37,6 +38,7 @@ def train(config_path: Path, cohort_path: Path, out: Path | None) -> None:
 
     configuration = read_training_configuration(config_path)
     target = out or Path("model/weights") / f"{configuration.name}.safetensors"
+    _check_writable(target.parent)
     began = time.monotonic()
     with tqdm(total=count_train_steps(configuration), unit="step") as bar:
 
@@ -52,3 +54,15 @@ def train(config_path: Path, cohort_path: Path, out: Path | None) -> None:
     for score, bands in checkpoint.metrics.get("held_out", {}).get("c_index", {}).items():
         figures = ", ".join(f"{band} {value:.4f}" for band, value in bands.items())
         click.echo(f"C-index, held out, {score}: {figures}")
+
+
+def _check_writable(folder: Path) -> None:
+    """Refuse, before minutes of fitting, a folder that the checkpoint cannot go to."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise click.BadParameter(
+            f"expected a folder that can be written to, however: {error}", param_hint="--out"
+        ) from error
