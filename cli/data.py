@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import click
+from henaw.cli.data_nhanes import nhanes
 from henaw.cli.data_ukb import ukb
 
 
@@ -14,4 +15,5 @@ def data() -> None:
     """
 
 
+data.add_command(nhanes)
 data.add_command(ukb)

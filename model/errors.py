@@ -7,7 +7,8 @@ HenawError
 │   ├── CohortError         (ValueError)
 │   ├── CheckpointError     (ValueError)
 │   ├── ParityError         (RuntimeError)
-│   └── ArtifactError       (RuntimeError)
+│   ├── ArtifactError       (RuntimeError)
+│   └── DownloadError       (RuntimeError)
 ├── FitError                (RuntimeError)
 └── RuntimeUnavailableError (RuntimeError)
 """
@@ -63,6 +64,10 @@ class ParityError(ProblemListError, RuntimeError):
 
 class ArtifactError(ProblemListError, RuntimeError):
     """An exported file or archive is incomplete or was changed."""
+
+
+class DownloadError(ProblemListError, RuntimeError):
+    """A public file cannot be fetched, or is not what was fetched before."""
 
 
 class RuntimeUnavailableError(HenawError, RuntimeError):
