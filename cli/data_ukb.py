@@ -65,7 +65,7 @@ def ukb(
     from henaw.training.readers.ukb_configuration import read_ukb_configuration
 
     configuration = read_ukb_configuration(config_path, visit=visit, censor=censor)
-    with tqdm(unit=" rows", unit_scale=True) as bar:
+    with tqdm(unit=" rows", unit_scale=True, disable=None) as bar:
 
         def advance(rows: int) -> None:
             bar.update(rows)

@@ -39,11 +39,11 @@ _FOREIGN = {
 }
 
 _HEADER_LIMIT_BYTES = 16 << 20
-_BYTES_PER_PERSON = 256
-"""Above what a row of the output takes: 19 columns of at most 8 bytes, and their pages."""
+_BYTES_PER_PERSON = 160
+"""Above what a row of the output takes: 17 columns of at most 8 bytes, and their pages."""
 _SPARE_BYTES = 16 << 20
-_EXPANSION = 30
-"""Above how far gzip and zstd shrink a table of mostly empty cells, for the disk check."""
+_EXPANSION = 10
+"""Above how far gzip and zstd shrink such tables, for the disk check."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -255,7 +255,7 @@ def _read_first_line(path: Path, compression: str) -> tuple[str, str]:
             content += more
     if content.startswith((b"\xff\xfe", b"\xfe\xff")):
         content, encoding = content[: len(content) // 2 * 2], "utf-16"
-    elif b"\x00" in content:
+    elif b"\x00" in content.split(b"\n", 1)[0]:
         raise CohortError(str(path), ["expected text, however there are NUL bytes in it"])
     else:
         encoding = "utf8"

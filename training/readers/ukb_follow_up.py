@@ -9,8 +9,8 @@ from henaw.training.readers.ukb_configuration import CensoringDates
 from henaw.training.readers.ukb_values import NATIONS
 
 _DAYS_PER_MONTH = 365.25 / 12
-_ENOUGH_DEATHS = 300
-_LATE_MONTHS = 2
+_ENOUGH_DEATHS = 1000
+_LATE_MONTHS = 3
 _COMPLETE_SHARE = 0.9
 
 
@@ -105,7 +105,7 @@ def _check_dates(
                 f"up to {estimated[0]}-{estimated[1]:02d} only: survivors would be invented; set "
                 "the censoring date of this extract"
             )
-        elif months <= -_LATE_MONTHS * 3:
+        elif months <= -_LATE_MONTHS * 2:
             warnings.append(
                 f"{nation}: follow-up ends on {date}, however the extract's deaths are complete "
                 f"up to {estimated[0]}-{estimated[1]:02d}: set the censoring date of this extract "

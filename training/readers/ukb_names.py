@@ -151,7 +151,10 @@ _PARTICIPANT = {
     "participantid",
     "encodedanonymisedparticipantid",
 }
-_ENTITY = re.compile(r"^[a-z_]+\.(?=p\d|eid$|[a-z_]+$)", re.IGNORECASE)
+_ENTITY = re.compile(
+    r"^[a-z_]+\.(?=p\d|eid$|(?:ins|arr)_index$|level$|date_of_death$|cause_icd10$)", re.IGNORECASE
+)
+"""On the platform the table's name may stand before the column's."""
 _NUMBERED = re.compile(r"^(?:.+_f|(?:[fxns]|ts)[._]?)?(\d+)[-._](\d+)[._](\d+)$", re.IGNORECASE)
 _PLATFORM = re.compile(r"^p(\d+)(?:_i(\d+))?(?:_a(\d+))?$", re.IGNORECASE)
 _TITLED_PLACE = re.compile(r"^(.+?)(?:instance(\d+))?(?:array(\d+))?$")
