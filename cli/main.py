@@ -7,8 +7,10 @@ import sys
 import click
 from henaw.cli.archive import archive
 from henaw.cli.data import data
+from henaw.cli.evaluate import evaluate
 from henaw.cli.export import export
 from henaw.cli.serve import serve, stop
+from henaw.cli.simulate import simulate
 from henaw.cli.train import train
 from henaw.model.errors import HenawError
 
@@ -21,6 +23,8 @@ def commands() -> None:
 
 commands.add_command(train)
 commands.add_command(data)
+commands.add_command(simulate)
+commands.add_command(evaluate)
 commands.add_command(export)
 commands.add_command(archive)
 commands.add_command(serve)

@@ -1,0 +1,73 @@
+"""``henaw evaluate``: what a checkpoint is worth on a cohort."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+from tqdm import tqdm
+
+
+@click.command()
+@click.argument("checkpoint", type=click.Path(path_type=Path))
+@click.option(
+    "--cohort",
+    "cohort_path",
+    type=click.Path(path_type=Path),
+    required=True,
+    help="Parquet or CSV table of participants.",
+)
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path, file_okay=False),
+    required=True,
+    help="Folder for report.html and evaluation.json.",
+)
+@click.option(
+    "--surveys",
+    multiple=True,
+    help="Evaluate the people of this survey only; may be repeated. Default: everyone.",
+)
+@click.option(
+    "--draws",
+    type=click.IntRange(min=100),
+    default=1000,
+    show_default=True,
+    help="Bootstrap samples behind each interval of a C-index.",
+)
+@click.option("--seed", type=click.IntRange(min=0), default=1, show_default=True)
+def evaluate(
+    checkpoint: Path,
+    *,
+    cohort_path: Path,
+    out: Path,
+    surveys: tuple[str, ...],
+    draws: int,
+    seed: int,
+) -> None:
+    """Measure a checkpoint on a cohort and write a report of aggregates."""
+    from henaw.model.checkpoint import load_checkpoint
+    from henaw.training.cohort import read_cohort
+    from henaw.training.evaluation.comparison import CLOCKS
+    from henaw.training.evaluation.evaluated import read_cohort_configuration
+    from henaw.training.evaluation.evaluation import SECTIONS
+    from henaw.training.evaluation.evaluation import evaluate as run
+    from henaw.training.evaluation.report import write_report
+
+    model = load_checkpoint(checkpoint)
+    cohort = read_cohort(cohort_path, read_cohort_configuration(model), clocks=CLOCKS)
+    with tqdm(total=len(SECTIONS), unit="section") as bar:
+
+        def advance(section: str) -> None:
+            bar.set_postfix_str(section, refresh=False)
+            bar.update()
+
+        evaluation = run(model, cohort, surveys=surveys, draws=draws, seed=seed, progress=advance)
+    for path in write_report(evaluation, out):
+        click.echo(f"{path}: {path.stat().st_size} bytes")
+    for row in evaluation["c_index"]:
+        if row["shown"] and row["group"] in ("all", "20-49", "40-69", "65+"):
+            c = row["c"]["mortality_10y"]
+            click.echo(
+                f"C-index, {row['group']}: {c['value']:.4f} ({c['low']:.4f} to {c['high']:.4f})"
+            )

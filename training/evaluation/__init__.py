@@ -1,0 +1,1 @@
+"""Evaluation of a checkpoint on a cohort: the figures, the report page, the model card."""

@@ -1,0 +1,94 @@
+"""What a missing biomarker costs, and whether imputing beats filling in a median."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from henaw.model.biomarkers import NAMES
+from henaw.model.checkpoint import Checkpoint
+from henaw.model.network import LOG_SCALED, Network
+from henaw.training.evaluation.discrimination import compute_c, draw_c
+from henaw.training.evaluation.estimates import (
+    Array,
+    estimate_from_draws,
+)
+from henaw.training.evaluation.evaluated import Evaluated
+
+Biomarkers = npt.NDArray[np.float32]
+
+
+def look_up_medians(
+    network: Network, age_years: npt.NDArray[np.float32], sex: npt.NDArray[np.int64]
+) -> Biomarkers:
+    """The reference's median of each biomarker at each person's age and sex: (n, 9)."""
+    with torch.inference_mode():
+        reference = network.look_up_reference(torch.from_numpy(age_years), torch.from_numpy(sex))
+    location = reference[:, : len(NAMES)].numpy()
+    medians: Biomarkers = np.where(LOG_SCALED, np.exp(location), location).astype(np.float32)
+    return medians
+
+
+def answer(
+    network: Network,
+    biomarkers: Biomarkers,
+    age_years: npt.NDArray[np.float32],
+    sex: npt.NDArray[np.int64],
+) -> tuple[Array, Array]:
+    """10-year risk and age gap in years: (n,), (n,)."""
+    with torch.inference_mode():
+        answers = network(
+            torch.from_numpy(biomarkers), torch.from_numpy(age_years), torch.from_numpy(sex)
+        )
+    return answers[3].double().numpy(), answers[1].double().numpy()
+
+
+def measure_missing(
+    checkpoint: Checkpoint, evaluated: Evaluated, *, draws: int, seed: int
+) -> list[dict[str, Any]]:
+    """Blank each biomarker of complete people in turn.
+
+    ``loss`` is C with all nine less C with it imputed by the network; ``gain`` is C with
+    it imputed less C with the reference's median for the age and sex filled in; the two
+    errors are root mean square differences of the gap to that with all nine, in years.
+
+    Args:
+        checkpoint: the model.
+        evaluated: people with all nine.
+        draws: bootstrap samples.
+        seed: of the bootstrap.
+    """
+    network = checkpoint.build_network()
+    biomarkers, sex = evaluated.people.biomarkers, evaluated.people.sex
+    age_years, time, event = evaluated.people.age_years, evaluated.cut_years, evaluated.dead
+    medians = look_up_medians(network, age_years, sex)
+    full_risk, full_gap = answer(network, biomarkers, age_years, sex)
+    scores = {"full": full_risk}
+    errors: dict[str, float] = {}
+    for column, name in enumerate(NAMES):
+        for kind, values in {"imputed": np.nan, "median": medians[:, column]}.items():
+            changed = biomarkers.copy()
+            changed[:, column] = values
+            risk, gap = answer(network, changed, age_years, sex)
+            scores[f"{name} {kind}"] = risk
+            errors[f"{name} {kind}"] = round(float(np.sqrt(np.mean((gap - full_gap) ** 2))), 3)
+    drawn = draw_c(scores, time, event, draws=draws, seed=seed)
+    c = {key: compute_c(score, time, event) for key, score in scores.items()}
+
+    def subtract(one: str, other: str) -> dict[str, float]:
+        return estimate_from_draws(c[one] - c[other], drawn[one] - drawn[other]).describe()
+
+    return [
+        {
+            "biomarker": name,
+            "c_imputed": round(c[f"{name} imputed"], 4),
+            "c_median": round(c[f"{name} median"], 4),
+            "loss": subtract("full", f"{name} imputed"),
+            "gain": subtract(f"{name} imputed", f"{name} median"),
+            "error_imputed": errors[f"{name} imputed"],
+            "error_median": errors[f"{name} median"],
+        }
+        for name in NAMES
+    ]

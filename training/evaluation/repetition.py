@@ -1,0 +1,96 @@
+"""A simulation of repeat blood draws: coverage of the interval, reliability of the answers.
+
+No one here was measured twice. Each person's measured values are taken as the person's
+own mean, and draws vary around it by the within-person and analytical variation of
+``henaw.training.variation``, independently between biomarkers, log-normally. Two things
+follow. Measured values scatter more than true means do, so that the simulated reliability
+is too high; ``icc_*_corrected`` takes the variance of the measured values as the whole.
+And the draws share the assumed variation with the model's interval: the simulation checks
+how it is carried through the network, not whether it is right.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from henaw.model.network import Network
+from henaw.training.cohort import Cohort
+from henaw.training.evaluation.estimates import Array, Estimate
+from henaw.training.variation import list_total_cv
+
+DRAWS = 20
+
+
+def draw_values(
+    biomarkers: npt.NDArray[np.float32], generator: np.random.Generator
+) -> npt.NDArray[np.float32]:
+    """One repeat draw of each person: (n, 9) raw values around the given ones."""
+    spread = np.sqrt(np.log1p(np.square(list_total_cv())))
+    noise = generator.standard_normal(biomarkers.shape) * spread - 0.5 * spread**2
+    values: npt.NDArray[np.float32] = (biomarkers * np.exp(noise)).astype(np.float32)
+    return values
+
+
+def compute_icc(within: Array, total: Array) -> float:
+    """Share of variance between people: 1 - within / total, two variances."""
+    return float(1.0 - within / total)
+
+
+def simulate_repeats(network: Network, people: Cohort, *, seed: int) -> dict[str, Any]:
+    """Draw each complete person's blood again DRAWS times.
+
+    ``coverage`` is the share of draws whose biological age is inside the interval that
+    belongs to the person's own mean; ``coverage_of_next`` is the share inside the interval
+    of the draw before, which is harder, since both draws vary.
+
+    Args:
+        network: the model.
+        people: n of them, with all nine biomarkers.
+        seed: of the draws.
+    """
+    generator = np.random.default_rng(seed)
+    biomarkers, age_years, sex = people.biomarkers, people.age_years, people.sex
+    age, code = torch.from_numpy(age_years), torch.from_numpy(sex)
+
+    def answer(values: npt.NDArray[np.float32]) -> tuple[Array, Array]:
+        with torch.inference_mode():
+            answers = network(torch.from_numpy(values), age, code)
+        return answers[0].double().numpy(), answers[2].double().numpy()
+
+    centre, interval = answer(biomarkers)
+    ages, inside, inside_of_last = [], [], []
+    last = None
+    for _ in range(DRAWS):
+        drawn, own = answer(draw_values(biomarkers, generator))
+        ages.append(drawn)
+        inside.append((drawn >= interval[:, 0]) & (drawn <= interval[:, 1]))
+        if last is not None:
+            inside_of_last.append((drawn >= last[:, 0]) & (drawn <= last[:, 1]))
+        last = own
+    repeats = np.stack(ages)
+    within = repeats.var(0, ddof=1).mean()
+    gaps = centre - age_years
+    result: dict[str, Any] = {
+        "people": len(age_years),
+        "draws": DRAWS,
+        "within_person_sd_years": round(float(np.sqrt(within)), 2),
+        "median_interval_width_years": round(float(np.median(np.diff(interval, axis=1))), 2),
+        "coverage": _estimate_share(np.stack(inside)).describe(),
+        "coverage_of_next": _estimate_share(np.stack(inside_of_last)).describe(),
+    }
+    for name, values in {"biological_age": centre, "gap": gaps}.items():
+        between = values.var(ddof=1)
+        result[f"icc_{name}"] = round(compute_icc(within, between + within), 4)
+        result[f"icc_{name}_corrected"] = round(compute_icc(within, between), 4)
+    return result
+
+
+def _estimate_share(inside: npt.NDArray[np.bool_]) -> Estimate:
+    """Share with a 95 % interval over people, whose draws are not independent: (draws, n)."""
+    by_person = inside.mean(0)
+    half = 1.96 * by_person.std(ddof=1) / np.sqrt(len(by_person))
+    value = float(by_person.mean())
+    return Estimate(value=value, low=value - half, high=value + half)

@@ -1,0 +1,106 @@
+"""The fitted curves: years that each biomarker adds, by its value, age and sex."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from henaw.model.biomarkers import INDEX, NAMES, PANEL, SEXES
+from henaw.model.checkpoint import Checkpoint
+from henaw.model.configuration import RATIO, VARIABLES
+from henaw.model.network import LOG_SCALED, Network
+
+AGES_YEARS: tuple[float, ...] = (35.0, 55.0, 75.0)
+POINTS = 41
+
+
+def _contribute(
+    network: Network, biomarkers: npt.NDArray[np.float32], age: float, sex: int, column: int
+) -> list[float]:
+    count = len(biomarkers)
+    with torch.inference_mode():
+        answers = network(
+            torch.from_numpy(biomarkers), torch.full((count,), age), torch.full((count,), sex)
+        )
+    years: list[float] = np.round(answers[5][:, column].double().numpy(), 4).tolist()
+    return years
+
+
+def trace_shapes(checkpoint: Checkpoint) -> list[dict[str, Any]]:
+    """Years against value over the fitted population's range, for both sexes and three ages.
+
+    A biomarker's own curve is asked for with every other one missing; the curve of
+    AST/ALT with ALT at its median. The curve is 0 on average over people of that age
+    and sex.
+    """
+    network = checkpoint.build_network()
+    shapes = []
+    for name in VARIABLES:
+        curves = []
+        for sex, sex_name in enumerate(SEXES):
+            for age in AGES_YEARS:
+                values, rows, median = _place(checkpoint, network, name, age, sex)
+                curves.append(
+                    {
+                        "sex": sex_name,
+                        "age": age,
+                        "median": round(median, 3),
+                        "values": np.round(values, 4).tolist(),
+                        "years": _contribute(network, rows, age, sex, VARIABLES.index(name)),
+                    }
+                )
+        unit = "" if name == RATIO else PANEL[INDEX[name]].unit
+        label = "AST/ALT" if name == RATIO else PANEL[INDEX[name]].label
+        log_scaled = name == RATIO or LOG_SCALED[INDEX[name]]
+        shapes.append(
+            {"name": name, "label": label, "unit": unit, "log_axis": log_scaled, "curves": curves}
+        )
+    return shapes
+
+
+def _place(
+    checkpoint: Checkpoint, network: Network, name: str, age: float, sex: int
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float32], float]:
+    """Values along the axis, the people who have them, and the reference's median."""
+    with torch.inference_mode():
+        reference = network.look_up_reference(torch.tensor([age]), torch.tensor([sex]))
+    location = reference[0, : len(VARIABLES)].double().numpy()
+    scale = reference[0, len(VARIABLES) : 2 * len(VARIABLES)].double().numpy()
+    column = VARIABLES.index(name)
+    along = location[column] + np.linspace(-3.0, 3.0, POINTS) * scale[column]
+    rows = np.full((POINTS, len(NAMES)), np.nan, np.float32)
+    if name == RATIO:
+        alt = np.exp(location[INDEX["alt"]])
+        rows[:, INDEX["alt"]] = alt
+        rows[:, INDEX["ast"]] = np.exp(along) * alt
+        return np.exp(along), rows, float(np.exp(location[column]))
+    values = np.exp(along) if LOG_SCALED[column] else along
+    low = float(checkpoint.tensors["range_low"][column])
+    high = float(checkpoint.tensors["range_high"][column])
+    values = np.clip(values, low, high)
+    rows[:, column] = values
+    median = float(np.exp(location[column]) if LOG_SCALED[column] else location[column])
+    return values, rows, median
+
+
+def summarise_contributions(
+    contributions: npt.NDArray[np.float64], names: tuple[str, ...]
+) -> list[dict[str, Any]]:
+    """How many years each contribution moves people: mean size, spread and 5 - 95 % range.
+
+    Shape:
+        contributions: (n, K) years
+    """
+    return [
+        {
+            "name": name,
+            "mean_size": round(float(np.abs(column).mean()), 3),
+            "mean": round(float(column.mean()), 3),
+            "standard_deviation": round(float(column.std(ddof=1)), 3),
+            "low": round(float(np.quantile(column, 0.05)), 2),
+            "high": round(float(np.quantile(column, 0.95)), 2),
+        }
+        for name, column in zip(names, contributions.T, strict=True)
+    ]
