@@ -30,9 +30,30 @@ from tqdm import tqdm
     type=click.Path(path_type=Path, dir_okay=False),
     help="Checkpoint to write; default: model/weights/NAME.safetensors.",
 )
-def train(config_path: Path, cohort_path: Path, out: Path | None) -> None:
-    """Fit a model on a cohort and write its checkpoint."""
+@click.option(
+    "--work",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Folder to cache the cohort in (data of individuals) and, for fit.method "
+    "minibatch, to save states and records in. A fit that was stopped goes on from there.",
+)
+@click.option(
+    "--device",
+    help="auto, cpu, cuda or cuda:N, for fit.method minibatch. Default: auto.",
+)
+def train(
+    config_path: Path,
+    cohort_path: Path,
+    out: Path | None,
+    work: Path | None,
+    device: str | None,
+) -> None:
+    """Fit a model on a cohort and write its checkpoint.
+
+    With fit.method minibatch, several GPUs or hosts share the work when this is started
+    by torchrun: torchrun --no-python --nproc-per-node 2 henaw train ...
+    """
     from henaw.training.configuration import read_training_configuration
+    from henaw.training.execution import open_execution
     from henaw.training.train import count_train_steps
     from henaw.training.train import train as run
 
@@ -40,13 +61,21 @@ def train(config_path: Path, cohort_path: Path, out: Path | None) -> None:
     target = out or Path("model/weights") / f"{configuration.name}.safetensors"
     _check_writable(target.parent)
     began = time.monotonic()
-    with tqdm(total=count_train_steps(configuration), unit="step") as bar:
+    usual = "cpu" if configuration.fit.method == "lbfgs" else "auto"
+    with (
+        open_execution(device or usual, work) as execution,
+        tqdm(
+            total=count_train_steps(configuration), unit="step", disable=not execution.leads
+        ) as bar,
+    ):
 
         def advance(step: str) -> None:
             bar.set_postfix_str(step, refresh=False)
             bar.update()
 
-        checkpoint = run(configuration, cohort_path, target, progress=advance)
+        checkpoint = run(configuration, cohort_path, target, progress=advance, execution=execution)
+    if not execution.leads:
+        return
     click.echo(
         f"{target}: {target.stat().st_size} bytes, {checkpoint.training['people']} people, "
         f"{time.monotonic() - began:.0f} s"

@@ -7,7 +7,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import yaml
 from henaw.model.biomarkers import CAUSES, INDEX, NAMES
@@ -103,6 +103,8 @@ class FitConfiguration:
         modulation_penalty: how many times R weighs on age- and sex-modulated weights.
         cause_ridge: weight of w^2 for the causes' weights.
         survey_ridge: weight of w^2 for each survey's own level of the hazard.
+        method: lbfgs, exact, for up to some 100 000 people; minibatch, for more, on one
+            GPU or several (see :class:`LoopConfiguration`). Both minimise the same loss.
         iterations: most L-BFGS iterations of the point estimate.
         member_iterations: most L-BFGS iterations of a refit, which starts from it.
     """
@@ -115,6 +117,7 @@ class FitConfiguration:
     modulation_penalty: float = 10.0
     cause_ridge: float = 1e-3
     survey_ridge: float = 1e-3
+    method: Literal["lbfgs", "minibatch"] = "lbfgs"
     iterations: int = 400
     member_iterations: int = 60
 
@@ -147,6 +150,82 @@ class FitConfiguration:
 
 
 @dataclass(frozen=True, kw_only=True)
+class LoopConfiguration:
+    """How ``fit.method: minibatch`` goes about it.
+
+    Attributes:
+        batch_size: most people in a step, over all processes.
+        accumulation: pieces a batch is computed in, one after another; doubled whenever
+            memory runs out.
+        epochs: most passes over the people for the point estimate.
+        member_epochs: passes for a refit, which starts from it.
+        learning_rate: of Adam, at its highest.
+        member_learning_rate: of Adam for a refit, at its highest.
+        warmup_share: the share of the steps in which the learning rate rises from 0;
+            after it, the rate falls to 0 along a cosine.
+        gradient_clip_norm: a longer gradient is shortened to this.
+        validation_share: the share of people kept out of the point estimate to stop it
+            early; 0 fits everyone, for all epochs.
+        patience: epochs without a better validation loss before stopping.
+        precision: of the product of features and weights. mixed is bfloat16; the
+            likelihood is in float64 always. auto is mixed on CUDA, float64 elsewhere.
+        save_steps: steps between saved states, besides the end of each epoch.
+        log_steps: steps between records.
+        max_history_size: most epochs kept in a saved state's history.
+        tensorboard: also write records for TensorBoard.
+    """
+
+    batch_size: int = 8192
+    accumulation: int = 1
+    epochs: int = 100
+    member_epochs: int = 20
+    learning_rate: float = 0.05
+    member_learning_rate: float = 0.01
+    warmup_share: float = 0.05
+    gradient_clip_norm: float = 1.0
+    validation_share: float = 0.05
+    patience: int = 10
+    precision: Literal["auto", "float64", "float32", "mixed"] = "auto"
+    save_steps: int = 200
+    log_steps: int = 20
+    max_history_size: int = 1000
+    tensorboard: bool = False
+
+    def __post_init__(self) -> None:
+        problems = [
+            f"{name} must be >= 1, however: {getattr(self, name)}"
+            for name in (
+                "batch_size",
+                "accumulation",
+                "epochs",
+                "member_epochs",
+                "patience",
+                "save_steps",
+                "log_steps",
+                "max_history_size",
+            )
+            if getattr(self, name) < 1
+        ]
+        problems += [
+            f"{name} must be finite and > 0, however: {getattr(self, name)}"
+            for name in ("learning_rate", "member_learning_rate", "gradient_clip_norm")
+            if not 0 < getattr(self, name) < math.inf
+        ]
+        problems += [
+            f"{name} must be in [0, 0.5], however: {getattr(self, name)}"
+            for name in ("warmup_share", "validation_share")
+            if not 0 <= getattr(self, name) <= 0.5
+        ]
+        if self.accumulation > self.batch_size:
+            problems.append(
+                f"accumulation must be at most batch_size, {self.batch_size}, "
+                f"however: {self.accumulation}"
+            )
+        if problems:
+            raise ConfigurationError("loop", problems)
+
+
+@dataclass(frozen=True, kw_only=True)
 class TrainingConfiguration:
     """Everything a fit depends on besides the cohort.
 
@@ -161,6 +240,7 @@ class TrainingConfiguration:
         network: the shape.
         cohort: who is fitted.
         fit: what is minimised.
+        loop: how it is minimised in batches.
     """
 
     name: str
@@ -172,6 +252,7 @@ class TrainingConfiguration:
     network: NetworkConfiguration = field(default_factory=NetworkConfiguration)
     cohort: CohortConfiguration
     fit: FitConfiguration = field(default_factory=FitConfiguration)
+    loop: LoopConfiguration = field(default_factory=LoopConfiguration)
 
     def __post_init__(self) -> None:
         problems = []

@@ -1,12 +1,14 @@
 """The fit: reference, gap, causes, refits, and what the interval needs.
 
-The network is linear in its weights once the reference is tabulated, and the
-likelihood is a sum over people, so the point estimate and every refit are small smooth
-problems for L-BFGS on one fixed design.
+The reference is tabulated first; then the point estimate and every refit minimise one
+objective, by L-BFGS or in batches, as the configuration says.
 """
 
 from __future__ import annotations
 
+import dataclasses
+import hashlib
+import json
 from collections.abc import Callable
 
 import numpy as np
@@ -14,14 +16,24 @@ import torch
 from henaw.model.biomarkers import SEXES
 from henaw.model.errors import CohortError
 from henaw.model.network import Network
+from henaw.training.cache import Cache, digest_cohort, fetch_reference
 from henaw.training.cohort import Cohort
 from henaw.training.configuration import TrainingConfiguration
+from henaw.training.execution import Execution
+from henaw.training.loop import BatchProblem
+from henaw.training.objective import Solution
+from henaw.training.people import build_people
 from henaw.training.problem import Problem, build_design
 from henaw.training.reference import fit_reference
 from henaw.training.uncertainty import fit_group_caps, fit_missing_variance
 from torch import Tensor
 
 Progress = Callable[[str], None]
+Solve = Callable[[str, Tensor | None, Solution | None], Solution]
+"""Minimise: the fit's name, how many times each person counts, and where to start."""
+
+ALONE = Execution()
+"""On the CPU, in one process, keeping nothing."""
 
 
 def fit_tensors(
@@ -30,6 +42,8 @@ def fit_tensors(
     *,
     members: bool = True,
     progress: Progress = lambda _: None,
+    execution: Execution = ALONE,
+    cache: Cache | None = None,
 ) -> dict[str, Tensor]:
     """Fit every tensor of a checkpoint.
 
@@ -39,6 +53,8 @@ def fit_tensors(
         members: also refit the ensemble and what the interval needs; without them the
             interval is meaningless and only the point estimate may be used.
         progress: called with the name of each step as it ends.
+        execution: where a fit in batches runs.
+        cache: keeps the reference; None tabulates it anew.
 
     Raises:
         CohortError: too few people for the reference, no deaths, or nobody complete.
@@ -46,12 +62,18 @@ def fit_tensors(
     """
     _check_people(cohort, configuration.fit.follow_up_years)
     shape = configuration.network
-    tensors, cohort = fit_reference(cohort, shape, configuration.cohort.detection_floors)
+    floors = configuration.cohort.detection_floors
+    if cache is None:
+        tensors, cohort = fit_reference(cohort, shape, floors)
+    else:
+        tensors, cohort = fetch_reference(cache, cohort, shape, floors)
     progress("reference")
     network = Network(shape, tensors)
-    design = build_design(network, cohort, configuration.fit.follow_up_years)
-    problem = Problem(design, shape, configuration.fit)
-    point = problem.solve(None, configuration.fit.iterations)
+    if configuration.fit.method == "lbfgs":
+        solve = _prepare_design(network, cohort, configuration)
+    else:
+        solve = _prepare_batches(network, cohort, configuration, execution, cache)
+    point = solve("point", None, None)
     progress("point estimate")
     tensors |= {
         "weight": point.weight,
@@ -67,9 +89,7 @@ def fit_tensors(
         generator = np.random.default_rng(configuration.seed)
         for member in range(shape.members):
             drawn = generator.multinomial(len(cohort), np.full(len(cohort), 1 / len(cohort)))
-            refit = problem.solve(
-                torch.from_numpy(drawn).double(), configuration.fit.member_iterations, start=point
-            )
+            refit = solve(f"refit-{member + 1}", torch.from_numpy(drawn).double(), point)
             tensors["member_weight"][member] = refit.weight
             tensors["member_interaction_weight"][member] = refit.interaction_weight
             progress(f"refit {member + 1} of {shape.members}")
@@ -78,6 +98,52 @@ def fit_tensors(
         tensors["missing_variance"] = fit_missing_variance(cohort, shape, tensors)
         progress("interval")
     return {name: tensor.float().contiguous() for name, tensor in tensors.items()}
+
+
+def _prepare_design(
+    network: Network, cohort: Cohort, configuration: TrainingConfiguration
+) -> Solve:
+    """L-BFGS on everyone at once."""
+    fit = configuration.fit
+    problem = Problem(
+        build_design(network, cohort, fit.follow_up_years), configuration.network, fit
+    )
+
+    def solve(_: str, weight: Tensor | None, start: Solution | None) -> Solution:
+        iterations = fit.iterations if start is None else fit.member_iterations
+        return problem.solve(weight, iterations, start=start)
+
+    return solve
+
+
+def _prepare_batches(
+    network: Network,
+    cohort: Cohort,
+    configuration: TrainingConfiguration,
+    execution: Execution,
+    cache: Cache | None,
+) -> Solve:
+    """Adam on batches, on the execution's device."""
+    described = {
+        "cohort": digest_cohort(cohort),
+        "seed": configuration.seed,
+        **{
+            part: dataclasses.asdict(getattr(configuration, part))
+            for part in ("network", "fit", "loop")
+        },
+    }
+    text = json.dumps(described, sort_keys=True)
+    problem = BatchProblem(
+        build_people(network, cohort, configuration.fit.follow_up_years),
+        configuration.network,
+        configuration.fit,
+        configuration.loop,
+        execution,
+        seed=configuration.seed,
+        fingerprint=hashlib.sha256(text.encode()).hexdigest()[:16],
+        notes={} if cache is None else cache.counts.describe(),
+    )
+    return lambda name, weight, start: problem.solve(name, weight, start=start)
 
 
 def _check_people(cohort: Cohort, follow_up_years: float) -> None:

@@ -10,12 +10,14 @@ from typing import Any
 import numpy as np
 import torch
 from henaw.model.checkpoint import Checkpoint, save_checkpoint
-from henaw.model.errors import CohortError
+from henaw.model.errors import CohortError, ConfigurationError
 from henaw.model.network import Network
 from henaw.model.runtime import OUTPUT_NAMES
+from henaw.training.cache import Cache, fetch_cohort
 from henaw.training.cohort import Cohort, read_cohort
 from henaw.training.configuration import TrainingConfiguration
-from henaw.training.fit import count_steps, fit_tensors
+from henaw.training.execution import Execution
+from henaw.training.fit import ALONE, count_steps, fit_tensors
 from henaw.training.metrics import compute_c_index, select_evaluated
 from torch import Tensor
 
@@ -28,21 +30,39 @@ def train(
     out: Path,
     *,
     progress: Progress = lambda _: None,
+    execution: Execution = ALONE,
 ) -> Checkpoint:
     """Fit a model, with metrics on surveys that a second fit did not see, and save it.
 
     The model that is saved is fitted on everyone. Where surveys are held out, a model
     is first fitted without them by the same configuration; the metrics are that one's.
 
+    Args:
+        configuration: the fit.
+        cohort_path: Parquet or CSV.
+        out: the checkpoint to write; of several processes, the leading one writes it.
+        progress: called with the name of each step as it ends.
+        execution: where it runs.
+
     Raises:
         CohortError: the cohort cannot be used.
+        ConfigurationError: the execution does not suit the fit's method.
         FitError: the fit did not stay finite.
     """
-    cohort = read_cohort(cohort_path, configuration.cohort)
+    _check_execution(configuration, execution)
+    cache = None if execution.work is None else Cache(execution.work / "cache")
+    if cache is None:
+        cohort = read_cohort(cohort_path, configuration.cohort)
+    else:
+        cohort = fetch_cohort(cache, cohort_path, configuration.cohort)
     metrics = {}
     if configuration.cohort.hold_out:
-        metrics["held_out"] = evaluate_held_out(cohort, configuration, progress=progress)
-    tensors = fit_tensors(cohort, configuration, progress=progress)
+        metrics["held_out"] = evaluate_held_out(
+            cohort, configuration, progress=progress, execution=execution, cache=cache
+        )
+    tensors = fit_tensors(
+        cohort, configuration, progress=progress, execution=execution, cache=cache
+    )
     checkpoint = Checkpoint(
         name=configuration.name,
         version=configuration.version,
@@ -62,8 +82,27 @@ def train(
         },
         metrics=metrics,
     )
-    save_checkpoint(checkpoint, out)
+    if execution.leads:
+        save_checkpoint(checkpoint, out)
     return checkpoint
+
+
+def _check_execution(configuration: TrainingConfiguration, execution: Execution) -> None:
+    if configuration.fit.method == "minibatch":
+        return
+    problems = []
+    if execution.world > 1:
+        problems.append(
+            f"expected one process, however torchrun started {execution.world}: "
+            "lbfgs does not share its work; set fit.method: minibatch"
+        )
+    if execution.device.type != "cpu":
+        problems.append(
+            f"expected the device cpu, however: {execution.device}; "
+            "lbfgs runs there only; set fit.method: minibatch"
+        )
+    if problems:
+        raise ConfigurationError("fit.method: lbfgs", problems)
 
 
 def count_train_steps(configuration: TrainingConfiguration) -> int:
@@ -72,7 +111,12 @@ def count_train_steps(configuration: TrainingConfiguration) -> int:
 
 
 def evaluate_held_out(
-    cohort: Cohort, configuration: TrainingConfiguration, *, progress: Progress
+    cohort: Cohort,
+    configuration: TrainingConfiguration,
+    *,
+    progress: Progress,
+    execution: Execution = ALONE,
+    cache: Cache | None = None,
 ) -> dict[str, Any]:
     """C-index on the held-out surveys of a model fitted without them.
 
@@ -90,7 +134,14 @@ def evaluate_held_out(
                 f"however: {list(surveys)}"
             ],
         )
-    tensors = fit_tensors(cohort.select(~held_out), configuration, members=False, progress=progress)
+    tensors = fit_tensors(
+        cohort.select(~held_out),
+        configuration,
+        members=False,
+        progress=progress,
+        execution=execution,
+        cache=cache,
+    )
     people = cohort.select(held_out & select_evaluated(cohort))
     answers = predict(people, configuration, tensors)
     dead = people.event & (people.time_years <= 10)

@@ -1,0 +1,158 @@
+"""Saved states of a fit: enough to go on from, to the same last bit.
+
+A state is one safetensors file, written whole or not at all. The last three are kept,
+and the best.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import logging
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import safetensors
+import safetensors.torch
+import torch
+from henaw.model.checkpoint import write_whole
+from torch import Tensor
+
+FORMAT = 1
+KEPT = 3
+_METADATA_KEY = "henaw_state"
+_TENSORS = ("free", "first_moment", "second_moment", "best_free")
+_LOGGER = logging.getLogger(__name__)
+
+
+@dataclass
+class LoopState:
+    """Where a fit by mini-batches is.
+
+    Attributes:
+        free: (P,) float64, the parameters.
+        first_moment: (P,) float64, Adam's.
+        second_moment: (P,) float64, Adam's.
+        best_free: (P,) float64, the parameters with the least validation loss.
+        best_loss: that loss; None before the first.
+        step: steps taken in all.
+        epoch: epochs begun and ended.
+        batch: batches taken of the next one.
+        waited: epochs since the best.
+        accumulation: pieces a batch is computed in.
+        out_of_memory: how often memory ran out.
+        epoch_loss: sums over this epoch's batches, by part.
+        history: a record of each epoch, the last ones.
+        finished: whether nothing is left to do.
+    """
+
+    free: Tensor
+    first_moment: Tensor
+    second_moment: Tensor
+    best_free: Tensor
+    best_loss: float | None = None
+    step: int = 0
+    epoch: int = 0
+    batch: int = 0
+    waited: int = 0
+    accumulation: int = 1
+    out_of_memory: int = 0
+    epoch_loss: dict[str, float] = field(default_factory=dict)
+    history: list[dict[str, float]] = field(default_factory=list)
+    finished: bool = False
+
+    @staticmethod
+    def begin(free: Tensor, accumulation: int) -> LoopState:
+        """The state before the first step."""
+        return LoopState(
+            free=free.clone(),
+            first_moment=torch.zeros_like(free),
+            second_moment=torch.zeros_like(free),
+            best_free=free.clone(),
+            accumulation=accumulation,
+        )
+
+
+def encode_state(state: LoopState) -> bytes:
+    """The bytes of a state's file: a SHA-256 in the header guards the tensors."""
+    tensors = {name: getattr(state, name).detach().cpu().contiguous() for name in _TENSORS}
+    values = {
+        item.name: getattr(state, item.name)
+        for item in dataclasses.fields(state)
+        if item.name not in _TENSORS
+    }
+    header = {"format": FORMAT, "values": values}
+    text = json.dumps(header, sort_keys=True)
+    digest = _digest(tensors, text)
+    return safetensors.torch.save(
+        tensors, metadata={_METADATA_KEY: text, f"{_METADATA_KEY}_sha256": digest}
+    )
+
+
+def decode_state(content: bytes) -> LoopState | None:
+    """A state, or None where the bytes are not what was written."""
+    try:
+        tensors = safetensors.torch.load(content)
+    except safetensors.SafetensorError:
+        return None
+    length = int.from_bytes(content[:8], "little")
+    metadata: dict[str, str] = json.loads(content[8 : 8 + length]).get("__metadata__", {})
+    text = metadata.get(_METADATA_KEY, "")
+    if metadata.get(f"{_METADATA_KEY}_sha256") != _digest(tensors, text):
+        return None
+    header: dict[str, Any] = json.loads(text)
+    if header["format"] != FORMAT:
+        return None
+    values: dict[str, Any] = header["values"]
+    return LoopState(**{**tensors, **values})
+
+
+class StateFolder:
+    """The states of one fit; one process writes them.
+
+    Args:
+        folder: made when the first state is saved.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def save(self, state: LoopState) -> None:
+        """Save a state and drop the oldest beyond those kept."""
+        write_whole(self.folder / f"state-{state.step:012d}.safetensors", encode_state(state))
+        for old in self._list()[:-KEPT]:
+            old.unlink()
+
+    def save_best(self, state: LoopState) -> None:
+        """Save the state with the least validation loss so far."""
+        write_whole(self.folder / "best.safetensors", encode_state(state))
+
+    def load(self) -> LoopState | None:
+        """The newest sound state, None where there is none.
+
+        A damaged file is passed over with a warning: the one before it only costs the
+        steps in between.
+        """
+        if self.folder.is_dir():
+            # Left by a process that was killed while it wrote.
+            for rest in self.folder.glob(".*.safetensors.*"):
+                rest.unlink()
+        for path in reversed(self._list()):
+            state = decode_state(path.read_bytes())
+            if state is not None:
+                return state
+            _LOGGER.warning("%s is damaged or of another version: passed over", path)
+        return None
+
+    def _list(self) -> list[Path]:
+        return sorted(self.folder.glob("state-*.safetensors"))
+
+
+def _digest(tensors: dict[str, Tensor], text: str) -> str:
+    digest = hashlib.sha256(text.encode())
+    for name in sorted(tensors):
+        digest.update(f"{name} {tensors[name].dtype} {list(tensors[name].shape)}\n".encode())
+        digest.update(tensors[name].flatten().view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
