@@ -1,5 +1,6 @@
 """Synthetic people with a known truth; no row of a real cohort is among them."""
 
+import dataclasses
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
@@ -9,10 +10,15 @@ import pandas as pd
 import pytest
 import torch
 from henaw.model.biomarkers import INDEX, NAMES
+from henaw.model.checkpoint import Checkpoint
 from henaw.model.configuration import CAUSE_CLASSES, read_configuration
-from henaw.model.network import LOG_SCALED
+from henaw.model.network import LOG_SCALED, Network
 from henaw.training.cohort import Cohort
-from henaw.training.configuration import TrainingConfiguration
+from henaw.training.configuration import LoopConfiguration, TrainingConfiguration
+from henaw.training.execution import Execution
+from henaw.training.fit import ALONE
+from henaw.training.loop import BatchProblem
+from henaw.training.people import People, build_people
 
 Array = npt.NDArray[np.float64]
 
@@ -160,3 +166,46 @@ def place_fixture() -> Callable[..., Array]:
 def table() -> pd.DataFrame:
     """Sixty synthetic rows that can all be used."""
     return build_table(simulate(60, seed=1).cohort)
+
+
+@pytest.fixture(scope="session")
+def network(checkpoint: Checkpoint) -> Network:
+    """The shipped network: its tables serve where a reference need not be fitted."""
+    return checkpoint.build_network()
+
+
+@pytest.fixture(scope="session")
+def synthetic() -> Simulated:
+    """People enough for a fit in seconds; some values are missing, and there are surveys."""
+    effects = {"crp": 2.0, "rdw": 3.0, "albumin": -2.0}
+    made = simulate(3000, seed=31, missing=0.05, effects=effects)
+    waves = np.where(np.arange(3000) % 3 == 0, "late", "early")
+    return made._replace(cohort=dataclasses.replace(made.cohort, survey=waves))
+
+
+@pytest.fixture(scope="session")
+def people(network: Network, synthetic: Simulated) -> People:
+    return build_people(network, synthetic.cohort, 10.0)
+
+
+@pytest.fixture
+def make_problem(
+    people: People, checkpoint: Checkpoint, configuration: TrainingConfiguration
+) -> Callable[..., BatchProblem]:
+    """A problem on those people, with some of the loop's settings changed."""
+
+    def make(
+        *, execution: Execution = ALONE, crowd: People = people, **settings: Any
+    ) -> BatchProblem:
+        usual = {"batch_size": 512, "epochs": 3, "learning_rate": 0.2, "validation_share": 0.0}
+        return BatchProblem(
+            crowd,
+            checkpoint.network,
+            configuration.fit,
+            LoopConfiguration(**usual | settings),
+            execution,
+            seed=3,
+            fingerprint="synthetic",
+        )
+
+    return make
