@@ -7,57 +7,28 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
-import torch
 from henaw.model.biomarkers import INDEX, NAMES, PANEL
-from henaw.model.checkpoint import Checkpoint
-from henaw.model.network import LOG_SCALED
+from henaw.model.synthetic import People, draw_synthetic_people
+
+__all__ = [
+    "People",
+    "blank_every_pattern",
+    "draw_anywhere",
+    "draw_synthetic_people",
+    "join_people",
+    "list_edge_cases",
+]
 
 _NINE = len(NAMES)
 _UNCHANGED: Mapping[str, float] = MappingProxyType({})
 _TYPICAL = (1.2, 36.0, 80.0, 43.0, 30.0, 13.0, 22.0, 24.0, 20.0)
 
 
-class People(NamedTuple):
-    """Inputs of the graph: (n, 9) float32, (n,) float32 years, (n,) int64."""
-
-    biomarkers: npt.NDArray[np.float32]
-    age: npt.NDArray[np.float32]
-    sex: npt.NDArray[np.int64]
-
-    def select(self, rows: npt.NDArray[np.int64] | slice) -> People:
-        """The people at ``rows``."""
-        return People(self.biomarkers[rows], self.age[rows], self.sex[rows])
-
-
 def join_people(*groups: People) -> People:
     """All groups, one after the other."""
     return People(*(np.concatenate(parts) for parts in zip(*groups, strict=True)))
-
-
-def draw_synthetic_people(checkpoint: Checkpoint, count: int, seed: int) -> People:
-    """People drawn from the reference's copula, ages even over the fitted range."""
-    generator = np.random.default_rng(seed)
-    shape = checkpoint.network
-    age = generator.uniform(shape.first_age, shape.last_age, count).astype(np.float32)
-    sex = generator.integers(0, 2, count)
-    correlation = checkpoint.tensors["correlation"].double().numpy()[:_NINE, :_NINE]
-    scores = generator.standard_normal((count, _NINE)) @ np.linalg.cholesky(correlation).T
-    network = checkpoint.build_network()
-    with torch.inference_mode():
-        reference = network.look_up_reference(torch.from_numpy(age), torch.from_numpy(sex))
-        location, scale, *_ = reference.split(network.sections, dim=1)
-    grid = np.linspace(-shape.score_limit, shape.score_limit, shape.score_steps + 1)
-    margin = checkpoint.tensors["margin"].double().numpy()
-    biomarkers = np.empty((count, _NINE), np.float32)
-    for i, skewed in enumerate(LOG_SCALED):
-        standardised = np.interp(scores[:, i], grid, margin[i])
-        value = location[:, i].numpy() + standardised * scale[:, i].numpy()
-        biomarkers[:, i] = np.exp(value) if skewed else value
-    return People(biomarkers, age, sex)
 
 
 def draw_anywhere(count: int, seed: int) -> People:

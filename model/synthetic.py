@@ -1,0 +1,117 @@
+"""People who do not exist: drawn from a checkpoint's reference, dying by its hazard.
+
+No row of a real cohort is needed for them, and none can come out of them.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from henaw.model.biomarkers import NAMES
+from henaw.model.checkpoint import Checkpoint
+from henaw.model.configuration import CAUSE_CLASSES
+from henaw.model.network import HORIZON_YEARS, LOG_SCALED
+from henaw.model.runtime import OUTPUT_NAMES
+
+_CHUNK = 1 << 15
+
+
+class People(NamedTuple):
+    """Inputs of the graph: (n, 9) float32, (n,) float32 years, (n,) int64."""
+
+    biomarkers: npt.NDArray[np.float32]
+    age: npt.NDArray[np.float32]
+    sex: npt.NDArray[np.int64]
+
+    def select(self, rows: npt.NDArray[np.int64] | slice) -> People:
+        """The people at ``rows``."""
+        return People(self.biomarkers[rows], self.age[rows], self.sex[rows])
+
+
+class FollowUp(NamedTuple):
+    """What became of people.
+
+    Shape:
+        time_years: (n,) float64, to death or to the end of follow-up
+        event: (n,) bool, died
+        cause: (n,) int64, place in CAUSE_CLASSES, -1 where alive
+    """
+
+    time_years: npt.NDArray[np.float64]
+    event: npt.NDArray[np.bool_]
+    cause: npt.NDArray[np.int64]
+
+
+def draw_synthetic_people(checkpoint: Checkpoint, count: int, seed: int) -> People:
+    """People drawn from the reference's copula, ages even over the fitted range."""
+    generator = np.random.default_rng(seed)
+    shape = checkpoint.network
+    nine = len(NAMES)
+    age = generator.uniform(shape.first_age, shape.last_age, count).astype(np.float32)
+    sex = generator.integers(0, 2, count)
+    correlation = checkpoint.tensors["correlation"].double().numpy()[:nine, :nine]
+    scores = generator.standard_normal((count, nine)) @ np.linalg.cholesky(correlation).T
+    network = checkpoint.build_network()
+    with torch.inference_mode():
+        reference = network.look_up_reference(torch.from_numpy(age), torch.from_numpy(sex))
+        location, scale, *_ = reference.split(network.sections, dim=1)
+    grid = np.linspace(-shape.score_limit, shape.score_limit, shape.score_steps + 1)
+    margin = checkpoint.tensors["margin"].double().numpy()
+    biomarkers = np.empty((count, nine), np.float32)
+    for i, skewed in enumerate(LOG_SCALED):
+        standardised = np.interp(scores[:, i], grid, margin[i])
+        value = location[:, i].numpy() + standardised * scale[:, i].numpy()
+        biomarkers[:, i] = np.exp(value) if skewed else value
+    return People(biomarkers, age, sex)
+
+
+def draw_follow_up(
+    checkpoint: Checkpoint, people: People, seed: int, *, years: float = HORIZON_YEARS
+) -> FollowUp:
+    """Draw when and of what people die by the model.
+
+    The hazard at t years of follow-up is exp(c_sex + b_sex (BA + t)), so that with E
+    standard exponential the time of death is ln(1 + b E / hazard(0)) / b. A cause is
+    drawn by the model's shares among deaths within 10 years, later deaths alike.
+
+    Args:
+        checkpoint: the model.
+        people: (n,) people.
+        seed: of the draws; the same seed gives the same answer.
+        years: end of follow-up.
+
+    Returns:
+        (n,) times in years, deaths and causes.
+    """
+    generator = np.random.default_rng([seed, 1])
+    biological_age, shares = _answer(checkpoint, people)
+    slope = checkpoint.tensors["baseline_slope"].double().numpy()[people.sex]
+    intercept = checkpoint.tensors["baseline_intercept"].double().numpy()[people.sex]
+    exponential = generator.standard_exponential(len(people.age))
+    hazard = np.exp(intercept + slope * biological_age)
+    time = np.log1p(slope * exponential / hazard) / slope
+    event = time <= years
+    place = (generator.random(len(people.age))[:, None] > np.cumsum(shares, axis=1)).sum(1)
+    return FollowUp(np.minimum(time, years), event, np.where(event, place, -1))
+
+
+def _answer(
+    checkpoint: Checkpoint, people: People
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Biological age (n,) in years, and the shares of the named causes (n, 4)."""
+    network = checkpoint.build_network()
+    ages = np.empty(len(people.age))
+    shares = np.empty((len(people.age), len(CAUSE_CLASSES) - 1))
+    with torch.inference_mode():
+        for start in range(0, len(people.age), _CHUNK):
+            rows = slice(start, start + _CHUNK)
+            values = network(*map(torch.from_numpy, people.select(rows)))
+            answers = dict(zip(OUTPUT_NAMES, values, strict=True))
+            mortality = answers["mortality_10y"].double()
+            ages[rows] = answers["biological_age"].double().numpy()
+            risks = answers["cause_risk_10y"].double()
+            shares[rows] = (risks / mortality.clamp(min=1e-12).unsqueeze(1)).numpy()
+    return ages, shares
