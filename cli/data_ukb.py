@@ -29,6 +29,11 @@ from tqdm import tqdm
     help="0 first assessment, 1 its repeat, 2 and 3 imaging; default: the first with a biomarker.",
 )
 @click.option(
+    "--mix-visits",
+    is_flag=True,
+    help="Each biomarker from the first visit that has it; follow-up starts at the latest used.",
+)
+@click.option(
     "--censor",
     "censor",
     multiple=True,
@@ -53,6 +58,7 @@ def ukb(
     out: Path,
     config_path: Path | None,
     visit: int | None,
+    mix_visits: bool,
     censor: tuple[str, ...],
     withdrawn: tuple[Path, ...],
     only: tuple[Path, ...],
@@ -64,7 +70,9 @@ def ukb(
     from henaw.training.readers.ukb import build_ukb_table
     from henaw.training.readers.ukb_configuration import read_ukb_configuration
 
-    configuration = read_ukb_configuration(config_path, visit=visit, censor=censor)
+    configuration = read_ukb_configuration(
+        config_path, visit=visit, mix_visits=mix_visits, censor=censor
+    )
     with tqdm(unit=" rows", unit_scale=True, disable=None) as bar:
 
         def advance(rows: int) -> None:

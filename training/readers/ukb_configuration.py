@@ -128,13 +128,18 @@ class UkbConfiguration:
 
 
 def read_ukb_configuration(
-    path: Path | None, *, visit: int | None = None, censor: Sequence[str] = ()
+    path: Path | None,
+    *,
+    visit: int | None = None,
+    mix_visits: bool = False,
+    censor: Sequence[str] = (),
 ) -> UkbConfiguration:
     """Read a YAML file, if there is one, and let the command line have the last word.
 
     Args:
         path: the file, or None.
         visit: instead of the file's, unless it is None.
+        mix_visits: true where either says so.
         censor: ``nation=YYYY-MM-DD`` each, instead of the file's.
 
     Raises:
@@ -155,6 +160,8 @@ def read_ukb_configuration(
         raise ConfigurationError(str(path), ["expected a mapping at the top level"])
     if visit is not None:
         mapping["visit"] = visit
+    if mix_visits:
+        mapping["mix_visits"] = True
     if censor:
         bad = [entry for entry in censor if "=" not in entry]
         if bad:

@@ -94,8 +94,10 @@ def test_columns_scattered_over_files_of_every_kind_are_joined(folder, out, peop
     table, report = build(folder, out)
     check_against(table, people)
     assert len(report["files"]) == len(extracts.spellings)
-    table, _ = build(folder, out, UkbConfiguration(visit=1))
+    table, report = build(folder, out, UkbConfiguration(visit=1))
     check_against(table, people, visit=1)
+    # Only the first visit says where a person lives.
+    assert report["follow_up"]["nation_unknown"] == 0
 
 
 def test_a_cohort_is_read_from_it(folder, out, people, extracts):

@@ -16,6 +16,7 @@ def test_the_command_line_has_the_last_word(tmp_path):
     assert configuration.censoring.scotland == UkbConfiguration().censoring.scotland
     assert configuration.limits[0].high == 80
     assert read_ukb_configuration(None) == UkbConfiguration()
+    assert read_ukb_configuration(None, mix_visits=True).mix_visits
 
 
 def test_every_wrong_entry_is_listed(tmp_path):

@@ -1,10 +1,11 @@
 import os
 
 import polars as pl
+import pyarrow as pa
 import pytest
 from henaw.model.errors import CohortError
 from henaw.training.readers.ukb_batches import read_batches
-from henaw.training.readers.ukb_files import find_sources
+from henaw.training.readers.ukb_files import describe_error, find_sources
 from henaw.training.readers.ukb_names import Place
 
 
@@ -175,3 +176,9 @@ def test_rows_of_another_length_are_counted_not_quoted(folder, text, fix):
     with pytest.raises(CohortError, match=fix) as caught:
         list(read_batches(source))
     assert "100000" not in str(caught.value)
+
+
+def test_arrow_is_not_let_quote_a_row():
+    error = pa.ArrowInvalid("CSV parse error: Expected 4 columns, got 2: 1000001,57\n1000002,58")
+    assert describe_error(error) == "CSV parse error"
+    assert describe_error(FileNotFoundError(2, "No such file")) == "No such file"
