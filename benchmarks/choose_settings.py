@@ -6,7 +6,8 @@ surveys of that file are dropped before anything is fitted.
     python benchmarks/choose_settings.py COHORT
 
 Each row is one setting changed; each figure is C for death within 10 years by
-mortality_10y, averaged over the surveys left out, weighted by their deaths.
+mortality_10y, averaged over the surveys left out, weighted by their deaths. `henaw tune`
+searches all of these settings at once; this shows what one of them does alone.
 """
 
 from __future__ import annotations
@@ -16,16 +17,12 @@ import sys
 from pathlib import Path
 
 import numpy as np
-import torch
-from henaw.model.network import Network
-from henaw.training.cohort import Cohort, read_cohort
-from henaw.training.configuration import TrainingConfiguration, read_training_configuration
-from henaw.training.fit import fit_tensors
-from henaw.training.metrics import AGE_BANDS, compute_c_index, select_evaluated
+from henaw.training.cohort import read_cohort
+from henaw.training.configuration import read_training_configuration
+from henaw.training.crossvalidation import average, cross_validate, split
+from henaw.training.metrics import AGE_BANDS
 
 CONFIGURATION = Path(__file__).parents[1] / "training" / "configs" / "nhanes.yaml"
-LEFT_OUT = ("1988-1994", "1999-2000", "2001-2002")
-"""Surveys with ten years of follow-up and all nine biomarkers."""
 
 CHANGES: dict[str, dict[str, dict[str, object]]] = {
     "as configured": {},
@@ -56,30 +53,11 @@ CHANGES: dict[str, dict[str, dict[str, object]]] = {
 }
 
 
-def evaluate(cohort: Cohort, configuration: TrainingConfiguration) -> dict[str, float]:
-    """Average C by band over the surveys left out in turn."""
-    rows, deaths = [], []
-    for survey in LEFT_OUT:
-        left_out = cohort.survey == survey
-        tensors = fit_tensors(cohort.select(~left_out), configuration, members=False)
-        people = cohort.select(left_out & select_evaluated(cohort))
-        with torch.inference_mode():
-            answers = Network(configuration.network, tensors)(
-                torch.from_numpy(people.biomarkers),
-                torch.from_numpy(people.age_years),
-                torch.from_numpy(people.sex),
-            )
-        rows.append(compute_c_index(answers[3].numpy(), people))
-        deaths.append(int((people.event & (people.time_years <= 10)).sum()))
-    return {
-        band: float(np.average([row[band] for row in rows], weights=deaths)) for band in AGE_BANDS
-    }
-
-
 def main() -> None:
     configuration = read_training_configuration(CONFIGURATION)
     cohort = read_cohort(Path(sys.argv[1]), configuration.cohort)
     cohort = cohort.select(~np.isin(cohort.survey, configuration.cohort.hold_out))
+    folds = split(cohort, "survey")
     print(f"{'setting':28}" + "".join(f"{band:>9}" for band in AGE_BANDS))
     for name, change in CHANGES.items():
         changed = dataclasses.replace(
@@ -89,7 +67,7 @@ def main() -> None:
                 for part, values in change.items()
             },
         )
-        row = evaluate(cohort, changed)
+        row = average(cross_validate(cohort, changed, folds))
         print(f"{name:28}" + "".join(f"{row[band]:9.4f}" for band in AGE_BANDS), flush=True)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 from henaw.cli.data_nhanes import nhanes
+from henaw.cli.data_table import table
 from henaw.cli.data_ukb import ukb
 
 
@@ -16,4 +17,5 @@ def data() -> None:
 
 
 data.add_command(nhanes)
+data.add_command(table)
 data.add_command(ukb)

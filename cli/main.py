@@ -12,6 +12,7 @@ from henaw.cli.export import export
 from henaw.cli.serve import serve, stop
 from henaw.cli.simulate import simulate
 from henaw.cli.train import train
+from henaw.cli.tune import tune
 from henaw.model.errors import HenawError
 
 
@@ -22,6 +23,7 @@ def commands() -> None:
 
 
 commands.add_command(train)
+commands.add_command(tune)
 commands.add_command(data)
 commands.add_command(simulate)
 commands.add_command(evaluate)

@@ -5,6 +5,7 @@ HenawError
 │   ├── PanelError          (ValueError)
 │   ├── ConfigurationError  (ValueError)
 │   ├── CohortError         (ValueError)
+│   ├── StudyError          (ValueError)
 │   ├── CheckpointError     (ValueError)
 │   ├── ParityError         (RuntimeError)
 │   ├── ArtifactError       (RuntimeError)
@@ -48,6 +49,10 @@ class ConfigurationError(ProblemListError, ValueError):
 
 class CohortError(ProblemListError, ValueError):
     """A cohort table cannot be used as it is."""
+
+
+class StudyError(ProblemListError, ValueError):
+    """A stored study cannot be used, or belongs to other inputs."""
 
 
 class CheckpointError(ProblemListError, ValueError):

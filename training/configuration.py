@@ -278,6 +278,15 @@ def read_training_configuration(path: Path) -> TrainingConfiguration:
         ConfigurationError: the file is not there, is not YAML, or has wrong entries;
             all of them are listed.
     """
+    return read_configuration(TrainingConfiguration, read_mapping(path), subject=str(path))
+
+
+def read_mapping(path: Path) -> Mapping[str, Any]:
+    """What a YAML file holds, whatever its keys.
+
+    Raises:
+        ConfigurationError: the file is not there, cannot be read or is not YAML.
+    """
     try:
         mapping: Mapping[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
@@ -286,4 +295,4 @@ def read_training_configuration(path: Path) -> TrainingConfiguration:
         raise ConfigurationError(str(path), [f"expected YAML, however: {error}"]) from error
     except OSError as error:
         raise ConfigurationError(str(path), [f"the file cannot be read: {error}"]) from error
-    return read_configuration(TrainingConfiguration, mapping, subject=str(path))
+    return mapping

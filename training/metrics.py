@@ -19,12 +19,13 @@ OLDEST_EVALUATED_YEARS = 84.0
 """Ages are top-coded at 85 in the surveys reported on."""
 
 
-def compute_c_index(score: npt.ArrayLike, cohort: Cohort) -> dict[str, float]:
+def compute_c_index(score: npt.ArrayLike, cohort: Cohort, *, decimals: int = 4) -> dict[str, float]:
     """Harrell's C for death within 10 years, by age band.
 
     Args:
         score: (n,), higher dies sooner.
         cohort: the same n people.
+        decimals: C is rounded to these.
 
     Returns:
         C by band; bands without a comparable pair are left out.
@@ -41,7 +42,7 @@ def compute_c_index(score: npt.ArrayLike, cohort: Cohort) -> dict[str, float]:
         first = time[rows][event[rows]].min(initial=np.inf)
         if (time[rows] > first).any() or (~event[rows] & (time[rows] == first)).any():
             value = concordance_index(time[rows], -scores[rows], event[rows])
-            result[band] = round(float(value), 4)
+            result[band] = round(float(value), decimals)
     return result
 
 

@@ -13,11 +13,9 @@ from henaw.model.configuration import CAUSE_CLASSES
 from henaw.model.errors import CohortError
 from henaw.model.network import HORIZON_YEARS
 from henaw.model.synthetic import draw_follow_up, draw_synthetic_people
-from henaw.training.readers.table import check_table_path, order_columns
+from henaw.training.readers.table import CAUSE_CODES, check_table_path, order_columns
 
 WORD = "synthetic"
-_CODES = {"cardiovascular": 1, "cancer": 2, "diabetes": 7, "dementia": 6, "other": 10}
-"""Codes of the leading underlying causes of death (NCHS), as training/configs has them."""
 
 
 def check_synthetic_path(out: Path) -> None:
@@ -58,7 +56,7 @@ def simulate_table(
     people = draw_synthetic_people(checkpoint, count, seed)
     follow_up = draw_follow_up(checkpoint, people, seed, years=years)
     # The last code answers place -1, nobody's cause.
-    codes = np.array([*(_CODES[name] for name in CAUSE_CLASSES), np.nan])
+    codes = np.array([*(CAUSE_CODES[name] for name in CAUSE_CLASSES), np.nan])
     table = pd.DataFrame(
         {
             "participant_id": [f"{WORD}-{number}" for number in range(1, count + 1)],

@@ -6,6 +6,7 @@ import io
 import json
 from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import pandas as pd
@@ -16,6 +17,12 @@ from henaw.model.errors import CohortError
 _FIRST = ("participant_id", "survey", "age", "sex", *NAMES)
 _FOLLOW_UP = ("death", "followup_months", "ucod_leading", "pregnant")
 _ATTRIBUTE = "henaw"
+
+CAUSE_CODES: Mapping[str, int] = MappingProxyType(
+    {"cardiovascular": 1, "cancer": 2, "diabetes": 7, "dementia": 6, "other": 10}
+)
+"""``ucod_leading`` for tables whose causes come as CAUSE_CLASSES: codes of the leading
+underlying causes of death (NCHS), as the shipped configuration reads them."""
 
 
 def order_columns(table: pd.DataFrame) -> pd.DataFrame:

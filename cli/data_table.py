@@ -1,0 +1,47 @@
+"""``henaw data table``: from any CSV or Parquet file to a cohort table."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+
+@click.command()
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option(
+    "--columns",
+    "map_path",
+    type=click.Path(path_type=Path),
+    required=True,
+    help="YAML file that says which column holds what, in which unit.",
+)
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path, dir_okay=False),
+    required=True,
+    help="Table to write, .parquet; its report goes beside it, .report.json.",
+)
+def table(file: Path, map_path: Path, out: Path) -> None:
+    """Build a cohort table from any CSV or Parquet FILE.
+
+    What is missing, not mapped or implausible is reported.
+    """
+    from henaw.training.readers.columns import build_table
+    from henaw.training.readers.columns_configuration import read_column_map
+    from henaw.training.readers.table import check_table_path, write_table
+
+    check_table_path(out)
+    built, report = build_table(file, read_column_map(map_path))
+    beside = write_table(built, report, out)
+    click.echo(f"{out}: {report['kept']} people of {report['rows']} rows; {beside}")
+    for reason in ("without_participant_id", "without_age", "without_sex"):
+        if report[reason]:
+            click.echo(f"left out, {reason.replace('_', ' ')}: {report[reason]}")
+    click.echo(f"followed: {report['followed']}, died: {report['deaths']}")
+    if report["not_mapped"]:
+        click.echo(f"not mapped: {', '.join(report['not_mapped'])}")
+    for name, count in report["missing"].items():
+        outside = report["outside_accepted_range"][name]
+        if name not in report["not_mapped"] and (count or outside):
+            click.echo(f"{name}: {count} missing, {outside} outside the accepted range")

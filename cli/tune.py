@@ -1,0 +1,141 @@
+"""``henaw tune``: choose the settings of a fit by nested cross-validation."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+import click
+from tqdm import tqdm
+
+
+def _read_folds(_: click.Context, param: click.Parameter, value: str) -> str | int:
+    """``survey``, a number of folds from 2, or, of the outer loop, ``none``."""
+    words = ("survey", "none") if param.name == "outer" else ("survey",)
+    if value in words:
+        return value
+    if value.isdecimal() and int(value) >= 2:
+        return int(value)
+    raise click.BadParameter(f"expected {', '.join(words)} or a number from 2, however: {value!r}")
+
+
+@click.command()
+@click.option(
+    "--config",
+    "config_path",
+    type=click.Path(path_type=Path),
+    required=True,
+    help="YAML configuration to begin with, such as training/configs/nhanes.yaml.",
+)
+@click.option(
+    "--cohort",
+    "cohort_path",
+    type=click.Path(path_type=Path),
+    required=True,
+    help="Parquet or CSV table of participants.",
+)
+@click.option(
+    "--study",
+    type=click.Path(path_type=Path, dir_okay=False),
+    required=True,
+    help="SQLite file to keep trials in; where it is there, the search goes on.",
+)
+@click.option(
+    "--search",
+    "search_path",
+    type=click.Path(path_type=Path),
+    help="YAML of what to search; default: the ranges in henaw.training.search.",
+)
+@click.option(
+    "--trials",
+    type=click.IntRange(min=1),
+    default=30,
+    show_default=True,
+    help="Settings tried by each inner loop, the configured ones first.",
+)
+@click.option(
+    "--folds",
+    callback=_read_folds,
+    default="survey",
+    show_default=True,
+    metavar="survey|K",
+    help="Inner loop: leave out one survey in turn, or one of K parts alike in age, sex and "
+    "deaths.",
+)
+@click.option(
+    "--outer",
+    callback=_read_folds,
+    default="survey",
+    show_default=True,
+    metavar="survey|K|none",
+    help="Outer loop, which measures the choosing; none: choose only.",
+)
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Configuration to write, its report beside it; default: beside the study, .yaml.",
+)
+@click.option("--overwrite", is_flag=True, help="Replace --out where it is there.")
+def tune(
+    *,
+    config_path: Path,
+    cohort_path: Path,
+    study: Path,
+    search_path: Path | None,
+    trials: int,
+    folds: Literal["survey"] | int,
+    outer: Literal["survey", "none"] | int,
+    out: Path | None,
+    overwrite: bool,
+) -> None:
+    """Choose settings by cross-validation inside the training surveys.
+
+    Each of the outer loop's folds is left out of a whole search and scored by what that
+    search chose; then the settings are chosen on everyone and written as a configuration
+    for `henaw train`. Killed at any moment, the same command goes on where it stopped.
+    """
+    from henaw.training.configuration import read_training_configuration
+    from henaw.training.search import DEFAULT_SEARCH, read_search_configuration
+    from henaw.training.tuning import check_free, prepare_tuning, write_tuned
+
+    target = out or study.with_suffix(".yaml")
+    check_free(target, overwrite=overwrite)
+    configuration = read_training_configuration(config_path)
+    search = DEFAULT_SEARCH if search_path is None else read_search_configuration(search_path)
+    tuning = prepare_tuning(
+        configuration,
+        search,
+        cohort_path,
+        trials=trials,
+        inner=folds,
+        outer=None if outer == "none" else outer,
+    )
+    with tqdm(total=tuning.count_fits(), unit="fit") as bar:
+
+        def advance(step: str) -> None:
+            bar.set_postfix_str(step, refresh=False)
+            bar.update()
+
+        tuned = tuning.run(study, progress=advance)
+    report = write_tuned(tuned, target, overwrite=overwrite)
+    for trial in tuned.report["trials"]:
+        if "failed" in trial:
+            click.echo(f"failed, {trial['settings']}: {trial['failed']}")
+    first = tuned.report["trials"][0]
+    if "failed" not in first:
+        click.echo(f"C-index, inner loop, as configured: {_format(first['c_index'])}")
+    click.echo(f"C-index, inner loop, chosen: {_format(tuned.report['chosen']['c_index'])}")
+    if tuned.report["outer"] is not None:
+        for fold in tuned.report["outer"]["folds"]:
+            for which in ("configured", "tuned"):
+                name, bands = fold[which]["name"], fold[which]["c_index"]
+                click.echo(f"C-index, {name} left out, {which}: {_format(bands)}")
+        for which in ("configured", "tuned"):
+            click.echo(f"C-index, outer loop, {which}: {_format(tuned.report['outer'][which])}")
+    for name, value in tuned.report["chosen"]["settings"].items():
+        click.echo(f"{name}: {value}")
+    click.echo(f"{target}: the configuration; {report}: every trial")
+
+
+def _format(bands: dict[str, float]) -> str:
+    return ", ".join(f"{band} {value:.4f}" for band, value in bands.items())

@@ -1,0 +1,190 @@
+"""Which column of somebody's table holds what, as a small YAML file says it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import yaml
+from henaw.model.biomarkers import CAUSES, INDEX, PANEL, suggest_name
+from henaw.model.configuration import read_configuration
+from henaw.model.errors import ConfigurationError, PanelError
+
+
+@dataclass(frozen=True, kw_only=True)
+class BiomarkerColumn:
+    """A biomarker's column and its unit, one for all rows or a column of units.
+
+    Attributes:
+        name: the biomarker, by the panel's name.
+        column: where its values are.
+        unit: their unit, as people spell it.
+        unit_column: where each row's unit is.
+    """
+
+    name: str
+    column: str
+    unit: str | None = None
+    unit_column: str | None = None
+
+    def __post_init__(self) -> None:
+        problems = []
+        if self.name not in INDEX:
+            near = suggest_name(self.name)
+            problems.append(
+                f"unknown biomarker {self.name!r}" + (f": did you mean {near}?" if near else "")
+            )
+        if (self.unit is None) == (self.unit_column is None):
+            problems.append(f"{self.name}: expected one of unit and unit_column")
+        if self.name in INDEX and self.unit is not None:
+            try:
+                PANEL[INDEX[self.name]].find_unit(self.unit)
+            except PanelError as error:
+                problems += [f"{self.name}: {problem}" for problem in error.problems]
+        if problems:
+            raise ConfigurationError("biomarker", problems)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SexColumn:
+    """The column of sex, and the codes of either, as text."""
+
+    column: str
+    female: tuple[str, ...]
+    male: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class DeathColumn:
+    """The column that says who died, and the codes, as text."""
+
+    column: str
+    dead: tuple[str, ...]
+    alive: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class FollowUpColumn:
+    """The column with the time from the blood draw to death or the end of follow-up."""
+
+    column: str
+    unit: Literal["days", "months", "years"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class DateColumns:
+    """Columns of dates, YYYY-MM-DD: of the blood draw, and of death or end of follow-up."""
+
+    start: str
+    end: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class CauseColumn:
+    """The column with the underlying cause of death, and the codes of each cause.
+
+    A code may hold the wildcards ``*``, ``?`` and ``[0-4]``; what matches none is "other".
+    """
+
+    column: str
+    cardiovascular: tuple[str, ...] = ()
+    cancer: tuple[str, ...] = ()
+    diabetes: tuple[str, ...] = ()
+    dementia: tuple[str, ...] = ()
+
+    def list_codes(self) -> dict[str, tuple[str, ...]]:
+        """Codes by cause."""
+        return {cause: getattr(self, cause) for cause in CAUSES}
+
+
+@dataclass(frozen=True, kw_only=True)
+class PregnancyColumn:
+    """The column of pregnancy; every other code, and none, is not pregnant."""
+
+    column: str
+    pregnant: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ColumnMap:
+    """Where in a table everything is.
+
+    Attributes:
+        participant_id: column of the identifier.
+        age: column of the age at the blood draw, years.
+        sex: see :class:`SexColumn`.
+        biomarkers: one entry a biomarker; those without an entry are missing for all.
+        death: who died.
+        follow_up: for how long people were followed; or ``dates``.
+        dates: from when to when people were followed; or ``follow_up``.
+        cause: of what they died.
+        pregnant: who was pregnant.
+        survey: name of the wave, if it is one for all.
+        survey_column: column of the wave, if there are several.
+        missing: codes, as text, that mean there is no value, in every column.
+        separator: between the columns of a CSV file.
+    """
+
+    participant_id: str
+    age: str
+    sex: SexColumn
+    biomarkers: tuple[BiomarkerColumn, ...]
+    death: DeathColumn | None = None
+    follow_up: FollowUpColumn | None = None
+    dates: DateColumns | None = None
+    cause: CauseColumn | None = None
+    pregnant: PregnancyColumn | None = None
+    survey: str = "all"
+    survey_column: str | None = None
+    missing: tuple[str, ...] = ("", "NA")
+    separator: str = ","
+
+    def __post_init__(self) -> None:
+        names = [biomarker.name for biomarker in self.biomarkers]
+        problems = [
+            f"biomarkers: expected {name} once, however: {names.count(name)} times"
+            for name in dict.fromkeys(names)
+            if names.count(name) > 1
+        ]
+        if not names:
+            problems.append("biomarkers: expected at least one")
+        if self.follow_up is not None and self.dates is not None:
+            problems.append("expected one of follow_up and dates, however: both")
+        timed = self.follow_up is not None or self.dates is not None
+        if timed != (self.death is not None):
+            problems.append("expected death together with follow_up or dates, however: one alone")
+        if self.cause is not None and self.death is None:
+            problems.append("cause: expected death too, however: none")
+        if problems:
+            raise ConfigurationError("columns", problems)
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Every column that is read, each once."""
+        named = [self.participant_id, self.age, self.sex.column]
+        for biomarker in self.biomarkers:
+            named.append(biomarker.column)
+            if biomarker.unit_column is not None:
+                named.append(biomarker.unit_column)
+        coded = (self.death, self.follow_up, self.cause, self.pregnant)
+        named += [part.column for part in coded if part is not None]
+        if self.dates is not None:
+            named += [self.dates.start, self.dates.end]
+        if self.survey_column is not None:
+            named.append(self.survey_column)
+        return tuple(dict.fromkeys(named))
+
+
+def read_column_map(path: Path) -> ColumnMap:
+    """Read a YAML file.
+
+    Raises:
+        ConfigurationError: it cannot be read, or has wrong, missing or unknown entries;
+            all are listed.
+    """
+    try:
+        mapping = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise ConfigurationError(str(path), [f"expected a YAML file, however: {error}"]) from error
+    return read_configuration(ColumnMap, mapping, subject=str(path))
