@@ -40,7 +40,7 @@ def compute_phenoage(table: pd.DataFrame) -> pd.Series[float]:
         >>> row = dict(albumin=47.0, creatinine=72.5, glucose_mmol=4.5, crp=2.0, age=40.0,
         ...            lymphocyte_pct=28.0, mcv=92.0, rdw=13.0, alp=64.0, wbc=6.0)
         >>> round(float(compute_phenoage(pd.DataFrame([row]))[0]), 2)
-        31.77
+        31.78
     """
     crp = table["crp"].where(table["crp"] > 0)
     score = _INTERCEPT + _LOG_CRP * np.log(crp * _CRP_MG_PER_DL)
