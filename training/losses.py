@@ -69,7 +69,7 @@ def compute_elastic_net(weight: Tensor, penalty: Tensor, alpha: float) -> Tensor
 
     Example:
         >>> compute_elastic_net(torch.tensor([3.0]), torch.tensor([1.0]), 0.5)
-        tensor(6.0000)
+        tensor(6.)
     """
     square = weight * weight
     return (penalty * (alpha * torch.sqrt(square + 1e-6) + (1.0 - alpha) * square)).sum()

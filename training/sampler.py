@@ -34,7 +34,7 @@ class StratifiedSampler:
 
     Example:
         >>> sampler = StratifiedSampler(np.array([0, 0, 0, 0, 1, 1]), 3, seed=1)
-        >>> [sorted(group) for group in (batch < 4 for batch in sampler.list_batches(0))]
+        >>> [sorted((batch < 4).tolist()) for batch in sampler.list_batches(0)]
         [[False, True, True], [False, True, True]]
     """
 
