@@ -72,7 +72,7 @@ def observe_incidence(
     return Estimate(value=value, low=low, high=high)
 
 
-def compute_slope(risk: Array, time: Array, dead: Rows, weight: Array) -> Estimate:
+def compute_slope(risk: Array, dead: Rows, weight: Array) -> Estimate:
     """Calibration slope, see the module.
 
     Shape:
@@ -159,7 +159,7 @@ def calibrate(
     return result | {
         "shown": True,
         "overall": observe(np.arange(len(risk))),
-        "slope": compute_slope(risk, time, dead, weight).describe(3),
+        "slope": compute_slope(risk, dead, weight).describe(3),
         "by_risk": [observe(rows) for rows in group_by_risk(risk, dead)],
     }
 

@@ -12,7 +12,7 @@ from lifelines.utils import concordance_index
 
 Matrix = npt.NDArray[np.float32]
 
-PAIRS_DRAWN = 30_000_000
+PAIRS_DRAWN = 1_000_000
 """Deaths times people up to which each bootstrap sample is counted out."""
 
 

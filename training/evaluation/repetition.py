@@ -21,7 +21,7 @@ from henaw.training.cohort import Cohort
 from henaw.training.evaluation.estimates import Array, Estimate
 from henaw.training.variation import list_total_cv
 
-DRAWS = 20
+DRAWS = 10
 
 
 def draw_values(

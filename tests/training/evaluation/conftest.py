@@ -1,0 +1,39 @@
+"""An evaluation of the shipped model on synthetic people; no row of a real cohort."""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from henaw.model.checkpoint import Checkpoint
+from henaw.training.cohort import Cohort
+from henaw.training.evaluation.evaluated import Evaluated, answer_people
+from henaw.training.evaluation.evaluation import evaluate
+from henaw.training.metrics import select_evaluated
+
+EFFECTS = {"crp": 3.0, "rdw": 8.0, "albumin": -5.0, "ggt": 4.0}
+
+
+@pytest.fixture(scope="session")
+def synthetic(simulate: Callable[..., Any]) -> Cohort:
+    """Synthetic people of two surveys, some values missing, with a synthetic PhenoAge."""
+    simulated = simulate(2000, seed=5, missing=0.01, effects=EFFECTS)
+    cohort: Cohort = simulated.cohort
+    generator = np.random.default_rng(6)
+    phenoage = cohort.age_years + simulated.gap + generator.normal(0, 6, len(cohort))
+    survey = np.where(np.arange(len(cohort)) % 2 == 0, "synthetic A", "synthetic B")
+    return dataclasses.replace(
+        cohort, survey=survey.astype(np.str_), clocks={"phenoage": phenoage.astype(np.float64)}
+    )
+
+
+@pytest.fixture(scope="session")
+def evaluated(checkpoint: Checkpoint, synthetic: Cohort) -> Evaluated:
+    """The complete ones of them, with the model's answers."""
+    return answer_people(checkpoint, synthetic.select(select_evaluated(synthetic)))
+
+
+@pytest.fixture(scope="session")
+def evaluation(checkpoint: Checkpoint, synthetic: Cohort) -> dict[str, Any]:
+    return evaluate(checkpoint, synthetic, draws=100)

@@ -1,0 +1,196 @@
+import dataclasses
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+from henaw.model.checkpoint import Checkpoint
+from henaw.model.errors import CohortError, ConfigurationError
+from henaw.training.cohort import Cohort
+from henaw.training.evaluation.comparison import compare_clocks, measure_auc, measure_c_index
+from henaw.training.evaluation.estimates import FEWEST_SHOWN
+from henaw.training.evaluation.evaluated import (
+    Evaluated,
+    answer_people,
+    describe_seen,
+    read_cohort_configuration,
+    select_surveys,
+)
+from henaw.training.evaluation.evaluation import SECTIONS, evaluate, measure_calibration
+from henaw.training.evaluation.subgroups import tabulate_subgroups
+from henaw.training.metrics import select_evaluated
+from lifelines.utils import concordance_index
+
+
+def test_every_section_is_there_and_is_json(evaluation: dict[str, Any]):
+    assert set(SECTIONS) <= set(evaluation)
+    assert json.loads(json.dumps(evaluation, allow_nan=False)) == evaluation
+
+
+def test_c_is_that_of_lifelines_in_every_group(evaluation: dict[str, Any], evaluated: Evaluated):
+    age, sex = evaluated.age_years, evaluated.people.sex
+    groups = {
+        "all": age > 0,
+        "20-49": age < 50,
+        "40-69": (age >= 40) & (age < 70),
+        "65+": age >= 65,
+        "women": sex == 0,
+        "men 65+": (sex == 1) & (age >= 65),
+    }
+    rows = {row["group"]: row for row in evaluation["c_index"]}
+    assert len(rows) == 12
+    for name, inside in groups.items():
+        assert rows[name]["people"] == inside.sum()
+        assert rows[name]["deaths"] == evaluated.dead[inside].sum()
+        for score in ("mortality_10y", "biological_age"):
+            expected = concordance_index(
+                evaluated.cut_years[inside],
+                -evaluated.score(score)[inside],
+                evaluated.dead[inside],
+            )
+            figure = rows[name]["c"][score]
+            assert figure["value"] == pytest.approx(expected, abs=6e-5)
+            assert figure["low"] <= figure["value"] <= figure["high"]
+    # Deaths were made to follow the values beside age and sex.
+    assert rows["all"]["gain"]["age_sex"]["low"] > 0
+
+
+def test_another_clock_is_compared_on_the_people_who_have_it(
+    evaluation: dict[str, Any], evaluated: Evaluated
+):
+    clock = evaluation["clocks"]["phenoage"]
+    expected = concordance_index(
+        evaluated.cut_years, -evaluated.people.clocks["phenoage"], evaluated.dead
+    )
+    assert clock["groups"][0]["c"]["phenoage"]["value"] == pytest.approx(expected, abs=6e-5)
+    assert clock["people"] == len(evaluated.people)
+    assert evaluation["clocks"]["kdm"] == {
+        "shown": False,
+        "reason": "the cohort has no column kdm",
+    }
+
+
+def test_a_clock_known_for_some_is_compared_on_those(checkpoint: Checkpoint, synthetic: Cohort):
+    ages = np.where(synthetic.sex == 0, synthetic.clocks["phenoage"], np.nan)
+    some = dataclasses.replace(
+        synthetic, clocks={"phenoage": ages, "kdm": np.full(len(ages), np.nan)}
+    )
+    people = answer_people(checkpoint, some.select(select_evaluated(some)))
+    result = compare_clocks(people, draws=100, seed=1)
+    clock = result["phenoage"]
+    assert clock["people"] == (people.people.sex == 0).sum()
+    shown = {row["group"]: row["shown"] for row in clock["groups"]}
+    assert shown["all"]
+    assert not shown["men"]
+    assert "is empty" in result["kdm"]["reason"]
+
+
+def list_counts(value: object, key: str = "") -> Iterator[int]:
+    """Every number of people in an evaluation."""
+    if isinstance(value, dict):
+        for name, inner in value.items():
+            yield from list_counts(inner, name)
+    elif isinstance(value, list):
+        for inner in value:
+            yield from list_counts(inner, key)
+    elif isinstance(value, int) and key in {
+        "people", "deaths", "followed", "usable", "cardiovascular", "cancer", "diabetes",
+        "dementia", "other",
+    }:  # fmt: skip
+        yield value
+
+
+def test_no_small_count_is_shown(checkpoint: Checkpoint, synthetic: Cohort):
+    # Few people, so that many groups are small.
+    rows = np.arange(len(synthetic)) < 260
+    result = evaluate(checkpoint, synthetic.select(rows), draws=100)
+    counts = list(list_counts(result))
+    assert len(counts) > 30
+    assert not [count for count in counts if 0 < count < FEWEST_SHOWN]
+    withheld = [row for row in result["c_index"] if not row["shown"]]
+    assert withheld
+    assert all("c" not in row and row["deaths"] is None for row in withheld)
+
+
+def test_one_sex_is_not_told_from_the_other(checkpoint: Checkpoint, synthetic: Cohort):
+    old_women = (synthetic.sex == 0) & (synthetic.age_years >= 65) & synthetic.event
+    kept = synthetic.select(select_evaluated(synthetic) & ~old_women)
+    rows = {
+        row["group"]: row
+        for row in measure_c_index(answer_people(checkpoint, kept), draws=100, seed=1)
+    }
+    assert rows["65+"]["shown"]
+    assert not rows["women 65+"]["shown"]
+    assert rows["men 65+"]["deaths"] is None
+
+
+def test_subgroups_part_everyone_and_hide_nothing_alone(checkpoint: Checkpoint, synthetic: Cohort):
+    everyone = answer_people(checkpoint, synthetic)
+    rows = {row["group"]: row for row in tabulate_subgroups(everyone, draws=100, seed=1)}
+    assert rows["all nine biomarkers"]["people"] + rows["some biomarkers missing"]["people"] == len(
+        synthetic
+    )
+    decades = [row for name, row in rows.items() if name.startswith("female")]
+    assert sum(row["deaths"] is None for row in decades) != 1
+    survey = synthetic.survey == "synthetic A"
+    row = rows["survey synthetic A"]
+    assert row["mean_gap"] == pytest.approx(everyone.score("age_gap")[survey].mean(), abs=6e-3)
+    expected = everyone.score("mortality_10y")[survey].mean()
+    assert row["expected"] == pytest.approx(expected, abs=6e-5)
+
+
+def test_whether_the_model_saw_the_people_is_said(checkpoint: Checkpoint, synthetic: Cohort):
+    people = select_surveys(synthetic, ("synthetic A",))
+    assert set(people.survey) == {"synthetic A"}
+
+    def see(**training: object) -> str:
+        model = dataclasses.replace(checkpoint, training={**checkpoint.training, **training})
+        return describe_seen(model, people)
+
+    assert see() == "not known"
+    assert see(data_sha256=synthetic.digest) == "yes"
+    assert see(data_sha256=synthetic.digest, left_out=["synthetic A"]) == "no"
+    assert see(data_sha256=synthetic.digest, left_out=["synthetic B"]) == "yes"
+
+
+def test_short_follow_up_leaves_out_what_needs_ten_years(checkpoint: Checkpoint, synthetic: Cohort):
+    short = dataclasses.replace(
+        synthetic,
+        time_years=np.minimum(synthetic.time_years, 6.0),
+        event=synthetic.event & (synthetic.time_years <= 6.0),
+    )
+    people = answer_people(checkpoint, short.select(select_evaluated(short)))
+    calibration = measure_calibration(people)
+    assert not calibration["shown"]
+    assert "10 years" in calibration["reason"]
+    shown = {row["horizon_years"]: row["shown"] for row in measure_auc(people, seed=1)}
+    assert shown[5.0]
+    assert not shown[10.0]
+
+
+def test_all_absent_surveys_are_named(checkpoint: Checkpoint, synthetic: Cohort):
+    with pytest.raises(CohortError) as caught:
+        evaluate(checkpoint, synthetic, surveys=("1999", "synthetic A", "2001"))
+    assert len(caught.value.problems) == 2
+    assert "synthetic A, synthetic B, however: 1999" in caught.value.problems[0]
+
+
+def test_a_cohort_that_is_too_small_is_refused_with_the_reason(
+    checkpoint: Checkpoint, synthetic: Cohort
+):
+    blanked = synthetic.biomarkers.copy()
+    blanked[:, 0] = np.nan
+    without = dataclasses.replace(synthetic, biomarkers=blanked)
+    with pytest.raises(CohortError, match="nobody has crp") as caught:
+        evaluate(checkpoint, without)
+    assert len(caught.value.problems) == 2
+    alive = dataclasses.replace(synthetic, event=np.zeros(len(synthetic), bool))
+    with pytest.raises(CohortError, match="expected at least 10 deaths"):
+        evaluate(checkpoint, alive)
+
+
+def test_a_checkpoint_that_does_not_say_whom_it_is_for_is_refused(checkpoint: Checkpoint):
+    silent = dataclasses.replace(checkpoint, training={})
+    with pytest.raises(ConfigurationError, match="causes: missing key"):
+        read_cohort_configuration(silent)

@@ -1,0 +1,44 @@
+import math
+
+import numpy as np
+import pytest
+from henaw.model.biomarkers import INDEX, NAMES
+from henaw.model.checkpoint import Checkpoint
+from henaw.training.evaluation.evaluated import Evaluated
+from henaw.training.evaluation.missing import answer, look_up_medians, measure_missing
+from lifelines.utils import concordance_index
+
+
+def test_each_biomarker_is_blanked_and_compared(checkpoint: Checkpoint, evaluated: Evaluated):
+    rows = measure_missing(checkpoint, evaluated, draws=100, seed=1)
+    assert tuple(row["biomarker"] for row in rows) == NAMES
+    blanked = evaluated.people.biomarkers.copy()
+    blanked[:, INDEX["rdw"]] = np.nan
+    risk, gap = answer(
+        checkpoint.build_network(), blanked, evaluated.people.age_years, evaluated.people.sex
+    )
+
+    def compute_c(score):
+        return concordance_index(evaluated.cut_years, -score, evaluated.dead)
+
+    row = rows[INDEX["rdw"]]
+    full = compute_c(evaluated.score("mortality_10y"))
+    assert row["c_imputed"] == pytest.approx(compute_c(risk), abs=6e-5)
+    assert row["loss"]["value"] == pytest.approx(full - compute_c(risk), abs=6e-5)
+    error = np.sqrt(np.mean((gap - evaluated.score("age_gap")) ** 2))
+    assert row["error_imputed"] == pytest.approx(error, abs=2e-3)
+    # The synthetic hazard rests on RDW more than on anything else.
+    assert row["loss"]["low"] > 0
+    assert row["gain"]["value"] == pytest.approx(row["c_imputed"] - row["c_median"], abs=2e-4)
+
+
+def test_medians_are_those_of_the_reference(checkpoint: Checkpoint):
+    location = checkpoint.tensors["location"]
+    age = np.array([50, 50], np.float32)
+    medians = look_up_medians(checkpoint.build_network(), age, np.array([0, 1]))
+    row = 50 - checkpoint.network.first_age
+    for sex in (0, 1):
+        tabulated = location[sex, row]
+        assert medians[sex, INDEX["albumin"]] == pytest.approx(float(tabulated[INDEX["albumin"]]))
+        rdw = math.exp(tabulated[INDEX["rdw"]])
+        assert medians[sex, INDEX["rdw"]] == pytest.approx(rdw, rel=1e-5)

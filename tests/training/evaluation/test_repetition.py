@@ -1,0 +1,32 @@
+import numpy as np
+import pytest
+from henaw.model.checkpoint import Checkpoint
+from henaw.training.evaluation.evaluated import Evaluated
+from henaw.training.evaluation.repetition import compute_icc, draw_values, simulate_repeats
+from henaw.training.variation import list_total_cv
+
+
+def test_draws_vary_as_published_around_the_given_values():
+    values = np.tile(np.float32([1.5, 36, 75, 43, 30, 13, 24, 23, 21]), (200_000, 1))
+    drawn = draw_values(values, np.random.default_rng(1)).astype(np.float64)
+    np.testing.assert_allclose(drawn.mean(0), values[0], rtol=5e-3)
+    np.testing.assert_allclose(drawn.std(0) / drawn.mean(0), list_total_cv(), rtol=0.01)
+
+
+def test_reliability_is_the_share_of_variance_between_people():
+    assert compute_icc(np.array(1.0), np.array(4.0)) == 0.75
+
+
+def test_repeats_are_simulated_for_everyone(checkpoint: Checkpoint, evaluated: Evaluated):
+    figures = simulate_repeats(checkpoint.build_network(), evaluated.people, seed=1)
+    assert figures["people"] == len(evaluated.people)
+    # The interval holds the spread of refits besides that of the draws.
+    assert 0.88 < figures["coverage"]["value"] < 1
+    assert figures["coverage_of_next"]["value"] < figures["coverage"]["value"]
+    assert figures["icc_gap"] < figures["icc_biological_age"] < 1
+    assert figures["icc_gap_corrected"] < figures["icc_gap"]
+    again = simulate_repeats(checkpoint.build_network(), evaluated.people, seed=1)
+    assert again == figures
+    within = figures["within_person_sd_years"] ** 2
+    between = evaluated.score("age_gap").var(ddof=1)
+    assert figures["icc_gap_corrected"] == pytest.approx(1 - within / between, abs=2e-3)
