@@ -97,7 +97,7 @@ def test_a_site_that_stays_busy_is_given_up(site: Any, folder: Path) -> None:
 
 def test_a_connection_that_is_always_cut_is_given_up(site: Any, folder: Path) -> None:
     site.ranges, site.version = False, ""
-    site.faults["/a.dat"] = [("cut", 1000)] * 50
+    site.faults["/a.dat"] = [("cut", 2 * CHUNK)] * 50
     (problem,) = refuse(site, folder, "a.dat")
     assert "a.dat: it cannot be fetched" in problem
     assert site.count("/a.dat") < 10

@@ -68,7 +68,8 @@ LINKED = [
     {"SEQN": 2, "ELIGSTAT": 1, "MORTSTAT": 0, "UCOD_LEADING": ".", "PERMTH_EXM": 231},
     {"SEQN": 3, "ELIGSTAT": 1, "MORTSTAT": 1, "UCOD_LEADING": "005", "PERMTH_EXM": 17},
     {"SEQN": 4, "ELIGSTAT": 1, "MORTSTAT": 1, "UCOD_LEADING": "010", "PERMTH_EXM": "."},
-    {"SEQN": 5, "ELIGSTAT": 3, "MORTSTAT": ".", "UCOD_LEADING": ".", "PERMTH_EXM": "."},
+    # Who could not be linked has nothing, whatever stands there.
+    {"SEQN": 5, "ELIGSTAT": 3, "MORTSTAT": 0, "UCOD_LEADING": ".", "PERMTH_EXM": 9},
 ]
 MORTALITY_PATH = (
     "/pub/Health_Statistics/NCHS/datalinkage/linked_mortality/NHANES_{}_MORT_2019_PUBLIC.dat"
