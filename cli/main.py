@@ -6,6 +6,7 @@ import sys
 
 import click
 from henaw.cli.archive import archive
+from henaw.cli.card import card
 from henaw.cli.data import data
 from henaw.cli.evaluate import evaluate
 from henaw.cli.export import export
@@ -27,6 +28,7 @@ commands.add_command(tune)
 commands.add_command(data)
 commands.add_command(simulate)
 commands.add_command(evaluate)
+commands.add_command(card)
 commands.add_command(export)
 commands.add_command(archive)
 commands.add_command(serve)

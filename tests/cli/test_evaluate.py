@@ -9,6 +9,10 @@ import numpy as np
 import pandas as pd
 import pytest
 from henaw.model.biomarkers import NAMES
+from henaw.model.checkpoint import Checkpoint
+from henaw.model.errors import CohortError
+from henaw.training.cohort import read_cohort
+from henaw.training.evaluation.evaluated import read_cohort_configuration
 
 PEOPLE = 600
 
@@ -36,7 +40,7 @@ def table() -> pd.DataFrame:
 
 
 def run(*arguments: object) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-c", "from henaw.cli.main import main; main()", "evaluate"]
+    command = [sys.executable, "-c", "from henaw.cli.main import main; main()"]
     return subprocess.run(
         [*command, *map(str, arguments)], capture_output=True, text=True, check=False, timeout=300
     )
@@ -48,7 +52,9 @@ def test_a_report_is_written_without_other_clocks_or_surveys(
     cohort = tmp_path / "synthetic.csv"
     table.to_csv(cohort, index=False)
     out = tmp_path / "out"
-    done = run(shipped_checkpoint_path, "--cohort", cohort, "--out", out, "--draws", 100)
+    done = run(
+        "evaluate", shipped_checkpoint_path, "--cohort", cohort, "--out", out, "--draws", 100
+    )
     assert done.returncode == 0, done.stderr
     evaluation = json.loads((out / "evaluation.json").read_text(encoding="utf-8"))
     assert evaluation["cohort"]["people"] == PEOPLE
@@ -59,13 +65,20 @@ def test_a_report_is_written_without_other_clocks_or_surveys(
     c = evaluation["c_index"][0]["c"]["mortality_10y"]
     assert f"C-index, all: {c['value']:.4f}" in done.stdout
 
+    figures = out / "evaluation.json"
+    card = tmp_path / "card.md"
+    options = ("--unseen", figures, "--reference", figures, "--out", card)
+    done = run("card", shipped_checkpoint_path, *options)
+    assert done.returncode == 0, done.stderr
+    assert f"C-index {c['value']:.3f}" in card.read_text(encoding="utf-8")
+
 
 def test_every_problem_of_a_cohort_is_one_message(
     table: pd.DataFrame, shipped_checkpoint_path: Path, tmp_path: Path
 ):
     cohort = tmp_path / "synthetic.parquet"
     table.drop(columns=["crp", "death"]).to_parquet(cohort)
-    done = run(shipped_checkpoint_path, "--cohort", cohort, "--out", tmp_path / "out")
+    done = run("evaluate", shipped_checkpoint_path, "--cohort", cohort, "--out", tmp_path / "out")
     assert done.returncode == 1
     assert "2 problems" in done.stderr
     assert "missing column 'crp'" in done.stderr
@@ -74,10 +87,11 @@ def test_every_problem_of_a_cohort_is_one_message(
 
 
 def test_a_clock_that_is_no_number_is_refused(
-    table: pd.DataFrame, shipped_checkpoint_path: Path, tmp_path: Path
+    table: pd.DataFrame, checkpoint: Checkpoint, tmp_path: Path
 ):
     cohort = tmp_path / "synthetic.csv"
     table.assign(phenoage="young").to_csv(cohort, index=False)
-    done = run(shipped_checkpoint_path, "--cohort", cohort, "--out", tmp_path / "out")
-    assert done.returncode == 1
-    assert "phenoage must hold numbers, however: row 0 is 'young'" in done.stderr
+    configuration = read_cohort_configuration(checkpoint)
+    with pytest.raises(CohortError, match="phenoage must hold numbers, however: row 0 is 'young'"):
+        read_cohort(cohort, configuration, clocks=("phenoage", "kdm"))
+    assert read_cohort(cohort, configuration).clocks == {}

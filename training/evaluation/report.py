@@ -45,7 +45,7 @@ def format_signed(value: float, digits: int = 2) -> str:
         >>> format_signed(0.5)
         '+0.50'
     """
-    return f"{value:+.{digits}f}".replace("-", "\u2212")
+    return f"{round(value, digits) + 0.0:+.{digits}f}".replace("-", "\u2212")
 
 
 def build_environment() -> Environment:
