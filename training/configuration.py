@@ -179,8 +179,8 @@ class LoopConfiguration:
     accumulation: int = 1
     epochs: int = 100
     member_epochs: int = 20
-    learning_rate: float = 0.05
-    member_learning_rate: float = 0.01
+    learning_rate: float = 0.2
+    member_learning_rate: float = 0.05
     warmup_share: float = 0.05
     gradient_clip_norm: float = 1.0
     validation_share: float = 0.05

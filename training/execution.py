@@ -55,7 +55,7 @@ class Execution:
         length = torch.tensor([len(content)], device=self.device)
         torch.distributed.broadcast(length, 0)
         data = torch.zeros(int(length), dtype=torch.uint8, device=self.device)
-        if self.leads:
+        if self.leads and content:
             data = torch.frombuffer(bytearray(content), dtype=torch.uint8).to(self.device)
         torch.distributed.broadcast(data, 0)
         return data.cpu().numpy().tobytes()

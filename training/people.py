@@ -147,9 +147,9 @@ def compute_gap(
     """
     by_modulator = weights.weight.unflatten(1, (len(MODULATORS), -1)).transpose(1, 2).flatten(0, 1)
     # Autocast takes float32 down to bfloat16 where it is switched on; float64 it leaves.
-    product = people.basis[rows].to(precision) @ by_modulator.to(precision)
-    pairs = people.pairs[rows].double() @ weights.interaction_weight
-    gap: Tensor = (product.double() * people.modulators[rows].double()).sum(1) + pairs
+    product = _take(people.basis, rows).to(precision) @ by_modulator.to(precision)
+    pairs = _take(people.pairs, rows).double() @ weights.interaction_weight
+    gap: Tensor = (product.double() * _take(people.modulators, rows).double()).sum(1) + pairs
     return gap
 
 
@@ -160,12 +160,12 @@ def compute_likelihood(
     return objective.compute_likelihood(
         weights,
         gap,
-        age=people.age[rows],
-        sex=people.sex[rows],
-        survey=people.survey[rows],
-        time=people.time[rows],
-        event=people.event[rows],
-        weight=people.weight[rows],
+        age=_take(people.age, rows),
+        sex=_take(people.sex, rows),
+        survey=_take(people.survey, rows),
+        time=_take(people.time, rows),
+        event=_take(people.event, rows),
+        weight=_take(people.weight, rows),
     )
 
 
@@ -175,7 +175,12 @@ def compute_cause_part(
     """The part of the loss that is a mean over deaths of known cause, for some of them."""
     return objective.compute_cause_part(
         weights,
-        people.causes[deaths].double() / objective.cause_scale,
-        people.age_sex[deaths].double(),
-        people.cause[deaths],
+        _take(people.causes, deaths).double() / objective.cause_scale,
+        _take(people.age_sex, deaths).double(),
+        _take(people.cause, deaths),
     )
+
+
+def _take(column: Tensor, rows: Tensor | slice) -> Tensor:
+    # Several times as fast as column[rows] on the CPU: whole rows are copied at once.
+    return column[rows] if isinstance(rows, slice) else column.index_select(0, rows)

@@ -14,7 +14,7 @@ from henaw.model.checkpoint import Checkpoint
 from henaw.model.configuration import CAUSE_CLASSES, read_configuration
 from henaw.model.network import LOG_SCALED, Network
 from henaw.training.cohort import Cohort
-from henaw.training.configuration import LoopConfiguration, TrainingConfiguration
+from henaw.training.configuration import FitConfiguration, LoopConfiguration, TrainingConfiguration
 from henaw.training.execution import Execution
 from henaw.training.fit import ALONE
 from henaw.training.loop import BatchProblem
@@ -195,13 +195,17 @@ def make_problem(
     """A problem on those people, with some of the loop's settings changed."""
 
     def make(
-        *, execution: Execution = ALONE, crowd: People = people, **settings: Any
+        *,
+        execution: Execution = ALONE,
+        crowd: People = people,
+        fit: FitConfiguration = configuration.fit,
+        **settings: Any,
     ) -> BatchProblem:
         usual = {"batch_size": 512, "epochs": 3, "learning_rate": 0.2, "validation_share": 0.0}
         return BatchProblem(
             crowd,
             checkpoint.network,
-            configuration.fit,
+            fit,
             LoopConfiguration(**usual | settings),
             execution,
             seed=3,
