@@ -140,6 +140,21 @@ def test_subgroups_part_everyone_and_hide_nothing_alone(checkpoint: Checkpoint, 
     assert row["expected"] == pytest.approx(expected, abs=6e-5)
 
 
+def test_a_small_decade_hides_another_with_it(checkpoint: Checkpoint, synthetic: Cohort):
+    old_women = np.flatnonzero((synthetic.sex == 0) & (synthetic.age_years >= 80))
+    keep = np.ones(len(synthetic), bool)
+    keep[old_women[5:]] = False
+    everyone = answer_people(checkpoint, synthetic.select(keep))
+    rows = [
+        row
+        for row in tabulate_subgroups(everyone, draws=100, seed=1)
+        if row["group"].startswith("female")
+    ]
+    assert rows[-1]["people"] is None
+    assert sum(row["people"] is None for row in rows) == 2
+    assert all("c" not in row and "mean_gap" not in row for row in rows if row["people"] is None)
+
+
 def test_whether_the_model_saw_the_people_is_said(checkpoint: Checkpoint, synthetic: Cohort):
     people = select_surveys(synthetic, ("synthetic A",))
     assert set(people.survey) == {"synthetic A"}
