@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 from henaw.model.checkpoint import write_whole
-from henaw.training.evaluation.estimates import FEWEST_SHOWN
 from henaw.training.evaluation.figures import draw_figures
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 
@@ -29,13 +28,13 @@ def format_figure(figure: dict[str, float], digits: int = 3) -> str:
 
 
 def format_count(count: int | None) -> str:
-    """A number of people, in groups of three digits, or that it is too small to show.
+    """A number of people, in groups of three digits, or that it is not shown.
 
     Example:
         >>> format_count(12345), format_count(None)
-        ('12 345', '1-9')
+        ('12 345', 'withheld')
     """
-    return f"1-{FEWEST_SHOWN - 1}" if count is None else f"{count:,}".replace(",", " ")
+    return "withheld" if count is None else f"{count:,}".replace(",", " ")
 
 
 def format_signed(value: float, digits: int = 2) -> str:
