@@ -90,6 +90,10 @@ def open_execution(device: str, work: Path | None) -> Iterator[Execution]:
             backend = "nccl" if chosen.type == "cuda" else "gloo"
             torch.distributed.init_process_group(backend, rank=rank, world_size=world)
         yield Execution(device=chosen, work=work, rank=rank, world=world)
+        if world > 1:
+            # torchrun stops every process when one fails as it ends: the leading one
+            # must have written what it writes by then.
+            torch.distributed.barrier()
     finally:
         if torch.distributed.is_initialized():
             torch.distributed.destroy_process_group()
