@@ -170,7 +170,7 @@ def open_study_file(path: Path, made_from: Mapping[str, Any]) -> Iterator[StudyF
         try:
             _check_inputs(path, storage, inputs)
             yield StudyFile(path, inputs, storage)
-        except SQLAlchemyError as error:
+        except (SQLAlchemyError, optuna.exceptions.StorageInternalError) as error:
             raise StudyError(str(path), [f"the file cannot be used: {error}"]) from error
         finally:
             storage.remove_session()
