@@ -54,6 +54,15 @@ def test_out_of_memory_ends_where_small_batches_end(
     assert (state.out_of_memory, state.accumulation) == (2, 4)
 
 
+def test_pieces_before_the_one_that_failed_are_dropped(
+    make_problem: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected = make_problem(accumulation=4).solve("point", None, start=None)
+    limit_memory(monkeypatch, 130, OUT_OF_MEMORY[0], after=1)
+    found = make_problem(accumulation=2).solve("point", None, start=None)
+    assert torch.equal(found.free, expected.free)
+
+
 def test_out_of_memory_amid_a_fit_repeats_the_step(
     make_problem: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
