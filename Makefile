@@ -11,7 +11,7 @@ PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check 
 SOURCES := $(wildcard model/*.py training/*.py training/*/*.py export/*.py handler/*.py cli/*.py \
 	model/weights/* training/configs/* training/evaluation/templates/*)
 
-.PHONY: install serve stop test check lint typecheck train export archive figure bench clean
+.PHONY: install serve stop test check lint typecheck train evaluate export archive figure bench bench-train clean
 
 install: $(VENV)/.serve ## what serving needs
 
@@ -56,11 +56,18 @@ train: $(VENV)/.dev ## fit the shipped checkpoint on COHORT
 export: install ## TorchScript, ONNX and their proof into build/exported
 	$(BIN)/henaw export model/weights/henaw-nhanes.safetensors --out build/exported
 
+evaluate: $(VENV)/.dev ## a report of the shipped checkpoint on COHORT
+	$(BIN)/henaw evaluate model/weights/henaw-nhanes.safetensors --cohort $(COHORT) \
+		--out build/evaluation
+
 figure: $(VENV)/.dev export ## the README's figure
 	$(BIN)/python examples/python/plot_contributions.py build/exported docs/contributions.svg
 
 bench: $(VENV)/.dev ## settings compared by cross-validation on COHORT
 	$(BIN)/python benchmarks/choose_settings.py $(COHORT)
+
+bench-train: $(VENV)/.dev ## the mini-batch loop's speed
+	$(BIN)/python benchmarks/train_in_batches.py
 
 clean: ## everything made here, the environment included
 	rm -rf $(VENV) build model_store run .pytest_cache .mypy_cache .ruff_cache .hypothesis
