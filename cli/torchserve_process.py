@@ -201,9 +201,7 @@ def _find_process(record: Record) -> psutil.Process | None:
         return None
 
 
-def _read_properties(
-    configuration: Path, archive: Path, first_port: int | None
-) -> dict[str, str]:
+def _read_properties(configuration: Path, archive: Path, first_port: int | None) -> dict[str, str]:
     """Read ``config.properties`` and make its paths absolute: TorchServe runs elsewhere."""
     missing = [
         f"expected {configuration / name}, found none"
@@ -238,8 +236,10 @@ def _read_properties(
 
 def _check_ports(properties: dict[str, str]) -> None:
     taken = []
-    addresses = [(urlsplit(properties[key]).hostname, urlsplit(properties[key]).port or 0, key)
-                 for key in _ADDRESSES]
+    addresses = [
+        (urlsplit(properties[key]).hostname, urlsplit(properties[key]).port or 0, key)
+        for key in _ADDRESSES
+    ]
     addresses += [("127.0.0.1", int(properties[key]), key) for key in _GRPC_PORTS]
     for host, port, key in addresses:
         with socket.socket() as probe:

@@ -26,4 +26,3 @@ def test_command_works_where_only_serving_is_installed() -> None:
     )
     assert result.returncode == 0, result.stderr
     assert "serve" in result.stdout
-
