@@ -16,8 +16,8 @@ from henaw.model.biomarkers import (
     SYSTEMS,
 )
 from henaw.model.checkpoint import PROTOCOL, Checkpoint, describe_panel
-from henaw.model.network import LOG_SCALED
 from henaw.model.runtime import INPUT_NAMES, OUTPUT_NAMES
+from henaw.model.transforms import LOG_SCALED
 
 SHAPES: dict[str, list[str | int]] = {
     "biomarkers": ["n", len(NAMES)],

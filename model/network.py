@@ -30,10 +30,13 @@ from henaw.model.tables import (
     list_variance_groups,
     smooth_margin_slope,
 )
+from henaw.model.transforms import (
+    LARGEST,
+    LOG_SCALED,
+    compute_log_distance,
+    compute_safe_ratio,
+)
 from torch import Tensor, nn
-
-LOG_SCALED: tuple[bool, ...] = tuple(name not in ("albumin", "lymphocyte_pct") for name in NAMES)
-"""Which biomarkers are skewed and enter by their logarithm."""
 
 HORIZON_YEARS = 10.0
 INTERVAL_SCORE = 1.6448536269514722
@@ -41,7 +44,6 @@ INTERVAL_SCORE = 1.6448536269514722
 
 AGE_CENTRE_YEARS = 60.0
 AGE_SCALE_YEARS = 15.0
-_LARGEST = 3.0e38
 
 Answers = tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]
 
@@ -64,45 +66,6 @@ class Features(NamedTuple):
     pairs: Tensor
     slope: Tensor
     unit: Tensor
-
-
-def compute_safe_ratio(ast: Tensor, alt: Tensor) -> Tensor:
-    """AST/ALT (the De Ritis ratio) that is finite, with a finite gradient, everywhere.
-
-    Shape:
-        ast, alt, result: any, alike.
-
-    Args:
-        ast: aspartate aminotransferase, U/L, raw.
-        alt: alanine aminotransferase, U/L, raw.
-
-    Returns:
-        The ratio clamped to 0.1 - 10; 1.0 where ALT is below 1e-6 or either value is
-        not finite.
-
-    Source:
-        De Ritis F, Coltorti M, Giusti G (1957), Clin Chim Acta 2:70-74.
-
-    Example:
-        >>> compute_safe_ratio(torch.tensor([30.0, 0.0]), torch.tensor([20.0, 0.0]))
-        tensor([1.5000, 1.0000])
-    """
-    usable = (ast.abs() <= _LARGEST) & (alt.abs() <= _LARGEST) & (alt >= 1e-6)
-    # Both operands are replaced before dividing: a `where` around the quotient alone
-    # still sends NaN gradients through the branch that was not taken.
-    numerator = torch.where(usable, ast, 1.0)
-    denominator = torch.where(usable, alt, 1.0)
-    return torch.clamp(numerator / denominator, 0.1, 10.0)
-
-
-def compute_log_distance(score: Tensor) -> Tensor:
-    """h(z) = sign(z) log(1 + |z|): linear near 0, slow far out. Any shape.
-
-    Example:
-        >>> compute_log_distance(torch.tensor([-1.0, 0.0]))
-        tensor([-0.6931,  0.0000])
-    """
-    return torch.sign(score) * torch.log1p(score.abs())
 
 
 class Network(nn.Module):
@@ -273,7 +236,7 @@ class Network(nn.Module):
             biomarkers: (n, 9) raw; location, scale: (n, V)
             result: scores (n, V), 0 where unknown; observed (n, V) bool; clipped (n, 9)
         """
-        observed = biomarkers.abs() <= _LARGEST
+        observed = biomarkers.abs() <= LARGEST
         raw = torch.where(observed, biomarkers, self.minimum)
         clipped = torch.minimum(torch.maximum(raw, self.minimum), self.maximum)
         transformed = torch.where(self.log_scaled, torch.log(clipped), clipped)
@@ -393,7 +356,7 @@ class Network(nn.Module):
 
     def forward(self, biomarkers: Tensor, age: Tensor, sex: Tensor) -> Answers:
         """Answer for n people; see the class."""
-        valid = (age.abs() <= _LARGEST) & ((sex == 0) | (sex == 1))
+        valid = (age.abs() <= LARGEST) & ((sex == 0) | (sex == 1))
         usable_age = torch.where(valid, age, AGE_CENTRE_YEARS)
         usable_sex = torch.clamp(sex, 0, 1)
 

@@ -13,8 +13,9 @@ import torch
 from henaw.model.biomarkers import NAMES
 from henaw.model.checkpoint import Checkpoint
 from henaw.model.configuration import CAUSE_CLASSES
-from henaw.model.network import HORIZON_YEARS, LOG_SCALED
+from henaw.model.network import HORIZON_YEARS
 from henaw.model.runtime import OUTPUT_NAMES
+from henaw.model.transforms import LOG_SCALED
 
 _CHUNK = 1 << 15
 

@@ -14,8 +14,9 @@ import torch
 from henaw.model.biomarkers import INDEX, NAMES
 from henaw.model.configuration import VARIABLES, NetworkConfiguration
 from henaw.model.errors import CohortError
-from henaw.model.network import LOG_SCALED, Network, compute_safe_ratio
+from henaw.model.network import Network
 from henaw.model.tables import list_tensor_shapes
+from henaw.model.transforms import LOG_SCALED, compute_safe_ratio
 from henaw.training.cohort import Cohort
 from henaw.training.configuration import DetectionFloor
 from henaw.training.variation import list_total_cv

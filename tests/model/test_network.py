@@ -9,8 +9,8 @@ import torch
 from henaw.export.people import draw_anywhere, list_edge_cases
 from henaw.model.biomarkers import INDEX, NAMES, PANEL
 from henaw.model.checkpoint import Checkpoint
-from henaw.model.network import compute_safe_ratio
 from henaw.model.runtime import OUTPUT_NAMES, Outputs, Runtime
+from henaw.model.transforms import compute_safe_ratio
 
 TYPICAL = (1.2, 36.0, 80.0, 43.0, 30.0, 13.0, 22.0, 24.0, 20.0)
 FLAGS = ("imputed", "out_of_range", "age_out_of_range")
@@ -288,3 +288,11 @@ def test_gradients_through_the_whole_network_are_finite(checkpoint: Checkpoint) 
     # A value that does matter has a gradient at all.
     (slope,) = torch.autograd.grad(answers[0][others], biomarkers)
     assert (slope[others] != 0).sum() >= 7
+
+
+def test_largest_finite_values_are_clipped_not_missing(runtime: Runtime) -> None:
+    largest = np.full((1, len(NAMES)), np.finfo(np.float32).max, np.float32)
+    answers = runtime.predict(largest, np.array([50.0], np.float32), np.array([0], np.int64))
+    assert not answers["imputed"].any()
+    assert answers["out_of_range"].all()
+    assert np.isfinite(answers["biological_age"]).all()

@@ -11,8 +11,9 @@ from henaw.export.people import People, draw_anywhere, draw_synthetic_people
 from henaw.model.biomarkers import INDEX, NAMES, PANEL, SYSTEMS
 from henaw.model.checkpoint import Checkpoint
 from henaw.model.configuration import VARIABLES
-from henaw.model.network import LOG_SCALED, Network, compute_log_distance
+from henaw.model.network import Network
 from henaw.model.runtime import Runtime
+from henaw.model.transforms import LOG_SCALED, compute_log_distance
 from scipy import integrate, stats
 
 Array = npt.NDArray[np.float64]

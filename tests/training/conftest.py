@@ -12,7 +12,8 @@ import torch
 from henaw.model.biomarkers import INDEX, NAMES
 from henaw.model.checkpoint import Checkpoint
 from henaw.model.configuration import CAUSE_CLASSES, read_configuration
-from henaw.model.network import LOG_SCALED, Network
+from henaw.model.network import Network
+from henaw.model.transforms import LOG_SCALED
 from henaw.training.cohort import Cohort
 from henaw.training.configuration import FitConfiguration, LoopConfiguration, TrainingConfiguration
 from henaw.training.execution import Execution

@@ -11,7 +11,8 @@ import torch
 from henaw.model.biomarkers import INDEX, NAMES
 from henaw.model.configuration import RATIO, VARIABLES
 from henaw.model.errors import CohortError
-from henaw.model.network import LOG_SCALED, Network
+from henaw.model.network import Network
+from henaw.model.transforms import LOG_SCALED
 from henaw.training.cohort import Cohort
 from henaw.training.configuration import DetectionFloor, TrainingConfiguration
 from henaw.training.reference import FEWEST_PEOPLE, NARROWEST_PIECE, fit_reference

@@ -6,8 +6,8 @@ import pytest
 from henaw.export.people import People, draw_synthetic_people
 from henaw.model.biomarkers import NAMES
 from henaw.model.checkpoint import Checkpoint
-from henaw.model.network import LOG_SCALED
 from henaw.model.runtime import Outputs, TorchRuntime
+from henaw.model.transforms import LOG_SCALED
 from henaw.training.variation import VARIATION, list_total_cv
 
 PEOPLE = 8000

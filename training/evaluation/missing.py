@@ -9,7 +9,8 @@ import numpy.typing as npt
 import torch
 from henaw.model.biomarkers import NAMES
 from henaw.model.checkpoint import Checkpoint
-from henaw.model.network import LOG_SCALED, Network
+from henaw.model.network import Network
+from henaw.model.transforms import LOG_SCALED
 from henaw.training.evaluation.discrimination import compute_c, draw_c
 from henaw.training.evaluation.estimates import (
     Array,

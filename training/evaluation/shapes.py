@@ -10,7 +10,8 @@ import torch
 from henaw.model.biomarkers import INDEX, NAMES, PANEL, SEXES
 from henaw.model.checkpoint import Checkpoint
 from henaw.model.configuration import RATIO, VARIABLES
-from henaw.model.network import LOG_SCALED, Network
+from henaw.model.network import Network
+from henaw.model.transforms import LOG_SCALED
 
 AGES_YEARS: tuple[float, ...] = (35.0, 55.0, 75.0)
 POINTS = 41

@@ -1,0 +1,52 @@
+"""What a single value goes through: its scale, the safe ratio, the log-distance."""
+
+from __future__ import annotations
+
+import torch
+from henaw.model.biomarkers import NAMES
+from torch import Tensor
+
+LOG_SCALED: tuple[bool, ...] = tuple(name not in ("albumin", "lymphocyte_pct") for name in NAMES)
+"""Which biomarkers are skewed and enter by their logarithm."""
+
+LARGEST = torch.finfo(torch.float32).max
+"""What is larger is infinite; comparing with it is false for NaN in every runtime."""
+
+
+def compute_safe_ratio(ast: Tensor, alt: Tensor) -> Tensor:
+    """AST/ALT (the De Ritis ratio) that is finite, with a finite gradient, everywhere.
+
+    Shape:
+        ast, alt, result: any, alike.
+
+    Args:
+        ast: aspartate aminotransferase, U/L, raw.
+        alt: alanine aminotransferase, U/L, raw.
+
+    Returns:
+        The ratio clamped to 0.1 - 10; 1.0 where ALT is below 1e-6 or either value is
+        not finite.
+
+    Source:
+        De Ritis F, Coltorti M, Giusti G (1957), Clin Chim Acta 2:70-74.
+
+    Example:
+        >>> compute_safe_ratio(torch.tensor([30.0, 0.0]), torch.tensor([20.0, 0.0]))
+        tensor([1.5000, 1.0000])
+    """
+    usable = (ast.abs() <= LARGEST) & (alt.abs() <= LARGEST) & (alt >= 1e-6)
+    # Both operands are replaced before dividing: a `where` around the quotient alone
+    # still sends NaN gradients through the branch that was not taken.
+    numerator = torch.where(usable, ast, 1.0)
+    denominator = torch.where(usable, alt, 1.0)
+    return torch.clamp(numerator / denominator, 0.1, 10.0)
+
+
+def compute_log_distance(score: Tensor) -> Tensor:
+    """h(z) = sign(z) log(1 + |z|): linear near 0, slow far out. Any shape.
+
+    Example:
+        >>> compute_log_distance(torch.tensor([-1.0, 0.0]))
+        tensor([-0.6931,  0.0000])
+    """
+    return torch.sign(score) * torch.log1p(score.abs())
