@@ -5,18 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import click
+from henaw.cli.options import cohort_option
 from tqdm import tqdm
 
 
 @click.command()
 @click.argument("checkpoint", type=click.Path(path_type=Path))
-@click.option(
-    "--cohort",
-    "cohort_path",
-    type=click.Path(path_type=Path),
-    required=True,
-    help="Parquet or CSV table of participants.",
-)
+@cohort_option
 @click.option(
     "--out",
     type=click.Path(path_type=Path, file_okay=False),

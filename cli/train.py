@@ -7,24 +7,13 @@ import time
 from pathlib import Path
 
 import click
+from henaw.cli.options import cohort_option, config_option
 from tqdm import tqdm
 
 
 @click.command()
-@click.option(
-    "--config",
-    "config_path",
-    type=click.Path(path_type=Path),
-    required=True,
-    help="YAML configuration, such as training/configs/nhanes.yaml.",
-)
-@click.option(
-    "--cohort",
-    "cohort_path",
-    type=click.Path(path_type=Path),
-    required=True,
-    help="Parquet or CSV table of participants.",
-)
+@config_option
+@cohort_option
 @click.option(
     "--out",
     type=click.Path(path_type=Path, dir_okay=False),
@@ -65,7 +54,10 @@ def train(
     with (
         open_execution(device or usual, work) as execution,
         tqdm(
-            total=count_train_steps(configuration), unit="step", disable=not execution.leads
+            total=count_train_steps(configuration),
+            unit="step",
+            delay=1,
+            disable=not execution.leads,
         ) as bar,
     ):
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Literal
 
 import click
+from henaw.cli.options import cohort_option, config_option
 from tqdm import tqdm
 
 
@@ -20,20 +21,8 @@ def _read_folds(_: click.Context, param: click.Parameter, value: str) -> str | i
 
 
 @click.command()
-@click.option(
-    "--config",
-    "config_path",
-    type=click.Path(path_type=Path),
-    required=True,
-    help="YAML configuration to begin with, such as training/configs/nhanes.yaml.",
-)
-@click.option(
-    "--cohort",
-    "cohort_path",
-    type=click.Path(path_type=Path),
-    required=True,
-    help="Parquet or CSV table of participants.",
-)
+@config_option
+@cohort_option
 @click.option(
     "--study",
     type=click.Path(path_type=Path, dir_okay=False),

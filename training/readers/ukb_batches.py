@@ -16,8 +16,9 @@ import pyarrow.parquet
 from henaw.model.errors import CohortError
 from henaw.training.readers.ukb_files import Source, describe_error, open_text
 
-_BLOCK_BYTES = 4 << 20
-"""Larger is hardly faster, and a block of a wide file takes several times its size."""
+_BLOCK_BYTES = 1 << 20
+"""Arrow reads some thirty blocks ahead, so that this bounds memory. A row of 30 000 fields
+fits; larger is hardly faster."""
 
 MISSING = ("", "na", "nan", "n/a", "#n/a", "null", "none", ".")
 """What exporters write for nothing, in lower case."""

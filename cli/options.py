@@ -1,0 +1,22 @@
+"""Options that several subcommands share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+config_option = click.option(
+    "--config",
+    "config_path",
+    type=click.Path(path_type=Path),
+    required=True,
+    help="YAML configuration, such as training/configs/nhanes.yaml.",
+)
+cohort_option = click.option(
+    "--cohort",
+    "cohort_path",
+    type=click.Path(path_type=Path),
+    required=True,
+    help="Parquet or CSV table of participants.",
+)
