@@ -56,7 +56,6 @@ def train(
         tqdm(
             total=count_train_steps(configuration),
             unit="step",
-            delay=1,
             disable=not execution.leads,
         ) as bar,
     ):
