@@ -10,12 +10,16 @@ from henaw.model.biomarkers import (
     AGE_MAXIMUM_YEARS,
     AGE_MINIMUM_YEARS,
     CAUSES,
+    COUNT_PER_VOLUME,
     INDEX,
     NAMES,
+    PANEL,
     SEXES,
     SYSTEMS,
+    UNIT_ALIASES,
 )
 from henaw.model.checkpoint import PROTOCOL, Checkpoint, describe_panel
+from henaw.model.fhir import describe_fhir
 from henaw.model.runtime import INPUT_NAMES, OUTPUT_NAMES
 from henaw.model.transforms import LOG_SCALED
 
@@ -40,7 +44,8 @@ def describe_model(checkpoint: Checkpoint) -> dict[str, Any]:
     """Everything an app needs to know beside the graph; aggregates only.
 
     ``reference`` holds the median of each biomarker by age and sex, in the panel's
-    units.
+    units; ``units`` what converts into them, by ``(value - offset) * factor``; ``fhir``
+    which Observations are a biomarker.
     """
     return {
         "name": checkpoint.name,
@@ -52,6 +57,8 @@ def describe_model(checkpoint: Checkpoint) -> dict[str, Any]:
         "inputs": {name: SHAPES[name] for name in INPUT_NAMES},
         "outputs": {name: SHAPES[name] for name in OUTPUT_NAMES},
         "panel": describe_panel(),
+        "units": _describe_units(),
+        "fhir": describe_fhir(),
         "sexes": list(SEXES),
         "accepted_ages": [AGE_MINIMUM_YEARS, AGE_MAXIMUM_YEARS],
         "fitted_ages": [checkpoint.network.first_age, checkpoint.network.last_age],
@@ -74,6 +81,27 @@ def format_properties(description: dict[str, Any]) -> dict[str, str]:
     return {
         key: value if isinstance(value, str) else json.dumps(value)
         for key, value in description.items()
+    }
+
+
+def _describe_units() -> dict[str, Any]:
+    """What :meth:`Biomarker.find_unit` knows: conversions, refusals and spellings."""
+    return {
+        "conversions": {
+            biomarker.name: {
+                name: {"factor": unit.factor, "offset": unit.offset}
+                for name in biomarker.units
+                for unit in (biomarker.find_unit(name),)
+            }
+            for biomarker in PANEL
+        },
+        "refused": {
+            biomarker.name: dict(biomarker.refused_units)
+            for biomarker in PANEL
+            if biomarker.refused_units
+        },
+        "aliases": dict(UNIT_ALIASES),
+        "count_per_volume": COUNT_PER_VOLUME.pattern,
     }
 
 

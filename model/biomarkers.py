@@ -91,7 +91,7 @@ class Biomarker:
         for name, reason in self.refused_units.items():
             if canonical == _canonical_unit(name):
                 raise PanelError(self.name, [reason])
-        if _COUNT_PER_VOLUME.fullmatch(canonical):
+        if COUNT_PER_VOLUME.fullmatch(canonical):
             share = ", a share" if self.unit == "%" else ""
             raise PanelError(
                 self.name,
@@ -102,21 +102,24 @@ class Biomarker:
         )
 
 
-_UNIT_ALIASES = {
-    "iu/l": "u/l",
-    "ui/l": "u/l",
-    "{iu}/l": "u/l",
-    "[iu]/l": "u/l",
-    "ucat/l": "ukat/l",
-    "mcmol/l": "umol/l",
-    "%{hb}": "%",
-    "%{ngsp}": "%",
-    "%ngsp": "%",
-    "percent": "%",
-}
+UNIT_ALIASES: Mapping[str, str] = MappingProxyType(
+    {
+        "iu/l": "u/l",
+        "ui/l": "u/l",
+        "{iu}/l": "u/l",
+        "[iu]/l": "u/l",
+        "ucat/l": "ukat/l",
+        "mcmol/l": "umol/l",
+        "%{hb}": "%",
+        "%{ngsp}": "%",
+        "%ngsp": "%",
+        "percent": "%",
+    }
+)
+"""Spellings of a unit, once folded; see :func:`_canonical_unit`."""
 
 
-_COUNT_PER_VOLUME = re.compile(
+COUNT_PER_VOLUME = re.compile(
     r"[x\u00d7*]?(1|10|1\.0)?(\*|e|exp)*\d{0,2}"  # 10*9, 10e9, 1e9, x10*3, 109 (superscript)
     r"(#|k|th|thou|giga|gpt|mio|cells?)?"
     r"((/|per)([dmunp]?l|mm\*?3|cu?mm)|[dmunp]?l\*?-1)"
@@ -132,7 +135,7 @@ def _canonical_unit(spelling: str) -> str:
     folded = unicodedata.normalize("NFKC", spelling).replace("\u03bc", "u")
     folded = folded.replace("\u2212", "-").replace("^", "*")
     folded = "".join(folded.split()).casefold()
-    return _UNIT_ALIASES.get(folded, folded)
+    return UNIT_ALIASES.get(folded, folded)
 
 
 _ENZYME_UNITS = {"ukat/L": Unit(factor=60.0)}

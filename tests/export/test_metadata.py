@@ -1,5 +1,6 @@
 import hashlib
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,7 @@ import pytest
 from henaw.export.metadata import describe_model, format_properties
 from henaw.model.biomarkers import CAUSES, INDEX, NAMES, PANEL, SEXES, SYSTEMS
 from henaw.model.checkpoint import PROTOCOL, Checkpoint
+from henaw.model.fhir import describe_fhir
 from henaw.model.runtime import INPUT_NAMES, OUTPUT_NAMES, OnnxRuntime, Runtime
 
 
@@ -48,6 +50,24 @@ def test_it_holds_the_panel(sidecar: dict[str, Any]) -> None:
     assert sidecar["system_names"] == list(SYSTEMS)
     assert sidecar["systems"] == {name: list(members) for name, members in SYSTEMS.items()}
     assert sidecar["cause_names"] == list(CAUSES)
+
+
+def test_its_units_convert_as_the_panel_does(sidecar: dict[str, Any]) -> None:
+    """An app in another language has nothing else to convert by."""
+    assert list(sidecar["units"]["conversions"]) == list(NAMES)
+    for biomarker in PANEL:
+        units = sidecar["units"]["conversions"][biomarker.name]
+        assert tuple(units) == biomarker.units
+        for name, unit in units.items():
+            seen = (7.5 - unit["offset"]) * unit["factor"]
+            assert seen == biomarker.find_unit(name).to_si(7.5)
+    assert "RDW-SD" in sidecar["units"]["refused"]["rdw"]["fL"]
+    assert sidecar["units"]["aliases"]["iu/l"] == "u/l"
+    assert re.fullmatch(sidecar["units"]["count_per_volume"], "10*9/l")
+
+
+def test_it_says_which_observations_are_a_biomarker(sidecar: dict[str, Any]) -> None:
+    assert sidecar["fhir"] == json.loads(json.dumps(describe_fhir()))
 
 
 def test_its_shapes_are_those_of_the_answers(
