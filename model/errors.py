@@ -5,6 +5,7 @@ HenawError
 │   ├── PanelError          (ValueError)
 │   ├── ConfigurationError  (ValueError)
 │   ├── CohortError         (ValueError)
+│   ├── ScoringError        (ValueError)
 │   ├── StudyError          (ValueError)
 │   ├── CheckpointError     (ValueError)
 │   ├── ParityError         (RuntimeError)
@@ -49,6 +50,10 @@ class ConfigurationError(ProblemListError, ValueError):
 
 class CohortError(ProblemListError, ValueError):
     """A cohort table cannot be used as it is."""
+
+
+class ScoringError(ProblemListError, ValueError):
+    """People cannot be scored: their table, Bundle or model cannot be used as it is."""
 
 
 class StudyError(ProblemListError, ValueError):

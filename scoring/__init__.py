@@ -1,0 +1,1 @@
+"""Many people at once: tables, FHIR Bundles and Spark, by the ONNX file alone."""
