@@ -6,6 +6,7 @@ import json
 from typing import Any
 
 import torch
+from henaw.export.drift import describe_drift
 from henaw.model.biomarkers import (
     AGE_MAXIMUM_YEARS,
     AGE_MINIMUM_YEARS,
@@ -73,6 +74,7 @@ def describe_model(checkpoint: Checkpoint) -> dict[str, Any]:
         },
         "metrics": checkpoint.metrics,
         "reference": _describe_reference(checkpoint),
+        "drift": describe_drift(checkpoint),
     }
 
 

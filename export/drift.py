@@ -1,0 +1,52 @@
+"""What a server compares its inputs with, to see them drift from the fitted population."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from henaw.model.biomarkers import INDEX, NAMES, SEXES
+from henaw.model.checkpoint import Checkpoint
+from henaw.model.transforms import LOG_SCALED
+
+BINS = 5
+"""Laboratories report albumin in whole g/L: ten bins would be as narrow as one step."""
+
+
+def describe_drift(checkpoint: Checkpoint) -> dict[str, Any]:
+    """Location and scale by age and sex, and the edges of bins of equal expected share.
+
+    A value is taken to its scale (logarithm or none), less the location, over the scale
+    of people of its age and sex; ``edges`` part what the fitted people then have into
+    bins that hold ``expected`` of them each.
+    """
+    count = len(NAMES)
+    # The margins tabulate standardised values at normal scores; equal shares end at the
+    # normal quantiles.
+    network = checkpoint.network
+    scores = torch.linspace(
+        -network.score_limit, network.score_limit, network.score_steps + 1, dtype=torch.float64
+    )
+    quantiles = torch.special.ndtri(torch.arange(1, BINS, dtype=torch.float64) / BINS)
+    right = torch.searchsorted(scores, quantiles)
+    part = (quantiles - scores[right - 1]) / (scores[right] - scores[right - 1])
+    margin = checkpoint.tensors["margin"].double()[:count]
+    edges = margin[:, right - 1] * (1.0 - part) + margin[:, right] * part
+    return {
+        "age": list(range(network.first_age, network.last_age + 1)),
+        "log": list(LOG_SCALED),
+        **{
+            table: {
+                sex: _round(checkpoint.tensors[table].double()[code, :, :count])
+                for code, sex in enumerate(SEXES)
+            }
+            for table in ("location", "scale")
+        },
+        "edges": {name: _round(edges[i]) for name, i in INDEX.items()},
+        "expected": [1.0 / BINS] * BINS,
+    }
+
+
+def _round(values: torch.Tensor) -> Any:
+    """Four decimals: a hundredth of the finest step that any laboratory reports."""
+    return values.round(decimals=4).tolist()
