@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import math
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -19,14 +20,17 @@ _YEAR_DECIMALS = 5
 _PROBABILITY_DECIMALS = 7
 
 
-def find_unusable_rows(outputs: Outputs) -> npt.NDArray[np.bool_]:
-    """Return (n,) true where any number is not finite, and so must not be answered."""
+def find_unusable_rows(outputs: Outputs) -> npt.NDArray[np.bool_] | None:
+    """Return (n,) true where any number is not finite, and so must not be answered.
+
+    None where all are, which a sum tells in one pass: it is finite only if they are.
+    """
+    numbers = [values for values in outputs.values() if values.dtype != np.bool_]
+    if math.isfinite(sum(float(values.sum(dtype=np.float64)) for values in numbers)):
+        return None
     bad = np.zeros(len(outputs["biological_age"]), dtype=np.bool_)
-    for values in outputs.values():
-        if values.dtype != np.bool_:
-            finite = np.isfinite(values)
-            if not finite.all():
-                bad |= ~finite.reshape(len(bad), -1).all(axis=1)
+    for values in numbers:
+        bad |= ~np.isfinite(values).reshape(len(bad), -1).all(axis=1)
     return bad
 
 
@@ -36,46 +40,108 @@ def round_years(values: npt.NDArray[Any]) -> list[Any]:
     return rounded
 
 
-def write_answers(
-    outputs: Outputs, people: People, metadata: Metadata, *, runtime: str
-) -> Iterator[dict[str, Any]]:
-    """Yield one answer a person, ready to be encoded.
+class Answers:
+    """One evaluation's outputs as the values of answers, for every request that shared it.
+
+    Each column is made when it is first asked for and then for all people at once: a
+    batch of single people is most of what a server sees, and often a bulk request wants
+    but one column.
 
     Args:
-        outputs: the graph's, for these people alone and in their order.
-        people: the request.
+        outputs: the graph's.
+        biomarkers: (n, 9) float32, what it was given, NaN = missing.
+        age: (n,) float32, years.
         metadata: names of what the outputs hold.
         runtime: the one that answered.
     """
-    columns = _write_columns(outputs, people, metadata, runtime)
-    names = people.outputs
-    for participant_id, values in zip(
-        people.participant_ids, zip(*(columns[name] for name in names), strict=True), strict=True
-    ):
-        answer = dict(zip(names, values, strict=True))
-        if participant_id is not None:
-            answer = {"participant_id": participant_id, **answer}
-        yield answer
+
+    def __init__(
+        self,
+        outputs: Outputs,
+        biomarkers: npt.NDArray[np.float32],
+        age: npt.NDArray[np.float32],
+        metadata: Metadata,
+        *,
+        runtime: str,
+    ) -> None:
+        self._outputs = outputs
+        self._biomarkers = biomarkers
+        self._age = age
+        self._metadata = metadata
+        self.model = {"name": metadata.name, "version": metadata.version, "runtime": runtime}
+        self._columns: dict[str, list[Any]] = {}
+
+    def write(self, people: People, rows: slice) -> Iterator[dict[str, Any]]:
+        """Yield one answer a person, ready to be encoded.
+
+        Args:
+            people: a request.
+            rows: where its people are.
+        """
+        names = people.outputs
+        columns = [self._get_column(name)[rows] for name in names]
+        for participant_id, values in zip(
+            people.participant_ids, zip(*columns, strict=True), strict=True
+        ):
+            answer = dict(zip(names, values, strict=True))
+            if participant_id is not None:
+                answer = {"participant_id": participant_id, **answer}
+            yield answer
+
+    def _get_column(self, name: str) -> list[Any]:
+        column = self._columns.get(name)
+        if column is None:
+            column = self._columns[name] = self._write_column(name)
+        return column
+
+    def _write_column(self, name: str) -> list[Any]:
+        outputs, metadata = self._outputs, self._metadata
+        match name:
+            case "biological_age" | "age_gap" | "interval":
+                return round_years(outputs[name])
+            case "mortality_10y":
+                return _round_probabilities(outputs[name])
+            case "cause_risk_10y":
+                return _name_rows(metadata.cause_names, _round_probabilities(outputs[name]))
+            case "contributions":
+                return _name_rows(metadata.contribution_names, round_years(outputs[name]))
+            case "systems":
+                return _name_rows(
+                    metadata.system_names, round_years(outputs["system_contributions"])
+                )
+            case "imputed":
+                return [
+                    [biomarker for biomarker, missing in zip(NAMES, row, strict=True) if missing]
+                    for row in outputs["imputed"].tolist()
+                ]
+            case "warnings":
+                return write_warnings(outputs, self._biomarkers, self._age, metadata)
+            case "model":
+                return [self.model] * len(self._age)
+        raise LookupError(f"expected a field of an answer, however: {name}")
 
 
 def write_warnings(
-    outputs: Outputs, people: People, metadata: Metadata
+    outputs: Outputs,
+    biomarkers: npt.NDArray[np.float32],
+    age: npt.NDArray[np.float32],
+    metadata: Metadata,
 ) -> list[list[dict[str, str]]]:
     """Return each person's warnings."""
-    warnings: list[list[dict[str, str]]] = [[] for _ in range(len(people))]
+    warnings: list[list[dict[str, str]]] = [[] for _ in range(len(age))]
     for row in np.flatnonzero(outputs["age_out_of_range"]):
         low, high = metadata.fitted_ages
         warnings[row].append(
             {
                 "code": "age_outside_fitted",
                 "field": "age",
-                "message": f"{people.age[row]:.6g} years is outside the fitted {low:g} to {high:g}:"
+                "message": f"{age[row]:.6g} years is outside the fitted {low:g} to {high:g}:"
                 " the reference of the nearest fitted age was used",
             }
         )
     for row, column in np.argwhere(outputs["out_of_range"]):
         biomarker = PANEL[column]
-        value = float(people.biomarkers[row, column])
+        value = float(biomarkers[row, column])
         message = f"{value:.6g} {biomarker.unit} is outside what 99.8 % of the fitted people have"
         _, hint = describe_implausible(biomarker, value)
         if hint is not None:
@@ -84,37 +150,6 @@ def write_warnings(
             {"code": "outside_reference", "field": biomarker.name, "message": message}
         )
     return warnings
-
-
-def _write_columns(
-    outputs: Outputs, people: People, metadata: Metadata, runtime: str
-) -> dict[str, Iterable[Any]]:
-    """Return only the columns that are asked for: bulk requests often want one."""
-    columns: dict[str, Iterable[Any]] = {}
-    for name in people.outputs:
-        if name in ("biological_age", "age_gap", "interval"):
-            columns[name] = round_years(outputs[name])
-        elif name == "mortality_10y":
-            columns[name] = _round_probabilities(outputs[name])
-        elif name == "cause_risk_10y":
-            columns[name] = _name_rows(metadata.cause_names, _round_probabilities(outputs[name]))
-        elif name == "contributions":
-            columns[name] = _name_rows(metadata.contribution_names, round_years(outputs[name]))
-        elif name == "systems":
-            columns[name] = _name_rows(
-                metadata.system_names, round_years(outputs["system_contributions"])
-            )
-        elif name == "imputed":
-            columns[name] = [
-                [biomarker for biomarker, missing in zip(NAMES, row, strict=True) if missing]
-                for row in outputs["imputed"].tolist()
-            ]
-        elif name == "warnings":
-            columns[name] = write_warnings(outputs, people, metadata)
-        elif name == "model":
-            model = {"name": metadata.name, "version": metadata.version, "runtime": runtime}
-            columns[name] = [model] * len(people)
-    return columns
 
 
 def _round_probabilities(values: npt.NDArray[Any]) -> list[Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -24,7 +24,7 @@ def find_medians(metadata: Metadata, age: float, sex: int) -> npt.NDArray[np.flo
 
 
 def write_explanations(
-    outputs: Outputs, people: People, metadata: Metadata, *, runtime: str
+    outputs: Outputs, people: People, metadata: Metadata, model: Mapping[str, str]
 ) -> Iterator[dict[str, Any]]:
     """Yield one explanation a person, ready to be encoded.
 
@@ -32,10 +32,9 @@ def write_explanations(
         outputs: the graph's, for these people alone and in their order.
         people: the request.
         metadata: names of what the outputs hold, and the reference medians.
-        runtime: the one that answered.
+        model: what answered: name, version and runtime.
     """
-    model = {"name": metadata.name, "version": metadata.version, "runtime": runtime}
-    warnings = write_warnings(outputs, people, metadata)
+    warnings = write_warnings(outputs, people.biomarkers, people.age, metadata)
     biological_age, age_gap, contributions, systems = (
         round_years(outputs[name])
         for name in ("biological_age", "age_gap", "contributions", "system_contributions")

@@ -9,11 +9,12 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import msgspec
 import numpy as np
-from henaw.handler.answers import find_unusable_rows, write_answers
+from henaw.handler.answers import Answers, find_unusable_rows
 from henaw.handler.configuration import HandlerConfiguration
 from henaw.handler.decode import check_media, decode_body
 from henaw.handler.engine import Engine
@@ -26,7 +27,7 @@ from henaw.handler.schema import Form, People, count_people, read_people
 from henaw.handler.tensors import write_tensors
 from henaw.handler.throttle import Client, Throttle
 from henaw.model.biomarkers import PANEL
-from henaw.model.runtime import Outputs
+from henaw.model.runtime import INPUT_NAMES, Outputs
 
 _JSON_TYPE = "application/json"
 _PEOPLE_AT_ONCE = 20_000
@@ -70,7 +71,6 @@ class _Exchange:
     request: Request
     headers: dict[str, str] = field(default_factory=dict)
     people: People | None = None
-    outputs: Outputs | None = None
     response: Response | None = None
     error: str | None = None
     runtime: str | None = None
@@ -190,16 +190,14 @@ class Service:
         """Evaluate the graph once for all, or, if that fails, once for each."""
         started_s = time.perf_counter()
         parts = [exchange.people for exchange in group if exchange.people is not None]
+        biomarkers, age, sex = (
+            getattr(parts[0], name)
+            if len(parts) == 1
+            else np.concatenate([getattr(people, name) for people in parts])
+            for name in INPUT_NAMES
+        )
         try:
-            if len(parts) == 1:
-                people = parts[0]
-                outputs, runtime = self._engine.predict(people.biomarkers, people.age, people.sex)
-            else:
-                outputs, runtime = self._engine.predict(
-                    np.concatenate([people.biomarkers for people in parts]),
-                    np.concatenate([people.age for people in parts]),
-                    np.concatenate([people.sex for people in parts]),
-                )
+            outputs, runtime = self._engine.predict(biomarkers, age, sex)
         except Exception as error:
             if len(group) == 1:
                 group[0].error = _locate(error)
@@ -208,36 +206,44 @@ class Service:
                 self._evaluate([exchange])
             return
         inferred_s = time.perf_counter() - started_s
+        unusable = find_unusable_rows(outputs)
+        answers = Answers(outputs, biomarkers, age, self._metadata, runtime=runtime)
         begin = 0
         for exchange, people in zip(group, parts, strict=True):
             end = begin + len(people)
-            exchange.outputs = {name: values[begin:end] for name, values in outputs.items()}
-            begin = end
             exchange.runtime, exchange.inferred_s = runtime, inferred_s
-            self._attempt(exchange, self._write)
+            if unusable is not None and unusable[begin:end].any():
+                exchange.error = "the graph answered a number that is not finite"
+            else:
+                write = partial(self._write, people, slice(begin, end), outputs, answers)
+                self._attempt(exchange, write)
+            begin = end
 
-    def _write(self, exchange: _Exchange) -> None:
-        people, outputs, runtime = exchange.people, exchange.outputs, exchange.runtime
-        if people is None or outputs is None or runtime is None:
-            return
-        if find_unusable_rows(outputs).any():
-            exchange.error = "the graph answered a number that is not finite"
-            return
+    def _write(
+        self,
+        people: People,
+        rows: slice,
+        outputs: Outputs,
+        answers: Answers,
+        exchange: _Exchange,
+    ) -> None:
         document: Any
         if people.form is Form.TENSORS:
-            model = {
-                "name": self._metadata.name,
-                "version": self._metadata.version,
-                "runtime": runtime,
-            }
             document = write_tensors(
-                outputs, people.outputs, request_id=people.request_id, model=model
+                {name: outputs[name][rows] for name in people.outputs},
+                people.outputs,
+                request_id=people.request_id,
+                model=answers.model,
             )
         else:
-            write = write_explanations if exchange.request.explain else write_answers
-            answers = list(write(outputs, people, self._metadata, runtime=runtime))
-            many = "explanations" if exchange.request.explain else "predictions"
-            document = {many: answers} if people.form is Form.MANY else answers[0]
+            if exchange.request.explain:
+                many = "explanations"
+                own = {name: values[rows] for name, values in outputs.items()}
+                written = list(write_explanations(own, people, self._metadata, answers.model))
+            else:
+                many = "predictions"
+                written = list(answers.write(people, rows))
+            document = {many: written} if people.form is Form.MANY else written[0]
         exchange.response = Response(
             status=200,
             headers={**exchange.headers, "content-type": _JSON_TYPE},
