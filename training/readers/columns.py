@@ -15,11 +15,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from henaw.model.biomarkers import INDEX, NAMES, PANEL, Biomarker
 from henaw.model.errors import CohortError, PanelError
-from henaw.training.readers.columns_configuration import (
-    BiomarkerColumn,
-    CauseColumn,
-    ColumnMap,
-)
+from henaw.model.layout import BiomarkerColumn
+from henaw.training.readers.columns_configuration import CauseColumn, ColumnMap
 from henaw.training.readers.table import (
     CAUSE_CODES,
     count_implausible,

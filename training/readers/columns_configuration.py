@@ -7,52 +7,10 @@ from pathlib import Path
 from typing import Literal
 
 import yaml
-from henaw.model.biomarkers import CAUSES, INDEX, PANEL, suggest_name
+from henaw.model.biomarkers import CAUSES
 from henaw.model.configuration import read_configuration
-from henaw.model.errors import ConfigurationError, PanelError
-
-
-@dataclass(frozen=True, kw_only=True)
-class BiomarkerColumn:
-    """A biomarker's column and its unit, one for all rows or a column of units.
-
-    Attributes:
-        name: the biomarker, by the panel's name.
-        column: where its values are.
-        unit: their unit, as people spell it.
-        unit_column: where each row's unit is.
-    """
-
-    name: str
-    column: str
-    unit: str | None = None
-    unit_column: str | None = None
-
-    def __post_init__(self) -> None:
-        problems = []
-        if self.name not in INDEX:
-            near = suggest_name(self.name)
-            problems.append(
-                f"unknown biomarker {self.name!r}" + (f": did you mean {near}?" if near else "")
-            )
-        if (self.unit is None) == (self.unit_column is None):
-            problems.append(f"{self.name}: expected one of unit and unit_column")
-        if self.name in INDEX and self.unit is not None:
-            try:
-                PANEL[INDEX[self.name]].find_unit(self.unit)
-            except PanelError as error:
-                problems += [f"{self.name}: {problem}" for problem in error.problems]
-        if problems:
-            raise ConfigurationError("biomarker", problems)
-
-
-@dataclass(frozen=True, kw_only=True)
-class SexColumn:
-    """The column of sex, and the codes of either, as text."""
-
-    column: str
-    female: tuple[str, ...]
-    male: tuple[str, ...]
+from henaw.model.errors import ConfigurationError
+from henaw.model.layout import BiomarkerColumn, Layout, SexColumn
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -160,13 +118,21 @@ class ColumnMap:
             raise ConfigurationError("columns", problems)
 
     @property
+    def layout(self) -> Layout:
+        """What scoring needs of it."""
+        return Layout(
+            age=self.age,
+            sex=self.sex,
+            biomarkers=self.biomarkers,
+            participant_id=self.participant_id,
+            missing=self.missing,
+            separator=self.separator,
+        )
+
+    @property
     def columns(self) -> tuple[str, ...]:
         """Every column that is read, each once."""
-        named = [self.participant_id, self.age, self.sex.column]
-        for biomarker in self.biomarkers:
-            named.append(biomarker.column)
-            if biomarker.unit_column is not None:
-                named.append(biomarker.unit_column)
+        named = [*self.layout.columns]
         coded = (self.death, self.follow_up, self.cause, self.pregnant)
         named += [part.column for part in coded if part is not None]
         if self.dates is not None:

@@ -14,13 +14,7 @@ from typing import Any
 import polars as pl
 from henaw.model.biomarkers import NAMES, PANEL
 from henaw.model.errors import CohortError
-from henaw.training.readers.table import check_table_path, write_table
-from henaw.training.readers.ukb_configuration import UkbConfiguration
-from henaw.training.readers.ukb_deaths import merge_deaths
-from henaw.training.readers.ukb_files import Extract, find_sources
-from henaw.training.readers.ukb_follow_up import follow_up
-from henaw.training.readers.ukb_join import Joined, join_sources
-from henaw.training.readers.ukb_names import (
+from henaw.model.ukb_names import (
     AGE_AT_RECRUITMENT,
     AGE_AT_VISIT,
     BIOMARKER_FIELDS,
@@ -35,6 +29,12 @@ from henaw.training.readers.ukb_names import (
     YEAR_OF_BIRTH,
     Place,
 )
+from henaw.training.readers.table import check_table_path, write_table
+from henaw.training.readers.ukb_configuration import UkbConfiguration
+from henaw.training.readers.ukb_deaths import merge_deaths
+from henaw.training.readers.ukb_files import Extract, find_sources
+from henaw.training.readers.ukb_follow_up import follow_up
+from henaw.training.readers.ukb_join import Joined, join_sources
 from henaw.training.readers.ukb_participants import read_participants
 from henaw.training.readers.ukb_visits import fill_beyond_limits, select_visits
 

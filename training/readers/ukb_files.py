@@ -17,7 +17,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet
 from henaw.model.errors import CohortError
-from henaw.training.readers.ukb_names import (
+from henaw.model.ukb_names import (
     Place,
     is_participant,
     parse_column,

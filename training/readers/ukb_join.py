@@ -13,15 +13,15 @@ from dataclasses import dataclass, field, replace
 
 import polars as pl
 from henaw.model.errors import CohortError
-from henaw.training.readers.ukb_batches import read_batches
-from henaw.training.readers.ukb_deaths import take_fields, take_records
-from henaw.training.readers.ukb_files import Source
-from henaw.training.readers.ukb_names import (
+from henaw.model.ukb_names import (
     CAUSE_OF_DEATH,
     DATE_OF_DEATH,
     FIELDS,
     Place,
 )
+from henaw.training.readers.ukb_batches import read_batches
+from henaw.training.readers.ukb_deaths import take_fields, take_records
+from henaw.training.readers.ukb_files import Source
 from henaw.training.readers.ukb_values import parse_values
 
 _UNREADABLE_SHARE = 0.01

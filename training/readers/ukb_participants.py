@@ -9,7 +9,7 @@ from pathlib import Path
 
 import polars as pl
 from henaw.model.errors import CohortError
-from henaw.training.readers.ukb_names import is_participant
+from henaw.model.ukb_names import is_participant
 
 _IDENTIFIER = re.compile(r'^\W*(\d+)(?:\.0+)?(?:[\s,;"_]|$)')
 """A number at the start of a line; ``1234567_21015_0_0.png`` is an image of a person."""

@@ -6,9 +6,7 @@ from typing import Any
 
 import polars as pl
 from henaw.model.biomarkers import NAMES
-from henaw.training.readers.ukb_configuration import LAST_VISIT, UkbConfiguration
-from henaw.training.readers.ukb_join import name_column
-from henaw.training.readers.ukb_names import (
+from henaw.model.ukb_names import (
     AGE_AT_RECRUITMENT,
     AGE_AT_VISIT,
     BIOMARKER_FIELDS,
@@ -21,6 +19,8 @@ from henaw.training.readers.ukb_names import (
     SEX,
     YEAR_OF_BIRTH,
 )
+from henaw.training.readers.ukb_configuration import LAST_VISIT, UkbConfiguration
+from henaw.training.readers.ukb_join import name_column
 from henaw.training.readers.ukb_values import ABOVE_LIMIT, BELOW_LIMIT, REPORTED
 
 _VISITS = range(LAST_VISIT + 1)

@@ -2,8 +2,8 @@ from datetime import date
 
 import polars as pl
 import pytest
+from henaw.model.ukb_names import Place
 from henaw.training.readers.ukb_deaths import merge_deaths, take_fields, take_records
-from henaw.training.readers.ukb_names import Place
 
 FIRST, SECOND, THIRD = date(2015, 1, 2), date(2015, 3, 4), date(2016, 5, 6)
 SCHEMA = {"eid": pl.Int64, "record": pl.Int32, "date": pl.Date, "cause": pl.String}

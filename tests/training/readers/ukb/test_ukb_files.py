@@ -4,9 +4,9 @@ import polars as pl
 import pyarrow as pa
 import pytest
 from henaw.model.errors import CohortError
+from henaw.model.ukb_names import Place
 from henaw.training.readers.ukb_batches import read_batches
 from henaw.training.readers.ukb_files import describe_error, find_sources
-from henaw.training.readers.ukb_names import Place
 
 
 @pytest.fixture

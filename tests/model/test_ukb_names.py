@@ -1,6 +1,6 @@
 import pytest
 from henaw.model.biomarkers import PANEL
-from henaw.training.readers.ukb_names import (
+from henaw.model.ukb_names import (
     BIOMARKER_FIELDS,
     FIELDS,
     REPORTABILITY_FIELDS,

@@ -1,0 +1,67 @@
+import pytest
+from henaw.model.biomarkers import NAMES
+from henaw.model.errors import ScoringError
+from henaw.model.layout import Layout, find_layout
+
+
+def get_units(layout: Layout) -> dict[str, tuple[str, str | None]]:
+    return {b.name: (b.column, b.unit) for b in layout.biomarkers}
+
+
+def test_the_panels_own_names() -> None:
+    layout = find_layout(["participant_id", "x", *NAMES[::-1], "age", "sex"])
+    assert layout.columns == ("participant_id", "age", "sex", *NAMES)
+    assert layout.absent == ()
+    assert find_layout(["sex", "age", "ggt"]).absent == tuple(n for n in NAMES if n != "ggt")
+
+
+@pytest.mark.parametrize(
+    ("names", "age"),
+    [
+        (["eid", "31-0.0", "21003-0.0", "30710-0.0", "30620-0.0"], "21003-0.0"),
+        (["n_eid", "n_31_0_0", "n_21022_0_0", "n_30710_0_0", "n_30620_0_0"], "n_21022_0_0"),
+        (["Participant ID", "Sex", "Age at recruitment", "C-reactive protein | Instance 0",
+          "Alanine aminotransferase | Instance 0"], "Age at recruitment"),
+    ],
+)  # fmt: skip
+def test_uk_biobank_in_its_conventions(names: list[str], age: str) -> None:
+    layout = find_layout(names)
+    assert (layout.participant_id, layout.sex.column, layout.age) == (names[0], names[1], age)
+    assert get_units(layout) == {"crp": (names[3], "mg/L"), "alt": (names[4], "U/L")}
+
+
+def test_uk_biobank_has_visits() -> None:
+    names = ["eid", "p31", "p21003_i0", "p21003_i1", "p21022", "p30710_i1", "p30620_i1"]
+    assert find_layout(names).age == "p21003_i1"
+    both = [*names, "p30710_i0"]
+    assert get_units(find_layout(both)) == {"crp": ("p30710_i0", "mg/L")}
+    assert get_units(find_layout(both, visit=1)) == {
+        "crp": ("p30710_i1", "mg/L"),
+        "alt": ("p30620_i1", "U/L"),
+    }
+    with pytest.raises(ScoringError, match="at visit 2"):
+        find_layout(both, visit=2)
+
+
+def test_nhanes_has_units_and_codes_of_its_own() -> None:
+    layout = find_layout(["SEQN", "RIAGENDR", "RIDAGEYR", "LBXHSCRP", "LBXGH"])
+    assert (layout.sex.female, layout.sex.male) == (("2",), ("1",))
+    assert get_units(layout) == {"crp": ("LBXHSCRP", "mg/L"), "hba1c": ("LBXGH", "%")}
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        (["a", "b"], "however: a, b; a map"),
+        (["Age", "sex", "crp"], "'age', found none"),
+        (["ages", "sex", "crp"], "is it 'ages'"),
+        (["age", "sex", "crp", "crp"], "'crp' once"),
+        (["31-0.0", "30710-0.0"], "field 21003"),
+        (["p31", "p21003_i0", "p30710_i0", "30710-0.0"], "30710 at visit 0 once"),
+        (["p21003_i0", "p30710_i0"], r"31 \(sex\)"),
+        (["LBXGH", "RIDAGEYR"], "RIAGENDR"),
+    ],
+)
+def test_what_cannot_be_recognised_is_said(names: list[str], message: str) -> None:
+    with pytest.raises(ScoringError, match=message):
+        find_layout(names)
