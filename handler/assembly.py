@@ -5,13 +5,17 @@ from __future__ import annotations
 from pathlib import Path
 
 from henaw.handler.configuration import HandlerConfiguration
+from henaw.handler.drift import load_drift_reference
 from henaw.handler.engine import Engine
 from henaw.handler.manifest import check_manifest
 from henaw.handler.metadata import load_metadata
+from henaw.handler.metrics import Metrics
+from henaw.handler.pulse import Pulse
 from henaw.handler.request_log import RequestLog
 from henaw.handler.selfcheck import check_runtimes, load_golden
 from henaw.handler.service import Service
 from henaw.handler.throttle import Throttle
+from henaw.handler.worker_state import StateFile
 from henaw.model.runtime import OnnxRuntime, TorchRuntime
 
 ONNX_NAME = "henaw.onnx"
@@ -25,6 +29,7 @@ def assemble_service(
     configuration: HandlerConfiguration,
     *,
     store: Path | None,
+    states: Path | None,
     log: RequestLog,
     device: str | None = None,
 ) -> Service:
@@ -34,6 +39,7 @@ def assemble_service(
         folder: the unpacked archive.
         configuration: the operator's.
         store: the throttle's file; None keeps it in this process.
+        states: where this worker tells how it is; None tells nobody.
         log: takes the records of requests.
         device: the CUDA device to prefer; None where there is none.
 
@@ -47,17 +53,31 @@ def assemble_service(
     fallback = OnnxRuntime(folder / ONNX_NAME, threads=configuration.runtime.threads)
     torchscript = TorchRuntime.load_torchscript(folder / TORCHSCRIPT_NAME, device=device or "cpu")
     check_runtimes((fallback, torchscript), golden)
-    return Service(
+    engine = Engine(
+        fallback,
         # Without a GPU, TorchScript is checked and let go: it would double the worker.
-        engine=Engine(
-            fallback,
-            torchscript if device else None,
-            cooldown_s=configuration.runtime.cooldown_s,
+        torchscript if device else None,
+        cooldown_s=configuration.runtime.cooldown_s,
+        report=log.report,
+    )
+    monitor = configuration.monitor
+    metrics = Metrics(load_drift_reference(folder / SIDECAR_NAME), window_s=monitor.drift_window_s)
+    if states is not None:
+        Pulse(
+            engine=engine,
+            golden=golden,
+            metrics=metrics,
+            file=StateFile(states),
+            version=metadata.version,
+            check_every_s=monitor.check_every_s,
             report=log.report,
-        ),
+        ).start()
+    return Service(
+        engine=engine,
         metadata=metadata,
         throttle=Throttle(configuration.throttle, store, report=log.report),
         configuration=configuration,
         log=log.write,
+        metrics=metrics,
         digests=digests,
     )

@@ -106,12 +106,46 @@ class ThrottleConfiguration:
 
 
 @dataclass(frozen=True, kw_only=True)
+class MonitorConfiguration:
+    """How the workers are watched.
+
+    Attributes:
+        address: where metrics and readiness are answered; loopback, since neither asks
+            who wants to know.
+        port: of that address.
+        folder: where workers tell how they are, relative to the server's working
+            directory.
+        check_every_s: seconds between a worker's checks of its model.
+        patience_s: seconds without a check, or in one batch, after which a worker counts
+            as wedged.
+        drift_window_s: seconds that the drift of the inputs is looked at over.
+    """
+
+    address: str = "127.0.0.1"
+    port: int = 8083
+    folder: str = "run/monitor"
+    check_every_s: float = 5.0
+    patience_s: float = 15.0
+    drift_window_s: float = 3600.0
+
+    def __post_init__(self) -> None:
+        problems = _not_positive(self, "port", "check_every_s", "drift_window_s")
+        if not self.patience_s > self.check_every_s:
+            problems.append(
+                f"patience_s must be above check_every_s, {self.check_every_s:g}, "
+                f"however: {self.patience_s:g}"
+            )
+        _check("monitor", problems)
+
+
+@dataclass(frozen=True, kw_only=True)
 class HandlerConfiguration:
     """Everything that an operator decides about the handler."""
 
     limits: Limits = field(default_factory=Limits)
     runtime: RuntimeConfiguration = field(default_factory=RuntimeConfiguration)
     throttle: ThrottleConfiguration = field(default_factory=ThrottleConfiguration)
+    monitor: MonitorConfiguration = field(default_factory=MonitorConfiguration)
 
 
 def load_configuration(path: Path) -> HandlerConfiguration:
@@ -135,6 +169,7 @@ _NESTED: Mapping[str, type[Any]] = {
     "limits": Limits,
     "runtime": RuntimeConfiguration,
     "throttle": ThrottleConfiguration,
+    "monitor": MonitorConfiguration,
     "throttle.anonymous": Bucket,
     "throttle.keyed": Bucket,
 }

@@ -15,6 +15,7 @@ import psutil
 CONFIGURATION_NAME = "handler.yaml"
 CONFIGURATION_VARIABLE = "HENAW_HANDLER_CONFIG"
 STORE_VARIABLE = "HENAW_THROTTLE_STORE"
+MONITOR_VARIABLE = "HENAW_MONITOR_FOLDER"
 
 
 def find_configuration() -> Path | None:
@@ -39,7 +40,16 @@ def find_configuration() -> Path | None:
 
 def find_store(configured: str) -> Path:
     """Return the throttle's file: named by ``HENAW_THROTTLE_STORE``, else as configured."""
-    named = os.environ.get(STORE_VARIABLE)
+    return _find(STORE_VARIABLE, configured)
+
+
+def find_monitor_folder(configured: str) -> Path:
+    """Return where workers tell how they are: ``HENAW_MONITOR_FOLDER``, else as configured."""
+    return _find(MONITOR_VARIABLE, configured)
+
+
+def _find(variable: str, configured: str) -> Path:
+    named = os.environ.get(variable)
     if named:
         return Path(named)
     server = _read_server()

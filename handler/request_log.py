@@ -23,20 +23,26 @@ class RequestLog:
 
     def write(self, record: Mapping[str, Any]) -> None:
         """Add one record; it is written by the next :meth:`flush`."""
-        now = datetime.now(timezone.utc).isoformat(timespec="milliseconds")
-        self._lines.append(msgspec.json.encode({"time": now, **record}))
+        self._lines.append(_encode(record))
 
     def report(self, sentence: str) -> None:
-        """Write a sentence for the operator at once."""
-        self.write({"event": "notice", "message": sentence})
-        self.flush()
+        """Write a sentence for the operator at once; from any thread."""
+        self._write(_encode({"event": "notice", "message": sentence}) + b"\n")
 
     def flush(self) -> None:
         """Write what was collected."""
         if not self._lines:
             return
         lines, self._lines = b"\n".join(self._lines) + b"\n", []
+        self._write(lines)
+
+    def _write(self, lines: bytes) -> None:
         # A full disk or a closed pipe loses log lines; it must not lose answers.
         with contextlib.suppress(OSError):
             self._stream.write(lines)
             self._stream.flush()
+
+
+def _encode(record: Mapping[str, Any]) -> bytes:
+    now = datetime.now(timezone.utc).isoformat(timespec="milliseconds")
+    return msgspec.json.encode({"time": now, **record})

@@ -66,10 +66,15 @@ def load_golden(path: Path) -> Golden:
 def list_differences(runtime: Runtime, golden: Golden) -> list[str]:
     """Return one sentence an output in which ``runtime`` differs from the stored answers."""
     outputs = runtime.predict(golden.biomarkers, golden.age, golden.sex)
+    return compare_answers(runtime.name, outputs, golden)
+
+
+def compare_answers(runtime: str, outputs: Outputs, golden: Golden) -> list[str]:
+    """Return one sentence an output in which what ``runtime`` answered differs."""
     return [
         difference
         for name, stored in golden.outputs.items()
-        for difference in _compare(runtime.name, name, outputs, stored)
+        for difference in _compare(runtime, name, outputs, stored)
     ]
 
 

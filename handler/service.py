@@ -20,7 +20,9 @@ from henaw.handler.decode import check_media, decode_body
 from henaw.handler.engine import Engine
 from henaw.handler.errors import RequestError, ThrottledError, TooLargeError
 from henaw.handler.explanations import write_explanations
+from henaw.handler.fast_path import read_valid
 from henaw.handler.metadata import Metadata
+from henaw.handler.metrics import Batch, Evaluation, Metrics
 from henaw.handler.problems import CONTENT_TYPE as PROBLEM_TYPE
 from henaw.handler.problems import describe_error, describe_internal_error
 from henaw.handler.schema import Form, People, count_people, read_people
@@ -74,6 +76,7 @@ class _Exchange:
     response: Response | None = None
     error: str | None = None
     runtime: str | None = None
+    throttled: str | None = None
     validated_s: float = 0.0
     inferred_s: float = 0.0
 
@@ -87,6 +90,7 @@ class Service:
         throttle: decides who may ask.
         configuration: limits.
         log: takes one record a request, which never holds what a client sent.
+        metrics: counts what is answered.
         digests: of the files in use, for the description.
     """
 
@@ -98,6 +102,7 @@ class Service:
         throttle: Throttle,
         configuration: HandlerConfiguration,
         log: Callable[[Mapping[str, Any]], None],
+        metrics: Metrics,
         digests: Mapping[str, str] | None = None,
     ) -> None:
         self._engine = engine
@@ -105,6 +110,7 @@ class Service:
         self._throttle = throttle
         self._limits = configuration.limits
         self._log = log
+        self._metrics = metrics
         # Made once: anybody may ask for it, and it is not throttled.
         self._description = self._describe(digests or {})
 
@@ -118,6 +124,7 @@ class Service:
             One response a request, in order.
         """
         started_s = time.perf_counter()
+        self._metrics.begin()
         exchanges = [_Exchange(request=request) for request in requests]
         for exchange in exchanges:
             self._attempt(exchange, self._receive)
@@ -129,6 +136,14 @@ class Service:
             response = exchange.response or _refuse_internally(exchange)
             self._log_request(exchange, response, len(requests), time.perf_counter() - started_s)
             responses.append(response)
+        self._metrics.count(
+            Batch(
+                statuses=[response.status for response in responses],
+                validated_s=[exchange.validated_s for exchange in exchanges],
+                total_s=time.perf_counter() - started_s,
+                throttled=[exchange.throttled for exchange in exchanges if exchange.throttled],
+            )
+        )
         return responses
 
     def _describe(self, digests: Mapping[str, str]) -> bytes:
@@ -163,8 +178,8 @@ class Service:
         client = self._throttle.identify(request.headers)
         self._admit(exchange, client, 1.0)
         check_media(request.headers)
-        tree = decode_body(request.body, maximum_bytes=self._limits.body_bytes)
-        count = count_people(tree)
+        people, tree = self._read(request)
+        count = count_people(tree) if people is None else len(people)
         most = self._throttle.find_most_people(client)
         if most < count <= self._limits.instances:
             raise TooLargeError(
@@ -173,14 +188,23 @@ class Service:
         cost = self._throttle.find_cost(count)
         if cost > 1.0 and count <= self._limits.instances:
             self._admit(exchange, client, cost - 1.0)
-        exchange.people = read_people(
+        exchange.people = people or read_people(
             tree, maximum_instances=self._limits.instances, explain=request.explain
         )
+
+    def _read(self, request: Request) -> tuple[People | None, dict[str, Any]]:
+        """Read a valid request at once; of any other, the tree that explains it."""
+        if not request.explain and len(request.body) <= self._limits.body_bytes:
+            people = read_valid(request.body)
+            if people is not None and len(people) <= self._limits.instances:
+                return people, {}
+        return None, decode_body(request.body, maximum_bytes=self._limits.body_bytes)
 
     def _admit(self, exchange: _Exchange, client: Client, cost: float) -> None:
         admission = self._throttle.admit(client, cost)
         exchange.headers = admission.write_headers()
         if not admission.allowed:
+            exchange.throttled = client.kind
             raise ThrottledError(
                 f"expected at most {admission.bucket.rate} requests each "
                 f"{admission.bucket.period_s:g} s: try again in {admission.retry_after_s} s"
@@ -206,6 +230,17 @@ class Service:
                 self._evaluate([exchange])
             return
         inferred_s = time.perf_counter() - started_s
+        self._metrics.count(
+            Evaluation(
+                runtime=runtime,
+                seconds=inferred_s,
+                biomarkers=biomarkers,
+                age=age,
+                sex=sex,
+                imputed=outputs["imputed"],
+                out_of_range=outputs["out_of_range"],
+            )
+        )
         unusable = find_unusable_rows(outputs)
         answers = Answers(outputs, biomarkers, age, self._metadata, runtime=runtime)
         begin = 0

@@ -55,10 +55,12 @@ class Client:
     """Who is asking: the bucket it draws from, and its key in the store.
 
     Attributes:
+        kind: how it was told: "keyed", "proxied" or "anonymous".
         digest: SHA-256 of who it is; what it was made from is not kept.
         bucket: its rate and burst.
     """
 
+    kind: str
     digest: bytes
     bucket: Bucket
 
@@ -132,12 +134,16 @@ class Throttle:
             digest = hashlib.sha256(key.encode())
             known = configuration.accepted_keys
             if known is None or digest.hexdigest() in known:
-                return Client(digest=b"k" + digest.digest(), bucket=configuration.keyed)
+                return Client(
+                    kind="keyed", digest=b"k" + digest.digest(), bucket=configuration.keyed
+                )
         proxied = headers.get(configuration.proxy_header) if configuration.proxy_header else None
         if proxied:
             digest = hashlib.sha256(proxied.strip().encode())
-            return Client(digest=b"p" + digest.digest(), bucket=configuration.anonymous)
-        return Client(digest=b"a", bucket=configuration.anonymous)
+            return Client(
+                kind="proxied", digest=b"p" + digest.digest(), bucket=configuration.anonymous
+            )
+        return Client(kind="anonymous", digest=b"a", bucket=configuration.anonymous)
 
     def find_cost(self, people: int) -> float:
         """Return the tokens that a request about so many people costs, at least one."""

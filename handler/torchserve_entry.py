@@ -41,7 +41,7 @@ class HenawHandler:
         import torch
         from henaw.handler.assembly import assemble_service
         from henaw.handler.configuration import HandlerConfiguration, load_configuration
-        from henaw.handler.location import find_configuration, find_store
+        from henaw.handler.location import find_configuration, find_monitor_folder, find_store
         from henaw.handler.request_log import RequestLog
 
         self._log = RequestLog(sys.stdout.buffer)
@@ -55,6 +55,7 @@ class HenawHandler:
             folder,
             configuration,
             store=find_store(configuration.throttle.store),
+            states=find_monitor_folder(configuration.monitor.folder),
             log=self._log,
             device=device,
         )

@@ -15,8 +15,10 @@ from henaw.handler.configuration import (
     Limits,
     ThrottleConfiguration,
 )
+from henaw.handler.drift import load_drift_reference
 from henaw.handler.engine import Engine
 from henaw.handler.metadata import Metadata, load_metadata
+from henaw.handler.metrics import Metrics
 from henaw.handler.request_log import RequestLog
 from henaw.handler.service import Request, Response, Service
 from henaw.handler.throttle import Throttle
@@ -102,7 +104,7 @@ GENEROUS = ThrottleConfiguration(
 
 
 @pytest.fixture
-def make_client(onnx: OnnxRuntime, metadata: Metadata) -> Callable[..., Client]:
+def make_client(onnx: OnnxRuntime, metadata: Metadata, artifacts: Path) -> Callable[..., Client]:
     """Make a client of a service with the given runtime, throttle or limits."""
 
     def make(
@@ -121,6 +123,7 @@ def make_client(onnx: OnnxRuntime, metadata: Metadata) -> Callable[..., Client]:
             throttle=Throttle(throttle, None),
             configuration=configuration,
             log=log.write,
+            metrics=Metrics(load_drift_reference(artifacts / "henaw.json")),
         )
         return Client(service, stream, log.flush)
 

@@ -19,7 +19,7 @@ from henaw.model.runtime import OnnxRuntime, Outputs
 
 def assemble(folder: Path) -> Service:
     log = RequestLog(io.BytesIO())
-    return assemble_service(folder, HandlerConfiguration(), store=None, log=log)
+    return assemble_service(folder, HandlerConfiguration(), store=None, states=None, log=log)
 
 
 @pytest.fixture

@@ -227,7 +227,7 @@ def test_a_store_harmed_before_the_start(tmp_path: Path, clock: Clock, harm: obj
 
 def test_headers_tell_where_a_client_stands(clock: Clock) -> None:
     throttle = Throttle(configure(), None, clock_ns=clock)
-    client = Client(digest=b"x", bucket=Bucket(rate=10, period_s=60, burst=10))
+    client = Client(kind="keyed", digest=b"x", bucket=Bucket(rate=10, period_s=60, burst=10))
     assert throttle.admit(client, 10.0).write_headers() == {
         "RateLimit-Limit": "10",
         "RateLimit-Remaining": "0",

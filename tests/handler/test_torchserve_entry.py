@@ -55,7 +55,11 @@ def test_the_archives_copy_answers_even_where_henaw_is_installed(
     result = subprocess.run(
         [sys.executable, "-c", script, str(unpacked)],
         cwd=tmp_path,
-        env={**os.environ, "HENAW_THROTTLE_STORE": str(tmp_path / "store")},
+        env={
+            **os.environ,
+            "HENAW_THROTTLE_STORE": str(tmp_path / "store"),
+            "HENAW_MONITOR_FOLDER": str(tmp_path / "monitor"),
+        },
         capture_output=True,
         text=True,
         check=False,

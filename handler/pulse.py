@@ -1,0 +1,109 @@
+"""A worker's thread that proves the model anew and tells how the worker is.
+
+The golden people go through the engine as requests do. Where the model hangs, so does
+this thread; where the whole process is stopped, so is this: either way nothing more is
+told, and who reads the states sees it.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Callable
+
+import psutil
+from henaw.handler.engine import Engine
+from henaw.handler.metrics import DRIFT_SLOTS, Metrics
+from henaw.handler.selfcheck import Golden, compare_answers
+from henaw.handler.worker_state import StateFile, WorkerState
+
+_TELL_EVERY_S = 1.0
+
+
+class Pulse(threading.Thread):
+    """Checks and tells until the process ends.
+
+    Args:
+        engine: answers the golden people.
+        golden: the people and their stored answers.
+        metrics: what the worker counts.
+        file: where the state is told.
+        version: of the model.
+        check_every_s: seconds between checks.
+        report: told in one sentence when the model turns wrong or right again.
+    """
+
+    def __init__(
+        self,
+        *,
+        engine: Engine,
+        golden: Golden,
+        metrics: Metrics,
+        file: StateFile,
+        version: str,
+        check_every_s: float,
+        report: Callable[[str], None],
+    ) -> None:
+        super().__init__(name="henaw-pulse", daemon=True)
+        self._engine = engine
+        self._golden = golden
+        self._metrics = metrics
+        self._file = file
+        self._version = version
+        self._check_every_s = check_every_s
+        self._report = report
+        self._created = psutil.Process().create_time()
+        self._runtime = engine.preferred_name
+        self._checked_at = 0.0
+        self._differences: list[str] = []
+        self._untold: str | None = None
+
+    def run(self) -> None:
+        """Check when it is time, tell every second."""
+        while True:
+            if time.monotonic() >= self._checked_at + self._check_every_s:
+                self.check()
+            self.tell()
+            time.sleep(min(_TELL_EVERY_S, self._check_every_s))
+
+    def check(self) -> None:
+        """Compare what the model answers now with the stored answers."""
+        golden = self._golden
+        before = self._differences
+        try:
+            outputs, self._runtime = self._engine.predict(golden.biomarkers, golden.age, golden.sex)
+            self._differences = compare_answers(self._runtime, outputs, golden)
+        except Exception as error:
+            self._differences = [f"{self._runtime} failed with {type(error).__name__}"]
+        self._checked_at = time.monotonic()
+        if self._differences and not before:
+            self._report("the model is wrong: " + "; ".join(self._differences))
+        if before and not self._differences:
+            self._report("the model is right again")
+
+    def tell(self) -> None:
+        """Write the state; where that fails the worker serves on, unseen."""
+        try:
+            self._file.write(
+                WorkerState(
+                    pid=os.getpid(),
+                    created=self._created,
+                    version=self._version,
+                    runtime=self._runtime,
+                    fallbacks=self._engine.failures,
+                    checked_at=self._checked_at,
+                    differences=self._differences,
+                    busy_since=self._metrics.busy_since,
+                    drift_slot=self._metrics.slot,
+                    drift_slots=DRIFT_SLOTS,
+                    drift_expected=self._metrics.reference.expected,
+                    totals=self._metrics.sum_up(),
+                )
+            )
+        except OSError as error:
+            if self._untold != str(error):
+                self._report(f"metrics and readiness: {error}; tried again every second")
+            self._untold = str(error)
+        else:
+            self._untold = None

@@ -1,0 +1,189 @@
+"""What one worker tells of itself, in a file of its own that it writes over and over.
+
+The file has its full size from the start and is written in place: a disk that fills up
+under way silences no worker. A checksum tells a reader that met a writer.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import struct
+import zlib
+from bisect import bisect_left
+from pathlib import Path
+
+import msgspec
+import psutil
+
+_SUFFIX = ".state"
+_SIZE = 64 * 1024
+_HEADER = struct.Struct("<II")
+_ATTEMPTS = 5
+
+
+class Histogram(msgspec.Struct, kw_only=True):
+    """Observations by bucket.
+
+    Attributes:
+        bounds: upper ends of the buckets, inclusive, ascending.
+        counts: by bucket; the last one is of what lies above all bounds.
+        sum: of everything observed.
+    """
+
+    bounds: tuple[float, ...]
+    counts: list[int]
+    sum: float = 0.0
+
+    @classmethod
+    def over(cls, *bounds: float) -> Histogram:
+        """Return an empty one."""
+        return cls(bounds=bounds, counts=[0] * (len(bounds) + 1))
+
+    def observe(self, value: float, times: int = 1) -> None:
+        """Add one value, as often as given."""
+        self.counts[bisect_left(self.bounds, value)] += times
+        self.sum += value * times
+
+    def add(self, other: Histogram) -> None:
+        """Add what another one of the same bounds holds."""
+        self.counts = [a + b for a, b in zip(self.counts, other.counts, strict=True)]
+        self.sum += other.sum
+
+
+class Totals(msgspec.Struct, kw_only=True):
+    """What a worker counted since it started; durations are seconds.
+
+    Attributes:
+        requests: by status.
+        throttled: by reason.
+        people: whom answers were computed for.
+        request_seconds: in the worker, from taking a batch to its answers.
+        validation_seconds: of one request.
+        inference_seconds: of one evaluation of the graph, by runtime.
+        batch_requests: requests that shared a batch.
+        imputed: by biomarker, in the panel's order.
+        out_of_range: by biomarker, in the panel's order.
+        drift: by slice of time, people by biomarker and bin.
+    """
+
+    requests: dict[str, int] = {}
+    throttled: dict[str, int] = {}
+    people: int = 0
+    request_seconds: Histogram
+    validation_seconds: Histogram
+    inference_seconds: dict[str, Histogram] = {}
+    batch_requests: Histogram
+    imputed: list[int]
+    out_of_range: list[int]
+    drift: dict[int, list[list[int]]] = {}
+
+
+class WorkerState(msgspec.Struct, kw_only=True):
+    """One worker.
+
+    Attributes:
+        pid: its process.
+        created: when that was made, so that its number's next owner is not taken for it.
+        version: of the model.
+        runtime: that answered last.
+        fallbacks: failures of the preferred runtime.
+        checked_at: monotonic seconds at the last check of the model.
+        differences: what that check found wrong.
+        busy_since: monotonic seconds at which the batch under way began.
+        drift_slot: the present slice of time.
+        drift_slots: how many slices the sliding window has.
+        drift_expected: the bins' shares in the reference.
+        totals: what it counted.
+    """
+
+    pid: int
+    created: float
+    version: str
+    runtime: str
+    fallbacks: int
+    checked_at: float
+    differences: list[str]
+    busy_since: float | None
+    drift_slot: int
+    drift_slots: int
+    drift_expected: tuple[float, ...]
+    totals: Totals
+
+    def is_alive(self) -> bool:
+        """Return whether the process still is."""
+        try:
+            process = psutil.Process(self.pid)
+            same = process.create_time() == self.created
+            return same and process.status() != psutil.STATUS_ZOMBIE
+        except psutil.Error:
+            return False
+
+
+class StateFile:
+    """The file of this process.
+
+    Args:
+        folder: that all workers of a server share; made where it is not there.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._path = folder / f"{os.getpid()}-{psutil.Process().create_time():.2f}{_SUFFIX}"
+        self._descriptor: int | None = None
+
+    def write(self, state: WorkerState) -> None:
+        """Tell the present state.
+
+        Raises:
+            OSError: the file cannot be made.
+        """
+        payload = msgspec.msgpack.encode(state)
+        if len(payload) + _HEADER.size > _SIZE:
+            raise OSError(f"expected at most {_SIZE} bytes of state, however: {len(payload)}")
+        header = _HEADER.pack(len(payload), zlib.crc32(payload))
+        os.pwrite(self._open(), header + payload, 0)
+
+    def _open(self) -> int:
+        if self._descriptor is not None:
+            with contextlib.suppress(OSError):
+                if self._path.stat().st_ino == os.fstat(self._descriptor).st_ino:
+                    return self._descriptor
+            # It was removed: nobody would see what is written.
+            os.close(self._descriptor)
+            self._descriptor = None
+        self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o600)
+        try:
+            os.posix_fallocate(descriptor, 0, _SIZE)
+        except OSError:
+            os.close(descriptor)
+            raise
+        self._descriptor = descriptor
+        return descriptor
+
+
+def read_states(folder: Path) -> list[WorkerState]:
+    """Return the state of every worker that ever told one here, dead ones too."""
+    states = [_read_state(path) for path in sorted(folder.glob(f"*{_SUFFIX}"))]
+    return [state for state in states if state is not None]
+
+
+def remove_dead_states(folder: Path) -> None:
+    """Remove the files of workers that are gone, and those that nobody can read."""
+    for path in folder.glob(f"*{_SUFFIX}"):
+        state = _read_state(path)
+        if state is None or not state.is_alive():
+            path.unlink(missing_ok=True)
+
+
+def _read_state(path: Path) -> WorkerState | None:
+    try:
+        for _ in range(_ATTEMPTS):
+            content = path.read_bytes()
+            length, checksum = _HEADER.unpack_from(content)
+            payload = content[_HEADER.size : _HEADER.size + length]
+            if length and zlib.crc32(payload) == checksum:
+                return msgspec.msgpack.decode(payload, type=WorkerState)
+    except (OSError, struct.error, msgspec.MsgspecError):
+        pass  # Of another version, or not ours.
+    return None
