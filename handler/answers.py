@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from itertools import repeat
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from henaw.handler.contract import ANSWER_FIELDS, Answer, Model, Unusual
 from henaw.handler.metadata import Metadata
 from henaw.handler.schema import People
 from henaw.handler.wording import describe_implausible
 from henaw.model.biomarkers import NAMES, PANEL
 from henaw.model.runtime import Outputs
+from msgspec import UNSET
 
 _YEAR_DECIMALS = 5
 """Ten times finer than the 1e-4 years within which runtimes agree."""
@@ -68,25 +71,21 @@ class Answers:
         self._biomarkers = biomarkers
         self._age = age
         self._metadata = metadata
-        self.model = {"name": metadata.name, "version": metadata.version, "runtime": runtime}
+        self.model = Model(name=metadata.name, version=metadata.version, runtime=runtime)
         self._columns: dict[str, list[Any]] = {}
 
-    def write(self, people: People, rows: slice) -> Iterator[dict[str, Any]]:
-        """Yield one answer a person, ready to be encoded.
+    def write(self, people: People, rows: slice) -> Iterator[Answer]:
+        """Return one answer a person, ready to be encoded.
 
         Args:
             people: a request.
             rows: where its people are.
         """
-        names = people.outputs
-        columns = [self._get_column(name)[rows] for name in names]
-        for participant_id, values in zip(
-            people.participant_ids, zip(*columns, strict=True), strict=True
-        ):
-            answer = dict(zip(names, values, strict=True))
-            if participant_id is not None:
-                answer = {"participant_id": participant_id, **answer}
-            yield answer
+        columns = (
+            self._get_column(name)[rows] if name in people.outputs else repeat(UNSET)
+            for name in ANSWER_FIELDS
+        )
+        return map(Answer, people.participant_ids, *columns)
 
     def _get_column(self, name: str) -> list[Any]:
         column = self._columns.get(name)
@@ -126,18 +125,18 @@ def write_warnings(
     biomarkers: npt.NDArray[np.float32],
     age: npt.NDArray[np.float32],
     metadata: Metadata,
-) -> list[list[dict[str, str]]]:
+) -> list[list[Unusual]]:
     """Return each person's warnings."""
-    warnings: list[list[dict[str, str]]] = [[] for _ in range(len(age))]
+    warnings: list[list[Unusual]] = [[] for _ in range(len(age))]
     for row in np.flatnonzero(outputs["age_out_of_range"]):
         low, high = metadata.fitted_ages
         warnings[row].append(
-            {
-                "code": "age_outside_fitted",
-                "field": "age",
-                "message": f"{age[row]:.6g} years is outside the fitted {low:g} to {high:g}:"
+            Unusual(
+                code="age_outside_fitted",
+                field="age",
+                message=f"{age[row]:.6g} years is outside the fitted {low:g} to {high:g}:"
                 " the reference of the nearest fitted age was used",
-            }
+            )
         )
     for row, column in np.argwhere(outputs["out_of_range"]):
         biomarker = PANEL[column]
@@ -147,7 +146,7 @@ def write_warnings(
         if hint is not None:
             message += f"; {hint}"
         warnings[row].append(
-            {"code": "outside_reference", "field": biomarker.name, "message": message}
+            Unusual(code="outside_reference", field=biomarker.name, message=message)
         )
     return warnings
 

@@ -22,7 +22,9 @@ PROBLEMS_LISTED = 100
 """A client that sent 10 000 people in the wrong unit learns nothing from the rest."""
 
 
-class Problem(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
+class Problem(
+    msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True, kw_only=True
+):
     """One thing that is wrong with one field of one instance."""
 
     instance: int | None = None

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator
 
 import numpy as np
 import numpy.typing as npt
 from henaw.handler.answers import round_years, write_warnings
+from henaw.handler.contract import (
+    ExplainedBiomarker,
+    ExplainedInteraction,
+    Explanation,
+    Model,
+)
 from henaw.handler.metadata import Metadata
 from henaw.handler.schema import People
 from henaw.model.biomarkers import NAMES, PANEL
@@ -24,8 +29,8 @@ def find_medians(metadata: Metadata, age: float, sex: int) -> npt.NDArray[np.flo
 
 
 def write_explanations(
-    outputs: Outputs, people: People, metadata: Metadata, model: Mapping[str, str]
-) -> Iterator[dict[str, Any]]:
+    outputs: Outputs, people: People, metadata: Metadata, model: Model
+) -> Iterator[Explanation]:
     """Yield one explanation a person, ready to be encoded.
 
     Args:
@@ -42,39 +47,38 @@ def write_explanations(
     for row, participant_id in enumerate(people.participant_ids):
         years = contributions[row]
         medians = find_medians(metadata, float(people.age[row]), int(people.sex[row]))
-        explanation: dict[str, Any] = {}
-        if participant_id is not None:
-            explanation["participant_id"] = participant_id
-        explanation["biological_age"] = biological_age[row]
-        explanation["age_gap"] = age_gap[row]
-        explanation["biomarkers"] = [
-            {
-                "name": biomarker.name,
-                "label": biomarker.label,
-                "unit": biomarker.unit,
-                "value": None if missing else float(f"{value:.7g}"),
-                "reference_median": float(f"{median:.4g}"),
-                "contribution": contribution,
-                "imputed": missing,
-                "outside_reference": outside,
-            }
-            for biomarker, value, median, contribution, missing, outside in zip(
-                PANEL,
-                people.biomarkers[row].tolist(),
-                medians.tolist(),
-                years[: len(NAMES)],
-                outputs["imputed"][row].tolist(),
-                outputs["out_of_range"][row].tolist(),
-                strict=True,
-            )
-        ]
-        explanation["interactions"] = [
-            {"name": name, "contribution": contribution}
-            for name, contribution in zip(
-                metadata.contribution_names[len(NAMES) :], years[len(NAMES) :], strict=True
-            )
-        ]
-        explanation["systems"] = dict(zip(metadata.system_names, systems[row], strict=True))
-        explanation["warnings"] = warnings[row]
-        explanation["model"] = model
-        yield explanation
+        yield Explanation(
+            participant_id=participant_id,
+            biological_age=biological_age[row],
+            age_gap=age_gap[row],
+            biomarkers=[
+                ExplainedBiomarker(
+                    name=biomarker.name,
+                    label=biomarker.label,
+                    unit=biomarker.unit,
+                    value=None if missing else float(f"{value:.7g}"),
+                    reference_median=float(f"{median:.4g}"),
+                    contribution=contribution,
+                    imputed=missing,
+                    outside_reference=outside,
+                )
+                for biomarker, value, median, contribution, missing, outside in zip(
+                    PANEL,
+                    people.biomarkers[row].tolist(),
+                    medians.tolist(),
+                    years[: len(NAMES)],
+                    outputs["imputed"][row].tolist(),
+                    outputs["out_of_range"][row].tolist(),
+                    strict=True,
+                )
+            ],
+            interactions=[
+                ExplainedInteraction(name=name, contribution=contribution)
+                for name, contribution in zip(
+                    metadata.contribution_names[len(NAMES) :], years[len(NAMES) :], strict=True
+                )
+            ],
+            systems=dict(zip(metadata.system_names, systems[row], strict=True)),
+            warnings=warnings[row],
+            model=model,
+        )

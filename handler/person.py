@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterable
 from typing import Any, Final
 
+from henaw.handler.contract import LONGEST_UNIT, PARTICIPANT_ID
 from henaw.handler.errors import ProblemList
 from henaw.handler.wording import (
     LONGEST_ECHO,
@@ -31,13 +32,12 @@ from henaw.model.errors import PanelError
 
 PERSON_FIELDS: Final = frozenset({"age", "sex", "biomarkers", "participant_id"})
 _QUANTITY_FIELDS: Final = frozenset({"value", "unit"})
-_PARTICIPANT_ID = re.compile(r"[A-Za-z0-9_.:-]{1,64}")
-_SEX_CODES: Final[dict[object, int]] = {
+_PARTICIPANT_ID = re.compile(PARTICIPANT_ID)
+SEX_CODES: Final[dict[object, int]] = {
     **{name: code for code, name in enumerate(SEXES)},
     **{code: code for code in range(len(SEXES))},
 }
 _BOUNDS: Final = {b.name: (i, b.minimum, b.maximum) for i, b in enumerate(PANEL)}
-_LONGEST_UNIT = 32
 
 NO_VALUES: Final = (math.nan,) * len(NAMES)
 
@@ -134,7 +134,7 @@ def _read_sex(person: dict[str, Any], instance: int, problems: ProblemList) -> i
     sex = person.get("sex")
     kind = sex.__class__
     if kind is str or kind is int or kind is float:
-        code = _SEX_CODES.get(sex)
+        code = SEX_CODES.get(sex)
         if code is not None:
             return code
     hint = None
@@ -196,8 +196,8 @@ def _read_quantity(
 
 
 @functools.lru_cache(maxsize=1024)
-def _find_unit(index: int, spelling: str) -> Unit:
-    """A bulk request spells the same few units thousands of times."""
+def find_unit(index: int, spelling: str) -> Unit:
+    """Return the unit; a bulk request spells the same few thousands of times."""
     return PANEL[index].find_unit(spelling)
 
 
@@ -215,13 +215,13 @@ def _read_unit(
             f"a bare number is in {biomarker.unit}",
         )
         return None
-    if not isinstance(spelling, str) or len(spelling) > _LONGEST_UNIT:
+    if not isinstance(spelling, str) or len(spelling) > LONGEST_UNIT:
         problems.add(
             instance, field, "type", f"expected the name of a unit, however: {show_value(spelling)}"
         )
         return None
     try:
-        return _find_unit(INDEX[biomarker.name], spelling)
+        return find_unit(INDEX[biomarker.name], spelling)
     except PanelError as error:
         problems.add(instance, field, "unit", "; ".join(error.problems))
         return None

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import msgspec
 from henaw.handler.errors import (
     InvalidInputError,
     MalformedBodyError,
+    Problem,
     RequestError,
     ThrottledError,
     TooLargeError,
@@ -16,6 +15,7 @@ from henaw.handler.errors import (
 
 CONTENT_TYPE = "application/problem+json"
 
+_TYPE = "urn:henaw:problem:"
 _KINDS: dict[type[RequestError], tuple[int, str, str]] = {
     MalformedBodyError: (400, "malformed-body", "Malformed body"),
     TooLargeError: (413, "too-large", "Too large"),
@@ -30,17 +30,29 @@ _INTERNAL_DETAIL = (
 )
 
 
+class ProblemDocument(
+    msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True, kw_only=True
+):
+    """Why a request was not answered (RFC 9457)."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    errors: tuple[Problem, ...] = ()
+    request_id: str | None = None
+
+
 def describe_error(error: RequestError) -> tuple[int, bytes]:
     """Return the status and the body that tell a client about ``error``."""
     status, slug, title = _KINDS[type(error)]
-    document: dict[str, Any] = {
-        "type": f"urn:henaw:problem:{slug}",
-        "title": title,
-        "status": status,
-        "detail": str(error),
-    }
-    if isinstance(error, InvalidInputError):
-        document["errors"] = error.problems
+    document = ProblemDocument(
+        type=f"{_TYPE}{slug}",
+        title=title,
+        status=status,
+        detail=str(error),
+        errors=error.problems if isinstance(error, InvalidInputError) else (),
+    )
     return status, msgspec.json.encode(document)
 
 
@@ -49,11 +61,11 @@ def describe_internal_error(request_id: str) -> tuple[int, bytes]:
 
     The sentence is fixed, so that no internals can leak through it.
     """
-    document = {
-        "type": "urn:henaw:problem:internal",
-        "title": "Internal error",
-        "status": 500,
-        "detail": _INTERNAL_DETAIL,
-        "request_id": request_id,
-    }
+    document = ProblemDocument(
+        type=f"{_TYPE}internal",
+        title="Internal error",
+        status=500,
+        detail=_INTERNAL_DETAIL,
+        request_id=request_id,
+    )
     return 500, msgspec.json.encode(document)

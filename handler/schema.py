@@ -4,29 +4,16 @@ from __future__ import annotations
 
 import enum
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from henaw.handler.contract import ANSWER_FIELDS
 from henaw.handler.errors import InvalidInputError, ProblemList, TooLargeError
 from henaw.handler.person import read_person, refuse_unknown_fields
 from henaw.handler.tensors import count_rows, read_tensors
 from henaw.handler.wording import show_value, suggest
 from henaw.model.biomarkers import NAMES
-
-ANSWER_FIELDS: Final = (
-    "biological_age",
-    "age_gap",
-    "interval",
-    "mortality_10y",
-    "cause_risk_10y",
-    "contributions",
-    "systems",
-    "imputed",
-    "warnings",
-    "model",
-)
-"""What an answer holds beside the participant's id, in this order."""
 
 _ONE_FIELDS = frozenset({"outputs"})
 _NOT_EXPLAINED = frozenset({"inputs", "outputs"})

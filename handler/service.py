@@ -188,9 +188,11 @@ class Service:
         cost = self._throttle.find_cost(count)
         if cost > 1.0 and count <= self._limits.instances:
             self._admit(exchange, client, cost - 1.0)
-        exchange.people = people or read_people(
-            tree, maximum_instances=self._limits.instances, explain=request.explain
-        )
+        if people is None:
+            people = read_people(
+                tree, maximum_instances=self._limits.instances, explain=request.explain
+            )
+        exchange.people = people
 
     def _read(self, request: Request) -> tuple[People | None, dict[str, Any]]:
         """Read a valid request at once; of any other, the tree that explains it."""
@@ -274,7 +276,9 @@ class Service:
             if exchange.request.explain:
                 many = "explanations"
                 own = {name: values[rows] for name, values in outputs.items()}
-                written = list(write_explanations(own, people, self._metadata, answers.model))
+                written: list[Any] = list(
+                    write_explanations(own, people, self._metadata, answers.model)
+                )
             else:
                 many = "predictions"
                 written = list(answers.write(people, rows))

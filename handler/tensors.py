@@ -9,6 +9,14 @@ from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
+from henaw.handler.contract import (
+    DATATYPES,
+    LONGEST_REQUEST_ID,
+    Model,
+    OutputTensor,
+    Runtime,
+    TensorsAnswer,
+)
 from henaw.handler.errors import ProblemList
 from henaw.handler.person import refuse_unknown_fields
 from henaw.handler.wording import describe_implausible, describe_type, show_value, suggest
@@ -17,14 +25,8 @@ from henaw.model.runtime import INPUT_NAMES, OUTPUT_NAMES, Outputs
 
 _REQUEST_FIELDS: Final = frozenset({"id", "inputs", "outputs", "parameters"})
 _TENSOR_FIELDS: Final = frozenset({"name", "shape", "datatype", "data", "parameters"})
-_DATATYPES: Final = {
-    "biomarkers": ("FP32", "FP64"),
-    "age": ("FP32", "FP64", "INT32", "INT64"),
-    "sex": ("INT64", "INT32", "INT8", "UINT8"),
-}
 _NUMBERS: Final = frozenset({float, int})
 _NUMBERS_OR_NULL: Final = _NUMBERS | {type(None)}
-_LONGEST_ID: Final = 64
 _MINIMA = np.array([b.minimum for b in PANEL])
 _MAXIMA = np.array([b.maximum for b in PANEL])
 
@@ -74,15 +76,15 @@ def read_tensors(tree: dict[str, Any], problems: ProblemList) -> Tensors:
     refuse_unknown_fields(tree, None, problems, allowed=_REQUEST_FIELDS)
     request_id = tree.get("id")
     if request_id is not None and not (
-        isinstance(request_id, str) and len(request_id) <= _LONGEST_ID
+        isinstance(request_id, str) and len(request_id) <= LONGEST_REQUEST_ID
     ):
-        problems.add(None, "id", "type", f"expected a string of at most {_LONGEST_ID} characters")
+        problems.add(
+            None, "id", "type", f"expected a string of at most {LONGEST_REQUEST_ID} characters"
+        )
     outputs = _read_outputs(tree.get("outputs"), problems)
     arrays = _read_inputs(tree["inputs"], problems)
     if problems.count == 0:
-        _check_shapes(arrays, problems)
-    if problems.count == 0:
-        _check_ranges(arrays, problems)
+        check_arrays(arrays, problems)
     if problems.count:
         arrays = {name: np.empty(0) for name in INPUT_NAMES}
     return Tensors(
@@ -94,24 +96,37 @@ def read_tensors(tree: dict[str, Any], problems: ProblemList) -> Tensors:
     )
 
 
+def check_arrays(arrays: Mapping[str, npt.NDArray[np.float64]], problems: ProblemList) -> None:
+    """Add to ``problems`` where the arrays' lengths disagree or a value is out of range.
+
+    Args:
+        arrays: ``biomarkers`` (9 n,), ``age`` (n,) years and ``sex`` (n,).
+        problems: where everything that is wrong is added.
+    """
+    _check_shapes(arrays, problems)
+    if problems.count == 0:
+        _check_ranges(arrays, problems)
+
+
 def write_tensors(
-    outputs: Outputs, names: tuple[str, ...], *, request_id: str | None, model: Mapping[str, str]
-) -> dict[str, Any]:
+    outputs: Outputs, names: tuple[str, ...], *, request_id: str | None, model: Model
+) -> TensorsAnswer:
     """Return the answer in the protocol's output shape, ready to be encoded."""
-    answer: dict[str, Any] = {"model_name": model["name"], "model_version": model["version"]}
-    if request_id is not None:
-        answer["id"] = request_id
-    answer["outputs"] = [
-        {
-            "name": name,
-            "shape": list(outputs[name].shape),
-            "datatype": "BOOL" if outputs[name].dtype == np.bool_ else "FP32",
-            "data": outputs[name].ravel().tolist(),
-        }
-        for name in names
-    ]
-    answer["parameters"] = {"runtime": model["runtime"]}
-    return answer
+    return TensorsAnswer(
+        model_name=model.name,
+        model_version=model.version,
+        id=request_id,
+        outputs=[
+            OutputTensor(
+                name=name,
+                shape=list(outputs[name].shape),
+                datatype="BOOL" if outputs[name].dtype == np.bool_ else "FP32",
+                data=outputs[name].ravel().tolist(),
+            )
+            for name in names
+        ],
+        parameters=Runtime(runtime=model.runtime),
+    )
 
 
 def _read_inputs(inputs: object, problems: ProblemList) -> dict[str, npt.NDArray[np.float64]]:
@@ -151,12 +166,12 @@ def _read_tensor(
     field = f"inputs.{name}"
     refuse_unknown_fields(tensor, None, problems, allowed=_TENSOR_FIELDS, prefix=f"{field}.")
     datatype = tensor.get("datatype")
-    if datatype not in _DATATYPES[name]:
+    if datatype not in DATATYPES[name]:
         problems.add(
             None,
             f"{field}.datatype",
             "not_allowed",
-            f"expected {' or '.join(_DATATYPES[name])}, however: {show_value(datatype)}",
+            f"expected {' or '.join(DATATYPES[name])}, however: {show_value(datatype)}",
         )
     data = tensor.get("data")
     if not isinstance(data, list):

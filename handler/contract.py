@@ -1,0 +1,259 @@
+"""The types of requests and answers, from which the published document is made too.
+
+Ranges, names and units come from the panel, so that neither the document nor
+:mod:`henaw.handler.fast_path`, which decodes into these types, can disagree with it.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Annotated, Any, Final, Literal, Union
+
+from henaw.model.biomarkers import (
+    AGE_MAXIMUM_YEARS,
+    AGE_MINIMUM_YEARS,
+    CAUSES,
+    NAMES,
+    PANEL,
+    SEXES,
+    SYSTEMS,
+    Biomarker,
+)
+from henaw.model.runtime import INPUT_NAMES, OUTPUT_NAMES
+from msgspec import UNSET, Meta, Struct, UnsetType, defstruct
+
+PARTICIPANT_ID: Final = "[A-Za-z0-9_.:-]{1,64}"
+LONGEST_UNIT: Final = 32
+LONGEST_REQUEST_ID: Final = 64
+DATATYPES: Final = {
+    "biomarkers": ("FP32", "FP64"),
+    "age": ("FP32", "FP64", "INT32", "INT64"),
+    "sex": ("INT64", "INT32", "INT8", "UINT8"),
+}
+ABSENT: Final = math.nan
+"""Stands for a biomarker that was left out; told by identity from one that is null."""
+
+# Used as values: what they hold is known from tables, which annotations cannot name.
+_LIST: Any = list
+_LITERAL: Any = Literal
+_UNION: Any = Union
+
+
+def _each_of(names: tuple[str, ...]) -> Meta:
+    return Meta(extra_json_schema={"required": list(names), "propertyNames": {"enum": list(names)}})
+
+
+Probability = Annotated[float, Meta(ge=0.0, le=1.0)]
+BiomarkerName = Annotated[str, Meta(extra_json_schema={"enum": list(NAMES)})]
+CauseRisks = Annotated[dict[str, Probability], _each_of(CAUSES)]
+SystemYears = Annotated[dict[str, float], _each_of(tuple(SYSTEMS))]
+BiomarkerYears = Annotated[
+    dict[str, float],
+    Meta(
+        description="years, by biomarker, then by interaction",
+        extra_json_schema={"required": list(NAMES)},
+    ),
+]
+
+
+class Unusual(Struct, frozen=True, forbid_unknown_fields=True):
+    """A value that few of the fitted people have."""
+
+    code: Literal["outside_reference", "age_outside_fitted"]
+    field: str
+    message: str
+
+
+class Model(Struct, frozen=True, forbid_unknown_fields=True):
+    """Which model answered, and on which runtime."""
+
+    name: str
+    version: str
+    runtime: str
+
+
+class Answer(Struct, omit_defaults=True, forbid_unknown_fields=True):
+    """What is answered about one person; what was not asked for is left out."""
+
+    participant_id: str | None = None
+    biological_age: float | UnsetType = UNSET
+    age_gap: float | UnsetType = UNSET
+    interval: tuple[float, float] | UnsetType = UNSET
+    mortality_10y: Probability | UnsetType = UNSET
+    cause_risk_10y: CauseRisks | UnsetType = UNSET
+    contributions: BiomarkerYears | UnsetType = UNSET
+    systems: SystemYears | UnsetType = UNSET
+    imputed: list[BiomarkerName] | UnsetType = UNSET
+    warnings: list[Unusual] | UnsetType = UNSET
+    model: Model | UnsetType = UNSET
+
+
+ANSWER_FIELDS: Final = Answer.__struct_fields__[1:]
+"""What an answer holds beside the participant's id, in this order."""
+
+
+class Predictions(Struct, forbid_unknown_fields=True):
+    """What is answered about many people, in their order."""
+
+    predictions: list[Answer]
+
+
+class ExplainedBiomarker(Struct, forbid_unknown_fields=True):
+    """One biomarker's part in the age gap, years, beside what is usual."""
+
+    name: BiomarkerName
+    label: str
+    unit: str
+    value: float | None
+    reference_median: float
+    contribution: float
+    imputed: bool
+    outside_reference: bool
+
+
+class ExplainedInteraction(Struct, forbid_unknown_fields=True):
+    """What several biomarkers add together, years."""
+
+    name: str
+    contribution: float
+
+
+class Explanation(Struct, omit_defaults=True, forbid_unknown_fields=True, kw_only=True):
+    """Every contribution to one person's age gap."""
+
+    participant_id: str | None = None
+    biological_age: float
+    age_gap: float
+    biomarkers: list[ExplainedBiomarker]
+    interactions: list[ExplainedInteraction]
+    systems: SystemYears
+    warnings: list[Unusual]
+    model: Model
+
+
+class Explanations(Struct, forbid_unknown_fields=True):
+    """The explanations of many people, in their order."""
+
+    explanations: list[Explanation]
+
+
+class OutputTensor(Struct, frozen=True, forbid_unknown_fields=True):
+    """One output of the graph for all people, row by row."""
+
+    name: Annotated[str, Meta(extra_json_schema={"enum": list(OUTPUT_NAMES)})]
+    shape: list[int]
+    datatype: Literal["FP32", "BOOL"]
+    data: list[float | bool]
+
+
+class Runtime(Struct, frozen=True, forbid_unknown_fields=True):
+    """The runtime that answered."""
+
+    runtime: str
+
+
+class TensorsAnswer(Struct, omit_defaults=True, forbid_unknown_fields=True, kw_only=True):
+    """The graph's outputs, in the form of the Open Inference Protocol."""
+
+    model_name: str
+    model_version: str
+    id: str | None = None
+    outputs: list[OutputTensor]
+    parameters: Runtime
+
+
+class Quantity(Struct, frozen=True, forbid_unknown_fields=True):
+    """A value and its unit."""
+
+    value: float | None
+    unit: Annotated[str, Meta(max_length=LONGEST_UNIT)]
+
+
+def _describe_biomarker(biomarker: Biomarker) -> tuple[str, Any, float]:
+    number = Annotated[float, Meta(ge=biomarker.minimum, le=biomarker.maximum)]
+    text = f"{biomarker.label}: in {biomarker.unit}, or with its unit, {', '.join(biomarker.units)}"
+    return biomarker.name, Annotated[_UNION[number, Quantity, None], Meta(description=text)], ABSENT
+
+
+Biomarkers = defstruct(
+    "Biomarkers", [_describe_biomarker(b) for b in PANEL], forbid_unknown_fields=True
+)
+_PERSON: Final[list[Any]] = [
+    ("age", Annotated[float, Meta(ge=AGE_MINIMUM_YEARS, le=AGE_MAXIMUM_YEARS)]),
+    ("sex", _LITERAL[SEXES + tuple(range(len(SEXES)))]),
+    ("biomarkers", Biomarkers),
+    (
+        "participant_id",
+        _UNION[
+            Annotated[
+                str,
+                # Python's $ would let a line end pass.
+                Meta(
+                    pattern=rf"\A{PARTICIPANT_ID}\Z",
+                    extra_json_schema={"pattern": f"^{PARTICIPANT_ID}$"},
+                ),
+            ],
+            None,
+            UnsetType,
+        ],
+        UNSET,
+    ),
+]
+
+
+def _choice_of(kind: Any) -> tuple[str, Any, UnsetType]:
+    return "outputs", _UNION[Annotated[_LIST[kind], Meta(min_length=1)], None, UnsetType], UNSET
+
+
+Person = defstruct("Person", _PERSON, forbid_unknown_fields=True)
+OnePerson = defstruct(
+    "OnePerson", [*_PERSON, _choice_of(_LITERAL[ANSWER_FIELDS])], forbid_unknown_fields=True
+)
+ManyPeople = defstruct(
+    "ManyPeople",
+    [("instances", _LIST[Person]), _choice_of(_LITERAL[ANSWER_FIELDS])],
+    forbid_unknown_fields=True,
+)
+ManyPeopleToExplain = defstruct(
+    "ManyPeopleToExplain", [("instances", _LIST[Person])], forbid_unknown_fields=True
+)
+
+
+def _describe_input(name: str) -> type[Struct]:
+    number = _UNION[float, None] if name == "biomarkers" else float
+    axes = 2 if name == "biomarkers" else 1
+    return defstruct(
+        f"{name.capitalize()}Input",
+        [
+            ("shape", Annotated[list[int], Meta(min_length=axes, max_length=axes)]),
+            ("datatype", _LITERAL[DATATYPES[name]]),
+            ("data", _LIST[_UNION[number, _LIST[number]]]),
+            ("parameters", Any, UNSET),
+        ],
+        tag_field="name",
+        tag=name,
+        forbid_unknown_fields=True,
+    )
+
+
+OutputChoice = defstruct(
+    "OutputChoice",
+    [("name", _LITERAL[OUTPUT_NAMES]), ("parameters", Any, UNSET)],
+    forbid_unknown_fields=True,
+)
+TensorsRequest = defstruct(
+    "TensorsRequest",
+    [
+        (
+            "inputs",
+            Annotated[
+                _LIST[_UNION[tuple(_describe_input(name) for name in INPUT_NAMES)]],
+                Meta(min_length=len(INPUT_NAMES), max_length=len(INPUT_NAMES)),
+            ],
+        ),
+        _choice_of(_UNION[_LITERAL[OUTPUT_NAMES], OutputChoice]),
+        ("id", _UNION[Annotated[str, Meta(max_length=LONGEST_REQUEST_ID)], None, UnsetType], UNSET),
+        ("parameters", Any, UNSET),
+    ],
+    forbid_unknown_fields=True,
+)

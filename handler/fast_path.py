@@ -1,0 +1,152 @@
+"""A request in which nothing is wrong, decoded straight into arrays.
+
+Bytes are decoded into the contract's types, which check names, types and ranges while
+they are read. Whatever they do not take - wrong, or only unusual - is left to
+:mod:`henaw.handler.decode` and :mod:`henaw.handler.schema`, which alone explain.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from itertools import chain
+from operator import attrgetter
+from typing import Any
+
+import msgspec
+import numpy as np
+from henaw.handler.contract import (
+    ABSENT,
+    ANSWER_FIELDS,
+    ManyPeople,
+    OnePerson,
+    Quantity,
+    TensorsRequest,
+)
+from henaw.handler.errors import ProblemList
+from henaw.handler.person import SEX_CODES, find_unit
+from henaw.handler.schema import Form, People
+from henaw.handler.tensors import check_arrays
+from henaw.model.biomarkers import NAMES, PANEL
+from henaw.model.errors import PanelError
+from henaw.model.runtime import INPUT_NAMES, OUTPUT_NAMES
+from msgspec import UNSET
+
+_decode_one = msgspec.json.Decoder(OnePerson).decode
+_decode_many = msgspec.json.Decoder(ManyPeople).decode
+_decode_arrays = msgspec.json.Decoder(TensorsRequest).decode
+_get_values = attrgetter(*(f"biomarkers.{name}" for name in NAMES))
+_get_others = attrgetter("age", "sex", "participant_id")
+
+
+def read_valid(body: bytes) -> People | None:
+    """Read a valid request.
+
+    Args:
+        body: as sent.
+
+    Returns:
+        The people; None where anything has to be looked at more closely.
+
+    Example:
+        >>> people = read_valid(b'{"age": 54, "sex": "male", "biomarkers": {"crp": 1.2}}')
+        >>> people.form, len(people), int(people.sex[0])
+        (<Form.ONE: 'one'>, 1, 1)
+        >>> read_valid(b'{"age": 54, "sex": "male", "biomarkers": {"crp": "1.2"}}') is None
+        True
+    """
+    try:
+        if b'"instances"' in body:
+            return _read_persons(body, _decode_many(body), Form.MANY)
+        if b'"inputs"' in body:
+            return _read_arrays(body, _decode_arrays(body))
+        return _read_persons(body, _decode_one(body), Form.ONE)
+    # ValueError: bytes that are not UTF-8, or rows of different lengths.
+    except (msgspec.MsgspecError, RecursionError, ValueError):
+        return None
+
+
+def _read_persons(body: bytes, request: Any, form: Form) -> People | None:
+    persons = request.instances if form is Form.MANY else [request]
+    values = list(chain.from_iterable(map(_get_values, persons)))
+    quantities = [place for place, value in enumerate(values) if value.__class__ is Quantity]
+    ages, sexes, ids = zip(*map(_get_others, persons), strict=True) if persons else ((), (), ())
+    keys = (
+        (form is Form.MANY)
+        + (request.outputs is not UNSET)
+        + 4 * len(persons)
+        - ids.count(UNSET)
+        + len(values)
+        - values.count(ABSENT)
+        + 2 * len(quantities)
+    )
+    participant_ids = tuple(i or None for i in ids)
+    if not _is_written_once(body, keys, participant_ids) or not _convert(values, quantities):
+        return None
+    return People(
+        form=form,
+        biomarkers=np.array(values, dtype=np.float32).reshape(len(persons), len(NAMES)),
+        age=np.array(ages, dtype=np.float32),
+        sex=np.array([SEX_CODES[sex] for sex in sexes], dtype=np.int64),
+        participant_ids=participant_ids,
+        outputs=tuple(n for n in ANSWER_FIELDS if n in request.outputs)
+        if request.outputs
+        else ANSWER_FIELDS,
+    )
+
+
+def _read_arrays(body: bytes, request: Any) -> People | None:
+    choices = [choice for choice in request.outputs or () if not isinstance(choice, str)]
+    asked = [getattr(choice, "name", choice) for choice in request.outputs or OUTPUT_NAMES]
+    tensors = {tensor.__struct_config__.tag: tensor for tensor in request.inputs}
+    keys = 1 + 4 * len(INPUT_NAMES) + (request.outputs is not UNSET) + (request.id is not UNSET)
+    parts = (request, *request.inputs, *choices)
+    if (
+        len(tensors) != len(INPUT_NAMES)
+        or any(part.parameters is not UNSET for part in parts)
+        or not _is_written_once(body, keys + len(choices))
+    ):
+        return None
+    arrays = {name: np.array(tensors[name].data, dtype=np.float64).ravel() for name in INPUT_NAMES}
+    n = len(arrays["age"])
+    if [tensors[name].shape for name in INPUT_NAMES] != [[n, len(NAMES)], [n], [n]]:
+        return None
+    problems = ProblemList()
+    check_arrays(arrays, problems)
+    if problems.count:
+        return None
+    return People(
+        form=Form.TENSORS,
+        biomarkers=arrays["biomarkers"].reshape(n, len(NAMES)).astype(np.float32),
+        age=arrays["age"].astype(np.float32),
+        sex=arrays["sex"].astype(np.int64),
+        participant_ids=(),
+        outputs=tuple(name for name in OUTPUT_NAMES if name in asked),
+        request_id=None if request.id is UNSET else request.id,
+    )
+
+
+def _is_written_once(body: bytes, keys: int, ids: Sequence[str | None] = ()) -> bool:
+    """Tell whether the text has no more keys than what was read from it: no duplicates.
+
+    Each key has a colon. Of the strings read here only ids may hold more of them, which
+    are counted in the text alike as long as it has no escapes.
+    """
+    colons = body.count(b":")
+    return colons == keys or (
+        b"\\" not in body and colons == keys + "".join(filter(None, ids)).count(":")
+    )
+
+
+def _convert(values: list[Any], quantities: list[int]) -> bool:
+    """Convert quantities to the panel's units in place; False where one cannot be."""
+    for place in quantities:
+        index, quantity = place % len(NAMES), values[place]
+        try:
+            unit = find_unit(index, quantity.unit)
+        except PanelError:
+            return False
+        values[place] = si = math.nan if quantity.value is None else unit.to_si(quantity.value)
+        if si < PANEL[index].minimum or si > PANEL[index].maximum:
+            return False
+    return True
