@@ -10,6 +10,7 @@ from henaw.cli.card import card
 from henaw.cli.data import data
 from henaw.cli.evaluate import evaluate
 from henaw.cli.export import export
+from henaw.cli.monitor import monitor
 from henaw.cli.serve import serve, stop
 from henaw.cli.simulate import simulate
 from henaw.cli.train import train
@@ -33,6 +34,7 @@ commands.add_command(export)
 commands.add_command(archive)
 commands.add_command(serve)
 commands.add_command(stop)
+commands.add_command(monitor)
 
 
 def main() -> None:
