@@ -1,0 +1,102 @@
+"""The graph's outputs as Arrow columns, one number each."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+from henaw.model.biomarkers import CAUSES, NAMES, SYSTEMS
+from henaw.model.errors import ScoringError
+from henaw.model.runtime import OUTPUT_NAMES
+from henaw.scoring.inputs import write_reasons
+
+REASON = "reason"
+"""The last column: why a row was not scored, null where it was."""
+
+_BOOLEAN = ("imputed", "out_of_range", "age_out_of_range")
+_PATTERNS: Mapping[str, str] = MappingProxyType(
+    {"contributions": "contribution_{}", "system_contributions": "system_{}"}
+)
+
+
+def list_columns(contribution_names: Sequence[str]) -> dict[str, tuple[str, ...]]:
+    """The columns that each output of the graph becomes.
+
+    Example:
+        >>> list_columns(["crp"])["interval"], list_columns(["crp"])["contributions"]
+        (('interval_low', 'interval_high'), ('contribution_crp',))
+    """
+    parts: dict[str, Sequence[str]] = {
+        "interval": ("low", "high"),
+        "cause_risk_10y": CAUSES,
+        "contributions": contribution_names,
+        "system_contributions": tuple(SYSTEMS),
+        "imputed": NAMES,
+        "out_of_range": NAMES,
+    }
+    return {
+        name: tuple(_PATTERNS.get(name, f"{name}_{{}}").format(part) for part in parts[name])
+        if name in parts
+        else (name,)
+        for name in OUTPUT_NAMES
+    }
+
+
+def make_schema(columns: Mapping[str, Sequence[str]], outputs: Sequence[str]) -> pa.Schema:
+    """The schema of the answers: float32 (years, probabilities), booleans and the reason."""
+    fields = [
+        pa.field(column, pa.bool_() if name in _BOOLEAN else pa.float32())
+        for name in outputs
+        for column in columns[name]
+    ]
+    return pa.schema([*fields, pa.field(REASON, pa.string())])
+
+
+def check_outputs(outputs: Sequence[str]) -> tuple[str, ...]:
+    """Outputs by the names of the graph contract, each once, in its order.
+
+    Raises:
+        ScoringError: there is none, or one that the graph does not have.
+    """
+    unknown = [name for name in outputs if name not in OUTPUT_NAMES]
+    problems = [f"expected one of {', '.join(OUTPUT_NAMES)}, however: {name!r}" for name in unknown]
+    if not outputs:
+        problems.append("expected at least one, however: none")
+    if problems:
+        raise ScoringError("outputs", problems)
+    return tuple(name for name in OUTPUT_NAMES if name in outputs)
+
+
+class Answers:
+    """Room for the answers of n people, column by column, so that Arrow need not copy.
+
+    Args:
+        sizes: how many columns each output has, by its name.
+        rows: n.
+    """
+
+    def __init__(self, sizes: Mapping[str, int], rows: int) -> None:
+        self.values: dict[str, npt.NDArray[Any]] = {
+            name: np.empty((size, rows), np.bool_ if name in _BOOLEAN else np.float32)
+            for name, size in sizes.items()
+        }
+
+    def put(self, rows: slice, outputs: Mapping[str, npt.NDArray[Any]]) -> None:
+        """Store what the graph answered for some rows."""
+        for name, values in self.values.items():
+            values[:, rows] = outputs[name].T
+
+    def to_arrow(self, schema: pa.Schema, reasons: npt.NDArray[np.int64]) -> pa.RecordBatch:
+        """The columns; null in rows that have a reason."""
+        bad = reasons != 0
+        mask = bad if bad.any() else None
+        arrays = [
+            pa.array(column, mask=mask)
+            for column in itertools.chain.from_iterable(self.values.values())
+        ]
+        return pa.RecordBatch.from_arrays([*arrays, write_reasons(reasons)], schema=schema)

@@ -1,0 +1,279 @@
+"""The ONNX file as an object that scores tables."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import numpy as np
+import pyarrow as pa
+from henaw.model.biomarkers import NAMES, PANEL, SEXES
+from henaw.model.errors import ScoringError
+from henaw.model.layout import Layout
+from henaw.model.runtime import INPUT_NAMES, OUTPUT_NAMES, OnnxRuntime, Outputs
+from henaw.scoring.answers import Answers, check_outputs, list_columns, make_schema
+from henaw.scoring.frames import read_frame, write_like
+from henaw.scoring.inputs import Inputs, count_reasons, read_inputs
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+Frame = TypeVar("Frame")
+
+_BLOCK = 8192
+"""People in one run of the graph: what they need fits into the processor's cache."""
+
+
+class Henaw:
+    """A model that scores people; safe to share between threads.
+
+    Args:
+        content: the ONNX file.
+        source: what it is called in messages.
+        threads: how many blocks of people are scored at once.
+
+    Attributes:
+        description: what the file says of itself; what scoring needs of it is parsed.
+        sha256: of the file.
+    """
+
+    def __init__(self, content: bytes, *, source: str = "model", threads: int = 1) -> None:
+        self.sha256 = hashlib.sha256(content).hexdigest()
+        self.threads = threads
+        self._runtime = _open(content, source)
+        self.description = _read_description(self._runtime, source)
+        self._columns = list_columns(self.description["contribution_names"])
+
+    @classmethod
+    def load(cls, path: str | Path, *, threads: int = 1) -> Henaw:
+        """Read an ONNX file of ``henaw export``.
+
+        Raises:
+            ScoringError: it cannot be read, or is another model.
+        """
+        try:
+            content = Path(path).read_bytes()
+        except OSError as error:
+            raise ScoringError(
+                str(path), [f"expected an ONNX file of `henaw export`, however: {error.strerror}"]
+            ) from error
+        return cls(content, source=str(path), threads=threads)
+
+    @property
+    def name(self) -> str:
+        """The model's name and version."""
+        return f"{self.description['name']} {self.description['version']}"
+
+    def predict(
+        self,
+        people: Frame,
+        *,
+        layout: Layout | None = None,
+        outputs: Sequence[str] = OUTPUT_NAMES,
+    ) -> Frame:
+        """Score a table; the same kind of table comes back, row by row.
+
+        Args:
+            people: pandas, polars or pyarrow; columns ``age`` (years), ``sex`` and the
+                biomarkers in the panel's units, or names of UK Biobank or NHANES.
+            layout: which column is what, where names do not say it.
+            outputs: which outputs of the graph.
+
+        Returns:
+            float32 years and probabilities, boolean flags, and ``reason``, text: why a row
+            was not scored. pandas keeps its index.
+
+        Raises:
+            ScoringError: the table has not the columns, or is in other units.
+        """
+        outputs = check_outputs(outputs)
+        batch, layout = read_frame(people, layout)
+        answers, _ = self._answer(read_inputs(batch, layout), outputs)
+        return write_like(people, answers)
+
+    def score(
+        self, batch: pa.RecordBatch, layout: Layout, outputs: Sequence[str]
+    ) -> tuple[pa.RecordBatch, dict[str, Any]]:
+        """Score a batch: its identifiers beside the answers, and what happened, in counts.
+
+        Returns:
+            A batch of :meth:`make_schema`, and ``rows``, ``scored``, ``reasons`` and
+            ``imputed`` by biomarker.
+        """
+        inputs = read_inputs(batch, layout)
+        answers, counts = self._answer(inputs, outputs)
+        if layout.participant_id is not None:
+            identifiers = batch.column(layout.participant_id)
+            answers = pa.RecordBatch.from_arrays(
+                [identifiers, *answers.columns],
+                schema=self.make_schema(layout, outputs, batch.schema),
+            )
+        return answers, counts
+
+    def make_schema(self, layout: Layout, outputs: Sequence[str], people: pa.Schema) -> pa.Schema:
+        """The schema of what :meth:`score` returns for people of a schema."""
+        schema = make_schema(self._columns, outputs)
+        if layout.participant_id is None:
+            return schema
+        return schema.insert(
+            0, pa.field("participant_id", people.field(layout.participant_id).type)
+        )
+
+    def explain(self, people: Frame, *, layout: Layout | None = None) -> Frame:
+        """What each biomarker and interaction adds, in years, one row each.
+
+        Returns:
+            The same kind of table: ``row`` of the person from 0, ``name``, ``label``,
+            ``unit``, ``value``, ``reference_median`` for that age and sex, ``years``,
+            ``imputed`` and ``out_of_range``; nothing of people who cannot be scored.
+
+        Raises:
+            ScoringError: as :meth:`predict`.
+        """
+        batch, layout = read_frame(people, layout)
+        return write_like(people, self._explain(read_inputs(batch, layout)), keep_index=False)
+
+    def plot(self, people: object, *, row: int = 0, layout: Layout | None = None) -> Figure:
+        """Draw how one person's biological age comes about, as a waterfall.
+
+        Args:
+            people: as :meth:`predict` takes them.
+            row: which of them, from 0.
+            layout: as :meth:`predict`.
+
+        Raises:
+            ScoringError: there is no such row, or it cannot be scored.
+            RuntimeUnavailableError: matplotlib is not installed.
+        """
+        from henaw.scoring.plot import draw_waterfall
+
+        batch, layout = read_frame(people, layout)
+        if not 0 <= row < batch.num_rows:
+            raise ScoringError("plot", [f"expected a row of {batch.num_rows}, however: {row}"])
+        inputs = read_inputs(batch.slice(row, 1), layout)
+        answers, counts = self._answer(inputs, OUTPUT_NAMES)
+        if counts["reasons"]:
+            raise ScoringError(f"row {row}", list(counts["reasons"]))
+        return draw_waterfall(
+            answers.to_pylist()[0],
+            self._explain(inputs).to_pylist(),
+            age=float(inputs.age[0]),
+            sex=SEXES[inputs.sex[0]],
+        )
+
+    def run(self, inputs: Inputs) -> Outputs:
+        """The graph's own outputs, for every row, scored or not."""
+        return self._runtime.predict(*inputs[:3])
+
+    def _answer(
+        self, inputs: Inputs, outputs: Sequence[str]
+    ) -> tuple[pa.RecordBatch, dict[str, Any]]:
+        rows = len(inputs.age)
+        room = Answers({name: len(self._columns[name]) for name in outputs}, rows)
+
+        def run(start: int) -> None:
+            block = slice(start, min(start + _BLOCK, rows))
+            room.put(block, self.run(inputs.select(block)))
+
+        starts = range(0, rows, _BLOCK)
+        if self.threads > 1 and len(starts) > 1:
+            with ThreadPoolExecutor(self.threads) as pool:
+                list(pool.map(run, starts))
+        else:
+            for start in starts:
+                run(start)
+        scored = inputs.reasons == 0
+        missing = ~np.isfinite(inputs.biomarkers[scored])
+        counts = {
+            "rows": rows,
+            "scored": int(scored.sum()),
+            "reasons": count_reasons(inputs.reasons),
+            "imputed": dict(zip(NAMES, missing.sum(axis=0).tolist(), strict=True)),
+        }
+        return room.to_arrow(make_schema(self._columns, outputs), inputs.reasons), counts
+
+    def _explain(self, inputs: Inputs) -> pa.RecordBatch:
+        rows = np.flatnonzero(inputs.reasons == 0)
+        inputs = inputs.select(rows)
+        outputs = self.run(inputs)
+        names = self.description["contribution_names"]
+        labels = {b.name: b.label for b in PANEL} | {"ast_alt_ratio": "AST/ALT ratio"}
+        units = {b.name: b.unit for b in PANEL}
+        size, more = len(rows), len(names) - len(NAMES)
+
+        def widen(values: Any, fill: Any) -> Any:
+            """Nothing of interactions: (n, 9) to (n * k,)."""
+            return np.pad(values, ((0, 0), (0, more)), constant_values=fill).ravel()
+
+        def number(values: Any) -> pa.Array:
+            return pa.array(widen(values, np.nan).astype(np.float32), from_pandas=True)
+
+        return pa.RecordBatch.from_pydict(
+            {
+                "row": np.repeat(rows, len(names)),
+                "name": pa.array(list(names) * size, pa.string()),
+                "label": pa.array(
+                    [labels.get(name, name.replace("_x_", " x ")) for name in names] * size,
+                    pa.string(),
+                ),
+                "unit": pa.array([units.get(name) for name in names] * size, pa.string()),
+                "value": number(inputs.biomarkers),
+                "reference_median": number(self._find_medians(inputs)),
+                "years": outputs["contributions"].ravel(),
+                "imputed": widen(outputs["imputed"], False),
+                "out_of_range": widen(outputs["out_of_range"], False),
+            }
+        )
+
+    def _find_medians(self, inputs: Inputs) -> Any:
+        """(n, 9) reference medians of each person's age and sex, in the panel's units."""
+        reference = self.description["reference"]
+        medians = np.empty(inputs.biomarkers.shape)
+        for code, sex in enumerate(SEXES):
+            rows = inputs.sex == code
+            for place, name in enumerate(NAMES):
+                medians[rows, place] = np.interp(
+                    inputs.age[rows], reference["age"], reference[sex][name]
+                )
+        return medians
+
+
+def _open(content: bytes, source: str) -> OnnxRuntime:
+    try:
+        return OnnxRuntime(content)
+    except Exception as error:
+        # onnxruntime's own errors share no public base class.
+        if not type(error).__module__.startswith("onnxruntime"):
+            raise
+        raise ScoringError(source, [f"expected an ONNX file, however: {error}"]) from error
+
+
+_PARSED = ("inputs", "outputs", "panel", "contribution_names", "reference", "fitted_ages")
+
+
+def _read_description(runtime: OnnxRuntime, source: str) -> dict[str, Any]:
+    """The file's own properties, once they are those of a model of this panel."""
+    properties = runtime.metadata
+    needed = ("name", "version", *_PARSED)
+    problems = [f"expected the property {k!r}, found none" for k in needed if k not in properties]
+    if problems:
+        raise ScoringError(source, [*problems, "is it a file of `henaw export`?"])
+    description = {**properties, **{key: json.loads(properties[key]) for key in _PARSED}}
+    seen = {
+        "inputs": list(description["inputs"]),
+        "outputs": list(description["outputs"]),
+        "panel": [row["name"] for row in description["panel"]],
+    }
+    expected = {"inputs": INPUT_NAMES, "outputs": OUTPUT_NAMES, "panel": NAMES}
+    problems = [
+        f"{key} must be {', '.join(names)}, however: {', '.join(seen[key])}"
+        for key, names in expected.items()
+        if seen[key] != list(names)
+    ]
+    if problems:
+        raise ScoringError(source, problems)
+    return description

@@ -1,0 +1,231 @@
+"""Arrow columns to the graph's arrays, and why a row cannot be scored."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+from henaw.model.biomarkers import (
+    AGE_MAXIMUM_YEARS,
+    AGE_MINIMUM_YEARS,
+    INDEX,
+    NAMES,
+    PANEL,
+    SEXES,
+    Biomarker,
+)
+from henaw.model.errors import PanelError, ScoringError
+from henaw.model.layout import BiomarkerColumn, Layout
+
+FloatArray = npt.NDArray[np.floating[Any]]
+Mask = npt.NDArray[np.bool_]
+
+REASONS: tuple[str, ...] = (
+    "age is missing",
+    "age is not a number",
+    f"age is outside {AGE_MINIMUM_YEARS:g} to {AGE_MAXIMUM_YEARS:g} years",
+    f"sex is not {' or '.join(SEXES)}",
+    *(f"{name} is not a number" for name in NAMES),
+    *(f"{b.name} is outside {b.minimum:g} to {b.maximum:g} {b.unit}" for b in PANEL),
+    *(f"{name} is in no unit that is known" for name in NAMES),
+)
+"""Why a row is not scored; a row's reasons are one bit each, by their place here."""
+
+_NOT_A_NUMBER, _OUTSIDE, _NO_UNIT = 4, 4 + len(NAMES), 4 + 2 * len(NAMES)
+_LOWS = np.array([b.minimum for b in PANEL], np.float32)
+_HIGHS = np.array([b.maximum for b in PANEL], np.float32)
+_ENOUGH_TO_TELL_A_UNIT = 100
+_MOST_OUTSIDE = 0.5
+
+
+class Inputs(NamedTuple):
+    """People as the graph takes them.
+
+    Shape:
+        biomarkers: (n, 9) float32, the panel's units, NaN = missing
+        age: (n,) float32, years
+        sex: (n,) int64, 0 female, 1 male
+        reasons: (n,) int64, bits of REASONS; 0 where the row can be scored
+    """
+
+    biomarkers: npt.NDArray[np.float32]
+    age: npt.NDArray[np.float32]
+    sex: npt.NDArray[np.int64]
+    reasons: npt.NDArray[np.int64]
+
+    def select(self, rows: slice | npt.NDArray[np.int64]) -> Inputs:
+        """The people at ``rows``."""
+        return Inputs(self.biomarkers[rows], self.age[rows], self.sex[rows], self.reasons[rows])
+
+
+def read_inputs(batch: pa.RecordBatch, layout: Layout) -> Inputs:
+    """Turn a batch of somebody's table into the graph's inputs.
+
+    Args:
+        batch: n rows with the layout's columns, of any numeric or text type.
+        layout: which column is what.
+
+    Raises:
+        ScoringError: most values of a biomarker are outside what is accepted, so that its
+            unit must be another.
+    """
+    rows = batch.num_rows
+    reasons = np.zeros(rows, np.int64)
+
+    def note(place: int, wrong: Mask | None) -> None:
+        if wrong is not None and wrong.any():
+            reasons[wrong] |= 1 << place
+
+    age, unreadable = _read_numbers(batch.column(layout.age), layout.missing)
+    age = age.astype(np.float32)
+    note(1, unreadable)
+    note(0, np.isnan(age) if unreadable is None else np.isnan(age) & ~unreadable)
+    note(2, (age < AGE_MINIMUM_YEARS) | (age > AGE_MAXIMUM_YEARS))
+    sex = _read_sex(batch.column(layout.sex.column), layout)
+    note(3, sex < 0)
+    biomarkers = np.full((rows, len(NAMES)), np.nan, np.float32)
+    for mapped in layout.biomarkers:
+        place = INDEX[mapped.name]
+        values, unreadable = _read_numbers(batch.column(mapped.column), layout.missing)
+        values, foreign = _convert(values, mapped, batch, layout)
+        biomarkers[:, place] = values
+        note(_NOT_A_NUMBER + place, unreadable)
+        note(_NO_UNIT + place, foreign)
+    outside = (biomarkers < _LOWS) | (biomarkers > _HIGHS)
+    if outside.any():
+        _check_units(biomarkers, outside, layout)
+        for place in range(len(NAMES)):
+            note(_OUTSIDE + place, outside[:, place])
+    return Inputs(biomarkers, age, sex, reasons)
+
+
+def write_reasons(reasons: npt.NDArray[np.int64]) -> pa.Array:
+    """(n,) text, null where the row was scored."""
+    seen, places = np.unique(reasons, return_inverse=True)
+    words = [
+        "; ".join(reason for bit, reason in enumerate(REASONS) if code >> bit & 1) or None
+        for code in seen.tolist()
+    ]
+    return pa.array(words, pa.string()).take(pa.array(places))
+
+
+def count_reasons(reasons: npt.NDArray[np.int64]) -> dict[str, int]:
+    """Rows by reason; a row with several is counted at each."""
+    bad = reasons[reasons != 0]
+    counts = {reason: int((bad >> bit & 1).sum()) for bit, reason in enumerate(REASONS)}
+    return {reason: count for reason, count in counts.items() if count}
+
+
+def _read_numbers(column: pa.Array, missing: tuple[str, ...]) -> tuple[FloatArray, Mask | None]:
+    """Numbers, NaN where there is none, and where something else than a number is."""
+    if pa.types.is_dictionary(column.type):
+        column = column.dictionary_decode()
+    if pa.types.is_float32(column.type) or pa.types.is_float64(column.type):
+        values: FloatArray = column.to_numpy(zero_copy_only=False)
+        return values, None
+    if _is_text(column.type):
+        text = _strip(column, missing)
+        try:
+            return pc.cast(text, pa.float64()).to_numpy(zero_copy_only=False), None
+        except pa.ArrowInvalid:
+            number = pc.match_substring_regex(text, _NUMBER).fill_null(True)
+            text = pc.if_else(number, text, pa.scalar(None, text.type))
+            unreadable: Mask = pc.invert(number).to_numpy(zero_copy_only=False)
+            return pc.cast(text, pa.float64()).to_numpy(zero_copy_only=False), unreadable
+    if pa.types.is_boolean(column.type) or pa.types.is_nested(column.type):
+        return np.full(len(column), np.nan), column.is_valid().to_numpy(zero_copy_only=False)
+    try:
+        return pc.cast(column, pa.float64(), safe=False).to_numpy(zero_copy_only=False), None
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
+        return np.full(len(column), np.nan), column.is_valid().to_numpy(zero_copy_only=False)
+
+
+_NUMBER = r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$"
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    return bool(
+        pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)
+    )
+
+
+def _strip(column: pa.Array, missing: tuple[str, ...]) -> pa.Array:
+    # Some kernels know no string views.
+    text = pc.utf8_trim_whitespace(pc.cast(column, pa.large_string()))
+    absent = pc.is_in(text, value_set=pa.array(missing, pa.large_string()))
+    return pc.if_else(absent, pa.scalar(None, pa.large_string()), text)
+
+
+def _read_sex(column: pa.Array, layout: Layout) -> npt.NDArray[np.int64]:
+    """Codes, -1 where it is neither."""
+    if pa.types.is_dictionary(column.type):
+        column = column.dictionary_decode()
+    codes: dict[str, int] = {
+        code.casefold(): sex
+        for sex, group in enumerate((layout.sex.female, layout.sex.male))
+        for code in group
+    }
+    if _is_text(column.type):
+        text = pc.utf8_lower(_strip(column, layout.missing))
+        # A whole number becomes 1.0 wherever some rows of its column have none.
+        text = pc.replace_substring_regex(text, r"^(\d+)\.0+$", r"\1")
+        known: Mapping[Any, int] = codes
+        found = pc.index_in(text, value_set=pa.array(list(known), pa.large_string()))
+    else:
+        numbers, _ = _read_numbers(column, layout.missing)
+        known = {float(code): sex for code, sex in codes.items() if code.isdecimal()}
+        found = pc.index_in(pa.array(numbers), value_set=pa.array(list(known), pa.float64()))
+    answers = np.array([*known.values(), -1], np.int64)
+    answer: npt.NDArray[np.int64] = answers[found.fill_null(len(known)).to_numpy()]
+    return answer
+
+
+def _convert(
+    values: FloatArray, mapped: BiomarkerColumn, batch: pa.RecordBatch, layout: Layout
+) -> tuple[FloatArray, Mask | None]:
+    """Values in the panel's unit, and where the unit is none that is known."""
+    biomarker = PANEL[INDEX[mapped.name]]
+    if mapped.unit is not None:
+        unit = biomarker.find_unit(mapped.unit)
+        if unit.factor == 1.0 and unit.offset == 0.0:
+            return values, None
+        return (values.astype(np.float64) - unit.offset) * unit.factor, None
+    spelled = pc.dictionary_encode(
+        _strip(pc.cast(batch.column(mapped.unit_column), pa.large_string()), layout.missing)
+    )
+    lines = [_find_line(biomarker, spelling) for spelling in spelled.dictionary.to_pylist()]
+    lines.append((np.nan, np.nan))
+    offset, factor = np.array(lines)[spelled.indices.fill_null(len(lines) - 1).to_numpy()].T
+    return (values - offset) * factor, ~np.isnan(values) & np.isnan(factor)
+
+
+def _find_line(biomarker: Biomarker, spelling: str) -> tuple[float, float]:
+    try:
+        unit = biomarker.find_unit(spelling)
+    except PanelError:
+        return np.nan, np.nan
+    return unit.offset, unit.factor
+
+
+def _check_units(biomarkers: npt.NDArray[np.float32], outside: Mask, layout: Layout) -> None:
+    known = (~np.isnan(biomarkers)).sum(axis=0)
+    problems = []
+    for mapped in layout.biomarkers:
+        place = INDEX[mapped.name]
+        if known[place] < _ENOUGH_TO_TELL_A_UNIT:
+            continue
+        share = outside[:, place].sum() / known[place]
+        if share > _MOST_OUTSIDE:
+            biomarker = PANEL[place]
+            problems.append(
+                f"{mapped.name} must be in [{biomarker.minimum:g}, {biomarker.maximum:g}] "
+                f"{biomarker.unit}, however: {share:.0%} are not; is "
+                f"{mapped.unit or mapped.unit_column!r} the unit of {mapped.column!r}? "
+                f"Accepted: {', '.join(biomarker.units)}"
+            )
+    if problems:
+        raise ScoringError("table", problems)
