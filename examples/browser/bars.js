@@ -1,0 +1,123 @@
+/** The waterfall from age to biological age, and the systems: tables with a bar a row. */
+
+import { drawShape, scaleToPercent, showYears } from "./shapes.js";
+import { labelName } from "./sidecar.js";
+
+/** @typedef {import("./sidecar.js").Sidecar} Sidecar */
+/** @typedef {import("./model.js").Answer} Answer */
+/** @typedef {{label: string, note?: string, from: number, to: number, years: string,
+ *   kind?: string}} Bar */
+
+/**
+ * Contributions by size, each starting where the one before ended.
+ *
+ * @param {Sidecar} sidecar
+ * @param {number} age
+ * @param {Answer} answer
+ * @param {Record<string, string>} notes what is said under a biomarker's name
+ * @returns {Bar[]}
+ */
+export function stackContributions(sidecar, age, answer, notes) {
+  /** @type {Bar[]} */
+  const bars = [];
+  let reached = age;
+  const named = answer.contributions.map((years, place) => ({
+    name: sidecar.contribution_names[place],
+    years,
+  }));
+  for (const { name, years } of named.sort((a, b) => Math.abs(b.years) - Math.abs(a.years))) {
+    bars.push({
+      label: labelName(sidecar, name),
+      note: notes[name],
+      from: reached,
+      to: reached + years,
+      years: showYears(years),
+    });
+    reached += years;
+  }
+  /** @param {string} label @param {number} years @returns {Bar} */
+  const whole = (label, years) => ({
+    label,
+    from: years,
+    to: years,
+    years: years.toFixed(1),
+    kind: "whole",
+  });
+  return [whole("Your age", age), ...bars, whole("Biological age", answer.biological_age)];
+}
+
+/**
+ * @param {Sidecar} sidecar
+ * @param {Answer} answer
+ * @returns {Bar[]}
+ */
+export function listSystems(sidecar, answer) {
+  return sidecar.system_names.map((name, place) => {
+    const years = answer.system_contributions[place];
+    return {
+      label: labelName(sidecar, name),
+      note: sidecar.systems[name].map((member) => labelName(sidecar, member)).join(", "),
+      from: 0,
+      to: years,
+      years: showYears(years),
+    };
+  });
+}
+
+/**
+ * @param {HTMLTableElement} table
+ * @param {Bar[]} bars
+ * @param {number} origin where the dotted line stands
+ */
+export function fillBars(table, bars, origin) {
+  const ends = bars.flatMap((bar) => [bar.from, bar.to]);
+  // Half a year on either side, so that a person without differences has no giant bars.
+  const place = scaleToPercent(Math.min(...ends) - 0.5, Math.max(...ends) + 0.5);
+  const template = /** @type {HTMLTemplateElement} */ (
+    document.getElementById("bar-row-template")
+  );
+  table.tBodies[0].replaceChildren(
+    ...bars.map((bar, row) => {
+      const line = /** @type {DocumentFragment} */ (template.content.cloneNode(true));
+      const [label, drawn, years] = /** @type {HTMLTableRowElement} */ (line.firstElementChild)
+        .cells;
+      label.append(bar.label);
+      if (bar.note) label.append(Object.assign(document.createElement("small"), { textContent: bar.note }));
+      years.textContent = bar.years;
+      line.firstElementChild?.classList.toggle("whole", bar.kind === "whole");
+      drawn.append(drawBar(bar, bars[row + 1], place, origin));
+      return line;
+    }),
+  );
+}
+
+/**
+ * @param {Bar} bar
+ * @param {Bar | undefined} next
+ * @param {(value: number) => number} place
+ * @param {number} origin
+ */
+function drawBar(bar, next, place, origin) {
+  const [left, right] = [bar.from, bar.to].map(place).sort((a, b) => a - b);
+  const svg = drawShape("svg", { "aria-hidden": "true" });
+  /** @param {string} kind @param {number} percent @param {string} y1 @param {string} y2 */
+  const addLine = (kind, percent, y1, y2) =>
+    svg.append(
+      drawShape("line", { class: kind, x1: `${percent}%`, x2: `${percent}%`, y1, y2 }),
+    );
+  addLine("origin", place(origin), "0%", "100%");
+  if (bar.kind === "whole")
+    svg.append(drawShape("circle", { class: "estimate", cx: `${left}%`, cy: "50%", r: 6 }));
+  else
+    svg.append(
+      drawShape("rect", {
+        class: bar.to > bar.from ? "older" : "younger",
+        x: `${left}%`,
+        width: `${right - left}%`,
+        y: "22%",
+        height: "56%",
+      }),
+    );
+  if (next && next.from === bar.to && bar.to !== origin) addLine("link", place(bar.to), "78%", "100%");
+  return svg;
+}

@@ -1,0 +1,44 @@
+/** Dates of FHIR: whole or partial, with a time and its zone or without. */
+
+const TIME =
+  /^(\d{4})(?:-(\d\d)(?:-(\d\d))?)?(?:T(\d\d):(\d\d)(?::(\d\d)(?:\.\d+)?)?(?:Z|([+-])(\d\d):(\d\d))?)?$/;
+const DAY_MS = 86_400_000;
+const DAYS_PER_YEAR = 365.25;
+
+/**
+ * @param {unknown} text
+ * @returns {{when: number, day: string} | null} the instant in ms, and the day as written
+ *   there; a partial date is its first day
+ */
+export function readTime(text) {
+  const match = typeof text === "string" ? TIME.exec(text) : null;
+  if (match === null) return null;
+  const [year, month, day, hour, minute, second] = match
+    .slice(1, 7)
+    .map((part, place) => (part === undefined ? Number(place === 1 || place === 2) : Number(part)));
+  const midnight = new Date(0).setUTCFullYear(year, month - 1, day);
+  const written = new Date(midnight).toISOString().slice(0, 10);
+  const asked = [year, month, day].map((part, place) => String(part).padStart(place ? 2 : 4, "0"));
+  if (year < 1 || written !== asked.join("-") || hour > 23 || minute > 59) return null;
+  const [sign, hours, minutes] = match.slice(7);
+  const offset = sign ? Number(`${sign}1`) * (Number(hours) * 60 + Number(minutes)) : 0;
+  const when = midnight + ((hour * 60 + minute - offset) * 60 + Math.min(second, 59)) * 1000;
+  return { when, day: written };
+}
+
+/**
+ * Age on a day; of a birth month alone the fifteenth counts, of a year alone the first of
+ * July.
+ *
+ * @param {unknown} birthDate
+ * @param {string} day YYYY-MM-DD
+ * @returns {number} years, NaN where the birth date cannot be read
+ */
+export function computeAge(birthDate, day) {
+  const born = readTime(birthDate);
+  if (born === null) return NaN;
+  const written = String(birthDate);
+  const middle = { 4: "-07-01", 7: "-15" }[written.length];
+  const from = Date.parse(middle ? written + middle : born.day);
+  return Math.round((Date.parse(day) - from) / DAY_MS) / DAYS_PER_YEAR;
+}

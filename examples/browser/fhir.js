@@ -1,0 +1,312 @@
+/**
+ * FHIR R4 Bundles to people: the newest usable Observation of each biomarker, by the codes
+ * and units of the sidecar. The rules are the shared cases in tests/fhir, which the Python
+ * reader is held to as well.
+ */
+
+import { computeAge, readTime } from "./dates.js";
+import { saysTooLittle } from "./limits.js";
+import { findUnit, showNumber, toPanel, UnitError } from "./units.js";
+
+/** @typedef {import("./sidecar.js").Sidecar} Sidecar */
+/** @typedef {Record<string, any>} Resource */
+/** @typedef {{observation: string, biomarker: string, code: string, message: string}} Refusal */
+/** @typedef {{value: number, unit: string}} Given As the report says it. */
+/** @typedef {{value: number, given: Given, day: string, observation: string,
+ *   side: string | undefined}} Used `value` in the panel's unit. */
+/** @typedef {{observation: string, name: string, code: string, when: number, day: string,
+ *   quantity: Resource}} Result */
+/**
+ * @typedef {object} Patient
+ * @property {string} patient
+ * @property {number} age_years on the day of the newest value; NaN where unknown
+ * @property {number} sex -1 where neither
+ * @property {string | null} drawn the day of the newest value
+ * @property {Record<string, number>} biomarkers in the panel's units
+ * @property {Record<string, Given>} given
+ * @property {Record<string, string>} limits "below" or "above"
+ * @property {Record<string, string>} problems messages by code
+ */
+
+/** A Bundle of which nothing can be read. */
+export class BundleError extends Error {}
+
+class RefusedError extends Error {
+  /** @param {string} code @param {string} message */
+  constructor(code, message) {
+    super(message);
+    this.code = code;
+  }
+}
+
+/**
+ * @param {Sidecar} sidecar
+ * @param {any} bundle decoded JSON
+ * @returns {{people: Patient[], refusals: Refusal[]}}
+ * @throws {BundleError} it is not a Bundle, or holds no Patient
+ */
+export function readBundle(sidecar, bundle) {
+  if (!isObject(bundle) || bundle.resourceType !== "Bundle")
+    throw new BundleError("expected a FHIR Bundle, however: resourceType is another or none");
+  const entries = asList(bundle.entry).filter(isObject);
+  const patients = findPatients(entries);
+  if (patients.size === 0) throw new BundleError("expected a Patient in the Bundle, found none");
+  /** @type {Refusal[]} */
+  const refusals = [];
+  /** @type {Map<string, Result[]>} */
+  const results = new Map([...patients.keys()].map((key) => [key, []]));
+  for (const [observation, resource] of walkObservations(entries)) {
+    const found = findBiomarker(sidecar, resource);
+    if (found === null) continue;
+    attempt(refusals, observation, found.name, () => {
+      if (found.reason) throw new RefusedError("code", found.reason);
+      const owner = findOwner(resource, patients);
+      results.get(owner)?.push(readResult(sidecar, observation, found, resource));
+    });
+  }
+  const people = [...patients].map(([key, { resource }]) =>
+    readPerson(sidecar, key, resource, results.get(key) ?? [], refusals),
+  );
+  return { people, refusals };
+}
+
+/** @param {Resource[]} entries */
+function findPatients(entries) {
+  /** @type {Map<string, {resource: Resource, fullUrl: unknown}>} */
+  const patients = new Map();
+  entries.forEach(({ resource, fullUrl }, place) => {
+    if (isObject(resource) && resource.resourceType === "Patient")
+      patients.set(String(resource.id || fullUrl || `entry ${place}`), { resource, fullUrl });
+  });
+  return patients;
+}
+
+/**
+ * Observations and their components, which share subject, status and time.
+ *
+ * @param {Resource[]} entries
+ * @returns {Generator<[string, Resource]>}
+ */
+function* walkObservations(entries) {
+  for (const [place, { resource, fullUrl }] of entries.entries()) {
+    if (!isObject(resource) || resource.resourceType !== "Observation") continue;
+    const name = String(resource.id || fullUrl || `entry ${place}`);
+    yield [name, resource];
+    const { code, valueQuantity, component, ...shared } = resource;
+    for (const part of asList(component).filter(isObject)) yield [name, { ...shared, ...part }];
+  }
+}
+
+/**
+ * @param {Sidecar} sidecar
+ * @param {Resource} resource
+ * @returns {{name: string, code: string, reason?: string} | null} null: nothing of the panel
+ */
+function findBiomarker({ fhir }, resource) {
+  const numbers = asList(resource.code?.coding)
+    .filter((coding) => isObject(coding) && fhir.loinc_systems.includes(coding.system))
+    .map((coding) => String(coding.code))
+    .filter((number) => Object.hasOwn(fhir.codes, number));
+  if (numbers.length === 0) return null;
+  const code = numbers.find((number) => fhir.codes[number].refused) ?? numbers[0];
+  const { biomarker: name, refused } = fhir.codes[code];
+  if (refused) return { name, code, reason: `LOINC ${code}: ${refused}` };
+  const names = new Set(numbers.map((number) => fhir.codes[number].biomarker));
+  if (names.size > 1) return { name, code, reason: `its codes say ${[...names].join(" and ")}` };
+  return { name, code };
+}
+
+/**
+ * @param {Resource} resource
+ * @param {Map<string, {fullUrl: unknown}>} patients
+ */
+function findOwner(resource, patients) {
+  const reference = resource.subject?.reference ?? null;
+  if (reference === null) {
+    if (patients.size === 1) return [...patients.keys()][0];
+    throw new RefusedError("subject", "it names no subject, and the Bundle has several Patients");
+  }
+  const plain = String(reference).split("/_history/")[0];
+  for (const [key, { fullUrl }] of patients)
+    if (plain === fullUrl || `/${plain}`.endsWith(`/Patient/${key}`)) return key;
+  throw new RefusedError("subject", "its subject is no Patient of the Bundle");
+}
+
+/**
+ * @param {Sidecar} sidecar
+ * @param {string} observation
+ * @param {{name: string, code: string}} found
+ * @param {Resource} resource
+ * @returns {Result}
+ */
+function readResult({ fhir }, observation, { name, code }, resource) {
+  if (!fhir.statuses.includes(resource.status))
+    throw new RefusedError(
+      "status",
+      `status must be ${fhir.statuses.join(", ")}, however: ${resource.status}`,
+    );
+  const { effectiveDateTime, effectiveInstant, effectivePeriod } = resource;
+  const time = [effectiveDateTime, effectiveInstant, effectivePeriod?.end, effectivePeriod?.start]
+    .map(readTime)
+    .find((moment) => moment !== null);
+  if (!time) throw new RefusedError("date", "it has no effective date");
+  const quantity = isObject(resource.valueQuantity) ? resource.valueQuantity : {};
+  if (typeof quantity.value !== "number")
+    throw new RefusedError("no_value", "it has no valueQuantity with a number");
+  return { observation, name, code, ...time, quantity };
+}
+
+/**
+ * @param {Sidecar} sidecar
+ * @param {string} key
+ * @param {Resource} resource
+ * @param {Result[]} results
+ * @param {Refusal[]} refusals
+ * @returns {Patient}
+ */
+function readPerson(sidecar, key, resource, results, refusals) {
+  const used = pickNewest(sidecar, results, refusals);
+  const drawn = [...used.values()].map(({ day }) => day).sort().at(-1) ?? null;
+  const age = drawn === null ? NaN : computeAge(resource.birthDate, drawn);
+  const sex = sidecar.sexes.indexOf(resource.gender);
+  /** @type {Record<string, string>} */
+  const problems = {};
+  const [youngest, oldest] = sidecar.accepted_ages;
+  if (readTime(resource.birthDate) === null)
+    problems.birth_date = `expected a birthDate, however: ${resource.birthDate ?? "none"}`;
+  else if (drawn !== null && !(youngest <= age && age <= oldest))
+    problems.age = `${age.toFixed(1)} years is outside ${youngest} to ${oldest}`;
+  if (sex < 0)
+    problems.sex = `gender must be ${sidecar.sexes.join(" or ")}, however: ${resource.gender ?? "none"}`;
+  if (Object.keys(problems).length === 0) refuseLimits(sidecar, used, age, sex, refusals);
+  if (used.size === 0) problems.no_values = "no usable Observation";
+  /** @template T @param {(use: Used) => T} part @returns {Record<string, T>} */
+  const collect = (part) =>
+    Object.fromEntries([...used].map(([name, use]) => [name, part(use)]));
+  return {
+    patient: key,
+    age_years: age,
+    sex,
+    drawn,
+    biomarkers: collect(({ value }) => value),
+    given: collect(({ given }) => given),
+    limits: Object.fromEntries(
+      [...used].flatMap(([name, { side }]) => (side ? [[name, side]] : [])),
+    ),
+    problems,
+  };
+}
+
+/**
+ * The newest result of each biomarker; of several of one instant the first that can be
+ * used. Where the newest cannot, an older one does not stand in: it would pass for news.
+ *
+ * @param {Sidecar} sidecar
+ * @param {Result[]} results
+ * @param {Refusal[]} refusals
+ */
+function pickNewest(sidecar, results, refusals) {
+  /** @type {Map<string, Used>} */
+  const used = new Map();
+  for (const { name } of sidecar.panel) {
+    const mine = results.filter((result) => result.name === name);
+    const newest = Math.max(...mine.map(({ when }) => when));
+    for (const result of mine)
+      if (result.when === newest && !used.has(name))
+        attempt(refusals, result.observation, name, () => used.set(name, convert(sidecar, result)));
+  }
+  return used;
+}
+
+/**
+ * @param {Sidecar} sidecar
+ * @param {Result} result
+ * @returns {Used}
+ */
+function convert(sidecar, { observation, name, code, day, quantity }) {
+  const { fhir, panel, units } = sidecar;
+  const biomarker = /** @type {Sidecar["panel"][0]} */ (panel.find((item) => item.name === name));
+  const { comparator = null, value: number } = quantity;
+  if (comparator !== null && !Object.hasOwn(fhir.comparators, String(comparator)))
+    throw new RefusedError("comparator", `comparator ${comparator} is not known`);
+  const ucum = fhir.ucum_systems.includes(quantity.system) ? quantity.code : null;
+  const spelling = ucum || quantity.unit || quantity.code;
+  if (typeof spelling !== "string")
+    throw new RefusedError("unit", `expected one of ${biomarker.units.join(", ")}, found none`);
+  const unit = readUnit(sidecar, biomarker, spelling);
+  const allowed = fhir.codes[code].units;
+  if (allowed && !allowed.includes(unit))
+    throw new RefusedError(
+      "unit",
+      `LOINC ${code} comes in ${allowed.join(", ")}, however: unit=${spelling}`,
+    );
+  const value = toPanel(units.conversions[name][unit], number);
+  if (!(biomarker.minimum <= value && value <= biomarker.maximum))
+    throw new RefusedError(
+      "implausible",
+      `${showNumber(value)} ${biomarker.unit} is outside ${biomarker.minimum} to ${biomarker.maximum}`,
+    );
+  const side = comparator === null ? undefined : fhir.comparators[comparator];
+  return { value, given: { value: number, unit }, day, observation, side };
+}
+
+/**
+ * UCUM's annotations have no meaning; some of its units are spelled otherwise here.
+ *
+ * @param {Sidecar} sidecar
+ * @param {Sidecar["panel"][0]} biomarker
+ * @param {string} spelling
+ */
+function readUnit(sidecar, biomarker, spelling) {
+  const { unit_annotation, unit_spellings } = sidecar.fhir;
+  const plain = spelling.replaceAll(new RegExp(unit_annotation, "gu"), "").trim();
+  try {
+    return findUnit(
+      sidecar,
+      biomarker,
+      Object.hasOwn(unit_spellings, plain) ? unit_spellings[plain] : plain,
+    );
+  } catch (error) {
+    if (error instanceof UnitError) throw new RefusedError("unit", error.message);
+    throw error;
+  }
+}
+
+/**
+ * @param {Sidecar} sidecar
+ * @param {Map<string, Used>} used
+ * @param {number} age
+ * @param {number} sex
+ * @param {Refusal[]} refusals
+ */
+function refuseLimits(sidecar, used, age, sex, refusals) {
+  for (const [name, { side, value, given, observation }] of used)
+    if (side && saysTooLittle(sidecar, name, side, value, age, sex))
+      attempt(refusals, observation, name, () => {
+        used.delete(name);
+        const limit = `${side} ${given.value} ${given.unit}`;
+        throw new RefusedError("limit", `${limit} says too little: so are most`);
+      });
+}
+
+/**
+ * @param {Refusal[]} refusals
+ * @param {string} observation
+ * @param {string} biomarker
+ * @param {() => void} step
+ */
+function attempt(refusals, observation, biomarker, step) {
+  try {
+    step();
+  } catch (error) {
+    if (!(error instanceof RefusedError)) throw error;
+    refusals.push({ observation, biomarker, code: error.code, message: error.message });
+  }
+}
+
+/** @param {unknown} value @returns {value is Resource} */
+const isObject = (value) =>
+  typeof value === "object" && value !== null && !Array.isArray(value);
+
+/** @param {unknown} value @returns {any[]} */
+const asList = (value) => (Array.isArray(value) ? value : []);

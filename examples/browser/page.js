@@ -1,0 +1,168 @@
+import { fillBars, listSystems, stackContributions } from "./bars.js";
+import { EXAMPLE } from "./example.js";
+import { Form } from "./form.js";
+import { halfWidth, rankMissing } from "./informative.js";
+import { loadModel } from "./model.js";
+import { watchReports } from "./report.js";
+import { describeRisk, drawIcons, listCauses } from "./risk.js";
+import { drawScale } from "./scale.js";
+import { labelName, loadSidecar } from "./sidecar.js";
+import { showYears } from "./shapes.js";
+import { WhatIf } from "./whatif.js";
+
+/** @typedef {import("./form.js").Entered} Entered */
+/** @typedef {import("./model.js").Person} Person */
+/** @typedef {import("./model.js").Answer} Answer */
+
+const SPEAK_AFTER_MS = 800;
+
+/** @type {ReturnType<typeof setTimeout> | undefined} */
+let speaking;
+
+/** @param {string} id */
+const find = (id) => /** @type {HTMLElement} */ (document.getElementById(id));
+
+const loading = loadModel("henaw.onnx");
+loading.catch(() => undefined); // reported below, where it is awaited
+const sidecar = await loadSidecar();
+const form = new Form(sidecar, update);
+form.fill(EXAMPLE, { example: true });
+watchReports(sidecar, (filling) => {
+  form.fill(filling);
+  whatIf.reset();
+  update();
+});
+find("clear").addEventListener("click", () => {
+  form.fill({ values: {} });
+  find("age").focus();
+  update();
+});
+find("print").addEventListener("click", () => print());
+find("intended-use").textContent = sidecar.intended_use;
+find("provenance").textContent =
+  `Model ${sidecar.name} ${sidecar.version} of ${sidecar.date}, checkpoint ` +
+  `${sidecar.checkpoint_sha256.slice(0, 12)}. Fitted on ${sidecar.training.people} people: ` +
+  sidecar.training.data;
+
+const predict = await loading.catch((error) => {
+  find("no-answer").textContent = `The model could not be loaded: ${error.message}`;
+  throw error;
+});
+const whatIf = new WhatIf(sidecar, predict, update);
+let latest = 0;
+await update();
+
+/** Answer what the form holds now. */
+async function update() {
+  const turn = ++latest;
+  const entered = form.read();
+  find("example-note").hidden = !form.hasExample;
+  for (const mark of document.querySelectorAll(".example-mark"))
+    /** @type {HTMLElement} */ (mark).hidden = !form.hasExample;
+  const { age, sex, biomarkers } = entered;
+  find("answer").hidden = age === null || sex === null;
+  find("no-answer").hidden = !find("answer").hidden;
+  if (age === null || sex === null) {
+    find("no-answer").textContent = "Type an age and choose a sex to see the answer.";
+    return;
+  }
+  const person = { biomarkers, age, sex };
+  const unknown = { ...person, biomarkers: biomarkers.map(() => NaN) };
+  const [answer, average] = await predict([person, unknown]);
+  if (turn !== latest) return; // a later key is being answered
+  form.warn(answer.out_of_range);
+  showAge(entered, person, answer);
+  showParts(entered, person, answer);
+  showRisk(person, answer, average);
+
+  const next = await rankMissing(sidecar, predict, person);
+  if (turn !== latest) return;
+  showNext(answer, next);
+  showChange(answer, await whatIf.show(person, form.unitOf));
+}
+
+/** @param {Entered} entered @param {Person} person @param {Answer} answer */
+function showAge({ refused }, person, answer) {
+  const [low, high] = answer.interval.map((years) => years.toFixed(1));
+  const gap = Math.abs(answer.age_gap).toFixed(1);
+  const direction = answer.age_gap < 0 ? "younger" : "older";
+  const years = answer.biological_age.toFixed(1);
+  find("age-number").textContent = `${years} years`;
+  find("age-words").textContent =
+    `${gap} years ${direction} than the age lived. In ${100 * sidecar.interval_level} of 100 ` +
+    `such cases the person's usual level lies between ${low} and ${high}.`;
+  find("age-scale").replaceChildren(drawScale(person.age, answer));
+  const warnings = refused.map((label) => `${label} is not used until it is corrected.`);
+  const [first, last] = sidecar.fitted_ages;
+  if (answer.age_out_of_range)
+    warnings.push(`Fitted on ages ${first} to ${last}: an answer at ${person.age} is a guess.`);
+  find("age-warnings").replaceChildren(...warnings.map(buildItem));
+  speakLater(`Biological age ${years} years, ${low} to ${high}. ${warnings.join(" ")}`);
+}
+
+/** @param {Entered} entered @param {Person} person @param {Answer} answer */
+function showParts({ typed }, person, answer) {
+  const notes = Object.fromEntries(
+    sidecar.panel.map(({ name }) => [
+      name,
+      typed[name] ? `${typed[name].value} ${typed[name].unit}` : "not given: estimated",
+    ]),
+  );
+  fillBars(
+    /** @type {HTMLTableElement} */ (find("contributions")),
+    stackContributions(sidecar, person.age, answer, notes),
+    person.age,
+  );
+  fillBars(/** @type {HTMLTableElement} */ (find("systems")), listSystems(sidecar, answer), 0);
+}
+
+/** @param {Person} person @param {Answer} answer @param {Answer} average */
+function showRisk({ age, sex }, answer, average) {
+  find("risk-words").textContent = describeRisk(sidecar, age, sex, answer, average);
+  find("risk-icons").replaceChildren(drawIcons(answer.mortality_10y));
+  const table = /** @type {HTMLTableElement} */ (find("causes"));
+  if (table.caption) table.caption.textContent = "Risk of dying within ten years, by cause";
+  table.tBodies[0].replaceChildren(
+    ...listCauses(sidecar, answer).map(([label, risk]) => {
+      const row = document.createElement("tr");
+      const heading = Object.assign(document.createElement("th"), { scope: "row" });
+      heading.append(label);
+      row.append(heading);
+      row.insertCell().append(risk);
+      return row;
+    }),
+  );
+}
+
+/** @param {Answer} answer @param {{name: string, years: number}[]} next */
+function showNext(answer, next) {
+  const now = halfWidth(answer).toFixed(1);
+  find("next-words").textContent = next.length
+    ? `The interval is \u00b1${now} years. Expected with one more test done:`
+    : `All nine are given; the interval is \u00b1${now} years.`;
+  find("next-list").replaceChildren(
+    ...next.map(({ name, years }) =>
+      buildItem(`${labelName(sidecar, name)}: about \u00b1${years.toFixed(1)} years`),
+    ),
+  );
+}
+
+/** @param {Answer} answer @param {Answer | null} changed */
+function showChange(answer, changed) {
+  const words = changed
+    ? `With these values: ${changed.biological_age.toFixed(1)} years, ` +
+      `${showYears(changed.biological_age - answer.biological_age)} from the typed ones.`
+    : "";
+  if (find("what-if-words").textContent !== words) find("what-if-words").textContent = words;
+}
+
+/** @param {string} text */
+function buildItem(text) {
+  return Object.assign(document.createElement("li"), { textContent: text });
+}
+
+/** Tell a screen reader once the typing rests. @param {string} text */
+function speakLater(text) {
+  clearTimeout(speaking);
+  speaking = setTimeout(() => (find("spoken").textContent = text), SPEAK_AFTER_MS);
+}

@@ -1,0 +1,117 @@
+/** A lab report that is chosen, dropped or pasted: FHIR where it is JSON, CSV otherwise. */
+
+import { readCsv, TableError } from "./csv.js";
+import { BundleError, readBundle } from "./fhir.js";
+import { labelName } from "./sidecar.js";
+
+/** @typedef {import("./sidecar.js").Sidecar} Sidecar */
+/** @typedef {import("./form.js").Filling} Filling */
+
+/**
+ * @param {Sidecar} sidecar
+ * @param {string} text
+ * @returns {{filling: Filling, notes: string[]}}
+ * @throws {BundleError | TableError | SyntaxError} nothing of it can be used
+ */
+export function readReport(sidecar, text) {
+  if (!text.trim()) throw new TableError("expected the text of a report, found nothing");
+  return /^\s*[{[]/u.test(text) ? readFhir(sidecar, JSON.parse(text)) : readTable(sidecar, text);
+}
+
+/**
+ * @param {Sidecar} sidecar
+ * @param {unknown} bundle
+ */
+function readFhir(sidecar, bundle) {
+  const { people, refusals } = readBundle(sidecar, bundle);
+  if (people.length > 1)
+    throw new BundleError(`expected one Patient, however: ${people.length}; give one person's`);
+  const [person] = people;
+  const notes = [
+    ...Object.values(person.problems),
+    ...Object.entries(person.limits).map(
+      ([name, side]) =>
+        `${labelName(sidecar, name)} is only known to be ${side} the limit, which is used`,
+    ),
+    ...refusals.map(
+      ({ biomarker, message, observation }) =>
+        `${labelName(sidecar, biomarker)} (Observation ${observation}) is not used: ${message}`,
+    ),
+  ];
+  const filling = {
+    age: Number.isNaN(person.age_years) ? "" : person.age_years.toFixed(1),
+    sex: person.sex < 0 ? undefined : person.sex,
+    values: spellValues(person.given),
+  };
+  return { filling, notes };
+}
+
+/**
+ * @param {Sidecar} sidecar
+ * @param {string} text
+ */
+function readTable(sidecar, text) {
+  const { age, sex, given, notes } = readCsv(sidecar, text);
+  const filling = {
+    age: age === null ? "" : String(age),
+    sex: sex ?? undefined,
+    values: spellValues(given),
+  };
+  return { filling, notes: notes.map(({ label, message }) => `${label} ${message}`) };
+}
+
+/** @param {Record<string, {value: number, unit: string}>} given */
+function spellValues(given) {
+  return Object.fromEntries(
+    Object.entries(given).map(([name, { value, unit }]) => [name, { value: String(value), unit }]),
+  );
+}
+
+/**
+ * Read what is chosen, dropped anywhere or pasted, and say what became of it.
+ *
+ * @param {Sidecar} sidecar
+ * @param {(filling: Filling) => void} onRead
+ */
+export function watchReports(sidecar, onRead) {
+  const details = /** @type {HTMLDetailsElement} */ (document.getElementById("report"));
+  const outcome = /** @type {HTMLElement} */ (document.getElementById("report-outcome"));
+  const area = /** @type {HTMLTextAreaElement} */ (document.getElementById("report-text"));
+  const file = /** @type {HTMLInputElement} */ (document.getElementById("report-file"));
+
+  /** @param {string} text */
+  function read(text) {
+    try {
+      const { filling, notes } = readReport(sidecar, text);
+      details.open = false;
+      onRead(filling);
+      tell(`Read ${Object.keys(filling.values).length} of ${sidecar.panel.length} values.`, notes);
+    } catch (error) {
+      if (!(error instanceof BundleError || error instanceof TableError || error instanceof SyntaxError))
+        throw error;
+      tell("The report could not be read.", [error.message]);
+    }
+  }
+
+  /** @param {string} summary @param {string[]} notes */
+  function tell(summary, notes) {
+    const list = document.createElement("ul");
+    list.append(
+      ...notes.map((note) => Object.assign(document.createElement("li"), { textContent: note })),
+    );
+    outcome.replaceChildren(summary, ...(notes.length ? [list] : []));
+  }
+
+  document.getElementById("read-report")?.addEventListener("click", () => read(area.value));
+  file.addEventListener("change", async () => {
+    if (file.files?.[0]) read(await file.files[0].text());
+    file.value = ""; // the same file can be chosen again
+  });
+  document.addEventListener("dragover", (event) => event.preventDefault());
+  document.addEventListener("drop", async (event) => {
+    event.preventDefault(); // or the browser leaves the page and shows the file
+    const dropped = event.dataTransfer;
+    const text = dropped?.files[0] ? await dropped.files[0].text() : dropped?.getData("text");
+    if (text) read(text);
+  });
+}

@@ -1,0 +1,92 @@
+/** The ten-year risk in plain words, and as icons: so many of a hundred people. */
+
+import { drawShape } from "./shapes.js";
+import { labelName } from "./sidecar.js";
+
+/** @typedef {import("./model.js").Answer} Answer */
+
+const PLURALS = /** @type {Record<string, string>} */ ({ female: "women", male: "men" });
+
+/**
+ * A probability as a count of people: of 100, or of 1000 where it is below 1 %.
+ *
+ * @param {number} probability
+ */
+export function countPeople(probability) {
+  const of = probability < 0.01 ? 1000 : 100;
+  return { count: Math.round(probability * of), of };
+}
+
+/** @param {number} probability */
+function showCount(probability) {
+  const { count, of } = countPeople(probability);
+  return count === 0 ? `fewer than 1 of ${of}` : `about ${count} of ${of}`;
+}
+
+/**
+ * @param {import("./sidecar.js").Sidecar} sidecar
+ * @param {number} age
+ * @param {number} sex
+ * @param {Answer} answer
+ * @param {Answer} average of people of that age and sex
+ */
+export function describeRisk(sidecar, age, sex, answer, average) {
+  const people = PLURALS[sidecar.sexes[sex]] ?? "people";
+  return (
+    `Of ${people} of ${Number(age.toFixed(1))} with values like these, ` +
+    `${showCount(answer.mortality_10y)} die within ten years, of any cause. Of all ${people} of ` +
+    `that age it is ${showCount(average.mortality_10y)}.`
+  );
+}
+
+/**
+ * @param {number} probability
+ * @returns {SVGSVGElement}
+ */
+export function drawIcons(probability) {
+  const { count, of } = countPeople(probability);
+  const columns = of === 100 ? 20 : 50;
+  const svg = drawShape("svg", {
+    class: "icons",
+    role: "img",
+    "aria-label": `${count} of ${of} people`,
+    viewBox: `0 0 ${columns * 10} ${(of / columns) * 16}`,
+  });
+  for (let person = 0; person < of; person++) {
+    const x = (person % columns) * 10;
+    const y = Math.floor(person / columns) * 16;
+    svg.append(
+      drawShape("path", {
+        class: person < count ? "dies" : "lives",
+        // A head and shoulders.
+        d: `M${x + 5} ${y + 1.5}a2.5 2.5 0 1 1-.01 0zM${x + 1} ${y + 14.5}v-4a4 4 0 0 1 8 0v4z`,
+      }),
+    );
+  }
+  return svg;
+}
+
+/**
+ * Rows of the causes and of all others, in percent.
+ *
+ * @param {import("./sidecar.js").Sidecar} sidecar
+ * @param {Answer} answer
+ * @returns {[string, string][]}
+ */
+export function listCauses(sidecar, answer) {
+  const named = answer.cause_risk_10y.map((risk, place) => ({
+    label: labelName(sidecar, sidecar.cause_names[place]),
+    risk,
+  }));
+  const others = answer.mortality_10y - named.reduce((sum, { risk }) => sum + risk, 0);
+  return [...named, { label: "Other causes", risk: Math.max(0, others) }].map(
+    ({ label, risk }) => [label, showPercent(risk)],
+  );
+}
+
+/** @param {number} probability */
+function showPercent(probability) {
+  const percent = 100 * probability;
+  if (percent < 0.1) return "< 0.1 %";
+  return `${percent < 10 ? percent.toFixed(1) : percent.toFixed(0)} %`;
+}
