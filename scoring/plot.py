@@ -68,7 +68,7 @@ def draw_waterfall(
     axes.margins(x=0.06)
     axes.set_xlabel("years")
     axes.set_title(
-        f"{sex.capitalize()} of {age:g}, biological age {biological_age:.1f} "
+        f"{sex.capitalize()} of {age:.4g}, biological age {biological_age:.1f} "
         f"({low:.1f} to {high:.1f})",
         loc="left",
     )
