@@ -11,7 +11,7 @@ PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check 
 SOURCES := $(wildcard model/*.py training/*.py training/*/*.py export/*.py handler/*.py scoring/*.py cli/*.py \
 	model/weights/* training/configs/* training/evaluation/templates/*)
 
-.PHONY: install serve stop test check lint typecheck train evaluate export archive figure bench bench-train clean
+.PHONY: install serve stop test check lint typecheck train evaluate export archive figure bench bench-train clean contract fuzz
 
 install: $(VENV)/.serve ## what serving needs
 
@@ -59,6 +59,12 @@ export: install ## TorchScript, ONNX and their proof into build/exported
 evaluate: $(VENV)/.dev ## a report of the shipped checkpoint on COHORT
 	$(BIN)/henaw evaluate model/weights/henaw-nhanes.safetensors --cohort $(COHORT) \
 		--out build/evaluation
+
+contract: install ## docs/openapi.json and docs/request.schema.json from the handler's types
+	$(BIN)/henaw contract --out docs
+
+fuzz: $(VENV)/.dev ## 10 000 requests that the contract allows, and forbids, against a real server
+	HENAW_FUZZ_REQUESTS=10000 $(BIN)/pytest tests/serving/test_fuzz.py
 
 figure: $(VENV)/.dev export ## the README's figure
 	$(BIN)/python examples/python/plot_contributions.py build/exported docs/contributions.svg

@@ -7,10 +7,12 @@ import sys
 import click
 from henaw.cli.archive import archive
 from henaw.cli.card import card
+from henaw.cli.contract import contract
 from henaw.cli.data import data
 from henaw.cli.evaluate import evaluate
 from henaw.cli.export import export
 from henaw.cli.monitor import monitor
+from henaw.cli.score import score
 from henaw.cli.serve import serve, stop
 from henaw.cli.simulate import simulate
 from henaw.cli.train import train
@@ -32,6 +34,8 @@ commands.add_command(evaluate)
 commands.add_command(card)
 commands.add_command(export)
 commands.add_command(archive)
+commands.add_command(score)
+commands.add_command(contract)
 commands.add_command(serve)
 commands.add_command(stop)
 commands.add_command(monitor)

@@ -7,6 +7,7 @@ Ranges, names and units come from the panel, so that neither the document nor
 from __future__ import annotations
 
 import math
+import re
 from typing import Annotated, Any, Final, Literal, Union
 
 from henaw.model.biomarkers import (
@@ -22,7 +23,7 @@ from henaw.model.biomarkers import (
 from henaw.model.runtime import INPUT_NAMES, OUTPUT_NAMES
 from msgspec import UNSET, Meta, Struct, UnsetType, defstruct
 
-PARTICIPANT_ID: Final = "[A-Za-z0-9_.:-]{1,64}"
+PARTICIPANT_ID: Final = re.compile("[A-Za-z0-9_.:-]{1,64}")
 LONGEST_UNIT: Final = 32
 LONGEST_REQUEST_ID: Final = 64
 DATATYPES: Final = {
@@ -185,14 +186,8 @@ _PERSON: Final[list[Any]] = [
     (
         "participant_id",
         _UNION[
-            Annotated[
-                str,
-                # Python's $ would let a line end pass.
-                Meta(
-                    pattern=rf"\A{PARTICIPANT_ID}\Z",
-                    extra_json_schema={"pattern": f"^{PARTICIPANT_ID}$"},
-                ),
-            ],
+            # Left to the readers: Python's $ would let a line end pass.
+            Annotated[str, Meta(extra_json_schema={"pattern": f"^{PARTICIPANT_ID.pattern}$"})],
             None,
             UnsetType,
         ],

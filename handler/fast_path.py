@@ -18,6 +18,7 @@ import numpy as np
 from henaw.handler.contract import (
     ABSENT,
     ANSWER_FIELDS,
+    PARTICIPANT_ID,
     ManyPeople,
     OnePerson,
     Quantity,
@@ -80,8 +81,12 @@ def _read_persons(body: bytes, request: Any, form: Form) -> People | None:
         - values.count(ABSENT)
         + 2 * len(quantities)
     )
-    participant_ids = tuple(i or None for i in ids)
-    if not _is_written_once(body, keys, participant_ids) or not _convert(values, quantities):
+    participant_ids = tuple(None if i is UNSET else i for i in ids)
+    if (
+        not all(i is None or PARTICIPANT_ID.fullmatch(i) for i in participant_ids)
+        or not _is_written_once(body, keys, participant_ids)
+        or not _convert(values, quantities)
+    ):
         return None
     return People(
         form=form,

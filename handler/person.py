@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import math
-import re
 from collections.abc import Iterable
 from typing import Any, Final
 
@@ -32,7 +31,6 @@ from henaw.model.errors import PanelError
 
 PERSON_FIELDS: Final = frozenset({"age", "sex", "biomarkers", "participant_id"})
 _QUANTITY_FIELDS: Final = frozenset({"value", "unit"})
-_PARTICIPANT_ID = re.compile(PARTICIPANT_ID)
 SEX_CODES: Final[dict[object, int]] = {
     **{name: code for code, name in enumerate(SEXES)},
     **{code: code for code in range(len(SEXES))},
@@ -74,7 +72,7 @@ def read_person(
     sex = _read_sex(person, instance, problems)
     participant_id = person.get("participant_id")
     if participant_id is not None and not (
-        isinstance(participant_id, str) and _PARTICIPANT_ID.fullmatch(participant_id)
+        isinstance(participant_id, str) and PARTICIPANT_ID.fullmatch(participant_id)
     ):
         problems.add(
             instance,

@@ -24,6 +24,9 @@ _KINDS: dict[type[RequestError], tuple[int, str, str]] = {
     ThrottledError: (429, "too-many-requests", "Too many requests"),
 }
 
+STATUSES = {status: title for status, _, title in _KINDS.values()} | {500: "Internal error"}
+"""The title of each status that is answered with a problem document."""
+
 _INTERNAL_DETAIL = (
     "The server could not answer this request. "
     "Try again; if it persists, give the operator this request id."
@@ -63,7 +66,7 @@ def describe_internal_error(request_id: str) -> tuple[int, bytes]:
     """
     document = ProblemDocument(
         type=f"{_TYPE}internal",
-        title="Internal error",
+        title=STATUSES[500],
         status=500,
         detail=_INTERNAL_DETAIL,
         request_id=request_id,

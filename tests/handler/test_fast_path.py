@@ -139,7 +139,7 @@ DOUBLED = {
     "in an instance": b'{"instances": [{"age": 54, "sex": 0, "sex": 0, "biomarkers": {}}]}',
     "in an array": json.dumps(write_arrays())
     .encode()
-    .replace(b'"shape"', b'"shape": [2], "shape"'),
+    .replace(b'"shape"', b'"shape": [2], "shape"', 1),
 }
 
 
