@@ -41,9 +41,9 @@ _RUN = click.option(
 @_RUN
 @click.option(
     "--port",
-    type=click.IntRange(1, 65531),
+    type=click.IntRange(1, 65530),
     envvar="HENAW_PORT",
-    help="Five ports from here on instead of those configured.",
+    help="Six ports from here on instead of those configured.",
 )
 @click.option("--foreground", is_flag=True, help="Stay until the server ends, as in a container.")
 @click.pass_context

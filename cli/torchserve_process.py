@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import json
 import os
 import re
@@ -18,6 +19,8 @@ from urllib.parse import urlsplit
 
 import psutil
 from henaw.cli.java import find_java_home
+from henaw.cli.monitor_process import FOLDER_NAME, start_monitor, stop_monitor
+from henaw.handler.configuration import MonitorConfiguration, load_configuration
 from henaw.model.errors import ConfigurationError, HenawError
 
 _RECORD_NAME = "server.json"
@@ -33,6 +36,7 @@ _START_TIMEOUT_S = 60
 _STOP_TIMEOUT_S = 30
 _ADDRESSES = ("inference_address", "management_address", "metrics_address")
 _GRPC_PORTS = {"grpc_inference_port": "7070", "grpc_management_port": "7071"}
+_MONITOR_OFFSET = len(_ADDRESSES) + len(_GRPC_PORTS)
 
 
 class ServerError(HenawError, RuntimeError):
@@ -66,8 +70,8 @@ def start_server(
             ``log4j2.xml``.
         archive: the model.
         run: where its pid, logs, throttle store and temporary files go.
-        first_port: five ports from here on instead of those configured: inference,
-            management, metrics, and gRPC for the first two.
+        first_port: six ports from here on instead of those configured: inference,
+            management, metrics, gRPC for the first two, and the monitor's.
 
     Raises:
         ConfigurationError: a file of the configuration is missing.
@@ -77,9 +81,13 @@ def start_server(
     running = find_server(run)
     if running is not None:
         raise ServerError(f"a server runs already: {running.url}, pid {running.pid}")
+    stop_monitor(run)
     java_home = find_java_home()
     properties = _read_properties(configuration, archive, first_port)
-    _check_ports(properties)
+    monitor = load_configuration(configuration / "handler.yaml").monitor
+    if first_port is not None:
+        monitor = dataclasses.replace(monitor, port=first_port + _MONITOR_OFFSET)
+    _check_ports(properties, monitor)
     logs, temporary = run / "logs", _make_temporary(run)
     _set_aside(logs)
     for folder in (run, logs, run / "tmp"):
@@ -98,6 +106,7 @@ def start_server(
         "TEMP": temporary,
         "HENAW_HANDLER_CONFIG": str(configuration / "handler.yaml"),
         "HENAW_THROTTLE_STORE": str(run / "throttle.sqlite3"),
+        "HENAW_MONITOR_FOLDER": str(run / FOLDER_NAME),
     }
     pid_file = run / "tmp" / ".model_server.pid"
     pid_file.unlink(missing_ok=True)
@@ -122,6 +131,7 @@ def start_server(
         pid=pid, created=created, url=properties["inference_address"], temporary=temporary
     )
     (run / _RECORD_NAME).write_text(json.dumps(record.__dict__), encoding="utf-8")
+    start_monitor(configuration=configuration, run=run, port=monitor.port)
     return record
 
 
@@ -140,6 +150,7 @@ def stop_server(run: Path) -> Record | None:
     Returns:
         What ran; None where nothing did.
     """
+    stop_monitor(run)
     record = find_server(run)
     process = None if record is None else _find_process(record)
     if record is None or process is None:
@@ -234,13 +245,14 @@ def _read_properties(configuration: Path, archive: Path, first_port: int | None)
     return properties
 
 
-def _check_ports(properties: dict[str, str]) -> None:
+def _check_ports(properties: dict[str, str], monitor: MonitorConfiguration) -> None:
     taken = []
     addresses = [
         (urlsplit(properties[key]).hostname, urlsplit(properties[key]).port or 0, key)
         for key in _ADDRESSES
     ]
     addresses += [("127.0.0.1", int(properties[key]), key) for key in _GRPC_PORTS]
+    addresses.append((monitor.address, monitor.port, "monitor"))
     for host, port, key in addresses:
         with socket.socket() as probe:
             # As TorchServe does it: a port in TIME_WAIT is free.

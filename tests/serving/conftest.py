@@ -22,7 +22,7 @@ from henaw.export.archive import build_archive
 SERVE_CONFIG = Path(__file__).resolve().parents[2] / "serve_config"
 
 
-def find_free_ports(count: int = 5) -> int:
+def find_free_ports(count: int = 6) -> int:
     """Return the first of as many free ports in a row."""
     for first in range(20_000 + os.getpid() % 20_000, 60_000, count):
         try:

@@ -1,0 +1,57 @@
+"""The monitor beside a server of our own: started and stopped with it."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import psutil
+
+FOLDER_NAME = "monitor"
+"""In the server's folder: where its workers tell how they are."""
+
+_RECORD_NAME = "monitor.json"
+_STOP_TIMEOUT_S = 10
+
+
+def start_monitor(*, configuration: Path, run: Path, port: int) -> None:
+    """Start it in the background.
+
+    Args:
+        configuration: a folder with ``handler.yaml``.
+        run: the server's folder.
+        port: where it answers.
+    """
+    with (run / "logs" / "monitor.log").open("wb") as log:
+        process = subprocess.Popen(  # noqa: S603
+            [
+                *(sys.executable, "-c", "from henaw.cli.main import main; main()"),
+                *("monitor", "--config", str(configuration), "--port", str(port)),
+                *("--folder", str(run / FOLDER_NAME)),
+            ],
+            cwd=run,
+            env=os.environ,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            # As the server: the shell's Ctrl-C and hang-up are not for it.
+            start_new_session=True,
+        )
+    record = {"pid": process.pid, "created": psutil.Process(process.pid).create_time()}
+    (run / _RECORD_NAME).write_text(json.dumps(record), encoding="utf-8")
+
+
+def stop_monitor(run: Path) -> None:
+    """Stop the one that was started with this folder, if it still runs."""
+    with contextlib.suppress(OSError, ValueError, KeyError, psutil.Error):
+        record = json.loads((run / _RECORD_NAME).read_text(encoding="utf-8"))
+        process = psutil.Process(record["pid"])
+        if process.create_time() == record["created"]:
+            process.terminate()
+            with contextlib.suppress(psutil.TimeoutExpired):
+                process.wait(timeout=_STOP_TIMEOUT_S)
+    (run / _RECORD_NAME).unlink(missing_ok=True)
