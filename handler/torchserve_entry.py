@@ -43,7 +43,9 @@ class HenawHandler:
         from henaw.handler.configuration import HandlerConfiguration, load_configuration
         from henaw.handler.location import find_configuration, find_monitor_folder, find_store
         from henaw.handler.request_log import RequestLog
+        from henaw.handler.torchserve_socket import buffer_reads
 
+        buffer_reads()
         self._log = RequestLog(sys.stdout.buffer)
         path = find_configuration()
         configuration = HandlerConfiguration() if path is None else load_configuration(path)
