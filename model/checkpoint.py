@@ -10,8 +10,6 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-import os
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +21,7 @@ import torch
 from henaw.model.biomarkers import PANEL
 from henaw.model.configuration import NetworkConfiguration, read_configuration
 from henaw.model.errors import CheckpointError, ConfigurationError
+from henaw.model.files import write_whole
 from henaw.model.network import Network
 from henaw.model.tables import (
     POSITIVE_TENSORS,
@@ -31,6 +30,15 @@ from henaw.model.tables import (
     list_tensor_shapes,
 )
 from torch import Tensor
+
+__all__ = [
+    "PROTOCOL",
+    "Checkpoint",
+    "describe_panel",
+    "load_checkpoint",
+    "save_checkpoint",
+    "write_whole",
+]
 
 PROTOCOL = 1
 """Raised when a file of the old protocol can no longer be read."""
@@ -183,29 +191,6 @@ def load_checkpoint(path: Path) -> Checkpoint:
         metrics=header["metrics"],
         sha256=hashlib.sha256(content).hexdigest(),
     )
-
-
-def write_whole(path: Path, content: bytes, *, mode: int = 0o644) -> None:
-    """Write a file so that a reader sees all of it or what was there before.
-
-    Args:
-        path: the file; folders on the way are made.
-        content: all of it.
-        mode: its permissions, which it has from its first byte on or narrower.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile(
-        dir=path.parent, prefix=f".{path.name}.", delete=False
-    ) as file:
-        try:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-            os.chmod(file.name, mode)
-            os.replace(file.name, path)
-        except BaseException:
-            os.unlink(file.name)
-            raise
 
 
 def _read_bytes(path: Path) -> bytes:

@@ -67,7 +67,7 @@ def score_table(
     *,
     outputs: tuple[str, ...],
     threads: int = 1,
-    progress: Callable[[int], None] = lambda _: None,
+    progress: Callable[[int], object] = lambda _: None,
 ) -> Summary:
     """Score every row of a table and write the answers in its order.
 

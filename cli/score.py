@@ -1,0 +1,161 @@
+"""``henaw score``: biological age of everyone in a table or a FHIR Bundle."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+from henaw.model.errors import ScoringError
+from henaw.model.runtime import OUTPUT_NAMES
+from tqdm import tqdm
+
+if TYPE_CHECKING:
+    from henaw.model.layout import Layout
+    from henaw.scoring.fhir import Reading
+    from henaw.scoring.job import Summary
+    from pyspark.sql import SparkSession
+
+NOT_ALL_SCORED = 3
+"""Exit status: the output is written, and some rows in it have a reason, not answers."""
+
+
+@click.command()
+@click.argument("source", metavar="IN", type=click.Path(path_type=Path))
+@click.argument("out", metavar="OUT", type=click.Path(path_type=Path))
+@click.option(
+    "--model",
+    "model_path",
+    type=click.Path(path_type=Path),
+    required=True,
+    help="ONNX file of `henaw export`.",
+)
+@click.option(
+    "--columns",
+    "map_path",
+    type=click.Path(path_type=Path),
+    help="YAML file that says which column holds what, in which unit; as `henaw data table`.",
+)
+@click.option(
+    "--visit", type=click.IntRange(min=0), help="UK Biobank instance. Default: the first there is."
+)
+@click.option(
+    "--outputs",
+    help="Comma-separated outputs of the graph, such as biological_age,interval. Default: all.",
+)
+@click.option("--threads", type=click.IntRange(1, 64), default=2, show_default=True)
+@click.option(
+    "--engine",
+    type=click.Choice(["local", "spark"]),
+    default="local",
+    show_default=True,
+    help="spark: IN is what Spark reads, a folder of Parquet included; OUT is a new folder.",
+)
+def score(
+    source: Path,
+    out: Path,
+    *,
+    model_path: Path,
+    map_path: Path | None,
+    visit: int | None,
+    outputs: str | None,
+    threads: int,
+    engine: str,
+) -> None:
+    """Score IN (.parquet, .csv, .csv.gz, .arrow, or .json: a FHIR R4 Bundle) into OUT.
+
+    OUT (.parquet, .csv, .arrow) has a row for each of IN, in its order. Rows that cannot be
+    scored say why in the column "reason". Started again after it was killed, the same
+    command goes on where it was.
+
+    Exit status: 0 all rows scored, 3 some were not, 1 nothing was written.
+    """
+    from henaw.scoring import Henaw
+    from henaw.scoring.answers import check_outputs
+
+    chosen = check_outputs(OUTPUT_NAMES if outputs is None else outputs.split(","))
+    if engine == "spark":
+        from henaw.scoring.spark import read_frame, score_frame
+
+        people = read_frame(source)
+        layout = _find_layout(people.columns, map_path, visit)
+        score_frame(people, model_path, layout=layout, outputs=chosen).write.parquet(str(out))
+        _report_spark(out, people.sparkSession)
+        return
+    model = Henaw.load(model_path)
+    if source.suffix == ".json":
+        from henaw.scoring.bundle import score_bundle
+
+        _report_bundle(score_bundle(model, source, out, outputs=chosen), out)
+        return
+    from henaw.scoring.job import score_table
+    from henaw.scoring.sources import open_source
+
+    table = open_source(source, threads=threads)
+    layout = _find_layout(table.names, map_path, visit)
+    with tqdm(total=table.rows, unit=" people", unit_scale=True, disable=None) as bar:
+        summary = score_table(
+            model,
+            source,
+            table,
+            out,
+            layout,
+            outputs=chosen,
+            threads=threads,
+            progress=bar.update,
+        )
+    _report(summary, layout, model.name, out)
+
+
+def _find_layout(names: list[str], map_path: Path | None, visit: int | None) -> Layout:
+    from henaw.model.layout import find_layout
+
+    if map_path is None:
+        return find_layout(names, visit=visit)
+    from henaw.training.readers.columns_configuration import read_column_map
+
+    layout = read_column_map(map_path).layout
+    absent = [name for name in layout.columns if name not in names]
+    if absent:
+        raise ScoringError(
+            str(map_path), [f"expected the column {name!r}, found none" for name in absent]
+        )
+    return layout
+
+
+def _report(summary: Summary, layout: Layout, model: str, out: Path) -> None:
+    click.echo(f"{out}: {summary.rows} rows, {summary.scored} scored by {model}", err=True)
+    if summary.resumed:
+        click.echo(f"of these, {summary.resumed} by a run that was stopped before", err=True)
+    if layout.absent:
+        click.echo(f"no column, so imputed for all: {', '.join(layout.absent)}", err=True)
+    for name, count in summary.imputed.items():
+        if count and name not in layout.absent:
+            click.echo(f"{name}: missing in {count}, imputed", err=True)
+    for reason, count in summary.reasons.most_common():
+        click.echo(f"not scored: {count} rows, {reason}", err=True)
+    sys.exit(NOT_ALL_SCORED if summary.scored < summary.rows else 0)
+
+
+def _report_spark(out: Path, session: SparkSession) -> None:
+    written = session.read.parquet(str(out))
+    rows, scored = written.count(), written.where("reason is null").count()
+    click.echo(f"{out}: {rows} rows, {scored} scored", err=True)
+    sys.exit(NOT_ALL_SCORED if scored < rows else 0)
+
+
+def _report_bundle(reading: Reading, out: Path) -> None:
+    wrong = [person for person in reading.people if person.problems]
+    click.echo(
+        f"{out}: {len(reading.people)} people, {len(reading.people) - len(wrong)} scored", err=True
+    )
+    for person in wrong:
+        reasons = "; ".join(person.problems.values())
+        click.echo(f"not scored: Patient {person.patient}: {reasons}", err=True)
+    for refusal in reading.refusals:
+        click.echo(
+            f"not used: Observation {refusal.observation} ({refusal.biomarker}): {refusal.message}",
+            err=True,
+        )
+    sys.exit(NOT_ALL_SCORED if wrong else 0)

@@ -1,0 +1,80 @@
+"""A FHIR Bundle as a table to score, one row a Patient."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+from henaw.model.biomarkers import NAMES, SEXES
+from henaw.model.errors import ScoringError
+from henaw.model.files import write_whole
+from henaw.model.layout import find_layout
+from henaw.scoring.answers import REASON
+from henaw.scoring.fhir import Reading, read_bundle
+from henaw.scoring.henaw import Henaw
+from henaw.scoring.sinks import check_sink, open_sink
+
+
+def score_bundle(model: Henaw, path: Path, out: Path, *, outputs: Sequence[str]) -> Reading:
+    """Score every Patient of a Bundle; written whole or not at all.
+
+    The table has ``participant_id`` (the Patient's id), ``drawn`` (the day of the newest
+    value), ``age``, ``sex`` and the values in the panel's units before the answers, and
+    ``limits`` after them: biomarkers that stand for a limit of the assay.
+
+    Returns:
+        The people, and what was not used with the reasons.
+
+    Raises:
+        ScoringError: it is no Bundle, holds no Patient, or ``out`` cannot be written.
+    """
+    check_sink(out)
+    try:
+        content = json.loads(path.read_bytes())
+    except (OSError, ValueError, RecursionError) as error:
+        raise ScoringError(str(path), [f"expected a Bundle in JSON, however: {error}"]) from error
+    reading = read_bundle(content, model.description["reference"])
+    table = tabulate(reading)
+    layout = find_layout(table.schema.names)
+    answers, _ = model.score(table, layout, outputs)
+    reasons = pa.array(["; ".join(p.problems.values()) or None for p in reading.people])
+    columns = dict(zip(table.schema.names, table.columns, strict=True))
+    columns |= dict(zip(answers.schema.names, answers.columns, strict=True))
+    columns["limits"] = pa.array(
+        [" ".join(f"{k} {v}" for k, v in p.limits.items()) or None for p in reading.people],
+        pa.string(),
+    )
+    # What the Bundle says is nearer to its cause than what the table says of it.
+    columns[REASON] = pc.coalesce(reasons.cast(pa.string()), columns.pop(REASON))
+    batch = pa.RecordBatch.from_pydict(columns)
+    buffer = pa.BufferOutputStream()
+    with open_sink(buffer, out.suffix, batch.schema) as sink:
+        sink.write_batch(batch)
+    write_whole(out, buffer.getvalue().to_pybytes())
+    return reading
+
+
+def tabulate(reading: Reading) -> pa.RecordBatch:
+    """People as a table by the panel's own names; values in its units."""
+    people = reading.people
+    return pa.RecordBatch.from_pydict(
+        {
+            "participant_id": pa.array([person.patient for person in people], pa.string()),
+            "drawn": pa.array([person.drawn for person in people], pa.string()),
+            "age": pa.array(
+                [None if math.isnan(person.age_years) else person.age_years for person in people],
+                pa.float64(),
+            ),
+            "sex": pa.array(
+                [SEXES[person.sex] if person.sex >= 0 else None for person in people], pa.string()
+            ),
+            **{
+                name: pa.array([person.biomarkers.get(name) for person in people], pa.float64())
+                for name in NAMES
+            },
+        }
+    )
