@@ -71,8 +71,11 @@ def person() -> dict[str, Any]:
 class Client:
     """Sends JSON to a service, and keeps the log it writes."""
 
-    def __init__(self, service: Service, log: io.BytesIO, flush: Callable[[], None]) -> None:
+    def __init__(
+        self, service: Service, log: io.BytesIO, flush: Callable[[], None], metrics: Metrics
+    ) -> None:
         self.service = service
+        self.metrics = metrics
         self._log = log
         self._flush = flush
 
@@ -117,15 +120,16 @@ def make_client(onnx: OnnxRuntime, metadata: Metadata, artifacts: Path) -> Calla
         stream = io.BytesIO()
         log = RequestLog(stream)
         configuration = HandlerConfiguration(limits=limits or Limits(), throttle=throttle)
+        metrics = Metrics(load_drift_reference(artifacts / "henaw.json"))
         service = Service(
             engine=Engine(runtime or onnx, preferred, report=log.report),
             metadata=metadata,
             throttle=Throttle(throttle, None),
             configuration=configuration,
             log=log.write,
-            metrics=Metrics(load_drift_reference(artifacts / "henaw.json")),
+            metrics=metrics,
         )
-        return Client(service, stream, log.flush)
+        return Client(service, stream, log.flush, metrics)
 
     return make
 
