@@ -13,23 +13,27 @@ import yaml
 from henaw.model.errors import ConfigurationError
 
 _DIGEST = re.compile(r"[0-9a-f]{64}")
+_REDIS_SCHEMES = ("redis://", "rediss://", "unix://")
 _HEADER = re.compile(r"[a-z0-9-]+")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Limits:
-    """What one request may hold.
+    """What one request may hold, and all that are answered together.
 
     Attributes:
         body_bytes: largest body, in bytes.
         instances: most people.
+        batch_s: seconds of work taken on at once while requests keep coming faster than
+            they are answered; the rest is refused with 503.
     """
 
     body_bytes: int = 8 * 1024 * 1024
     instances: int = 10_000
+    batch_s: float = 0.02
 
     def __post_init__(self) -> None:
-        _check("limits", _not_positive(self, "body_bytes", "instances"))
+        _check("limits", _not_positive(self, "body_bytes", "instances", "batch_s"))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,6 +84,9 @@ class ThrottleConfiguration:
             None takes any key for one, which lets a client make up as many as it likes.
         store: the file that all workers share, relative to the server's working
             directory.
+        redis: the URL of a Redis by which several hosts share the buckets, ``redis://``,
+            ``rediss://`` or ``unix://``; while it is gone, ``store`` decides. It may hold a
+            password: let nobody but the server read the file that it is in.
     """
 
     anonymous: Bucket = field(default_factory=lambda: Bucket(rate=10, period_s=60.0, burst=10))
@@ -88,6 +95,7 @@ class ThrottleConfiguration:
     proxy_header: str | None = None
     accepted_keys: frozenset[str] | None = frozenset()
     store: str = "run/throttle.sqlite3"
+    redis: str | None = None
 
     def __post_init__(self) -> None:
         problems = []
@@ -99,6 +107,9 @@ class ThrottleConfiguration:
             problems.append(
                 f"proxy_header must be a header in lower case, however: {self.proxy_header!r}"
             )
+        if self.redis is not None and not self.redis.startswith(_REDIS_SCHEMES):
+            # Not shown: it may hold a password.
+            problems.append(f"redis must begin with one of {', '.join(_REDIS_SCHEMES)}")
         if not all(map(_DIGEST.fullmatch, self.accepted_keys or ())):
             # Not shown: it may be a key itself, put here by mistake.
             problems.append("accepted_keys must be SHA-256 digests, 64 of 0-9 a-f each")

@@ -6,7 +6,8 @@
         ├── TooLargeError
         ├── UnsupportedMediaError
         ├── InvalidInputError
-        └── ThrottledError
+        ├── ThrottledError
+        └── OverloadedError
 
 Which status each one becomes is decided in :mod:`henaw.handler.problems`.
 """
@@ -102,3 +103,7 @@ class InvalidInputError(RequestError):
 
 class ThrottledError(RequestError):
     """The client is over its rate."""
+
+
+class OverloadedError(RequestError):
+    """The server has more work than it does in time."""

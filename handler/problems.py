@@ -6,6 +6,7 @@ import msgspec
 from henaw.handler.errors import (
     InvalidInputError,
     MalformedBodyError,
+    OverloadedError,
     Problem,
     RequestError,
     ThrottledError,
@@ -22,6 +23,7 @@ _KINDS: dict[type[RequestError], tuple[int, str, str]] = {
     UnsupportedMediaError: (415, "unsupported-media", "Unsupported media type"),
     InvalidInputError: (422, "invalid-input", "Invalid input"),
     ThrottledError: (429, "too-many-requests", "Too many requests"),
+    OverloadedError: (503, "overloaded", "Overloaded"),
 }
 
 STATUSES = {status: title for status, _, title in _KINDS.values()} | {500: "Internal error"}

@@ -119,7 +119,11 @@ def make_client(onnx: OnnxRuntime, metadata: Metadata, artifacts: Path) -> Calla
     ) -> Client:
         stream = io.BytesIO()
         log = RequestLog(stream)
-        configuration = HandlerConfiguration(limits=limits or Limits(), throttle=throttle)
+        configuration = HandlerConfiguration(
+            # A slow machine is not overload.
+            limits=limits or Limits(batch_s=60),
+            throttle=throttle,
+        )
         metrics = Metrics(load_drift_reference(artifacts / "henaw.json"))
         service = Service(
             engine=Engine(runtime or onnx, preferred, report=log.report),

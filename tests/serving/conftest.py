@@ -35,6 +35,12 @@ def find_free_ports(count: int = 6) -> int:
     pytest.fail("no free ports in a row")
 
 
+@pytest.fixture(scope="session")
+def free_ports() -> Callable[[], int]:
+    """Find free ports for a server."""
+    return find_free_ports
+
+
 @dataclass(frozen=True)
 class Server:
     """A running server, and its folder."""
@@ -71,6 +77,8 @@ def configuration(tmp_path_factory: pytest.TempPathFactory) -> Path:
         shutil.copytree(SERVE_CONFIG / "local", tmp_path_factory.mktemp("config") / "local")
     )
     handler = yaml.safe_load((folder / "handler.yaml").read_text())
+    # A slow machine is not overload.
+    handler["limits"]["batch_s"] = 60
     handler["throttle"]["keyed"] = {"rate": 3, "period_s": 3600, "burst": 3}
     (folder / "handler.yaml").write_text(yaml.safe_dump(handler))
     return folder

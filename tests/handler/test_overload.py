@@ -1,0 +1,51 @@
+from collections.abc import Callable
+from typing import Any
+
+from henaw.handler.configuration import Limits
+from henaw.handler.overload import WorkBound
+
+
+def test_nothing_is_refused_before_a_batch_took_long() -> None:
+    bound = WorkBound(0.02)
+    assert not bound.refuses(10.0)
+    bound.learn(reading_s=0.001, total_s=0.009)
+    assert not bound.refuses(10.0)
+
+
+def test_the_share_of_reading_is_learned_and_bounds_the_whole() -> None:
+    bound = WorkBound(0.02)
+    for _ in range(100):
+        bound.learn(reading_s=0.1, total_s=1.0)
+    assert not bound.refuses(0.0019)
+    assert bound.refuses(0.0021)
+    # Small batches are mostly the graph's fixed cost: nothing is learned from them.
+    bound.learn(reading_s=0.001, total_s=0.001)
+    bound.learn(reading_s=0.1, total_s=1.0)
+    assert bound.refuses(0.0021)
+
+
+def test_it_recovers_with_the_first_short_batch() -> None:
+    bound = WorkBound(0.02)
+    bound.learn(reading_s=0.1, total_s=1.0)
+    assert bound.refuses(1.0)
+    bound.learn(reading_s=0.0001, total_s=0.001)
+    assert not bound.refuses(1.0)
+
+
+def test_while_behind_a_batch_answers_what_it_can_and_refuses_the_rest(
+    make_client: Callable[..., Any], person: dict[str, Any], read: Callable[[Any], Any]
+) -> None:
+    client = make_client(limits=Limits(batch_s=0.001))
+    # One small request behind a hundred large ones.
+    crowd = [{"instances": [person] * 100}] * 100 + [person]
+    assert {response.status for response in client.send(*crowd)} == {200}
+    responses = client.send(*crowd)
+    refused = [response for response in responses if response.status == 503]
+    assert refused
+    for response in refused:
+        assert response.headers["Retry-After"] == "1"
+        assert response.headers["content-type"] == "application/problem+json"
+        assert read(response)["title"] == "Overloaded"
+    # The cheapest is answered, though it came last.
+    assert responses[-1].status == 200
+    assert client.metrics.sum_up().throttled == {"overloaded": len(refused)}
