@@ -1,0 +1,225 @@
+"""Where buckets are kept on one host: in a file that all workers share, or in memory.
+
+A bucket is kept as its "theoretical arrival time" (GCRA, ITU-T I.371): the moment at
+which it would be full again. A request of cost c is let through where
+
+    max(tat, now) + c * interval - now <= burst * interval
+
+and then moves ``tat`` to the left-hand side plus ``now``. One SQL statement does both, so
+that workers need no lock of their own. Times are whole nanoseconds, because in floating
+point the last token of a burst is lost to rounding.
+
+Of the libraries made for this, none is exact over processes without a server of its own
+and as fast: ``benchmarks/decide_throttle.py`` has the figures.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import sqlite3
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Protocol
+
+from henaw.model.errors import HenawError
+
+_SCHEMA = (
+    "CREATE TABLE IF NOT EXISTS bucket"
+    " (client BLOB PRIMARY KEY, tat_ns INTEGER NOT NULL) WITHOUT ROWID"
+)
+# A stored time that this bucket cannot have reached means that the clock was set back or
+# the configuration shrank: the bucket starts afresh, or its client would wait that long.
+_ADMIT = """
+INSERT INTO bucket (client, tat_ns) VALUES (:client, :now + :cost)
+ON CONFLICT (client) DO UPDATE
+   SET tat_ns = IIF(tat_ns > :reach, :now, MAX(tat_ns, :now)) + :cost
+ WHERE IIF(tat_ns > :reach, :now, MAX(tat_ns, :now)) + :cost - :now <= :window
+RETURNING tat_ns
+"""
+_READ = "SELECT tat_ns FROM bucket WHERE client = ?"
+_EXPIRE = "DELETE FROM bucket WHERE tat_ns < ?"
+
+SECOND_NS = 1_000_000_000
+_SKEW_NS = 5 * SECOND_NS
+"""More than workers' clocks differ by while one waits for another's write."""
+
+_BUSY_TIMEOUT_S = 0.5
+_LOOK_EVERY_NS = SECOND_NS
+_EXPIRE_EVERY_NS = 60 * SECOND_NS
+
+
+class StoreError(HenawError, RuntimeError):
+    """A store cannot decide now."""
+
+
+class Store(Protocol):
+    """Keeps buckets; what it decides holds for all who share it."""
+
+    name: str
+
+    def admit(self, client: bytes, cost_ns: int, window_ns: int) -> tuple[bool, int]:
+        """Take ``cost_ns`` from a bucket of ``window_ns``, if it holds as much.
+
+        A refusal changes nothing: who hammers while over the limit waits no longer for it.
+
+        Returns:
+            Whether it did, and the nanoseconds until the bucket is full.
+
+        Raises:
+            StoreError: it cannot tell.
+        """
+        ...
+
+
+class MemoryStore:
+    """Buckets of this process alone; never fails.
+
+    Args:
+        clock_ns: nanoseconds since the epoch, the same for all workers.
+    """
+
+    name = "this worker"
+
+    def __init__(self, clock_ns: Callable[[], int] = time.time_ns) -> None:
+        self._clock_ns = clock_ns
+        self._connection: sqlite3.Connection | None = None
+        self._expire_at_ns = 0
+
+    def admit(self, client: bytes, cost_ns: int, window_ns: int) -> tuple[bool, int]:
+        """Decide, as :class:`Store` says."""
+        now = self._clock_ns()
+        connection = self._connect(now)
+        if now >= self._expire_at_ns:
+            connection.execute(_EXPIRE, (now,))
+            self._expire_at_ns = now + _EXPIRE_EVERY_NS
+        values = {
+            "client": client,
+            "now": now,
+            "cost": cost_ns,
+            "window": window_ns,
+            "reach": now + window_ns + _SKEW_NS,
+        }
+        # fetchall: a statement that is not run to its end keeps its lock.
+        row = connection.execute(_ADMIT, values).fetchall()
+        if row:
+            return True, int(row[0][0]) - now
+        held = connection.execute(_READ, (client,)).fetchone()
+        return False, 0 if held is None else max(0, int(held[0]) - now)
+
+    def _connect(self, _: int) -> sqlite3.Connection:
+        if self._connection is None:
+            self._connection = _open(":memory:")
+        return self._connection
+
+
+class FileStore(MemoryStore):
+    """Buckets of all workers of a server, and of the workers after them.
+
+    The file is opened late, watched for being replaced, and made anew when damaged.
+
+    Args:
+        path: the file.
+        report: told in one sentence when it is opened again or made anew.
+        clock_ns: nanoseconds since the epoch, the same for all workers.
+    """
+
+    name = "the throttle's file"
+
+    def __init__(
+        self,
+        path: Path,
+        report: Callable[[str], None] = lambda _: None,
+        clock_ns: Callable[[], int] = time.time_ns,
+    ) -> None:
+        super().__init__(clock_ns)
+        self._path = path
+        self._report = report
+        self._inode: int | None = None
+        self._look_at_ns = 0
+
+    def admit(self, client: bytes, cost_ns: int, window_ns: int) -> tuple[bool, int]:
+        """Decide, as :class:`Store` says."""
+        try:
+            return super().admit(client, cost_ns, window_ns)
+        except sqlite3.OperationalError as error:
+            # Locked for longer than the timeout, or a full disk: both pass.
+            self._close()
+            raise StoreError(str(error)) from error
+        except (sqlite3.DatabaseError, OSError) as error:
+            self._discard()
+            raise StoreError(f"{error}; it is made anew") from error
+
+    def _connect(self, now_ns: int) -> sqlite3.Connection:
+        """Return a connection to the file that is at the path now."""
+        if self._connection is not None and now_ns >= self._look_at_ns:
+            self._look_at_ns = now_ns + _LOOK_EVERY_NS
+            if self._find_inode() != self._inode:
+                self._report("throttle: its file was replaced; opened again")
+                self._close()
+        if self._connection is None:
+            self._connection = self._make()
+            self._look_at_ns = now_ns + _LOOK_EVERY_NS
+        return self._connection
+
+    def _make(self) -> sqlite3.Connection:
+        self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with self._locked():
+            self._path.touch(mode=0o600)
+            try:
+                connection = _open(str(self._path))
+            except sqlite3.OperationalError:
+                raise
+            except sqlite3.DatabaseError as error:
+                self._report(f"throttle: its file was damaged, {error}; made anew")
+                self._remove()
+                self._path.touch(mode=0o600)
+                connection = _open(str(self._path))
+            self._inode = self._find_inode()
+        return connection
+
+    def _discard(self) -> None:
+        """Remove the file if it is still the one that failed."""
+        inode = self._inode
+        self._close()
+        with contextlib.suppress(OSError), self._locked():
+            if inode is None or self._find_inode() == inode:
+                self._remove()
+
+    def _remove(self) -> None:
+        for suffix in ("", "-wal", "-shm"):
+            Path(f"{self._path}{suffix}").unlink(missing_ok=True)
+
+    def _close(self) -> None:
+        if self._connection is not None:
+            with contextlib.suppress(sqlite3.Error):
+                self._connection.close()
+        self._connection = None
+
+    def _find_inode(self) -> int | None:
+        try:
+            return self._path.stat().st_ino
+        except OSError:
+            return None
+
+    @contextlib.contextmanager
+    def _locked(self) -> Iterator[None]:
+        """Let one worker at a time make or remove the file."""
+        with Path(f"{self._path}.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
+
+
+def _open(path: str) -> sqlite3.Connection:
+    connection = sqlite3.connect(path, timeout=_BUSY_TIMEOUT_S, isolation_level=None)
+    try:
+        # Losing the last moments of a bucket in a power cut costs nobody anything, so
+        # nothing waits for the disk.
+        connection.execute("PRAGMA journal_mode=WAL")
+        connection.execute("PRAGMA synchronous=OFF")
+        connection.execute(_SCHEMA)
+    except sqlite3.Error:
+        connection.close()
+        raise
+    return connection
