@@ -91,7 +91,7 @@ def score_table(
     schema = model.make_schema(layout, outputs, source.read_schema(layout))
     summary = Summary()
     with _hold(parts, key):
-        kept = {int(part.stem): part for part in parts.glob("*.part")}
+        kept = {int(part.stem): part for part in parts.glob("*.part") if _is_whole(part)}
         unfinished = parts / "unfinished"
         try:
             with pa.OSFile(str(unfinished), "wb") as file:
@@ -107,7 +107,11 @@ def score_table(
                         sink.write_batch(batch.cast(schema))
                         progress(batch.num_rows)
                 file.flush()
-        except (pa.ArrowInvalid, pa.ArrowSerializationError) as error:
+        except (pa.ArrowInvalid, pa.ArrowSerializationError, ScoringError) as error:
+            # Another input is needed, so that nothing of this run can be used again.
+            shutil.rmtree(parts)
+            if isinstance(error, ScoringError):
+                raise
             raise ScoringError(str(path), [f"the file cannot be read: {error}"]) from error
         with unfinished.open("rb") as written:
             os.fsync(written.fileno())
@@ -157,6 +161,14 @@ def _score_chunks(
         finally:
             for future, _ in ahead:
                 future.cancel()
+
+
+def _is_whole(part: Path) -> bool:
+    try:
+        with pa.memory_map(str(part)) as file:
+            return int(pa.ipc.open_file(file).num_record_batches) == 1
+    except pa.ArrowInvalid:
+        return False
 
 
 def _take_fingerprint(model: Henaw, path: Path, layout: Layout, outputs: tuple[str, ...]) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import safetensors.torch
 import torch
-from henaw.model import checkpoint as module
+from henaw.model import files
 from henaw.model.biomarkers import NAMES
 from henaw.model.checkpoint import Checkpoint, load_checkpoint, save_checkpoint, write_whole
 from henaw.model.errors import CheckpointError
@@ -249,7 +249,7 @@ def test_a_crash_while_writing_leaves_the_file_before_it(
     def fail(*arguments: object, **named: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(module.os, step, fail)
+    monkeypatch.setattr(files.os, step, fail)
     with pytest.raises(OSError, match="No space left"):
         save_checkpoint(checkpoint, path)
     assert [file.name for file in tmp_path.iterdir()] == ["m.safetensors"]
@@ -262,7 +262,7 @@ def test_an_interrupt_while_writing_leaves_nothing(
     def interrupt(*arguments: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(module.os, "replace", interrupt)
+    monkeypatch.setattr(files.os, "replace", interrupt)
     with pytest.raises(KeyboardInterrupt):
         write_whole(tmp_path / "m", b"content")
     assert list(tmp_path.iterdir()) == []

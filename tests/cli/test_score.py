@@ -1,0 +1,136 @@
+"""``henaw score`` as a command, Spark included."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from click.testing import CliRunner, Result
+from henaw.cli.java import find_java_home
+from henaw.cli.main import commands
+from henaw.export.people import draw_synthetic_people
+from henaw.model.checkpoint import Checkpoint
+from henaw.model.errors import ScoringError
+
+
+@pytest.fixture(scope="module")
+def source(checkpoint: Checkpoint, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Thirty people in the names of UK Biobank, in three row groups."""
+    people = draw_synthetic_people(checkpoint, 30, seed=3)
+    table = pa.table(
+        {
+            "eid": np.arange(30),
+            "p31": ["Female" if sex == 0 else "Male" for sex in people.sex],
+            "p21003_i0": people.age,
+            "p30710_i0": people.biomarkers[:, 0].clip(0.01),
+            "p30600_i0": people.biomarkers[:, 3],
+        }
+    )
+    path = tmp_path_factory.mktemp("score") / "in.parquet"
+    pq.write_table(table, path, row_group_size=10)
+    return path
+
+
+def run(*arguments: object) -> Result:
+    return CliRunner().invoke(commands, ["score", *map(str, arguments)])
+
+
+def test_the_summary_and_the_status_say_what_happened(
+    source: Path, artifacts: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out.parquet"
+    result = run(source, out, "--model", artifacts / "henaw.onnx", "--outputs", "age_gap")
+    assert result.exit_code == 0
+    assert "30 rows, 30 scored by henaw-nhanes" in result.stderr
+    assert "imputed for all: hba1c, creatinine" in result.stderr
+    assert pq.read_schema(out).names == ["participant_id", "age_gap", "reason"]
+    table = pq.read_table(source)
+    ages = table["p21003_i0"].to_numpy().copy()
+    ages[4] = 150
+    pq.write_table(table.set_column(2, "p21003_i0", pa.array(ages)), tmp_path / "b.parquet")
+    result = run(tmp_path / "b.parquet", out, "--model", artifacts / "henaw.onnx")
+    assert result.exit_code == 3
+    assert "not scored: 1 rows, age is outside 18 to 120 years" in result.stderr
+
+
+def test_a_map_of_columns_has_units(artifacts: Path, tmp_path: Path) -> None:
+    (tmp_path / "in.csv").write_text("id,years,gender,a1c\nx,54,w,5.4\ny,54,m,n/a\n")
+    (tmp_path / "map.yaml").write_text(
+        "participant_id: id\nage: years\nsex: {column: gender, female: [w], male: [m]}\n"
+        "biomarkers: [{name: hba1c, column: a1c, unit: '%'}]\nmissing: [n/a]\n"
+    )
+    options = ("--model", artifacts / "henaw.onnx", "--columns", tmp_path / "map.yaml")
+    result = run(tmp_path / "in.csv", tmp_path / "out.parquet", *options)
+    assert result.exit_code == 0, result.stderr
+    seen = pq.read_table(tmp_path / "out.parquet")
+    assert seen["participant_id"].to_pylist() == ["x", "y"]
+    assert seen["imputed_hba1c"].to_pylist() == [False, True]
+    (tmp_path / "in.csv").write_text("id,years,gender,hba1c\nx,54,w,5.4\n")
+    result = run(tmp_path / "in.csv", tmp_path / "out.parquet", *options)
+    assert isinstance(result.exception, ScoringError)
+    assert "expected the column 'a1c'" in str(result.exception)
+
+
+def test_a_bundle_becomes_a_row_a_patient(artifacts: Path, tmp_path: Path) -> None:
+    cases = Path(__file__).parents[1] / "fhir"
+    bundle = json.loads((cases / "limits.json").read_text())["bundle"]
+    bundle["entry"] += json.loads((cases / "not_scored.json").read_text())["bundle"]["entry"][1:4]
+    (tmp_path / "bundle.json").write_text(json.dumps(bundle))
+    out = tmp_path / "out.parquet"
+    result = run(tmp_path / "bundle.json", out, "--model", artifacts / "henaw.onnx")
+    assert result.exit_code == 3
+    rows = pq.read_table(out).to_pylist()
+    assert [row["participant_id"] for row in rows] == ["a", "b", "c", "d"]
+    assert rows[0]["biological_age"] == pytest.approx(rows[0]["age"] + rows[0]["age_gap"], abs=1e-3)
+    assert (rows[0]["drawn"], rows[0]["crp"], rows[0]["imputed_ggt"]) == ("2024-03-01", 0.3, True)
+    assert rows[0]["limits"] == "crp below ast below alt above"
+    assert rows[2]["reason"].startswith("gender must be female or male, however: 'other'")
+    assert "not used: Observation ggt (ggt): below 300 U/L says too little" in result.stderr
+    assert "not scored: Patient d: no usable Observation" in result.stderr
+
+
+def test_a_bundle_that_is_none_leaves_no_output(artifacts: Path, tmp_path: Path) -> None:
+    for content in (b"{", b"[]", b'{"resourceType": "Patient"}', b"[" * 100_000):
+        (tmp_path / "bundle.json").write_bytes(content)
+        result = run(
+            tmp_path / "bundle.json", tmp_path / "out.csv", "--model", artifacts / "henaw.onnx"
+        )
+        assert isinstance(result.exception, ScoringError)
+    assert [path.name for path in tmp_path.iterdir()] == ["bundle.json"]
+
+
+def test_spark_gives_what_the_local_engine_gives(
+    source: Path, artifacts: Path, tmp_path: Path
+) -> None:
+    pytest.importorskip("pyspark", reason="needs pyspark: pip install 'henaw[spark]'")
+    model = ("--model", artifacts / "henaw.onnx")
+    assert run(source, tmp_path / "local.parquet", *model).exit_code == 0
+    # Three files of one row group each, so that Spark cuts the work up.
+    folder = tmp_path / "in"
+    folder.mkdir()
+    for place in range(3):
+        pq.write_table(pq.read_table(source).slice(place * 10, 10), folder / f"{place}.parquet")
+    submit = "--master local[2] --conf spark.ui.enabled=false pyspark-shell"
+    command = [sys.executable, "-c", "from henaw.cli.main import main; main()"]
+    result = subprocess.run(
+        [*command, "score", folder, tmp_path / "spark", *model, "--engine", "spark"],
+        env={
+            **os.environ,
+            "PYSPARK_SUBMIT_ARGS": submit,
+            "PYSPARK_PYTHON": sys.executable,
+            "SPARK_LOCAL_IP": "127.0.0.1",
+            "JAVA_HOME": str(find_java_home()),
+        },
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert result.returncode == 0, result.stderr
+    assert "30 rows, 30 scored" in result.stderr
+    seen = pq.read_table(tmp_path / "spark").sort_by("participant_id")
+    assert seen.equals(pq.read_table(tmp_path / "local.parquet").cast(seen.schema))

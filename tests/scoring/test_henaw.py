@@ -1,0 +1,255 @@
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pandas as pd
+import polars as pl
+import pyarrow as pa
+import pytest
+from henaw.export.people import People
+from henaw.model.biomarkers import NAMES
+from henaw.model.errors import RuntimeUnavailableError, ScoringError
+from henaw.model.layout import BiomarkerColumn, Layout, SexColumn
+from henaw.model.runtime import Outputs
+from henaw.scoring import Henaw
+
+
+def test_golden_people_get_their_answers(model: Henaw, golden: tuple[People, Outputs]) -> None:
+    people, outputs = golden
+    table = pd.DataFrame(people.biomarkers, columns=list(NAMES))
+    table["age"], table["sex"] = people.age, people.sex
+    answers = model.predict(table)
+    scored = answers["reason"].isna().to_numpy()
+    assert 100 < scored.sum() < len(table)
+    for column, expected in {
+        "biological_age": outputs["biological_age"],
+        "interval_high": outputs["interval"][:, 1],
+        "cause_risk_10y_cancer": outputs["cause_risk_10y"][:, 1],
+        "contribution_albumin": outputs["contributions"][:, 3],
+        "system_hematology": outputs["system_contributions"][:, 3],
+    }.items():
+        seen = answers[column].to_numpy()
+        np.testing.assert_allclose(seen[scored], expected[scored], atol=1e-4)
+        assert np.isnan(seen[~scored]).all()
+    imputed = answers.loc[scored, [f"imputed_{name}" for name in NAMES]].to_numpy(bool)
+    assert (imputed == outputs["imputed"][scored]).all()
+
+
+def test_the_same_kind_of_table_comes_back(model: Henaw, people: pd.DataFrame) -> None:
+    shuffled = people.sample(frac=1, random_state=1)
+    answers = model.predict(shuffled)
+    assert isinstance(answers, pd.DataFrame)
+    assert (answers.index == shuffled.index).all()
+    assert answers["biological_age"].dtype == np.float32
+    assert answers["imputed_crp"].dtype == "boolean"
+    by_polars = model.predict(pl.from_pandas(shuffled))
+    assert isinstance(by_polars, pl.DataFrame)
+    table = pa.Table.from_pandas(shuffled, preserve_index=False)
+    by_arrow = model.predict(table)
+    assert isinstance(by_arrow, pa.Table)
+    assert isinstance(model.predict(table.to_batches()[0]), pa.RecordBatch)
+    for column in answers.columns.drop("reason"):
+        expected = answers[column].to_numpy()
+        np.testing.assert_array_equal(by_polars[column].to_numpy(), expected)
+        np.testing.assert_array_equal(by_arrow[column].to_numpy(), expected)
+
+
+def test_rows_do_not_depend_on_each_other(model_path: Path, people: pd.DataFrame) -> None:
+    many = pd.concat([people] * 20, ignore_index=True)
+    one, two = (Henaw.load(model_path, threads=n).predict(many) for n in (1, 2))
+    pd.testing.assert_frame_equal(one, two)
+    alone = Henaw.load(model_path).predict(people.iloc[[5]])
+    np.testing.assert_allclose(
+        alone["biological_age"].to_numpy(), one["biological_age"].iloc[[5]].to_numpy(), atol=1e-4
+    )
+
+
+def test_what_cannot_be_scored_says_why(model: Henaw, unscorable: pd.DataFrame) -> None:
+    answers = model.predict(unscorable)
+    assert answers["reason"].fillna("").tolist() == [
+        "",
+        "age is missing",
+        "age is outside 18 to 120 years",
+        "sex is not female or male",
+        "creatinine is outside 5 to 2000 umol/L",
+        "age is outside 18 to 120 years; crp is outside 0.01 to 500 mg/L",
+    ]
+    assert answers.drop(columns="reason").iloc[0].notna().all()
+    assert answers.drop(columns="reason").iloc[1:].isna().all(axis=None)
+
+
+@pytest.mark.parametrize("frame", [pd.DataFrame, pl.DataFrame, pa.table])
+def test_nobody_and_nothing_known(model: Henaw, frame: type) -> None:
+    nobody = frame({"age": [], "sex": [], "crp": []})
+    assert len(model.predict(nobody)) == len(model.explain(nobody)) == 0
+    answer = pd.DataFrame({"age": [60], "sex": [1], "crp": pd.Series([None], dtype=object)})
+    assert model.predict(answer)["imputed_crp"].tolist() == [True]
+
+
+def test_any_type_that_holds_numbers(model: Henaw) -> None:
+    expected = model.predict(pa.table({"age": [60.0, 70.0], "sex": [0, 1], "ggt": [22.0, None]}))
+    for table in (
+        pa.table({"age": ["60", " 70.0"], "sex": ["Female", "M"], "ggt": ["22", "NA"]}),
+        pa.table(
+            {
+                "age": pa.array([60, 70], pa.int8()),
+                "sex": pa.array(["female", "male"]).dictionary_encode(),
+                "ggt": pa.array([22, None], pa.decimal128(5, 1)),
+            }
+        ),
+        pa.table(
+            {
+                "age": pa.array(["60", "70"], pa.string_view()),
+                "sex": pa.array(["0", "1.0"], pa.large_string()),
+                "ggt": pa.array([22.0, None], pa.float16()),
+            }
+        ),
+    ):
+        assert model.predict(table).equals(expected)
+
+
+def test_text_that_is_no_number_is_a_reason(model: Henaw) -> None:
+    table = pl.DataFrame(
+        {"age": ["60", "x", "61"], "sex": ["f", "f", None], "crp": ["1,2", "1.2", "<0.3"]}
+    )
+    assert model.predict(table)["reason"].to_list() == [
+        "crp is not a number",
+        "age is not a number",
+        "sex is not female or male; crp is not a number",
+    ]
+    truth = pa.table({"age": [60], "sex": [0], "crp": [True]})
+    assert model.predict(truth)["reason"].to_pylist() == ["crp is not a number"]
+
+
+def test_a_layout_has_units_and_codes(model: Henaw) -> None:
+    layout = Layout(
+        age="years",
+        sex=SexColumn(column="geschlecht", female=("W",), male=("M",)),
+        biomarkers=(
+            BiomarkerColumn(name="hba1c", column="a1c", unit="%"),
+            BiomarkerColumn(name="creatinine", column="crea", unit_column="crea_unit"),
+        ),
+        missing=("-9",),
+    )
+    table = pa.table(
+        {
+            "years": ["54", "54", "54"],
+            "geschlecht": ["w", "M", "W"],
+            "a1c": [5.4, 5.4, 5.4],
+            "crea": ["0.9", "79.578", "0.9"],
+            "crea_unit": ["mg/dl", "µmol/l", "g"],
+        }
+    )
+    answers = model.predict(table, layout=layout)
+    expected = model.predict(
+        pa.table(
+            {"age": [54, 54], "sex": [0, 1], "hba1c": [35.5050284] * 2, "creatinine": [79.578] * 2}
+        )
+    )
+    np.testing.assert_allclose(
+        answers["biological_age"].to_numpy()[:2], expected["biological_age"].to_numpy(), atol=1e-4
+    )
+    assert answers["reason"].to_pylist() == [None, None, "creatinine is in no unit that is known"]
+
+
+def test_another_unit_is_refused_not_scored(model: Henaw, people: pd.DataFrame) -> None:
+    with pytest.raises(ScoringError, match=r"creatinine must be in .* Accepted: umol/L, mg/dL"):
+        model.predict(people.assign(creatinine=people["creatinine"] / 88.42))
+
+
+@pytest.mark.parametrize(
+    ("table", "message"),
+    [
+        ([{"age": 5}], "expected a table of pandas, polars or pyarrow, however: list"),
+        (pd.DataFrame({"alter": [50], "sex": [0], "crp": [1.0]}), "column 'age', found none"),
+        (pd.DataFrame({"age": [50, "x"], "sex": [0, 0], "crp": [1, 1]}), "one type a column"),
+    ],
+)
+def test_what_is_no_table_of_people_is_refused(
+    model: Henaw, table: pd.DataFrame, message: str
+) -> None:
+    with pytest.raises(ScoringError, match=message):
+        model.predict(table)
+
+
+def test_outputs_are_chosen_by_name(model: Henaw, people: pd.DataFrame) -> None:
+    answers = model.predict(people, outputs=["interval", "biological_age"])
+    assert list(answers) == ["biological_age", "interval_low", "interval_high", "reason"]
+    with pytest.raises(ScoringError, match="however: 'age_gaps'"):
+        model.predict(people, outputs=["age_gaps"])
+
+
+def test_explanations_add_up(model: Henaw, unscorable: pd.DataFrame) -> None:
+    unscorable = unscorable.assign(ast=[np.nan] + [20.0] * 5)
+    parts = model.explain(unscorable)
+    assert parts["row"].unique().tolist() == [0]
+    gap = model.predict(unscorable)["age_gap"].iloc[0]
+    assert parts["years"].sum() == pytest.approx(gap, abs=1e-4)
+    by_name = parts.set_index("name")
+    assert by_name.loc["crp", "value"] == pytest.approx(1.2)
+    assert by_name.loc["ast", "imputed"]
+    assert np.isnan(by_name.loc["ast", "value"])
+    reference = model.description["reference"]
+    median = np.interp(50.0, reference["age"], reference["female"]["crp"])
+    assert by_name.loc["crp", "reference_median"] == pytest.approx(median)
+
+
+def test_the_waterfall_ends_at_the_biological_age(model: Henaw, unscorable: pd.DataFrame) -> None:
+    figure = model.plot(unscorable, row=0)
+    axes = figure.axes[0]
+    age = model.predict(unscorable)["biological_age"].iloc[0]
+    # The parts run upwards from age; the last ends where the point is.
+    last = axes.patches[-1]
+    assert last.get_x() + last.get_width() == pytest.approx(age, abs=1e-3)
+    assert axes.patches[0].get_x() == pytest.approx(50.0)
+    assert "Female of 50" in axes.get_title(loc="left")
+    with pytest.raises(ScoringError, match="age is missing"):
+        model.plot(unscorable, row=1)
+    with pytest.raises(ScoringError, match="however: 6"):
+        model.plot(unscorable, row=6)
+
+
+def test_a_plot_without_matplotlib_says_what_to_install(
+    model: Henaw, unscorable: pd.DataFrame, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    with pytest.raises(RuntimeUnavailableError, match=r"henaw\[plot\]"):
+        model.plot(unscorable)
+
+
+def test_another_file_is_no_model(tmp_path: Path, model_path: Path) -> None:
+    with pytest.raises(ScoringError, match="No such file"):
+        Henaw.load(tmp_path / "none.onnx")
+    (tmp_path / "x.onnx").write_bytes(b"x")
+    with pytest.raises(ScoringError, match="expected an ONNX file"):
+        Henaw.load(tmp_path / "x.onnx")
+    other = onnx.load(model_path)
+    del other.metadata_props[:]
+    onnx.save(other, tmp_path / "bare.onnx")
+    with pytest.raises(ScoringError, match="property 'panel', found none"):
+        Henaw.load(tmp_path / "bare.onnx")
+
+
+def test_it_needs_only_numpy_pyarrow_and_onnxruntime(model_path: Path) -> None:
+    heavy = ("torch", "pandas", "polars", "matplotlib", "onnx", "scipy", "yaml", "pyspark")
+    program = f"""
+import sys
+
+class Absent:
+    def find_spec(self, name, *rest):
+        if name.split(".")[0] in {heavy!r}:
+            raise ModuleNotFoundError(name)
+
+sys.meta_path.insert(0, Absent())
+import pyarrow
+from henaw.scoring import Henaw
+table = pyarrow.table({{"age": [50], "sex": ["male"], "crp": [1.0]}})
+print(Henaw.load({str(model_path)!r}).predict(table)["biological_age"][0])
+"""
+    result = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=False
+    )
+    assert result.returncode == 0, result.stderr
+    assert float(result.stdout) > 0

@@ -1,0 +1,227 @@
+"""Tables on disk; what is killed here is a real process."""
+
+import fcntl
+import gzip
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.csv as pa_csv
+import pyarrow.parquet as pq
+import pytest
+from henaw.model.errors import ScoringError
+from henaw.model.layout import find_layout
+from henaw.model.runtime import OUTPUT_NAMES
+from henaw.scoring import Henaw
+from henaw.scoring.job import Summary, score_table
+from henaw.scoring.sources import CHUNK, open_source
+
+
+def score(model: Henaw, source: Path, out: Path, **named: object) -> Summary:
+    table = open_source(source, threads=2)
+    return score_table(
+        model,
+        source,
+        table,
+        out,
+        find_layout(table.names),
+        outputs=OUTPUT_NAMES,
+        **named,  # type: ignore[arg-type]
+    )
+
+
+def write(table: pa.Table, path: Path) -> Path:
+    if path.suffix == ".parquet":
+        pq.write_table(table, path, row_group_size=300)
+    elif path.suffix == ".arrow":
+        with pa.ipc.new_file(str(path), table.schema) as writer:
+            writer.write_table(table, 300)
+    elif path.suffix == ".ipc":
+        with pa.ipc.new_stream(str(path), table.schema) as writer:
+            writer.write_table(table, 300)
+    elif path.suffix == ".gz":
+        path.write_bytes(gzip.compress(table.to_pandas().to_csv(index=False).encode()))
+    else:
+        table.to_pandas().to_csv(path, index=False, sep=";" if "semicolon" in path.name else ",")
+    return path
+
+
+def read(path: Path) -> pa.Table:
+    if path.suffix == ".csv":
+        return pa_csv.read_csv(path)
+    if path.suffix == ".arrow":
+        return pa.ipc.open_file(path).read_all()
+    return pq.read_table(path)
+
+
+@pytest.fixture(scope="module")
+def table(people: pd.DataFrame) -> pa.Table:
+    return pa.Table.from_pandas(people, preserve_index=False)
+
+
+def assert_answers(seen: pa.Table, expected: pa.Table) -> None:
+    """The same rows in the same order; text and back keeps all digits of float32."""
+    assert seen.schema.names == ["participant_id", *expected.schema.names]
+    for name in expected.schema.names[:-1]:
+        np.testing.assert_allclose(
+            seen[name].to_numpy().astype(float), expected[name].to_numpy().astype(float), atol=1e-5
+        )
+
+
+@pytest.mark.parametrize(
+    "name", ["in.parquet", "in.csv", "semicolon.csv", "in.csv.gz", "in.arrow", "in.ipc"]
+)
+@pytest.mark.parametrize("out", ["out.parquet", "out.csv", "out.arrow"])
+def test_any_format_gives_the_same(
+    model: Henaw, table: pa.Table, tmp_path: Path, name: str, out: str
+) -> None:
+    summary = score(model, write(table, tmp_path / name), tmp_path / out)
+    seen = read(tmp_path / out)
+    assert_answers(seen, model.predict(table))
+    assert seen["participant_id"].to_pylist() == table["participant_id"].to_pylist()
+    assert (summary.rows, summary.scored, summary.resumed) == (1000, 1000, 0)
+    assert summary.imputed["crp"] == table["crp"].null_count
+    assert {path.name for path in tmp_path.iterdir()} == {name, out}
+
+
+def test_rows_without_answers_stay_where_they_are(
+    model: Henaw, unscorable: pd.DataFrame, tmp_path: Path
+) -> None:
+    unscorable.to_csv(tmp_path / "in.csv", index=False)
+    summary = score(model, tmp_path / "in.csv", tmp_path / "out.parquet")
+    assert (summary.rows, summary.scored) == (6, 1)
+    assert summary.reasons["age is outside 18 to 120 years"] == 2
+    assert read(tmp_path / "out.parquet")["reason"].to_pylist()[1] == "age is missing"
+
+
+@pytest.mark.parametrize("name", ["in.parquet", "in.csv", "in.arrow"])
+def test_a_table_of_nobody(model: Henaw, table: pa.Table, tmp_path: Path, name: str) -> None:
+    summary = score(model, write(table.slice(0, 0), tmp_path / name), tmp_path / "out.parquet")
+    assert summary.rows == 0
+    assert read(tmp_path / "out.parquet").num_rows == 0
+
+
+def test_large_row_groups_are_cut(model: Henaw, table: pa.Table, tmp_path: Path) -> None:
+    many = pa.concat_tables([table] * 70)
+    pq.write_table(many, tmp_path / "in.parquet")
+    assert many.num_rows > CHUNK
+    score(model, tmp_path / "in.parquet", tmp_path / "out.parquet", threads=2)
+    seen = pq.ParquetFile(tmp_path / "out.parquet")
+    assert seen.metadata.num_row_groups == 2
+    assert_answers(seen.read().slice(69_000), model.predict(table))
+
+
+def start(model_path: Path, source: Path, out: Path) -> "subprocess.Popen[bytes]":
+    command = ["from henaw.cli.main import main; main()", "score", source, out]
+    return subprocess.Popen(
+        [sys.executable, "-c", *map(str, command), "--model", str(model_path), "--threads", "1"],
+        stderr=subprocess.PIPE,
+    )
+
+
+def kill_after(process: "subprocess.Popen[bytes]", parts: Path, count: int) -> None:
+    deadline = time.monotonic() + 60
+    while len(list(parts.glob("*.part"))) < count:
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline
+        time.sleep(0.002)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    process.communicate()
+
+
+@pytest.fixture
+def long_table(table: pa.Table, tmp_path: Path) -> Path:
+    path = tmp_path / "in.parquet"
+    pq.write_table(pa.concat_tables([table] * 150), path, row_group_size=1000)
+    return path
+
+
+def test_a_killed_run_is_gone_on_with(
+    model: Henaw, model_path: Path, long_table: Path, tmp_path: Path
+) -> None:
+    out, parts = tmp_path / "out.parquet", tmp_path / ".out.parquet.parts"
+    out.write_bytes(b"before")
+    kill_after(start(model_path, long_table, out), parts, 5)
+    assert out.read_bytes() == b"before"
+    # What the kill cut short, and one that a full disk left without content.
+    (parts / "00000140.writing").write_bytes(b"half")
+    (parts / "00000149.part").write_bytes(b"")
+    kill_after(start(model_path, long_table, out), parts, 12)
+    again = start(model_path, long_table, out)
+    said = again.communicate()[1].decode()
+    assert again.returncode == 0, said
+    resumed = int(said.split("of these, ")[1].split()[0])
+    assert 11_000 <= resumed < 150_000
+    score(model, long_table, tmp_path / "whole.parquet")
+    assert pq.read_table(out).equals(pq.read_table(tmp_path / "whole.parquet"))
+    assert not parts.exists()
+
+
+def test_another_input_starts_anew(
+    model: Henaw, model_path: Path, long_table: Path, table: pa.Table, tmp_path: Path
+) -> None:
+    out = tmp_path / "out.parquet"
+    kill_after(start(model_path, long_table, out), tmp_path / ".out.parquet.parts", 5)
+    other = table.set_column(2, "sex", flip(table["sex"]))
+    pq.write_table(pa.concat_tables([other] * 2), long_table, row_group_size=1000)
+    assert score(model, long_table, out).resumed == 0
+    assert_answers(read(out).slice(1000), model.predict(other))
+
+
+def flip(sex: pa.ChunkedArray) -> pa.ChunkedArray:
+    return pa.chunked_array([1 - sex.to_numpy()])
+
+
+def test_two_runs_do_not_write_one_output(model: Henaw, table: pa.Table, tmp_path: Path) -> None:
+    parts = tmp_path / ".out.csv.parts"
+    parts.mkdir()
+    with (parts / "run").open("a+") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        with pytest.raises(ScoringError, match="no other run"):
+            score(model, write(table, tmp_path / "in.csv"), tmp_path / "out.csv")
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("age,sex,crp\n50,0,1\n50,0\n", "cannot be read"),
+        ("age,sex,crp\n" + "50,0,9000\n" * 200, "is 'mg/L' the unit of 'crp'"),
+    ],
+)
+def test_a_bad_table_leaves_the_output_as_it_was(
+    model: Henaw, tmp_path: Path, content: str, message: str
+) -> None:
+    (tmp_path / "in.csv").write_text(content)
+    out = tmp_path / "out.parquet"
+    out.write_bytes(b"before")
+    with pytest.raises(ScoringError, match=message):
+        score(model, tmp_path / "in.csv", out)
+    assert out.read_bytes() == b"before"
+    assert {path.name for path in tmp_path.iterdir()} == {"in.csv", "out.parquet"}
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        (("none.parquet", "out.csv"), "no such file"),
+        (("in.xlsx", "out.csv"), r"ends in \.parquet, \.csv"),
+        (("broken.parquet", "out.csv"), "cannot be read"),
+        (("in.csv", "out.xlsx"), r"ends in \.parquet, \.csv, \.arrow, however: 'out.xlsx'"),
+        (("in.csv", "nowhere/out.csv"), "expected the folder"),
+    ],
+)
+def test_names_are_refused_before_work(
+    model: Henaw, table: pa.Table, tmp_path: Path, names: tuple[str, str], message: str
+) -> None:
+    (tmp_path / "broken.parquet").write_bytes(b"PAR1")
+    write(table, tmp_path / "in.csv")
+    with pytest.raises(ScoringError, match=message):
+        score(model, tmp_path / names[0], tmp_path / names[1])
+    assert not os.path.lexists(tmp_path / names[1])
