@@ -18,6 +18,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import psutil
+from henaw.cli.batch_delay import shorten_batch_delay
 from henaw.cli.java import find_java_home
 from henaw.cli.monitor_process import FOLDER_NAME, start_monitor, stop_monitor
 from henaw.handler.configuration import MonitorConfiguration, load_configuration
@@ -76,7 +77,7 @@ def start_server(
     Raises:
         ConfigurationError: a file of the configuration is missing.
         ServerError: it runs already, a port is taken, or TorchServe refused.
-        RuntimeUnavailableError: there is no Java for it.
+        RuntimeUnavailableError: there is no Java for it, or another TorchServe.
     """
     running = find_server(run)
     if running is not None:
@@ -92,6 +93,7 @@ def start_server(
     _set_aside(logs)
     for folder in (run, logs, run / "tmp"):
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    shorten_batch_delay(run)
     effective = run / "config.properties"
     effective.write_text("".join(f"{k}={v}\n" for k, v in properties.items()), encoding="utf-8")
     environment = {
