@@ -11,7 +11,9 @@ PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check 
 SOURCES := $(wildcard model/*.py training/*.py training/*/*.py export/*.py handler/*.py scoring/*.py cli/*.py \
 	model/weights/* training/configs/* training/evaluation/templates/*)
 
-.PHONY: install serve stop test check lint typecheck train evaluate export archive figure bench bench-train clean contract fuzz
+NPM := $(shell command -v npm)
+
+.PHONY: install serve stop test check lint typecheck train evaluate export archive figure bench bench-train clean contract fuzz web
 
 install: $(VENV)/.serve ## what serving needs
 
@@ -37,7 +39,20 @@ archive: model_store/henaw.mar ## model_store/henaw.mar from the shipped checkpo
 model_store/henaw.mar: $(VENV)/.serve serve_config/model-config.yaml
 	$(BIN)/henaw archive
 
-test: $(VENV)/.dev ## every test, doctests included
+# What the examples in JavaScript are run with; of it the page itself needs a part.
+node_modules/.dev: package.json package-lock.json .npmrc
+	npm ci
+	touch $@ node_modules/.web
+
+node_modules/.web: package.json package-lock.json .npmrc
+	npm ci --omit=dev
+	touch $@
+
+web: export node_modules/.web ## the page into build/web, and serve it on loopback
+	$(BIN)/python examples/browser/assemble.py build/exported build/web
+	$(BIN)/python -m http.server --bind 127.0.0.1 --directory build/web 8000
+
+test: $(VENV)/.dev $(if $(NPM),node_modules/.dev) ## every test, doctests included
 	$(BIN)/pytest
 
 lint: $(VENV)/.dev
@@ -76,4 +91,4 @@ bench-train: $(VENV)/.dev ## the mini-batch loop's speed
 	$(BIN)/python benchmarks/train_in_batches.py
 
 clean: ## everything made here, the environment included
-	rm -rf $(VENV) build model_store run .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) node_modules build model_store run .pytest_cache .mypy_cache .ruff_cache .hypothesis
