@@ -62,11 +62,13 @@ def assemble_service(
     )
     monitor = configuration.monitor
     metrics = Metrics(load_drift_reference(folder / SIDECAR_NAME), window_s=monitor.drift_window_s)
+    throttle = Throttle(configuration.throttle, store, report=log.report)
     if states is not None:
         Pulse(
             engine=engine,
             golden=golden,
             metrics=metrics,
+            throttle=throttle,
             file=StateFile(states),
             version=metadata.version,
             check_every_s=monitor.check_every_s,
@@ -75,7 +77,7 @@ def assemble_service(
     return Service(
         engine=engine,
         metadata=metadata,
-        throttle=Throttle(configuration.throttle, store, report=log.report),
+        throttle=throttle,
         configuration=configuration,
         log=log.write,
         metrics=metrics,

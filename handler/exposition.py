@@ -128,6 +128,11 @@ def _count(groups: Sequence[tuple[str, list[WorkerState]]]) -> Iterator[Metric]:
             "Evaluations that the preferred runtime failed and the other one answered.",
             lambda state: state.fallbacks,
         ),
+        (
+            "henaw_throttle_fallbacks",
+            "Decisions at which a store of the throttle failed and the next one decided.",
+            lambda state: state.throttle_fallbacks,
+        ),
         ("henaw_worker_starts", "Workers that began to serve.", lambda _: 1),
     )
     for name, documentation, read in plain:

@@ -16,6 +16,7 @@ import psutil
 from henaw.handler.engine import Engine
 from henaw.handler.metrics import DRIFT_SLOTS, Metrics
 from henaw.handler.selfcheck import Golden, compare_answers
+from henaw.handler.throttle import Throttle
 from henaw.handler.worker_state import StateFile, WorkerState
 
 _TELL_EVERY_S = 1.0
@@ -28,6 +29,7 @@ class Pulse(threading.Thread):
         engine: answers the golden people.
         golden: the people and their stored answers.
         metrics: what the worker counts.
+        throttle: whose fallbacks are told.
         file: where the state is told.
         version: of the model.
         check_every_s: seconds between checks.
@@ -40,6 +42,7 @@ class Pulse(threading.Thread):
         engine: Engine,
         golden: Golden,
         metrics: Metrics,
+        throttle: Throttle,
         file: StateFile,
         version: str,
         check_every_s: float,
@@ -49,6 +52,7 @@ class Pulse(threading.Thread):
         self._engine = engine
         self._golden = golden
         self._metrics = metrics
+        self._throttle = throttle
         self._file = file
         self._version = version
         self._check_every_s = check_every_s
@@ -92,6 +96,7 @@ class Pulse(threading.Thread):
                     version=self._version,
                     runtime=self._runtime,
                     fallbacks=self._engine.failures,
+                    throttle_fallbacks=self._throttle.fallbacks,
                     checked_at=self._checked_at,
                     differences=self._differences,
                     busy_since=self._metrics.busy_since,

@@ -88,6 +88,7 @@ class WorkerState(msgspec.Struct, kw_only=True):
         version: of the model.
         runtime: that answered last.
         fallbacks: failures of the preferred runtime.
+        throttle_fallbacks: failures of one of the throttle's stores.
         checked_at: monotonic seconds at the last check of the model.
         differences: what that check found wrong.
         busy_since: monotonic seconds at which the batch under way began.
@@ -102,6 +103,7 @@ class WorkerState(msgspec.Struct, kw_only=True):
     version: str
     runtime: str
     fallbacks: int
+    throttle_fallbacks: int
     checked_at: float
     differences: list[str]
     busy_since: float | None

@@ -29,6 +29,7 @@ def make_state(**changes: object) -> WorkerState:
         version="1.0",
         runtime="onnx",
         fallbacks=2,
+        throttle_fallbacks=3,
         checked_at=NOW_S - 3,
         differences=[],
         busy_since=None,
@@ -81,6 +82,7 @@ def test_the_dead_are_counted_and_only_the_living_are_judged(tmp_path: Path) -> 
     assert seen[f'henaw_throttled_total{{reason="keyed",{one}}}'] == 2
     assert seen[f"henaw_people_total{{{one}}}"] == 14
     assert seen[f"henaw_fallbacks_total{{{one}}}"] == 3
+    assert seen[f"henaw_throttle_fallbacks_total{{{one}}}"] == 6
     assert seen[f'henaw_imputed_total{{biomarker="crp",{one}}}'] == 6
     assert seen[f'henaw_out_of_range_total{{biomarker="ggt",{one}}}'] == 2
     assert seen[f'henaw_out_of_range_total{{biomarker="crp",{one}}}'] == 0

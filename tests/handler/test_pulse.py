@@ -5,11 +5,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from henaw.handler.configuration import ThrottleConfiguration
 from henaw.handler.drift import load_drift_reference
 from henaw.handler.engine import Engine
 from henaw.handler.metrics import Metrics
 from henaw.handler.pulse import Pulse
 from henaw.handler.selfcheck import load_golden
+from henaw.handler.throttle import Throttle
 from henaw.handler.worker_state import StateFile, WorkerState, read_states
 from henaw.model.runtime import OnnxRuntime, Outputs
 
@@ -53,6 +55,7 @@ def pulse(moody: Moody, artifacts: Path, tmp_path: Path, said: list[str]) -> Pul
         engine=Engine(moody),
         golden=load_golden(artifacts / "golden.json"),
         metrics=Metrics(load_drift_reference(artifacts / "henaw.json")),
+        throttle=Throttle(ThrottleConfiguration(), None),
         file=StateFile(tmp_path / "states"),
         version="1.0",
         check_every_s=0.05,

@@ -23,6 +23,7 @@ def make_state(**changes: object) -> WorkerState:
         version="1.0",
         runtime="onnx",
         fallbacks=0,
+        throttle_fallbacks=0,
         checked_at=100.0,
         differences=[],
         busy_since=None,
