@@ -43,7 +43,7 @@ export function stackContributions(sidecar, age, answer, notes) {
     years: years.toFixed(1),
     kind: "whole",
   });
-  return [whole("Your age", age), ...bars, whole("Biological age", answer.biological_age)];
+  return [whole("Your age", age), ...bars, whole("Biological age", reached)];
 }
 
 /**
@@ -77,15 +77,19 @@ export function fillBars(table, bars, origin) {
     document.getElementById("bar-row-template")
   );
   table.tBodies[0].replaceChildren(
-    ...bars.map((bar, row) => {
+    ...bars.map((bar) => {
       const line = /** @type {DocumentFragment} */ (template.content.cloneNode(true));
       const [label, drawn, years] = /** @type {HTMLTableRowElement} */ (line.firstElementChild)
         .cells;
       label.append(bar.label);
-      if (bar.note) label.append(Object.assign(document.createElement("small"), { textContent: bar.note }));
+      if (bar.note) {
+        const note = document.createElement("small");
+        note.textContent = bar.note;
+        label.append(note);
+      }
       years.textContent = bar.years;
       line.firstElementChild?.classList.toggle("whole", bar.kind === "whole");
-      drawn.append(drawBar(bar, bars[row + 1], place, origin));
+      drawn.append(drawBar(bar, bars, place, origin));
       return line;
     }),
   );
@@ -93,19 +97,22 @@ export function fillBars(table, bars, origin) {
 
 /**
  * @param {Bar} bar
- * @param {Bar | undefined} next
+ * @param {Bar[]} bars all of them
  * @param {(value: number) => number} place
  * @param {number} origin
  */
-function drawBar(bar, next, place, origin) {
-  const [left, right] = [bar.from, bar.to].map(place).sort((a, b) => a - b);
+function drawBar(bar, bars, place, origin) {
   const svg = drawShape("svg", { "aria-hidden": "true" });
-  /** @param {string} kind @param {number} percent @param {string} y1 @param {string} y2 */
-  const addLine = (kind, percent, y1, y2) =>
-    svg.append(
-      drawShape("line", { class: kind, x1: `${percent}%`, x2: `${percent}%`, y1, y2 }),
-    );
-  addLine("origin", place(origin), "0%", "100%");
+  /** @param {string} kind @param {number} years @param {string} y1 @param {string} y2 */
+  const addLine = (kind, years, y1, y2) => {
+    const x = `${place(years)}%`;
+    svg.append(drawShape("line", { class: kind, x1: x, x2: x, y1, y2 }));
+  };
+  const row = bars.indexOf(bar);
+  addLine("origin", origin, "0%", "100%");
+  if (bars[row - 1]?.to === bar.from) addLine("link", bar.from, "0%", "50%");
+  if (bars[row + 1]?.from === bar.to) addLine("link", bar.to, "50%", "100%");
+  const [left, right] = [bar.from, bar.to].map(place).sort((a, b) => a - b);
   if (bar.kind === "whole")
     svg.append(drawShape("circle", { class: "estimate", cx: `${left}%`, cy: "50%", r: 6 }));
   else
@@ -114,10 +121,10 @@ function drawBar(bar, next, place, origin) {
         class: bar.to > bar.from ? "older" : "younger",
         x: `${left}%`,
         width: `${right - left}%`,
-        y: "22%",
-        height: "56%",
+        y: "50%",
+        height: 18,
+        transform: "translate(0 -9)",
       }),
     );
-  if (next && next.from === bar.to && bar.to !== origin) addLine("link", place(bar.to), "78%", "100%");
   return svg;
 }

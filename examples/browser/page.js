@@ -147,12 +147,10 @@ function showNext(answer, next) {
   );
 }
 
-/** @param {Answer} answer @param {Answer | null} changed */
+/** @param {Answer} answer @param {Answer} changed */
 function showChange(answer, changed) {
-  const words = changed
-    ? `With these values: ${changed.biological_age.toFixed(1)} years, ` +
-      `${showYears(changed.biological_age - answer.biological_age)} from the typed ones.`
-    : "";
+  const difference = showYears(changed.biological_age - answer.biological_age);
+  const words = `${changed.biological_age.toFixed(1)} years, ${difference} from the typed values.`;
   if (find("what-if-words").textContent !== words) find("what-if-words").textContent = words;
 }
 

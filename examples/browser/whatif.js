@@ -53,7 +53,7 @@ export class WhatIf {
    *
    * @param {Person} person as typed
    * @param {(name: string) => string} unitOf the unit that a biomarker is shown in
-   * @returns {Promise<Answer | null>} of the moved values; null where none was moved
+   * @returns {Promise<Answer>} with the values as moved
    */
   async show(person, unitOf) {
     const changed = person.biomarkers.map(
@@ -65,8 +65,8 @@ export class WhatIf {
         changed.with(place, valueAt(slider, (point * STEPS) / (CURVE_POINTS - 1))),
       );
     });
-    const [answer, ...curves] = (
-      await this.#predict([changed, ...trials].map((biomarkers) => ({ ...person, biomarkers })))
+    const [answer, ...curves] = await this.#predict(
+      [changed, ...trials].map((biomarkers) => ({ ...person, biomarkers })),
     );
     const years = curves.map((trial) => trial.biological_age);
     const range = /** @type {[number, number]} */ ([Math.min(...years), Math.max(...years)]);
@@ -87,7 +87,7 @@ export class WhatIf {
       slider.track.querySelector("svg")?.remove();
       slider.track.prepend(drawCurve(curve, range));
     });
-    return this.#moved.size ? answer : null;
+    return answer;
   }
 }
 

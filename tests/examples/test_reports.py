@@ -1,0 +1,219 @@
+"""Units, FHIR and CSV in the page's JavaScript, held to what Python says of the same."""
+
+import json
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from henaw.handler.wording import describe_implausible
+from henaw.model.biomarkers import PANEL
+from henaw.model.errors import PanelError
+from playwright.sync_api import Browser, Error, Page
+
+FHIR_CASES = sorted((Path(__file__).parents[1] / "fhir").glob("*.json"))
+SPELLINGS = (
+    *("mg/L", "MG/DL", "µmol/L", "\u03bcmol/l", "umol / L", "IU/L", "[iU]/L", "ukat/l", "percent"),
+    *("10*9/L", "10^9/L", "x10\u2079/L", "G/L", "fL", "cells/uL", "mmol/mol", "fraction", "", "g"),
+)
+
+Call = Callable[..., Any]
+
+
+@pytest.fixture(scope="module")
+def blank(browser: Browser, site: str) -> Iterator[Page]:
+    """A page to call the modules in."""
+    page = browser.new_page()
+    page.goto(site)
+    yield page
+    page.close()
+
+
+@pytest.fixture
+def call(blank: Page) -> Call:
+    """Call a function of a module with the sidecar and more arguments."""
+
+    def call(module: str, function: str, *arguments: Any) -> Any:
+        return blank.evaluate(
+            """async ([module, name, values]) => {
+                const sidecar = await (await import("./sidecar.js")).loadSidecar();
+                return (await import(`./${module}.js`))[name](sidecar, ...values);
+            }""",
+            [module, function, arguments],
+        )
+
+    return call
+
+
+def describe_panel_entry(index: int) -> dict[str, Any]:
+    biomarker = PANEL[index]
+    return {
+        "name": biomarker.name,
+        "unit": biomarker.unit,
+        "units": list(biomarker.units),
+        "minimum": biomarker.minimum,
+        "maximum": biomarker.maximum,
+    }
+
+
+def find_refusal(index: int, spelling: str) -> str | None:
+    try:
+        PANEL[index].find_unit(spelling)
+    except PanelError as error:
+        return error.problems[0].replace(f"unit={spelling!r}", spelling)
+    return None
+
+
+@pytest.mark.parametrize("index", range(len(PANEL)), ids=lambda index: PANEL[index].name)
+def test_unit_spellings(call: Call, index: int) -> None:
+    for spelling in SPELLINGS:
+        refusal = find_refusal(index, spelling)
+        if refusal is None:
+            found = call("units", "findUnit", describe_panel_entry(index), spelling)
+            assert PANEL[index].find_unit(found) == PANEL[index].find_unit(spelling)
+        else:
+            with pytest.raises(Error, match=re.escape(refusal)):
+                call("units", "findUnit", describe_panel_entry(index), spelling)
+
+
+@pytest.mark.parametrize("index", range(len(PANEL)), ids=lambda index: PANEL[index].name)
+def test_implausible_values(call: Call, index: int) -> None:
+    biomarker = PANEL[index]
+    for unit in biomarker.units:
+        conversion = biomarker.find_unit(unit)
+        for panel_value in (biomarker.minimum, biomarker.maximum):
+            # The bounds themselves, rounded, may fall to either side.
+            inside = conversion.from_si(panel_value * (0.9 if panel_value > 1 else 1.1))
+            if biomarker.minimum <= conversion.to_si(inside) <= biomarker.maximum:
+                entry = describe_panel_entry(index)
+                assert call("units", "describeImplausible", entry, inside, unit) is None
+        for value in (0, 0.9, 5.4, -3, 20000, 1e7):
+            si = conversion.to_si(value)
+            seen = call("units", "describeImplausible", describe_panel_entry(index), value, unit)
+            if biomarker.minimum <= si <= biomarker.maximum:
+                assert seen is None
+                continue
+            given = None if unit == biomarker.unit else unit
+            message, hint = describe_implausible(biomarker, value, given=given)
+            if given is None:
+                assert seen.split("; ")[0] == message.replace("2e+04", "20000")
+            assert seen.split("; ")[1:] == ([] if hint is None else [hint.rsplit(": ", 1)[0]])
+
+
+def test_example_of_the_design(call: Call) -> None:
+    seen = call("units", "describeImplausible", describe_panel_entry(2), 0.9, "umol/L")
+    assert seen == "0.9 umol/L is outside 5 to 2000; as mg/dL it would be 79.6 umol/L"
+
+
+@pytest.mark.parametrize(
+    ("text", "number"),
+    [("12.5", 12.5), (" 12,5 ", 12.5), ("+3", 3), (".5", 0.5), ("1,2345", 1.2345)],
+)
+def test_numbers(blank: Page, text: str, number: float) -> None:
+    read = "async (text) => (await import('./units.js')).parseNumber(text)"
+    assert blank.evaluate(read, text) == number
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("1,200", "1,200 could be 1.200 or 1200"),
+        ("<0.3", "is a limit"),
+        ("high", "expected a number"),
+        ("1e3", "expected a number"),
+        ("1.2.3", "expected a number"),
+    ],
+)
+def test_what_is_no_number(blank: Page, text: str, reason: str) -> None:
+    with pytest.raises(Error, match=reason):
+        blank.evaluate("async (text) => (await import('./units.js')).parseNumber(text)", text)
+
+
+@pytest.mark.parametrize("path", FHIR_CASES, ids=lambda path: path.stem)
+def test_shared_case_of_fhir(call: Call, path: Path) -> None:
+    case = json.loads(path.read_text(encoding="utf-8"))
+    expected = case["expected"]
+    if "error" in expected:
+        with pytest.raises(Error, match="expected a"):
+            call("fhir", "readBundle", case["bundle"])
+        return
+    seen = call("fhir", "readBundle", case["bundle"])
+    for person, wanted in zip(seen["people"], expected["people"], strict=True):
+        assert set(person.pop("given")) == set(person["biomarkers"])
+        assert person.pop("biomarkers") == pytest.approx(wanted.pop("biomarkers"), rel=1e-9)
+        assert person.pop("age_years") == pytest.approx(
+            float(wanted.pop("age_years") or "nan"), rel=1e-9, nan_ok=True
+        )
+        assert person | {"problems": list(person["problems"])} == wanted
+
+    def sort(refusals: Any) -> list[tuple[str, ...]]:
+        return sorted((row["observation"], row["biomarker"], row["code"]) for row in refusals)
+
+    assert sort(seen["refusals"]) == sort(expected["refusals"])
+
+
+def test_one_patient_at_a_time(call: Call) -> None:
+    case = json.loads((FHIR_CASES[0].parent / "subjects.json").read_text(encoding="utf-8"))
+    with pytest.raises(Error, match="expected one Patient, however: 2"):
+        call("report", "readReport", json.dumps(case["bundle"]))
+
+
+LONG = """Test,Result,Units,Date
+C-reactive protein,"0.12",mg/dL,2024-01-05
+crp,9,mg/L,2023-01-05
+4548-4,5.4,%,2024-01-05
+Sodium,140,mmol/L,2024-01-05
+rdw,42,fL,2024-01-05
+alt,,U/L,2024-01-05
+age,54,,
+sex,F,,
+"""
+WIDE = "Alter;age;sex;Creatinine [mg/dL];hba1c (%);albumin\r\nx;54,5;male;0,9;5,4;45\r\n"
+
+
+def test_a_line_a_test(call: Call) -> None:
+    seen = call("csv", "readCsv", LONG)
+    assert (seen["age"], seen["sex"]) == (54, 0)
+    assert seen["given"] == {
+        "crp": {"value": 0.12, "unit": "mg/dL"},
+        "hba1c": {"value": 5.4, "unit": "%"},
+    }
+    notes = {note["label"]: note["message"] for note in seen["notes"]}
+    assert "not one of the nine" in notes["Sodium"]
+    assert "RDW-SD" in notes["rdw"]
+
+
+def test_a_column_a_test_with_decimal_commas(call: Call) -> None:
+    seen = call("csv", "readCsv", WIDE)
+    assert (seen["age"], seen["sex"]) == (54.5, 1)
+    assert seen["given"] == {
+        "creatinine": {"value": 0.9, "unit": "mg/dL"},
+        "hba1c": {"value": 5.4, "unit": "%"},
+        "albumin": {"value": 45, "unit": "g/L"},
+    }
+    assert {note["label"] for note in seen["notes"]} == {"Alter", "albumin"}
+
+
+def test_limits_in_a_table(call: Call) -> None:
+    table = "test,value,unit\nage,54,\nsex,female,\ncrp,<0.3,mg/L\nggt,<400,U/L\n"
+    seen = call("csv", "readCsv", table)
+    assert seen["given"] == {"crp": {"value": 0.3, "unit": "mg/L"}}
+    assert any("says too little" in note["message"] for note in seen["notes"])
+    nobody = call("csv", "readCsv", "test,value,unit\ncrp,<0.3,mg/L\nalt,20,U/L\n")
+    assert set(nobody["given"]) == {"alt"}
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("", "expected the text"),
+        ("{", "JSON"),
+        ("crp,alt", "expected a header and a line"),
+        ("crp,alt\n1,2\n3,4", "expected one person, however: 2 lines"),
+        ("weight,height\n70,180", "expected a test of the panel"),
+    ],
+)
+def test_what_is_no_report(call: Call, text: str, reason: str) -> None:
+    with pytest.raises(Error, match=reason):
+        call("report", "readReport", text)
