@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import subprocess
 import sys
 from pathlib import Path
 
@@ -16,32 +15,36 @@ FOLDER_NAME = "monitor"
 
 _RECORD_NAME = "monitor.json"
 _STOP_TIMEOUT_S = 10
+_NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_TRUNC
 
 
 def start_monitor(*, configuration: Path, run: Path, port: int) -> None:
     """Start it in the background.
 
     Args:
-        configuration: a folder with ``handler.yaml``.
-        run: the server's folder.
+        configuration: a folder with ``handler.yaml``, absolute.
+        run: the server's folder, absolute.
         port: where it answers.
     """
-    with (run / "logs" / "monitor.log").open("wb") as log:
-        process = subprocess.Popen(  # noqa: S603
-            [
-                *(sys.executable, "-c", "from henaw.cli.main import main; main()"),
-                *("monitor", "--config", str(configuration), "--port", str(port)),
-                *("--folder", str(run / FOLDER_NAME)),
-            ],
-            cwd=run,
-            env=os.environ,
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            # As the server: the shell's Ctrl-C and hang-up are not for it.
-            start_new_session=True,
-        )
-    record = {"pid": process.pid, "created": psutil.Process(process.pid).create_time()}
+    arguments = [
+        *(sys.executable, "-c", "from henaw.cli.main import main; main()"),
+        *("monitor", "--config", str(configuration), "--port", str(port)),
+        *("--folder", str(run / FOLDER_NAME)),
+    ]
+    # Not by subprocess, which wants to see the end of what it starts.
+    pid = os.posix_spawn(
+        sys.executable,
+        arguments,
+        os.environ,
+        file_actions=[
+            (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
+            (os.POSIX_SPAWN_OPEN, 1, run / "logs" / "monitor.log", _NEW_FILE, 0o600),
+            (os.POSIX_SPAWN_DUP2, 1, 2),
+        ],
+        # As the server: the shell's Ctrl-C and hang-up are not for it.
+        setsid=True,
+    )
+    record = {"pid": pid, "created": psutil.Process(pid).create_time()}
     (run / _RECORD_NAME).write_text(json.dumps(record), encoding="utf-8")
 
 
