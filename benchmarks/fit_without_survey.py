@@ -18,6 +18,7 @@ from henaw.model.checkpoint import Checkpoint, save_checkpoint
 from henaw.training.cohort import read_cohort
 from henaw.training.configuration import read_training_configuration
 from henaw.training.fit import fit_tensors
+from henaw.training.settings import move_period
 
 CONFIGURATION = Path(__file__).parents[1] / "training" / "configs" / "nhanes.yaml"
 
@@ -30,6 +31,7 @@ def main() -> None:
     if not left_out.any():
         raise SystemExit(f"expected one of {sorted(set(cohort.survey))}, however: {survey}")
     seen = cohort.select(~left_out)
+    configuration = move_period(configuration, [survey])
     tensors = fit_tensors(seen, configuration, progress=lambda step: print(step, flush=True))
     checkpoint = Checkpoint(
         name=f"{configuration.name}-without-{survey}",

@@ -152,8 +152,13 @@ def read_cohort(
         else np.zeros(len(table), bool)
     )
     keep = np.ones(len(table), bool)
+    survey = table["survey"].astype(str) if "survey" in table else pd.Series("all", table.index)
+    top_coded = np.zeros(len(table), bool)
+    for code in configuration.top_codes:
+        top_coded |= (survey == code.survey).to_numpy() & (age >= code.age)
     for reason, kept in {
         "age_not_fitted": (age >= configuration.minimum_age) & (age <= configuration.maximum_age),
+        "age_top_coded": ~top_coded,
         "pregnant": ~pregnant,
         "not_followed": np.isfinite(death) & np.isfinite(months),
         "no_biomarker": np.isfinite(numbers).any(1),
@@ -164,7 +169,6 @@ def read_cohort(
     if not keep.any():
         raise CohortError(str(path), [f"no row can be used, however: {report}"])
 
-    survey = table["survey"].astype(str) if "survey" in table else pd.Series("all", table.index)
     dead = death == 1
     return Cohort(
         biomarkers=numbers.astype(np.float32),

@@ -58,6 +58,20 @@ class DetectionFloor:
 
 
 @dataclass(frozen=True, kw_only=True)
+class TopCode:
+    """A survey that gives this age, years, to everyone as old or older."""
+
+    survey: str
+    age: float
+
+    def __post_init__(self) -> None:
+        if not 18 <= self.age <= 120:
+            raise ConfigurationError(
+                "top code", [f"age must be in [18, 120] years, however: {self.age}"]
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
 class CohortConfiguration:
     """Who is fitted, and how the table's codes are read.
 
@@ -66,6 +80,7 @@ class CohortConfiguration:
         maximum_age: oldest person fitted, years.
         causes: codes of the cause of death.
         detection_floors: assays with a floor that many people sit on.
+        top_codes: surveys whose oldest ages are not known; those people are left out.
         hold_out: surveys kept out of a second fit, on which metrics are reported.
     """
 
@@ -73,6 +88,7 @@ class CohortConfiguration:
     maximum_age: float = 90.0
     causes: CauseCodes
     detection_floors: tuple[DetectionFloor, ...] = ()
+    top_codes: tuple[TopCode, ...] = ()
     hold_out: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
@@ -101,8 +117,11 @@ class FitConfiguration:
         elastic_weight: weight of R for the gap.
         elastic_alpha: the share of |w| in R.
         modulation_penalty: how many times R weighs on age- and sex-modulated weights.
+        tail_penalty: how many times more R weighs on them at the splines' outer knots.
         cause_ridge: weight of w^2 for the causes' weights.
         survey_ridge: weight of w^2 for each survey's own level of the hazard.
+        period: year whose baseline hazard is shipped, by a trend over surveys that are
+            named by their years; without it, that of the average person fitted.
         method: lbfgs, exact, for up to some 100 000 people; minibatch, for more, on one
             GPU or several (see :class:`LoopConfiguration`). Both minimise the same loss.
         iterations: most L-BFGS iterations of the point estimate.
@@ -115,8 +134,10 @@ class FitConfiguration:
     elastic_weight: float = 3e-5
     elastic_alpha: float = 0.1
     modulation_penalty: float = 10.0
+    tail_penalty: float = 1.0
     cause_ridge: float = 1e-3
     survey_ridge: float = 1e-3
+    period: float | None = None
     method: Literal["lbfgs", "minibatch"] = "lbfgs"
     iterations: int = 400
     member_iterations: int = 60
@@ -129,6 +150,7 @@ class FitConfiguration:
                 "cause_weight",
                 "elastic_weight",
                 "modulation_penalty",
+                "tail_penalty",
                 "cause_ridge",
                 "survey_ridge",
             )
@@ -138,6 +160,8 @@ class FitConfiguration:
             problems.append(
                 f"follow_up_years must be finite and > 0, however: {self.follow_up_years}"
             )
+        if self.period is not None and not 1900 <= self.period <= 2100:
+            problems.append(f"period must be a year in [1900, 2100], however: {self.period}")
         if not 0 <= self.elastic_alpha <= 1:
             problems.append(f"elastic_alpha must be in [0, 1], however: {self.elastic_alpha}")
         problems += [

@@ -17,6 +17,7 @@ from henaw.training.cohort import Cohort
 from henaw.training.configuration import TrainingConfiguration
 from henaw.training.fit import fit_tensors
 from henaw.training.metrics import AGE_BANDS, HORIZON_YEARS, compute_c_index, select_evaluated
+from henaw.training.settings import move_period
 from henaw.training.train import predict
 
 Folds = Literal["survey"] | int
@@ -134,6 +135,7 @@ def score_fold(cohort: Cohort, configuration: TrainingConfiguration, fold: Fold)
         CohortError: the rest cannot be fitted.
         FitError: the fit did not stay finite.
     """
+    configuration = move_period(configuration, cohort.survey[fold.left_out])
     tensors = fit_tensors(cohort.select(~fold.left_out), configuration, members=False)
     people = cohort.select(fold.left_out & select_evaluated(cohort))
     risk = predict(people, configuration, tensors)["mortality_10y"].double().numpy()

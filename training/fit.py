@@ -105,9 +105,7 @@ def _prepare_design(
 ) -> Solve:
     """L-BFGS on everyone at once."""
     fit = configuration.fit
-    problem = Problem(
-        build_design(network, cohort, fit.follow_up_years), configuration.network, fit
-    )
+    problem = Problem(build_design(network, cohort, fit), configuration.network, fit)
 
     def solve(_: str, weight: Tensor | None, start: Solution | None) -> Solution:
         iterations = fit.iterations if start is None else fit.member_iterations
@@ -134,7 +132,7 @@ def _prepare_batches(
     }
     text = json.dumps(described, sort_keys=True)
     problem = BatchProblem(
-        build_people(network, cohort, configuration.fit.follow_up_years),
+        build_people(network, cohort, configuration.fit),
         configuration.network,
         configuration.fit,
         configuration.loop,

@@ -188,11 +188,8 @@ class _Run:
             watch.close()
         solved = state.best_free if len(self.validation) else state.free
         loss = self._measure(solved, self.training)
-        level = (
-            self.problem.survey_share
-            @ self.problem.objective.to(torch.device("cpu")).unpack(solved).survey
-        )
-        return self.problem.objective.to(torch.device("cpu")).settle(solved, level, loss)
+        objective = self.problem.objective.to(torch.device("cpu"))
+        return objective.settle(solved, self.problem.survey_share, loss)
 
     def _run_epoch(self, watch: Watch) -> None:
         state = self.state
@@ -328,7 +325,17 @@ class _Run:
         where = "run with a working folder (--work) to have the batch saved"
         if self.folder is not None:
             path = Path(self.folder) / f"batch-{self.state.step}-{self.execution.rank}.safetensors"
-            columns = ("basis", "modulators", "pairs", "age", "sex", "time", "event", "weight")
+            columns = (
+                "basis",
+                "modulators",
+                "pairs",
+                "age",
+                "sex",
+                "setting",
+                "time",
+                "event",
+                "weight",
+            )
             tensors = {name: getattr(self.people, name)[batch.rows].cpu() for name in columns}
             tensors["rows"] = batch.rows.cpu() * self.execution.world + self.execution.rank
             tensors["free"] = self.stepper.parameters.free.detach().cpu()

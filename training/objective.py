@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from henaw.model.configuration import CAUSE_CLASSES, VARIABLES, NetworkConfiguration
+from henaw.model.configuration import CAUSE_CLASSES, MODULATORS, VARIABLES, NetworkConfiguration
 from henaw.training.configuration import FitConfiguration
 from henaw.training.losses import (
     compute_age_loss,
@@ -21,8 +21,11 @@ from henaw.training.losses import (
     compute_elastic_net,
     compute_mortality_loss,
 )
+from henaw.training.settings import count_cause_settings, count_settings
 from torch import Tensor
 
+TAIL_SCORE = 1.5
+"""Normal score beyond which too few people are of one age to tell its effect from others'."""
 FIRST_INTERCEPT = -10.0
 FIRST_SLOPE = 0.09
 """Where a fit starts: the Gompertz law of a present-day population, per year of age."""
@@ -34,8 +37,8 @@ class Weights:
 
     Shape:
         weight: (V, Q J); interaction_weight: (I,); intercept, slope: (2,)
-        survey: (S,) log hazard; cause_weight: (C, V J) per standard deviation of its
-        feature; cause_age_sex: (C, 4)
+        survey: (S,) log hazard; setting: (T,) log hazard; cause_weight: (C, V J) per
+        standard deviation of its feature; cause_age_sex: (C, 4); cause_setting: (C, T2)
     """
 
     weight: Tensor
@@ -43,8 +46,10 @@ class Weights:
     intercept: Tensor
     slope: Tensor
     survey: Tensor
+    setting: Tensor
     cause_weight: Tensor
     cause_age_sex: Tensor
+    cause_setting: Tensor
 
 
 @dataclass
@@ -94,8 +99,14 @@ class Objective:
         pairs = [[VARIABLES.index(name) for name in pair] for pair in shape.interactions]
         self.first, self.second = torch.tensor(pairs, dtype=torch.int64).reshape(-1, 2).unbind(1)
         columns = len(scales.main)
+        settings = count_settings(configuration.period)
         blocks = torch.full((len(VARIABLES), columns // len(VARIABLES)), 1.0)
         blocks[:, shape.basis_size :] = configuration.modulation_penalty
+        # The linear term comes before the hinges; the constant block is left alone.
+        tail = torch.tensor([False, *(knot >= TAIL_SCORE for knot in shape.knots)])
+        blocks[:, shape.basis_size :][:, tail.repeat(len(MODULATORS) - 1)] *= (
+            configuration.tail_penalty
+        )
         self.penalty = blocks.flatten().double()
         self.sizes = [
             columns,
@@ -105,6 +116,8 @@ class Objective:
             scales.surveys,
             len(CAUSE_CLASSES) * len(scales.causes),
             len(CAUSE_CLASSES) * 4,
+            settings,
+            len(CAUSE_CLASSES) * count_cause_settings(configuration.period),
         ]
 
     def to(self, device: torch.device) -> Objective:
@@ -124,7 +137,9 @@ class Objective:
 
     def unpack(self, free: Tensor) -> Weights:
         """Free parameters (P,) to weights in the network's units."""
-        main, bound, intercept, slope, survey, cause, age_sex = free.split(self.sizes)
+        main, bound, intercept, slope, survey, cause, age_sex, setting, cause_setting = free.split(
+            self.sizes
+        )
         weight = (main / self.main_scale).unflatten(0, (len(VARIABLES), -1))
         individual = self.measure_individual(weight)
         limit = self.shape.hierarchy * 0.5 * (individual[self.first] + individual[self.second])
@@ -134,8 +149,10 @@ class Objective:
             intercept=intercept,
             slope=torch.exp(slope),
             survey=survey,
+            setting=setting,
             cause_weight=cause.unflatten(0, (len(CAUSE_CLASSES), -1)),
             cause_age_sex=age_sex.unflatten(0, (len(CAUSE_CLASSES), -1)),
+            cause_setting=cause_setting.unflatten(0, (len(CAUSE_CLASSES), -1)),
         )
 
     def measure_individual(self, weight: Tensor) -> Tensor:
@@ -150,6 +167,7 @@ class Objective:
         age: Tensor,
         sex: Tensor,
         survey: Tensor,
+        setting: Tensor,
         time: Tensor,
         event: Tensor,
         weight: Tensor,
@@ -157,10 +175,12 @@ class Objective:
         """The parts that are weighted means over people.
 
         Shape:
-            gap, age, time: (n,) years; sex, survey: (n,) int64; event, weight: (n,)
+            gap, age, time: (n,) years; sex, survey: (n,) int64; setting: (n, T);
+            event, weight: (n,)
         """
         slopes = weights.slope[sex]
-        log_hazard = weights.intercept[sex] + slopes * (age + gap) + weights.survey[survey]
+        level = weights.survey[survey] + setting @ weights.setting
+        log_hazard = weights.intercept[sex] + slopes * (age + gap) + level
         return {
             "mortality": compute_mortality_loss(log_hazard, slopes, time, event, weight),
             "age": self.configuration.age_weight * compute_age_loss(gap, weight),
@@ -187,34 +207,40 @@ class Objective:
         }
 
     def compute_cause_part(
-        self, weights: Weights, causes: Tensor, age_sex: Tensor, cause: Tensor
+        self, weights: Weights, causes: Tensor, age_sex: Tensor, setting: Tensor, cause: Tensor
     ) -> dict[str, Tensor]:
         """The part that is a mean over deaths of a known cause.
 
         Shape:
-            causes: (d, V J) per standard deviation; age_sex: (d, 4); cause: (d,) int64
+            causes: (d, V J) per standard deviation; age_sex: (d, 4); setting: (d, T);
+            cause: (d,) int64
         """
         logits = causes @ weights.cause_weight.T
-        logits = logits + age_sex @ weights.cause_age_sex.T
+        logits = logits + age_sex @ weights.cause_age_sex.T + setting @ weights.cause_setting.T
         return {"cause": self.configuration.cause_weight * compute_cause_loss(logits, cause)}
 
     def compute_cause_penalty(self, weights: Weights) -> dict[str, Tensor]:
         """The part that weighs on the causes' parameters."""
         return {
             "cause_ridge": self.configuration.cause_ridge
-            * ((weights.cause_weight**2).sum() + 0.01 * (weights.cause_age_sex**2).sum())
+            * (
+                (weights.cause_weight**2).sum()
+                + 0.01 * (weights.cause_age_sex**2).sum()
+                + 0.01 * (weights.cause_setting**2).sum()
+            )
         }
 
-    def settle(self, free: Tensor, level: Tensor, loss: dict[str, float]) -> Solution:
+    def settle(self, free: Tensor, survey_share: Tensor, loss: dict[str, float]) -> Solution:
         """Weights as the network holds them.
 
         Args:
             free: (P,) solved parameters.
-            level: scalar, mean level of the surveys over people: what is shipped is the
-                hazard of the average person.
+            survey_share: (S,) the share of the people in each survey. Without a period,
+                what is shipped is the hazard of the average person.
             loss: the parts of the loss there.
         """
         weights = self.unpack(free)
+        level = survey_share @ weights.survey if self.configuration.period is None else 0.0
         return Solution(
             weight=weights.weight,
             interaction_weight=weights.interaction_weight,

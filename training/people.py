@@ -14,7 +14,13 @@ import torch
 from henaw.model.configuration import MODULATORS, VARIABLES
 from henaw.model.network import Network
 from henaw.training.cohort import Cohort
+from henaw.training.configuration import FitConfiguration
 from henaw.training.objective import Objective, Scales, Weights
+from henaw.training.settings import (
+    describe_cause_settings,
+    describe_settings,
+    select_followed,
+)
 from torch import Tensor
 
 _PIECE = 65_536
@@ -31,7 +37,9 @@ class People:
         age: (n,) float64 years; sex, survey: (n,) int64; time: (n,) float64 years
         event, weight: (n,) float64
         death: (n,) int64, place among the deaths below, -1 for none of known cause
+        setting: (n, T) float64
         causes: (d, V J) float32; age_sex: (d, 4) float32; cause: (d,) int64
+        cause_setting: (d, T2) float64
     """
 
     basis: Tensor
@@ -40,12 +48,14 @@ class People:
     age: Tensor
     sex: Tensor
     survey: Tensor
+    setting: Tensor
     time: Tensor
     event: Tensor
     weight: Tensor
     death: Tensor
     causes: Tensor
     age_sex: Tensor
+    cause_setting: Tensor
     cause: Tensor
 
     def __len__(self) -> int:
@@ -75,13 +85,14 @@ class People:
         return replace(self, **moved)
 
 
-_OF_DEATHS = ("causes", "age_sex", "cause")
+_OF_DEATHS = ("causes", "age_sex", "cause_setting", "cause")
 
 
-def build_people(network: Network, cohort: Cohort, follow_up_years: float) -> People:
+def build_people(network: Network, cohort: Cohort, configuration: FitConfiguration) -> People:
     """Compute the features of a cohort and cut its follow-up."""
+    follow_up_years = configuration.follow_up_years
     event = cohort.event & (cohort.time_years <= follow_up_years)
-    known = torch.from_numpy(event & (cohort.cause >= 0))
+    known = torch.from_numpy(event & (cohort.cause >= 0) & select_followed(cohort, follow_up_years))
     columns: dict[str, list[Tensor]] = {"basis": [], "modulators": [], "pairs": []}
     age_sex = []
     age, sex = torch.from_numpy(cohort.age_years), torch.from_numpy(cohort.sex)
@@ -101,16 +112,19 @@ def build_people(network: Network, cohort: Cohort, follow_up_years: float) -> Pe
     death = torch.full((len(cohort),), -1, dtype=torch.int64)
     death[known] = torch.arange(int(known.sum()))
     _, survey = np.unique(cohort.survey, return_inverse=True)
+    setting = describe_settings(cohort, configuration.period)
     return People(
         **{name: torch.cat(pieces) for name, pieces in columns.items()},
         age=age.double(),
         sex=sex,
         survey=torch.from_numpy(survey.astype(np.int64)),
+        setting=setting,
         time=torch.from_numpy(np.minimum(cohort.time_years, follow_up_years)),
         event=torch.from_numpy(event).double(),
         weight=torch.ones(len(cohort), dtype=torch.float64),
         death=death,
         age_sex=torch.cat(age_sex),
+        cause_setting=describe_cause_settings(cohort, configuration.period, follow_up_years)[known],
         cause=torch.from_numpy(cohort.cause)[known],
     )
 
@@ -163,6 +177,7 @@ def compute_likelihood(
         age=_take(people.age, rows),
         sex=_take(people.sex, rows),
         survey=_take(people.survey, rows),
+        setting=_take(people.setting, rows),
         time=_take(people.time, rows),
         event=_take(people.event, rows),
         weight=_take(people.weight, rows),
@@ -177,6 +192,7 @@ def compute_cause_part(
         weights,
         _take(people.causes, deaths).double() / objective.cause_scale,
         _take(people.age_sex, deaths).double(),
+        _take(people.cause_setting, deaths),
         _take(people.cause, deaths),
     )
 

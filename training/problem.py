@@ -17,6 +17,11 @@ from henaw.model.network import Network
 from henaw.training.cohort import Cohort
 from henaw.training.configuration import FitConfiguration
 from henaw.training.objective import Objective, Scales, Solution
+from henaw.training.settings import (
+    describe_cause_settings,
+    describe_settings,
+    select_followed,
+)
 from torch import Tensor
 
 
@@ -26,6 +31,7 @@ class Design:
 
     Shape:
         main: (n, V Q J); pairs: (n, I); causes: (deaths, V J); age_sex: (deaths, 4)
+        setting: (n, T); cause_setting: (deaths, T2)
     """
 
     main: Tensor
@@ -38,17 +44,21 @@ class Design:
     time: Tensor
     event: Tensor
     survey: Tensor
+    setting: Tensor
+    cause_setting: Tensor
 
 
-def build_design(network: Network, cohort: Cohort, follow_up_years: float) -> Design:
+def build_design(network: Network, cohort: Cohort, configuration: FitConfiguration) -> Design:
     """Compute the features of a cohort and cut its follow-up."""
     age, sex = torch.from_numpy(cohort.age_years), torch.from_numpy(cohort.sex)
     with torch.no_grad():
         features = network.build_features(torch.from_numpy(cohort.biomarkers), age, sex)
         age_sex = network.build_age_sex(age, sex)
+    follow_up_years = configuration.follow_up_years
     event = cohort.event & (cohort.time_years <= follow_up_years)
-    dead = torch.from_numpy(event & (cohort.cause >= 0))
+    dead = torch.from_numpy(event & (cohort.cause >= 0) & select_followed(cohort, follow_up_years))
     _, survey = np.unique(cohort.survey, return_inverse=True)
+    setting = describe_settings(cohort, configuration.period)
     return Design(
         main=features.main.transpose(0, 1).flatten(1).double(),
         pairs=features.pairs.double(),
@@ -60,6 +70,8 @@ def build_design(network: Network, cohort: Cohort, follow_up_years: float) -> De
         time=torch.from_numpy(np.minimum(cohort.time_years, follow_up_years)),
         event=torch.from_numpy(event).double(),
         survey=torch.from_numpy(survey.astype(np.int64)),
+        setting=setting,
+        cause_setting=describe_cause_settings(cohort, configuration.period, follow_up_years)[dead],
     )
 
 
@@ -95,6 +107,7 @@ class Problem:
             age=design.age,
             sex=design.sex,
             survey=design.survey,
+            setting=design.setting,
             time=design.time,
             event=design.event,
             weight=weight,
@@ -102,7 +115,7 @@ class Problem:
         parts |= objective.compute_penalties(weights, main)
         if causes:
             parts |= objective.compute_cause_part(
-                weights, self.causes, design.age_sex, design.cause
+                weights, self.causes, design.age_sex, design.cause_setting, design.cause
             )
             parts |= objective.compute_cause_penalty(weights)
         return parts
@@ -140,9 +153,11 @@ class Problem:
         solved = free.detach()
         parts = self.compute_loss(solved, people, causes=start is None)
         _check_finite(solved, parts)
-        level = self.objective.unpack(solved).survey[self.design.survey].mean()
+        counts = torch.bincount(self.design.survey, minlength=self.objective.sizes[4])
         return self.objective.settle(
-            solved, level, {name: float(part) for name, part in parts.items()}
+            solved,
+            counts.double() / len(self.design.survey),
+            {name: float(part) for name, part in parts.items()},
         )
 
 

@@ -19,6 +19,7 @@ from henaw.training.configuration import TrainingConfiguration
 from henaw.training.execution import Execution
 from henaw.training.fit import ALONE, count_steps, fit_tensors
 from henaw.training.metrics import compute_c_index, select_evaluated
+from henaw.training.settings import move_period
 from torch import Tensor
 
 Progress = Callable[[str], None]
@@ -136,7 +137,7 @@ def evaluate_held_out(
         )
     tensors = fit_tensors(
         cohort.select(~held_out),
-        configuration,
+        move_period(configuration, surveys),
         members=False,
         progress=progress,
         execution=execution,

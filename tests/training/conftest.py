@@ -186,7 +186,7 @@ def synthetic() -> Simulated:
 
 @pytest.fixture(scope="session")
 def people(network: Network, synthetic: Simulated) -> People:
-    return build_people(network, synthetic.cohort, 10.0)
+    return build_people(network, synthetic.cohort, FitConfiguration())
 
 
 @pytest.fixture

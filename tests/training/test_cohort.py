@@ -1,5 +1,6 @@
 """Reading cohort tables; every row here is synthetic."""
 
+import dataclasses
 import gzip
 import hashlib
 from collections.abc import Callable
@@ -13,7 +14,7 @@ from henaw.model.biomarkers import NAMES
 from henaw.model.configuration import CAUSE_CLASSES
 from henaw.model.errors import CohortError
 from henaw.training.cohort import SHORTEST_FOLLOW_UP_YEARS, Cohort, read_cohort
-from henaw.training.configuration import CohortConfiguration, TrainingConfiguration
+from henaw.training.configuration import CohortConfiguration, TopCode, TrainingConfiguration
 
 WRITERS: dict[str, Callable[[pd.DataFrame, Path], Any]] = {
     "synthetic.parquet": lambda table, path: table.to_parquet(path),
@@ -143,6 +144,20 @@ def test_rows_that_cannot_be_fitted_are_dropped_and_counted_once(
         "kept": 54,
     }
     np.testing.assert_allclose(cohort.age_years, table["age"][6:], rtol=1e-6)
+
+
+def test_people_whose_age_is_a_surveys_top_code_are_dropped(
+    tmp_path: Path, table: pd.DataFrame, codes: CohortConfiguration
+) -> None:
+    table["survey"] = np.where(np.arange(len(table)) % 2 == 0, "capped", "exact")
+    table["age"] = np.resize([70.0, 70.0, 80.0, 80.0, 85.0, 85.0], len(table))
+    path = tmp_path / "synthetic.parquet"
+    table.to_parquet(path)
+    settings = dataclasses.replace(codes, top_codes=(TopCode(survey="capped", age=80.0),))
+    cohort = read_cohort(path, settings)
+    assert set(cohort.age_years[cohort.survey == "capped"]) == {70.0}
+    assert set(cohort.age_years[cohort.survey == "exact"]) == {70.0, 80.0, 85.0}
+    assert cohort.report["age_top_coded"] == len(table) - len(cohort) > 0
 
 
 def test_a_table_of_which_no_row_is_left_is_refused(

@@ -208,7 +208,7 @@ def test_follow_up_is_cut_and_later_deaths_count_as_survival(
     fitted: Fitted, configuration: TrainingConfiguration
 ) -> None:
     cohort = fitted.cohort
-    design = build_design(Network(configuration.network, fitted.tensors), cohort, 10.0)
+    design = build_design(Network(configuration.network, fitted.tensors), cohort, configuration.fit)
     later = cohort.event & (cohort.time_years > 10)
     assert later.any()
     assert float(design.time.max()) == 10.0

@@ -55,7 +55,7 @@ def exact(
     synthetic: tuple[Cohort, object, object],
     checkpoint: Checkpoint,
 ) -> tuple[Problem, Solution]:
-    design = build_design(network, synthetic[0], 10.0)
+    design = build_design(network, synthetic[0], FitConfiguration())
     problem = Problem(design, checkpoint.network, PENALISED)
     return problem, problem.solve(None, 400)
 

@@ -7,7 +7,7 @@ from henaw.model.checkpoint import Checkpoint
 from henaw.model.network import Network
 from henaw.training import people as module
 from henaw.training.cohort import Cohort
-from henaw.training.configuration import TrainingConfiguration
+from henaw.training.configuration import FitConfiguration, TrainingConfiguration
 from henaw.training.objective import Objective
 from henaw.training.people import (
     People,
@@ -27,7 +27,7 @@ def problem(
     checkpoint: Checkpoint,
     configuration: TrainingConfiguration,
 ) -> Problem:
-    design = build_design(network, synthetic[0], 10.0)
+    design = build_design(network, synthetic[0], FitConfiguration())
     return Problem(design, checkpoint.network, configuration.fit)
 
 
@@ -64,7 +64,7 @@ def test_pieces_make_no_difference(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(module, "_PIECE", 700)
-    again = build_people(network, synthetic[0], 10.0)
+    again = build_people(network, synthetic[0], FitConfiguration())
     torch.testing.assert_close(vars(again), vars(people), rtol=1e-5, atol=1e-6)
     torch.testing.assert_close(
         vars(measure_scales(again)), vars(measure_scales(people)), rtol=1e-5, atol=1e-7

@@ -19,6 +19,7 @@ from henaw.training.cohort import Cohort, read_cohort
 from henaw.training.configuration import TrainingConfiguration, read_training_configuration
 from henaw.training.fit import fit_tensors
 from henaw.training.metrics import compute_c_index, select_evaluated
+from henaw.training.settings import move_period
 from henaw.training.train import count_train_steps, evaluate_held_out, predict
 from torch import Tensor
 
@@ -36,7 +37,7 @@ class HeldOut(NamedTuple):
 
 @pytest.fixture(scope="module")
 def held_out(cohort_path: Path) -> HeldOut:
-    configuration = read_training_configuration(SHIPPED)
+    configuration = move_period(read_training_configuration(SHIPPED), ["2003-2004"])
     cohort = read_cohort(cohort_path, configuration.cohort)
     rows = cohort.survey == "2003-2004"
     tensors = fit_tensors(cohort.select(~rows), configuration, members=False)
@@ -72,7 +73,7 @@ def test_held_out_people_are_ordered_better_than_by_phenoage_and_by_age(held_out
     assert ours["all"] > max(phenoage["all"], 0.8645)
     assert ours["40-69"] > max(phenoage["40-69"], 0.7928)
     # Biological age compares with one's own sex, so over both it orders a little worse
-    # than the risk does: 0.8644 and 0.7977 when this was written.
+    # than the risk does: 0.8650 and 0.7995 when this was written.
     biological = compute_c_index(held_out.answers["biological_age"].numpy(), people)
     assert biological["all"] > phenoage["all"] - 0.002
     assert biological["40-69"] > phenoage["40-69"]
@@ -82,8 +83,8 @@ def test_held_out_risk_is_calibrated(held_out: HeldOut) -> None:
     people = held_out.people
     risk = held_out.answers["mortality_10y"].double().numpy()
     dead = people.event & (people.time_years <= 10)
-    # 581 deaths, 555 expected when this was written; +- 4 % is one standard error.
-    assert dead.sum() / risk.sum() == pytest.approx(1.0, abs=0.15)
+    # 581 deaths, 597 expected when this was written; +- 4 % is one standard error.
+    assert dead.sum() / risk.sum() == pytest.approx(1.0, abs=0.12)
     for sex in (0, 1):
         for low in (40, 50, 60, 70):
             rows = (people.sex == sex) & (people.age_years >= low) & (people.age_years < low + 10)
@@ -92,8 +93,8 @@ def test_held_out_risk_is_calibrated(held_out: HeldOut) -> None:
     causes = held_out.answers["cause_risk_10y"].double().numpy()
     for code, name in enumerate(CAUSES):
         deaths = (dead & (people.cause == code)).sum()
-        # Deaths of dementia were certified ever more often: 12 are expected, 21 came.
-        assert causes[:, code].sum() == pytest.approx(deaths, rel=0.5), name
+        # Dementia and diabetes killed 21 and 27: a standard error is a fifth of that.
+        assert causes[:, code].sum() == pytest.approx(deaths, rel=0.35), name
 
 
 def test_the_shipped_checkpoint_records_this_cohort_and_these_metrics(
