@@ -13,7 +13,7 @@ SOURCES := $(wildcard model/*.py training/*.py training/*/*.py export/*.py handl
 
 NPM := $(shell command -v npm)
 
-.PHONY: install serve stop test check lint typecheck train evaluate export archive figure bench bench-train clean contract fuzz web
+.PHONY: install serve stop test check lint typecheck train evaluate export archive figure bench bench-serve bench-train clean contract fuzz web
 
 install: $(VENV)/.serve ## what serving needs
 
@@ -86,6 +86,9 @@ figure: $(VENV)/.dev export ## the README's figure
 
 bench: $(VENV)/.dev ## settings compared by cross-validation on COHORT
 	$(BIN)/python benchmarks/choose_settings.py $(COHORT)
+
+bench-serve: $(VENV)/.dev ## the server beside others, by wrk, into build/bench-serve
+	$(BIN)/python benchmarks/serve
 
 bench-train: $(VENV)/.dev ## the mini-batch loop's speed
 	$(BIN)/python benchmarks/train_in_batches.py

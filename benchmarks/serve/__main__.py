@@ -1,0 +1,83 @@
+"""HENAW's server against others that serve the same ONNX file with the same validation.
+
+    python benchmarks/serve [--out build/bench-serve] [--seconds 4] [--only TEXT]
+
+wrk sends the load from the same machine. Each server is alone while it is measured, is
+warmed up first, and is measured in two rounds of which the better counts: what else a
+machine does only ever takes away. Only ratios within one run mean much.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import tempfile
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from henaw.export.archive import build_archive
+from henaw.export.export import export_checkpoint
+from load import Load, press, write_loads
+from report import write_report
+from servers import REPOSITORY, Start, make_environment, make_peers, serve_henaw
+
+_ROUNDS = 2
+_WARM_UP_S = 8
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--out", type=Path, default=REPOSITORY / "build" / "bench-serve")
+    parser.add_argument("--seconds", type=float, default=4)
+    parser.add_argument("--only", default="", help="servers whose name has this in it")
+    arguments = parser.parse_args()
+    if shutil.which("wrk") is None:
+        parser.error("expected wrk on the path, found none: apt-get install wrk")
+
+    python = make_environment(REPOSITORY / "build" / "bench-venv")
+    with tempfile.TemporaryDirectory(prefix="henaw-bench-") as name:
+        folder = Path(name)
+        exported = folder / "exported"
+        export_checkpoint(REPOSITORY / "model" / "weights" / "henaw-nhanes.safetensors", exported)
+        archive = build_archive(
+            exported, REPOSITORY / "serve_config" / "model-config.yaml", folder / "store"
+        )
+        loads = write_loads(folder, json.loads((exported / "henaw.json").read_text()))
+        starts: dict[str, Start] = {
+            "HENAW": partial(serve_henaw, archive),
+            **make_peers(python, exported),
+        }
+        results = {}
+        for number, (server, start) in enumerate(starts.items()):
+            if arguments.only.casefold() in server.casefold():
+                own = folder / str(number)
+                own.mkdir()
+                results[server] = measure(server, start, own, loads, arguments.seconds)
+    report = {"cores": len(os.sched_getaffinity(0)), "servers": results}
+    print(write_report(report, arguments.out))
+
+
+def measure(
+    server: str, start: Start, folder: Path, loads: list[Load], seconds: float
+) -> dict[str, Any]:
+    """Start one server, warm it up, and put every load on it that it knows."""
+    print(f"{server} ...", flush=True)
+    # The Open Inference Protocol is HENAW's alone here.
+    loads = [load for load in loads if server == "HENAW" or not load.name.startswith("arrays")]
+    with start(folder) as running:
+        press(running.url, loads[2], _WARM_UP_S)
+        seen: dict[str, dict[str, float]] = {}
+        for _ in range(_ROUNDS):
+            for load in loads:
+                new = press(running.url, load, seconds)
+                old = seen.get(load.name)
+                if old is None or new["requests_s"] > old["requests_s"]:
+                    seen[load.name] = new
+        return {"start_s": running.start_s, "memory_mb": running.memory_mb, "loads": seen}
+
+
+if __name__ == "__main__":
+    main()

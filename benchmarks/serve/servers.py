@@ -1,0 +1,181 @@
+"""The servers that are compared, each alone on the machine while it is measured."""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+import yaml
+from henaw.cli.example_request import wait_for_answer
+from henaw.cli.torchserve_process import start_server, stop_server
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+PEERS = Path(__file__).with_name("peers")
+_START_TIMEOUT_S = 120
+_PLENTY = {"rate": 10_000_000, "period_s": 1, "burst": 10_000_000}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Running:
+    """A server that answers.
+
+    Attributes:
+        url: where predictions are asked.
+        start_s: from the command to the first answer.
+        memory_mb: resident, of the largest process with the model in it.
+    """
+
+    url: str
+    start_s: float
+    memory_mb: float
+
+
+Start = Callable[[Path], AbstractContextManager[Running]]
+
+
+def find_free_ports(count: int = 6) -> int:
+    """Return the first of so many free ports in a row."""
+    for first in range(20_000 + os.getpid() % 20_000, 60_000, count):
+        try:
+            for port in range(first, first + count):
+                with socket.socket() as probe:
+                    probe.bind(("127.0.0.1", port))
+        except OSError:
+            continue
+        return first
+    raise OSError("expected free ports in a row, found none")
+
+
+@contextlib.contextmanager
+def serve_henaw(archive: Path, folder: Path) -> Iterator[Running]:
+    """TorchServe as ``henaw serve`` starts it, locally configured but without a throttle's limit.
+
+    The throttle itself stays: its decision is part of what a request costs.
+    """
+    configuration = Path(shutil.copytree(REPOSITORY / "serve_config" / "local", folder / "local"))
+    handler = yaml.safe_load((configuration / "handler.yaml").read_text(encoding="utf-8"))
+    handler["throttle"] |= {"anonymous": _PLENTY, "keyed": _PLENTY, "cost_per_instance": 0}
+    (configuration / "handler.yaml").write_text(yaml.safe_dump(handler), encoding="utf-8")
+    run = folder / "run"
+    started_s = time.monotonic()
+    record = start_server(
+        configuration=configuration, archive=archive, run=run, first_port=find_free_ports()
+    )
+    try:
+        wait_for_answer(record, run)
+        start_s = time.monotonic() - started_s
+        yield Running(
+            url=f"{record.url}/predictions/henaw",
+            start_s=start_s,
+            memory_mb=_find_memory_mb(psutil.Process(record.pid).children()),
+        )
+    finally:
+        stop_server(run)
+
+
+@contextlib.contextmanager
+def serve_peer(command: list[str], exported: Path, folder: Path) -> Iterator[Running]:
+    """A peer, by its own command; ``PORT`` in it becomes a free one."""
+    port = find_free_ports(1)
+    log = folder / "peer.log"
+    started_s = time.monotonic()
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            [word.replace("PORT", str(port)) for word in command],
+            cwd=PEERS,
+            env={
+                **os.environ,
+                "HENAW_EXPORTED": str(exported),
+                "BENTOML_DO_NOT_TRACK": "true",
+                "BENTOML_HOME": str(folder / "bentoml"),
+                "PYTHONDONTWRITEBYTECODE": "1",
+            },
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    try:
+        while not _answers(port):
+            if process.poll() is not None or time.monotonic() > started_s + _START_TIMEOUT_S:
+                raise RuntimeError("the peer does not answer:\n" + log.read_text()[-2000:])
+            time.sleep(0.1)
+        start_s = time.monotonic() - started_s
+        leader = psutil.Process(process.pid)
+        yield Running(
+            url=f"http://127.0.0.1:{port}/predict",
+            start_s=start_s,
+            memory_mb=_find_memory_mb([leader, *leader.children(recursive=True)]),
+        )
+    finally:
+        # Its own session, and so its own group: its workers end with it.
+        for number in (signal.SIGTERM, signal.SIGKILL):
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, number)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(timeout=10)
+            time.sleep(1)
+
+
+def make_peers(python: Path, exported: Path) -> dict[str, Start]:
+    """Return the peers by name; each start takes a folder of its own."""
+    folder = python.parent
+    uvicorn = [
+        str(folder / "uvicorn"), "fastapi_app:app", "--host", "127.0.0.1", "--port", "PORT",
+        "--loop", "uvloop", "--http", "httptools", "--no-access-log", "--log-level", "warning",
+    ]  # fmt: skip
+    commands = {
+        "FastAPI, 1 process": uvicorn,
+        "FastAPI, 2 processes": [*uvicorn, "--workers", "2"],
+        "LitServe": [str(python), "litserve_app.py", "PORT"],
+        "BentoML, 2 processes": [
+            str(folder / "bentoml"), "serve", "bentoml_app:Model", "--host", "127.0.0.1",
+            "--port", "PORT",
+        ],
+    }  # fmt: skip
+
+    def prepare(command: list[str]) -> Start:
+        return lambda folder: serve_peer(command, exported, folder)
+
+    return {name: prepare(command) for name, command in commands.items()}
+
+
+def make_environment(folder: Path) -> Path:
+    """Return the interpreter of the peers' own environment, made if it is not there."""
+    python = folder / "bin" / "python"
+    made = folder / "made-from.txt"
+    requirements = PEERS / "requirements.txt"
+    if not made.is_file() or made.read_bytes() != requirements.read_bytes():
+        subprocess.run([sys.executable, "-m", "venv", "--clear", str(folder)], check=True)
+        subprocess.run(
+            [str(python), "-m", "pip", "install", "--quiet", "-r", str(requirements)], check=True
+        )
+        made.write_bytes(requirements.read_bytes())
+    return python
+
+
+def _answers(port: int) -> bool:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+    try:
+        body = '{"age": 54, "sex": "female", "biomarkers": {}}'
+        connection.request("POST", "/predict", body, {"Content-Type": "application/json"})
+        return connection.getresponse().status == http.HTTPStatus.OK
+    except (OSError, http.client.HTTPException):
+        return False
+    finally:
+        connection.close()
+
+
+def _find_memory_mb(processes: list[psutil.Process]) -> float:
+    return max(process.memory_info().rss for process in processes) / 1e6
