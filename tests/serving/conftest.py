@@ -133,3 +133,48 @@ def henaw(tmp_path: Path) -> Iterator[Callable[..., subprocess.CompletedProcess[
 
     yield run
     run("stop")
+
+
+@pytest.fixture(scope="session")
+def start(
+    artifacts: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Callable[..., Server]]:
+    """Start a server from a shipped configuration with changes; it may not answer yet."""
+    started: list[Path] = []
+
+    def change(
+        name: str,
+        *,
+        properties: dict[str, str] | None = None,
+        throttle: dict[str, Any] | None = None,
+        workers: int = 1,
+    ) -> Server:
+        run = tmp_path_factory.mktemp(name)
+        folder = Path(shutil.copytree(SERVE_CONFIG / name, run / "config"))
+        handler = yaml.safe_load((folder / "handler.yaml").read_text())
+        handler["limits"]["batch_s"] = 60
+        handler["throttle"] |= throttle or {}
+        (folder / "handler.yaml").write_text(yaml.safe_dump(handler))
+        with (folder / "config.properties").open("a") as file:
+            file.writelines(f"\n{key}={value}" for key, value in (properties or {}).items())
+        model_config = yaml.safe_load((SERVE_CONFIG / "model-config.yaml").read_text())
+        model_config |= {"minWorkers": workers, "maxWorkers": workers}
+        (run / "model-config.yaml").write_text(yaml.safe_dump(model_config))
+        archive = build_archive(artifacts, run / "model-config.yaml", run)
+        started.append(run)
+        port = find_free_ports()
+        record = start_server(configuration=folder, archive=archive, run=run, first_port=port)
+        return Server(record, run)
+
+    yield change
+    for run in started:
+        stop_server(run)
+
+
+@pytest.fixture(scope="session")
+def swift(start: Callable[..., Server]) -> Server:
+    """Three workers that wait for no batch; a client with a key has 100 requests."""
+    bucket = {"rate": 100, "period_s": 36000, "burst": 100}
+    server = start("local", throttle={"keyed": bucket}, workers=3)
+    wait_for_answer(server.record, server.run)
+    return server
