@@ -13,7 +13,7 @@ SOURCES := $(wildcard model/*.py training/*.py training/*/*.py export/*.py handl
 
 NPM := $(shell command -v npm)
 
-.PHONY: install serve stop test check lint typecheck train evaluate export archive figure bench bench-serve bench-train clean contract fuzz web
+.PHONY: install serve stop test check lint typecheck train evaluate export archive figure bench bench-serve bench-train bench-score clean contract fuzz web
 
 install: $(VENV)/.serve ## what serving needs
 
@@ -92,6 +92,9 @@ bench-serve: $(VENV)/.dev ## the server beside others, by wrk, into build/bench-
 
 bench-train: $(VENV)/.dev ## the mini-batch loop's speed
 	$(BIN)/python benchmarks/train_in_batches.py
+
+bench-score: $(VENV)/.dev ## how fast people are scored
+	$(BIN)/python benchmarks/score_people.py
 
 clean: ## everything made here, the environment included
 	rm -rf $(VENV) node_modules build model_store run .pytest_cache .mypy_cache .ruff_cache .hypothesis
