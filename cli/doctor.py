@@ -1,0 +1,58 @@
+"""``henaw doctor``."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+
+import click
+
+_MARKS = {"ok": "ok     ", "warning": "WARNING", "problem": "PROBLEM"}
+
+
+@click.command()
+@click.option(
+    "--config",
+    "configuration",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=Path("serve_config/local"),
+    show_default=True,
+    help="Folder with config.properties and handler.yaml.",
+)
+@click.option(
+    "--archive",
+    "archive_path",
+    type=click.Path(path_type=Path, dir_okay=False),
+    default=Path("model_store/henaw.mar"),
+    show_default=True,
+    help="The model.",
+)
+@click.option(
+    "--run",
+    "run",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=Path("run"),
+    envvar="HENAW_RUN",
+    show_default=True,
+    help="The server's folder.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Findings as one JSON array.")
+@click.pass_context
+def doctor(
+    context: click.Context, configuration: Path, archive_path: Path, run: Path, *, as_json: bool
+) -> None:
+    """Check a deployment, and say what to do; exit with 1 where there is a problem."""
+    from henaw.cli.deployment import Deployment, examine
+
+    findings = list(
+        examine(Deployment(configuration=configuration, archive=archive_path.resolve(), run=run))
+    )
+    if as_json:
+        click.echo(json.dumps([dataclasses.asdict(finding) for finding in findings], indent=1))
+    else:
+        for finding in findings:
+            click.echo(f"{_MARKS[finding.status]} {finding.check}: {finding.seen}")
+            if finding.advice:
+                click.echo(f"        -> {finding.advice}")
+    context.exit(any(finding.status == "problem" for finding in findings))
