@@ -60,6 +60,7 @@ async function update() {
   for (const mark of document.querySelectorAll(".example-mark"))
     /** @type {HTMLElement} */ (mark).hidden = !form.hasExample;
   const { age, sex, biomarkers } = entered;
+  find("answer").ariaBusy = String(age !== null && sex !== null);
   find("answer").hidden = age === null || sex === null;
   find("no-answer").hidden = !find("answer").hidden;
   if (age === null || sex === null) {
@@ -78,7 +79,10 @@ async function update() {
   const next = await rankMissing(sidecar, predict, person);
   if (turn !== latest) return;
   showNext(answer, next);
-  showChange(answer, await whatIf.show(person, form.unitOf));
+  const changed = await whatIf.show(person, form.unitOf);
+  if (turn !== latest) return;
+  showChange(answer, changed);
+  find("answer").ariaBusy = "false";
 }
 
 /** @param {Entered} entered @param {Person} person @param {Answer} answer */

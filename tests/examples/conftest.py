@@ -74,6 +74,6 @@ def page(browser: Browser, site: str) -> Iterator[Page]:
         errors: list[str] = []
         page.on("pageerror", lambda error: errors.append(str(error)))
         page.goto(site)
-        page.locator("#sliders svg").last.wait_for()
+        page.locator("#answer[aria-busy=false]").wait_for()
         yield page
         assert not errors
