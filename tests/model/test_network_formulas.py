@@ -1,7 +1,6 @@
 """The network's parts against the formulas they stand for, computed another way."""
 
 import itertools
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -13,7 +12,8 @@ from henaw.model.checkpoint import Checkpoint
 from henaw.model.configuration import VARIABLES
 from henaw.model.network import Network
 from henaw.model.runtime import Runtime
-from henaw.model.transforms import LOG_SCALED, compute_log_distance
+from henaw.model.tables import list_members, list_variance_groups, smooth_margin_slope
+from henaw.model.transforms import LOG_SCALED, compute_log_distance, compute_safe_ratio
 from scipy import integrate, stats
 
 Array = npt.NDArray[np.float64]
@@ -51,13 +51,13 @@ def test_the_reference_is_interpolated_by_year(
     row = network.look_up_reference(torch.tensor([age]), torch.tensor([sex]))
     parts = dict(
         zip(
-            ("location", "scale", "weights", "basis_mean", "interaction_mean"),
-            row.split(network.sections, dim=1),
+            ("location", "scale", "weights", "pair_weights", "basis_mean", "interaction_mean"),
+            row.split(network.sections, dim=1)[:6],
             strict=True,
         )
     )
     for name, part in parts.items():
-        if name != "weights":
+        if not name.endswith("weights"):
             expected = interpolate(tables[name], sex, age)
             np.testing.assert_allclose(part[0].numpy(), expected, rtol=1e-6, atol=1e-6)
 
@@ -67,7 +67,7 @@ def test_adaptive_weights_follow_the_coefficient_of_variation(
 ) -> None:
     for age, sex in itertools.product(range(20, 86, 5), (0, 1)):
         row = network.look_up_reference(torch.tensor([float(age)]), torch.tensor([sex]))
-        seen = row.split(network.sections, dim=1)[2][0].numpy()
+        seen = torch.cat(row.split(network.sections, dim=1)[2:4], 1)[0].numpy()
         variation = tables["coefficient_of_variation"][sex, age - 20]
         held_back = np.exp(-checkpoint.network.adaptive_lambda * variation)
         expected = 9 * held_back / held_back.sum()
@@ -114,10 +114,8 @@ def test_imputation_is_the_conditional_gaussian_for_every_pattern(
     both = known[:, INDEX["ast"]] & known[:, INDEX["alt"]]
     known = np.column_stack([known, both])
     given = np.where(known, scores, 0.0)
-    means, spreads, pattern = network.impute(
-        torch.from_numpy(given).float(), torch.from_numpy(known)
-    )
-    assert pattern.tolist() == list(range(512))
+    weights, spreads, *_ = network.by_pattern.split(network.pattern_sections, dim=1)
+    means = network.impute(torch.from_numpy(scores).float(), weights)
     for row in range(512):
         seen = np.flatnonzero(known[row, :9])
         unknown = np.flatnonzero(~known[row])
@@ -136,24 +134,28 @@ def test_imputation_is_the_conditional_gaussian_for_every_pattern(
 
 @pytest.mark.parametrize("mean", [-2.0, 0.0, 0.75, 2.4])
 @pytest.mark.parametrize("spread", [0.05, 0.4, 1.0])
-def test_the_expected_hinge_is_its_integral(network: Network, mean: float, spread: float) -> None:
-    values, slopes = network.expand_basis(torch.full((1, 1), mean), torch.full((1, 1), spread))
+def test_the_expected_hinge_is_its_integral(
+    network: Network, checkpoint: Checkpoint, mean: float, spread: float
+) -> None:
+    values, slopes = network.expand_basis(torch.full((1, 10), mean), torch.full((1, 10), spread))
+    values, slopes = values.unflatten(1, (10, -1)), slopes.unflatten(1, (10, -1))
+    assert (values == values[:, :1]).all()
     assert values[0, 0, 0] == pytest.approx(mean)
     assert slopes[0, 0, 0] == 1.0
     normal = stats.norm(mean, spread)
-    for j, knot in enumerate(network.knots.tolist(), start=1):
+    for j, knot in enumerate(checkpoint.network.knots, start=1):
         integral, _ = integrate.quad(
             lambda x, knot=knot: (x - knot) * normal.pdf(x), knot, max(knot, mean) + 12 * spread
         )
         assert values[0, 0, j].item() == pytest.approx(integral, abs=2e-6)
-        assert slopes[0, 0, j].item() == pytest.approx(normal.sf(knot), abs=1e-6)
+        assert slopes[0, 0, j].item() == float(mean >= knot)
 
 
-def test_a_known_score_has_the_plain_hinge(network: Network) -> None:
-    means = torch.linspace(-3, 3, 50).unsqueeze(0)
-    values, _ = network.expand_basis(means, torch.zeros(1, 50))
-    hinges = (means.unsqueeze(2) - network.knots).clamp(min=0)
-    torch.testing.assert_close(values[:, :, 1:], hinges, atol=2e-6, rtol=0)
+def test_a_known_score_has_the_plain_hinge(network: Network, checkpoint: Checkpoint) -> None:
+    means = torch.linspace(-3, 3, 50).unsqueeze(1).expand(50, 10)
+    values, _ = network.expand_basis(means, torch.zeros(50, 10))
+    hinges = (means.unsqueeze(2) - torch.tensor(checkpoint.network.knots)).clamp(min=0)
+    torch.testing.assert_close(values.unflatten(1, (10, -1))[:, :, 1:], hinges, atol=2e-6, rtol=0)
 
 
 def test_log_distance_is_odd_and_logarithmic() -> None:
@@ -247,26 +249,48 @@ def test_causes_share_mortality_by_a_softmax(
     np.testing.assert_allclose(outputs["cause_risk_10y"], expected, atol=1e-5)
 
 
-def test_slopes_are_the_derivative_of_the_gap(network: Network, people: People) -> None:
+def test_slopes_are_the_derivative_of_the_gap(
+    network: Network, checkpoint: Checkpoint, people: People
+) -> None:
     """The hand-written slope against automatic differentiation by the scores."""
     biomarkers, age, sex = map(torch.from_numpy, people)
     reference = network.look_up_reference(age, sex).split(network.sections, dim=1)
-    location, scale, weights, basis_mean, pair_mean = reference
-    scores, known, _ = network.compute_scores(biomarkers, location, scale)
+    location, scale, weights, pair_weights, basis_mean, pair_mean, *_ = reference
+    scores, known, clipped = network.compute_scores(biomarkers, location, scale)
     means = scores.clone().requires_grad_()
     values, _ = network.expand_basis(means, torch.zeros_like(means))
-    share = weights[:, :10].unsqueeze(2)
-    main = network.modulate(network.centre(values, known, basis_mean) * share, age, sex)
-    pairs = network.multiply_pairs(means, known, pair_mean, weights)[2]
-    features: Any = network.build_features(biomarkers, age, sex)
-    gap = network.compute_contributions(features._replace(main=main, pairs=pairs))[:, :, 0].sum()
-    (exact,) = torch.autograd.grad(gap, means)
-    steepness = network.compute_margin_slope(scores) / scale
-    clear = ((scores.unsqueeze(2) - network.knots).abs() > 1e-3).all(2) & (scores.abs() > 1e-3)
+    weighted = (values - basis_mean) * weights.repeat_interleave(network.basis_size, 1)
+    pairs = network.multiply_pairs(means, known, pair_mean, pair_weights)[2]
+    features = network.build_features(biomarkers, age, sex)
+    torch.testing.assert_close(features.weighted, weighted.detach())
+    torch.testing.assert_close(features.pairs, pairs.detach())
+    parts = network.compute_contributions(features._replace(weighted=weighted, pairs=pairs))
+    (exact,) = torch.autograd.grad(parts.contributions.sum(), means)
+    ratio = compute_safe_ratio(biomarkers[:, 7], biomarkers[:, 8]).unsqueeze(1)
+    _, margin_slope = network.place(torch.cat([clipped, ratio], 1), location, scale)
+    steepness = margin_slope / scale
+    knots = torch.tensor(checkpoint.network.knots)
+    clear = ((scores.unsqueeze(2) - knots).abs() > 1e-3).all(2)
     assert clear.float().mean() > 0.95
     torch.testing.assert_close(
         features.slope[clear], (exact * steepness)[clear], atol=1e-3, rtol=1e-3
     )
+
+
+def test_margin_slopes_are_straight_between_whole_scores(
+    network: Network, checkpoint: Checkpoint, people: People
+) -> None:
+    biomarkers, age, sex = map(torch.from_numpy, people)
+    location, scale, *_ = network.look_up_reference(age, sex).split(network.sections, dim=1)
+    scores, _, clipped = network.compute_scores(biomarkers, location, scale)
+    ratio = compute_safe_ratio(biomarkers[:, 7], biomarkers[:, 8]).unsqueeze(1)
+    _, slopes = network.place(torch.cat([clipped, ratio], 1), location, scale)
+    smooth = smooth_margin_slope(
+        checkpoint.tensors["margin"].double(), checkpoint.network.score_limit
+    )
+    for i, row in enumerate(smooth.numpy()):
+        expected = np.interp(scores[:, i].numpy(), np.arange(-3, 4), row)
+        np.testing.assert_allclose(slopes[:, i].numpy(), expected, rtol=1e-5, atol=1e-5)
 
 
 def test_the_interval_is_the_normal_quantile_of_the_variances(
@@ -274,15 +298,57 @@ def test_the_interval_is_the_normal_quantile_of_the_variances(
 ) -> None:
     people = people._replace(biomarkers=people.biomarkers.copy())
     people.biomarkers[::3, INDEX["lymphocyte_pct"]] = np.nan
-    biomarkers, age, sex = map(torch.from_numpy, people)
-    features = network.build_features(biomarkers, age, sex)
-    refits = network.compute_contributions(features)
-    variance = network.cap_group_variance(
-        network.compute_group_variance(features, refits), features.known
-    ) + network.look_up_missing_variance(features.pattern, age, sex)
+    features = network.build_features(*map(torch.from_numpy, people))
+    variance = network.compute_variance(features, network.compute_contributions(features))
     outputs = runtime.predict(*people)
     half = (outputs["interval"][:, 1] - outputs["interval"][:, 0]) / 2
-    np.testing.assert_allclose(half, stats.norm.ppf(0.95) * variance.sqrt(), atol=1e-4)
+    np.testing.assert_allclose(half, stats.norm.ppf(0.95) * variance[:, 0].sqrt(), atol=1e-4)
+
+
+def test_variance_is_capped_by_group_and_at_the_cap_where_a_biomarker_is_missing(
+    network: Network, checkpoint: Checkpoint, people: People
+) -> None:
+    """Written out by group, on top of the variance of each, which has its own tests."""
+    biomarkers = people.biomarkers.copy()
+    biomarkers[np.random.default_rng(24).random(biomarkers.shape) < 0.1] = np.nan
+    features = network.build_features(
+        *map(torch.from_numpy, people._replace(biomarkers=biomarkers))
+    )
+    parts = network.compute_contributions(features)
+    by_group = network.compute_group_variance(features, parts).numpy()
+    cap = checkpoint.tensors["group_cap"].numpy()
+    expected = features.left_open.sum(1).numpy().copy()
+    for g, names in enumerate(list_variance_groups(checkpoint.network)):
+        missing = np.isnan(biomarkers[:, [INDEX[name] for name in names]]).any(1)
+        expected += np.where(missing, cap[g], np.minimum(by_group[:, g], cap[g]))
+    seen = network.compute_variance(features, parts)[:, 0].numpy()
+    np.testing.assert_allclose(seen, expected, rtol=1e-5)
+
+
+def test_group_variances_are_those_of_draws_and_refits(
+    network: Network, checkpoint: Checkpoint, tables: dict[str, Array], people: People
+) -> None:
+    features = network.build_features(*map(torch.from_numpy, people))
+    seen = network.compute_group_variance(features, network.compute_contributions(features))
+    design = features.main.double().numpy()
+    pairs = features.pairs.double().numpy()
+    years = np.concatenate(
+        [
+            np.einsum("vnd,bvd->nvb", design, tables["member_weight"] - tables["weight"]),
+            pairs[:, :, None]
+            * (tables["member_interaction_weight"] - tables["interaction_weight"]).T,
+        ],
+        axis=1,
+    )
+    slope = (features.slope * features.unit).double().numpy()
+    slope[:, INDEX["ast"]] += slope[:, RATIO]
+    slope[:, INDEX["alt"]] -= slope[:, RATIO]
+    draws = (slope[:, :9] * tables["within_person_cv"]) ** 2
+    for g, names in enumerate(list_variance_groups(checkpoint.network)):
+        behind = [members[0] in names for members in list_members(checkpoint.network)]
+        expected = (years[:, behind].sum(1) ** 2).mean(1)
+        expected += draws[:, [INDEX[name] for name in names]].sum(1)
+        np.testing.assert_allclose(seen[:, g].numpy(), expected, rtol=1e-3, atol=1e-5)
 
 
 @pytest.mark.parametrize("sex", [0, 1])
@@ -290,10 +356,12 @@ def test_the_interval_is_the_normal_quantile_of_the_variances(
 def test_missing_variance_is_interpolated_between_its_ages(
     network: Network, tables: dict[str, Array], checkpoint: Checkpoint, age: float, sex: int
 ) -> None:
-    patterns = torch.arange(512)
-    seen = network.look_up_missing_variance(
-        patterns, torch.full((512,), age), torch.full((512,), sex)
+    missing = (np.arange(512)[:, None] >> np.arange(9) & 1).astype(bool)
+    biomarkers = np.where(missing, np.nan, 20.0).astype(np.float32)
+    features = network.build_features(
+        torch.from_numpy(biomarkers), torch.full((512,), age), torch.full((512,), sex)
     )
+    seen = features.left_open.sum(1)
     nodes = checkpoint.network.variance_ages
     expected = [np.interp(age, nodes, row) for row in tables["missing_variance"][:, sex]]
     np.testing.assert_allclose(seen.numpy(), expected, rtol=1e-5, atol=1e-5)
