@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import click
@@ -30,15 +31,31 @@ import click
     required=True,
     help="Markdown file to write, such as docs/model-card.md.",
 )
+@click.option(
+    "--embed",
+    is_flag=True,
+    help="Also write the card in short into CHECKPOINT, from which exports take it.",
+)
 def card(
-    checkpoint: Path, *, unseen_paths: tuple[Path, ...], reference_path: Path, out: Path
+    checkpoint: Path,
+    *,
+    unseen_paths: tuple[Path, ...],
+    reference_path: Path,
+    out: Path,
+    embed: bool,
 ) -> None:
     """Write the model card of a checkpoint from its evaluations."""
-    from henaw.model.checkpoint import load_checkpoint, write_whole
-    from henaw.training.evaluation.card import read_evaluation, render_card
+    from henaw.model.checkpoint import load_checkpoint, save_checkpoint, write_whole
+    from henaw.training.evaluation.card import read_evaluation, render_card, summarise_card
 
     model = load_checkpoint(checkpoint)
     unseen = [read_evaluation(path) for path in unseen_paths]
-    text = render_card(model, unseen, read_evaluation(reference_path))
+    reference = read_evaluation(reference_path)
+    text = render_card(model, unseen, reference)
+    if embed:
+        metrics = {**model.metrics, "card": summarise_card(unseen[0])}
+        save_checkpoint(dataclasses.replace(model, metrics=metrics), checkpoint)
+        # The card names the checkpoint by its digest, which has just changed.
+        text = render_card(load_checkpoint(checkpoint), unseen, reference)
     write_whole(out, text.encode())
     click.echo(f"{out}: {len(text)} characters")

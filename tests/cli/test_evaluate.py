@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from henaw.model.biomarkers import NAMES
-from henaw.model.checkpoint import Checkpoint
+from henaw.model.checkpoint import Checkpoint, load_checkpoint
 from henaw.model.errors import CohortError
 from henaw.training.cohort import read_cohort
 from henaw.training.evaluation.evaluated import read_cohort_configuration
@@ -71,6 +71,15 @@ def test_a_report_is_written_without_other_clocks_or_surveys(
     done = run("card", shipped_checkpoint_path, *options)
     assert done.returncode == 0, done.stderr
     assert f"C-index {c['value']:.3f}" in card.read_text(encoding="utf-8")
+
+    own = tmp_path / "own.safetensors"
+    own.write_bytes(shipped_checkpoint_path.read_bytes())
+    done = run("card", own, *options, "--embed")
+    assert done.returncode == 0, done.stderr
+    before, after = load_checkpoint(shipped_checkpoint_path), load_checkpoint(own)
+    assert after.metrics["card"]["c_index_10y"]["all"]["value"] == pytest.approx(c["value"], 1e-3)
+    assert after.sha256 in card.read_text(encoding="utf-8")
+    assert all(after.tensors[name].equal(tensor) for name, tensor in before.tensors.items())
 
 
 def test_every_problem_of_a_cohort_is_one_message(
