@@ -15,6 +15,7 @@ import psutil
 import pytest
 import requests
 import yaml
+from henaw.cli.deployment import Deployment, Finding, examine
 from henaw.cli.example_request import EXAMPLE_PERSON, wait_for_answer
 from henaw.cli.torchserve_process import Record, start_server, stop_server
 from henaw.export.archive import build_archive
@@ -246,3 +247,22 @@ def test_a_model_that_hangs_turns_readiness_off(watched: Watched) -> None:
     (watched.folder / "hang").touch()
     watched.wait_for_problem("stopped or hangs")
     assert requests.get(f"{watched.record.url}/ping", timeout=5).json()["status"] == "Healthy"
+
+
+def test_the_doctor_sees_what_the_monitor_sees(watched: Watched) -> None:
+    deployment = Deployment(
+        configuration=watched.folder / "local",
+        archive=watched.folder / "henaw.mar",
+        run=watched.folder / "run",
+    )
+
+    def find() -> dict[str, Finding]:
+        return {finding.check: finding for finding in examine(deployment)}
+
+    found = find()
+    assert [found[check].status for check in ("server", "ping", "ready")] == ["ok"] * 3
+    (watched.folder / "wrong").touch()
+    watched.wait_for_problem("must be within")
+    found = find()
+    assert (found["ping"].status, found["ready"].status) == ("ok", "problem")
+    assert "biological_age must be within 0.0001" in found["ready"].seen
