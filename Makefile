@@ -96,5 +96,8 @@ bench-train: $(VENV)/.dev ## the mini-batch loop's speed
 bench-score: $(VENV)/.dev ## how fast people are scored
 	$(BIN)/python benchmarks/score_people.py
 
+bench-row: $(VENV)/.dev export ## one person by ONNX Runtime, against a small perceptron
+	$(BIN)/python benchmarks/run_one_row.py build/exported
+
 clean: ## everything made here, the environment included
 	rm -rf $(VENV) node_modules build model_store run .pytest_cache .mypy_cache .ruff_cache .hypothesis
