@@ -13,7 +13,7 @@ SOURCES := $(wildcard model/*.py training/*.py training/*/*.py export/*.py handl
 
 NPM := $(shell command -v npm)
 
-.PHONY: install serve stop test check lint typecheck train evaluate export archive figure bench bench-serve bench-train bench-score clean contract fuzz web
+.PHONY: install serve stop test check lint typecheck train evaluate export archive figure bench bench-serve bench-train bench-score bench-row clean contract fuzz web
 
 install: $(VENV)/.serve ## what serving needs
 
