@@ -57,7 +57,7 @@ def simulate(folder: Path, count: int) -> None:
     return path
 
 
-def score(folder: Path, count: int) -> None:
+def score(folder: Path, count: int) -> Callable[[], None]:
     from henaw.model.layout import find_layout
     from henaw.model.runtime import OUTPUT_NAMES
     from henaw.scoring import Henaw
@@ -65,16 +65,20 @@ def score(folder: Path, count: int) -> None:
     from henaw.scoring.sources import open_source
 
     path = folder / f"synthetic-{count}.parquet"
-    source = open_source(path, threads=2)
-    score_table(
-        Henaw.load(folder / "exported" / "henaw.onnx"),
-        path,
-        source,
-        folder / f"answers-{count}.parquet",
-        find_layout(source.names),
-        outputs=OUTPUT_NAMES,
-        threads=2,
-    )
+
+    def run() -> None:
+        source = open_source(path, threads=2)
+        score_table(
+            Henaw.load(folder / "exported" / "henaw.onnx"),
+            path,
+            source,
+            folder / f"answers-{count}.parquet",
+            find_layout(source.names),
+            outputs=OUTPUT_NAMES,
+            threads=2,
+        )
+
+    return run
 
 
 def copy_defaults(folder: Path, count: int) -> Callable[[], None]:
@@ -209,7 +213,7 @@ def export(folder: Path, count: int) -> None:
 WORK: dict[str, Callable[[Path, int], Callable[[], None]]] = {
     "export": lambda folder, count: lambda: export(folder, count),
     "simulate": lambda folder, count: lambda: simulate(folder, count),
-    "score": lambda folder, count: lambda: score(folder, count),
+    "score": score,
     "copy_defaults": copy_defaults,
     "copy_tuned": copy_tuned,
     "loop": loop,

@@ -1,12 +1,18 @@
 """Every shared case of tests/fhir, and what is Python's alone."""
 
+import contextlib
+import copy
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from henaw.model.biomarkers import INDEX, PANEL
 from henaw.model.errors import ScoringError
 from henaw.scoring.fhir import read_bundle
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 CASES = sorted((Path(__file__).parents[1] / "fhir").glob("*.json"))
 
@@ -58,3 +64,32 @@ def test_reasons_say_what_was_expected(reference: dict[str, Any]) -> None:
     assert "count per volume" in messages["lym"]
     assert messages["a1c"] == "LOINC 59261-8 comes in mmol/mol, however: unit='%'"
     assert "mg/dL" in messages["crea"]
+
+
+JUNK = st.sampled_from([None, 0, -1, True, "", "x", [], {}, [None], 1e308, float("nan"), "2024"])
+
+
+@given(st.sampled_from(CASES), st.lists(st.tuples(st.integers(0, 400), JUNK), max_size=4))
+@settings(deadline=None)
+def test_nothing_in_a_bundle_breaks_the_reader(
+    reference: dict[str, Any], path: Path, slips: list[tuple[int, Any]]
+) -> None:
+    bundle = json.loads(path.read_text(encoding="utf-8"))["bundle"]
+    for place, junk in slips:
+        places = list(walk(bundle))
+        if places:
+            holder, key = places[place % len(places)]
+            holder[key] = copy.deepcopy(junk)
+    with contextlib.suppress(ScoringError):
+        for person in read_bundle(bundle, reference).people:
+            for name, value in person.biomarkers.items():
+                biomarker = PANEL[INDEX[name]]
+                assert biomarker.minimum <= value <= biomarker.maximum
+
+
+def walk(node: Any) -> Iterator[tuple[Any, Any]]:
+    """Every place in a document where something is."""
+    keys = node if isinstance(node, dict) else range(len(node)) if isinstance(node, list) else ()
+    for key in list(keys):
+        yield node, key
+        yield from walk(node[key])
