@@ -35,6 +35,10 @@ _LINES_SHOWN = 20
 
 _START_TIMEOUT_S = 60
 _STOP_TIMEOUT_S = 30
+_IDLE_TIMEOUT_S = 10
+_IDLE_S = 0.3
+"""A worker that waits spends nothing in this; one that works cannot but be seen to."""
+
 _ADDRESSES = ("inference_address", "management_address", "metrics_address")
 _GRPC_PORTS = {"grpc_inference_port": "7070", "grpc_management_port": "7071"}
 _MONITOR_OFFSET = len(_ADDRESSES) + len(_GRPC_PORTS)
@@ -151,6 +155,9 @@ def find_server(run: Path) -> Record | None:
 def stop_server(run: Path) -> Record | None:
     """Stop that server and its workers, and wait until all are gone.
 
+    TorchServe resets the connections of what it is answering when it is told to end. So
+    it is told when its workers have nothing to do, or after ten seconds if they always have.
+
     Returns:
         What ran; None where nothing did.
     """
@@ -162,6 +169,7 @@ def stop_server(run: Path) -> Record | None:
     family = [process]
     with contextlib.suppress(psutil.Error):
         family += process.children(recursive=True)
+    _wait_until_idle(family[1:])
     with contextlib.suppress(psutil.Error):
         process.terminate()
     _, left = psutil.wait_procs(family, timeout=_STOP_TIMEOUT_S)
@@ -173,6 +181,21 @@ def stop_server(run: Path) -> Record | None:
     for name in (_RECORD_NAME, "tmp/.model_server.pid"):
         (run / name).unlink(missing_ok=True)
     return record
+
+
+def _wait_until_idle(workers: list[psutil.Process]) -> None:
+    """Return when the workers spend no time, or after a while."""
+    deadline_s = time.monotonic() + _IDLE_TIMEOUT_S
+    spent: list[float] = []
+    while time.monotonic() < deadline_s:
+        before, spent = spent, []
+        for worker in workers:
+            with contextlib.suppress(psutil.Error):
+                times = worker.cpu_times()
+                spent.append(times.user + times.system)
+        if spent == before:
+            return
+        time.sleep(_IDLE_S)
 
 
 def wait_for_exit(record: Record) -> None:

@@ -89,7 +89,7 @@ def archive(artifacts: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The shipped archive but for two workers that wait a while for a batch to fill."""
     folder = tmp_path_factory.mktemp("store")
     model_config = yaml.safe_load((SERVE_CONFIG / "model-config.yaml").read_text())
-    model_config |= {"minWorkers": 2, "maxWorkers": 2, "batchSize": 16, "maxBatchDelay": 200}
+    model_config |= {"minWorkers": 2, "maxWorkers": 2, "batchSize": 16, "maxBatchDelay": 100_000}
     (folder / "model-config.yaml").write_text(yaml.safe_dump(model_config))
     return build_archive(artifacts, folder / "model-config.yaml", folder)
 
@@ -147,12 +147,13 @@ def start(
         *,
         properties: dict[str, str] | None = None,
         throttle: dict[str, Any] | None = None,
+        limits: dict[str, Any] | None = None,
         workers: int = 1,
     ) -> Server:
         run = tmp_path_factory.mktemp(name)
         folder = Path(shutil.copytree(SERVE_CONFIG / name, run / "config"))
         handler = yaml.safe_load((folder / "handler.yaml").read_text())
-        handler["limits"]["batch_s"] = 60
+        handler["limits"] |= {"batch_s": 60, **(limits or {})}
         handler["throttle"] |= throttle or {}
         (folder / "handler.yaml").write_text(yaml.safe_dump(handler))
         with (folder / "config.properties").open("a") as file:
