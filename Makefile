@@ -13,7 +13,7 @@ SOURCES := $(wildcard model/*.py training/*.py training/*/*.py export/*.py handl
 
 NPM := $(shell command -v npm)
 
-.PHONY: install serve stop test check lint typecheck train evaluate export archive figure bench bench-serve bench-train bench-score bench-row clean contract fuzz web
+.PHONY: install serve stop test check lint typecheck train evaluate export archive figure bench bench-serve soak bench-train bench-score bench-row clean contract fuzz web
 
 install: $(VENV)/.serve ## what serving needs
 
@@ -89,6 +89,9 @@ bench: $(VENV)/.dev ## settings compared by cross-validation on COHORT
 
 bench-serve: $(VENV)/.dev ## the server beside others, by wrk, into build/bench-serve
 	$(BIN)/python benchmarks/serve
+
+soak: $(VENV)/.dev ## 30 minutes of mixed traffic at 70 % load; MINUTES changes that
+	$(BIN)/python benchmarks/serve/soak.py --minutes $(or $(MINUTES),30)
 
 bench-train: $(VENV)/.dev ## the mini-batch loop's speed
 	$(BIN)/python benchmarks/train_in_batches.py

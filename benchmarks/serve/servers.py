@@ -33,11 +33,13 @@ class Running:
 
     Attributes:
         url: where predictions are asked.
+        pid: of the process that was started.
         start_s: from the command to the first answer.
         memory_mb: resident, of the largest process with the model in it.
     """
 
     url: str
+    pid: int
     start_s: float
     memory_mb: float
 
@@ -78,6 +80,7 @@ def serve_henaw(archive: Path, folder: Path) -> Iterator[Running]:
         start_s = time.monotonic() - started_s
         yield Running(
             url=f"{record.url}/predictions/henaw",
+            pid=record.pid,
             start_s=start_s,
             memory_mb=_find_memory_mb(psutil.Process(record.pid).children()),
         )
@@ -115,6 +118,7 @@ def serve_peer(command: list[str], exported: Path, folder: Path) -> Iterator[Run
         leader = psutil.Process(process.pid)
         yield Running(
             url=f"http://127.0.0.1:{port}/predict",
+            pid=process.pid,
             start_s=start_s,
             memory_mb=_find_memory_mb([leader, *leader.children(recursive=True)]),
         )

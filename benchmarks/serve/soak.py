@@ -1,0 +1,200 @@
+"""Mixed traffic at a share of what the server can do, for a long time.
+
+    python benchmarks/serve/soak.py [--minutes 30] [--load 0.7] [--out build/soak.json]
+
+Watches what a short test cannot see: memory that grows, a rare failure, an answer that
+becomes wrong. Exits with 1 where memory grew by 2 % or more after the warm-up, a request
+failed, or an answer about a golden person differed from the stored one.
+"""
+
+from __future__ import annotations
+
+import argparse
+import concurrent.futures
+import http.client
+import json
+import random
+import sys
+import tempfile
+import time
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import numpy as np
+import psutil
+from henaw.export.archive import build_archive
+from henaw.export.export import export_checkpoint
+from henaw.export.golden import read_golden
+from henaw.model.biomarkers import AGE_MAXIMUM_YEARS, AGE_MINIMUM_YEARS, NAMES, PANEL
+from servers import REPOSITORY, serve_henaw
+
+_CLIENTS = 8
+_CAPACITY_S = 10.0
+_SAMPLE_S = 1.0
+_WARM_UP = 0.2
+_GROWTH = 0.02
+_TOLERANCE_YEARS = 1e-4
+_SEED = 20_260_101
+
+
+@dataclass(frozen=True, kw_only=True)
+class Question:
+    """One body, the status it must have and, about golden people, the ages it must give."""
+
+    path: str
+    body: bytes
+    status: int = 200
+    ages: tuple[float, ...] = ()
+
+
+def write_questions(golden: Path) -> list[Question]:
+    """Mostly single people; some bulk, some explanations, some that are refused."""
+    people, outputs = read_golden(golden)
+    low, high = (np.array([getattr(b, name) for b in PANEL]) for name in ("minimum", "maximum"))
+    outside = (people.biomarkers < low) | (people.biomarkers > high)
+    accepted = ~outside.any(axis=1) & np.isin(people.sex, (0, 1))
+    accepted &= (people.age >= AGE_MINIMUM_YEARS) & (people.age <= AGE_MAXIMUM_YEARS)
+    instances: list[dict[str, Any]] = [
+        {
+            "age": float(people.age[row]),
+            "sex": int(people.sex[row]),
+            "biomarkers": {
+                name: float(value)
+                for name, value in zip(NAMES, people.biomarkers[row], strict=True)
+                if not np.isnan(value)
+            },
+        }
+        for row in np.flatnonzero(accepted)
+    ]
+    ages = tuple(outputs["biological_age"][accepted].tolist())
+    singles = [
+        Question(path="predictions", body=_encode(person), ages=(age,))
+        for person, age in zip(instances, ages, strict=True)
+    ]
+    others = [
+        Question(path="predictions", body=_encode({"instances": instances}), ages=ages),
+        Question(path="explanations", body=_encode(instances[0]), ages=ages[:1]),
+        Question(path="predictions", body=b'{"age": 7}', status=422),
+        Question(path="predictions", body=b"{", status=400),
+    ]
+    return singles + others
+
+
+class Client:
+    """One connection, and what it saw: statuses, and what was not as it must be."""
+
+    def __init__(self, url: str, questions: list[Question], seed: int) -> None:
+        address = urlsplit(url)
+        self._connection = http.client.HTTPConnection(
+            address.hostname or "", address.port, timeout=30
+        )
+        self._questions = questions
+        self._random = random.Random(seed)
+        self.statuses: Counter[int] = Counter()
+        self.wrong: Counter[str] = Counter()
+
+    def ask(self, until_s: float, every_s: float = 0.0) -> int:
+        """Ask until a time, at a rate; return how often."""
+        asked = 0
+        next_s = time.monotonic()
+        while time.monotonic() < until_s:
+            self._ask(self._random.choice(self._questions))
+            asked += 1
+            next_s = max(next_s + every_s, time.monotonic() - 1)
+            time.sleep(max(0.0, next_s - time.monotonic()))
+        return asked
+
+    def _ask(self, question: Question) -> None:
+        try:
+            self._connection.request(
+                "POST",
+                f"/{question.path}/henaw",
+                question.body,
+                {"Content-Type": "application/json"},
+            )
+            response = self._connection.getresponse()
+            body = response.read()
+        except (OSError, http.client.HTTPException) as error:
+            self._connection.close()
+            self.wrong[type(error).__name__] += 1
+            return
+        self.statuses[response.status] += 1
+        if response.status != question.status:
+            self.wrong[f"{response.status} instead of {question.status}"] += 1
+        elif question.ages:
+            document = json.loads(body)
+            answers = document.get("predictions", [document])
+            seen = [answer["biological_age"] for answer in answers]
+            if not np.allclose(seen, question.ages, rtol=0, atol=_TOLERANCE_YEARS):
+                self.wrong["another answer"] += 1
+
+
+def soak(exported: Path, folder: Path, *, seconds: float, load: float) -> dict[str, Any]:
+    """Serve, press for that long, and return what was seen."""
+    archive = build_archive(
+        exported, REPOSITORY / "serve_config" / "model-config.yaml", folder / "store"
+    )
+    questions = write_questions(exported / "golden.json")
+    with (
+        serve_henaw(archive, folder) as running,
+        concurrent.futures.ThreadPoolExecutor(_CLIENTS) as pool,
+    ):
+        clients = [Client(running.url, questions, _SEED + n) for n in range(_CLIENTS)]
+        until_s = time.monotonic() + _CAPACITY_S
+        asked = sum(pool.map(lambda client: client.ask(until_s), clients))
+        every_s = _CLIENTS / (asked / _CAPACITY_S * load)
+        started_s = time.monotonic()
+        asking = [
+            pool.submit(client.ask, started_s + seconds, every_s=every_s) for client in clients
+        ]
+        server = psutil.Process(running.pid)
+        samples = []
+        while time.monotonic() < started_s + seconds:
+            family = [server, *server.children()]
+            samples.append([process.memory_info().rss / 1e6 for process in family])
+            time.sleep(_SAMPLE_S)
+        rate = sum(future.result() for future in asking) / seconds
+    warm = np.array(samples[int(len(samples) * _WARM_UP) :])
+    tenth = max(1, len(warm) // 10)
+    begin, end = np.median(warm[:tenth], axis=0), np.median(warm[-tenth:], axis=0)
+    report = {
+        "seconds": seconds,
+        "capacity_requests_s": asked / _CAPACITY_S,
+        "requests_s": rate,
+        "statuses": dict(sum((client.statuses for client in clients), Counter())),
+        "wrong": dict(sum((client.wrong for client in clients), Counter())),
+        "memory_mb": {"after_warm_up": begin.tolist(), "at_the_end": end.tolist()},
+        "worker_growth": float(end[1] / begin[1] - 1),
+        "front_end_growth": float(end[0] / begin[0] - 1),
+    }
+    growth = max(report["worker_growth"], report["front_end_growth"])
+    return report | {"passed": not report["wrong"] and growth < _GROWTH}
+
+
+def _encode(body: object) -> bytes:
+    return json.dumps(body).encode()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--minutes", type=float, default=30)
+    parser.add_argument("--load", type=float, default=0.7, help="share of the capacity")
+    parser.add_argument("--out", type=Path, default=REPOSITORY / "build" / "soak.json")
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="henaw-soak-") as name:
+        folder = Path(name)
+        exported = folder / "exported"
+        export_checkpoint(REPOSITORY / "model" / "weights" / "henaw-nhanes.safetensors", exported)
+        report = soak(exported, folder, seconds=arguments.minutes * 60, load=arguments.load)
+    text = json.dumps(report, indent=2)
+    arguments.out.parent.mkdir(parents=True, exist_ok=True)
+    arguments.out.write_text(text + "\n", encoding="utf-8")
+    print(text)
+    sys.exit(0 if report["passed"] else 1)
+
+
+if __name__ == "__main__":
+    main()
