@@ -252,7 +252,7 @@ def _open(content: bytes, source: str) -> OnnxRuntime:
         raise ScoringError(source, [f"expected an ONNX file, however: {error}"]) from error
 
 
-_PARSED = ("inputs", "outputs", "panel", "contribution_names", "reference", "fitted_ages")
+_PARSED = ("inputs", "outputs", "panel", "contribution_names", "reference")
 
 
 def _read_description(runtime: OnnxRuntime, source: str) -> dict[str, Any]:
