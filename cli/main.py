@@ -18,6 +18,7 @@ from henaw.cli.serve import serve, stop
 from henaw.cli.simulate import simulate
 from henaw.cli.train import train
 from henaw.cli.tune import tune
+from henaw.cli.versions import versions
 from henaw.model.errors import HenawError
 
 
@@ -39,6 +40,7 @@ commands.add_command(score)
 commands.add_command(contract)
 commands.add_command(serve)
 commands.add_command(stop)
+commands.add_command(versions)
 commands.add_command(monitor)
 commands.add_command(doctor)
 

@@ -20,3 +20,12 @@ cohort_option = click.option(
     required=True,
     help="Parquet or CSV table of participants.",
 )
+run_option = click.option(
+    "--run",
+    "run",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=Path("run"),
+    envvar="HENAW_RUN",
+    show_default=True,
+    help="Folder for its pid, logs, throttle store and temporary files.",
+)

@@ -9,16 +9,7 @@ from pathlib import Path
 
 import click
 from henaw.cli.archive import archive
-
-_RUN = click.option(
-    "--run",
-    "run",
-    type=click.Path(path_type=Path, file_okay=False),
-    default=Path("run"),
-    envvar="HENAW_RUN",
-    show_default=True,
-    help="Folder for its pid, logs, throttle store and temporary files.",
-)
+from henaw.cli.options import run_option
 
 
 @click.command()
@@ -38,7 +29,7 @@ _RUN = click.option(
     show_default=True,
     help="The model; made first if it is not there.",
 )
-@_RUN
+@run_option
 @click.option(
     "--port",
     type=click.IntRange(1, 65530),
@@ -99,7 +90,7 @@ def serve(  # noqa: PLR0917 -- click passes by name
 
 
 @click.command()
-@_RUN
+@run_option
 def stop(run: Path) -> None:
     """Stop the server that ``henaw serve`` started, and no other."""
     from henaw.cli.torchserve_process import stop_server

@@ -27,7 +27,7 @@ def test_operators_doors_are_on_loopback(properties: dict[str, str]) -> None:
 
 
 def test_nothing_is_fetched_or_decoded_before_the_handler(properties: dict[str, str]) -> None:
-    assert properties["allowed_urls"] == "file://.*"
+    assert properties["allowed_urls"] in ("file://.*", "none://.*")
     assert properties["install_py_dep_per_model"] == "false"
     assert properties["decode_input_request"] == "false"
     # The handler's own limit is below, so that its answer says what the limit is.
@@ -48,6 +48,13 @@ def test_production_asks_for_tokens_over_tls_and_changes_no_models() -> None:
     assert production["enable_model_api"] == "false"
     assert production["enable_envvars_config"] == "false"
     assert not Path(production["private_key_file"]).is_relative_to(SERVE_CONFIG)
+
+
+def test_where_models_may_be_added_they_come_from_the_model_store_alone() -> None:
+    for name in ("local", "production"):
+        properties = read(name)
+        if properties.get("enable_model_api") == "true":
+            assert properties["allowed_urls"] == "none://.*"
 
 
 def test_no_key_is_in_the_repository() -> None:

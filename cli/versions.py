@@ -1,0 +1,160 @@
+"""``henaw versions``: several versions of the model in one running server."""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from http import HTTPStatus
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+from henaw.cli.options import run_option
+from henaw.cli.torchserve_process import ServerError, find_server, read_log_tail
+from henaw.model.errors import ArtifactError
+from henaw.model.files import write_whole
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_MODEL = "/models/henaw"
+_TIMEOUT_S = 180.0
+"""A version is added once its worker has proved it, which may take as long as a start."""
+
+
+class Management:
+    """TorchServe's management API of the server that ``henaw serve`` started.
+
+    Args:
+        run: the server's folder.
+
+    Raises:
+        ServerError: no server runs there.
+    """
+
+    def __init__(self, run: Path) -> None:
+        if find_server(run) is None:
+            raise ServerError(f"expected a running server in {run}, found none: henaw serve")
+        lines = (run / "config.properties").read_text(encoding="utf-8").splitlines()
+        properties = dict(line.split("=", 1) for line in lines)
+        self.store = Path(properties["model_store"])
+        self._url = properties["management_address"]
+        self._headers: dict[str, str] = {}
+        if properties.get("disable_token_authorization") != "true":
+            # TorchServe writes its tokens into the folder that it was started in.
+            tokens = json.loads((run / "key_file.json").read_text(encoding="utf-8"))
+            self._headers["Authorization"] = f"Bearer {tokens['management']['key']}"
+
+    def ask(self, method: str, path: str, parameters: Mapping[str, str] | None = None) -> Any:
+        """Return the answer's JSON.
+
+        Raises:
+            ServerError: TorchServe refused, in its words.
+        """
+        import requests
+
+        response = requests.request(
+            method,
+            self._url + path,
+            params=parameters,
+            headers=self._headers,
+            timeout=_TIMEOUT_S,
+        )
+        if response.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
+            raise ServerError(
+                "this server's versions are fixed at its start: list archives as load_models in "
+                "config.properties, or set enable_model_api=true there, and start it again"
+            )
+        if not response.ok:
+            raise ServerError(f"TorchServe refused: {response.json()['message']}")
+        return response.json()
+
+    def describe(self) -> dict[str, dict[str, Any]]:
+        """What TorchServe says of each version, the default one first."""
+        default = self.ask("GET", _MODEL)[0]["modelVersion"]
+        by_version = {one["modelVersion"]: one for one in self.ask("GET", f"{_MODEL}/all")}
+        return {default: by_version.pop(default), **by_version}
+
+
+@click.group()
+def versions() -> None:
+    """Hold several versions in one running server, and switch between them.
+
+    Each answers at /predictions/henaw/VERSION; the default one at /predictions/henaw too.
+    """
+
+
+@versions.command("list")
+@run_option
+def list_versions(run: Path) -> None:
+    """Show every version; the default one first."""
+    for place, (version, one) in enumerate(Management(run.resolve()).describe().items()):
+        mark = "default" if place == 0 else "       "
+        click.echo(f"{mark} {version}: {_count_ready(one)} workers ready, {one['modelUrl']}")
+
+
+@versions.command()
+@click.argument("archive", type=click.Path(path_type=Path, dir_okay=False))
+@run_option
+def add(archive: Path, run: Path) -> None:
+    """Load ARCHIVE beside what runs; the default stays.
+
+    It is copied into the model store first, as henaw-VERSION.mar.
+    """
+    management = Management(run.resolve())
+    version = _read_version(archive)
+    if version in management.describe():
+        raise ServerError(
+            f"version {version} is there already: fit the candidate under another version"
+        )
+    copy = management.store / f"henaw-{version}.mar"
+    write_whole(copy, archive.read_bytes())
+    try:
+        management.ask("POST", "/models", {"url": copy.name, "synchronous": "true"})
+    except ServerError as error:
+        # TorchServe keeps a version whose workers did not start.
+        if version in management.describe():
+            management.ask("DELETE", f"{_MODEL}/{version}")
+        raise ServerError(f"{error}\n{read_log_tail(run.resolve())}") from error
+    click.echo(f"{version} answers at /predictions/henaw/{version}")
+
+
+@versions.command()
+@click.argument("version")
+@run_option
+def default(version: str, run: Path) -> None:
+    """Have VERSION answer at /predictions/henaw; the one before stays, to go back to."""
+    management = Management(run.resolve())
+    held = management.describe()
+    if version not in held or not _count_ready(held[version]):
+        raise ServerError(
+            f"expected a version with a worker that is ready, however: {version!r}; "
+            f"there are {', '.join(held)}"
+        )
+    before = next(iter(held))
+    management.ask("PUT", f"{_MODEL}/{version}/set-default")
+    click.echo(f"{version} answers now; to go back: henaw versions default {before}")
+
+
+@versions.command()
+@click.argument("version")
+@run_option
+def remove(version: str, run: Path) -> None:
+    """Stop VERSION's workers; not the default one's. Its archive stays in the model store."""
+    Management(run.resolve()).ask("DELETE", f"{_MODEL}/{version}")
+    click.echo(f"{version} is gone")
+
+
+def _count_ready(version: Mapping[str, Any]) -> int:
+    return sum(worker["status"] == "READY" for worker in version["workers"])
+
+
+def _read_version(archive: Path) -> str:
+    try:
+        with zipfile.ZipFile(archive) as file:
+            model = json.loads(file.read("MAR-INF/MANIFEST.json"))["model"]
+            return str(model["modelVersion"])
+    except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
+        raise ArtifactError(
+            str(archive), [f"expected an archive of `henaw archive`, however: {error}"]
+        ) from error
