@@ -163,13 +163,15 @@ class TensorsAnswer(Struct, omit_defaults=True, forbid_unknown_fields=True, kw_o
     parameters: Runtime
 
 
-class Quantity(Struct, frozen=True, forbid_unknown_fields=True):
+class Quantity(Struct, frozen=True, forbid_unknown_fields=True, gc=False):
     """A value and its unit."""
 
     value: float | None
     unit: Annotated[str, Meta(max_length=LONGEST_UNIT)]
 
 
+# gc=False here and below: a bulk request makes thousands of these, which hold no cycles;
+# tracking them would have every request walk through all that the process holds.
 def _describe_biomarker(biomarker: Biomarker) -> tuple[str, Any, float]:
     number = Annotated[float, Meta(ge=biomarker.minimum, le=biomarker.maximum)]
     text = f"{biomarker.label}: in {biomarker.unit}, or with its unit, {', '.join(biomarker.units)}"
@@ -177,7 +179,7 @@ def _describe_biomarker(biomarker: Biomarker) -> tuple[str, Any, float]:
 
 
 Biomarkers = defstruct(
-    "Biomarkers", [_describe_biomarker(b) for b in PANEL], forbid_unknown_fields=True
+    "Biomarkers", [_describe_biomarker(b) for b in PANEL], forbid_unknown_fields=True, gc=False
 )
 _PERSON: Final[list[Any]] = [
     ("age", Annotated[float, Meta(ge=AGE_MINIMUM_YEARS, le=AGE_MAXIMUM_YEARS)]),
@@ -200,7 +202,7 @@ def _choice_of(kind: Any) -> tuple[str, Any, UnsetType]:
     return "outputs", _UNION[Annotated[_LIST[kind], Meta(min_length=1)], None, UnsetType], UNSET
 
 
-Person = defstruct("Person", _PERSON, forbid_unknown_fields=True)
+Person = defstruct("Person", _PERSON, forbid_unknown_fields=True, gc=False)
 OnePerson = defstruct(
     "OnePerson", [*_PERSON, _choice_of(_LITERAL[ANSWER_FIELDS])], forbid_unknown_fields=True
 )
