@@ -136,7 +136,7 @@ class FileStore(MemoryStore):
         super().__init__(clock_ns)
         self._path = path
         self._report = report
-        self._inode: int | None = None
+        self._inodes: tuple[int | None, int | None] = (None, None)
         self._look_at_ns = 0
 
     def admit(self, client: bytes, cost_ns: int, window_ns: int) -> tuple[bool, int]:
@@ -155,7 +155,7 @@ class FileStore(MemoryStore):
         """Return a connection to the file that is at the path now."""
         if self._connection is not None and now_ns >= self._look_at_ns:
             self._look_at_ns = now_ns + _LOOK_EVERY_NS
-            if self._find_inode() != self._inode:
+            if self._find_inodes() != self._inodes:
                 self._report("throttle: its file was replaced; opened again")
                 self._close()
         if self._connection is None:
@@ -176,15 +176,15 @@ class FileStore(MemoryStore):
                 self._remove()
                 self._path.touch(mode=0o600)
                 connection = _open(str(self._path))
-            self._inode = self._find_inode()
+            self._inodes = self._find_inodes()
         return connection
 
     def _discard(self) -> None:
         """Remove the file if it is still the one that failed."""
-        inode = self._inode
+        inode = self._inodes[0]
         self._close()
         with contextlib.suppress(OSError), self._locked():
-            if inode is None or self._find_inode() == inode:
+            if inode is None or self._find_inodes()[0] == inode:
                 self._remove()
 
     def _remove(self) -> None:
@@ -197,11 +197,13 @@ class FileStore(MemoryStore):
                 self._connection.close()
         self._connection = None
 
-    def _find_inode(self) -> int | None:
-        try:
-            return self._path.stat().st_ino
-        except OSError:
-            return None
+    def _find_inodes(self) -> tuple[int | None, int | None]:
+        """Return which file is at the path, and which log of writes is beside it.
+
+        Both: of an emptied file SQLite throws the log away at the next opening, and who
+        had it open would go on writing to a log that nobody else reads.
+        """
+        return _find_inode(self._path), _find_inode(Path(f"{self._path}-wal"))
 
     @contextlib.contextmanager
     def _locked(self) -> Iterator[None]:
@@ -209,6 +211,13 @@ class FileStore(MemoryStore):
         with Path(f"{self._path}.lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             yield
+
+
+def _find_inode(path: Path) -> int | None:
+    try:
+        return path.stat().st_ino
+    except OSError:
+        return None
 
 
 def _open(path: str) -> sqlite3.Connection:

@@ -213,6 +213,32 @@ def test_a_harmed_store_is_made_anew(tmp_path: Path, clock: Clock, harm: object)
     connection.close()
 
 
+def empty(store: Path) -> None:
+    store.write_bytes(b"")
+
+
+@pytest.mark.parametrize("harm", [damage_content, remove, empty])
+def test_workers_share_a_bucket_again_after_the_file_was_harmed(
+    tmp_path: Path, clock: Clock, harm: object
+) -> None:
+    store = tmp_path / "throttle.sqlite3"
+    workers = [Throttle(configure(), store, clock_ns=clock) for _ in range(3)]
+
+    def spend(key: str) -> int:
+        asked = [w.admit(w.identify({"x-api-key": key})) for _ in range(400) for w in workers]
+        return sum(a.allowed for a in asked)
+
+    assert spend("before") == 600
+    harm(store)  # type: ignore[operator]
+    # One that opens it while the others still have what was there.
+    workers[0] = Throttle(configure(), store, clock_ns=clock)
+    for second in range(5):
+        clock.advance(1)
+        spend(f"meanwhile-{second}")
+    clock.advance(1)
+    assert spend("after") == 600
+
+
 @pytest.mark.parametrize("harm", [damage_content, make_a_folder])
 def test_a_store_harmed_before_the_start(tmp_path: Path, clock: Clock, harm: object) -> None:
     store = tmp_path / "throttle.sqlite3"
