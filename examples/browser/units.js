@@ -102,9 +102,7 @@ export function describeImplausible(sidecar, biomarker, value, unit) {
     unit === biomarker.unit
       ? `${value} ${unit} is outside ${bounds}`
       : `${value} ${unit} is ${showNumber(converted)} ${biomarker.unit}, outside ${bounds}`;
-  const meant = biomarker.units.find(
-    (other) => other !== unit && accepts(toPanel(conversions[other], value)),
-  );
+  const meant = biomarker.units.find((other) => accepts(toPanel(conversions[other], value)));
   if (meant === undefined) return message;
   const would = showNumber(toPanel(conversions[meant], value));
   return `${message}; as ${meant} it would be ${would} ${biomarker.unit}`;

@@ -217,3 +217,19 @@ def test_limits_in_a_table(call: Call) -> None:
 def test_what_is_no_report(call: Call, text: str, reason: str) -> None:
     with pytest.raises(Error, match=reason):
         call("report", "readReport", text)
+
+
+def test_example_of_the_documentation(call: Call) -> None:
+    guide = Path(__file__).resolve().parents[2] / "docs" / "embedding.md"
+    match = re.search(r"```\n(test,value.*?)```", guide.read_text(encoding="utf-8"), re.DOTALL)
+    assert match is not None
+    seen = call("csv", "readCsv", match[1])
+    assert seen == {
+        "age": 54,
+        "sex": 0,
+        "given": {
+            "crp": {"value": 1.2, "unit": "mg/L"},
+            "hba1c": {"value": 5.4, "unit": "%"},
+        },
+        "notes": [],
+    }
