@@ -1,0 +1,295 @@
+"""The shipped nginx configuration: a real nginx before real servers of two versions."""
+
+import concurrent.futures
+import json
+import shutil
+import socket
+import subprocess
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+import requests
+import trustme
+
+SHIPPED = Path(__file__).resolve().parents[3] / "serve_config" / "nginx"
+PERSON = {"age": 54, "sex": 0, "biomarkers": {"crp": 30.0}}
+HALF, ALL = ("# 10% candidate;", "50% candidate;"), ("* stable;", "* candidate;")
+SHADOW = ('# 100% yes;\n    * "";', "* yes;")
+PROBLEM = "application/problem+json"
+
+pytestmark = pytest.mark.skipif(
+    shutil.which("nginx") is None, reason="no nginx: it is a Debian package of that name"
+)
+
+
+@dataclass(frozen=True)
+class Proxy:
+    """A running nginx."""
+
+    url: str
+    authority: str
+    folder: Path
+
+    def post(
+        self, body: Any = PERSON, path: str = "/predictions/henaw", **options: Any
+    ) -> requests.Response:
+        data = body if isinstance(body, bytes) else json.dumps(body).encode()
+        headers = {"Content-Type": "application/json", **options.pop("headers", {})}
+        return requests.post(
+            self.url + path,
+            data=data,
+            headers=headers,
+            verify=self.authority,
+            timeout=60,
+            **options,
+        )
+
+    def find_version(self, **headers: str) -> str:
+        """Which version answers; underscores stand for hyphens."""
+        response = self.post(headers={k.replace("_", "-"): v for k, v in headers.items()})
+        assert response.status_code == 200, response.text
+        return str(response.json()["model"]["version"])
+
+
+@pytest.fixture(scope="package")
+def candidate(start_version: Callable[[Path], Any], candidate_archive: Path) -> Any:
+    return start_version(candidate_archive)
+
+
+@pytest.fixture
+def serve(
+    stable: Any, candidate: Any, free_ports: Callable[[], int], tmp_path: Path
+) -> Iterator[Callable[..., Proxy]]:
+    """Start nginx with the shipped files, but for ports, paths and what a test changes."""
+    started = []
+
+    def start(*changes: tuple[str, str], stable_port: int = 0, candidate_port: int = 0) -> Proxy:
+        folder = tmp_path / f"nginx{len(started)}"
+        folder.mkdir()
+        authority = trustme.CA()
+        authority.cert_pem.write_to_path(folder / "ca.pem")
+        certificate = authority.issue_cert("127.0.0.1")
+        certificate.private_key_pem.write_to_path(folder / "tls.key")
+        certificate.cert_chain_pems[0].write_to_path(folder / "tls.crt")
+        port = free_ports()
+        moved = [
+            *changes,
+            ("listen 443", f"listen 127.0.0.1:{port}"),
+            (":8079", f":{port + 1}"),
+            (":8080", f":{stable_port or stable.record.url.rpartition(':')[2]}"),
+            (":8090", f":{candidate_port or candidate.record.url.rpartition(':')[2]}"),
+            ("/etc/henaw", str(folder)),
+            ("/var/log/nginx", str(folder)),
+            ("/run/henaw-nginx.pid", str(folder / "pid")),
+            # Debian's own folders are root's.
+            ("http {", "http {\n" + "".join(
+                f"{kind}_temp_path {folder / kind};\n"
+                for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi"))),
+        ]  # fmt: skip
+        texts = {path.name: path.read_text() for path in SHIPPED.glob("*.conf")}
+        for before, after in moved:
+            assert any(before in text for text in texts.values()), before
+            texts = {name: text.replace(before, after) for name, text in texts.items()}
+        for name, text in texts.items():
+            (folder / name).write_text(text)
+        command = ["nginx", "-e", str(folder / "start.log"), "-c", str(folder / "nginx.conf")]
+        subprocess.run([*command, "-t"], check=True, capture_output=True)
+        started.append(subprocess.Popen([*command, "-g", "daemon off;"]))
+        for _ in range(100):
+            with socket.socket() as probe:
+                if probe.connect_ex(("127.0.0.1", port)) == 0:
+                    break
+            time.sleep(0.05)
+        return Proxy(f"https://127.0.0.1:{port}", str(folder / "ca.pem"), folder)
+
+    yield start
+    for process in started:
+        process.terminate()
+        process.wait(timeout=30)
+
+
+@pytest.fixture
+def closed_port() -> Iterator[int]:
+    with socket.socket() as held:
+        held.bind(("127.0.0.1", 0))
+        yield held.getsockname()[1]
+
+
+@pytest.fixture
+def stopped(candidate: Any) -> Iterator[psutil.Process]:
+    """The candidate's front end, which accepts connections and answers nothing."""
+    process = psutil.Process(candidate.record.pid)
+    process.suspend()
+    yield process
+    process.resume()
+
+
+def ask_all(proxy: Proxy, header: str, keys: list[str]) -> dict[str, str]:
+    with concurrent.futures.ThreadPoolExecutor(8) as pool:
+        seen = pool.map(lambda key: proxy.find_version(**{header: key}), keys)
+        return dict(zip(keys, seen, strict=True))
+
+
+@pytest.mark.parametrize("header", ["X_Participant_Id", "X_API_Key"])
+def test_the_split_has_its_shares_and_is_sticky(
+    serve: Callable[..., Proxy], stable: Any, candidate: Any, header: str
+) -> None:
+    proxy = serve(HALF)
+    keys = [f"key-{n}" for n in range(400)]
+    first = ask_all(proxy, header, keys)
+    shares = Counter(first.values())
+    assert set(shares) == {stable.version, candidate.version}
+    # Five standard deviations of a fair deal.
+    assert abs(shares[candidate.version] - 200) < 50
+    assert ask_all(proxy, header, keys[::-4]) == {key: first[key] for key in keys[::-4]}
+    # The same deal after a restart, and another one by another word.
+    again = ask_all(serve(HALF), header, keys[:40])
+    assert again == {key: first[key] for key in keys[:40]}
+    other = ask_all(serve(HALF, ('"first ', '"second ')), header, keys[:40])
+    assert 5 < sum(other[key] != first[key] for key in keys[:40]) < 35
+
+
+def test_as_shipped_the_stable_version_answers_all_and_no_shadow_is_asked(
+    serve: Callable[..., Proxy], stable: Any, closed_port: int
+) -> None:
+    proxy = serve(candidate_port=closed_port)
+    seen = ask_all(proxy, "X_Participant_Id", [f"key-{n}" for n in range(40)])
+    assert set(seen.values()) == {stable.version}
+
+
+def test_where_the_candidate_is_dead_or_hangs_the_stable_version_answers(
+    serve: Callable[..., Proxy], stable: Any, candidate: Any, closed_port: int, request: Any
+) -> None:
+    dead = serve(ALL, candidate_port=closed_port)
+    hanging = serve(ALL, ("proxy_read_timeout 10s", "proxy_read_timeout 1s"))
+    assert hanging.find_version() == candidate.version
+    request.getfixturevalue("stopped")
+    for proxy in (dead, hanging):
+        assert {proxy.find_version(X_Participant_Id=str(n)) for n in range(20)} == {stable.version}
+
+
+def count_records(server: Any) -> int:
+    log = (server.run / "logs" / "model_log.log").read_text()
+    return sum('"event":"request"' in line.replace(" ", "") for line in log.splitlines())
+
+
+def test_a_shadow_is_asked_the_same_and_its_answers_are_thrown_away(
+    serve: Callable[..., Proxy], stable: Any, candidate: Any
+) -> None:
+    proxy = serve(SHADOW)
+    before = count_records(candidate)
+    seen = ask_all(proxy, "X_Participant_Id", [f"key-{n}" for n in range(40)])
+    assert set(seen.values()) == {stable.version}
+    assert proxy.post(b"{").status_code == 400
+    for _ in range(100):
+        if count_records(candidate) - before == 41:
+            return
+        time.sleep(0.1)
+    pytest.fail(f"the shadow was asked {count_records(candidate) - before} of 41")
+
+
+def test_a_shadow_that_hangs_or_is_dead_delays_no_client(
+    serve: Callable[..., Proxy], stable: Any, closed_port: int, stopped: psutil.Process
+) -> None:
+    # Whoever waited for the shadow would wait for longer than the client does.
+    forever = [(f"proxy_{which}_timeout {n}s", f"proxy_{which}_timeout 600s")
+               for which, n in (("read", 1), ("read", 10), ("connect", 1))]  # fmt: skip
+    for proxy in (serve(SHADOW, *forever), serve(SHADOW, candidate_port=closed_port)):
+        with requests.Session() as session:
+            for _ in range(200):
+                answer = session.post(
+                    f"{proxy.url}/predictions/henaw",
+                    json=PERSON,
+                    timeout=10,
+                    verify=proxy.authority,
+                )
+                assert answer.json()["model"]["version"] == stable.version
+
+
+def check_problem(response: requests.Response, status: int, slug: str) -> None:
+    assert response.status_code == status, response.text
+    assert response.headers["Content-Type"] == PROBLEM
+    document = response.json()
+    assert (document["status"], document["type"]) == (status, f"urn:henaw:problem:{slug}")
+    assert document["title"]
+    assert document["detail"]
+
+
+def test_what_is_refused_is_told_as_the_handler_tells_it(
+    serve: Callable[..., Proxy], closed_port: int
+) -> None:
+    proxy = serve()
+    explained = proxy.post(path="/explanations/henaw")
+    assert explained.status_code == 200
+    assert explained.headers["RateLimit-Limit"]
+    wrong = proxy.post({**PERSON, "age": 7})
+    check_problem(wrong, 422, "invalid-input")
+    assert wrong.json()["errors"][0]["field"] == "age"
+    check_problem(proxy.post({"instances": [PERSON] * 10_001}), 413, "too-large")
+    check_problem(proxy.post(b" " * 9_000_000), 413, "too-large")
+    for path in ("/", "/models", "/predictions/henaw/0.1.0", "/predictions/henaw/../../models"):
+        check_problem(proxy.post(path=path), 404, "not-found")
+    got = requests.get(f"{proxy.url}/predictions/henaw", verify=proxy.authority, timeout=60)
+    check_problem(got, 405, "method-not-allowed")
+    check_problem(proxy.post(headers={"X-Long": "x" * 40_000}), 400, "malformed-request")
+    plain = requests.post(proxy.url.replace("https", "http"), timeout=60)
+    check_problem(plain, 400, "malformed-request")
+    stranger = serve(("allow 127.0.0.0/8;", ""))
+    check_problem(stranger.post(), 403, "forbidden")
+    down = serve(stable_port=closed_port)
+    check_problem(down.post(), 503, "overloaded")
+    assert down.post().headers["Retry-After"] == "1"
+
+
+def test_slow_clients_are_let_go_and_one_address_has_so_many_connections(
+    serve: Callable[..., Proxy],
+) -> None:
+    proxy = serve(
+        ("limit_conn address 64", "limit_conn address 1"),
+        ("client_body_timeout 10s", "client_body_timeout 2s"),
+        (" ssl;", ";"), ("ssl_", "#ssl_"),
+    )  # fmt: skip
+    url = proxy.url.replace("https", "http")
+    with socket.create_connection(("127.0.0.1", int(url.rpartition(":")[2])), timeout=30) as slow:
+        slow.sendall(b"POST /predictions/henaw HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\n{")
+        refused = []
+        for _ in range(20):
+            refused.append(requests.post(f"{url}/predictions/henaw", json=PERSON, timeout=60))
+            if refused[-1].status_code == 503:
+                break
+        check_problem(refused[-1], 503, "overloaded")
+        assert refused[-1].headers["Retry-After"] == "1"
+        assert b" 200 " not in slow.recv(4096)
+    assert requests.post(f"{url}/predictions/henaw", json=PERSON, timeout=60).status_code == 200
+
+
+def test_neither_logs_nor_disk_hold_what_was_sent(
+    serve: Callable[..., Proxy], closed_port: int
+) -> None:
+    proxy = serve()
+    headers = {"X-API-Key": "MARKED", "X-Participant-Id": "MARKED", "Referer": "http://MARKED"}
+    marked = {**PERSON, "participant_id": "MARKED"}
+    response = proxy.post(marked, path="/predictions/henaw?MARKED=MARKED", headers=headers)
+    assert response.status_code == 200
+    proxy.post(marked, path="/MARKED", headers=headers)
+    down = serve(stable_port=closed_port)
+    down.post(marked, path="/predictions/henaw?MARKED=MARKED", headers=headers)
+    for folder in (proxy.folder, down.folder):
+        for path in folder.rglob("*"):
+            assert path.is_dir() or b"MARKED" not in path.read_bytes(), path
+    lines = (proxy.folder / "henaw-access.log").read_text().splitlines()
+    records = [json.loads(line) for line in lines]
+    assert [record["status"] for record in records] == [200, 404]
+    assert records[0]["id"] == response.headers["x-request-id"]
+
+    # At this level nginx tells of every body or answer that goes through a file.
+    loud = serve(("henaw-error.log crit", "henaw-error.log warn"))
+    assert loud.post({"instances": [PERSON] * 10_000}).status_code == 200
+    assert loud.post(b" " * 8_400_000).status_code == 413
+    assert "temporary file" not in (loud.folder / "henaw-error.log").read_text()
