@@ -7,6 +7,7 @@ import sys
 import click
 from henaw.cli.archive import archive
 from henaw.cli.card import card
+from henaw.cli.compare import compare
 from henaw.cli.contract import contract
 from henaw.cli.data import data
 from henaw.cli.doctor import doctor
@@ -37,6 +38,7 @@ commands.add_command(card)
 commands.add_command(export)
 commands.add_command(archive)
 commands.add_command(score)
+commands.add_command(compare)
 commands.add_command(contract)
 commands.add_command(serve)
 commands.add_command(stop)

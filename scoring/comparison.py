@@ -1,0 +1,87 @@
+"""What two versions answer about the same people, and by how much they differ."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from henaw.model.biomarkers import CAUSES
+from henaw.model.errors import ScoringError
+from henaw.model.layout import Layout
+from henaw.scoring.henaw import Henaw
+from henaw.scoring.inputs import read_inputs
+from henaw.scoring.sources import Source
+
+BOUNDS_YEARS = (0.1, 1.0, 3.0)
+"""The report has the share of people whose biological age differs by more than each."""
+
+
+def compare_models(
+    stable: Henaw, candidate: Henaw, source: Source, layout: Layout
+) -> dict[str, Any]:
+    """Score a table by both; 64 bytes a person are held.
+
+    Returns:
+        Aggregates alone: ``stable`` and ``candidate`` (name and SHA-256), ``people``,
+        ``refused`` (by both: what is accepted is this code's matter), ``flagged_by_one``
+        (people of whom one version says that a value or the age is outside its range, and
+        the other does not), ``outputs`` by name (years or probabilities: both means, and
+        the difference, candidate less stable) and ``share_beyond_years``.
+
+    Raises:
+        ScoringError: the table cannot be read, or nobody in it can be scored.
+    """
+    people = 0
+    flagged_by_one = 0
+    pairs: list[npt.NDArray[np.float32]] = []
+    for _, batch in source.read_chunks(layout, ()):
+        if batch is None:
+            continue
+        people += batch.num_rows
+        inputs = read_inputs(batch, layout)
+        inputs = inputs.select(np.flatnonzero(inputs.reasons == 0))
+        answers = [model.run(inputs) for model in (stable, candidate)]
+        flags = [np.column_stack([one["out_of_range"], one["age_out_of_range"]]) for one in answers]
+        flagged_by_one += int((flags[0] != flags[1]).any(axis=1).sum())
+        pairs.append(
+            np.stack(
+                [
+                    np.column_stack(
+                        [
+                            one["biological_age"],
+                            np.diff(one["interval"], axis=1),
+                            one["mortality_10y"],
+                            one["cause_risk_10y"],
+                        ]
+                    )
+                    for one in answers
+                ]
+            )
+        )
+    scored = sum(pair.shape[1] for pair in pairs)
+    if not scored:
+        raise ScoringError("table", [f"expected people to score, however: none of {people}"])
+    before, after = np.concatenate(pairs, axis=1).astype(np.float64)
+    difference = after - before
+    size = np.abs(difference)
+    names = ("biological_age", "interval_width", "mortality_10y", *CAUSES)
+    return {
+        "stable": {"name": stable.name, "sha256": stable.sha256},
+        "candidate": {"name": candidate.name, "sha256": candidate.sha256},
+        "people": people,
+        "refused": people - scored,
+        "flagged_by_one": flagged_by_one,
+        "outputs": {
+            name: {
+                "stable_mean": before[:, column].mean(),
+                "candidate_mean": after[:, column].mean(),
+                "mean_difference": difference[:, column].mean(),
+                "mean_absolute": size[:, column].mean(),
+                "p99_absolute": np.quantile(size[:, column], 0.99),
+                "max_absolute": size[:, column].max(),
+            }
+            for column, name in enumerate(names)
+        },
+        "share_beyond_years": {f"{b:g}": (size[:, 0] > b).mean() for b in BOUNDS_YEARS},
+    }
