@@ -29,8 +29,9 @@ _VALIDATION_BOUNDS_S = (0.00002, 0.00005, 0.0001, 0.0002, 0.0005, 0.001, 0.005, 
 _INFERENCE_BOUNDS_S = (0.0001, 0.0002, 0.0003, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.05, 0.2, 1.0)
 _BATCH_BOUNDS = (1, 2, 4, 8, 16, 32, 64, 128)
 
-_MOST_WAITING = 1_000
-"""Records put aside before they are summed up on the spot."""
+_MOST_WAITING = 10_000
+_MOST_PEOPLE_WAITING = 200_000
+"""Put aside before they are summed up on the spot: more than come in a second."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,6 +99,7 @@ class Metrics:
         self._clock = clock
         self._lock = Lock()
         self._waiting: deque[Batch | Evaluation] = deque()
+        self._people_waiting = 0
         self._totals = Totals(
             request_seconds=Histogram.over(*_REQUEST_BOUNDS_S),
             validation_seconds=Histogram.over(*_VALIDATION_BOUNDS_S),
@@ -120,12 +122,15 @@ class Metrics:
         self._waiting.append(record)
         if isinstance(record, Batch):
             self.busy_since = None
-        if len(self._waiting) > _MOST_WAITING:
+        else:
+            self._people_waiting += len(record.age)
+        if len(self._waiting) > _MOST_WAITING or self._people_waiting > _MOST_PEOPLE_WAITING:
             self.sum_up()
 
     def sum_up(self) -> Totals:
         """Add up what was put aside, and return all that was counted so far."""
         with self._lock:
+            self._people_waiting = 0
             evaluations = []
             for _ in range(len(self._waiting)):
                 record = self._waiting.popleft()

@@ -92,10 +92,14 @@ def test_drift_looks_at_a_sliding_window(reference: DriftReference) -> None:
 
 def test_what_waits_is_bounded_without_anybody_asking(reference: DriftReference) -> None:
     metrics = Metrics(reference)
-    for _ in range(5000):
+    for _ in range(25_000):
         metrics.count(Batch(statuses=[200], validated_s=[0.0], total_s=0.0))
-    assert len(metrics._waiting) <= 1000
-    assert metrics.sum_up().requests == {"200": 5000}
+    assert len(metrics._waiting) <= 10_000
+    assert metrics.sum_up().requests == {"200": 25_000}
+    for _ in range(50):
+        metrics.count(evaluate(10_000))
+    assert len(metrics._waiting) <= 20
+    assert metrics.sum_up().people == 500_000
 
 
 def test_a_batch_under_way_is_seen_until_it_is_answered(reference: DriftReference) -> None:
