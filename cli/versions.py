@@ -112,9 +112,10 @@ def add(archive: Path, run: Path) -> None:
     try:
         management.ask("POST", "/models", {"url": copy.name, "synchronous": "true"})
     except ServerError as error:
+        if version not in management.describe():
+            raise
         # TorchServe keeps a version whose workers did not start.
-        if version in management.describe():
-            management.ask("DELETE", f"{_MODEL}/{version}")
+        management.ask("DELETE", f"{_MODEL}/{version}")
         raise ServerError(f"{error}\n{read_log_tail(run.resolve())}") from error
     click.echo(f"{version} answers at /predictions/henaw/{version}")
 

@@ -174,6 +174,22 @@ def test_where_the_candidate_is_dead_or_hangs_the_stable_version_answers(
         assert {proxy.find_version(X_Participant_Id=str(n)) for n in range(20)} == {stable.version}
 
 
+def test_another_split_by_a_reload_fails_no_request(
+    serve: Callable[..., Proxy], stable: Any, candidate: Any
+) -> None:
+    proxy = serve()
+    with concurrent.futures.ThreadPoolExecutor(4) as pool:
+        asked = [pool.submit(proxy.find_version) for _ in range(400)]
+        asked[50].result()
+        split = proxy.folder / "versions.conf"
+        split.write_text(split.read_text().replace(*ALL))
+        command = ["nginx", "-e", str(proxy.folder / "start.log"), "-s", "reload"]
+        subprocess.run([*command, "-c", str(proxy.folder / "nginx.conf")], check=True)
+        seen = [future.result() for future in asked]
+    assert set(seen) == {stable.version, candidate.version}
+    assert proxy.find_version() == candidate.version
+
+
 def count_records(server: Any) -> int:
     log = (server.run / "logs" / "model_log.log").read_text()
     return sum('"event":"request"' in line.replace(" ", "") for line in log.splitlines())
@@ -225,6 +241,8 @@ def test_what_is_refused_is_told_as_the_handler_tells_it(
     serve: Callable[..., Proxy], closed_port: int
 ) -> None:
     proxy = serve()
+    ping = requests.get(f"{proxy.url}/ping", verify=proxy.authority, timeout=60)
+    assert ping.json() == {"status": "Healthy"}
     explained = proxy.post(path="/explanations/henaw")
     assert explained.status_code == 200
     assert explained.headers["RateLimit-Limit"]
