@@ -138,6 +138,7 @@ def test_rows_that_cannot_be_fitted_are_dropped_and_counted_once(
         "rows": 60,
         "values_outside_accepted_range": 0,
         "age_not_fitted": 2,
+        "age_top_coded": 0,
         "pregnant": 1,
         "not_followed": 2,
         "no_biomarker": 1,
