@@ -197,7 +197,7 @@ class Service:
             )
         cost = self._throttle.find_cost(count)
         if cost > 1.0 and count <= self._limits.instances:
-            self._admit(exchange, client, cost - 1.0)
+            self._admit(exchange, client, cost - 1.0, spent=1.0)
         if people is None:
             people = read_people(
                 tree, maximum_instances=self._limits.instances, explain=request.explain
@@ -212,8 +212,10 @@ class Service:
                 return people, {}
         return None, decode_body(request.body, maximum_bytes=self._limits.body_bytes)
 
-    def _admit(self, exchange: _Exchange, client: Client, cost: float) -> None:
-        admission = self._throttle.admit(client, cost)
+    def _admit(
+        self, exchange: _Exchange, client: Client, cost: float, *, spent: float = 0.0
+    ) -> None:
+        admission = self._throttle.admit(client, cost, spent=spent)
         exchange.headers = admission.write_headers()
         if not admission.allowed:
             exchange.throttled = client.kind

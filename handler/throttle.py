@@ -130,10 +130,17 @@ class Throttle:
         """Return how many people the client could ever ask about at once."""
         if self._configuration.cost_per_instance == 0:
             return math.inf
-        return client.bucket.burst // self._configuration.cost_per_instance
+        # Not //: 10 // 0.05 is 199.
+        return math.floor(client.bucket.burst / self._configuration.cost_per_instance)
 
-    def admit(self, client: Client, cost: float = 1.0) -> Admission:
-        """Take ``cost`` tokens from the client's bucket, if it holds them."""
+    def admit(self, client: Client, cost: float = 1.0, *, spent: float = 0.0) -> Admission:
+        """Take ``cost`` tokens from the client's bucket, if it holds them.
+
+        Args:
+            client: who asks.
+            cost: tokens.
+            spent: tokens that the same request took before, and will again when retried.
+        """
         bucket = client.bucket
         # Whole, so that a burst is as many intervals as it has tokens.
         interval_ns = max(1, round(bucket.period_s * SECOND_NS / bucket.rate))
@@ -144,7 +151,7 @@ class Throttle:
         else:
             allowed, ahead_ns = self._decide(client.digest, cost_ns, window_ns)
         ahead_ns = min(ahead_ns, window_ns)
-        wait_ns = ahead_ns + cost_ns - window_ns
+        wait_ns = ahead_ns + cost_ns + round(spent * interval_ns) - window_ns
         return Admission(
             allowed=allowed,
             bucket=bucket,

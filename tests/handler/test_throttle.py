@@ -75,6 +75,14 @@ def test_the_wait_that_is_told_suffices(clock: Clock) -> None:
     assert throttle.admit(client, 4.0).allowed
 
 
+@pytest.mark.parametrize("cost", [0.05, 0.1, 0.3])
+def test_as_many_people_may_be_asked_about_as_the_burst_pays_for(cost: float) -> None:
+    throttle = Throttle(ThrottleConfiguration(cost_per_instance=cost), None)
+    most = throttle.find_most_people(throttle.identify({}))
+    assert most == {0.05: 200, 0.1: 100, 0.3: 33}[cost]
+    assert throttle.admit(throttle.identify({}), throttle.find_cost(int(most))).allowed
+
+
 def test_what_no_bucket_holds_never_passes(clock: Clock) -> None:
     throttle = Throttle(configure(), None, clock_ns=clock)
     assert not throttle.admit(throttle.identify({}), 11.0).allowed
