@@ -159,6 +159,11 @@ def _measure(groups: Sequence[tuple[str, list[WorkerState]]]) -> Iterator[Metric
             "Requests that shared a batch.",
             lambda state: state.totals.batch_requests,
         ),
+        (
+            "henaw_biological_age_years",
+            "Biological ages that were answered.",
+            lambda state: state.totals.biological_age,
+        ),
     )
     for name, documentation, read in whole:
         family = HistogramMetricFamily(name, documentation, labels=("version",))

@@ -28,6 +28,7 @@ _REQUEST_BOUNDS_S = (
 _VALIDATION_BOUNDS_S = (0.00002, 0.00005, 0.0001, 0.0002, 0.0005, 0.001, 0.005, 0.02, 0.1, 0.5)
 _INFERENCE_BOUNDS_S = (0.0001, 0.0002, 0.0003, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.05, 0.2, 1.0)
 _BATCH_BOUNDS = (1, 2, 4, 8, 16, 32, 64, 128)
+_AGE_BOUNDS_YEARS = range(20, 105, 5)
 
 _MOST_WAITING = 10_000
 _MOST_PEOPLE_WAITING = 200_000
@@ -61,6 +62,7 @@ class Evaluation:
         biomarkers: (n, 9) float32, the panel's units and order, NaN = missing.
         age: (n,) float32, years.
         sex: (n,) int64, 0 female, 1 male.
+        biological_age: (n,) float32, years.
         imputed: (n, 9) bool, the graph's.
         out_of_range: (n, 9) bool, the graph's.
     """
@@ -70,6 +72,7 @@ class Evaluation:
     biomarkers: npt.NDArray[np.float32]
     age: npt.NDArray[np.float32]
     sex: npt.NDArray[np.int64]
+    biological_age: npt.NDArray[np.float32]
     imputed: npt.NDArray[np.bool_]
     out_of_range: npt.NDArray[np.bool_]
 
@@ -104,6 +107,7 @@ class Metrics:
             request_seconds=Histogram.over(*_REQUEST_BOUNDS_S),
             validation_seconds=Histogram.over(*_VALIDATION_BOUNDS_S),
             batch_requests=Histogram.over(*_BATCH_BOUNDS),
+            biological_age=Histogram.over(*_AGE_BOUNDS_YEARS),
             imputed=[0] * len(NAMES),
             out_of_range=[0] * len(NAMES),
         )
@@ -172,6 +176,8 @@ class Metrics:
             (totals.out_of_range, [one.out_of_range for one in evaluations]),
         ):
             counts[:] = (np.array(counts) + np.concatenate(flags).sum(axis=0)).tolist()
+        ages = np.concatenate([one.biological_age for one in evaluations]).astype(np.float64)
+        totals.biological_age.observe_all(ages[np.isfinite(ages)])
         bins = count_bins(
             self.reference,
             np.concatenate([one.biomarkers for one in evaluations]),

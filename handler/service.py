@@ -251,6 +251,7 @@ class Service:
                 biomarkers=biomarkers,
                 age=age,
                 sex=sex,
+                biological_age=outputs["biological_age"],
                 imputed=outputs["imputed"],
                 out_of_range=outputs["out_of_range"],
             )

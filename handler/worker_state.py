@@ -14,6 +14,8 @@ from bisect import bisect_left
 from pathlib import Path
 
 import msgspec
+import numpy as np
+import numpy.typing as npt
 import psutil
 
 _SUFFIX = ".state"
@@ -45,6 +47,13 @@ class Histogram(msgspec.Struct, kw_only=True):
         self.counts[bisect_left(self.bounds, value)] += times
         self.sum += value * times
 
+    def observe_all(self, values: npt.NDArray[np.float64]) -> None:
+        """Add values, (n,)."""
+        places = np.searchsorted(self.bounds, values)
+        counts = np.bincount(places, minlength=len(self.counts))
+        self.counts = [a + b for a, b in zip(self.counts, counts.tolist(), strict=True)]
+        self.sum += float(values.sum())
+
     def add(self, other: Histogram) -> None:
         """Add what another one of the same bounds holds."""
         self.counts = [a + b for a, b in zip(self.counts, other.counts, strict=True)]
@@ -62,6 +71,7 @@ class Totals(msgspec.Struct, kw_only=True):
         validation_seconds: of one request.
         inference_seconds: of one evaluation of the graph, by runtime.
         batch_requests: requests that shared a batch.
+        biological_age: of the people, years.
         imputed: by biomarker, in the panel's order.
         out_of_range: by biomarker, in the panel's order.
         drift: by slice of time, people by biomarker and bin.
@@ -74,6 +84,7 @@ class Totals(msgspec.Struct, kw_only=True):
     validation_seconds: Histogram
     inference_seconds: dict[str, Histogram] = {}
     batch_requests: Histogram
+    biological_age: Histogram
     imputed: list[int]
     out_of_range: list[int]
     drift: dict[int, list[list[int]]] = {}

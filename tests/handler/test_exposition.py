@@ -44,6 +44,7 @@ def make_state(**changes: object) -> WorkerState:
             validation_seconds=measure(0.05),
             inference_seconds={"onnx": measure(0.05)},
             batch_requests=measure(1),
+            biological_age=measure(52.5),
             imputed=[3] * len(NAMES),
             out_of_range=[int(name == "ggt") for name in NAMES],
             drift={8: [[900, 900]] * 9, 9: [[90, 10]] * 9, 20: [[91, 9]] * 9},
@@ -90,6 +91,7 @@ def test_the_dead_are_counted_and_only_the_living_are_judged(tmp_path: Path) -> 
     assert seen[f'henaw_request_seconds_bucket{{le="1.0",{one}}}'] == 4
     assert seen[f'henaw_request_seconds_bucket{{le="+Inf",{one}}}'] == 6
     assert seen[f"henaw_request_seconds_sum{{{one}}}"] == pytest.approx(11.1)
+    assert seen[f"henaw_biological_age_years_sum{{{one}}}"] == pytest.approx(105.0)
     assert seen[f'henaw_inference_seconds_count{{runtime="onnx",{one}}}'] == 2
 
 

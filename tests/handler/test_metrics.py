@@ -1,3 +1,4 @@
+import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,7 @@ def evaluate(people: int, runtime: str = "onnx", **flags: Any) -> Evaluation:
         biomarkers=np.full((people, len(NAMES)), 20, np.float32),
         age=np.full(people, 54, np.float32),
         sex=np.zeros(people, np.int64),
+        biological_age=np.full(people, 52.5, np.float32),
         **{"imputed": none, "out_of_range": none, **flags},
     )
 
@@ -69,6 +71,20 @@ def test_evaluations_are_counted_by_runtime_and_biomarker(reference: DriftRefere
     }
     assert totals.imputed == [4 * (name == "crp") for name in NAMES]
     assert totals.out_of_range == [int(name in ("crp", "hba1c")) for name in NAMES]
+    assert sum(totals.biological_age.counts) == 8
+    assert totals.biological_age.counts[totals.biological_age.bounds.index(55)] == 8
+    assert totals.biological_age.sum == pytest.approx(8 * 52.5)
+
+
+def test_an_age_that_is_no_number_is_counted_nowhere(reference: DriftReference) -> None:
+    metrics = Metrics(reference)
+    # 55 is within the bucket that ends there.
+    ages = np.array([np.nan, np.inf, 55.0, 101.0], np.float32)
+    metrics.count(dataclasses.replace(evaluate(4), biological_age=ages))
+    counted = metrics.sum_up().biological_age
+    assert counted.counts[counted.bounds.index(55)] == 1
+    assert (counted.counts[-1], sum(counted.counts)) == (1, 2)
+    assert counted.sum == pytest.approx(156.0)
 
 
 def test_drift_looks_at_a_sliding_window(reference: DriftReference) -> None:

@@ -34,6 +34,7 @@ def make_state(**changes: object) -> WorkerState:
             request_seconds=Histogram.over(1.0),
             validation_seconds=Histogram.over(1.0),
             batch_requests=Histogram.over(1.0),
+            biological_age=Histogram.over(1.0),
             imputed=[0] * 9,
             out_of_range=[0] * 9,
         ),
