@@ -1,11 +1,13 @@
 """Two versions of the model, and a server of each."""
 
 import dataclasses
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from henaw.cli.example_request import wait_for_answer
 from henaw.cli.torchserve_process import Record, start_server, stop_server
 from henaw.export.archive import build_archive
@@ -54,8 +56,13 @@ def start_version(
     def start(archive: Path) -> Version:
         run = tmp_path_factory.mktemp("version")
         started.append(run)
+        folder = shutil.copytree(SERVE_CONFIG / "local", run / "config")
+        handler = yaml.safe_load((folder / "handler.yaml").read_text())
+        # A slow machine is not overload.
+        handler["limits"]["batch_s"] = 60
+        (folder / "handler.yaml").write_text(yaml.safe_dump(handler))
         record = start_server(
-            configuration=SERVE_CONFIG / "local", archive=archive, run=run, first_port=free_ports()
+            configuration=folder, archive=archive, run=run, first_port=free_ports()
         )
         answer: dict[str, Any] = wait_for_answer(record, run)
         return Version(record, run, answer["model"]["version"])
