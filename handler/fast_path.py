@@ -32,11 +32,12 @@ from henaw.model.biomarkers import NAMES, PANEL
 from henaw.model.errors import PanelError
 from henaw.model.runtime import INPUT_NAMES, OUTPUT_NAMES
 from msgspec import UNSET
+from msgspec.structs import astuple
 
 _decode_one = msgspec.json.Decoder(OnePerson).decode
 _decode_many = msgspec.json.Decoder(ManyPeople).decode
 _decode_arrays = msgspec.json.Decoder(TensorsRequest).decode
-_get_values = attrgetter(*(f"biomarkers.{name}" for name in NAMES))
+_get_biomarkers = attrgetter("biomarkers")
 _get_others = attrgetter("age", "sex", "participant_id")
 
 
@@ -69,8 +70,12 @@ def read_valid(body: bytes) -> People | None:
 
 def _read_persons(body: bytes, request: Any, form: Form) -> People | None:
     persons = request.instances if form is Form.MANY else [request]
-    values = list(chain.from_iterable(map(_get_values, persons)))
-    quantities = [place for place, value in enumerate(values) if value.__class__ is Quantity]
+    values: list[Any] = list(chain.from_iterable(map(astuple, map(_get_biomarkers, persons))))
+    quantities = (
+        [place for place, value in enumerate(values) if value.__class__ is Quantity]
+        if Quantity in set(map(type, values))
+        else []
+    )
     ages, sexes, ids = zip(*map(_get_others, persons), strict=True) if persons else ((), (), ())
     keys = (
         (form is Form.MANY)
