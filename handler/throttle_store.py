@@ -166,6 +166,10 @@ class FileStore(MemoryStore):
     def _make(self) -> sqlite3.Connection:
         self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         with self._locked():
+            if self._was_emptied():
+                # Whoever has it open still writes to its log: all must see another file.
+                self._report("throttle: its file was emptied; made anew")
+                self._remove()
             self._path.touch(mode=0o600)
             try:
                 connection = _open(str(self._path))
@@ -178,6 +182,11 @@ class FileStore(MemoryStore):
                 connection = _open(str(self._path))
             self._inodes = self._find_inodes()
         return connection
+
+    def _was_emptied(self) -> bool:
+        """Whether there is a log of writes beside a file that holds nothing."""
+        log = Path(f"{self._path}-wal")
+        return self._path.exists() and self._path.stat().st_size == 0 and log.exists()
 
     def _discard(self) -> None:
         """Remove the file if it is still the one that failed."""
