@@ -130,11 +130,15 @@ def read_bundle(bundle: object, reference: Mapping[str, Any]) -> Reading:
     if not isinstance(bundle, Mapping) or bundle.get("resourceType") != "Bundle":
         raise ScoringError("FHIR", ["expected a Bundle, however: resourceType is another or none"])
     entries = [entry for entry in _list(bundle.get("entry")) if isinstance(entry, Mapping)]
-    patients = {}
+    patients: dict[str, tuple[Mapping[str, Any], Any]] = {}
     for place, entry in enumerate(entries):
         resource = entry.get("resource")
         if isinstance(resource, Mapping) and resource.get("resourceType") == "Patient":
             key = str(resource.get("id") or entry.get("fullUrl") or f"entry {place}")
+            if key in patients and patients[key][0] != resource:
+                raise ScoringError(
+                    "FHIR", [f"expected each Patient once, however: {key!r} is two that differ"]
+                )
             patients[key] = (resource, entry.get("fullUrl"))
     if not patients:
         raise ScoringError("FHIR", ["expected a Patient in the Bundle, found none"])

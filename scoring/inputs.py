@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -126,7 +127,7 @@ def _read_numbers(column: pa.Array, missing: tuple[str, ...]) -> tuple[FloatArra
         column = column.dictionary_decode()
     if pa.types.is_float32(column.type) or pa.types.is_float64(column.type):
         values: FloatArray = column.to_numpy(zero_copy_only=False)
-        return values, None
+        return _drop_codes(values, missing), None
     if _is_text(column.type):
         text = _strip(column, missing)
         try:
@@ -139,12 +140,19 @@ def _read_numbers(column: pa.Array, missing: tuple[str, ...]) -> tuple[FloatArra
     if pa.types.is_boolean(column.type) or pa.types.is_nested(column.type):
         return np.full(len(column), np.nan), column.is_valid().to_numpy(zero_copy_only=False)
     try:
-        return pc.cast(column, pa.float64(), safe=False).to_numpy(zero_copy_only=False), None
+        values = pc.cast(column, pa.float64(), safe=False).to_numpy(zero_copy_only=False)
+        return _drop_codes(values, missing), None
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
         return np.full(len(column), np.nan), column.is_valid().to_numpy(zero_copy_only=False)
 
 
-_NUMBER = r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$"
+# What the cast takes, so that a row reads alike whatever is in its chunk.
+_NUMBER = r"(?i)^[+-]?((\d+\.?\d*|\.\d+)(e[+-]?\d+)?|nan|inf(inity)?)$"
+
+
+def _drop_codes(values: FloatArray, missing: tuple[str, ...]) -> FloatArray:
+    codes = [float(code) for code in missing if re.fullmatch(_NUMBER, code)]
+    return np.where(np.isin(values, codes), np.nan, values) if codes else values
 
 
 def _is_text(kind: pa.DataType) -> bool:

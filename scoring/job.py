@@ -86,6 +86,8 @@ def score_table(
             written, or another run is writing it.
     """
     check_sink(out)
+    if out.exists() and out.samefile(path):
+        raise ScoringError(str(out), ["expected another name than the input's, however: the same"])
     parts = out.with_name(f".{out.name}.parts")
     key = _take_fingerprint(model, path, layout, outputs)
     schema = model.make_schema(layout, outputs, source.read_schema(layout))

@@ -57,6 +57,16 @@ def test_shared_case(path: Path, reference: dict[str, Any]) -> None:
     assert sort(map(vars, refusals)) == sort(expected["refusals"])
 
 
+def test_two_patients_of_one_id_are_not_made_one(reference: dict[str, Any]) -> None:
+    patient = {"resourceType": "Patient", "id": "a", "gender": "male", "birthDate": "1950-01-01"}
+    other = {**patient, "gender": "female", "birthDate": "1990-01-01"}
+    bundle = {"resourceType": "Bundle", "entry": [{"resource": patient}, {"resource": other}]}
+    with pytest.raises(ScoringError, match="expected each Patient once, however: 'a' is two"):
+        read_bundle(bundle, reference)
+    bundle["entry"] = [{"resource": patient}, {"resource": dict(patient)}]
+    assert len(read_bundle(bundle, reference).people) == 1
+
+
 def test_reasons_say_what_was_expected(reference: dict[str, Any]) -> None:
     case = json.loads((CASES[0].parent / "wrong_units.json").read_text(encoding="utf-8"))
     messages = {r.observation: r.message for r in read_bundle(case["bundle"], reference).refusals}

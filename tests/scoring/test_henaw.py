@@ -110,6 +110,27 @@ def test_any_type_that_holds_numbers(model: Henaw) -> None:
         assert model.predict(table).equals(expected)
 
 
+def test_codes_of_missing_values_hold_in_columns_of_any_type(model: Henaw) -> None:
+    layout = Layout(
+        age="age",
+        sex=SexColumn(column="sex", female=("0",), male=("1",)),
+        biomarkers=(BiomarkerColumn(name="ggt", column="ggt", unit="U/L"),),
+        missing=("999", "-9"),
+    )
+    for values in ([999.0, -9.0, 22.0], [999, -9, 22], ["999", "-9", "22"]):
+        table = pa.table({"age": [54] * 3, "sex": [0] * 3, "ggt": values})
+        answers = model.predict(table, layout=layout)
+        assert answers["reason"].to_pylist() == [None] * 3
+        imputed = answers["imputed_ggt"].to_pylist()
+        assert imputed == [True, True, False]
+
+
+def test_a_row_reads_alike_whatever_is_beside_it(model: Henaw) -> None:
+    for beside in ("1.2", "junk"):
+        table = pl.DataFrame({"age": ["60", "60"], "sex": ["f", "f"], "crp": ["nan", beside]})
+        assert model.predict(table)["reason"].to_list()[0] is None
+
+
 def test_text_that_is_no_number_is_a_reason(model: Henaw) -> None:
     table = pl.DataFrame(
         {"age": ["60", "x", "61"], "sex": ["f", "f", None], "crp": ["1,2", "1.2", "<0.3"]}

@@ -188,6 +188,14 @@ def test_two_runs_do_not_write_one_output(model: Henaw, table: pa.Table, tmp_pat
             score(model, write(table, tmp_path / "in.csv"), tmp_path / "out.csv")
 
 
+def test_the_input_is_not_written_over(model: Henaw, table: pa.Table, tmp_path: Path) -> None:
+    path = write(table, tmp_path / "in.csv")
+    before = path.read_bytes()
+    with pytest.raises(ScoringError, match="expected another name than the input's"):
+        score(model, path, path)
+    assert path.read_bytes() == before
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [
