@@ -4,6 +4,7 @@ import collections
 import shutil
 import subprocess
 import threading
+import time
 import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -43,6 +44,11 @@ def load(stable: Any) -> Iterator[Callable[[], Seen]]:
                 seen[answer] += 1
 
     def take() -> Seen:
+        # Of each client at least one answer to what was asked after the call.
+        with lock:
+            enough = seen.total() + 2 * CLIENTS
+        while seen.total() < enough:
+            time.sleep(0.01)
         with lock:
             taken = Seen(seen)
             seen.clear()
