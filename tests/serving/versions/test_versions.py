@@ -43,11 +43,14 @@ def load(stable: Any) -> Iterator[Callable[[], Seen]]:
             with lock:
                 seen[answer] += 1
 
+    def count() -> int:
+        with lock:
+            return seen.total()
+
     def take() -> Seen:
         # Of each client at least one answer to what was asked after the call.
-        with lock:
-            enough = seen.total() + 2 * CLIENTS
-        while seen.total() < enough:
+        enough = count() + 2 * CLIENTS
+        while count() < enough:
             time.sleep(0.01)
         with lock:
             taken = Seen(seen)
