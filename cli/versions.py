@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import zipfile
 from http import HTTPStatus
 from pathlib import Path
@@ -53,13 +54,19 @@ class Management:
         """
         import requests
 
-        response = requests.request(
-            method,
-            self._url + path,
-            params=parameters,
-            headers=self._headers,
-            timeout=_TIMEOUT_S,
-        )
+        try:
+            response = requests.request(
+                method,
+                self._url + path,
+                params=parameters,
+                headers=self._headers,
+                timeout=_TIMEOUT_S,
+            )
+        except requests.RequestException as error:
+            raise ServerError(
+                f"expected an answer of the management API at {self._url} within "
+                f"{_TIMEOUT_S:g} s, however: {type(error).__name__}; henaw doctor looks further"
+            ) from error
         if response.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
             raise ServerError(
                 "this server's versions are fixed at its start: list archives as load_models in "
@@ -142,7 +149,13 @@ def default(version: str, run: Path) -> None:
 @run_option
 def remove(version: str, run: Path) -> None:
     """Stop VERSION's workers; not the default one's. Its archive stays in the model store."""
-    Management(run.resolve()).ask("DELETE", f"{_MODEL}/{version}")
+    management = Management(run.resolve())
+    if version == next(iter(management.describe())):
+        raise ServerError(
+            f"expected another than the default version, however: {version!r} answers at "
+            "/predictions/henaw; switch first: henaw versions default VERSION"
+        )
+    management.ask("DELETE", f"{_MODEL}/{version}")
     click.echo(f"{version} is gone")
 
 
@@ -154,8 +167,14 @@ def _read_version(archive: Path) -> str:
     try:
         with zipfile.ZipFile(archive) as file:
             model = json.loads(file.read("MAR-INF/MANIFEST.json"))["model"]
-            return str(model["modelVersion"])
+            version = str(model["modelVersion"])
     except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
         raise ArtifactError(
             str(archive), [f"expected an archive of `henaw archive`, however: {error}"]
         ) from error
+    # It becomes a part of a file's name.
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._+-]*", version):
+        raise ArtifactError(
+            str(archive), [f"expected a version such as '1.2.0', however: {version!r}"]
+        )
+    return version

@@ -75,8 +75,12 @@ function findPatients(entries) {
   /** @type {Map<string, {resource: Resource, fullUrl: unknown}>} */
   const patients = new Map();
   entries.forEach(({ resource, fullUrl }, place) => {
-    if (isObject(resource) && resource.resourceType === "Patient")
-      patients.set(String(resource.id || fullUrl || `entry ${place}`), { resource, fullUrl });
+    if (!isObject(resource) || resource.resourceType !== "Patient") return;
+    const key = String(resource.id || fullUrl || `entry ${place}`);
+    const before = patients.get(key);
+    if (before && JSON.stringify(before.resource) !== JSON.stringify(resource))
+      throw new BundleError(`expected each Patient once, however: '${key}' is two that differ`);
+    patients.set(key, { resource, fullUrl });
   });
   return patients;
 }
