@@ -7,6 +7,7 @@ reported as a missing built-in handler, and the archive's copy must come first.
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import sys
@@ -61,6 +62,10 @@ class HenawHandler:
             log=self._log,
             device=device,
         )
+        # A full collection would walk torch's hundreds of thousands of objects, which stay
+        # anyway: every client waited for it.
+        gc.collect()
+        gc.freeze()
         self._log.report(
             f"ready on {device or 'the CPU'}, configured by {path or 'built-in defaults'}"
         )
