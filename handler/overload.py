@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 _LEARNING = 0.1
+_ALWAYS = 4
+"""Requests that are never too much: a few large ones at a time are not overload."""
+_MEMORY = 8
+"""Batches after a long one in which the next may be long again."""
 
 
 class WorkBound:
@@ -20,21 +24,28 @@ class WorkBound:
     def __init__(self, batch_s: float) -> None:
         self._batch_s = batch_s
         self._share = 0.5
-        self._is_behind = False
+        self._short_batches = _MEMORY
 
-    def refuses(self, reading_s: float) -> bool:
-        """Tell whether the next request is too much.
+    def refuses(self, position: int, reading_s: float) -> bool:
+        """Tell whether the next request of a batch is too much.
 
-        Only where the batch before was long already: what came at the same moment as one
-        large request is not overload.
+        Only where a batch shortly before was long: what came at the same moment by chance
+        is not overload.
 
         Args:
-            reading_s: seconds spent on reading this batch so far.
+            position: how many requests were read before it.
+            reading_s: seconds that took.
         """
-        return self._is_behind and reading_s > self._batch_s * self._share
+        return (
+            position >= _ALWAYS
+            and self._short_batches < _MEMORY
+            and reading_s > self._batch_s * self._share
+        )
 
     def learn(self, reading_s: float, total_s: float) -> None:
         """Take note of how long a batch took, seconds."""
-        self._is_behind = total_s > self._batch_s / 2
-        if self._is_behind:
+        if total_s > self._batch_s / 2:
             self._share += _LEARNING * (reading_s / total_s - self._share)
+            self._short_batches = 0
+        else:
+            self._short_batches += 1

@@ -129,9 +129,11 @@ class Service:
         self._metrics.begin()
         exchanges = [_Exchange(request=request) for request in requests]
         # Small ones first: what is cheap is not refused for what is dear.
-        for exchange in sorted(exchanges, key=lambda exchange: len(exchange.request.body)):
+        by_size = sorted(exchanges, key=lambda exchange: len(exchange.request.body))
+        for position, exchange in enumerate(by_size):
             reading_s = time.perf_counter() - started_s
-            self._attempt(exchange, partial(self._receive, reading_s))
+            is_refused = self._bound.refuses(position, reading_s)
+            self._attempt(exchange, partial(self._receive, is_refused))
             exchange.validated_s = time.perf_counter() - started_s
         reading_s = time.perf_counter() - started_s
         for group in _group(exchanges):
@@ -173,7 +175,7 @@ class Service:
             }
         )
 
-    def _receive(self, reading_s: float, exchange: _Exchange) -> None:
+    def _receive(self, is_refused: bool, exchange: _Exchange) -> None:
         """Throttle, decode and validate one request, in the order of what each costs."""
         request = exchange.request
         if request.describe:
@@ -181,7 +183,7 @@ class Service:
                 status=200, headers={"content-type": _JSON_TYPE}, body=self._description
             )
             return
-        if self._bound.refuses(reading_s):
+        if is_refused:
             exchange.headers = {"Retry-After": "1"}
             exchange.throttled = "overloaded"
             raise OverloadedError("expected less work at once: try again in 1 s")
