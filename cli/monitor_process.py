@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import psutil
+from henaw.model.files import write_whole
 
 FOLDER_NAME = "monitor"
 """In the server's folder: where its workers tell how they are."""
@@ -45,7 +46,7 @@ def start_monitor(*, configuration: Path, run: Path, port: int) -> None:
         setsid=True,
     )
     record = {"pid": pid, "created": psutil.Process(pid).create_time(), "port": port}
-    (run / _RECORD_NAME).write_text(json.dumps(record), encoding="utf-8")
+    write_whole(run / _RECORD_NAME, json.dumps(record).encode())
 
 
 def read_monitor_port(run: Path) -> int | None:

@@ -8,6 +8,7 @@ import json
 import os
 import re
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -23,6 +24,7 @@ from henaw.cli.java import find_java_home
 from henaw.cli.monitor_process import FOLDER_NAME, start_monitor, stop_monitor
 from henaw.handler.configuration import MonitorConfiguration, load_configuration
 from henaw.model.errors import ConfigurationError, HenawError
+from henaw.model.files import write_whole
 
 _RECORD_NAME = "server.json"
 _SOCKET_NAME = ".ts.sock.9000"
@@ -129,7 +131,16 @@ def start_server(
             # Its own session: the shell's Ctrl-C and hang-up are not for the server.
             start_new_session=True,
         )
-        starter.wait(timeout=_START_TIMEOUT_S)
+        try:
+            starter.wait(timeout=_START_TIMEOUT_S)
+        except subprocess.TimeoutExpired:
+            # Nothing is left behind that no record names.
+            os.killpg(starter.pid, signal.SIGKILL)
+            starter.wait()
+            raise ServerError(
+                f"expected TorchServe to start within {_START_TIMEOUT_S} s, however: it did not\n"
+                + read_log_tail(run)
+            ) from None
     try:
         pid = int(pid_file.read_text(encoding="ascii"))
         created = psutil.Process(pid).create_time()
@@ -138,7 +149,7 @@ def start_server(
     record = Record(
         pid=pid, created=created, url=properties["inference_address"], temporary=temporary
     )
-    (run / _RECORD_NAME).write_text(json.dumps(record.__dict__), encoding="utf-8")
+    write_whole(run / _RECORD_NAME, json.dumps(record.__dict__).encode())
     start_monitor(configuration=configuration, run=run, port=monitor.port)
     return record
 

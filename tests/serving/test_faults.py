@@ -11,8 +11,9 @@ from typing import Any
 import psutil
 import pytest
 import requests
+from henaw.cli import torchserve_process
 from henaw.cli.example_request import wait_for_answer
-from henaw.cli.torchserve_process import stop_server
+from henaw.cli.torchserve_process import ServerError, stop_server
 from henaw.model.biomarkers import PANEL
 
 PEOPLE: list[dict[str, Any]] = [
@@ -199,3 +200,21 @@ def test_overload_is_refused_with_a_time_to_come_back(serve: Callable[..., Any])
     answers = {response.text for response in responses if response.status_code == 200}
     assert len(answers) == 1
     assert server.post(PEOPLE[0]).status_code == 200
+
+
+def test_a_start_that_takes_too_long_leaves_nothing_behind(
+    start: Callable[..., Any],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    base = str(tmp_path_factory.getbasetemp())
+
+    def list_processes() -> set[int]:
+        found = psutil.process_iter(["cwd"])
+        return {p.pid for p in found if (p.info["cwd"] or "").startswith(base)}
+
+    before = list_processes()
+    monkeypatch.setattr(torchserve_process, "_START_TIMEOUT_S", 0.001)
+    with pytest.raises(ServerError, match="expected TorchServe to start within"):
+        start("local")
+    assert list_processes() <= before
