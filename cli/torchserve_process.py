@@ -103,7 +103,7 @@ def start_server(
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     shorten_batch_delay(run)
     effective = run / "config.properties"
-    effective.write_text("".join(f"{k}={v}\n" for k, v in properties.items()), encoding="utf-8")
+    write_whole(effective, "".join(f"{k}={v}\n" for k, v in properties.items()).encode())
     environment = {
         **os.environ,
         "JAVA_HOME": str(java_home),

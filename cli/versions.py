@@ -43,8 +43,7 @@ class Management:
         self._headers: dict[str, str] = {}
         if properties.get("disable_token_authorization") != "true":
             # TorchServe writes its tokens into the folder that it was started in.
-            tokens = json.loads((run / "key_file.json").read_text(encoding="utf-8"))
-            self._headers["Authorization"] = f"Bearer {tokens['management']['key']}"
+            self._headers["Authorization"] = f"Bearer {_read_token(run / 'key_file.json')}"
 
     def ask(self, method: str, path: str, parameters: Mapping[str, str] | None = None) -> Any:
         """Return the answer's JSON.
@@ -178,3 +177,13 @@ def _read_version(archive: Path) -> str:
             str(archive), [f"expected a version such as '1.2.0', however: {version!r}"]
         )
     return version
+
+
+def _read_token(path: Path) -> str:
+    try:
+        return str(json.loads(path.read_text(encoding="utf-8"))["management"]["key"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ServerError(
+            f"expected TorchServe's tokens in {path}, however: {type(error).__name__}: {error}; "
+            "is the server still starting?"
+        ) from error

@@ -143,11 +143,12 @@ class FileStore(MemoryStore):
         """Decide, as :class:`Store` says."""
         try:
             return super().admit(client, cost_ns, window_ns)
-        except sqlite3.OperationalError as error:
-            # Locked for longer than the timeout, or a full disk: both pass.
+        except (sqlite3.OperationalError, OSError) as error:
+            # Locked for longer than the timeout, a full disk, too many open files: all
+            # pass, and nothing is wrong with what the file holds.
             self._close()
             raise StoreError(str(error)) from error
-        except (sqlite3.DatabaseError, OSError) as error:
+        except sqlite3.DatabaseError as error:
             self._discard()
             raise StoreError(f"{error}; it is made anew") from error
 

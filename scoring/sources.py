@@ -18,6 +18,9 @@ CHUNK = 65_536
 """Rows at most: what is held in memory, scored at once and kept when a run is killed."""
 
 _CSV_BLOCK_BYTES = 8 << 20
+_PARQUET_BUFFER_BYTES = 1 << 20
+"""Of each column."""
+
 Chunks = Iterator[tuple[int, pa.RecordBatch | None]]
 
 
@@ -69,7 +72,8 @@ class _Parquet:
     """Row groups that are done are not decoded again."""
 
     def __init__(self, path: Path, threads: int) -> None:
-        self._file = pq.ParquetFile(path, memory_map=True)
+        # Mapped, or read ahead, a large file or row group would be held whole.
+        self._file = pq.ParquetFile(path, buffer_size=_PARQUET_BUFFER_BYTES, pre_buffer=False)
         self._threads = threads > 1
         self.names = list(self._file.schema_arrow.names)
         self.rows: int | None = self._file.metadata.num_rows

@@ -1,10 +1,13 @@
+import errno
 import hashlib
+import os
 import sqlite3
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from henaw.handler import throttle_store
 from henaw.handler.configuration import Bucket, ThrottleConfiguration
 from henaw.handler.throttle import Client, Throttle
 
@@ -245,6 +248,31 @@ def test_workers_share_a_bucket_again_after_the_file_was_harmed(
         spend(f"meanwhile-{second}")
     clock.advance(1)
     assert spend("after") == 600
+
+
+def test_a_store_that_cannot_be_opened_for_a_while_keeps_what_it_holds(
+    tmp_path: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = tmp_path / "throttle.sqlite3"
+    throttle = Throttle(configure(), store, clock_ns=clock)
+    client = throttle.identify({})
+    assert all(throttle.admit(client).allowed for _ in range(10))
+
+    open_store = throttle_store._open
+
+    def fail(name: str) -> sqlite3.Connection:
+        if name == str(store):
+            raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+        return open_store(name)
+
+    inode = store.stat().st_ino
+    other = Throttle(configure(), store, clock_ns=clock)
+    with monkeypatch.context() as patched:
+        patched.setattr(throttle_store, "_open", fail)
+        assert other.admit(client).allowed  # By buckets of its own meanwhile.
+    clock.advance(5)
+    assert not other.admit(client).allowed
+    assert store.stat().st_ino == inode
 
 
 @pytest.mark.parametrize("harm", [damage_content, make_a_folder])

@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 import pytest
+from henaw.model.biomarkers import NAMES
 from henaw.model.errors import ScoringError
 from henaw.model.layout import find_layout
 from henaw.model.runtime import OUTPUT_NAMES
@@ -98,6 +99,39 @@ def test_rows_without_answers_stay_where_they_are(
     assert (summary.rows, summary.scored) == (6, 1)
     assert summary.reasons["age is outside 18 to 120 years"] == 2
     assert read(tmp_path / "out.parquet")["reason"].to_pylist()[1] == "age is missing"
+
+
+_READ_ALL = """
+import re, sys
+from pathlib import Path
+from henaw.model.layout import find_layout
+from henaw.scoring.sources import open_source
+
+def read_peak_kib():
+    return int(re.search(r"VmHWM:\\s+(\\d+) kB", Path("/proc/self/status").read_text())[1])
+
+source = open_source(Path(sys.argv[1]))
+layout = find_layout(source.names)
+before = read_peak_kib()
+rows = sum(people.num_rows for _, people in source.read_chunks(layout, ()))
+print(rows, read_peak_kib() - before)
+"""
+
+
+@pytest.mark.parametrize("row_group", [500_000, 4_000_000], ids=["many groups", "one group"])
+def test_a_large_parquet_is_read_in_little_memory(tmp_path: Path, row_group: int) -> None:
+    rows, path = 4_000_000, tmp_path / "large.parquet"
+    noise = np.random.default_rng(1)
+    columns = {name: noise.random(rows, np.float32) for name in ("age", *NAMES)}
+    columns["sex"] = np.zeros(rows, np.float32)
+    pq.write_table(pa.table(columns), path, row_group_size=row_group)
+    assert path.stat().st_size > 150 << 20
+    said = subprocess.run(
+        [sys.executable, "-c", _READ_ALL, str(path)], capture_output=True, text=True, check=True
+    ).stdout
+    seen, grown_kib = map(int, said.split())
+    assert seen == rows
+    assert grown_kib < 80 << 10
 
 
 @pytest.mark.parametrize("name", ["in.parquet", "in.csv", "in.arrow"])

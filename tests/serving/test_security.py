@@ -21,6 +21,8 @@ from cryptography.hazmat.primitives.serialization import (
     PrivateFormat,
     load_pem_private_key,
 )
+from henaw.cli.torchserve_process import ServerError
+from henaw.cli.versions import Management
 
 PERSON: dict[str, Any] = {"age": 54, "sex": "female", "biomarkers": {"crp": 1.2}}
 BODY = json.dumps(PERSON).encode()
@@ -253,6 +255,20 @@ def test_production_answers_only_with_the_inference_token(production: Production
         assert "biological_age" not in response.text
         assert not any(key in response.text for key in tokens.values())
     assert (production.run / "key_file.json").stat().st_mode & 0o077 == 0
+
+
+@pytest.mark.parametrize("content", ["", '{"management": {', '{"inference": {"key": "k"}}', "[]"])
+def test_tokens_that_are_not_whole_are_an_error_that_says_so(
+    production: Production, content: str
+) -> None:
+    keys = production.run / "key_file.json"
+    before = keys.read_text()
+    keys.write_text(content)
+    try:
+        with pytest.raises(ServerError, match=r"expected TorchServe's tokens in .*key_file\.json"):
+            Management(production.run)
+    finally:
+        keys.write_text(before)
 
 
 def test_production_speaks_tls_only(production: Production) -> None:
