@@ -24,13 +24,13 @@ class Limits:
     Attributes:
         body_bytes: largest body, in bytes.
         instances: most people.
-        batch_s: seconds of work taken on at once while requests keep coming faster than
-            they are answered; the rest is refused with 503.
+        batch_s: seconds of the processor's time that are taken on at once while requests
+            keep coming faster than they are answered; the rest is refused with 503.
     """
 
     body_bytes: int = 8 * 1024 * 1024
     instances: int = 10_000
-    batch_s: float = 0.01
+    batch_s: float = 0.005
 
     def __post_init__(self) -> None:
         _check("limits", _not_positive(self, "body_bytes", "instances", "batch_s"))

@@ -5,6 +5,8 @@ from __future__ import annotations
 _LEARNING = 0.1
 _ALWAYS = 4
 """Requests that are never too much: a few large ones at a time are not overload."""
+_LONG = 0.75
+"""Of what a batch may take."""
 _MEMORY = 8
 """Batches after a long one in which the next may be long again."""
 
@@ -15,7 +17,8 @@ class WorkBound:
     A batch is all that waits (its size is that of the server's queue), so an accepted
     request waits for one batch and is answered with the next. While a batch is read it
     is not yet known how long it will take to answer; the share that reading takes of
-    the whole is learned from the batches before.
+    the whole is learned from the batches before. Seconds are the worker's own CPU time:
+    where others held the processor, a batch was no larger for it.
 
     Args:
         batch_s: how long a batch may take, seconds. A single request may take longer.
@@ -44,7 +47,7 @@ class WorkBound:
 
     def learn(self, reading_s: float, total_s: float) -> None:
         """Take note of how long a batch took, seconds."""
-        if total_s > self._batch_s / 2:
+        if total_s > self._batch_s * _LONG:
             self._share += _LEARNING * (reading_s / total_s - self._share)
             self._short_batches = 0
         else:

@@ -28,13 +28,17 @@ from henaw.handler.problems import CONTENT_TYPE as PROBLEM_TYPE
 from henaw.handler.problems import describe_error, describe_internal_error
 from henaw.handler.schema import Form, People, count_people, read_people
 from henaw.handler.tensors import write_tensors
-from henaw.handler.throttle import Client, Throttle
+from henaw.handler.throttle import Admission, Client, Throttle
 from henaw.model.biomarkers import PANEL
 from henaw.model.runtime import INPUT_NAMES, Outputs
 
 _JSON_TYPE = "application/json"
 _PEOPLE_AT_ONCE = 20_000
 """Bounds the memory of one evaluation: a batch may hold many bulk requests."""
+
+_ADMITTED_AT_ONCE = 16
+_BYTES_AT_ONCE = 16_384
+"""Bound what is taken on between two looks at how long it took so far."""
 
 _encode = msgspec.json.Encoder().encode
 
@@ -73,6 +77,7 @@ class _Exchange:
 
     request: Request
     headers: dict[str, str] = field(default_factory=dict)
+    client: Client | None = None
     people: People | None = None
     response: Response | None = None
     error: str | None = None
@@ -125,20 +130,20 @@ class Service:
         Returns:
             One response a request, in order.
         """
-        started_s = time.perf_counter()
+        started_s, cpu_s = time.perf_counter(), time.thread_time()
         self._metrics.begin()
         exchanges = [_Exchange(request=request) for request in requests]
-        # Small ones first: what is cheap is not refused for what is dear.
-        by_size = sorted(exchanges, key=lambda exchange: len(exchange.request.body))
-        for position, exchange in enumerate(by_size):
-            reading_s = time.perf_counter() - started_s
-            is_refused = self._bound.refuses(position, reading_s)
-            self._attempt(exchange, partial(self._receive, is_refused))
-            exchange.validated_s = time.perf_counter() - started_s
-        reading_s = time.perf_counter() - started_s
+        position = 0
+        for some in _split(exchanges):
+            reading_s = time.thread_time() - cpu_s
+            self._receive(some, is_refused=self._bound.refuses(position, reading_s))
+            position += len(some)
+            for exchange in some:
+                exchange.validated_s = time.perf_counter() - started_s
+        reading_s = time.thread_time() - cpu_s
         for group in _group(exchanges):
             self._evaluate(group)
-        self._bound.learn(reading_s, time.perf_counter() - started_s)
+        self._bound.learn(reading_s, time.thread_time() - cpu_s)
         responses = []
         for exchange in exchanges:
             response = exchange.response or _refuse_internally(exchange)
@@ -175,8 +180,16 @@ class Service:
             }
         )
 
-    def _receive(self, is_refused: bool, exchange: _Exchange) -> None:
-        """Throttle, decode and validate one request, in the order of what each costs."""
+    def _receive(self, exchanges: Sequence[_Exchange], *, is_refused: bool) -> None:
+        """Throttle, decode and validate requests, in the order of what each costs."""
+        for exchange in exchanges:
+            self._attempt(exchange, partial(self._identify, is_refused))
+        asking = [(e, e.client) for e in exchanges if e.client is not None]
+        admissions = self._throttle.admit_all([client for _, client in asking])
+        for (exchange, client), admission in zip(asking, admissions, strict=True):
+            self._attempt(exchange, partial(self._validate, client, admission))
+
+    def _identify(self, is_refused: bool, exchange: _Exchange) -> None:
         request = exchange.request
         if request.describe:
             exchange.response = Response(
@@ -187,8 +200,11 @@ class Service:
             exchange.headers = {"Retry-After": "1"}
             exchange.throttled = "overloaded"
             raise OverloadedError("expected less work at once: try again in 1 s")
-        client = self._throttle.identify(request.headers)
-        self._admit(exchange, client, 1.0)
+        exchange.client = self._throttle.identify(request.headers)
+
+    def _validate(self, client: Client, admission: Admission, exchange: _Exchange) -> None:
+        request = exchange.request
+        self._admit(exchange, client, admission)
         check_media(request.headers)
         people, tree = self._read(request)
         count = count_people(tree) if people is None else len(people)
@@ -199,7 +215,7 @@ class Service:
             )
         cost = self._throttle.find_cost(count)
         if cost > 1.0 and count <= self._limits.instances:
-            self._admit(exchange, client, cost - 1.0, spent=1.0)
+            self._admit(exchange, client, self._throttle.admit(client, cost - 1.0, spent=1.0))
         if people is None:
             people = read_people(
                 tree, maximum_instances=self._limits.instances, explain=request.explain
@@ -214,10 +230,7 @@ class Service:
                 return people, {}
         return None, decode_body(request.body, maximum_bytes=self._limits.body_bytes)
 
-    def _admit(
-        self, exchange: _Exchange, client: Client, cost: float, *, spent: float = 0.0
-    ) -> None:
-        admission = self._throttle.admit(client, cost, spent=spent)
+    def _admit(self, exchange: _Exchange, client: Client, admission: Admission) -> None:
         exchange.headers = admission.write_headers()
         if not admission.allowed:
             exchange.throttled = client.kind
@@ -336,6 +349,20 @@ class Service:
         if exchange.error is not None:
             record["error"] = exchange.error
         self._log(record)
+
+
+def _split(exchanges: Sequence[_Exchange]) -> Iterator[list[_Exchange]]:
+    """A few at a time, small ones first: what is cheap is not refused for what is dear."""
+    some: list[_Exchange] = []
+    size = 0
+    for exchange in sorted(exchanges, key=lambda exchange: len(exchange.request.body)):
+        size += len(exchange.request.body)
+        if some and (len(some) == _ADMITTED_AT_ONCE or size > _BYTES_AT_ONCE):
+            yield some
+            some, size = [], len(exchange.request.body)
+        some.append(exchange)
+    if some:
+        yield some
 
 
 def _group(exchanges: Sequence[_Exchange]) -> Iterator[list[_Exchange]]:

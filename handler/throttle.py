@@ -9,12 +9,20 @@ from __future__ import annotations
 import hashlib
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from henaw.handler.configuration import Bucket, ThrottleConfiguration
-from henaw.handler.throttle_store import SECOND_NS, FileStore, MemoryStore, Store, StoreError
+from henaw.handler.throttle_store import (
+    SECOND_NS,
+    Decision,
+    Demand,
+    FileStore,
+    MemoryStore,
+    Store,
+    StoreError,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -141,35 +149,36 @@ class Throttle:
             cost: tokens.
             spent: tokens that the same request took before, and will again when retried.
         """
-        bucket = client.bucket
-        # Whole, so that a burst is as many intervals as it has tokens.
-        interval_ns = max(1, round(bucket.period_s * SECOND_NS / bucket.rate))
-        window_ns = bucket.burst * interval_ns
-        cost_ns = round(cost * interval_ns)
-        if cost_ns > window_ns:
-            allowed, ahead_ns = False, 0
-        else:
-            allowed, ahead_ns = self._decide(client.digest, cost_ns, window_ns)
-        ahead_ns = min(ahead_ns, window_ns)
-        wait_ns = ahead_ns + cost_ns + round(spent * interval_ns) - window_ns
-        return Admission(
-            allowed=allowed,
-            bucket=bucket,
-            remaining=(window_ns - ahead_ns) // interval_ns,
-            reset_s=_round_up(ahead_ns),
-            retry_after_s=0 if allowed else max(1, _round_up(wait_ns)),
+        demand = _make_demand(client, cost)
+        decision = (
+            Decision(allowed=False, ahead_ns=0)
+            if demand.cost_ns > demand.window_ns
+            else self._decide([demand])[0]
         )
+        return _make_admission(client.bucket, demand, decision, spent)
 
-    def _decide(self, digest: bytes, cost_ns: int, window_ns: int) -> tuple[bool, int]:
+    def admit_all(self, clients: Sequence[Client]) -> list[Admission]:
+        """Take one token for each request of a batch, in order: cheaper than one by one."""
+        if not clients:
+            return []
+        demands = [_make_demand(client, 1.0) for client in clients]
+        return [
+            _make_admission(client.bucket, demand, decision, 0.0)
+            for client, demand, decision in zip(
+                clients, demands, self._decide(demands), strict=True
+            )
+        ]
+
+    def _decide(self, demands: Sequence[Demand]) -> list[Decision]:
         """Ask the first store that works; one that failed is left alone for a second."""
         for store in self._preferred:
             failed_ns = self._failed_ns.get(store.name)
             if failed_ns is not None and 0 <= self._clock_ns() - failed_ns < SECOND_NS:
                 continue
             try:
-                decision = store.admit(digest, cost_ns, window_ns)
+                decisions = store.admit(demands)
             except StoreError as error:
-                self.fallbacks += 1
+                self.fallbacks += len(demands)
                 self._failed_ns[store.name] = self._clock_ns()
                 if failed_ns is None:
                     self._report(f"throttle: {store.name} failed: {error}; the next one decides")
@@ -177,8 +186,32 @@ class Throttle:
                 if failed_ns is not None:
                     del self._failed_ns[store.name]
                     self._report(f"throttle: {store.name} decides again")
-                return decision
-        return self._last.admit(digest, cost_ns, window_ns)
+                return decisions
+        return self._last.admit(demands)
+
+
+def _find_interval_ns(bucket: Bucket) -> int:
+    # Whole, so that a burst is as many intervals as it has tokens.
+    return max(1, round(bucket.period_s * SECOND_NS / bucket.rate))
+
+
+def _make_demand(client: Client, cost: float) -> Demand:
+    interval_ns = _find_interval_ns(client.bucket)
+    return Demand(client.digest, round(cost * interval_ns), client.bucket.burst * interval_ns)
+
+
+def _make_admission(bucket: Bucket, demand: Demand, decision: Decision, spent: float) -> Admission:
+    interval_ns = _find_interval_ns(bucket)
+    _, cost_ns, window_ns = demand
+    ahead_ns = min(decision.ahead_ns, window_ns)
+    wait_ns = ahead_ns + cost_ns + round(spent * interval_ns) - window_ns
+    return Admission(
+        allowed=decision.allowed,
+        bucket=bucket,
+        remaining=(window_ns - ahead_ns) // interval_ns,
+        reset_s=_round_up(ahead_ns),
+        retry_after_s=0 if decision.allowed else max(1, _round_up(wait_ns)),
+    )
 
 
 def _round_up(nanoseconds: int) -> int:

@@ -10,10 +10,11 @@ tokens only, and a person in a bulk request costs a part of one.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Final
 
 import redis
-from henaw.handler.throttle_store import StoreError
+from henaw.handler.throttle_store import Decision, Demand, StoreError
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
@@ -56,13 +57,25 @@ class RedisStore:
             # One: a connection that Redis closed for being idle is opened again.
             retry=Retry(NoBackoff(), 1),
         )
-        self._admit: Any = client.register_script(_ADMIT)
+        self._client = client
+        self._script: Any = client.register_script(_ADMIT)
 
-    def admit(self, client: bytes, cost_ns: int, window_ns: int) -> tuple[bool, int]:
+    def admit(self, demands: Sequence[Demand]) -> list[Decision]:
         """Decide, as :class:`henaw.handler.throttle_store.Store` says."""
         try:
-            allowed, ahead_ns = self._admit(keys=[_PREFIX + client], args=[cost_ns, window_ns])
+            if len(demands) == 1:
+                answers = [self._run(demands[0], self._client)]
+            else:
+                # Each still runs alone, but all wait for one answer.
+                with self._client.pipeline(transaction=False) as pipeline:
+                    for demand in demands:
+                        self._run(demand, pipeline)
+                    answers = pipeline.execute()
         except redis.RedisError as error:
             # Its message may name hosts, not more: the URL is not in it.
             raise StoreError(type(error).__name__) from error
-        return bool(allowed), int(ahead_ns)
+        return [Decision(allowed=bool(allowed), ahead_ns=int(ahead)) for allowed, ahead in answers]
+
+    def _run(self, demand: Demand, client: redis.Redis) -> Any:
+        keys, args = [_PREFIX + demand.client], [demand.cost_ns, demand.window_ns]
+        return self._script(keys=keys, args=args, client=client)

@@ -19,9 +19,9 @@ import contextlib
 import fcntl
 import sqlite3
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from henaw.model.errors import HenawError
 
@@ -54,18 +54,41 @@ class StoreError(HenawError, RuntimeError):
     """A store cannot decide now."""
 
 
+class Demand(NamedTuple):
+    """What one request asks of a bucket.
+
+    Attributes:
+        client: whose bucket.
+        cost_ns: to be taken from it.
+        window_ns: as much as it holds.
+    """
+
+    client: bytes
+    cost_ns: int
+    window_ns: int
+
+
+class Decision(NamedTuple):
+    """What came of a demand.
+
+    Attributes:
+        allowed: whether the bucket held as much.
+        ahead_ns: until it is full.
+    """
+
+    allowed: bool
+    ahead_ns: int
+
+
 class Store(Protocol):
     """Keeps buckets; what it decides holds for all who share it."""
 
     name: str
 
-    def admit(self, client: bytes, cost_ns: int, window_ns: int) -> tuple[bool, int]:
-        """Take ``cost_ns`` from a bucket of ``window_ns``, if it holds as much.
+    def admit(self, demands: Sequence[Demand]) -> list[Decision]:
+        """Take from buckets what is demanded, in order, where they hold as much.
 
         A refusal changes nothing: who hammers while over the limit waits no longer for it.
-
-        Returns:
-            Whether it did, and the nanoseconds until the bucket is full.
 
         Raises:
             StoreError: it cannot tell.
@@ -87,26 +110,19 @@ class MemoryStore:
         self._connection: sqlite3.Connection | None = None
         self._expire_at_ns = 0
 
-    def admit(self, client: bytes, cost_ns: int, window_ns: int) -> tuple[bool, int]:
+    def admit(self, demands: Sequence[Demand]) -> list[Decision]:
         """Decide, as :class:`Store` says."""
         now = self._clock_ns()
         connection = self._connect(now)
         if now >= self._expire_at_ns:
             connection.execute(_EXPIRE, (now,))
             self._expire_at_ns = now + _EXPIRE_EVERY_NS
-        values = {
-            "client": client,
-            "now": now,
-            "cost": cost_ns,
-            "window": window_ns,
-            "reach": now + window_ns + _SKEW_NS,
-        }
-        # fetchall: a statement that is not run to its end keeps its lock.
-        row = connection.execute(_ADMIT, values).fetchall()
-        if row:
-            return True, int(row[0][0]) - now
-        held = connection.execute(_READ, (client,)).fetchone()
-        return False, 0 if held is None else max(0, int(held[0]) - now)
+        if len(demands) == 1:
+            return [_decide(connection, now, demands[0])]
+        # Together they take less than half the time that each takes by itself.
+        connection.execute("BEGIN IMMEDIATE")
+        with connection:
+            return [_decide(connection, now, demand) for demand in demands]
 
     def _connect(self, _: int) -> sqlite3.Connection:
         if self._connection is None:
@@ -139,10 +155,10 @@ class FileStore(MemoryStore):
         self._inodes: tuple[int | None, int | None] = (None, None)
         self._look_at_ns = 0
 
-    def admit(self, client: bytes, cost_ns: int, window_ns: int) -> tuple[bool, int]:
+    def admit(self, demands: Sequence[Demand]) -> list[Decision]:
         """Decide, as :class:`Store` says."""
         try:
-            return super().admit(client, cost_ns, window_ns)
+            return super().admit(demands)
         except (sqlite3.OperationalError, OSError) as error:
             # Locked for longer than the timeout, a full disk, too many open files: all
             # pass, and nothing is wrong with what the file holds.
@@ -221,6 +237,22 @@ class FileStore(MemoryStore):
         with Path(f"{self._path}.lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             yield
+
+
+def _decide(connection: sqlite3.Connection, now_ns: int, demand: Demand) -> Decision:
+    values = {
+        "client": demand.client,
+        "now": now_ns,
+        "cost": demand.cost_ns,
+        "window": demand.window_ns,
+        "reach": now_ns + demand.window_ns + _SKEW_NS,
+    }
+    # fetchall: a statement that is not run to its end keeps its lock.
+    row = connection.execute(_ADMIT, values).fetchall()
+    if row:
+        return Decision(allowed=True, ahead_ns=int(row[0][0]) - now_ns)
+    held = connection.execute(_READ, (demand.client,)).fetchone()
+    return Decision(allowed=False, ahead_ns=0 if held is None else max(0, int(held[0]) - now_ns))
 
 
 def _find_inode(path: Path) -> int | None:

@@ -1,7 +1,10 @@
+import time
 from collections.abc import Callable
 from typing import Any
 
+import pytest
 from henaw.handler.configuration import Limits
+from henaw.handler.fast_path import read_valid
 from henaw.handler.overload import WorkBound
 
 
@@ -44,6 +47,19 @@ def test_a_few_large_requests_at_a_time_are_always_answered() -> None:
     bound = WorkBound(0.02)
     bound.learn(reading_s=0.1, total_s=1.0)
     assert [bound.refuses(position, 1.0) for position in range(6)] == [False] * 4 + [True] * 2
+
+
+def test_time_that_the_worker_only_waited_is_not_work(
+    make_client: Callable[..., Any], person: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def read_late(body: bytes) -> Any:
+        time.sleep(0.01)
+        return read_valid(body)
+
+    monkeypatch.setattr("henaw.handler.service.read_valid", read_late)
+    client = make_client(limits=Limits(batch_s=0.2))
+    for _ in range(3):
+        assert {response.status for response in client.send(*[person] * 40)} == {200}
 
 
 def test_while_behind_a_batch_answers_what_it_can_and_refuses_the_rest(

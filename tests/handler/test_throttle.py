@@ -1,10 +1,13 @@
 import errno
 import hashlib
+import itertools
 import os
 import sqlite3
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from henaw.handler import throttle_store
@@ -134,19 +137,24 @@ from pathlib import Path
 from henaw.handler.configuration import Bucket, ThrottleConfiguration
 from henaw.handler.throttle import Throttle
 
-store, times = Path(sys.argv[1]), int(sys.argv[2])
+store, times, together = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
 bucket = Bucket(rate=1, period_s=3600, burst=500)
 throttle = Throttle(ThrottleConfiguration(anonymous=bucket), store)
 client = throttle.identify({})
 sys.stdin.readline()
-print(sum(throttle.admit(client).allowed for _ in range(times)))
+batches = [throttle.admit_all([client] * together) for _ in range(times)]
+print(sum(admission.allowed for batch in batches for admission in batch))
 """
 
 
-def test_several_workers_allow_exactly_the_number(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("times", "together"), [(300, 1), (20, 15)])
+def test_several_workers_allow_exactly_the_number(
+    tmp_path: Path, times: int, together: int
+) -> None:
+    store = tmp_path / "throttle.sqlite3"
     workers = [
         subprocess.Popen(
-            [sys.executable, "-c", SPEND, str(tmp_path / "throttle.sqlite3"), "300"],
+            [sys.executable, "-c", SPEND, str(store), str(times), str(together)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -159,6 +167,45 @@ def test_several_workers_allow_exactly_the_number(tmp_path: Path) -> None:
         worker.stdin.flush()
     allowed = [int(worker.communicate(timeout=60)[0]) for worker in workers]
     assert sum(allowed) == 500
+
+
+def test_a_batch_is_decided_as_its_requests_one_by_one(tmp_path: Path, clock: Clock) -> None:
+    names = ["a", "b", "", "a", "a", "b", "a", "", "a", "a", "b"]
+    one_by_one, together = (
+        Throttle(configure(burst=4), tmp_path / name, clock_ns=clock) for name in ("one", "all")
+    )
+    for _ in range(3):
+        clients = [one_by_one.identify({"x-api-key": name}) for name in names]
+        clients = [replace(c, bucket=one_by_one.identify({}).bucket) for c in clients]
+        seen = together.admit_all(clients)
+        assert seen == [one_by_one.admit(client) for client in clients]
+        assert {admission.allowed for admission in seen} == {True, False}
+        clock.advance(7)
+    assert together.admit_all([]) == []
+
+
+def test_a_batch_that_the_store_fails_under_is_decided_whole_by_the_next(
+    tmp_path: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = tmp_path / "throttle.sqlite3"
+    throttle = Throttle(configure(), store, clock_ns=clock)
+    client = throttle.identify({})
+    throttle.admit(client)
+    decide, calls = throttle_store._decide, itertools.count()
+
+    def fail_once(*demand: Any) -> throttle_store.Decision:
+        if next(calls) == 8:
+            raise sqlite3.OperationalError("database or disk is full")
+        return decide(*demand)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(throttle_store, "_decide", fail_once)
+        admissions = throttle.admit_all([client] * 15)
+    assert [a.allowed for a in admissions] == [True] * 10 + [False] * 5
+    assert throttle.fallbacks == 15
+    # Nothing of the batch was left in the store that failed.
+    fresh = Throttle(configure(), store, clock_ns=clock)
+    assert [a.allowed for a in fresh.admit_all([client] * 12)] == [True] * 9 + [False] * 3
 
 
 def test_expired_clients_are_forgotten(tmp_path: Path, clock: Clock) -> None:

@@ -111,14 +111,19 @@ bucket = Bucket(rate=1, period_s=3600, burst=500)
 throttle = Throttle(ThrottleConfiguration(anonymous=bucket, redis=sys.argv[1]), None)
 client = throttle.identify({})
 sys.stdin.readline()
-print(sum(throttle.admit(client).allowed for _ in range(300)))
+times, together = int(sys.argv[2]), int(sys.argv[3])
+batches = [throttle.admit_all([client] * together) for _ in range(times)]
+print(sum(admission.allowed for batch in batches for admission in batch))
 """
 
 
-def test_several_hosts_allow_exactly_the_number(server: RedisServer) -> None:
+@pytest.mark.parametrize(("times", "together"), [(300, 1), (20, 15)])
+def test_several_hosts_allow_exactly_the_number(
+    server: RedisServer, times: int, together: int
+) -> None:
     workers = [
         subprocess.Popen(
-            [sys.executable, "-c", SPEND, server.url],
+            [sys.executable, "-c", SPEND, server.url, str(times), str(together)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
