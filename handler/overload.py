@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 _LEARNING = 0.1
-_ALWAYS = 4
-"""Requests that are never too much: a few large ones at a time are not overload."""
+_ALWAYS, _ALWAYS_BYTES = 4, 32 * 1024
+"""Never too much, by either measure: a few large requests at a time, or a hundred people
+who come one by one, are not overload."""
 _LONG = 0.75
 """Of what a batch may take."""
 _MEMORY = 8
@@ -29,7 +30,7 @@ class WorkBound:
         self._share = 0.5
         self._short_batches = _MEMORY
 
-    def refuses(self, position: int, reading_s: float) -> bool:
+    def refuses(self, position: int, size: int, reading_s: float) -> bool:
         """Tell whether the next request of a batch is too much.
 
         Only where a batch shortly before was long: what came at the same moment by chance
@@ -37,10 +38,12 @@ class WorkBound:
 
         Args:
             position: how many requests were read before it.
+            size: their bodies' bytes.
             reading_s: seconds that took.
         """
         return (
             position >= _ALWAYS
+            and size > _ALWAYS_BYTES
             and self._short_batches < _MEMORY
             and reading_s > self._batch_s * self._share
         )

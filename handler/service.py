@@ -133,11 +133,12 @@ class Service:
         started_s, cpu_s = time.perf_counter(), time.thread_time()
         self._metrics.begin()
         exchanges = [_Exchange(request=request) for request in requests]
-        position = 0
+        position = size = 0
         for some in _split(exchanges):
             reading_s = time.thread_time() - cpu_s
-            self._receive(some, is_refused=self._bound.refuses(position, reading_s))
+            self._receive(some, is_refused=self._bound.refuses(position, size, reading_s))
             position += len(some)
+            size += sum(len(exchange.request.body) for exchange in some)
             for exchange in some:
                 exchange.validated_s = time.perf_counter() - started_s
         reading_s = time.thread_time() - cpu_s

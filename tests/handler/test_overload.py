@@ -7,46 +7,58 @@ from henaw.handler.configuration import Limits
 from henaw.handler.fast_path import read_valid
 from henaw.handler.overload import WorkBound
 
+LARGE = 1_000_000
+"""Bytes of requests that were read before."""
+
 
 def test_nothing_is_refused_before_a_batch_took_long() -> None:
     bound = WorkBound(0.02)
-    assert not bound.refuses(9, 10.0)
+    assert not bound.refuses(9, LARGE, 10.0)
     bound.learn(reading_s=0.001, total_s=0.009)
-    assert not bound.refuses(9, 10.0)
+    assert not bound.refuses(9, LARGE, 10.0)
 
 
 def test_the_share_of_reading_is_learned_and_bounds_the_whole() -> None:
     bound = WorkBound(0.02)
     for _ in range(100):
         bound.learn(reading_s=0.1, total_s=1.0)
-    assert not bound.refuses(9, 0.0019)
-    assert bound.refuses(9, 0.0021)
+    assert not bound.refuses(9, LARGE, 0.0019)
+    assert bound.refuses(9, LARGE, 0.0021)
     # Small batches are mostly the graph's fixed cost: nothing is learned from them.
     bound.learn(reading_s=0.001, total_s=0.001)
     bound.learn(reading_s=0.1, total_s=1.0)
-    assert bound.refuses(9, 0.0021)
+    assert bound.refuses(9, LARGE, 0.0021)
 
 
 def test_a_short_batch_between_long_ones_does_not_open_the_gate() -> None:
     bound = WorkBound(0.02)
     bound.learn(reading_s=0.1, total_s=1.0)
     bound.learn(reading_s=0.0001, total_s=0.001)
-    assert bound.refuses(9, 1.0)
+    assert bound.refuses(9, LARGE, 1.0)
 
 
 def test_it_recovers_after_a_few_short_batches() -> None:
     bound = WorkBound(0.02)
     bound.learn(reading_s=0.1, total_s=1.0)
     for _ in range(8):
-        assert bound.refuses(9, 1.0)
+        assert bound.refuses(9, LARGE, 1.0)
         bound.learn(reading_s=0.0001, total_s=0.001)
-    assert not bound.refuses(9, 1.0)
+    assert not bound.refuses(9, LARGE, 1.0)
 
 
 def test_a_few_large_requests_at_a_time_are_always_answered() -> None:
     bound = WorkBound(0.02)
     bound.learn(reading_s=0.1, total_s=1.0)
-    assert [bound.refuses(position, 1.0) for position in range(6)] == [False] * 4 + [True] * 2
+    assert [bound.refuses(position, LARGE, 1.0) for position in range(6)] == [False] * 4 + [
+        True
+    ] * 2
+
+
+def test_a_hundred_people_who_come_one_by_one_are_always_answered() -> None:
+    bound = WorkBound(0.02)
+    bound.learn(reading_s=0.1, total_s=1.0)
+    assert not bound.refuses(100, 30_000, 1.0)
+    assert bound.refuses(100, 40_000, 1.0)
 
 
 def test_time_that_the_worker_only_waited_is_not_work(
