@@ -18,8 +18,7 @@ class WorkBound:
     A batch is all that waits (its size is that of the server's queue), so an accepted
     request waits for one batch and is answered with the next. While a batch is read it
     is not yet known how long it will take to answer; the share that reading takes of
-    the whole is learned from the batches before. Seconds are the worker's own CPU time:
-    where others held the processor, a batch was no larger for it.
+    the whole is learned from the batches before.
 
     Args:
         batch_s: how long a batch may take, seconds. A single request may take longer.

@@ -61,17 +61,38 @@ def test_a_hundred_people_who_come_one_by_one_are_always_answered() -> None:
     assert bound.refuses(100, 40_000, 1.0)
 
 
-def test_time_that_the_worker_only_waited_is_not_work(
-    make_client: Callable[..., Any], person: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(("waits_s", "statuses"), [(0.01, {200}), (0.04, {200, 503})])
+def test_to_wait_counts_less_than_to_work(
+    make_client: Callable[..., Any],
+    person: dict[str, Any],
+    monkeypatch: pytest.MonkeyPatch,
+    waits_s: float,
+    statuses: set[int],
 ) -> None:
     def read_late(body: bytes) -> Any:
-        time.sleep(0.01)
+        time.sleep(waits_s)
         return read_valid(body)
 
     monkeypatch.setattr("henaw.handler.service.read_valid", read_late)
-    client = make_client(limits=Limits(batch_s=0.2))
-    for _ in range(3):
-        assert {response.status for response in client.send(*[person] * 40)} == {200}
+    client = make_client(limits=Limits(batch_s=0.4))
+    seen = set()
+    for _ in range(4):
+        seen |= {response.status for response in client.send(*[{"instances": [person] * 10}] * 40)}
+    assert seen == statuses
+
+
+def test_a_throttle_that_fails_unforeseen_fails_the_requests_and_not_the_batch(
+    make_client: Callable[..., Any], person: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(_: object, __: object) -> None:
+        raise RuntimeError("unforeseen")
+
+    client = make_client()
+    with monkeypatch.context() as patched:
+        patched.setattr("henaw.handler.throttle.Throttle.admit_all", fail)
+        assert [response.status for response in client.send(person, person)] == [500, 500]
+    assert [record["error"].split()[0] for record in client.read_log()] == ["RuntimeError"] * 2
+    assert client.send(person).status == 200
 
 
 def test_while_behind_a_batch_answers_what_it_can_and_refuses_the_rest(
