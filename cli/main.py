@@ -51,6 +51,17 @@ def main() -> None:
     """Run a subcommand; an error of HENAW's own is a message, not a trace."""
     try:
         commands()
+    except ModuleNotFoundError as error:
+        name = error.name or ""
+        if name.partition(".")[0] == "henaw":
+            raise
+        click.echo(
+            f"error: expected the Python package {name!r}, found none: in a clone of HENAW, "
+            "pip install '.[score]' for tables, '.[train]' for cohorts, fits and reports, "
+            "'.[serve]' for the server",
+            err=True,
+        )
+        sys.exit(1)
     except HenawError as error:
         click.echo(f"error: {error}", err=True)
         sys.exit(1)

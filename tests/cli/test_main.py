@@ -26,3 +26,17 @@ def test_command_works_where_only_serving_is_installed() -> None:
     )
     assert result.returncode == 0, result.stderr
     assert "serve" in result.stdout
+
+
+def test_a_package_that_is_not_installed_is_named_with_how_to_install_it() -> None:
+    program = (
+        "import sys; sys.modules['pyarrow'] = None; from henaw.cli.main import main; "
+        "sys.argv = ['henaw', 'score', 'in.parquet', 'out.parquet', '--model', 'henaw.onnx']; main()"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=False
+    )
+    assert result.returncode == 1
+    assert "expected the Python package 'pyarrow'" in result.stderr
+    assert "pip install '.[score]'" in result.stderr
+    assert "Traceback" not in result.stderr
