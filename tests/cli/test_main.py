@@ -31,7 +31,7 @@ def test_command_works_where_only_serving_is_installed() -> None:
 def test_a_package_that_is_not_installed_is_named_with_how_to_install_it() -> None:
     program = (
         "import sys; sys.modules['pyarrow'] = None; from henaw.cli.main import main; "
-        "sys.argv = ['henaw', 'score', 'in.parquet', 'out.parquet', '--model', 'henaw.onnx']; main()"
+        "sys.argv = ['henaw', 'score', 'in.csv', 'out.csv', '--model', 'henaw.onnx']; main()"
     )
     result = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, check=False
