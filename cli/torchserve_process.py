@@ -34,6 +34,7 @@ _LONGEST_SOCKET_PATH = 100
 _WORKER_DIED = "Backend worker process died."
 _RAISED = re.compile(r"[\w.]+(?:Error|Exception): ")
 _LINES_SHOWN = 20
+_MODEL_LOG = "model_log.log"
 
 _START_TIMEOUT_S = 60
 _STOP_TIMEOUT_S = 30
@@ -217,10 +218,24 @@ def wait_for_exit(record: Record) -> None:
         process = _find_process(record)
 
 
-def find_refusal(run: Path) -> str | None:
-    """Return why a worker refused to serve, in its own words; None where none did."""
-    log = run / "logs" / "model_log.log"
-    text = log.read_text(encoding="utf-8", errors="replace") if log.is_file() else ""
+def measure_model_log(run: Path) -> int:
+    """Return how many bytes the workers have logged."""
+    log = run / "logs" / _MODEL_LOG
+    return log.stat().st_size if log.is_file() else 0
+
+
+def find_refusal(run: Path, since: int = 0) -> str | None:
+    """Return why a worker refused to serve, in its own words; None where none did.
+
+    Args:
+        run: the server's folder.
+        since: bytes of the workers' log that are older than what is asked about.
+    """
+    log = run / "logs" / _MODEL_LOG
+    content = log.read_bytes() if log.is_file() else b""
+    if len(content) < since:  # a new log was begun
+        since = 0
+    text = content[since:].decode("utf-8", errors="replace")
     before, died, _ = text.partition(_WORKER_DIED)
     if not died:
         return None
@@ -232,7 +247,7 @@ def find_refusal(run: Path) -> str | None:
 def read_log_tail(run: Path) -> str:
     """Return the end of each log that holds anything, for a person to read."""
     parts = []
-    for name in ("console.log", "ts_log.log", "model_log.log"):
+    for name in ("console.log", "ts_log.log", _MODEL_LOG):
         log = run / "logs" / name
         text = log.read_text(encoding="utf-8", errors="replace") if log.is_file() else ""
         if text.strip():

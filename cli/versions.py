@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import zipfile
@@ -11,7 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 from henaw.cli.options import run_option
-from henaw.cli.torchserve_process import ServerError, find_server, read_log_tail
+from henaw.cli.torchserve_process import (
+    ServerError,
+    find_refusal,
+    find_server,
+    measure_model_log,
+    read_log_tail,
+)
 from henaw.model.errors import ArtifactError
 from henaw.model.files import write_whole
 
@@ -21,6 +28,10 @@ if TYPE_CHECKING:
 _MODEL = "/models/henaw"
 _TIMEOUT_S = 180.0
 """A version is added once its worker has proved it, which may take as long as a start."""
+
+
+class _FixedError(ServerError):
+    """The server's configuration does not let versions come and go."""
 
 
 class Management:
@@ -67,7 +78,7 @@ class Management:
                 f"{_TIMEOUT_S:g} s, however: {type(error).__name__}; henaw doctor looks further"
             ) from error
         if response.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
-            raise ServerError(
+            raise _FixedError(
                 "this server's versions are fixed at its start: list archives as load_models in "
                 "config.properties, or set enable_model_api=true there, and start it again"
             )
@@ -115,14 +126,17 @@ def add(archive: Path, run: Path) -> None:
         )
     copy = management.store / f"henaw-{version}.mar"
     write_whole(copy, archive.read_bytes())
+    since = measure_model_log(run.resolve())
     try:
         management.ask("POST", "/models", {"url": copy.name, "synchronous": "true"})
+    except _FixedError:
+        raise
     except ServerError as error:
-        if version not in management.describe():
-            raise
-        # TorchServe keeps a version whose workers did not start.
-        management.ask("DELETE", f"{_MODEL}/{version}")
-        raise ServerError(f"{error}\n{read_log_tail(run.resolve())}") from error
+        # TorchServe may take back a version whose workers did not start, or may keep it.
+        with contextlib.suppress(ServerError):
+            management.ask("DELETE", f"{_MODEL}/{version}")
+        why = find_refusal(run.resolve(), since) or read_log_tail(run.resolve())
+        raise ServerError(f"{error}\n{why}") from error
     click.echo(f"{version} answers at /predictions/henaw/{version}")
 
 
