@@ -22,8 +22,14 @@ import psutil
 from henaw.cli.batch_delay import shorten_batch_delay
 from henaw.cli.java import find_java_home
 from henaw.cli.monitor_process import FOLDER_NAME, start_monitor, stop_monitor
+from henaw.cli.properties import (
+    ADDRESSES,
+    GRPC_PORTS,
+    read_properties,
+    write_effective_properties,
+)
 from henaw.handler.configuration import MonitorConfiguration, load_configuration
-from henaw.model.errors import ConfigurationError, HenawError
+from henaw.model.errors import HenawError
 from henaw.model.files import write_whole
 
 _RECORD_NAME = "server.json"
@@ -42,9 +48,7 @@ _IDLE_TIMEOUT_S = 10
 _IDLE_S = 0.3
 """A worker that waits spends nothing in this; one that works cannot but be seen to."""
 
-_ADDRESSES = ("inference_address", "management_address", "metrics_address")
-_GRPC_PORTS = {"grpc_inference_port": "7070", "grpc_management_port": "7071"}
-_MONITOR_OFFSET = len(_ADDRESSES) + len(_GRPC_PORTS)
+_MONITOR_OFFSET = len(ADDRESSES) + len(GRPC_PORTS)
 
 
 class ServerError(HenawError, RuntimeError):
@@ -103,8 +107,7 @@ def start_server(
     for folder in (run, logs, run / "tmp"):
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     shorten_batch_delay(run)
-    effective = run / "config.properties"
-    write_whole(effective, "".join(f"{k}={v}\n" for k, v in properties.items()).encode())
+    effective = write_effective_properties(run, properties)
     environment = {
         **os.environ,
         "JAVA_HOME": str(java_home),
@@ -265,49 +268,14 @@ def _find_process(record: Record) -> psutil.Process | None:
         return None
 
 
-def read_properties(
-    configuration: Path, archive: Path, first_port: int | None = None
-) -> dict[str, str]:
-    """Read ``config.properties`` and make its paths absolute: TorchServe runs elsewhere."""
-    missing = [
-        f"expected {configuration / name}, found none"
-        for name in ("config.properties", "handler.yaml", "log4j2.xml")
-        if not (configuration / name).is_file()
-    ]
-    if missing:
-        raise ConfigurationError(str(configuration), missing)
-    properties = dict(_GRPC_PORTS)
-    for line in (configuration / "config.properties").read_text(encoding="utf-8").splitlines():
-        key, separator, value = line.strip().partition("=")
-        if separator and not key.startswith("#"):
-            properties[key.strip()] = value.strip()
-    properties["model_store"] = str(archive.parent)
-    properties["load_models"] = archive.name
-    properties["vmargs"] = " ".join(
-        [
-            word
-            for word in properties.get("vmargs", "").split()
-            if not word.startswith("-Dlog4j.configurationFile=")
-        ]
-        + [f"-Dlog4j.configurationFile={configuration / 'log4j2.xml'}"]
-    )
-    if first_port is not None:
-        for offset, key in enumerate(_ADDRESSES):
-            parts = urlsplit(properties[key])
-            properties[key] = f"{parts.scheme}://{parts.hostname}:{first_port + offset}"
-        for offset, key in enumerate(_GRPC_PORTS, start=len(_ADDRESSES)):
-            properties[key] = str(first_port + offset)
-    return properties
-
-
 def list_taken_ports(properties: dict[str, str], monitor: MonitorConfiguration) -> list[str]:
     """Return a sentence for each address at which something listens already."""
     taken = []
     addresses = [
         (urlsplit(properties[key]).hostname, urlsplit(properties[key]).port or 0, key)
-        for key in _ADDRESSES
+        for key in ADDRESSES
     ]
-    addresses += [("127.0.0.1", int(properties[key]), key) for key in _GRPC_PORTS]
+    addresses += [("127.0.0.1", int(properties[key]), key) for key in GRPC_PORTS]
     addresses.append((monitor.address, monitor.port, "monitor"))
     for host, port, key in addresses:
         with socket.socket() as probe:
