@@ -29,6 +29,7 @@ from henaw.cli.properties import (
     write_effective_properties,
 )
 from henaw.handler.configuration import MonitorConfiguration, load_configuration
+from henaw.handler.process_identity import identify_process
 from henaw.model.errors import HenawError
 from henaw.model.files import write_whole
 
@@ -61,13 +62,13 @@ class Record:
 
     Attributes:
         pid: of TorchServe's front end.
-        created: when that process was made, so that its number's next owner is safe.
+        created: tells that process from its number's next owner, who is safe.
         url: where it answers.
         temporary: its folder for sockets and unpacked archives.
     """
 
     pid: int
-    created: float
+    created: str
     url: str
     temporary: str
 
@@ -147,9 +148,11 @@ def start_server(
             ) from None
     try:
         pid = int(pid_file.read_text(encoding="ascii"))
-        created = psutil.Process(pid).create_time()
-    except (OSError, ValueError, psutil.Error):
+    except (OSError, ValueError):
         raise ServerError("TorchServe did not start:\n" + read_log_tail(run)) from None
+    created = identify_process(pid)
+    if created is None:
+        raise ServerError("TorchServe did not start:\n" + read_log_tail(run))
     record = Record(
         pid=pid, created=created, url=properties["inference_address"], temporary=temporary
     )
@@ -260,10 +263,10 @@ def read_log_tail(run: Path) -> str:
 
 
 def _find_process(record: Record) -> psutil.Process | None:
+    if identify_process(record.pid) != record.created:
+        return None
     try:
-        process = psutil.Process(record.pid)
-        same = process.create_time() == record.created
-        return process if same and process.status() != psutil.STATUS_ZOMBIE else None
+        return psutil.Process(record.pid)
     except psutil.Error:
         return None
 

@@ -13,7 +13,7 @@ import pytest
 import requests
 from henaw.cli import torchserve_process
 from henaw.cli.example_request import wait_for_answer
-from henaw.cli.torchserve_process import ServerError, stop_server
+from henaw.cli.torchserve_process import ServerError, find_server, stop_server
 from henaw.model.biomarkers import PANEL
 
 PEOPLE: list[dict[str, Any]] = [
@@ -158,6 +158,13 @@ def test_it_serves_while_the_throttles_store_is_damaged(lasting: Any, fault: str
     assert set(observed.statuses) == {200}
     limit = lasting.post(PEOPLE[0]).headers
     assert int(limit["RateLimit-Remaining"]) < int(limit["RateLimit-Limit"])
+
+
+def test_a_server_is_found_though_the_clock_was_set(
+    lasting: Any, set_clock: Callable[[], None]
+) -> None:
+    set_clock()
+    assert find_server(lasting.run) == lasting.record
 
 
 def test_a_server_that_is_stopped_answers_what_it_has_taken(serve: Callable[..., Any]) -> None:
