@@ -91,7 +91,7 @@ class Management:
         if not response.ok:
             raise ServerError(f"TorchServe refused: {response.json()['message']}")
         # A new token is answered by nothing, and written into its file.
-        return response.json() if response.content else None
+        return response.json() if response.text.strip() else None
 
     def describe(self) -> dict[str, dict[str, Any]]:
         """What TorchServe says of each version, the default one first."""
