@@ -84,6 +84,9 @@ def serve(  # noqa: PLR0917 -- click passes by name
     try:
         wait_for_exit(record)
     except KeyboardInterrupt:
+        # Who asks twice waits no less: cut off, it would go on without anybody to end it.
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, signal.SIG_IGN)
         stop_server(run)
     else:
         raise ServerError("the server ended by itself:\n" + read_log_tail(run))

@@ -20,6 +20,7 @@ from urllib.parse import urlsplit
 
 import psutil
 from henaw.cli.batch_delay import shorten_batch_delay
+from henaw.cli.front_end_exit import keep_connections
 from henaw.cli.java import find_java_home
 from henaw.cli.monitor_process import FOLDER_NAME, start_monitor, stop_monitor
 from henaw.cli.properties import (
@@ -29,11 +30,13 @@ from henaw.cli.properties import (
     write_effective_properties,
 )
 from henaw.handler.configuration import MonitorConfiguration, load_configuration
+from henaw.handler.drain import DRAIN_VARIABLE, list_drained
 from henaw.handler.process_identity import identify_process
 from henaw.model.errors import HenawError
 from henaw.model.files import write_whole
 
 _RECORD_NAME = "server.json"
+_DRAIN_NAME = "drain"
 _SOCKET_NAME = ".ts.sock.9000"
 _LONGEST_SOCKET_PATH = 100
 """A Unix socket's path holds 107 bytes; TorchServe puts its own in the temporary folder."""
@@ -45,7 +48,11 @@ _MODEL_LOG = "model_log.log"
 
 _START_TIMEOUT_S = 60
 _STOP_TIMEOUT_S = 30
-_IDLE_TIMEOUT_S = 10
+_IDLE_TIMEOUT_S = 5
+_DRAIN_TIMEOUT_S = 30
+"""As long as a batch may take, by model-config.yaml."""
+LONGEST_STOP_S = _IDLE_TIMEOUT_S + _DRAIN_TIMEOUT_S + 2 * _STOP_TIMEOUT_S
+"""Whoever has it stopped should wait for as long before it is killed."""
 _IDLE_S = 0.3
 """A worker that waits spends nothing in this; one that works cannot but be seen to."""
 
@@ -108,6 +115,8 @@ def start_server(
     for folder in (run, logs, run / "tmp"):
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     shorten_batch_delay(run)
+    keep_connections(run)
+    shutil.rmtree(run / _DRAIN_NAME, ignore_errors=True)
     effective = write_effective_properties(run, properties)
     environment = {
         **os.environ,
@@ -122,6 +131,7 @@ def start_server(
         "HENAW_HANDLER_CONFIG": str(configuration / "handler.yaml"),
         "HENAW_THROTTLE_STORE": str(run / "throttle.sqlite3"),
         "HENAW_MONITOR_FOLDER": str(run / FOLDER_NAME),
+        DRAIN_VARIABLE: str(run / _DRAIN_NAME),
     }
     pid_file = run / "tmp" / ".model_server.pid"
     pid_file.unlink(missing_ok=True)
@@ -173,8 +183,10 @@ def find_server(run: Path) -> Record | None:
 def stop_server(run: Path) -> Record | None:
     """Stop that server and its workers, and wait until all are gone.
 
-    TorchServe resets the connections of what it is answering when it is told to end. So
-    it is told when its workers have nothing to do, or after ten seconds if they always have.
+    Nothing that the server has taken is left without an answer. The monitor ends first, so
+    that who watches readiness sends no more. Then the workers may finish, a few seconds at
+    most; then they send away whatever comes; and once all have done what they had begun,
+    the front end closes its doors, answers whom it let in, and ends.
 
     Returns:
         What ran; None where nothing did.
@@ -187,27 +199,40 @@ def stop_server(run: Path) -> Record | None:
     family = [process]
     with contextlib.suppress(psutil.Error):
         family += process.children(recursive=True)
-    _wait_until_idle(family[1:])
-    with contextlib.suppress(psutil.Error):
-        process.terminate()
+    drain = run / _DRAIN_NAME
+    try:
+        _wait_until_idle(family[1:], timeout_s=_IDLE_TIMEOUT_S)
+        drain.mkdir(exist_ok=True)
+        _wait_until_idle(family[1:], timeout_s=_DRAIN_TIMEOUT_S, drain=drain)
+        with contextlib.suppress(psutil.Error):
+            process.terminate()
+    except BaseException:
+        # It goes on, so it answers again.
+        shutil.rmtree(drain, ignore_errors=True)
+        raise
     _, left = psutil.wait_procs(family, timeout=_STOP_TIMEOUT_S)
     for straggler in left:
         with contextlib.suppress(psutil.Error):
             straggler.kill()
     psutil.wait_procs(left, timeout=_STOP_TIMEOUT_S)
-    shutil.rmtree(record.temporary, ignore_errors=True)
+    for folder in (record.temporary, drain):
+        shutil.rmtree(folder, ignore_errors=True)
     for name in (_RECORD_NAME, "tmp/.model_server.pid"):
         (run / name).unlink(missing_ok=True)
     return record
 
 
-def _wait_until_idle(workers: list[psutil.Process]) -> None:
-    """Return when the workers spend no time, or after a while."""
-    deadline_s = time.monotonic() + _IDLE_TIMEOUT_S
+def _wait_until_idle(
+    workers: list[psutil.Process], *, timeout_s: float, drain: Path | None = None
+) -> None:
+    """Return when the workers spend no time or, where marked, all saw it; or after a while."""
+    deadline_s = time.monotonic() + timeout_s
     spent: list[float] = []
     while time.monotonic() < deadline_s:
         before, spent = spent, []
         for worker in workers:
+            if drain is not None and worker.pid in list_drained(drain):
+                continue
             with contextlib.suppress(psutil.Error):
                 times = worker.cpu_times()
                 spent.append(times.user + times.system)

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from henaw.handler.drain import DrainMark
     from henaw.handler.request_log import RequestLog
     from henaw.handler.service import Request, Service
     from henaw.handler.torchserve_context import Context
@@ -28,6 +29,7 @@ class HenawHandler:
     def __init__(self) -> None:
         self._service: Service | None = None
         self._log: RequestLog | None = None
+        self._drain: DrainMark | None = None
 
     def initialize(self, context: Context) -> None:
         """Load the archive and prove it; an exception keeps the worker from serving."""
@@ -42,11 +44,13 @@ class HenawHandler:
         import torch
         from henaw.handler.assembly import assemble_service
         from henaw.handler.configuration import HandlerConfiguration, load_configuration
+        from henaw.handler.drain import find_drain_mark
         from henaw.handler.location import find_configuration, find_monitor_folder, find_store
         from henaw.handler.request_log import RequestLog
         from henaw.handler.torchserve_socket import buffer_reads
 
         buffer_reads()
+        self._drain = find_drain_mark()
         self._log = RequestLog(sys.stdout.buffer)
         path = find_configuration()
         configuration = HandlerConfiguration() if path is None else load_configuration(path)
@@ -72,11 +76,13 @@ class HenawHandler:
 
     def handle(self, data: Sequence[Mapping[str, Any]], context: Context) -> list[bytes]:
         """Answer one batch: decode, validate, predict and encode are the service's."""
-        if self._service is None or self._log is None:
+        if self._service is None or self._log is None or self._drain is None:
             raise RuntimeError("expected initialize before handle")
         bodies = []
         requests = [_read_request(context, index, item) for index, item in enumerate(data)]
-        for index, response in enumerate(self._service.answer(requests)):
+        for index, response in enumerate(
+            self._service.answer(requests, is_ending=self._drain.is_set())
+        ):
             context.set_response_status(response.status, HTTPStatus(response.status).phrase, index)
             for name, value in response.headers.items():
                 context.set_response_header(index, name, value)
