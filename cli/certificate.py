@@ -10,7 +10,8 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-_PEM_KEY = b"-----BEGIN PRIVATE KEY-----"
+_PKCS8 = b"-----BEGIN PRIVATE KEY-----"
+_PKCS1 = b"-----BEGIN RSA PRIVATE KEY-----"
 _RSA = bytes.fromhex("06092a864886f70d010101")
 """The object identifier of RSA, as it stands near the begin of a PKCS#8 key."""
 _RSA_WITHIN_BYTES = 40
@@ -81,13 +82,16 @@ def find_key_problem(key: Path) -> str | None:
         OSError: the file cannot be read.
     """
     content = key.read_bytes().strip()
-    if not content.startswith(_PEM_KEY):
-        first = content.partition(b"\n")[0][:40].decode("ascii", errors="replace")
+    first, _, rest = content.partition(b"\n")
+    wanted = f"{key} must be an RSA key in PEM, unencrypted"
+    if first == _PKCS1 and not rest.startswith(b"Proc-Type:"):
+        return None  # TorchServe makes PKCS#8 of it.
+    if first != _PKCS8:
         # Only a PEM header is shown: anything else may be the key itself.
-        seen = first if first.startswith("-----BEGIN ") else "another form"
-        return f"{key} must be a PKCS#8 key in PEM, unencrypted, however: {seen}"
+        seen = first[:40].decode("ascii", errors="replace")
+        return f"{wanted}, however: {seen if seen.startswith('-----BEGIN ') else 'another form'}"
     try:
-        head = base64.b64decode(b"".join(content.splitlines()[1:-1]))[:_RSA_WITHIN_BYTES]
+        head = base64.b64decode(b"".join(rest.splitlines()[:-1]))[:_RSA_WITHIN_BYTES]
     except ValueError:
-        return f"{key} must be a PKCS#8 key in PEM, however: it is not whole"
-    return None if _RSA in head else f"{key} must be an RSA key, however: it is of another kind"
+        return f"{wanted}, however: it is not whole"
+    return None if _RSA in head else f"{wanted}, however: it is of another kind"

@@ -203,7 +203,7 @@ def _check_certificate(properties: dict[str, str]) -> Iterator[Finding]:
     try:
         problem = find_key_problem(Path(key))
         if problem is not None:
-            yield _fail("certificate", problem, "openssl pkcs8 -topk8 -nocrypt -in OLD -out NEW")
+            yield _fail("certificate", problem, advice)
             return
         seen = read_certificate(Path(certificate), Path(key))
     except ssl.SSLCertVerificationError as error:

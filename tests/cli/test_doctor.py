@@ -212,7 +212,9 @@ def test_a_certificate_must_be_valid_and_stay_so(  # noqa: PLR0917 -- pytest pas
 def test_a_key_that_torchserve_cannot_read_is_found(deployment: Deployment, tmp_path: Path) -> None:
     elliptic, certificate = certify(tmp_path, "ec", rsa=False)
     name_keys(deployment, elliptic, certificate)
-    assert "must be an RSA key" in find(deployment, "certificate")[0].seen
+    assert "RSA key in PEM, unencrypted, however: it is of another kind" in (
+        find(deployment, "certificate")[0].seen
+    )
     key, certificate = certify(tmp_path, "rsa")
     name_keys(deployment, key, certificate)
     pkcs8 = load_pem_private_key(key.read_bytes(), None)
@@ -220,6 +222,8 @@ def test_a_key_that_torchserve_cannot_read_is_found(deployment: Deployment, tmp_
         pkcs8.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, BestAvailableEncryption(b"secret"))
     )
     assert "-----BEGIN ENCRYPTED PRIVATE KEY-----" in find(deployment, "certificate")[0].seen
+    write_key(key, pkcs8, PrivateFormat.TraditionalOpenSSL)  # TorchServe reads that too.
+    assert find(deployment, "certificate")[0].status == "ok"
     for content in (b"secret", b"-----BEGIN PRIVATE KEY-----\nsecret", b""):
         key.write_bytes(content)
         (found,) = find(deployment, "certificate")
