@@ -262,13 +262,15 @@ def test_a_redis_that_answers_is_fine(deployment: Deployment, tmp_path: Path) ->
     path = tmp_path / "redis.sock"
     arguments = ["--port", "0", "--unixsocket", str(path), "--save", "", "--dir", str(tmp_path)]
     with subprocess.Popen(["redis-server", *arguments], stdout=subprocess.DEVNULL) as server:
-        deadline_s = time.monotonic() + 30
-        while not path.exists():
-            assert time.monotonic() < deadline_s
-            time.sleep(0.05)
-        name_redis(deployment, f"unix://{path}")
-        (found,) = find(deployment, "redis")
-        server.terminate()
+        try:
+            deadline_s = time.monotonic() + 30
+            while not path.exists():
+                assert time.monotonic() < deadline_s
+                time.sleep(0.05)
+            name_redis(deployment, f"unix://{path}")
+            (found,) = find(deployment, "redis")
+        finally:
+            server.terminate()
     assert (found.status, found.seen) == ("ok", f"unix://{path} answers")
     # Without a password, everybody may read where it is.
     assert find(deployment, "permissions") == []
