@@ -20,14 +20,18 @@ class RequestLog:
     def __init__(self, stream: BinaryIO) -> None:
         self._stream = stream
         self._lines: list[bytes] = []
+        self._now = ""
 
     def write(self, record: Mapping[str, Any]) -> None:
-        """Add one record; it is written by the next :meth:`flush`."""
-        self._lines.append(_encode(record))
+        """Add one record; it is written by the next :meth:`flush`, all with the first's time."""
+        if not self._lines:
+            self._now = _tell_time()
+        self._lines.append(msgspec.json.encode({"time": self._now, **record}))
 
     def report(self, sentence: str) -> None:
         """Write a sentence for the operator at once; from any thread."""
-        self._write(_encode({"event": "notice", "message": sentence}) + b"\n")
+        record = {"time": _tell_time(), "event": "notice", "message": sentence}
+        self._write(msgspec.json.encode(record) + b"\n")
 
     def flush(self) -> None:
         """Write what was collected."""
@@ -43,6 +47,5 @@ class RequestLog:
             self._stream.flush()
 
 
-def _encode(record: Mapping[str, Any]) -> bytes:
-    now = datetime.now(timezone.utc).isoformat(timespec="milliseconds")
-    return msgspec.json.encode({"time": now, **record})
+def _tell_time() -> str:
+    return datetime.now(timezone.utc).isoformat(timespec="milliseconds")

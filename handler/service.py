@@ -14,7 +14,7 @@ from typing import Any
 
 import msgspec
 import numpy as np
-from henaw.handler.answers import Answers, find_unusable_rows
+from henaw.handler.answers import AnswerForm, Answers
 from henaw.handler.configuration import HandlerConfiguration
 from henaw.handler.decode import check_media, decode_body
 from henaw.handler.engine import Engine
@@ -114,6 +114,7 @@ class Service:
     ) -> None:
         self._engine = engine
         self._metadata = metadata
+        self._form = AnswerForm(metadata)
         self._throttle = throttle
         self._limits = configuration.limits
         self._log = log
@@ -279,8 +280,8 @@ class Service:
                 out_of_range=outputs["out_of_range"],
             )
         )
-        unusable = find_unusable_rows(outputs)
-        answers = Answers(outputs, biomarkers, age, self._metadata, runtime=runtime)
+        answers = Answers(outputs, biomarkers, age, self._form, runtime=runtime)
+        unusable = answers.find_unusable_rows()
         begin = 0
         for exchange, people in zip(group, parts, strict=True):
             end = begin + len(people)
@@ -300,7 +301,6 @@ class Service:
         answers: Answers,
         exchange: _Exchange,
     ) -> None:
-        document: Any
         if people.form is Form.TENSORS:
             document = write_tensors(
                 {name: outputs[name][rows] for name in people.outputs},
@@ -308,21 +308,19 @@ class Service:
                 request_id=people.request_id,
                 model=answers.model,
             )
+            body = _encode(document)
+        elif exchange.request.explain:
+            own = {name: values[rows] for name, values in outputs.items()}
+            written = list(write_explanations(own, people, self._metadata, answers.model))
+            body = _encode({"explanations": written} if people.form is Form.MANY else written[0])
         else:
-            if exchange.request.explain:
-                many = "explanations"
-                own = {name: values[rows] for name, values in outputs.items()}
-                written: list[Any] = list(
-                    write_explanations(own, people, self._metadata, answers.model)
-                )
-            else:
-                many = "predictions"
-                written = list(answers.write(people, rows))
-            document = {many: written} if people.form is Form.MANY else written[0]
+            body = answers.write(people, rows)
+            if people.form is Form.MANY:
+                body = b'{"predictions":[%b]}' % body
         exchange.response = Response(
             status=200,
             headers={**exchange.headers, "content-type": _JSON_TYPE},
-            body=_encode(document),
+            body=body,
         )
 
     def _attempt(self, exchange: _Exchange, step: Callable[[_Exchange], None]) -> None:
