@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from henaw.handler.request_log import RequestLog
-    from henaw.handler.service import Request, Service
+    from henaw.handler.service import Request, Response, Service
     from henaw.handler.torchserve_context import Context
 
 
@@ -44,9 +44,8 @@ class HenawHandler:
         from henaw.handler.configuration import HandlerConfiguration, load_configuration
         from henaw.handler.location import find_configuration, find_monitor_folder, find_store
         from henaw.handler.request_log import RequestLog
-        from henaw.handler.torchserve_socket import buffer_reads
+        from henaw.handler.torchserve_protocol import install
 
-        buffer_reads()
         self._log = RequestLog(sys.stdout.buffer)
         path = find_configuration()
         configuration = HandlerConfiguration() if path is None else load_configuration(path)
@@ -66,22 +65,28 @@ class HenawHandler:
         # anyway: every client waited for it.
         gc.collect()
         gc.freeze()
+        install(self.answer)
         self._log.report(
             f"ready on {device or 'the CPU'}, configured by {path or 'built-in defaults'}"
         )
 
-    def handle(self, data: Sequence[Mapping[str, Any]], context: Context) -> list[bytes]:
+    def answer(self, requests: Sequence[Request]) -> Sequence[Response]:
         """Answer one batch: decode, validate, predict and encode are the service's."""
         if self._service is None or self._log is None:
-            raise RuntimeError("expected initialize before handle")
+            raise RuntimeError("expected initialize before answer")
+        responses = self._service.answer(requests)
+        self._log.flush()
+        return responses
+
+    def handle(self, data: Sequence[Mapping[str, Any]], context: Context) -> list[bytes]:
+        """Answer one batch as any TorchServe hands it over: :mod:`.torchserve_protocol` may not."""
         bodies = []
         requests = [_read_request(context, index, item) for index, item in enumerate(data)]
-        for index, response in enumerate(self._service.answer(requests)):
+        for index, response in enumerate(self.answer(requests)):
             context.set_response_status(response.status, HTTPStatus(response.status).phrase, index)
             for name, value in response.headers.items():
                 context.set_response_header(index, name, value)
             bodies.append(response.body)
-        self._log.flush()
         return bodies
 
 
