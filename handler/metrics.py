@@ -121,12 +121,14 @@ class Metrics:
         """Say that a batch is under way."""
         self.busy_since = self._clock()
 
+    def end(self) -> None:
+        """Say that it no longer is, whatever came of it."""
+        self.busy_since = None
+
     def count(self, record: Batch | Evaluation) -> None:
-        """Put a record aside; a batch's is its last."""
+        """Put a record aside."""
         self._waiting.append(record)
-        if isinstance(record, Batch):
-            self.busy_since = None
-        else:
+        if isinstance(record, Evaluation):
             self._people_waiting += len(record.age)
         if len(self._waiting) > _MOST_WAITING or self._people_waiting > _MOST_PEOPLE_WAITING:
             self.sum_up()

@@ -74,9 +74,22 @@ class HenawHandler:
         """Answer one batch: decode, validate, predict and encode are the service's."""
         if self._service is None or self._log is None:
             raise RuntimeError("expected initialize before handle")
+        from henaw.handler.errors import locate_error
+        from henaw.handler.service import refuse_internally
+
+        try:
+            requests = [_read_request(context, index, item) for index, item in enumerate(data)]
+            responses = self._service.answer(requests)
+        # The service keeps what goes wrong to the request that it went wrong with. Whatever
+        # came this far TorchServe would log with its message, which may hold values.
+        except Exception as error:
+            self._log.report(f"a batch of {len(data)} failed: {locate_error(error)}")
+            responses = [
+                refuse_internally(context.get_request_id(index) or "", {})
+                for index in range(len(data))
+            ]
         bodies = []
-        requests = [_read_request(context, index, item) for index, item in enumerate(data)]
-        for index, response in enumerate(self._service.answer(requests)):
+        for index, response in enumerate(responses):
             context.set_response_status(response.status, HTTPStatus(response.status).phrase, index)
             for name, value in response.headers.items():
                 context.set_response_header(index, name, value)

@@ -125,7 +125,7 @@ def test_a_batch_under_way_is_seen_until_it_is_answered(reference: DriftReferenc
     metrics.begin()
     metrics.count(evaluate(1))
     assert metrics.busy_since == clock.now
-    metrics.count(Batch(statuses=[200], validated_s=[0.0], total_s=0.0))
+    metrics.end()
     assert metrics.busy_since is None
 
 

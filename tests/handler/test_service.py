@@ -210,6 +210,37 @@ def test_outputs_that_fit_no_answer_do_not_escape(
     assert client.read_log()[0]["error"].startswith("TypeError at ")
 
 
+@pytest.mark.parametrize("name", ["biological_age", "out_of_range"])
+def test_a_missing_output_costs_only_those_who_needed_it(
+    make_client: Callable[..., Any], person: dict[str, Any], onnx: OnnxRuntime, name: str
+) -> None:
+    class Partial:
+        name = "partial"
+
+        def predict(self, biomarkers: Any, age: Any, sex: Any) -> Outputs:
+            outputs = onnx.predict(biomarkers, age, sex)
+            return {key: values for key, values in outputs.items() if key != name or 66 not in age}
+
+    client = make_client(runtime=Partial())
+    responses = client.send(person, b"{", {**person, "age": 66}, {"age": 7})
+    assert [response.status for response in responses] == [200, 400, 500, 422]
+    assert client.read_log()[2]["error"].startswith("KeyError at ")
+    assert client.metrics.busy_since is None
+    assert client.metrics.sum_up().requests == {"200": 1, "400": 1, "422": 1, "500": 1}
+
+
+def test_a_batch_that_fails_as_a_whole_is_no_longer_under_way(
+    client: Any, person: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(_: Any) -> None:
+        raise OSError("no space left")
+
+    monkeypatch.setattr(client.service, "_log", fail)
+    with pytest.raises(OSError, match="no space"):
+        client.send(person)
+    assert client.metrics.busy_since is None
+
+
 def test_a_failing_gpu_fails_no_request(
     make_client: Callable[..., Any], read: Read, person: dict[str, Any], onnx: OnnxRuntime
 ) -> None:

@@ -29,7 +29,16 @@ headers = [json_type, json_type, {"content-type": "multipart/form-data; boundary
 context.request_ids = {i: f"r{i}" for i in range(4)}
 context.request_processor = [RequestProcessor(h) for h in headers]
 bodies = handler.handle(items, context)
+class Failing:
+    def answer(self, requests):
+        raise ValueError("the age 66 is secret")
+handler._service = Failing()
+lost = Context("henaw", sys.argv[1], None, 2, None, "0")
+lost.request_ids, lost.request_processor = {0: "x", 1: "y"}, [RequestProcessor({}) for _ in "xy"]
+lost_bodies = handler.handle(items[:2], lost)
 print(json.dumps({
+    "lost": [[json.loads(body)["request_id"], *lost.get_response_status(i),
+              lost.get_response_content_type(i)] for i, body in enumerate(lost_bodies)],
     "before": installed.__file__,
     "after": sys.modules["henaw.handler"].__file__,
     "status": [context.get_response_status(i) for i in range(4)],
@@ -86,7 +95,12 @@ def test_the_archives_copy_answers_even_where_henaw_is_installed(
     assert answer["level"] == logging.WARNING
     # One line that the worker is ready, then one line a request.
     records = [json.loads(line) for line in lines[:-1]]
-    assert [record.get("id") for record in records] == [None, "r0", "r1", "r2", "r3"]
+    assert [record.get("id") for record in records] == [None, "r0", "r1", "r2", "r3", None]
+    # Whatever escapes the service TorchServe would log with its message, and answer by itself.
+    told = ["Internal Server Error", "application/problem+json"]
+    assert answer["lost"] == [["x", 500, *told], ["y", 500, *told]]
+    assert records[-1]["message"].startswith("a batch of 2 failed: ValueError at ")
+    assert "secret" not in result.stdout + result.stderr
 
 
 def test_it_does_not_answer_before_it_is_initialized() -> None:
