@@ -151,7 +151,8 @@ def _measure(groups: Sequence[tuple[str, list[WorkerState]]]) -> Iterator[Metric
         ),
         (
             "henaw_validation_seconds",
-            "Throttling, decoding and validating one request.",
+            "Throttling, decoding and validating one request; the mean of up to 16 that are "
+            "taken on together.",
             lambda state: state.totals.validation_seconds,
         ),
         (

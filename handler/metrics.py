@@ -41,13 +41,14 @@ class Batch:
 
     Attributes:
         statuses: of the responses.
-        validated_s: seconds after the batch was taken at which each request was validated.
+        validating: seconds that validating a request took, and how many requests that is the
+            mean of: a few are taken on together.
         total_s: seconds from taking the batch to its answers.
         throttled: why requests were refused for their rate, one entry each.
     """
 
     statuses: Sequence[int]
-    validated_s: Sequence[float]
+    validating: Sequence[tuple[float, int]]
     total_s: float
     throttled: Sequence[str] = ()
 
@@ -155,10 +156,8 @@ class Metrics:
         totals = self._totals
         totals.batch_requests.observe(len(batch.statuses))
         totals.request_seconds.observe(batch.total_s, len(batch.statuses))
-        before = 0.0
-        for validated in batch.validated_s:
-            totals.validation_seconds.observe(validated - before)
-            before = validated
+        for seconds, requests in batch.validating:
+            totals.validation_seconds.observe(seconds, requests)
         for counts, keys in (
             (totals.requests, map(str, batch.statuses)),
             (totals.throttled, batch.throttled),

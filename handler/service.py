@@ -148,13 +148,17 @@ class Service:
         find_work_s = _start_work_clock()
         exchanges = [_Exchange(request=request) for request in requests]
         position = size = 0
+        validating: list[tuple[float, int]] = []
+        validated_s = 0.0
         for some in _split(exchanges):
             is_refused = self._bound.refuses(position, size, find_work_s())
             self._receive(some, is_refused=is_refused)
             position += len(some)
             size += sum(len(exchange.request.body) for exchange in some)
+            before_s, validated_s = validated_s, time.perf_counter() - started_s
+            validating.append(((validated_s - before_s) / len(some), len(some)))
             for exchange in some:
-                exchange.validated_s = time.perf_counter() - started_s
+                exchange.validated_s = validated_s
         reading_s = find_work_s()
         for group in _group(exchanges):
             self._evaluate(group)
@@ -169,7 +173,7 @@ class Service:
         self._metrics.count(
             Batch(
                 statuses=[response.status for response in responses],
-                validated_s=sorted(exchange.validated_s for exchange in exchanges),
+                validating=validating,
                 total_s=time.perf_counter() - started_s,
                 throttled=[exchange.throttled for exchange in exchanges if exchange.throttled],
             )
