@@ -125,7 +125,7 @@ class Service:
         self._log = log
         self._metrics = metrics
         self._bound = WorkBound(configuration.limits.batch_s)
-        # Made once: anybody may ask for it, and it is not throttled.
+        # Made once: anybody may ask for it.
         self._description = self._describe(digests or {})
 
     def answer(self, requests: Sequence[Request]) -> list[Response]:
@@ -216,21 +216,22 @@ class Service:
             self._attempt(exchange, partial(self._validate, client, admission))
 
     def _identify(self, is_refused: bool, exchange: _Exchange) -> None:
-        request = exchange.request
-        if request.describe:
-            exchange.response = Response(
-                status=200, headers={"content-type": _JSON_TYPE}, body=self._description
-            )
-            return
         if is_refused:
             exchange.headers = {"Retry-After": "1"}
             exchange.throttled = "overloaded"
             raise OverloadedError("expected less work at once: try again in 1 s")
-        exchange.client = self._throttle.identify(request.headers)
+        exchange.client = self._throttle.identify(exchange.request.headers)
 
     def _validate(self, client: Client, admission: Admission, exchange: _Exchange) -> None:
         request = exchange.request
         self._admit(exchange, client, admission)
+        if request.describe:
+            exchange.response = Response(
+                status=200,
+                headers={**exchange.headers, "content-type": _JSON_TYPE},
+                body=self._description,
+            )
+            return
         check_media(request.headers)
         people, tree = self._read(request)
         count = count_people(tree) if people is None else len(people)

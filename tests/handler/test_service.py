@@ -338,3 +338,26 @@ def test_describes_what_is_served(client: Any, read: Read, metadata: Metadata) -
     description = read(client.send(b"", describe=True))
     assert description["version"] == metadata.version
     assert [row["name"] for row in description["panel"]] == list(NAMES)
+
+
+def test_the_description_costs_a_client_what_any_request_does(
+    make_client: Callable[..., Any], read: Read, person: dict[str, Any]
+) -> None:
+    """TorchServe asks for it by a header, which a client can send too."""
+    bucket = Bucket(rate=2, period_s=3600, burst=2)
+    client = make_client(throttle=ThrottleConfiguration(anonymous=bucket))
+    assert client.send(b"", describe=True).headers["RateLimit-Remaining"] == "1"
+    assert client.send(person).status == 200
+    refused = client.send(b"", describe=True)
+    assert (refused.status, read(refused)["status"]) == (429, 429)
+    assert refused.headers["Retry-After"]
+
+
+def test_descriptions_are_shed_under_overload(
+    make_client: Callable[..., Any], person: dict[str, Any]
+) -> None:
+    client = make_client(limits=Limits(batch_s=1e-6))
+    people = {"instances": [person] * 100}
+    for _ in range(2):
+        responses = client.send(*[people] * 20, describe=True)
+    assert [response.status for response in responses].count(503) > 0
