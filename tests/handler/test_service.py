@@ -251,6 +251,15 @@ def test_a_failing_gpu_fails_no_request(
     assert [read(r)["model"]["runtime"] for r in responses] == ["onnxruntime-cpu"] * 2
 
 
+def test_a_gpu_without_numbers_fails_no_request(
+    make_client: Callable[..., Any], read: Read, person: dict[str, Any], onnx: OnnxRuntime
+) -> None:
+    client = make_client(preferred=Failing(onnx, 54))
+    responses = client.send(person, {**person, "age": 70})
+    assert [read(r)["model"]["runtime"] for r in responses] == ["onnxruntime-cpu"] * 2
+    assert read(responses[0])["mortality_10y"] > 0
+
+
 def test_over_the_rate(make_client: Callable[..., Any], read: Read, person: dict[str, Any]) -> None:
     bucket = Bucket(rate=2, period_s=3600, burst=2)
     client = make_client(throttle=ThrottleConfiguration(anonymous=bucket, accepted_keys=None))
