@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, Final
 
 import torch
 from henaw.model.biomarkers import INDEX, NAMES, SEXES
@@ -12,13 +13,24 @@ from henaw.model.transforms import LOG_SCALED
 BINS = 5
 """Laboratories report albumin in whole g/L: ten bins would be as narrow as one step."""
 
+_RECORDED: Final[Mapping[str, Mapping[str, Any]]] = {
+    "80b6f45f55ca6ddcbd225c446168d641880c5f2f9889f5f5214934b03d030041": {
+        "age_edges": [31.0, 42.0, 54.0, 66.0],
+        "age_shares": [0.1983, 0.2013, 0.1958, 0.1961, 0.2085],
+        "sex_shares": [0.5109, 0.4891],
+    }
+}
+"""By the training data's digest: whom the shipped model was fitted on, before a checkpoint
+said so itself."""
+
 
 def describe_drift(checkpoint: Checkpoint) -> dict[str, Any]:
     """Location and scale by age and sex, and the edges of bins of equal expected share.
 
     A value is taken to its scale (logarithm or none), less the location, over the scale
     of people of its age and sex; ``edges`` part what the fitted people then have into
-    bins that hold ``expected`` of them each.
+    bins that hold ``expected`` of them each. ``people`` has the shares of their ages and
+    sexes; None where the checkpoint does not say.
     """
     count = len(NAMES)
     # The margins tabulate standardised values at normal scores; equal shares end at the
@@ -44,6 +56,17 @@ def describe_drift(checkpoint: Checkpoint) -> dict[str, Any]:
         },
         "edges": {name: _round(edges[i]) for name, i in INDEX.items()},
         "expected": [1.0 / BINS] * BINS,
+        "people": _describe_people(checkpoint.training),
+    }
+
+
+def _describe_people(training: Mapping[str, Any]) -> dict[str, Any] | None:
+    recorded = training.get("distribution") or _RECORDED.get(training.get("data_sha256", ""))
+    if recorded is None:
+        return None
+    return {
+        "age": {"edges": recorded["age_edges"], "expected": recorded["age_shares"]},
+        "sex": {"expected": recorded["sex_shares"]},
     }
 
 
