@@ -8,6 +8,7 @@ reported as a missing built-in handler, and the archive's copy must come first.
 from __future__ import annotations
 
 import gc
+import importlib.util
 import logging
 import os
 import sys
@@ -37,6 +38,7 @@ class HenawHandler:
         os.environ["TS_DECODE_INPUT_REQUEST"] = "false"
         # TorchServe's worker logs two lines a request at this level.
         logging.getLogger().setLevel(logging.WARNING)
+        _refuse_other_files(folder)
         _prefer_archive(folder)
 
         import torch
@@ -74,7 +76,16 @@ class HenawHandler:
         """Answer one batch: decode, validate, predict and encode are the service's."""
         if self._service is None or self._log is None:
             raise RuntimeError("expected initialize before answer")
-        responses = self._service.answer(requests)
+        from henaw.handler.errors import locate_error
+        from henaw.handler.service import refuse_internally
+
+        try:
+            responses = self._service.answer(requests)
+        # The service keeps what goes wrong to the request that it went wrong with. Whatever
+        # came this far TorchServe would log with its message, which may hold values.
+        except Exception as error:
+            self._log.report(f"a batch of {len(requests)} failed: {locate_error(error)}")
+            responses = [refuse_internally(request.request_id, {}) for request in requests]
         self._log.flush()
         return responses
 
@@ -108,6 +119,30 @@ def _read_request(context: Context, index: int, item: Mapping[str, Any]) -> Requ
         explain=headers.get("explain") == "True",
         describe=headers.get("describe") == "True",
     )
+
+
+def _refuse_other_files(folder: Path) -> None:
+    """Compare the archive with its digests before anything else of it is imported.
+
+    TorchServe puts the folder before the standard library on the path of its workers: what
+    bears the name of a module that nobody has imported yet would run in its place.
+    """
+    # Else the next worker would find Python's own files there, which no digest is of.
+    sys.dont_write_bytecode = True
+    path = folder / "henaw" / "handler" / "manifest.py"
+    spec = importlib.util.spec_from_file_location("henaw_manifest", path)
+    if spec is None or spec.loader is None:
+        raise RuntimeError(f"expected {path}, found none")
+    manifest = importlib.util.module_from_spec(spec)
+    search = sys.path[:]
+    sys.path[:] = [entry for entry in search if Path(entry).resolve() != folder]
+    try:
+        spec.loader.exec_module(manifest)
+    finally:
+        sys.path[:] = search
+    _, problems = manifest.compare_files(folder)
+    if problems:
+        raise RuntimeError("\n  - ".join(["expected the archive as it was made:", *problems]))
 
 
 def _prefer_archive(folder: Path) -> None:

@@ -75,7 +75,7 @@ def read_requests(connection: socket.socket) -> list[Request]:
         while (request_id := take()) is not None:
             headers = {}
             while (name := take()) is not None:
-                headers[name.decode().lower()] = (take() or b"").decode()
+                headers[_decode(name).lower()] = _decode(take() or b"")
             body = b""
             while (part := take()) is not None:
                 take()
@@ -87,7 +87,7 @@ def read_requests(connection: socket.socket) -> list[Request]:
                 Request(
                     body=body,
                     headers=headers,
-                    request_id=request_id.decode(),
+                    request_id=_decode(request_id),
                     # Set by TorchServe from the path.
                     explain=headers.get("explain") == "True",
                     describe=headers.get("describe") == "True",
@@ -96,6 +96,10 @@ def read_requests(connection: socket.socket) -> list[Request]:
     except struct.error:
         _leave()
     return requests
+
+
+def _decode(text: bytes) -> str:
+    return text.decode(errors="replace")
 
 
 def write_responses(requests: Sequence[Request], responses: Sequence[Response]) -> bytes:
