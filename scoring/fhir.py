@@ -7,10 +7,9 @@ is held to as well; codes and units are those of :mod:`henaw.model.fhir`.
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import date, datetime, timedelta, timezone
+from datetime import date, datetime
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -31,12 +30,7 @@ from henaw.model.fhir import (
     UCUM_SYSTEMS,
     spell_unit,
 )
-
-_DAYS_PER_YEAR = 365.25
-_TIME = re.compile(
-    r"(\d{4})(?:-(\d\d)(?:-(\d\d))?)?"
-    r"(?:T(\d\d):(\d\d)(?::(\d\d)(?:\.\d+)?)?(?:Z|([+-])(\d\d):(\d\d))?)?"
-)
+from henaw.scoring.dates import count_years, read_birth_date, read_time
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -242,7 +236,7 @@ def _read_result(observation: str, name: str, code: str, resource: Mapping[str, 
         period.get("end"),
         period.get("start"),
     ):
-        moment = _read_time(text)
+        moment = read_time(text)
         if moment is not None:
             break
     else:
@@ -253,31 +247,6 @@ def _read_result(observation: str, name: str, code: str, resource: Mapping[str, 
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise _RefusedError("no_value", "it has no valueQuantity with a number")
     return _Result(observation, name, code, *moment, quantity)
-
-
-def _read_time(text: object) -> tuple[datetime, date] | None:
-    """The instant, and the day as it was written there; a partial date is its first day."""
-    match = _TIME.fullmatch(text) if isinstance(text, str) else None
-    if match is None:
-        return None
-    year, month, day, hour, minute, second = (int(part or 0) for part in match.groups()[:6])
-    sign, hours, minutes = match.groups()[6:]
-    offset = timedelta(hours=int(hours or 0), minutes=int(minutes or 0))
-    try:
-        on = date(year, month or 1, day or 1)
-        # A leap second has no datetime.
-        at = datetime(year, on.month, on.day, hour, minute, min(second, 59), tzinfo=timezone.utc)
-        return (at + offset if sign == "-" else at - offset), on
-    except (ValueError, OverflowError):
-        return None
-
-
-def _read_birth_date(text: object) -> date | None:
-    """A birth date; of a month alone its fifteenth, of a year alone its first of July."""
-    moment = _read_time(text)
-    if moment is None or not isinstance(text, str):
-        return None
-    return {4: moment[1].replace(month=7), 7: moment[1].replace(day=15)}.get(len(text), moment[1])
 
 
 def _read_person(
@@ -300,15 +269,16 @@ def _read_person(
                 refusals.append(_write_refusal(result.observation, name, refusal))
     drawn = max((result.day for result, _ in values.values()), default=None)
     problems = {}
-    birth = _read_birth_date(patient.get("birthDate"))
+    birth = read_birth_date(patient.get("birthDate"))
     age = math.nan
     if birth is None:
         problems["birth_date"] = f"expected a birthDate, however: {patient.get('birthDate')!r}"
     elif drawn is not None:
-        age = (drawn - birth).days / _DAYS_PER_YEAR
+        age = count_years(birth, drawn)
         if not AGE_MINIMUM_YEARS <= age <= AGE_MAXIMUM_YEARS:
             problems["age"] = (
-                f"{age:.1f} years is outside {AGE_MINIMUM_YEARS:g} to {AGE_MAXIMUM_YEARS:g}"
+                # The first day outside is less than 0.003 years away.
+                f"{age:.3f} years is outside {AGE_MINIMUM_YEARS:g} to {AGE_MAXIMUM_YEARS:g}"
             )
     gender = patient.get("gender")
     sex = SEXES.index(gender) if gender in SEXES else -1

@@ -1,9 +1,9 @@
-/** Dates of FHIR: whole or partial, with a time and its zone or without. */
+/** Dates of FHIR: whole or partial, with a time and its zone or without; and ages. */
 
 const TIME =
   /^(\d{4})(?:-(\d\d)(?:-(\d\d))?)?(?:T(\d\d):(\d\d)(?::(\d\d)(?:\.\d+)?)?(?:Z|([+-])(\d\d):(\d\d))?)?$/;
 const DAY_MS = 86_400_000;
-const DAYS_PER_YEAR = 365.25;
+const MEAN_YEAR_DAYS = 365.25;
 
 /**
  * @param {unknown} text
@@ -39,6 +39,24 @@ export function computeAge(birthDate, day) {
   if (born === null) return NaN;
   const written = String(birthDate);
   const middle = { 4: "-07-01", 7: "-15" }[written.length];
-  const from = Date.parse(middle ? written + middle : born.day);
-  return Math.round((Date.parse(day) - from) / DAY_MS) / DAYS_PER_YEAR;
+  return countYears(middle ? written + middle : born.day, day);
+}
+
+/**
+ * Years between two days by the calendar: whole ones on a birthday. Between two birthdays
+ * the days count by their share of that year.
+ *
+ * @param {string} start YYYY-MM-DD
+ * @param {string} end YYYY-MM-DD
+ */
+export function countYears(start, end) {
+  const [from, to] = [start, end].map((day) => Date.parse(day));
+  if (to < from) return Math.round((to - from) / DAY_MS) / MEAN_YEAR_DAYS;
+  const [born, month, day] = start.split("-").map(Number);
+  // Who is born on a 29 February has it on 1 March in other years, as Date does.
+  /** @param {number} year */
+  const birthday = (year) => new Date(0).setUTCFullYear(year, month - 1, day);
+  const ends = Number(end.slice(0, 4));
+  const year = birthday(ends) <= to ? ends : ends - 1;
+  return year - born + (to - birthday(year)) / (birthday(year + 1) - birthday(year));
 }

@@ -179,7 +179,8 @@ function readPerson(sidecar, key, resource, results, refusals) {
   if (readTime(resource.birthDate) === null)
     problems.birth_date = `expected a birthDate, however: ${resource.birthDate ?? "none"}`;
   else if (drawn !== null && !(youngest <= age && age <= oldest))
-    problems.age = `${age.toFixed(1)} years is outside ${youngest} to ${oldest}`;
+    // The first day outside is less than 0.003 years away.
+    problems.age = `${age.toFixed(3)} years is outside ${youngest} to ${oldest}`;
   if (sex < 0)
     problems.sex = `gender must be ${sidecar.sexes.join(" or ")}, however: ${resource.gender ?? "none"}`;
   if (Object.keys(problems).length === 0) refuseLimits(sidecar, used, age, sex, refusals);

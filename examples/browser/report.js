@@ -38,8 +38,10 @@ function readFhir(sidecar, bundle) {
         `${labelName(sidecar, biomarker)} (Observation ${observation}) is not used: ${message}`,
     ),
   ];
+  // Rounded to a tenth, an age that is refused could pass for one that is not.
+  const age = person.age_years.toFixed(person.problems.age ? 3 : 1);
   const filling = {
-    age: Number.isNaN(person.age_years) ? "" : person.age_years.toFixed(1),
+    age: Number.isNaN(person.age_years) ? "" : age,
     sex: person.sex < 0 ? undefined : person.sex,
     values: spellValues(person.given),
   };

@@ -159,6 +159,16 @@ def test_one_patient_at_a_time(call: Call) -> None:
         call("report", "readReport", json.dumps(case["bundle"]))
 
 
+def test_an_age_that_is_refused_is_not_rounded_to_one_that_is_not(call: Call) -> None:
+    case = json.loads((FHIR_CASES[0].parent / "birthdays.json").read_text(encoding="utf-8"))
+    entries = case["bundle"]["entry"]
+    wanted = {"b": "17.997", "d": "18.0", "g": "120.003"}
+    for key, age in wanted.items():
+        mine = [entry for entry in entries if entry["resource"]["id"] == key]
+        bundle = {"resourceType": "Bundle", "entry": mine}
+        assert call("report", "readReport", json.dumps(bundle))["filling"]["age"] == age
+
+
 LONG = """Test,Result,Units,Date
 C-reactive protein,"0.12",mg/dL,2024-01-05
 crp,9,mg/L,2023-01-05
