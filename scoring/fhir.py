@@ -107,7 +107,7 @@ def read_bundle(bundle: object, reference: Mapping[str, Any]) -> Reading:
 
     A result below or above a limit stands for the limit where the limit is on its side of
     the median of that age and sex, and is missing otherwise: "CRP below 5 mg/L" says less
-    than nothing known does.
+    than nothing known does. Without an age and a sex it cannot be judged, and is missing.
 
     Args:
         bundle: the decoded JSON.
@@ -256,48 +256,34 @@ def _read_person(
     reference: Mapping[str, Any],
     refusals: list[Refusal],
 ) -> Person:
-    values: dict[str, tuple[_Result, float]] = {}
-    for name in NAMES:
-        mine = [result for result in results if result.name == name]
-        newest = max((result.when for result in mine), default=None)
-        for result in mine:
-            if result.when != newest or name in values:
-                continue
-            try:
-                values[name] = (result, _convert(result))
-            except _RefusedError as refusal:
-                refusals.append(_write_refusal(result.observation, name, refusal))
-    drawn = max((result.day for result, _ in values.values()), default=None)
     problems = {}
     birth = read_birth_date(patient.get("birthDate"))
+    gender = patient.get("gender")
+    sex = SEXES.index(gender) if gender in SEXES else -1
+    values: dict[str, tuple[_Result, float]] = {}
+    limits: dict[str, str] = {}
+    for name, (result, value) in _pick_newest(results, refusals).items():
+        try:
+            side = _judge_limit(result, value, birth, sex, reference)
+        except _RefusedError as refusal:
+            refusals.append(_write_refusal(result.observation, name, refusal))
+            continue
+        values[name] = (result, value)
+        if side is not None:
+            limits[name] = side
+    drawn = max((result.day for result, _ in values.values()), default=None)
     age = math.nan
     if birth is None:
         problems["birth_date"] = f"expected a birthDate, however: {patient.get('birthDate')!r}"
     elif drawn is not None:
         age = count_years(birth, drawn)
-        if not AGE_MINIMUM_YEARS <= age <= AGE_MAXIMUM_YEARS:
+        if not _accepts_age(age):
             problems["age"] = (
                 # The first day outside is less than 0.003 years away.
                 f"{age:.3f} years is outside {AGE_MINIMUM_YEARS:g} to {AGE_MAXIMUM_YEARS:g}"
             )
-    gender = patient.get("gender")
-    sex = SEXES.index(gender) if gender in SEXES else -1
     if sex < 0:
         problems["sex"] = f"gender must be {' or '.join(SEXES)}, however: {gender!r}"
-    limits = {}
-    for name, (result, value) in list(values.items()) if not problems else ():
-        side = COMPARATORS.get(str(result.quantity.get("comparator")))
-        if side is None:
-            continue
-        median = np.interp(age, reference["age"], reference[SEXES[sex]][name])
-        if (value > median) if side == "below" else (value < median):
-            del values[name]
-            message = f"{side} {value:g} {PANEL[INDEX[name]].unit} says too little: so are most"
-            refusals.append(
-                _write_refusal(result.observation, name, _RefusedError("limit", message))
-            )
-        else:
-            limits[name] = side
     if not values:
         problems["no_values"] = "no usable Observation"
     return Person(
@@ -309,6 +295,53 @@ def _read_person(
         limits=limits,
         problems=problems,
     )
+
+
+def _accepts_age(age: float) -> bool:
+    return AGE_MINIMUM_YEARS <= age <= AGE_MAXIMUM_YEARS
+
+
+def _pick_newest(
+    results: list[_Result], refusals: list[Refusal]
+) -> dict[str, tuple[_Result, float]]:
+    """The newest result of each biomarker, and its value in the panel's unit."""
+    values: dict[str, tuple[_Result, float]] = {}
+    for name in NAMES:
+        mine = [result for result in results if result.name == name]
+        newest = max((result.when for result in mine), default=None)
+        for result in mine:
+            if result.when != newest or name in values:
+                continue
+            try:
+                values[name] = (result, _convert(result))
+            except _RefusedError as refusal:
+                refusals.append(_write_refusal(result.observation, name, refusal))
+    return values
+
+
+def _judge_limit(
+    result: _Result, value: float, birth: date | None, sex: int, reference: Mapping[str, Any]
+) -> str | None:
+    """Which side of the limit the value is on; None where it is no limit.
+
+    It is judged by the person's age on its own day: on which day the person's newest value
+    was drawn depends on which limits are used.
+    """
+    side = COMPARATORS.get(str(result.quantity.get("comparator")))
+    if side is None:
+        return None
+    limit = f"{side} {value:g} {PANEL[INDEX[result.name]].unit}"
+    age = math.nan if birth is None else count_years(birth, result.day)
+    if sex < 0 or not _accepts_age(age):
+        raise _RefusedError(
+            "limit",
+            f"{limit} is a limit, which needs a sex and an age of {AGE_MINIMUM_YEARS:g} to "
+            f"{AGE_MAXIMUM_YEARS:g} to be judged",
+        )
+    median = np.interp(age, reference["age"], reference[SEXES[sex]][result.name])
+    if (value > median) if side == "below" else (value < median):
+        raise _RefusedError("limit", f"{limit} says too little: so are most")
+    return side
 
 
 def _convert(result: _Result) -> float:

@@ -170,9 +170,10 @@ function readResult({ fhir }, observation, { name, code }, resource) {
  */
 function readPerson(sidecar, key, resource, results, refusals) {
   const used = pickNewest(sidecar, results, refusals);
+  const sex = sidecar.sexes.indexOf(resource.gender);
+  refuseLimits(sidecar, used, resource.birthDate, sex, refusals);
   const drawn = [...used.values()].map(({ day }) => day).sort().at(-1) ?? null;
   const age = drawn === null ? NaN : computeAge(resource.birthDate, drawn);
-  const sex = sidecar.sexes.indexOf(resource.gender);
   /** @type {Record<string, string>} */
   const problems = {};
   const [youngest, oldest] = sidecar.accepted_ages;
@@ -183,7 +184,6 @@ function readPerson(sidecar, key, resource, results, refusals) {
     problems.age = `${age.toFixed(3)} years is outside ${youngest} to ${oldest}`;
   if (sex < 0)
     problems.sex = `gender must be ${sidecar.sexes.join(" or ")}, however: ${resource.gender ?? "none"}`;
-  if (Object.keys(problems).length === 0) refuseLimits(sidecar, used, age, sex, refusals);
   if (used.size === 0) problems.no_values = "no usable Observation";
   /** @template T @param {(use: Used) => T} part @returns {Record<string, T>} */
   const collect = (part) =>
@@ -278,20 +278,31 @@ function readUnit(sidecar, biomarker, spelling) {
 }
 
 /**
+ * Take away limits that do not stand for a value. Each is judged by the person's age on its
+ * own day: on which day the newest value was drawn depends on which limits are used.
+ *
  * @param {Sidecar} sidecar
  * @param {Map<string, Used>} used
- * @param {number} age
+ * @param {unknown} birthDate
  * @param {number} sex
  * @param {Refusal[]} refusals
  */
-function refuseLimits(sidecar, used, age, sex, refusals) {
-  for (const [name, { side, value, given, observation }] of used)
-    if (side && saysTooLittle(sidecar, name, side, value, age, sex))
-      attempt(refusals, observation, name, () => {
-        used.delete(name);
-        const limit = `${side} ${given.value} ${given.unit}`;
-        throw new RefusedError("limit", `${limit} says too little: so are most`);
-      });
+function refuseLimits(sidecar, used, birthDate, sex, refusals) {
+  const [youngest, oldest] = sidecar.accepted_ages;
+  for (const [name, { side, value, given, day, observation }] of used)
+    attempt(refusals, observation, name, () => {
+      if (!side) return;
+      const age = computeAge(birthDate, day);
+      const limit = `${side} ${given.value} ${given.unit}`;
+      let reason;
+      if (sex < 0 || !(youngest <= age && age <= oldest))
+        reason = `is a limit, which needs a sex and an age of ${youngest} to ${oldest} to be judged`;
+      else if (saysTooLittle(sidecar, name, side, value, age, sex))
+        reason = "says too little: so are most";
+      if (!reason) return;
+      used.delete(name);
+      throw new RefusedError("limit", `${limit} ${reason}`);
+    });
 }
 
 /**

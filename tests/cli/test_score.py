@@ -14,6 +14,7 @@ from click.testing import CliRunner, Result
 from henaw.cli.java import find_java_home
 from henaw.cli.main import commands
 from henaw.export.people import draw_synthetic_people
+from henaw.model.biomarkers import NAMES
 from henaw.model.checkpoint import Checkpoint
 from henaw.model.errors import ScoringError
 
@@ -92,6 +93,22 @@ def test_a_bundle_becomes_a_row_a_patient(artifacts: Path, tmp_path: Path) -> No
     assert rows[2]["reason"].startswith("gender must be female or male, however: 'other'")
     assert "not used: Observation ggt (ggt): below 300 U/L says too little" in result.stderr
     assert "not scored: Patient d: no usable Observation" in result.stderr
+
+
+def test_a_patient_with_a_reason_has_no_answers(artifacts: Path, tmp_path: Path) -> None:
+    case = json.loads((Path(__file__).parents[1] / "fhir" / "limits_of_nobody.json").read_text())
+    (tmp_path / "bundle.json").write_text(json.dumps(case["bundle"]))
+    out = tmp_path / "out.parquet"
+    result = run(tmp_path / "bundle.json", out, "--model", artifacts / "henaw.onnx")
+    assert result.exit_code == 3
+    assert "5 people, 1 scored" in result.stderr
+    table = pq.read_table(out)
+    given = ["participant_id", "drawn", "age", "sex", *NAMES, "limits", "reason"]
+    answers = table.drop_columns(given)
+    assert len(answers.column_names) > 20
+    for row, answer in zip(table.to_pylist(), answers.to_pylist(), strict=True):
+        assert all((value is None) == (row["reason"] is not None) for value in answer.values()), row
+    assert table["reason"].to_pylist()[3:] == ["no usable Observation", None]
 
 
 def test_a_bundle_that_is_none_leaves_no_output(artifacts: Path, tmp_path: Path) -> None:
