@@ -9,8 +9,8 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import date, datetime
-from typing import Any, NamedTuple
+from datetime import date, datetime, timedelta, timezone
+from typing import Any, NamedTuple, TypeGuard
 
 import numpy as np
 from henaw.model.biomarkers import (
@@ -40,8 +40,8 @@ class Refusal:
     Attributes:
         observation: its id, or its place in the Bundle.
         biomarker: what it seemed to be.
-        code: ``code``, ``status``, ``subject``, ``date``, ``no_value``, ``comparator``,
-            ``unit``, ``implausible`` or ``limit``.
+        code: ``code``, ``status``, ``subject``, ``modifier``, ``date``, ``no_value``,
+            ``comparator``, ``unit``, ``implausible`` or ``limit``.
         message: the reason, for people.
     """
 
@@ -102,8 +102,9 @@ def read_bundle(bundle: object, reference: Mapping[str, Any]) -> Reading:
 
     Of each biomarker the newest result counts, by the time that the Observation is about;
     of several of the same instant the first that can be used. What is not final, amended
-    or corrected, has no time or no quantity is no result. Where the newest cannot be used
-    (unit, range), the biomarker is missing: an older one would pass for news.
+    or corrected, has no time or one in the future, no quantity, a reason why that is absent
+    or a modifier is no result. Where the newest cannot be used (unit, range), the biomarker
+    is missing: an older one would pass for news.
 
     A result below or above a limit stands for the limit where the limit is on its side of
     the median of that age and sex, and is missing otherwise: "CRP below 5 mg/L" says less
@@ -128,17 +129,21 @@ def read_bundle(bundle: object, reference: Mapping[str, Any]) -> Reading:
     for place, entry in enumerate(entries):
         resource = entry.get("resource")
         if isinstance(resource, Mapping) and resource.get("resourceType") == "Patient":
-            key = str(resource.get("id") or entry.get("fullUrl") or f"entry {place}")
-            if key in patients and patients[key][0] != resource:
+            key, full_url = _name_entry(entry, place), entry.get("fullUrl")
+            known, address = patients.get(key, (resource, full_url))
+            moved = _is_web(address) and _is_web(full_url) and address != full_url
+            if known != resource or moved:
                 raise ScoringError(
                     "FHIR", [f"expected each Patient once, however: {key!r} is two that differ"]
                 )
-            patients[key] = (resource, entry.get("fullUrl"))
+            patients[key] = (resource, full_url)
     if not patients:
         raise ScoringError("FHIR", ["expected a Patient in the Bundle, found none"])
     refusals: list[Refusal] = []
     results: dict[str, list[_Result]] = {key: [] for key in patients}
-    for observation, resource in _walk_observations(entries):
+    # Somewhere it is tomorrow already.
+    latest = datetime.now(timezone.utc).date() + timedelta(days=1)
+    for observation, full_url, resource in _walk_observations(entries):
         name, code, reason = _find_biomarker(resource)
         if name is None:
             continue
@@ -146,8 +151,8 @@ def read_bundle(bundle: object, reference: Mapping[str, Any]) -> Reading:
             refusals.append(_write_refusal(observation, name, _RefusedError("code", reason)))
             continue
         try:
-            owner = _find_patient(resource, patients)
-            results[owner].append(_read_result(observation, name, code, resource))
+            owner = _find_patient(resource, full_url, patients)
+            results[owner].append(_read_result(observation, name, code, resource, latest))
         except _RefusedError as refusal:
             refusals.append(_write_refusal(observation, name, refusal))
     people = tuple(
@@ -161,6 +166,15 @@ def _list(value: object) -> list[Any]:
     return value if isinstance(value, list) else []
 
 
+def _name_entry(entry: Mapping[str, Any], place: int) -> str:
+    names = (entry["resource"].get("id"), entry.get("fullUrl"))
+    return next((name for name in names if isinstance(name, str) and name), f"entry {place}")
+
+
+def _is_web(url: object) -> TypeGuard[str]:
+    return isinstance(url, str) and url.startswith(("http://", "https://"))
+
+
 def _write_refusal(observation: str, name: str, refusal: _RefusedError) -> Refusal:
     code, message = refusal.args
     return Refusal(observation=observation, biomarker=name, code=code, message=message)
@@ -168,21 +182,27 @@ def _write_refusal(observation: str, name: str, refusal: _RefusedError) -> Refus
 
 def _walk_observations(
     entries: list[Mapping[str, Any]],
-) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """Observations and their components, which share subject, status and time."""
+) -> Iterator[tuple[str, object, Mapping[str, Any]]]:
+    """Name, fullUrl and content of Observations and of their components.
+
+    A component shares subject, status, time and modifiers with its Observation.
+    """
     for place, entry in enumerate(entries):
         resource = entry.get("resource")
         if not isinstance(resource, Mapping) or resource.get("resourceType") != "Observation":
             continue
-        name = str(resource.get("id") or entry.get("fullUrl") or f"entry {place}")
-        yield name, resource
+        name, full_url = _name_entry(entry, place), entry.get("fullUrl")
+        yield name, full_url, resource
         for component in _list(resource.get("component")):
             if isinstance(component, Mapping):
                 shared = {k: v for k, v in resource.items() if k not in _OWN_TO_A_COMPONENT}
-                yield name, {**shared, **component}
+                both = {**shared, **component}
+                if shared.get("modifierExtension"):
+                    both["modifierExtension"] = shared["modifierExtension"]
+                yield name, full_url, both
 
 
-_OWN_TO_A_COMPONENT = ("code", "valueQuantity", "component")
+_OWN_TO_A_COMPONENT = ("code", "valueQuantity", "dataAbsentReason", "component")
 
 
 def _find_biomarker(resource: Mapping[str, Any]) -> tuple[str | None, str, str | None]:
@@ -208,26 +228,39 @@ def _find_biomarker(resource: Mapping[str, Any]) -> tuple[str | None, str, str |
     return code.biomarker, number, None
 
 
-def _find_patient(resource: Mapping[str, Any], patients: Mapping[str, tuple[Any, Any]]) -> str:
+def _find_patient(
+    resource: Mapping[str, Any], full_url: object, patients: Mapping[str, tuple[Any, Any]]
+) -> str:
+    """The Patient whom an Observation is of, by FHIR's rules of references in a Bundle."""
     subject = resource.get("subject")
     reference = subject.get("reference") if isinstance(subject, Mapping) else None
     if reference is None:
         if len(patients) == 1:
             return next(iter(patients))
         raise _RefusedError("subject", "it names no subject, and the Bundle has several Patients")
-    plain = str(reference).split("/_history/")[0]
-    for key, (_, full_url) in patients.items():
-        if plain == full_url or f"/{plain}".endswith(f"/Patient/{key}"):
+    wanted = reference.split("/_history/")[0] if isinstance(reference, str) else ""
+    if wanted.startswith("Patient/") and _is_web(full_url) and "/Observation/" in full_url:
+        wanted = f"{full_url.rpartition('/Observation/')[0]}/{wanted}"
+    for key, (_, address) in patients.items():
+        if wanted == address:
+            return key
+        # Without an address of its own a Patient goes by its id, on whichever server.
+        by_id = wanted.startswith("Patient/") or (_is_web(wanted) and not _is_web(address))
+        if by_id and f"/{wanted}".endswith(f"/Patient/{key}"):
             return key
     raise _RefusedError("subject", "its subject is no Patient of the Bundle")
 
 
-def _read_result(observation: str, name: str, code: str, resource: Mapping[str, Any]) -> _Result:
+def _read_result(
+    observation: str, name: str, code: str, resource: Mapping[str, Any], latest: date
+) -> _Result:
     if resource.get("status") not in STATUSES:
         raise _RefusedError(
             "status",
             f"status must be {', '.join(STATUSES)}, however: {resource.get('status')!r}",
         )
+    if resource.get("modifierExtension") not in (None, []):
+        raise _RefusedError("modifier", "it has a modifierExtension, whose meaning is not known")
     period = resource.get("effectivePeriod")
     period = period if isinstance(period, Mapping) else {}
     for text in (
@@ -241,11 +274,15 @@ def _read_result(observation: str, name: str, code: str, resource: Mapping[str, 
             break
     else:
         raise _RefusedError("date", "it has no effective date")
+    if moment.day > latest:
+        raise _RefusedError("date", f"its effective date, {moment.day}, is in the future")
     quantity = resource.get("valueQuantity")
     quantity = quantity if isinstance(quantity, Mapping) else {}
     value = quantity.get("value")
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise _RefusedError("no_value", "it has no valueQuantity with a number")
+    if resource.get("dataAbsentReason") is not None:
+        raise _RefusedError("no_value", "it has a dataAbsentReason beside its value")
     return _Result(observation, name, code, *moment, quantity)
 
 

@@ -26,6 +26,9 @@ export function readTime(text) {
   return { when, day: written };
 }
 
+/** The last day, YYYY-MM-DD, that is not of the future: somewhere it is tomorrow already. */
+export const findTomorrow = () => new Date(Date.now() + DAY_MS).toISOString().slice(0, 10);
+
 /**
  * Age on a day; of a birth month alone the fifteenth counts, of a year alone the first of
  * July.

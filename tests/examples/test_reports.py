@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Callable, Iterator
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
@@ -157,6 +158,86 @@ def test_one_patient_at_a_time(call: Call) -> None:
     case = json.loads((FHIR_CASES[0].parent / "subjects.json").read_text(encoding="utf-8"))
     with pytest.raises(Error, match="expected one Patient, however: 2"):
         call("report", "readReport", json.dumps(case["bundle"]))
+
+
+@pytest.mark.parametrize(("days", "used"), [(0, True), (1, True), (2, False)])
+def test_tomorrow_is_somewhere_today(call: Call, days: int, used: bool) -> None:
+    case = json.loads((FHIR_CASES[0].parent / "lone_patient.json").read_text(encoding="utf-8"))
+    day = datetime.now(timezone.utc).date() + timedelta(days=days)
+    case["bundle"]["entry"][1]["resource"]["effectiveDateTime"] = day.isoformat()
+    (person,) = call("fhir", "readBundle", case["bundle"])["people"]
+    assert ("alt" in person["biomarkers"]) is used
+
+
+def test_nothing_in_a_bundle_breaks_the_reader(blank: Page) -> None:
+    """Junk in every place of two Bundles, one place at a time."""
+    junk = [None, 0, -1, True, "", "x", [], {}, [None], 1e308, "2024", {"toString": 1}]
+    cases = [
+        json.loads((FHIR_CASES[0].parent / f"{name}.json").read_text(encoding="utf-8"))
+        for name in ("limits", "withdrawn")
+    ]
+    tried = blank.evaluate(
+        """async ([bundles, junk]) => {
+            const sidecar = await (await import("./sidecar.js")).loadSidecar();
+            const { BundleError, readBundle } = await import("./fhir.js");
+            let tried = 0;
+            function walk(bundle, node) {
+                for (const [key, part] of Object.entries(node)) {
+                    for (const value of junk) {
+                        node[key] = value;
+                        try {
+                            for (const person of readBundle(sidecar, bundle).people)
+                                for (const { name, minimum, maximum } of sidecar.panel) {
+                                    const value = person.biomarkers[name] ?? minimum;
+                                    if (!(minimum <= value && value <= maximum))
+                                        throw new Error(`${name} is ${value}`);
+                                }
+                        } catch (error) {
+                            if (!(error instanceof BundleError)) throw error;
+                        }
+                        tried++;
+                    }
+                    node[key] = part;
+                    if (typeof part === "object" && part !== null) walk(bundle, part);
+                }
+            }
+            for (const bundle of bundles) walk(bundle, bundle);
+            return tried;
+        }""",
+        [[case["bundle"] for case in cases], junk],
+    )
+    assert tried > 2000
+
+
+def test_as_many_results_as_a_stack_has_not_room_for(blank: Page) -> None:
+    case = json.loads((FHIR_CASES[0].parent / "lone_patient.json").read_text(encoding="utf-8"))
+    people = blank.evaluate(
+        """async (bundle) => {
+            const sidecar = await (await import("./sidecar.js")).loadSidecar();
+            const [patient, result] = bundle.entry;
+            const entry = [patient, ...new Array(150_000).fill(result)];
+            return (await import("./fhir.js")).readBundle(sidecar, { ...bundle, entry }).people;
+        }""",
+        case["bundle"],
+    )
+    assert people[0]["biomarkers"] == {"alt": 20}
+
+
+def test_one_patient_twice_is_one_person(call: Call) -> None:
+    """In whatever order the keys are; but not one id on two servers."""
+    name = [{"family": "A", "given": ["B"]}, {"text": "C", "use": "old"}]
+    patient = {"resourceType": "Patient", "id": "1", "gender": "male", "name": name}
+    turned = {
+        key: [dict(reversed(part.items())) for part in value] if key == "name" else value
+        for key, value in reversed(patient.items())
+    }
+    entries = [{"resource": patient}, {"resource": turned}]
+    read = call("fhir", "readBundle", {"resourceType": "Bundle", "entry": entries})
+    assert [person["patient"] for person in read["people"]] == ["1"]
+    for entry, server in zip(entries, "ab", strict=True):
+        entry["fullUrl"] = f"https://{server}.org/fhir/Patient/1"
+    with pytest.raises(Error, match="expected each Patient once"):
+        call("fhir", "readBundle", {"resourceType": "Bundle", "entry": entries})
 
 
 def test_an_age_that_is_refused_is_not_rounded_to_one_that_is_not(call: Call) -> None:
