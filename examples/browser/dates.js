@@ -26,6 +26,23 @@ export function readTime(text) {
   return { when, day: written };
 }
 
+/**
+ * A date of a table: as of FHIR, with a space for its T too, or day.month.year. With slashes
+ * it could be of either order, and is not read.
+ *
+ * @param {string} text
+ */
+export function readTableTime(text) {
+  const written = text
+    .replace(
+      /^(\d{1,2})\.(\d{1,2})\.(\d{4})/u,
+      (_, day, month, year) => `${year}-${month.padStart(2, "0")}-${day.padStart(2, "0")}`,
+    )
+    .replace(/^(\d{4}-\d\d-\d\d) (\d)/u, "$1T$2")
+    .replace(/T(\d):/u, "T0$1:");
+  return readTime(written);
+}
+
 /** The last day, YYYY-MM-DD, that is not of the future: somewhere it is tomorrow already. */
 export const findTomorrow = () => new Date(Date.now() + DAY_MS).toISOString().slice(0, 10);
 

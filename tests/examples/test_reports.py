@@ -109,7 +109,11 @@ def test_example_of_the_design(call: Call) -> None:
 
 @pytest.mark.parametrize(
     ("text", "number"),
-    [("12.5", 12.5), (" 12,5 ", 12.5), ("+3", 3), (".5", 0.5), ("1,2345", 1.2345)],
+    [
+        *(("12.5", 12.5), (" 12,5 ", 12.5), ("+3", 3), (".5", 0.5), ("1,2345", 1.2345)),
+        # A group of thousands does not start with a 0.
+        *(("0,367", 0.367), ("0,244", 0.244), ("+0,050", 0.05), ("5.", 5)),
+    ],
 )
 def test_numbers(blank: Page, text: str, number: float) -> None:
     read = "async (text) => (await import('./units.js')).parseNumber(text)"
@@ -284,6 +288,61 @@ def test_a_column_a_test_with_decimal_commas(call: Call) -> None:
         "albumin": {"value": 45, "unit": "g/L"},
     }
     assert {note["label"] for note in seen["notes"]} == {"Alter", "albumin"}
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        ("01.03.2024", "15.02.2024"),
+        ("1.3.2024", "2024-02-15"),
+        ("01.03.2024 07:30", "01.03.2024 07:10"),
+        ("2024-03-01 08:15", "2024-02-15 09:00:10"),
+        ("2024-03-01 08:15:30+01:00", "2024-03-01 08:15:20+01:00"),
+    ],
+)
+def test_the_newest_of_a_table(call: Call, first: str, second: str) -> None:
+    for rows in (f"{first},9\n{second},7", f"{second},7\n{first},9"):
+        lines = [f"crp,mg/L,{row}" for row in rows.split("\n")]
+        seen = call("csv", "readCsv", "\n".join(["test,unit,date,value", *lines]))
+        assert seen["given"] == {"crp": {"value": 9, "unit": "mg/L"}}
+        assert seen["notes"] == []
+
+
+@pytest.mark.parametrize(
+    "date", ["3/1/2024", "01.03.24", "31.02.2024", "last spring", "", "2999-01-01"]
+)
+def test_which_is_the_newest_is_not_guessed(call: Call, date: str) -> None:
+    row = f"crp,7,mg/L,{date}\n"
+    table = f"test,value,unit,date\ncrp,9,mg/L,2024-01-01\n{row}alt,20,U/L,{date}\n"
+    seen = call("csv", "readCsv", table)
+    # Of one result the date decides nothing.
+    assert seen["given"] == {"alt": {"value": 20, "unit": "U/L"}}
+    (note,) = seen["notes"]
+    assert note["label"] == "crp"
+    assert "is given twice" in note["message"]
+    assert (date or "none") in note["message"]
+
+
+def test_a_wide_header_takes_no_time(blank: Page) -> None:
+    header = "crp" + " " * 100_000 + "x"
+    took = blank.evaluate(
+        """async (header) => {
+            const sidecar = await (await import("./sidecar.js")).loadSidecar();
+            const { readCsv } = await import("./csv.js");
+            const start = performance.now();
+            const read = readCsv(sidecar, `alt,${header}\n20,1`);
+            return [performance.now() - start, read.given];
+        }""",
+        header,
+    )
+    assert took[1] == {"alt": {"value": 20, "unit": "U/L"}}
+    assert took[0] < 1000
+
+
+def test_a_line_break_in_a_cell_is_told(call: Call) -> None:
+    seen = call("csv", "readCsv", 'test,value\nalt,20\ncrp,"1\n2"\n')
+    assert set(seen["given"]) == {"alt"}
+    assert any("expected a number" in note["message"] for note in seen["notes"])
 
 
 def test_limits_in_a_table(call: Call) -> None:
