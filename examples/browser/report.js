@@ -7,6 +7,8 @@ import { labelName } from "./sidecar.js";
 /** @typedef {import("./sidecar.js").Sidecar} Sidecar */
 /** @typedef {import("./form.js").Filling} Filling */
 
+const MOST_NOTES = 100;
+
 /**
  * @param {Sidecar} sidecar
  * @param {string} text
@@ -74,6 +76,7 @@ function spellValues(given) {
  *
  * @param {Sidecar} sidecar
  * @param {(filling: Filling) => void} onRead
+ * @returns {() => void} what forgets the report
  */
 export function watchReports(sidecar, onRead) {
   const details = /** @type {HTMLDetailsElement} */ (document.getElementById("report"));
@@ -81,39 +84,44 @@ export function watchReports(sidecar, onRead) {
   const area = /** @type {HTMLTextAreaElement} */ (document.getElementById("report-text"));
   const file = /** @type {HTMLInputElement} */ (document.getElementById("report-file"));
 
-  /** @param {string} text */
-  function read(text) {
+  /** @param {string | Promise<string>} source */
+  async function read(source) {
+    outcome.replaceChildren();
     try {
-      const { filling, notes } = readReport(sidecar, text);
+      const { filling, notes } = readReport(sidecar, await source);
       details.open = false;
       onRead(filling);
       tell(`Read ${Object.keys(filling.values).length} of ${sidecar.panel.length} values.`, notes);
     } catch (error) {
-      if (!(error instanceof BundleError || error instanceof TableError || error instanceof SyntaxError))
-        throw error;
-      tell("The report could not be read.", [error.message]);
+      tell("The report could not be read.", [error instanceof Error ? error.message : `${error}`]);
     }
   }
 
   /** @param {string} summary @param {string[]} notes */
   function tell(summary, notes) {
     const list = document.createElement("ul");
+    const more = notes.length - MOST_NOTES;
+    const shown = more > 0 ? [...notes.slice(0, MOST_NOTES), `and ${more} more`] : notes;
     list.append(
-      ...notes.map((note) => Object.assign(document.createElement("li"), { textContent: note })),
+      ...shown.map((note) => Object.assign(document.createElement("li"), { textContent: note })),
     );
     outcome.replaceChildren(summary, ...(notes.length ? [list] : []));
   }
 
   document.getElementById("read-report")?.addEventListener("click", () => read(area.value));
   file.addEventListener("change", async () => {
-    if (file.files?.[0]) read(await file.files[0].text());
+    if (file.files?.[0]) await read(file.files[0].text());
     file.value = ""; // the same file can be chosen again
   });
   document.addEventListener("dragover", (event) => event.preventDefault());
-  document.addEventListener("drop", async (event) => {
+  document.addEventListener("drop", (event) => {
     event.preventDefault(); // or the browser leaves the page and shows the file
     const dropped = event.dataTransfer;
-    const text = dropped?.files[0] ? await dropped.files[0].text() : dropped?.getData("text");
+    const text = dropped?.files[0]?.text() ?? dropped?.getData("text");
     if (text) read(text);
   });
+  return () => {
+    area.value = "";
+    outcome.replaceChildren();
+  };
 }
