@@ -24,8 +24,9 @@ def score_bundle(model: Henaw, path: Path, out: Path, *, outputs: Sequence[str])
 
     The table has ``participant_id`` (the Patient's id), ``drawn`` (the day of the newest
     value), ``age``, ``sex`` and the values in the panel's units before the answers, and
-    ``limits`` after them: biomarkers that stand for a limit of the assay. A row with a
-    ``reason`` has no answers.
+    ``limits`` after them: biomarkers that stand for a limit of the assay; then ``old``:
+    those that are more than a year older than ``drawn``. A row with a ``reason`` has no
+    answers.
 
     Returns:
         The people, and what was not used with the reasons.
@@ -56,6 +57,10 @@ def score_bundle(model: Henaw, path: Path, out: Path, *, outputs: Sequence[str])
     }
     columns["limits"] = pa.array(
         [" ".join(f"{k} {v}" for k, v in p.limits.items()) or None for p in reading.people],
+        pa.string(),
+    )
+    columns["old"] = pa.array(
+        [" ".join(f"{k} {v}" for k, v in p.old.items()) or None for p in reading.people],
         pa.string(),
     )
     # What the Bundle says is nearer to its cause than what the table says of it.

@@ -62,6 +62,8 @@ class Person:
         drawn: the day of the newest value, YYYY-MM-DD.
         biomarkers: values in the panel's units by name; those without are missing.
         limits: "below" or "above" by name, where the value is a limit of the assay.
+        old: days by name of values more than a year older than the newest: they are used,
+            and may not say how the person was on that day.
         problems: why this person cannot be scored: messages for people by code,
             ``birth_date``, ``age``, ``sex`` or ``no_values``.
     """
@@ -72,6 +74,7 @@ class Person:
     drawn: str | None
     biomarkers: Mapping[str, float] = field(default_factory=dict)
     limits: Mapping[str, str] = field(default_factory=dict)
+    old: Mapping[str, date] = field(default_factory=dict)
     problems: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -330,6 +333,11 @@ def _read_person(
         drawn=None if drawn is None else drawn.isoformat(),
         biomarkers={name: value for name, (_, value) in values.items()},
         limits=limits,
+        old={
+            name: result.day
+            for name, (result, _) in values.items()
+            if drawn is not None and count_years(result.day, drawn) > 1
+        },
         problems=problems,
     )
 

@@ -28,7 +28,8 @@ const COLUMNS = {
  * @param {Sidecar} sidecar
  * @param {string} text
  * @returns {{age: number | null, sex: number | null,
- *   given: Record<string, {value: number, unit: string}>, notes: Note[]}}
+ *   given: Record<string, {value: number, unit: string}>, days: Record<string, string>,
+ *   notes: Note[]}} `days` of the values that have one
  * @throws {TableError} it is not a table of one person
  */
 export function readCsv(sidecar, text) {
@@ -51,6 +52,8 @@ export function readCsv(sidecar, text) {
     );
   /** @type {Record<string, {value: number, unit: string}>} */
   const given = {};
+  /** @type {Record<string, string>} */
+  const days = {};
   for (const [biomarker, cells] of tests) {
     const [{ label }] = cells;
     try {
@@ -60,12 +63,16 @@ export function readCsv(sidecar, text) {
       if (!cell.unit) notes.push({ label, message: `has no unit: read as ${unit}, check it` });
       if (side) notes.push({ label, message: `is ${cell.text}: the limit is used` });
       given[biomarker.name] = { value, unit };
+      const time = readDate(cell);
+      if (time) days[biomarker.name] = time.day;
+      else if (cell.date)
+        notes.push({ label, message: `has a date that cannot be used: ${cell.date.slice(0, 40)}` });
     } catch (error) {
       if (!(error instanceof RangeError || error instanceof UnitError)) throw error;
       notes.push({ label, message: `${error.message}: not used` });
     }
   }
-  return { ...person, given, notes };
+  return { ...person, given, days, notes };
 }
 
 /**
@@ -137,10 +144,10 @@ function findBiomarker({ panel, fhir }, label) {
  */
 function pickNewest(cells, notes) {
   if (cells.length === 1) return cells[0];
-  const dated = cells.map((cell) => ({ cell, time: readTableTime(cell.date) }));
+  const dated = cells.map((cell) => ({ cell, time: readDate(cell) }));
   /** @param {(typeof dated)[0]} other */
   const when = ({ cell: { date }, time }) => {
-    if (time !== null && time.day <= findTomorrow()) return time.when;
+    if (time !== null) return time.when;
     const seen = date.slice(0, 40) || "none";
     throw new RangeError(
       `is given twice, with a date that does not say which is the newest: ${seen}`,
@@ -151,6 +158,12 @@ function pickNewest(cells, notes) {
   const { label, text } = first.cell;
   if (others.length > 0) notes.push({ label, message: `is given twice: ${text} is used` });
   return first.cell;
+}
+
+/** @param {Cell} cell */
+function readDate({ date }) {
+  const time = readTableTime(date);
+  return time !== null && time.day <= findTomorrow() ? time : null;
 }
 
 /**

@@ -63,6 +63,18 @@ export function computeAge(birthDate, day) {
 }
 
 /**
+ * Days that are more than a year before the newest of them: what was measured then may not
+ * say how the person was on that day.
+ *
+ * @param {Record<string, string>} days YYYY-MM-DD by name
+ */
+export function findOld(days) {
+  const newest = Object.values(days).sort().at(-1) ?? "";
+  const old = Object.entries(days).filter(([, day]) => countYears(day, newest) > 1);
+  return Object.fromEntries(old);
+}
+
+/**
  * Years between two days by the calendar: whole ones on a birthday. Between two birthdays
  * the days count by their share of that year.
  *

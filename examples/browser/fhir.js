@@ -4,7 +4,7 @@
  * reader is held to as well.
  */
 
-import { computeAge, findTomorrow, readTime } from "./dates.js";
+import { computeAge, findOld, findTomorrow, readTime } from "./dates.js";
 import { saysTooLittle } from "./limits.js";
 import { findUnit, showNumber, toPanel, UnitError } from "./units.js";
 
@@ -24,6 +24,8 @@ import { findUnit, showNumber, toPanel, UnitError } from "./units.js";
  * @property {string | null} drawn the day of the newest value
  * @property {Record<string, number>} biomarkers in the panel's units
  * @property {Record<string, Given>} given
+ * @property {Record<string, string>} days of the values, as written there
+ * @property {Record<string, string>} old those more than a year before the newest
  * @property {Record<string, string>} limits "below" or "above"
  * @property {Record<string, string>} problems messages by code
  */
@@ -228,6 +230,7 @@ function readPerson(sidecar, key, resource, results, refusals) {
   /** @template T @param {(use: Used) => T} part @returns {Record<string, T>} */
   const collect = (part) =>
     Object.fromEntries([...used].map(([name, use]) => [name, part(use)]));
+  const days = collect(({ day }) => day);
   return {
     patient: key,
     age_years: age,
@@ -235,6 +238,8 @@ function readPerson(sidecar, key, resource, results, refusals) {
     drawn,
     biomarkers: collect(({ value }) => value),
     given: collect(({ given }) => given),
+    days,
+    old: findOld(days),
     limits: Object.fromEntries(
       [...used].flatMap(([name, { side }]) => (side ? [[name, side]] : [])),
     ),

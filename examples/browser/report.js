@@ -1,6 +1,7 @@
 /** A lab report that is chosen, dropped or pasted: FHIR where it is JSON, CSV otherwise. */
 
 import { readCsv, TableError } from "./csv.js";
+import { findOld } from "./dates.js";
 import { BundleError, readBundle } from "./fhir.js";
 import { labelName } from "./sidecar.js";
 
@@ -12,7 +13,8 @@ const MOST_NOTES = 100;
 /**
  * @param {Sidecar} sidecar
  * @param {string} text
- * @returns {{filling: Filling, notes: string[]}}
+ * @returns {{filling: Filling, dates: Record<string, string[]>, notes: string[]}} with the
+ *   labels of the values by their day, the newest first
  * @throws {BundleError | TableError | SyntaxError} nothing of it can be used
  */
 export function readReport(sidecar, text) {
@@ -35,6 +37,7 @@ function readFhir(sidecar, bundle) {
       ([name, side]) =>
         `${labelName(sidecar, name)} is only known to be ${side} the limit, which is used`,
     ),
+    ...describeOld(sidecar, person.days),
     ...refusals.map(
       ({ biomarker, message, observation }) =>
         `${labelName(sidecar, biomarker)} (Observation ${observation}) is not used: ${message}`,
@@ -47,7 +50,7 @@ function readFhir(sidecar, bundle) {
     sex: person.sex < 0 ? undefined : person.sex,
     values: spellValues(person.given),
   };
-  return { filling, notes };
+  return { filling, dates: groupByDay(sidecar, person.days), notes };
 }
 
 /**
@@ -55,14 +58,42 @@ function readFhir(sidecar, bundle) {
  * @param {string} text
  */
 function readTable(sidecar, text) {
-  const { age, sex, given, notes } = readCsv(sidecar, text);
+  const { age, sex, given, days, notes } = readCsv(sidecar, text);
   const filling = {
     age: age === null ? "" : String(age),
     sex: sex ?? undefined,
     values: spellValues(given),
   };
-  return { filling, notes: notes.map(({ label, message }) => `${label} ${message}`) };
+  const told = notes.map(({ label, message }) => `${label} ${message}`);
+  return {
+    filling,
+    dates: groupByDay(sidecar, days),
+    notes: [...describeOld(sidecar, days), ...told],
+  };
 }
+
+/**
+ * @param {Sidecar} sidecar
+ * @param {Record<string, string>} days by biomarker
+ */
+function groupByDay(sidecar, days) {
+  /** @type {Record<string, string[]>} */
+  const labels = {};
+  for (const [name, day] of Object.entries(days).sort(([, a], [, b]) => b.localeCompare(a)))
+    labels[day] = [...(labels[day] ?? []), labelName(sidecar, name)];
+  return labels;
+}
+
+/**
+ * @param {Sidecar} sidecar
+ * @param {Record<string, string>} days by biomarker
+ */
+const describeOld = (sidecar, days) =>
+  Object.entries(findOld(days)).map(
+    ([name, day]) =>
+      `${labelName(sidecar, name)} is of ${day}, more than a year older than the newest, and is ` +
+      "used: leave it out if it no longer holds",
+  );
 
 /** @param {Record<string, {value: number, unit: string}>} given */
 function spellValues(given) {
@@ -88,10 +119,12 @@ export function watchReports(sidecar, onRead) {
   async function read(source) {
     outcome.replaceChildren();
     try {
-      const { filling, notes } = readReport(sidecar, await source);
+      const { filling, dates, notes } = readReport(sidecar, await source);
       details.open = false;
       onRead(filling);
-      tell(`Read ${Object.keys(filling.values).length} of ${sidecar.panel.length} values.`, notes);
+      const count = Object.keys(filling.values).length;
+      const days = Object.entries(dates).map(([day, labels]) => `Of ${day}: ${labels.join(", ")}.`);
+      tell([`Read ${count} of ${sidecar.panel.length} values.`, ...days].join(" "), notes);
     } catch (error) {
       tell("The report could not be read.", [error instanceof Error ? error.message : `${error}`]);
     }

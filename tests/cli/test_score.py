@@ -95,6 +95,20 @@ def test_a_bundle_becomes_a_row_a_patient(artifacts: Path, tmp_path: Path) -> No
     assert "not scored: Patient d: no usable Observation" in result.stderr
 
 
+def test_old_results_are_named(artifacts: Path, tmp_path: Path) -> None:
+    case = json.loads((Path(__file__).parents[1] / "fhir" / "old.json").read_text())
+    (tmp_path / "bundle.json").write_text(json.dumps(case["bundle"]))
+    out = tmp_path / "out.parquet"
+    result = run(tmp_path / "bundle.json", out, "--model", artifacts / "henaw.onnx")
+    assert result.exit_code == 0
+    (row,) = pq.read_table(out).to_pylist()
+    assert row["old"] == "crp 2009-05-01 ast 2023-02-28"
+    assert row["reason"] is None
+    assert (
+        "old: Patient a: crp is of 2009-05-01, more than a year before 2024-03-01" in result.stderr
+    )
+
+
 def test_a_patient_with_a_reason_has_no_answers(artifacts: Path, tmp_path: Path) -> None:
     case = json.loads((Path(__file__).parents[1] / "fhir" / "limits_of_nobody.json").read_text())
     (tmp_path / "bundle.json").write_text(json.dumps(case["bundle"]))
@@ -103,7 +117,7 @@ def test_a_patient_with_a_reason_has_no_answers(artifacts: Path, tmp_path: Path)
     assert result.exit_code == 3
     assert "5 people, 1 scored" in result.stderr
     table = pq.read_table(out)
-    given = ["participant_id", "drawn", "age", "sex", *NAMES, "limits", "reason"]
+    given = ["participant_id", "drawn", "age", "sex", *NAMES, "limits", "old", "reason"]
     answers = table.drop_columns(given)
     assert len(answers.column_names) > 20
     for row, answer in zip(table.to_pylist(), answers.to_pylist(), strict=True):

@@ -301,6 +301,7 @@ def check_whole_panel(page: Page, runtime: OnnxRuntime) -> None:
 def test_dropped_bundle(page: Page, runtime: OnnxRuntime) -> None:
     drop(page, "bundle.json", read_bundle_text())
     check_whole_panel(page, runtime)
+    expect(page.locator("#report-outcome")).to_contain_text("Of 2024-03-01: C-reactive protein, ")
     expect(page.locator("#example-note")).to_be_hidden()
 
 

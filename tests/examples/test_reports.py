@@ -146,11 +146,12 @@ def test_shared_case_of_fhir(call: Call, path: Path) -> None:
     seen = call("fhir", "readBundle", case["bundle"])
     for person, wanted in zip(seen["people"], expected["people"], strict=True):
         assert set(person.pop("given")) == set(person["biomarkers"])
+        assert set(person.pop("days")) == set(person["biomarkers"])
         assert person.pop("biomarkers") == pytest.approx(wanted.pop("biomarkers"), rel=1e-9)
         assert person.pop("age_years") == pytest.approx(
             float(wanted.pop("age_years") or "nan"), rel=1e-9, nan_ok=True
         )
-        assert person | {"problems": list(person["problems"])} == wanted
+        assert person | {"problems": list(person["problems"])} == {"old": {}} | wanted
 
     def sort(refusals: Any) -> list[tuple[str, ...]]:
         return sorted((row["observation"], row["biomarker"], row["code"]) for row in refusals)
@@ -244,6 +245,30 @@ def test_one_patient_twice_is_one_person(call: Call) -> None:
         call("fhir", "readBundle", {"resourceType": "Bundle", "entry": entries})
 
 
+def test_dates_of_a_report_are_told(call: Call) -> None:
+    case = json.loads((FHIR_CASES[0].parent / "old.json").read_text(encoding="utf-8"))
+    read = call("report", "readReport", json.dumps(case["bundle"]))
+    assert read["dates"] == {
+        "2024-03-01": ["Glycated haemoglobin"],
+        "2023-03-01": ["Alanine aminotransferase"],
+        "2023-02-28": ["Aspartate aminotransferase"],
+        "2009-05-01": ["C-reactive protein"],
+    }
+    old = [note for note in read["notes"] if "more than a year older" in note]
+    assert [note.split(" is of ")[0] for note in old] == [
+        "C-reactive protein",
+        "Aspartate aminotransferase",
+    ]
+    table = "test,value,date\ncrp,1.2,01.05.2009\nalt,20,2024-03-01 08:00\nast,30,\nggt,22,soon\n"
+    read = call("report", "readReport", table)
+    assert read["dates"] == {
+        "2024-03-01": ["Alanine aminotransferase"],
+        "2009-05-01": ["C-reactive protein"],
+    }
+    assert any("C-reactive protein is of 2009-05-01" in note for note in read["notes"])
+    assert any("ggt has a date that cannot be used: soon" in note for note in read["notes"])
+
+
 def test_an_age_that_is_refused_is_not_rounded_to_one_that_is_not(call: Call) -> None:
     case = json.loads((FHIR_CASES[0].parent / "birthdays.json").read_text(encoding="utf-8"))
     entries = case["bundle"]["entry"]
@@ -317,8 +342,7 @@ def test_which_is_the_newest_is_not_guessed(call: Call, date: str) -> None:
     seen = call("csv", "readCsv", table)
     # Of one result the date decides nothing.
     assert seen["given"] == {"alt": {"value": 20, "unit": "U/L"}}
-    (note,) = seen["notes"]
-    assert note["label"] == "crp"
+    (note,) = [note for note in seen["notes"] if note["label"] == "crp"]
     assert "is given twice" in note["message"]
     assert (date or "none") in note["message"]
 
@@ -381,5 +405,6 @@ def test_example_of_the_documentation(call: Call) -> None:
             "crp": {"value": 1.2, "unit": "mg/L"},
             "hba1c": {"value": 5.4, "unit": "%"},
         },
+        "days": {"crp": "2024-03-01", "hba1c": "2024-03-01"},
         "notes": [],
     }
