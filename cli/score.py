@@ -162,6 +162,13 @@ def _report_bundle(reading: Reading, out: Path) -> None:
     for person in wrong:
         reasons = "; ".join(person.problems.values())
         click.echo(f"not scored: Patient {person.patient}: {reasons}", err=True)
+    for person in reading.people:
+        for name, day in person.old.items():
+            click.echo(
+                f"old: Patient {person.patient}: {name} is of {day}, more than a year before "
+                f"{person.drawn}, and is used",
+                err=True,
+            )
     for refusal in reading.refusals:
         click.echo(
             f"not used: Observation {refusal.observation} ({refusal.biomarker}): {refusal.message}",

@@ -159,7 +159,8 @@ class Answers:
         """
         if math.isfinite(float(self._numbers.sum(dtype=np.float64))):
             return None
-        return np.logical_not(np.isfinite(self._numbers).all(axis=1))
+        unusable: npt.NDArray[np.bool_] = ~np.isfinite(self._numbers).all(axis=1)
+        return unusable
 
     def write(self, people: People, rows: slice) -> bytes:
         """Return the answers of a request's people as JSON, with commas between them.

@@ -19,6 +19,7 @@ from click.testing import CliRunner, Result
 from henaw.cli.java import find_java_home
 from henaw.cli.main import commands
 from henaw.export.people import draw_synthetic_people
+from henaw.model.biomarkers import NAMES
 from henaw.model.checkpoint import Checkpoint
 from henaw.model.errors import ScoringError
 
@@ -172,6 +173,36 @@ def test_a_bundle_becomes_a_row_a_patient(artifacts: Path, tmp_path: Path) -> No
     assert rows[2]["reason"].startswith("gender must be female or male, however: 'other'")
     assert "not used: Observation ggt (ggt): below 300 U/L says too little" in result.stderr
     assert "not scored: Patient d: no usable Observation" in result.stderr
+
+
+def test_old_results_are_named(artifacts: Path, tmp_path: Path) -> None:
+    case = json.loads((Path(__file__).parents[1] / "fhir" / "old.json").read_text())
+    (tmp_path / "bundle.json").write_text(json.dumps(case["bundle"]))
+    out = tmp_path / "out.parquet"
+    result = run(tmp_path / "bundle.json", out, "--model", artifacts / "henaw.onnx")
+    assert result.exit_code == 0
+    (row,) = pq.read_table(out).to_pylist()
+    assert row["old"] == "crp 2009-05-01 ast 2023-02-28"
+    assert row["reason"] is None
+    assert (
+        "old: Patient a: crp is of 2009-05-01, more than a year before 2024-03-01" in result.stderr
+    )
+
+
+def test_a_patient_with_a_reason_has_no_answers(artifacts: Path, tmp_path: Path) -> None:
+    case = json.loads((Path(__file__).parents[1] / "fhir" / "limits_of_nobody.json").read_text())
+    (tmp_path / "bundle.json").write_text(json.dumps(case["bundle"]))
+    out = tmp_path / "out.parquet"
+    result = run(tmp_path / "bundle.json", out, "--model", artifacts / "henaw.onnx")
+    assert result.exit_code == 3
+    assert "5 people, 1 scored" in result.stderr
+    table = pq.read_table(out)
+    given = ["participant_id", "drawn", "age", "sex", *NAMES, "limits", "old", "reason"]
+    answers = table.drop_columns(given)
+    assert len(answers.column_names) > 20
+    for row, answer in zip(table.to_pylist(), answers.to_pylist(), strict=True):
+        assert all((value is None) == (row["reason"] is not None) for value in answer.values()), row
+    assert table["reason"].to_pylist()[3:] == ["no usable Observation", None]
 
 
 def test_a_bundle_that_is_none_leaves_no_output(artifacts: Path, tmp_path: Path) -> None:
