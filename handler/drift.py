@@ -65,7 +65,7 @@ def load_drift_reference(sidecar: Path) -> DriftReference:
     """
     try:
         drift = msgspec.json.decode(sidecar.read_bytes())["drift"]
-        people = drift["people"] or {}
+        people = drift.get("people") or {}
         reference = DriftReference(
             first_age=float(drift["age"][0]),
             log=np.array(drift["log"], np.bool_),

@@ -44,11 +44,16 @@ class HenawHandler:
         import torch
         from henaw.handler.assembly import assemble_service
         from henaw.handler.configuration import HandlerConfiguration, load_configuration
-        from henaw.handler.location import find_configuration, find_monitor_folder, find_store
+        from henaw.handler.location import (
+            find_configuration,
+            find_log_folder,
+            find_monitor_folder,
+            find_store,
+        )
         from henaw.handler.request_log import RequestLog
         from henaw.handler.torchserve_protocol import install
 
-        self._log = RequestLog(sys.stdout.buffer)
+        self._log = RequestLog(sys.stdout.buffer, find_log_folder())
         path = find_configuration()
         configuration = HandlerConfiguration() if path is None else load_configuration(path)
         gpu = context.system_properties.get("gpu_id")

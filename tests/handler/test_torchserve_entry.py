@@ -1,4 +1,3 @@
-import io
 import json
 import logging
 import os
@@ -7,7 +6,6 @@ import subprocess
 import sys
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
 
 import pytest
 from henaw.handler.location import find_configuration, find_store
@@ -184,13 +182,3 @@ class TestLocation:
         )
         expected = tmp_path / "conf" / "handler.yaml" if beside else None
         assert result.stdout.split() == [str(expected), str(tmp_path / "run" / "x")]
-
-
-def test_a_log_that_cannot_be_written_loses_no_answer() -> None:
-    from henaw.handler.request_log import RequestLog
-
-    class Full(io.BytesIO):
-        def write(self, _: Any) -> int:
-            raise OSError(28, "No space left on device")
-
-    RequestLog(Full()).report("something")
