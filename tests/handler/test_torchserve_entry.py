@@ -67,6 +67,7 @@ def test_the_archives_copy_answers_even_where_henaw_is_installed(
             **os.environ,
             "HENAW_THROTTLE_STORE": str(tmp_path / "store"),
             "HENAW_MONITOR_FOLDER": str(tmp_path / "monitor"),
+            "LOG_LOCATION": str(tmp_path / "logs"),
         },
         capture_output=True,
         text=True,
@@ -92,14 +93,17 @@ def test_the_archives_copy_answers_even_where_henaw_is_installed(
     assert "interactions" in answer["keys"]
     # TorchServe's worker logs each request below this.
     assert answer["level"] == logging.WARNING
-    # One line that the worker is ready, then one line a request.
-    records = [json.loads(line) for line in lines[:-1]]
-    assert [record.get("id") for record in records] == [None, "r0", "r1", "r2", "r3", None]
+    logged = (tmp_path / "logs" / "requests.0.log").read_text()
+    ids = [json.loads(line)["id"] for line in logged.splitlines()]
+    assert ids == ["r0", "r1", "r2", "r3"]
+    # One line that the worker is ready, and one of what went wrong.
+    ready, failed = [json.loads(line)["message"] for line in lines[:-1]]
+    assert ready.startswith("ready on ")
     # Whatever escapes the service TorchServe would log with its message, and answer by itself.
     told = ["Internal Server Error", "application/problem+json"]
     assert answer["lost"] == [["x", 500, *told], ["y", 500, *told]]
-    assert records[-1]["message"].startswith("a batch of 2 failed: ValueError at ")
-    assert "secret" not in result.stdout + result.stderr
+    assert failed.startswith("a batch of 2 failed: ValueError at ")
+    assert "secret" not in result.stdout + result.stderr + logged
 
 
 ADDED = ["msgspec.py", "hashlib.py", "yaml/__init__.py", "henaw/handler/configuration/__init__.py"]
