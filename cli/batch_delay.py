@@ -5,26 +5,17 @@ one. The unit is the millisecond and 0 is taken for 100, so a request that comes
 waits for a millisecond: more than all the rest of its way. With microseconds, a batch
 is what has come by the time a worker is free.
 
-TorchServe's start script puts the working directory before its jar on the class path. A
-copy of the one class that waits goes there, with one name of its constants replaced:
-``TimeUnit.MILLISECONDS`` by ``TimeUnit.MICROSECONDS``. Nothing that is installed is
-changed, and a TorchServe that is started otherwise waits for its millisecond.
+One name among the constants of the class that waits is replaced: ``TimeUnit.MILLISECONDS``
+by ``TimeUnit.MICROSECONDS``.
 """
 
 from __future__ import annotations
 
-import importlib.util
-import zipfile
 from pathlib import Path
 
-from henaw.model.errors import RuntimeUnavailableError
-from henaw.model.files import write_whole
+from henaw.cli.torchserve_classes import override_class, write_text
 
 CLASS_NAME = "org/pytorch/serve/wlm/Model.class"
-
-# An entry of a class file's constants: the tag of a text, its length, the text.
-_MILLISECONDS = b"\x01\x00\x0cMILLISECONDS"
-_MICROSECONDS = b"\x01\x00\x0cMICROSECONDS"
 
 
 def shorten_batch_delay(folder: Path) -> None:
@@ -33,15 +24,5 @@ def shorten_batch_delay(folder: Path) -> None:
     Raises:
         RuntimeUnavailableError: the installed TorchServe is not the one this was made for.
     """
-    spec = importlib.util.find_spec("ts")
-    jar = Path(spec.origin if spec and spec.origin else "").parent / "frontend/model-server.jar"
-    try:
-        with zipfile.ZipFile(jar) as classes:
-            content = classes.read(CLASS_NAME)
-    except (OSError, KeyError, zipfile.BadZipFile) as error:
-        raise RuntimeUnavailableError(f"expected TorchServe's {jar}, however: {error}") from error
-    if content.count(_MILLISECONDS) != 1:
-        raise RuntimeUnavailableError(
-            f"expected {CLASS_NAME} of torchserve 0.12.0 in {jar}, found another: reinstall it"
-        )
-    write_whole(folder / CLASS_NAME, content.replace(_MILLISECONDS, _MICROSECONDS))
+    constants = {write_text("MILLISECONDS"): write_text("MICROSECONDS")}
+    override_class(folder, CLASS_NAME, constants)

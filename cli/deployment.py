@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import importlib.metadata
 import json
 import os
@@ -14,13 +15,18 @@ import urllib.request
 import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Literal
 from urllib.parse import urlsplit
 
+from henaw.cli.certificate import find_key_problem, read_certificate
+from henaw.cli.inference import Inference
 from henaw.cli.java import find_java_home
 from henaw.cli.monitor_process import read_monitor_port
-from henaw.cli.torchserve_process import find_server, list_taken_ports, read_properties
+from henaw.cli.properties import are_tokens_asked_for, read_properties
+from henaw.cli.tokens import DOORS, FILE_NAME, read_token
+from henaw.cli.torchserve_process import ServerError, find_server, list_taken_ports
 from henaw.handler.assembly import GOLDEN_NAME, ONNX_NAME
 from henaw.handler.configuration import HandlerConfiguration, load_configuration
 from henaw.handler.manifest import check_manifest
@@ -34,6 +40,11 @@ _LEAST_FREE_BYTES = 2 * 1024**3
 
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 _TIMEOUT_S = 5.0
+_REQUEST_SIZE = "6553500"
+"""TorchServe's, where nothing is configured."""
+_CERTIFICATE_WARNING = timedelta(days=30)
+_TOKEN_WARNING = timedelta(days=7)
+_RENEW = "renew it and tell the clients, as docs/operations.md says"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,7 +92,9 @@ def examine(deployment: Deployment) -> Iterator[Finding]:
         yield _fail("configuration", str(error), "mend the file; serve_config/ has whole ones")
         return
     yield from _check_properties(properties, handler)
-    yield from _check_keys(properties, deployment)
+    yield from _check_certificate(properties)
+    yield from _check_secrets(properties, handler, deployment)
+    yield from _check_redis(handler)
     yield from _check_folders(deployment.run)
     yield from _check_server(deployment, properties, handler)
 
@@ -166,30 +179,53 @@ def _check_properties(
     if inference.hostname not in _LOOPBACK:
         if inference.scheme != "https":
             problems.append("inference_address is not loopback and must be https")
-        if properties.get("disable_token_authorization") != "false":
+        if not are_tokens_asked_for(properties):
             problems.append("disable_token_authorization must be false beyond loopback")
     if properties.get("decode_input_request") != "false":
         problems.append("decode_input_request must be false: the handler reads bodies strictly")
-    if int(properties.get("max_request_size", 0)) <= handler.limits.body_bytes:
-        problems.append(f"max_request_size must be above body_bytes, {handler.limits.body_bytes}")
+    size = properties.get("max_request_size", _REQUEST_SIZE)
+    if not size.isdecimal() or int(size) <= handler.limits.body_bytes:
+        problems.append(
+            f"max_request_size must be bytes above body_bytes, {handler.limits.body_bytes}, "
+            f"however: {size}"
+        )
     if problems:
         yield _fail("configuration", "; ".join(problems), "compare with serve_config/production")
     else:
         yield _fine("configuration", f"inference on {properties['inference_address']}")
 
 
-def _check_keys(properties: dict[str, str], deployment: Deployment) -> Iterator[Finding]:
-    key, certificate = (properties.get(n) for n in ("private_key_file", "certificate_file"))
-    if key and certificate:
-        try:
-            ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(certificate, key)
-        except OSError as error:
-            advice = f"put a certificate at {certificate} and its PKCS#8 key at {key}"
-            yield _fail("certificate", str(error), advice)
+def _check_certificate(properties: dict[str, str]) -> Iterator[Finding]:
+    certificate, key = (properties.get(n) for n in ("certificate_file", "private_key_file"))
+    if not certificate or not key:
+        return
+    advice = f"put a certificate at {certificate} and its RSA key, PKCS#8, at {key}"
+    try:
+        problem = find_key_problem(Path(key))
+        if problem is not None:
+            yield _fail("certificate", problem, advice)
+            return
+        seen = read_certificate(Path(certificate), Path(key))
+    except ssl.SSLCertVerificationError as error:
+        yield _fail("certificate", f"{certificate}: {error.verify_message}", advice)
+    except OSError as error:
+        yield _fail("certificate", str(error), advice)
+    else:
+        left = seen.expires - datetime.now(timezone.utc)
+        said = f"{certificate} for {', '.join(seen.names)} ends on {seen.expires:%Y-%m-%d}"
+        if left < _CERTIFICATE_WARNING:
+            yield _warn("certificate", said, "put a new one there, and start the server again")
         else:
-            yield _fine("certificate", f"{certificate} and its key fit")
-    secrets = [Path(key)] if key else []
-    secrets += [deployment.run / "key_file.json", deployment.run / "throttle.sqlite3"]
+            yield _fine("certificate", f"{said}; its key fits")
+
+
+def _check_secrets(
+    properties: dict[str, str], handler: HandlerConfiguration, deployment: Deployment
+) -> Iterator[Finding]:
+    secrets = [Path(properties[n]) for n in ("private_key_file", "keystore") if properties.get(n)]
+    secrets += [deployment.run / FILE_NAME, deployment.run / "throttle.sqlite3"]
+    if handler.throttle.redis is not None and _holds_password(handler.throttle.redis):
+        secrets.append(deployment.configuration / "handler.yaml")
     for path in secrets:
         if path.exists():
             mode = stat.S_IMODE(path.stat().st_mode)
@@ -197,6 +233,35 @@ def _check_keys(properties: dict[str, str], deployment: Deployment) -> Iterator[
                 yield _fail("permissions", f"{path} is {mode:o}", f"chmod 600 {path}")
             else:
                 yield _fine("permissions", f"{path} is {mode:o}")
+
+
+def _holds_password(url: str) -> bool:
+    parts = urlsplit(url)
+    return bool(parts.password) or "password=" in parts.query
+
+
+def _check_redis(handler: HandlerConfiguration) -> Iterator[Finding]:
+    if handler.throttle.redis is None:
+        return
+    import redis
+
+    parts = urlsplit(handler.throttle.redis)
+    # All of the URL but what may be secret.
+    where = f"{parts.scheme}://{parts.hostname or ''}{f':{parts.port}' if parts.port else ''}"
+    where += parts.path
+    try:
+        with redis.Redis.from_url(
+            handler.throttle.redis, socket_timeout=_TIMEOUT_S, socket_connect_timeout=_TIMEOUT_S
+        ) as client:
+            client.ping()
+    except (redis.RedisError, OSError, ValueError) as error:
+        yield _warn(
+            "redis",
+            f"{where}: {type(error).__name__}",
+            "each host's own file decides meanwhile; start it, or mend throttle.redis",
+        )
+    else:
+        yield _fine("redis", f"{where} answers")
 
 
 def _check_folders(run: Path) -> Iterator[Finding]:
@@ -229,7 +294,8 @@ def _check_server(
         yield _fine("server", f"none was started with {deployment.run}")
         return
     yield _fine("server", f"{record.url}, pid {record.pid}")
-    yield _ask("ping", f"{record.url}/ping", "the front end hangs: henaw stop, then henaw serve")
+    yield from _check_tokens(deployment.run)
+    yield _ping(deployment.run)
     port = read_monitor_port(deployment.run) or handler.monitor.port
     yield _ask(
         "ready",
@@ -238,11 +304,42 @@ def _check_server(
     )
 
 
-def _ask(check: str, url: str, advice: str) -> Finding:
-    # Whom the certificate names is the clients' to check, not this machine's.
-    context = ssl._create_unverified_context() if url.startswith("https") else None  # noqa: S323
+def _check_tokens(run: Path) -> Iterator[Finding]:
     try:
-        with urllib.request.urlopen(url, timeout=_TIMEOUT_S, context=context):  # noqa: S310
+        if not Inference(run).needs_token:
+            return
+        tokens = {door: read_token(run, door) for door in DOORS}
+    except ServerError as error:
+        yield _fail("tokens", str(error), "henaw stop, then henaw serve")
+        return
+    for door, token in tokens.items():
+        seen = f"{door}: good until {token.expires:%Y-%m-%d %H:%M} UTC"
+        # Those of the management door are renewed by whoever needs one.
+        if door == "management" or token.expires - datetime.now(timezone.utc) > _TOKEN_WARNING:
+            yield _fine("tokens", seen)
+        elif token.is_expired():
+            yield _fail("tokens", f"{seen}, so every client is refused", _RENEW)
+        else:
+            yield _warn("tokens", seen, _RENEW)
+
+
+def _ping(run: Path) -> Finding:
+    try:
+        inference = Inference(run)
+        where = f"{inference.host}:{inference.port}/ping"
+        answer = inference.ask("GET", "/ping", timeout_s=_TIMEOUT_S)
+    except ssl.SSLCertVerificationError as error:
+        return _fail("ping", f"{where}: {error.verify_message}", "start it with its certificate")
+    except (OSError, http.client.HTTPException, ServerError) as error:
+        return _fail("ping", str(error), "the front end hangs: henaw stop, then henaw serve")
+    if answer.status == http.HTTPStatus.OK:
+        return _fine("ping", f"{where} answers")
+    return _fail("ping", f"{where}: status {answer.status}", "see ts_log.log and the tokens")
+
+
+def _ask(check: str, url: str, advice: str) -> Finding:
+    try:
+        with urllib.request.urlopen(url, timeout=_TIMEOUT_S):  # noqa: S310
             return _fine(check, f"{url} answers")
     except urllib.error.HTTPError as error:
         said = error.read().decode(errors="replace")

@@ -5,11 +5,13 @@ from __future__ import annotations
 import http.client
 import json
 import shlex
+import ssl
 import time
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
+from henaw.cli.inference import Inference
+from henaw.cli.tokens import FILE_NAME
 from henaw.cli.torchserve_process import (
     Record,
     ServerError,
@@ -34,6 +36,8 @@ EXAMPLE_PERSON: dict[str, Any] = {
     },
 }
 
+_PATH = "/predictions/henaw"
+_BODY = json.dumps(EXAMPLE_PERSON)
 _READY_TIMEOUT_S = 180.0
 _POLL_S = 0.2
 _ATTEMPT_TIMEOUT_S = 2.0
@@ -44,44 +48,51 @@ def wait_for_answer(record: Record, run: Path) -> dict[str, Any]:
     """Ask about the example person until the model answers.
 
     Raises:
-        ServerError: the server ended, its worker refused to serve, or time ran out;
-            with the logs' last lines.
+        ServerError: the server ended, its worker refused to serve, its certificate is not
+            what was configured, or time ran out; with the logs' last lines.
     """
-    address = urlsplit(record.url)
+    inference = Inference(run)
     deadline_s = time.monotonic() + _READY_TIMEOUT_S
+    last = "nobody listens"
     while time.monotonic() < deadline_s:
-        connection = http.client.HTTPConnection(
-            address.hostname or "", address.port, timeout=_ATTEMPT_TIMEOUT_S
-        )
         try:
-            connection.request(
-                "POST",
-                "/predictions/henaw",
-                json.dumps(EXAMPLE_PERSON),
-                {"Content-Type": "application/json"},
-            )
-            response = connection.getresponse()
-            body = response.read()
-            if response.status == http.HTTPStatus.OK:
-                answer: dict[str, Any] = json.loads(body)
-                return answer
-        except (OSError, http.client.HTTPException):
-            pass  # It does not listen yet.
-        finally:
-            connection.close()
+            answer = inference.ask("POST", _PATH, _BODY, timeout_s=_ATTEMPT_TIMEOUT_S)
+            if answer.status == http.HTTPStatus.OK:
+                document: dict[str, Any] = json.loads(answer.body)
+                return document
+            last = f"status {answer.status}"
+        except ssl.SSLCertVerificationError as error:
+            raise ServerError(
+                f"expected {record.url} to show the certificate in {inference.certificate}, "
+                f"however: {error.verify_message}"
+            ) from error
+        except (OSError, http.client.HTTPException, ServerError) as error:
+            last = str(error)  # It does not listen yet, or has no token yet.
         refusal = find_refusal(run)
         if refusal is not None:
             raise ServerError(f"the model refused to start: {refusal}")
         if find_server(run) is None:
             break
         time.sleep(_POLL_S)
-    raise ServerError("the model does not answer:\n" + read_log_tail(run))
+    raise ServerError(f"the model does not answer: {last}\n" + read_log_tail(run))
 
 
-def write_curl(record: Record) -> str:
-    """Return a line that asks the same in any shell."""
-    body = json.dumps(EXAMPLE_PERSON)
-    return (
-        f"curl -s {record.url}/predictions/henaw"
-        f" -H 'Content-Type: application/json' -d {shlex.quote(body)}"
-    )
+def write_curl(record: Record, run: Path) -> str:
+    """Return a line that asks the same in any shell, on the machine that the server is on."""
+    inference = Inference(run)
+    url, before, options = record.url, "", []
+    if inference.needs_token:
+        # Read at each call, and shown to nobody: neither to a log nor to a list of processes.
+        pick = r'/"inference"/,/}/s/.*"key": "\(.*\)".*/Authorization: Bearer \1/p'
+        before = f"sed -n {shlex.quote(pick)} {shlex.quote(str(run / FILE_NAME))} | "
+        options.append("-H @-")
+    if inference.certificate is not None:
+        name = inference.find_name()
+        url = f"https://{name}:{inference.port}"
+        options.append(f"--cacert {shlex.quote(str(inference.certificate))}")
+        if name != inference.host:
+            options.append(f"--connect-to ::{inference.host}:")
+    elif inference.is_encrypted:
+        options.append("--insecure")
+    words = ["curl -s", *options, f"{url}{_PATH}", "-H 'Content-Type: application/json' -d"]
+    return f"{before}{' '.join(words)} {shlex.quote(_BODY)}"

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import psutil
+from henaw.handler.process_identity import identify_process
 from henaw.model.files import write_whole
 
 FOLDER_NAME = "monitor"
@@ -45,7 +46,7 @@ def start_monitor(*, configuration: Path, run: Path, port: int) -> None:
         # As the server: the shell's Ctrl-C and hang-up are not for it.
         setsid=True,
     )
-    record = {"pid": pid, "created": psutil.Process(pid).create_time(), "port": port}
+    record = {"pid": pid, "created": identify_process(pid), "port": port}
     write_whole(run / _RECORD_NAME, json.dumps(record).encode())
 
 
@@ -61,8 +62,8 @@ def stop_monitor(run: Path) -> None:
     """Stop the one that was started with this folder, if it still runs."""
     with contextlib.suppress(OSError, ValueError, KeyError, psutil.Error):
         record = json.loads((run / _RECORD_NAME).read_text(encoding="utf-8"))
-        process = psutil.Process(record["pid"])
-        if process.create_time() == record["created"]:
+        if identify_process(record["pid"]) == record["created"]:
+            process = psutil.Process(record["pid"])
             process.terminate()
             with contextlib.suppress(psutil.TimeoutExpired):
                 process.wait(timeout=_STOP_TIMEOUT_S)

@@ -76,7 +76,7 @@ def serve(  # noqa: PLR0917 -- click passes by name
         raise
     took_s = time.monotonic() - started_s
     click.echo(f"henaw answers on {record.url} (pid {record.pid}, {took_s:.1f} s). Try:\n")
-    click.echo(write_curl(record) + "\n")
+    click.echo(write_curl(record, run) + "\n")
     click.echo(json.dumps(answer, indent=2))
     if not foreground:
         click.echo("\nIt goes on in the background: henaw stop ends it.")
@@ -84,6 +84,9 @@ def serve(  # noqa: PLR0917 -- click passes by name
     try:
         wait_for_exit(record)
     except KeyboardInterrupt:
+        # Who asks twice waits no less: cut off, it would go on without anybody to end it.
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, signal.SIG_IGN)
         stop_server(run)
     else:
         raise ServerError("the server ended by itself:\n" + read_log_tail(run))

@@ -20,13 +20,23 @@ from urllib.parse import urlsplit
 
 import psutil
 from henaw.cli.batch_delay import shorten_batch_delay
+from henaw.cli.front_end_exit import keep_connections
 from henaw.cli.java import find_java_home
 from henaw.cli.monitor_process import FOLDER_NAME, start_monitor, stop_monitor
+from henaw.cli.properties import (
+    ADDRESSES,
+    GRPC_PORTS,
+    read_properties,
+    write_effective_properties,
+)
 from henaw.handler.configuration import MonitorConfiguration, load_configuration
-from henaw.model.errors import ConfigurationError, HenawError
+from henaw.handler.drain import DRAIN_VARIABLE, list_drained
+from henaw.handler.process_identity import identify_process
+from henaw.model.errors import HenawError
 from henaw.model.files import write_whole
 
 _RECORD_NAME = "server.json"
+_DRAIN_NAME = "drain"
 _SOCKET_NAME = ".ts.sock.9000"
 _LONGEST_SOCKET_PATH = 100
 """A Unix socket's path holds 107 bytes; TorchServe puts its own in the temporary folder."""
@@ -38,13 +48,15 @@ _MODEL_LOG = "model_log.log"
 
 _START_TIMEOUT_S = 60
 _STOP_TIMEOUT_S = 30
-_IDLE_TIMEOUT_S = 10
+_IDLE_TIMEOUT_S = 5
+_DRAIN_TIMEOUT_S = 30
+"""As long as a batch may take, by model-config.yaml."""
+LONGEST_STOP_S = _IDLE_TIMEOUT_S + _DRAIN_TIMEOUT_S + 2 * _STOP_TIMEOUT_S
+"""Whoever has it stopped should wait for as long before it is killed."""
 _IDLE_S = 0.3
 """A worker that waits spends nothing in this; one that works cannot but be seen to."""
 
-_ADDRESSES = ("inference_address", "management_address", "metrics_address")
-_GRPC_PORTS = {"grpc_inference_port": "7070", "grpc_management_port": "7071"}
-_MONITOR_OFFSET = len(_ADDRESSES) + len(_GRPC_PORTS)
+_MONITOR_OFFSET = len(ADDRESSES) + len(GRPC_PORTS)
 
 
 class ServerError(HenawError, RuntimeError):
@@ -57,13 +69,13 @@ class Record:
 
     Attributes:
         pid: of TorchServe's front end.
-        created: when that process was made, so that its number's next owner is safe.
+        created: tells that process from its number's next owner, who is safe.
         url: where it answers.
         temporary: its folder for sockets and unpacked archives.
     """
 
     pid: int
-    created: float
+    created: str
     url: str
     temporary: str
 
@@ -103,8 +115,9 @@ def start_server(
     for folder in (run, logs, run / "tmp"):
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     shorten_batch_delay(run)
-    effective = run / "config.properties"
-    write_whole(effective, "".join(f"{k}={v}\n" for k, v in properties.items()).encode())
+    keep_connections(run)
+    shutil.rmtree(run / _DRAIN_NAME, ignore_errors=True)
+    effective = write_effective_properties(run, properties)
     environment = {
         **os.environ,
         "JAVA_HOME": str(java_home),
@@ -118,6 +131,7 @@ def start_server(
         "HENAW_HANDLER_CONFIG": str(configuration / "handler.yaml"),
         "HENAW_THROTTLE_STORE": str(run / "throttle.sqlite3"),
         "HENAW_MONITOR_FOLDER": str(run / FOLDER_NAME),
+        DRAIN_VARIABLE: str(run / _DRAIN_NAME),
     }
     pid_file = run / "tmp" / ".model_server.pid"
     pid_file.unlink(missing_ok=True)
@@ -144,9 +158,11 @@ def start_server(
             ) from None
     try:
         pid = int(pid_file.read_text(encoding="ascii"))
-        created = psutil.Process(pid).create_time()
-    except (OSError, ValueError, psutil.Error):
+    except (OSError, ValueError):
         raise ServerError("TorchServe did not start:\n" + read_log_tail(run)) from None
+    created = identify_process(pid)
+    if created is None:
+        raise ServerError("TorchServe did not start:\n" + read_log_tail(run))
     record = Record(
         pid=pid, created=created, url=properties["inference_address"], temporary=temporary
     )
@@ -167,8 +183,10 @@ def find_server(run: Path) -> Record | None:
 def stop_server(run: Path) -> Record | None:
     """Stop that server and its workers, and wait until all are gone.
 
-    TorchServe resets the connections of what it is answering when it is told to end. So
-    it is told when its workers have nothing to do, or after ten seconds if they always have.
+    Nothing that the server has taken is left without an answer. The monitor ends first, so
+    that who watches readiness sends no more. Then the workers may finish, a few seconds at
+    most; then they send away whatever comes; and once all have done what they had begun,
+    the front end closes its doors, answers whom it let in, and ends.
 
     Returns:
         What ran; None where nothing did.
@@ -181,27 +199,40 @@ def stop_server(run: Path) -> Record | None:
     family = [process]
     with contextlib.suppress(psutil.Error):
         family += process.children(recursive=True)
-    _wait_until_idle(family[1:])
-    with contextlib.suppress(psutil.Error):
-        process.terminate()
+    drain = run / _DRAIN_NAME
+    try:
+        _wait_until_idle(family[1:], timeout_s=_IDLE_TIMEOUT_S)
+        drain.mkdir(exist_ok=True)
+        _wait_until_idle(family[1:], timeout_s=_DRAIN_TIMEOUT_S, drain=drain)
+        with contextlib.suppress(psutil.Error):
+            process.terminate()
+    except BaseException:
+        # It goes on, so it answers again.
+        shutil.rmtree(drain, ignore_errors=True)
+        raise
     _, left = psutil.wait_procs(family, timeout=_STOP_TIMEOUT_S)
     for straggler in left:
         with contextlib.suppress(psutil.Error):
             straggler.kill()
     psutil.wait_procs(left, timeout=_STOP_TIMEOUT_S)
-    shutil.rmtree(record.temporary, ignore_errors=True)
+    for folder in (record.temporary, drain):
+        shutil.rmtree(folder, ignore_errors=True)
     for name in (_RECORD_NAME, "tmp/.model_server.pid"):
         (run / name).unlink(missing_ok=True)
     return record
 
 
-def _wait_until_idle(workers: list[psutil.Process]) -> None:
-    """Return when the workers spend no time, or after a while."""
-    deadline_s = time.monotonic() + _IDLE_TIMEOUT_S
+def _wait_until_idle(
+    workers: list[psutil.Process], *, timeout_s: float, drain: Path | None = None
+) -> None:
+    """Return when the workers spend no time or, where marked, all saw it; or after a while."""
+    deadline_s = time.monotonic() + timeout_s
     spent: list[float] = []
     while time.monotonic() < deadline_s:
         before, spent = spent, []
         for worker in workers:
+            if drain is not None and worker.pid in list_drained(drain):
+                continue
             with contextlib.suppress(psutil.Error):
                 times = worker.cpu_times()
                 spent.append(times.user + times.system)
@@ -257,47 +288,12 @@ def read_log_tail(run: Path) -> str:
 
 
 def _find_process(record: Record) -> psutil.Process | None:
+    if identify_process(record.pid) != record.created:
+        return None
     try:
-        process = psutil.Process(record.pid)
-        same = process.create_time() == record.created
-        return process if same and process.status() != psutil.STATUS_ZOMBIE else None
+        return psutil.Process(record.pid)
     except psutil.Error:
         return None
-
-
-def read_properties(
-    configuration: Path, archive: Path, first_port: int | None = None
-) -> dict[str, str]:
-    """Read ``config.properties`` and make its paths absolute: TorchServe runs elsewhere."""
-    missing = [
-        f"expected {configuration / name}, found none"
-        for name in ("config.properties", "handler.yaml", "log4j2.xml")
-        if not (configuration / name).is_file()
-    ]
-    if missing:
-        raise ConfigurationError(str(configuration), missing)
-    properties = dict(_GRPC_PORTS)
-    for line in (configuration / "config.properties").read_text(encoding="utf-8").splitlines():
-        key, separator, value = line.strip().partition("=")
-        if separator and not key.startswith("#"):
-            properties[key.strip()] = value.strip()
-    properties["model_store"] = str(archive.parent)
-    properties["load_models"] = archive.name
-    properties["vmargs"] = " ".join(
-        [
-            word
-            for word in properties.get("vmargs", "").split()
-            if not word.startswith("-Dlog4j.configurationFile=")
-        ]
-        + [f"-Dlog4j.configurationFile={configuration / 'log4j2.xml'}"]
-    )
-    if first_port is not None:
-        for offset, key in enumerate(_ADDRESSES):
-            parts = urlsplit(properties[key])
-            properties[key] = f"{parts.scheme}://{parts.hostname}:{first_port + offset}"
-        for offset, key in enumerate(_GRPC_PORTS, start=len(_ADDRESSES)):
-            properties[key] = str(first_port + offset)
-    return properties
 
 
 def list_taken_ports(properties: dict[str, str], monitor: MonitorConfiguration) -> list[str]:
@@ -305,9 +301,9 @@ def list_taken_ports(properties: dict[str, str], monitor: MonitorConfiguration) 
     taken = []
     addresses = [
         (urlsplit(properties[key]).hostname, urlsplit(properties[key]).port or 0, key)
-        for key in _ADDRESSES
+        for key in ADDRESSES
     ]
-    addresses += [("127.0.0.1", int(properties[key]), key) for key in _GRPC_PORTS]
+    addresses += [("127.0.0.1", int(properties[key]), key) for key in GRPC_PORTS]
     addresses.append((monitor.address, monitor.port, "monitor"))
     for host, port, key in addresses:
         with socket.socket() as probe:

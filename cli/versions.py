@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 from henaw.cli.options import run_option
+from henaw.cli.properties import are_tokens_asked_for, read_effective_properties
+from henaw.cli.tokens import read_api_key, read_token
 from henaw.cli.torchserve_process import (
     ServerError,
     find_refusal,
@@ -47,14 +49,18 @@ class Management:
     def __init__(self, run: Path) -> None:
         if find_server(run) is None:
             raise ServerError(f"expected a running server in {run}, found none: henaw serve")
-        lines = (run / "config.properties").read_text(encoding="utf-8").splitlines()
-        properties = dict(line.split("=", 1) for line in lines)
+        properties = read_effective_properties(run)
         self.store = Path(properties["model_store"])
         self._url = properties["management_address"]
         self._headers: dict[str, str] = {}
-        if properties.get("disable_token_authorization") != "true":
-            # TorchServe writes its tokens into the folder that it was started in.
-            self._headers["Authorization"] = f"Bearer {_read_token(run / 'key_file.json')}"
+        if are_tokens_asked_for(properties):
+            token = read_token(run, "management")
+            if token.is_expired():
+                # Nobody could use it any more, so nobody's is taken away.
+                self._headers["Authorization"] = f"Bearer {read_api_key(run)}"
+                self.ask("GET", "/token", {"type": "management"})
+                token = read_token(run, "management")
+            self._headers = token.write_header()
 
     def ask(self, method: str, path: str, parameters: Mapping[str, str] | None = None) -> Any:
         """Return the answer's JSON.
@@ -84,7 +90,8 @@ class Management:
             )
         if not response.ok:
             raise ServerError(f"TorchServe refused: {response.json()['message']}")
-        return response.json()
+        # A new token is answered by nothing, and written into its file.
+        return response.json() if response.text.strip() else None
 
     def describe(self) -> dict[str, dict[str, Any]]:
         """What TorchServe says of each version, the default one first."""
@@ -191,13 +198,3 @@ def _read_version(archive: Path) -> str:
             str(archive), [f"expected a version such as '1.2.0', however: {version!r}"]
         )
     return version
-
-
-def _read_token(path: Path) -> str:
-    try:
-        return str(json.loads(path.read_text(encoding="utf-8"))["management"]["key"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ServerError(
-            f"expected TorchServe's tokens in {path}, however: {type(error).__name__}: {error}; "
-            "is the server still starting?"
-        ) from error

@@ -12,9 +12,9 @@ import threading
 import time
 from collections.abc import Callable
 
-import psutil
 from henaw.handler.engine import Engine
 from henaw.handler.metrics import DRIFT_SLOTS, Metrics
+from henaw.handler.process_identity import identify_process
 from henaw.handler.selfcheck import Golden, compare_answers
 from henaw.handler.throttle import Throttle
 from henaw.handler.worker_state import StateFile, WorkerState
@@ -57,7 +57,7 @@ class Pulse(threading.Thread):
         self._version = version
         self._check_every_s = check_every_s
         self._report = report
-        self._created = psutil.Process().create_time()
+        self._created = identify_process(os.getpid()) or ""
         self._runtime = engine.preferred_name
         self._checked_at = 0.0
         self._differences: list[str] = []

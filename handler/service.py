@@ -129,29 +129,32 @@ class Service:
         # Made once: anybody may ask for it.
         self._description = self._describe(digests or {})
 
-    def answer(self, requests: Sequence[Request]) -> list[Response]:
+    def answer(self, requests: Sequence[Request], *, is_ending: bool = False) -> list[Response]:
         """Answer every request of a batch; never raises.
 
         Args:
             requests: from any number of clients.
+            is_ending: whether the server is about to end, and sends all of them away.
 
         Returns:
             One response a request, in order.
         """
         self._metrics.begin()
         try:
-            return self._answer(requests)
+            return self._answer(requests, is_ending=is_ending)
         finally:
             self._metrics.end()
 
-    def _answer(self, requests: Sequence[Request]) -> list[Response]:
+    def _answer(self, requests: Sequence[Request], *, is_ending: bool) -> list[Response]:
         started_s = time.perf_counter()
         find_work_s = _start_work_clock()
         exchanges = [_Exchange(request=request) for request in requests]
+        for exchange in exchanges if is_ending else ():
+            self._attempt(exchange, _send_away)
         position = size = 0
         validating: list[tuple[float, int]] = []
         validated_s = 0.0
-        for some in _split(exchanges):
+        for some in _split([] if is_ending else exchanges):
             is_refused = self._bound.refuses(position, size, find_work_s())
             self._receive(some, is_refused=is_refused)
             position += len(some)
@@ -417,6 +420,13 @@ def _group(exchanges: Sequence[_Exchange]) -> Iterator[list[_Exchange]]:
         people += len(exchange.people)
     if group:
         yield group
+
+
+def _send_away(exchange: _Exchange) -> None:
+    exchange.headers = {"Retry-After": "1"}
+    raise OverloadedError(
+        "expected a server that goes on, this one is about to end: try again in 1 s"
+    )
 
 
 def refuse_internally(request_id: str, headers: Mapping[str, str]) -> Response:

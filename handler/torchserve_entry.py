@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from henaw.handler.drain import DrainMark
     from henaw.handler.request_log import RequestLog
     from henaw.handler.service import Request, Response, Service
     from henaw.handler.torchserve_context import Context
@@ -29,6 +30,7 @@ class HenawHandler:
     def __init__(self) -> None:
         self._service: Service | None = None
         self._log: RequestLog | None = None
+        self._drain: DrainMark | None = None
 
     def initialize(self, context: Context) -> None:
         """Load the archive and prove it; an exception keeps the worker from serving."""
@@ -44,6 +46,7 @@ class HenawHandler:
         import torch
         from henaw.handler.assembly import assemble_service
         from henaw.handler.configuration import HandlerConfiguration, load_configuration
+        from henaw.handler.drain import find_drain_mark
         from henaw.handler.location import (
             find_configuration,
             find_log_folder,
@@ -53,6 +56,7 @@ class HenawHandler:
         from henaw.handler.request_log import RequestLog
         from henaw.handler.torchserve_protocol import install
 
+        self._drain = find_drain_mark()
         self._log = RequestLog(sys.stdout.buffer, find_log_folder())
         path = find_configuration()
         configuration = HandlerConfiguration() if path is None else load_configuration(path)
@@ -79,13 +83,13 @@ class HenawHandler:
 
     def answer(self, requests: Sequence[Request]) -> Sequence[Response]:
         """Answer one batch: decode, validate, predict and encode are the service's."""
-        if self._service is None or self._log is None:
+        if self._service is None or self._log is None or self._drain is None:
             raise RuntimeError("expected initialize before answer")
         from henaw.handler.errors import locate_error
         from henaw.handler.service import refuse_internally
 
         try:
-            responses = self._service.answer(requests)
+            responses = self._service.answer(requests, is_ending=self._drain.is_set())
         # The service keeps what goes wrong to the request that it went wrong with. Whatever
         # came this far TorchServe would log with its message, which may hold values.
         except Exception as error:

@@ -16,7 +16,7 @@ from pathlib import Path
 import msgspec
 import numpy as np
 import numpy.typing as npt
-import psutil
+from henaw.handler.process_identity import identify_process
 
 _SUFFIX = ".state"
 _SIZE = 64 * 1024
@@ -95,7 +95,7 @@ class WorkerState(msgspec.Struct, kw_only=True):
 
     Attributes:
         pid: its process.
-        created: when that was made, so that its number's next owner is not taken for it.
+        created: tells that process from its number's next owner.
         version: of the model.
         runtime: that answered last.
         fallbacks: failures of the preferred runtime.
@@ -110,7 +110,7 @@ class WorkerState(msgspec.Struct, kw_only=True):
     """
 
     pid: int
-    created: float
+    created: str
     version: str
     runtime: str
     fallbacks: int
@@ -125,12 +125,7 @@ class WorkerState(msgspec.Struct, kw_only=True):
 
     def is_alive(self) -> bool:
         """Return whether the process still is."""
-        try:
-            process = psutil.Process(self.pid)
-            same = process.create_time() == self.created
-            return same and process.status() != psutil.STATUS_ZOMBIE
-        except psutil.Error:
-            return False
+        return identify_process(self.pid) == self.created
 
 
 class StateFile:
@@ -141,7 +136,7 @@ class StateFile:
     """
 
     def __init__(self, folder: Path) -> None:
-        self._path = folder / f"{os.getpid()}-{psutil.Process().create_time():.2f}{_SUFFIX}"
+        self._path = folder / f"{os.getpid()}-{identify_process(os.getpid())}{_SUFFIX}"
         self._descriptor: int | None = None
 
     def write(self, state: WorkerState) -> None:

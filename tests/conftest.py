@@ -1,8 +1,10 @@
 """Fixtures that several folders of tests share; each is made once a session."""
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
+import psutil
 import pytest
 from henaw.export.export import export_checkpoint
 from henaw.export.golden import read_golden
@@ -67,3 +69,18 @@ def cohort_path() -> Path:
     if not path.is_file():
         pytest.skip(f"no cohort at {path}: set HENAW_COHORT to a copy of it")
     return path
+
+
+@pytest.fixture
+def set_clock(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
+    """Put the clock forward by an hour, and with it the time of the boot that psutil reads."""
+    linux = pytest.importorskip("psutil._pslinux")
+
+    def set_forward() -> None:
+        before = psutil.Process().create_time()
+        boot = psutil.boot_time() + 3600
+        monkeypatch.setattr(linux, "boot_time", lambda: boot)
+        monkeypatch.setattr(linux, "BOOT_TIME", boot, raising=False)
+        assert psutil.Process().create_time() > before
+
+    return set_forward

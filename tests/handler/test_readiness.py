@@ -7,7 +7,7 @@ NOW_S = 1000.0
 
 def worker(**changes: object) -> WorkerState:
     defaults: dict[str, object] = {
-        "pid": 7, "created": 0.0, "version": "1.0", "runtime": "onnx", "fallbacks": 0,
+        "pid": 7, "created": "any", "version": "1.0", "runtime": "onnx", "fallbacks": 0,
         "throttle_fallbacks": 0,
         "checked_at": NOW_S - 5, "differences": [], "busy_since": NOW_S - 1, "drift_slot": 0,
         "drift_slots": 12, "drift_expected": {}, "totals": None,

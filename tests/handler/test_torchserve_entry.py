@@ -29,7 +29,7 @@ context.request_ids = {i: f"r{i}" for i in range(4)}
 context.request_processor = [RequestProcessor(h) for h in headers]
 bodies = handler.handle(items, context)
 class Failing:
-    def answer(self, requests):
+    def answer(self, requests, *, is_ending):
         raise ValueError("the age 66 is secret")
 handler._service = Failing()
 lost = Context("henaw", sys.argv[1], None, 2, None, "0")

@@ -1,11 +1,13 @@
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
 import psutil
 import pytest
+from henaw.handler.process_identity import identify_process
 from henaw.handler.worker_state import (
     Histogram,
     StateFile,
@@ -19,7 +21,7 @@ from henaw.handler.worker_state import (
 def make_state(**changes: object) -> WorkerState:
     state = WorkerState(
         pid=os.getpid(),
-        created=psutil.Process().create_time(),
+        created=identify_process(os.getpid()) or "",
         version="1.0",
         runtime="onnx",
         fallbacks=0,
@@ -75,15 +77,23 @@ def test_what_is_torn_or_foreign_is_left_out_and_cleared_away(
 
 def test_a_dead_worker_is_told_from_a_living_one(tmp_path: Path) -> None:
     child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
-    created = psutil.Process(child.pid).create_time()
+    created = identify_process(child.pid)
     state = make_state(pid=child.pid, created=created)
     assert state.is_alive()
-    assert not make_state(pid=child.pid, created=created - 1).is_alive()
+    assert not make_state(pid=child.pid, created=f"{created}0").is_alive()
     child.kill()
     psutil.wait_procs([psutil.Process(child.pid)], timeout=0.1)
     assert not state.is_alive()
     child.communicate()
     assert not state.is_alive()
+
+
+def test_a_clock_that_is_set_kills_no_worker(tmp_path: Path, set_clock: Callable[[], None]) -> None:
+    StateFile(tmp_path).write(make_state())
+    set_clock()
+    remove_dead_states(tmp_path)
+    (state,) = read_states(tmp_path)
+    assert state.is_alive()
 
 
 def test_a_full_disk_silences_no_worker(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """``henaw serve`` and ``henaw stop``, as they are typed."""
 
+import datetime
 import json
 import re
 import shutil
@@ -12,16 +13,41 @@ from typing import Any
 
 import psutil
 import pytest
+import trustme
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    load_pem_private_key,
+)
 from henaw.export.archive import build_archive
 from henaw.handler.schema import ANSWER_FIELDS
 
+SERVE_CONFIG = Path(__file__).resolve().parents[2] / "serve_config"
+
 Command = Callable[..., "subprocess.CompletedProcess[str]"]
-MODEL_CONFIG = Path(__file__).resolve().parents[2] / "serve_config" / "model-config.yaml"
+MODEL_CONFIG = SERVE_CONFIG / "model-config.yaml"
 
 
 @pytest.fixture(scope="module")
 def shipped(artifacts: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return build_archive(artifacts, MODEL_CONFIG, tmp_path_factory.mktemp("shipped"))
+
+
+@pytest.fixture
+def production(tmp_path: Path) -> Path:
+    """The production configuration with a certificate for a name that no machine here has."""
+    folder = Path(shutil.copytree(SERVE_CONFIG / "production", tmp_path / "production"))
+    certificate = trustme.CA().issue_cert("henaw.example", key_type=trustme.KeyType.RSA)
+    certificate.cert_chain_pems[0].write_to_path(folder / "tls.crt")
+    key = load_pem_private_key(certificate.private_key_pem.bytes(), None)
+    (folder / "tls.key").touch(mode=0o600)
+    (folder / "tls.key").write_bytes(
+        key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    )
+    properties = folder / "config.properties"
+    properties.write_text(properties.read_text().replace("/etc/henaw", str(folder)))
+    return folder
 
 
 def list_family(pid: int) -> list[psutil.Process]:
@@ -56,6 +82,49 @@ def test_serve_prints_a_line_that_works_and_stop_stops_only_its_own(
     assert re.match(r"stopped http://127\.0\.0\.1:\d+ \(pid \d+\)", stopped.stdout)
     assert not [process for process in family if process.is_running()]
     assert all(process.is_running() for process in server.list_processes())
+    assert henaw("stop").stdout == "no server runs\n"
+
+
+def test_production_is_served_asked_managed_examined_and_stopped(
+    henaw: Command, shipped: Path, production: Path, tmp_path: Path
+) -> None:
+    model_and_configuration = ("--archive", str(shipped), "--config", str(production))
+    served = henaw("serve", *model_and_configuration)
+    assert served.returncode == 0, served.stderr
+    keys = json.loads((tmp_path / "run" / "key_file.json").read_text())
+    assert not any(one["key"] in served.stdout + served.stderr for one in keys.values())
+    line = next(line for line in served.stdout.splitlines() if "curl " in line)
+    printed = json.loads(served.stdout[served.stdout.index("{\n") : served.stdout.rindex("}") + 1])
+    if shutil.which("curl"):
+        pasted = subprocess.run(["sh", "-c", line], capture_output=True, text=True, check=False)
+        assert pasted.stdout, line
+        assert json.loads(pasted.stdout) == printed
+
+    assert henaw("versions", "list").stdout.startswith("default ")
+    examined = henaw("doctor", "--json", *model_and_configuration)
+    findings = json.loads(examined.stdout)
+    assert [f for f in findings if f["status"] != "ok"] == []
+    assert examined.returncode == 0
+    seen = {finding["check"] for finding in findings}
+    assert seen >= {"certificate", "tokens", "permissions", "ping", "ready", "server"}
+    assert henaw("stop").stdout.startswith("stopped https://0.0.0.0:")
+
+
+def test_a_certificate_that_expired_is_named_at_once(
+    henaw: Command, shipped: Path, production: Path
+) -> None:
+    past = datetime.datetime(2020, 1, 1, tzinfo=datetime.timezone.utc)
+    certificate = trustme.CA().issue_cert(
+        "henaw.example", not_before=past, not_after=past, key_type=trustme.KeyType.RSA
+    )
+    certificate.cert_chain_pems[0].write_to_path(production / "tls.crt")
+    key = load_pem_private_key(certificate.private_key_pem.bytes(), None)
+    (production / "tls.key").write_bytes(
+        key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    )
+    refused = henaw("serve", "--archive", str(shipped), "--config", str(production))
+    assert refused.returncode == 1
+    assert "tls.crt, however: certificate has expired" in refused.stderr
     assert henaw("stop").stdout == "no server runs\n"
 
 

@@ -2,18 +2,24 @@
 
 import concurrent.futures
 import contextlib
+import http.client
+import json
 import resource
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import psutil
 import pytest
 import requests
 from henaw.cli import torchserve_process
 from henaw.cli.example_request import wait_for_answer
-from henaw.cli.torchserve_process import ServerError, stop_server
+from henaw.cli.torchserve_process import ServerError, find_server, stop_server
 from henaw.model.biomarkers import PANEL
 
 PEOPLE: list[dict[str, Any]] = [
@@ -160,6 +166,13 @@ def test_it_serves_while_the_throttles_store_is_damaged(lasting: Any, fault: str
     assert int(limit["RateLimit-Remaining"]) < int(limit["RateLimit-Limit"])
 
 
+def test_a_server_is_found_though_the_clock_was_set(
+    lasting: Any, set_clock: Callable[[], None]
+) -> None:
+    set_clock()
+    assert find_server(lasting.run) == lasting.record
+
+
 def test_a_server_that_is_stopped_answers_what_it_has_taken(serve: Callable[..., Any]) -> None:
     server = serve(batch_s=60)
     crowd = {"instances": PEOPLE * 300, "outputs": ["biological_age"]}
@@ -174,6 +187,119 @@ def test_a_server_that_is_stopped_answers_what_it_has_taken(serve: Callable[...,
     assert [response.status_code for response in responses] == [200] * 4
     for response in responses:
         assert len(response.json()["predictions"]) == len(crowd["instances"])
+
+
+class Caller(threading.Thread):
+    """One client who asks without a pause, over one connection for as long as it is kept.
+
+    Attributes:
+        seen: status, ``Retry-After`` and ``Connection`` of each answer.
+        lost: what happened to each request that was sent and not answered.
+        refused: whether it ended by nobody listening any more.
+    """
+
+    def __init__(self, url: str) -> None:
+        super().__init__(daemon=True)
+        address = urlsplit(url)
+        self._host, self._port = address.hostname or "", address.port
+        self.seen: list[tuple[int, str | None, str | None]] = []
+        self.lost: list[str] = []
+        self.refused = False
+
+    def run(self) -> None:
+        body, headers = json.dumps(PEOPLE[0]), {"Content-Type": "application/json"}
+        while True:
+            connection = http.client.HTTPConnection(self._host, self._port, timeout=60)
+            try:
+                connection.connect()
+            except ConnectionRefusedError:
+                self.refused = True
+                return
+            try:
+                while connection.sock is not None:
+                    connection.request("POST", "/predictions/henaw", body, headers)
+                    response = connection.getresponse()
+                    response.read()
+                    kept = response.getheader("connection")
+                    self.seen.append((response.status, response.getheader("retry-after"), kept))
+            except (OSError, http.client.HTTPException) as error:
+                self.lost.append(repr(error))
+            finally:
+                connection.close()
+
+
+def check_no_answer_is_lost(callers: list[Caller]) -> None:
+    """Each was answered, then sent away, then refused."""
+    assert [lost for caller in callers for lost in caller.lost] == []
+    for caller in callers:
+        assert caller.refused
+        kept = [seen for seen in caller.seen if seen[0] == 200]
+        assert kept
+        assert caller.seen[len(kept) :]
+        assert set(caller.seen[len(kept) :]) == {(503, "1", "close")}
+
+
+def call_all_the_while(url: str) -> list[Caller]:
+    callers = [Caller(url) for _ in range(CLIENTS)]
+    for caller in callers:
+        caller.start()
+    deadline_s = time.monotonic() + 60
+    while not all(len(caller.seen) > 50 for caller in callers):
+        assert time.monotonic() < deadline_s
+        time.sleep(0.05)
+    return callers
+
+
+def test_a_server_that_is_stopped_under_load_loses_no_answer(serve: Callable[..., Any]) -> None:
+    server = serve(batch_s=60)
+    callers = call_all_the_while(server.record.url)
+    assert stop_server(server.run) is not None
+    for caller in callers:
+        caller.join(timeout=10)
+    check_no_answer_is_lost(callers)
+    assert find_server(server.run) is None
+    assert not (server.run / "drain").exists()
+
+
+def test_a_server_in_the_foreground_loses_no_answer_when_it_is_terminated(
+    start: Callable[..., Any], free_ports: Callable[[], int], tmp_path: Path
+) -> None:
+    made = start("local", throttle={**PLENTY, "cost_per_instance": 0})
+    stop_server(made.run)
+    port = free_ports()
+    command = [
+        *(sys.executable, "-c", "from henaw.cli.main import main; main()", "serve", "--foreground"),
+        *("--config", str(made.run / "config"), "--archive", str(made.run / "henaw.mar")),
+        *("--run", str(tmp_path / "run"), "--port", str(port)),
+    ]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout is not None
+            said = next(line for line in process.stdout if "answers on" in line)
+            callers = call_all_the_while(said.split()[3])
+            process.terminate()
+            time.sleep(1)
+            process.terminate()  # Who asks twice cuts nothing off.
+            assert process.wait(timeout=90) == 0
+        finally:
+            process.kill()
+            stop_server(tmp_path / "run")
+    for caller in callers:
+        caller.join(timeout=10)
+    check_no_answer_is_lost(callers)
+
+
+def test_a_stop_that_is_cut_off_leaves_a_server_that_answers(
+    lasting: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(*_: Any, **__: Any) -> None:
+        if (lasting.run / "drain").exists():
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(torchserve_process, "_wait_until_idle", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        stop_server(lasting.run)
+    assert lasting.post(PEOPLE[0]).status_code == 200
 
 
 def _list_clients(server: Any) -> list[Any]:

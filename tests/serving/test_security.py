@@ -1,6 +1,7 @@
 """What docs/security.md says is defended, against a real server."""
 
 import contextlib
+import datetime
 import http.client
 import json
 import socket
@@ -21,6 +22,7 @@ from cryptography.hazmat.primitives.serialization import (
     PrivateFormat,
     load_pem_private_key,
 )
+from henaw.cli.deployment import Deployment, examine
 from henaw.cli.torchserve_process import ServerError
 from henaw.cli.versions import Management
 
@@ -191,6 +193,13 @@ class Production:
         self.port = urlsplit(server.record.url).port
         self.url = f"https://127.0.0.1:{self.port}"
 
+    def examine(self, *checks: str) -> list[tuple[str, str]]:
+        """What the doctor says of these: status and what was seen."""
+        deployment = Deployment(
+            configuration=self.run / "config", archive=self.run / "henaw.mar", run=self.run
+        )
+        return [(f.status, f.seen) for f in examine(deployment) if f.check in checks]
+
     def read_tokens(self) -> dict[str, str]:
         document = json.loads((self.run / "key_file.json").read_text())
         return {kind: value["key"] for kind, value in document.items()}
@@ -213,7 +222,10 @@ class Production:
 
 
 @pytest.fixture(scope="module")
-def production(start: Callable[..., Any], tmp_path_factory: pytest.TempPathFactory) -> Production:
+def serve_production(
+    start: Callable[..., Any], tmp_path_factory: pytest.TempPathFactory
+) -> Callable[..., Production]:
+    """Start it with other properties; it may not answer yet."""
     folder = tmp_path_factory.mktemp("tls")
     authority = trustme.CA()
     # TorchServe takes RSA keys only.
@@ -224,15 +236,26 @@ def production(start: Callable[..., Any], tmp_path_factory: pytest.TempPathFacto
     (folder / "tls.key").write_bytes(
         key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
     )
-    server = start(
-        "production",
-        properties={
-            "private_key_file": str(folder / "tls.key"),
-            "certificate_file": str(folder / "tls.crt"),
-        },
-        throttle={"anonymous": {"rate": 1000, "period_s": 1, "burst": 1000}},
-    )
-    production = Production(server, folder / "ca.crt")
+    (folder / "tls.key").chmod(0o600)
+
+    def serve(**properties: str) -> Production:
+        server = start(
+            "production",
+            properties={
+                "private_key_file": str(folder / "tls.key"),
+                "certificate_file": str(folder / "tls.crt"),
+                **properties,
+            },
+            throttle={"anonymous": {"rate": 1000, "period_s": 1, "burst": 1000}},
+        )
+        return Production(server, folder / "ca.crt")
+
+    return serve
+
+
+@pytest.fixture(scope="module")
+def production(serve_production: Callable[..., Production]) -> Production:
+    production = serve_production()
     deadline_s, last = time.monotonic() + 120, ""
     while time.monotonic() < deadline_s:
         try:
@@ -269,6 +292,71 @@ def test_tokens_that_are_not_whole_are_an_error_that_says_so(
             Management(production.run)
     finally:
         keys.write_text(before)
+
+
+def read_expiry(production: Production, door: str) -> datetime.datetime:
+    document = json.loads((production.run / "key_file.json").read_text())
+    text = document[door]["expiration time"][:19]
+    return datetime.datetime.fromisoformat(text).replace(tzinfo=datetime.timezone.utc)
+
+
+def test_a_token_outlasts_the_hour_and_is_renewed_by_the_api_key(production: Production) -> None:
+    now = datetime.datetime.now(datetime.timezone.utc)
+    assert read_expiry(production, "inference") - now > datetime.timedelta(days=89)
+    before = production.read_tokens()
+    for token in (None, before["inference"], before["management"]):
+        assert production.manage("GET", "/token?type=inference", token).status_code >= 400
+    assert production.read_tokens() == before
+    assert production.manage("GET", "/token?type=inference", before["API"]).status_code == 200
+    after = production.read_tokens()
+    assert after["inference"] != before["inference"]
+    assert (after["management"], after["API"]) == (before["management"], before["API"])
+    assert production.ask(before["inference"]).status_code == 400
+    assert production.ask(after["inference"]).status_code == 200
+
+
+def test_the_doctor_finds_a_healthy_server_healthy_and_an_ageing_token(
+    production: Production,
+) -> None:
+    assert [status for status, _ in production.examine("ping", "tokens", "ready")] == ["ok"] * 4
+    keys = production.run / "key_file.json"
+    before = keys.read_text()
+    now = datetime.datetime.now(datetime.timezone.utc)
+    try:
+        for left, expected in (
+            (datetime.timedelta(days=8), "ok"),
+            (datetime.timedelta(days=6), "warning"),
+            (datetime.timedelta(hours=-1), "problem"),
+        ):
+            document = json.loads(before)
+            document["inference"]["expiration time"] = (now + left).strftime("%Y-%m-%dT%H:%M:%SZ")
+            keys.write_text(json.dumps(document))
+            assert [status for status, _ in production.examine("tokens")] == [expected, "ok"]
+        document["inference"]["key"] = "x"
+        keys.write_text(json.dumps(document))
+        assert production.examine("ping") == [
+            ("problem", f"127.0.0.1:{production.port}/ping: status 400")
+        ]
+    finally:
+        keys.write_text(before)
+
+
+def test_versions_are_managed_after_the_token_has_expired(
+    serve_production: Callable[..., Production],
+) -> None:
+    short = serve_production(token_expiration_min="0.05")
+    deadline_s = time.monotonic() + 120
+    while not short.examine("ready") or short.examine("ready")[0][0] != "ok":
+        assert time.monotonic() < deadline_s
+        time.sleep(0.5)
+    while read_expiry(short, "management") > datetime.datetime.now(datetime.timezone.utc):
+        time.sleep(0.1)
+    expired = short.read_tokens()
+    assert short.manage("GET", "/models/henaw", expired["management"]).status_code == 400
+    assert len(Management(short.run).describe()) == 1
+    assert short.read_tokens()["inference"] == expired["inference"]
+    (_, inference), _ = short.examine("tokens")
+    assert inference.endswith("so every client is refused")
 
 
 def test_production_speaks_tls_only(production: Production) -> None:

@@ -1,0 +1,108 @@
+"""How a server of our own is asked from the machine that it runs on, whatever guards it."""
+
+from __future__ import annotations
+
+import http.client
+import ssl
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from henaw.cli.certificate import read_certificate, trust
+from henaw.cli.properties import are_tokens_asked_for, read_effective_properties
+from henaw.cli.tokens import read_token
+from henaw.cli.torchserve_process import ServerError
+
+_EVERYWHERE = {"0.0.0.0": "127.0.0.1"}  # noqa: S104
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answer:
+    """What came back.
+
+    Attributes:
+        status: of HTTP.
+        body: as sent.
+    """
+
+    status: int
+    body: bytes
+
+
+class Inference:
+    """The inference address of the server that was started with a folder.
+
+    Args:
+        run: that folder.
+
+    Raises:
+        ServerError: its configuration or its certificate cannot be read.
+    """
+
+    def __init__(self, run: Path) -> None:
+        self._run = run
+        try:
+            properties = read_effective_properties(run)
+            address = urlsplit(properties["inference_address"])
+            named = properties.get("certificate_file")
+            self.is_encrypted = address.scheme == "https"
+            self.certificate = Path(named) if named and self.is_encrypted else None
+            key = properties.get("private_key_file")
+            self._key = Path(key) if key else None
+            self._context = _make_context(self.certificate) if self.is_encrypted else None
+        except (OSError, KeyError) as error:
+            raise ServerError(
+                f"expected the configuration of a server in {run}, however: {error}"
+            ) from error
+        host = address.hostname or ""
+        self.host, self.port = _EVERYWHERE.get(host, host), address.port
+        self.needs_token = are_tokens_asked_for(properties)
+
+    def find_name(self) -> str:
+        """Return a host that its certificate is for, with this machine's address first.
+
+        Raises:
+            OSError: there is no certificate, or it does not fit its key.
+        """
+        if self.certificate is None or self._key is None:
+            raise FileNotFoundError("expected certificate_file and private_key_file, found none")
+        names = read_certificate(self.certificate, self._key).names
+        if self.host in names or not names:
+            return self.host
+        return names[0].replace("*", "henaw")
+
+    def ask(self, method: str, path: str, body: str | None = None, *, timeout_s: float) -> Answer:
+        """Send one request with the token, where one is needed.
+
+        Raises:
+            ServerError: there is no token.
+            ssl.SSLCertVerificationError: it shows another certificate, or one that expired.
+            OSError: it does not answer.
+            http.client.HTTPException: it answers something else than HTTP.
+        """
+        headers = {} if body is None else {"Content-Type": "application/json"}
+        if self.needs_token:
+            headers |= read_token(self._run, "inference").write_header()
+        connection = (
+            http.client.HTTPConnection(self.host, self.port, timeout=timeout_s)
+            if self._context is None
+            else http.client.HTTPSConnection(
+                self.host, self.port, timeout=timeout_s, context=self._context
+            )
+        )
+        try:
+            connection.request(method, path, body, headers)
+            response = connection.getresponse()
+            return Answer(status=response.status, body=response.read())
+        finally:
+            connection.close()
+
+
+def _make_context(certificate: Path | None) -> ssl.SSLContext:
+    if certificate is not None:
+        return trust(certificate)
+    # TorchServe then has a key store, or made a certificate that it shows to nobody else.
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    return context

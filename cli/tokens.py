@@ -1,0 +1,90 @@
+"""The tokens that TorchServe made at its start, as it wrote them into the server's folder."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any, Final, Literal, TypeVar
+
+from henaw.cli.torchserve_process import ServerError
+
+FILE_NAME = "key_file.json"
+"""In the folder that TorchServe was started in."""
+
+Door = Literal["inference", "management"]
+DOORS: Final[tuple[Door, ...]] = ("inference", "management")
+
+_EXPIRES = "expiration time"
+_SECONDS = len("2026-01-31T23:59:59")
+
+_Read = TypeVar("_Read")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Token:
+    """What one of TorchServe's doors asks for.
+
+    Attributes:
+        key: goes into the header ``Authorization``, after ``Bearer``.
+        expires: when it is good for nothing any more.
+    """
+
+    key: str
+    expires: datetime
+
+    def write_header(self) -> dict[str, str]:
+        """Return the header that shows it."""
+        return {"Authorization": f"Bearer {self.key}"}
+
+    def is_expired(self) -> bool:
+        """Return whether TorchServe refuses it by now."""
+        return self.expires <= datetime.now(timezone.utc)
+
+
+def read_token(run: Path, door: Door) -> Token:
+    """Return the token of one of the doors.
+
+    Args:
+        run: the server's folder.
+        door: inference or management.
+
+    Raises:
+        ServerError: there is none.
+    """
+
+    def read(document: Any) -> Token:
+        one = document[door]
+        return Token(key=str(one["key"]), expires=_read_instant(one[_EXPIRES]))
+
+    return _read(run, read)
+
+
+def read_api_key(run: Path) -> str:
+    """Return the key that new tokens are asked for with; it does not expire.
+
+    Raises:
+        ServerError: there is none.
+    """
+    return _read(run, lambda document: str(document["API"]["key"]))
+
+
+def _read(run: Path, read: Callable[[Any], _Read]) -> _Read:
+    path = run / FILE_NAME
+    try:
+        return read(json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ServerError(
+            f"expected TorchServe's tokens in {path}, however: {type(error).__name__}: {error}; "
+            "is the server still starting?"
+        ) from error
+
+
+def _read_instant(text: str) -> datetime:
+    # Java writes as many digits of a second as there are, and a sign before year 10000.
+    if text.startswith("+"):
+        return datetime.max.replace(tzinfo=timezone.utc)
+    seconds = datetime.strptime(text[:_SECONDS], "%Y-%m-%dT%H:%M:%S")
+    return seconds.replace(tzinfo=timezone.utc)
