@@ -1,50 +1,66 @@
-"""The ``henaw`` command; one module a subcommand."""
+"""The ``henaw`` command; one module a subcommand, imported only when it is asked for.
+
+Each needs other packages, and an installation has those of what it is for: so that one
+subcommand cannot keep another from starting, nor help from being shown.
+"""
 
 from __future__ import annotations
 
+import importlib
 import sys
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any
 
 import click
-from henaw.cli.archive import archive
-from henaw.cli.card import card
-from henaw.cli.compare import compare
-from henaw.cli.contract import contract
-from henaw.cli.data import data
-from henaw.cli.doctor import doctor
-from henaw.cli.evaluate import evaluate
-from henaw.cli.export import export
-from henaw.cli.monitor import monitor
-from henaw.cli.score import score
-from henaw.cli.serve import serve, stop
-from henaw.cli.simulate import simulate
-from henaw.cli.train import train
-from henaw.cli.tune import tune
-from henaw.cli.versions import versions
 from henaw.model.errors import HenawError
 
+SUBCOMMANDS: Mapping[str, str] = MappingProxyType(
+    {
+        "archive": "Pack the exported model and the code that serves it.",
+        "card": "Write the model card of a checkpoint from its evaluations.",
+        "compare": "Score a table by two models, and say how far they differ.",
+        "contract": "Write the OpenAPI document and the JSON Schema of a request.",
+        "data": "Build a cohort table: NHANES, UK Biobank or any other.",
+        "doctor": "Check a deployment, and say what to do.",
+        "evaluate": "Measure a checkpoint on a cohort and write a report.",
+        "export": "Convert a checkpoint, and prove that every runtime agrees.",
+        "monitor": "Answer metrics and readiness of a server, until ended.",
+        "score": "Score a table or a FHIR R4 Bundle.",
+        "serve": "Start TorchServe and wait until the model answers.",
+        "simulate": "Draw synthetic participants from a model, as a cohort table.",
+        "stop": "Stop the server that `henaw serve` started, and no other.",
+        "train": "Fit a model on a cohort and write its checkpoint.",
+        "tune": "Choose settings by cross-validation inside the training surveys.",
+        "versions": "Hold several versions in one running server, and switch.",
+    }
+)
+"""What ``henaw --help`` says of each, without its module."""
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+_MODULES: Mapping[str, str] = MappingProxyType({"stop": "serve"})
+"""Of subcommands that are not in a module of their own name."""
+
+
+class _Subcommands(click.Group):
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(SUBCOMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in SUBCOMMANDS:
+            return None
+        module: Any = importlib.import_module(f"henaw.cli.{_MODULES.get(cmd_name, cmd_name)}")
+        command: click.Command = getattr(module, cmd_name)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(list(SUBCOMMANDS.items()))
+
+
+@click.group(cls=_Subcommands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="henaw")
 def commands() -> None:
     """HENAW: biological age from nine routine blood values, age and sex."""
-
-
-commands.add_command(train)
-commands.add_command(tune)
-commands.add_command(data)
-commands.add_command(simulate)
-commands.add_command(evaluate)
-commands.add_command(card)
-commands.add_command(export)
-commands.add_command(archive)
-commands.add_command(score)
-commands.add_command(compare)
-commands.add_command(contract)
-commands.add_command(serve)
-commands.add_command(stop)
-commands.add_command(versions)
-commands.add_command(monitor)
-commands.add_command(doctor)
 
 
 def main() -> None:

@@ -22,8 +22,8 @@ NOT_ALL_SCORED = 3
 
 
 @click.command()
-@click.argument("source", metavar="IN", type=click.Path(path_type=Path))
-@click.argument("out", metavar="OUT", type=click.Path(path_type=Path))
+@click.argument("source", metavar="IN", type=click.Path())
+@click.argument("out", metavar="OUT", type=click.Path())
 @click.option(
     "--model",
     "model_path",
@@ -50,11 +50,12 @@ NOT_ALL_SCORED = 3
     type=click.Choice(["local", "spark"]),
     default="local",
     show_default=True,
-    help="spark: IN is what Spark reads, a folder of Parquet included; OUT is a new folder.",
+    help="spark: IN is CSV or TSV by its name, such as 'people/*.csv', else Parquet, such as a "
+    "folder of it; OUT is a new folder of Parquet. Both may be URIs, such as hdfs://host/people.",
 )
 def score(
-    source: Path,
-    out: Path,
+    source: str,
+    out: str,
     *,
     model_path: Path,
     map_path: Path | None,
@@ -63,65 +64,73 @@ def score(
     threads: int,
     engine: str,
 ) -> None:
-    """Score IN (.parquet, .csv, .csv.gz, .arrow, or .json: a FHIR R4 Bundle) into OUT.
+    """Score IN (.parquet, .csv, .tsv, either with .gz, .arrow, or .json: a FHIR R4 Bundle).
 
     OUT (.parquet, .csv, .arrow) has a row for each of IN, in its order. Rows that cannot be
     scored say why in the column "reason". Started again after it was killed, the same
     command goes on where it was.
 
-    Exit status: 0 all rows scored, 3 some were not, 1 nothing was written.
+    Exit status: 0 all rows scored, 3 some were not, 2 the command line is wrong, 1 anything
+    else. OUT is written with 0 and 3 only.
     """
     from henaw.scoring import Henaw
     from henaw.scoring.answers import check_outputs
 
-    chosen = check_outputs(OUTPUT_NAMES if outputs is None else outputs.split(","))
+    names = None if outputs is None else [name.strip() for name in outputs.split(",")]
+    chosen = check_outputs(OUTPUT_NAMES if names is None else names)
+    mapped = None if map_path is None else _read_layout(map_path)
+    separator = None if mapped is None else mapped.separator
     if engine == "spark":
-        from henaw.scoring.spark import read_frame, score_frame
+        from henaw.scoring.spark import read_frame, score_frame, write_frame
 
-        people = read_frame(source)
-        layout = _find_layout(people.columns, map_path, visit)
-        score_frame(people, model_path, layout=layout, outputs=chosen).write.parquet(str(out))
+        people = read_frame(source, separator=separator)
+        layout = _find_layout(people.columns, mapped, visit)
+        write_frame(score_frame(people, model_path, layout=layout, outputs=chosen), out)
         _report_spark(out, people.sparkSession)
         return
     model = Henaw.load(model_path)
-    if source.suffix == ".json":
+    path, target = Path(source), Path(out)
+    if path.suffix.lower() == ".json":
         from henaw.scoring.bundle import score_bundle
 
-        _report_bundle(score_bundle(model, source, out, outputs=chosen), out)
+        _report_bundle(score_bundle(model, path, target, outputs=chosen), target)
         return
     from henaw.scoring.job import score_table
     from henaw.scoring.sources import open_source
 
-    table = open_source(source, threads=threads)
-    layout = _find_layout(table.names, map_path, visit)
+    table = open_source(path, threads=threads, separator=separator)
+    layout = _find_layout(table.names, mapped, visit)
     with tqdm(total=table.rows, unit=" people", unit_scale=True, disable=None) as bar:
         summary = score_table(
             model,
-            source,
+            path,
             table,
-            out,
+            target,
             layout,
             outputs=chosen,
             threads=threads,
             progress=bar.update,
         )
-    _report(summary, layout, model.name, out)
+    _report(summary, layout, model.name, target)
 
 
-def _find_layout(names: list[str], map_path: Path | None, visit: int | None) -> Layout:
-    from henaw.model.layout import find_layout
-
-    if map_path is None:
-        return find_layout(names, visit=visit)
+def _read_layout(map_path: Path) -> Layout:
     from henaw.training.readers.columns_configuration import read_column_map
 
-    layout = read_column_map(map_path).layout
-    absent = [name for name in layout.columns if name not in names]
+    return read_column_map(map_path).layout
+
+
+def _find_layout(names: list[str], mapped: Layout | None, visit: int | None) -> Layout:
+    from henaw.model.layout import find_layout
+
+    if mapped is None:
+        return find_layout(names, visit=visit)
+    absent = [name for name in mapped.columns if name not in names]
     if absent:
         raise ScoringError(
-            str(map_path), [f"expected the column {name!r}, found none" for name in absent]
+            "--columns", [f"expected the column {name!r}, found none" for name in absent]
         )
-    return layout
+    return mapped
 
 
 def _report(summary: Summary, layout: Layout, model: str, out: Path) -> None:
@@ -138,8 +147,8 @@ def _report(summary: Summary, layout: Layout, model: str, out: Path) -> None:
     sys.exit(NOT_ALL_SCORED if summary.scored < summary.rows else 0)
 
 
-def _report_spark(out: Path, session: SparkSession) -> None:
-    written = session.read.parquet(str(out))
+def _report_spark(out: str, session: SparkSession) -> None:
+    written = session.read.parquet(out)
     rows, scored = written.count(), written.where("reason is null").count()
     click.echo(f"{out}: {rows} rows, {scored} scored", err=True)
     sys.exit(NOT_ALL_SCORED if scored < rows else 0)
@@ -153,6 +162,13 @@ def _report_bundle(reading: Reading, out: Path) -> None:
     for person in wrong:
         reasons = "; ".join(person.problems.values())
         click.echo(f"not scored: Patient {person.patient}: {reasons}", err=True)
+    for person in reading.people:
+        for name, day in person.old.items():
+            click.echo(
+                f"old: Patient {person.patient}: {name} is of {day}, more than a year before "
+                f"{person.drawn}, and is used",
+                err=True,
+            )
     for refusal in reading.refusals:
         click.echo(
             f"not used: Observation {refusal.observation} ({refusal.biomarker}): {refusal.message}",

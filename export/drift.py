@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -18,7 +19,8 @@ def describe_drift(checkpoint: Checkpoint) -> dict[str, Any]:
 
     A value is taken to its scale (logarithm or none), less the location, over the scale
     of people of its age and sex; ``edges`` part what the fitted people then have into
-    bins that hold ``expected`` of them each.
+    bins that hold ``expected`` of them each. ``people`` has the shares of their ages and
+    sexes; None where the checkpoint does not say.
     """
     count = len(NAMES)
     # The margins tabulate standardised values at normal scores; equal shares end at the
@@ -44,6 +46,17 @@ def describe_drift(checkpoint: Checkpoint) -> dict[str, Any]:
         },
         "edges": {name: _round(edges[i]) for name, i in INDEX.items()},
         "expected": [1.0 / BINS] * BINS,
+        "people": _describe_people(checkpoint.training),
+    }
+
+
+def _describe_people(training: Mapping[str, Any]) -> dict[str, Any] | None:
+    recorded = training.get("distribution")
+    if recorded is None:
+        return None
+    return {
+        "age": {"edges": recorded["age_edges"], "expected": recorded["age_shares"]},
+        "sex": {"expected": recorded["sex_shares"]},
     }
 
 

@@ -1,41 +1,51 @@
-"""The graph's outputs as answers: numbers rounded, flags as warnings."""
+"""The graph's outputs as answers: numbers rounded, flags as warnings.
+
+The contract's types say how an answer is written. They write one with marks where people
+differ, and each person's own numbers and lists take the marks' places: an object for
+every person would cost more than the graph does.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from functools import cache
-from itertools import repeat, starmap
-from typing import Any
+from collections.abc import Mapping
+from functools import cached_property
+from itertools import islice
+from typing import Any, NamedTuple
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
-from henaw.handler.contract import ANSWER_FIELDS, Answer, Model, Unusual
+import orjson
+from henaw.handler.contract import Answer, Model, Unusual
 from henaw.handler.metadata import Metadata
 from henaw.handler.schema import People
 from henaw.handler.wording import describe_implausible
 from henaw.model.biomarkers import NAMES, PANEL
 from henaw.model.runtime import Outputs
-from msgspec import UNSET, Struct, defstruct
 
 _YEAR_DECIMALS = 5
 """Ten times finer than the 1e-4 years within which runtimes agree."""
 
 _PROBABILITY_DECIMALS = 7
 
+_NUMBERS = {
+    "biological_age": ("biological_age", _YEAR_DECIMALS),
+    "age_gap": ("age_gap", _YEAR_DECIMALS),
+    "interval": ("interval", _YEAR_DECIMALS),
+    "mortality_10y": ("mortality_10y", _PROBABILITY_DECIMALS),
+    "cause_risk_10y": ("cause_risk_10y", _PROBABILITY_DECIMALS),
+    "contributions": ("contributions", _YEAR_DECIMALS),
+    "systems": ("system_contributions", _YEAR_DECIMALS),
+}
+"""Fields of an answer that hold numbers: the graph's output, and how many decimals."""
 
-def find_unusable_rows(outputs: Outputs) -> npt.NDArray[np.bool_] | None:
-    """Return (n,) true where any number is not finite, and so must not be answered.
+_LISTS = ("imputed", "warnings")
+"""Fields that hold lists; in an answer they come after the numbers."""
 
-    None where all are, which a sum tells in one pass: it is finite only if they are.
-    """
-    numbers = [values for values in outputs.values() if values.dtype != np.bool_]
-    if math.isfinite(sum(float(values.sum(dtype=np.float64)) for values in numbers)):
-        return None
-    bad = np.zeros(len(outputs["biological_age"]), dtype=np.bool_)
-    for values in numbers:
-        bad |= ~np.isfinite(values).reshape(len(bad), -1).all(axis=1)
-    return bad
+_encode = msgspec.json.Encoder().encode
+_MARK = "\0"
+_WRITTEN_MARK = _encode(_MARK)
 
 
 def round_years(values: npt.NDArray[Any]) -> list[Any]:
@@ -44,18 +54,80 @@ def round_years(values: npt.NDArray[Any]) -> list[Any]:
     return rounded
 
 
-class Answers:
-    """One evaluation's outputs as the values of answers, for every request that shared it.
+class _Frame(NamedTuple):
+    """Text of an answer of certain fields, with places for what differs between people.
 
-    Each column is made when it is first asked for and then for all people at once: a
-    batch of single people is most of what a server sees, and often a bulk request wants
-    but one column.
+    Attributes:
+        pieces: text, beginning with a comma, and at every odd place nothing yet.
+        around_id: what the first text is where there is an id: before it and after it.
+        columns: of the numbers, among all; they have the first of the odd places.
+        lists: place of each list, and its field.
+    """
+
+    pieces: list[bytes]
+    around_id: tuple[bytes, bytes]
+    columns: list[int]
+    lists: list[tuple[int, str]]
+
+
+class AnswerForm:
+    """How the answers of one model are written.
+
+    Args:
+        metadata: names of what the graph's outputs hold.
+
+    Attributes:
+        scale: (k,) ten to the decimals of each number in an answer, in the order of fields.
+    """
+
+    def __init__(self, metadata: Metadata) -> None:
+        self.metadata = metadata
+        self._marked: dict[str, Any] = {
+            "interval": (_MARK, _MARK),
+            "cause_risk_10y": dict.fromkeys(metadata.cause_names, _MARK),
+            "contributions": dict.fromkeys(metadata.contribution_names, _MARK),
+            "systems": dict.fromkeys(metadata.system_names, _MARK),
+        }
+        widths = [len(self._marked.get(field, _MARK)) for field in _NUMBERS]
+        self.scale = np.repeat([10.0**decimals for _, decimals in _NUMBERS.values()], widths)
+        columns = iter(range(len(self.scale)))
+        self._columns = {
+            field: list(islice(columns, width))
+            for field, width in zip(_NUMBERS, widths, strict=True)
+        }
+        self._frames: dict[tuple[tuple[str, ...], Model], _Frame] = {}
+
+    def get_frame(self, fields: tuple[str, ...], model: Model) -> _Frame:
+        """Return the text of an answer of these fields; there are at most some hundred."""
+        frame = self._frames.get((fields, model))
+        if frame is None:
+            frame = self._frames[fields, model] = self._make_frame(fields, model)
+        return frame
+
+    def _make_frame(self, fields: tuple[str, ...], model: Model) -> _Frame:
+        marked = {field: self._marked.get(field, _MARK) for field in fields}
+        if "model" in marked:
+            marked["model"] = model
+        first, *others = (b"," + _encode(Answer(**marked))).split(_WRITTEN_MARK)
+        before, after, *_ = (b"," + _encode(Answer(_MARK, **marked))).split(_WRITTEN_MARK)
+        columns = [column for field in fields for column in self._columns.get(field, ())]
+        lists = [field for field in fields if field in _LISTS]
+        return _Frame(
+            pieces=[first, *(piece for other in others for piece in (b"", other))],
+            around_id=(before, after),
+            columns=columns,
+            lists=[(2 * place + 1, field) for place, field in enumerate(lists, len(columns))],
+        )
+
+
+class Answers:
+    """One evaluation's outputs as the text of answers, for every request that shared it.
 
     Args:
         outputs: the graph's.
         biomarkers: (n, 9) float32, what it was given, NaN = missing.
         age: (n,) float32, years.
-        metadata: names of what the outputs hold.
+        form: how they are written.
         runtime: the one that answered.
     """
 
@@ -64,104 +136,111 @@ class Answers:
         outputs: Outputs,
         biomarkers: npt.NDArray[np.float32],
         age: npt.NDArray[np.float32],
-        metadata: Metadata,
+        form: AnswerForm,
         *,
         runtime: str,
     ) -> None:
         self._outputs = outputs
         self._biomarkers = biomarkers
         self._age = age
-        self._metadata = metadata
+        self._form = form
+        metadata = form.metadata
         self.model = Model(name=metadata.name, version=metadata.version, runtime=runtime)
-        self._columns: dict[str, list[Any]] = {}
+        numbers = [outputs[output] for output, _ in _NUMBERS.values()]
+        self._numbers = np.concatenate(
+            [values if values.ndim > 1 else values[:, np.newaxis] for values in numbers], axis=1
+        )
+        self._lists: dict[str, list[bytes]] = {}
 
-    def write(self, people: People, rows: slice) -> Iterator[Answer]:
-        """Return one answer a person, ready to be encoded.
+    def find_unusable_rows(self) -> npt.NDArray[np.bool_] | None:
+        """Return (n,) true where any number is not finite, and so must not be answered.
+
+        None where all are, which a sum tells in one pass: it is finite only if they are.
+        """
+        if math.isfinite(float(self._numbers.sum(dtype=np.float64))):
+            return None
+        unusable: npt.NDArray[np.bool_] = ~np.isfinite(self._numbers).all(axis=1)
+        return unusable
+
+    def write(self, people: People, rows: slice) -> bytes:
+        """Return the answers of a request's people as JSON, with commas between them.
 
         Args:
             people: a request.
             rows: where its people are.
         """
-        columns = (
-            self._get_column(name)[rows] if name in people.outputs else repeat(UNSET)
-            for name in ANSWER_FIELDS
-        )
-        return map(Answer, people.participant_ids, *columns)
+        frame = self._form.get_frame(people.outputs, self.model)
+        before, after = frame.around_id
+        width, step = len(self._form.scale), len(frame.pieces)
+        numbers = self._texts[rows.start * width : rows.stop * width]
+        pieces = frame.pieces * len(people)
+        pieces[::step] = [
+            frame.pieces[0] if name is None else before + _encode(name) + after
+            for name in people.participant_ids
+        ]
+        if len(people) == 1:
+            pieces[1 : 2 * len(frame.columns) : 2] = [numbers[column] for column in frame.columns]
+        else:
+            for place, column in enumerate(frame.columns):
+                pieces[2 * place + 1 :: step] = numbers[column::width]
+        for place, field in frame.lists:
+            pieces[place::step] = self._get_lists(field)[rows]
+        return b"".join(pieces)[1:]
 
-    def _get_column(self, name: str) -> list[Any]:
-        column = self._columns.get(name)
+    @cached_property
+    def _texts(self) -> list[bytes]:
+        """Every number, person by person, without the noise of float32 and without -0.0."""
+        scale = self._form.scale
+        rounded = np.rint(self._numbers * scale) / scale + 0.0
+        return orjson.dumps(rounded.ravel(), option=orjson.OPT_SERIALIZE_NUMPY)[1:-1].split(b",")
+
+    def _get_lists(self, field: str) -> list[bytes]:
+        column = self._lists.get(field)
         if column is None:
-            column = self._columns[name] = self._write_column(name)
+            column = self._lists[field] = [b"[]"] * len(self._age)
+            for row, listed in self._find_lists(field).items():
+                column[row] = _encode(listed)
         return column
 
-    def _write_column(self, name: str) -> list[Any]:
-        outputs, metadata = self._outputs, self._metadata
-        match name:
-            case "biological_age" | "age_gap" | "interval":
-                return round_years(outputs[name])
-            case "mortality_10y":
-                return _round_probabilities(outputs[name])
-            case "cause_risk_10y":
-                return _name_rows(metadata.cause_names, _round_probabilities(outputs[name]))
-            case "contributions":
-                return _name_rows(metadata.contribution_names, round_years(outputs[name]))
-            case "systems":
-                return _name_rows(
-                    metadata.system_names, round_years(outputs["system_contributions"])
-                )
-            case "imputed":
-                imputed: list[list[str]] = [[] for _ in range(len(self._age))]
-                for row, biomarker in np.argwhere(outputs["imputed"]).tolist():
-                    imputed[row].append(NAMES[biomarker])
-                return imputed
-            case "warnings":
-                return write_warnings(outputs, self._biomarkers, self._age, metadata)
-            case "model":
-                return [self.model] * len(self._age)
-        raise LookupError(f"expected a field of an answer, however: {name}")
+    def _find_lists(self, field: str) -> Mapping[int, list[Any]]:
+        """The lists that are not empty, by row."""
+        if field == "warnings":
+            return find_warnings(self._outputs, self._biomarkers, self._age, self._form.metadata)
+        imputed: dict[int, list[str]] = {}
+        if self._outputs["imputed"].any():
+            for row, biomarker in np.argwhere(self._outputs["imputed"]).tolist():
+                imputed.setdefault(row, []).append(NAMES[biomarker])
+        return imputed
 
 
-def write_warnings(
+def find_warnings(
     outputs: Outputs,
     biomarkers: npt.NDArray[np.float32],
     age: npt.NDArray[np.float32],
     metadata: Metadata,
-) -> list[list[Unusual]]:
-    """Return each person's warnings."""
-    warnings: list[list[Unusual]] = [[] for _ in range(len(age))]
-    for row in np.flatnonzero(outputs["age_out_of_range"]):
+) -> dict[int, list[Unusual]]:
+    """Return the warnings of people who have any, by row."""
+    warnings: dict[int, list[Unusual]] = {}
+    for row in np.flatnonzero(outputs["age_out_of_range"]).tolist():
         low, high = metadata.fitted_ages
-        warnings[row].append(
+        warnings[row] = [
             Unusual(
                 code="age_outside_fitted",
                 field="age",
                 message=f"{age[row]:.6g} years is outside the fitted {low:g} to {high:g}:"
                 " the reference of the nearest fitted age was used",
             )
-        )
-    for row, column in np.argwhere(outputs["out_of_range"]):
+        ]
+    if not outputs["out_of_range"].any():
+        return warnings
+    for row, column in np.argwhere(outputs["out_of_range"]).tolist():
         biomarker = PANEL[column]
         value = float(biomarkers[row, column])
         message = f"{value:.6g} {biomarker.unit} is outside what 99.8 % of the fitted people have"
         _, hint = describe_implausible(biomarker, value)
         if hint is not None:
             message += f"; {hint}"
-        warnings[row].append(
+        warnings.setdefault(row, []).append(
             Unusual(code="outside_reference", field=biomarker.name, message=message)
         )
     return warnings
-
-
-def _round_probabilities(values: npt.NDArray[Any]) -> list[Any]:
-    rounded: list[Any] = (values.astype(np.float64).round(_PROBABILITY_DECIMALS) + 0.0).tolist()
-    return rounded
-
-
-def _name_rows(names: tuple[str, ...], rows: list[list[float]]) -> list[Any]:
-    return list(starmap(_define_row(names), rows))
-
-
-@cache
-def _define_row(names: tuple[str, ...]) -> type[Struct]:
-    """Make a type that is encoded as the dictionary would be, and made seven times faster."""
-    return defstruct("Row", [(name, float) for name in names], gc=False)

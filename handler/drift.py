@@ -2,13 +2,14 @@
 
 Each value is standardised for age and sex as the network does it, so that serving an
 older clientele is no drift by itself, and counted in bins that hold equal shares of the
-fitted people. The edges and shares come with the model, in its sidecar.
+fitted people. Ages and sexes are counted as they are. The edges and shares come with the
+model, in its sidecar.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,9 @@ import numpy as np
 import numpy.typing as npt
 from henaw.model.biomarkers import NAMES, PANEL, SEXES
 from henaw.model.errors import ArtifactError
+
+INPUTS = (*NAMES, "age", "sex")
+"""What is looked at, in the order of the counts."""
 
 _MINIMA = np.array([b.minimum for b in PANEL])
 _MAXIMA = np.array([b.maximum for b in PANEL])
@@ -33,7 +37,10 @@ class DriftReference:
         location: (2, ages, 9), by sex code.
         scale: (2, ages, 9), by sex code.
         edges: (9, bins - 1), standardised values, ascending.
-        expected: the bins' shares of the fitted people.
+        expected: the bins' shares of the fitted people, for each biomarker alike.
+        age_edges: (bins - 1,), years, ascending.
+        people: the shares of "age" by bin and of "sex" by code; empty where the model does
+            not say.
     """
 
     first_age: float
@@ -42,6 +49,12 @@ class DriftReference:
     scale: npt.NDArray[np.float64]
     edges: npt.NDArray[np.float64]
     expected: tuple[float, ...]
+    age_edges: npt.NDArray[np.float64]
+    people: Mapping[str, tuple[float, ...]]
+
+    def find_expected(self) -> dict[str, tuple[float, ...]]:
+        """Return the shares by input; those that the model does not say are left out."""
+        return {**dict.fromkeys(NAMES, self.expected), **self.people}
 
 
 def load_drift_reference(sidecar: Path) -> DriftReference:
@@ -52,6 +65,7 @@ def load_drift_reference(sidecar: Path) -> DriftReference:
     """
     try:
         drift = msgspec.json.decode(sidecar.read_bytes())["drift"]
+        people = drift.get("people") or {}
         reference = DriftReference(
             first_age=float(drift["age"][0]),
             log=np.array(drift["log"], np.bool_),
@@ -59,6 +73,11 @@ def load_drift_reference(sidecar: Path) -> DriftReference:
             scale=_stack(drift["scale"]),
             edges=np.array([drift["edges"][name] for name in NAMES], np.float64),
             expected=tuple(map(float, drift["expected"])),
+            age_edges=np.array(people["age"]["edges"] if people else (), np.float64),
+            people={
+                name: tuple(map(float, people[name]["expected"]))
+                for name in (("age", "sex") if people else ())
+            },
         )
     except (OSError, msgspec.MsgspecError, LookupError, TypeError, ValueError) as error:
         raise ArtifactError(sidecar.name, [f"expected drift tables, however: {error!r}"]) from error
@@ -69,6 +88,13 @@ def load_drift_reference(sidecar: Path) -> DriftReference:
         "scale": (reference.scale.shape, table),
         "edges": (reference.edges.shape, (len(NAMES), len(reference.expected) - 1)),
     }
+    if reference.people:
+        shapes["people.age.edges"] = (reference.age_edges.shape, (len(reference.expected) - 1,))
+        shapes["people.age.expected"] = (
+            np.shape(reference.people["age"]),
+            (len(reference.expected),),
+        )
+        shapes["people.sex.expected"] = (np.shape(reference.people["sex"]), (len(SEXES),))
     problems = [
         f"drift.{name} must have the shape {expected}, however: {seen}"
         for name, (seen, expected) in shapes.items()
@@ -76,6 +102,10 @@ def load_drift_reference(sidecar: Path) -> DriftReference:
     ]
     if not problems and not (reference.scale > 0).all():
         problems.append("drift.scale must be above 0")
+    if not problems and not all(
+        share > 0 for shares in reference.people.values() for share in shares
+    ):
+        problems.append("drift.people's shares must be above 0")
     if problems:
         raise ArtifactError(sidecar.name, problems)
     return reference
@@ -96,7 +126,8 @@ def count_bins(
         sex: (n,) int64, 0 female, 1 male.
 
     Returns:
-        (9, bins): how many of the values that are there lie in each bin.
+        (11, bins): of each of ``INPUTS``, how many of the values that are there lie in each
+        bin; of sex, the first two are its codes.
     """
     ages = reference.location.shape[1]
     position = np.clip(age.astype(np.float64) - reference.first_age, 0.0, ages - 1.0)
@@ -110,11 +141,14 @@ def count_bins(
     values[:, reference.log] = np.log(values[:, reference.log])
     standardised = (values - location) / scale
     bins = len(reference.expected)
-    counts = np.empty((len(NAMES), bins), np.int64)
+    counts = np.empty((len(INPUTS), bins), np.int64)
     for i, column in enumerate(standardised.T):
         known = column[~np.isnan(column)]
         places = np.searchsorted(reference.edges[i], known, side="right")
         counts[i] = np.bincount(places, minlength=bins)
+    places = np.searchsorted(reference.age_edges, age, side="right")
+    counts[-2] = np.bincount(places, minlength=bins)
+    counts[-1] = np.bincount(sex, minlength=bins)
     return counts
 
 

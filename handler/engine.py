@@ -65,17 +65,21 @@ class Engine:
             # torch reports out of memory, a lost device and a failed kernel as
             # subclasses of RuntimeError; none of them is this batch's fault.
             except RuntimeError as error:
-                self.failures += 1
-                self._retry_at = self._clock() + self._cooldown_s
-                self._report(
-                    f"{self.preferred.name} failed with {type(error).__name__}: "
-                    f"{self.fallback.name} answers for {self._cooldown_s:g} s"
-                )
+                failure = type(error).__name__
             else:
-                if self._retry_at is not None:
-                    self._retry_at = None
-                    self._report(f"{self.preferred.name} answers again")
-                return outputs, self.preferred.name
+                # What a request may hold, the graph answers with numbers.
+                if all(np.isfinite(values).all() for values in outputs.values()):
+                    if self._retry_at is not None:
+                        self._retry_at = None
+                        self._report(f"{self.preferred.name} answers again")
+                    return outputs, self.preferred.name
+                failure = "numbers that are not finite"
+            self.failures += 1
+            self._retry_at = self._clock() + self._cooldown_s
+            self._report(
+                f"{self.preferred.name} failed with {failure}: "
+                f"{self.fallback.name} answers for {self._cooldown_s:g} s"
+            )
         return self.fallback.predict(biomarkers, age, sex), self.fallback.name
 
     def _is_due(self) -> bool:

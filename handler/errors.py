@@ -107,3 +107,14 @@ class ThrottledError(RequestError):
 
 class OverloadedError(RequestError):
     """The server has more work than it does in time."""
+
+
+def locate_error(error: Exception) -> str:
+    """Name an error and where it arose; its message may hold a client's values."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    if trace is None:
+        return type(error).__name__
+    file = trace.tb_frame.f_code.co_filename.rpartition("/")[2]
+    return f"{type(error).__name__} at {file}:{trace.tb_lineno}"

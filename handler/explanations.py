@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 import numpy.typing as npt
-from henaw.handler.answers import round_years, write_warnings
+from henaw.handler.answers import find_warnings, round_years
 from henaw.handler.contract import (
     ExplainedBiomarker,
     ExplainedInteraction,
@@ -39,7 +39,7 @@ def write_explanations(
         metadata: names of what the outputs hold, and the reference medians.
         model: what answered: name, version and runtime.
     """
-    warnings = write_warnings(outputs, people.biomarkers, people.age, metadata)
+    warnings = find_warnings(outputs, people.biomarkers, people.age, metadata)
     biological_age, age_gap, contributions, systems = (
         round_years(outputs[name])
         for name in ("biological_age", "age_gap", "contributions", "system_contributions")
@@ -79,6 +79,6 @@ def write_explanations(
                 )
             ],
             systems=dict(zip(metadata.system_names, systems[row], strict=True)),
-            warnings=warnings[row],
+            warnings=warnings.get(row, []),
             model=model,
         )

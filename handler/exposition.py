@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
-from henaw.handler.drift import compute_stability_index
+from henaw.handler.drift import INPUTS, compute_stability_index
 from henaw.handler.readiness import judge_workers
 from henaw.handler.worker_state import Histogram, WorkerState, read_states
 from henaw.model.biomarkers import NAMES
@@ -151,7 +151,8 @@ def _measure(groups: Sequence[tuple[str, list[WorkerState]]]) -> Iterator[Metric
         ),
         (
             "henaw_validation_seconds",
-            "Throttling, decoding and validating one request.",
+            "Throttling, decoding and validating one request; the mean of up to 16 that are "
+            "taken on together.",
             lambda state: state.totals.validation_seconds,
         ),
         (
@@ -195,14 +196,14 @@ def _add(family: HistogramMetricFamily, labels: Sequence[str], parts: Iterable[H
 def _compare(groups: Sequence[tuple[str, list[WorkerState]]]) -> Iterator[Metric]:
     index = GaugeMetricFamily(
         "henaw_drift_index",
-        "Population stability index of a biomarker against the fitted people, once "
+        "Population stability index of an input against the fitted people, once "
         f"{DRIFT_LEAST_VALUES} values are in the window.",
-        labels=("version", "biomarker"),
+        labels=("version", "input"),
     )
     values = GaugeMetricFamily(
         "henaw_drift_values",
-        "Values of a biomarker in the window that drift is looked at over.",
-        labels=("version", "biomarker"),
+        "Values of an input in the window that drift is looked at over.",
+        labels=("version", "input"),
     )
     for version, group in groups:
         # A worker that died tells no present slice, but the others' is the same.
@@ -213,11 +214,12 @@ def _compare(groups: Sequence[tuple[str, list[WorkerState]]]) -> Iterator[Metric
             for slot, table in state.totals.drift.items()
             if slot > newest - state.drift_slots
         ]
-        for i, name in enumerate(NAMES):
+        for i, name in enumerate(INPUTS):
             counts = [sum(column) for column in zip(*(table[i] for table in tables), strict=True)]
             values.add_metric((version, name), sum(counts))
-            if sum(counts) >= DRIFT_LEAST_VALUES:
-                expected = group[0].drift_expected
-                index.add_metric((version, name), compute_stability_index(counts, expected))
+            expected = group[0].drift_expected.get(name)
+            if expected is not None and sum(counts) >= DRIFT_LEAST_VALUES:
+                seen = counts[: len(expected)]
+                index.add_metric((version, name), compute_stability_index(seen, expected))
     yield index
     yield values

@@ -69,37 +69,41 @@ def read_valid(body: bytes) -> People | None:
 
 
 def _read_persons(body: bytes, request: Any, form: Form) -> People | None:
-    persons = request.instances if form is Form.MANY else [request]
+    persons = request.instances if form is Form.MANY else (request,)
+    count = len(persons)
     values: list[Any] = list(chain.from_iterable(map(astuple, map(_get_biomarkers, persons))))
-    quantities = (
-        [place for place, value in enumerate(values) if value.__class__ is Quantity]
-        if Quantity in set(map(type, values))
-        else []
-    )
     ages, sexes, ids = zip(*map(_get_others, persons), strict=True) if persons else ((), (), ())
+    unnamed = ids.count(UNSET)
     keys = (
         (form is Form.MANY)
         + (request.outputs is not UNSET)
-        + 4 * len(persons)
-        - ids.count(UNSET)
+        + 4 * count
+        - unnamed
         + len(values)
         - values.count(ABSENT)
-        + 2 * len(quantities)
     )
-    participant_ids = tuple(None if i is UNSET else i for i in ids)
-    if (
-        not all(i is None or PARTICIPANT_ID.fullmatch(i) for i in participant_ids)
-        or not _is_written_once(body, keys, participant_ids)
-        or not _convert(values, quantities)
-    ):
+    try:
+        biomarkers = np.fromiter(values, np.float64, len(values))
+    except TypeError:  # there are units, or nulls
+        quantities = [place for place, value in enumerate(values) if value.__class__ is Quantity]
+        keys += 2 * len(quantities)
+        if not _convert(values, quantities):
+            return None
+        biomarkers = np.array(values, np.float64)
+    participant_ids: tuple[str | None, ...] = (None,) * count
+    if unnamed < count:
+        participant_ids = tuple(None if name is UNSET else name for name in ids)
+        if not all(name is None or PARTICIPANT_ID.fullmatch(name) for name in participant_ids):
+            return None
+    if not _is_written_once(body, keys, participant_ids):
         return None
     return People(
         form=form,
-        biomarkers=np.array(values, dtype=np.float32).reshape(len(persons), len(NAMES)),
-        age=np.array(ages, dtype=np.float32),
-        sex=np.array([SEX_CODES[sex] for sex in sexes], dtype=np.int64),
+        biomarkers=biomarkers.astype(np.float32).reshape(count, len(NAMES)),
+        age=np.fromiter(ages, np.float32, count),
+        sex=np.fromiter(map(SEX_CODES.__getitem__, sexes), np.int64, count),
         participant_ids=participant_ids,
-        outputs=tuple(n for n in ANSWER_FIELDS if n in request.outputs)
+        outputs=tuple(name for name in ANSWER_FIELDS if name in request.outputs)
         if request.outputs
         else ANSWER_FIELDS,
     )

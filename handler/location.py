@@ -16,6 +16,8 @@ CONFIGURATION_NAME = "handler.yaml"
 CONFIGURATION_VARIABLE = "HENAW_HANDLER_CONFIG"
 STORE_VARIABLE = "HENAW_THROTTLE_STORE"
 MONITOR_VARIABLE = "HENAW_MONITOR_FOLDER"
+LOGS_VARIABLE = "LOG_LOCATION"
+"""TorchServe's own."""
 
 
 def find_configuration() -> Path | None:
@@ -46,6 +48,11 @@ def find_store(configured: str) -> Path:
 def find_monitor_folder(configured: str) -> Path:
     """Return where workers tell how they are: ``HENAW_MONITOR_FOLDER``, else as configured."""
     return _find(MONITOR_VARIABLE, configured)
+
+
+def find_log_folder() -> Path:
+    """Return where TorchServe logs: ``LOG_LOCATION``, else its working directory's ``logs``."""
+    return _find(LOGS_VARIABLE, "logs")
 
 
 def _find(variable: str, configured: str) -> Path:

@@ -1,18 +1,28 @@
-"""The archive's own digests: a file that was changed is refused, by name."""
+"""The archive's own digests: a file that was changed or added is refused, by name.
+
+Imports the standard library alone, since it is loaded before anything else of the archive
+is (:mod:`henaw.handler.torchserve_entry`): what was added must not run before it is found.
+"""
 
 from __future__ import annotations
 
 import hashlib
+import json
+import re
 from pathlib import Path
-
-import msgspec
-from henaw.model.errors import ArtifactError
 
 MANIFEST_NAME = "digests.json"
 
+_UNNAMED = re.compile(
+    # Themselves, and what the archiver writes.
+    rf"{re.escape(MANIFEST_NAME)}|MAR-INF/MANIFEST\.json"
+    # Python keeps this of the entry before the entry can tell it not to.
+    r"|__pycache__/torchserve_entry\.[\w.-]+\.pyc"
+)
+
 
 def check_manifest(folder: Path) -> dict[str, str]:
-    """Compare every file that the manifest names with its SHA-256 digest.
+    """Compare every file of the archive with its SHA-256 digest.
 
     Args:
         folder: the unpacked archive.
@@ -21,13 +31,23 @@ def check_manifest(folder: Path) -> dict[str, str]:
         The digests, by path within the folder.
 
     Raises:
-        ArtifactError: naming each file that is missing, changed, or importable
-            Python that the manifest does not name.
+        ArtifactError: naming each file that is missing, changed or not in the manifest.
     """
+    digests, problems = compare_files(folder)
+    if problems:
+        # Only now: it is one of the files that were compared.
+        from henaw.model.errors import ArtifactError
+
+        raise ArtifactError("archive", problems)
+    return digests
+
+
+def compare_files(folder: Path) -> tuple[dict[str, str], list[str]]:
+    """Return the digests, by path within the folder, and what does not agree with them."""
     try:
-        digests = msgspec.json.decode((folder / MANIFEST_NAME).read_bytes(), type=dict[str, str])
-    except (OSError, msgspec.MsgspecError) as error:
-        raise ArtifactError(MANIFEST_NAME, [f"expected digests, however: {error}"]) from error
+        digests = dict(json.loads((folder / MANIFEST_NAME).read_bytes()))
+    except (OSError, ValueError, TypeError) as error:
+        return {}, [f"expected digests in {MANIFEST_NAME}, however: {error}"]
     problems = []
     for name, digest in digests.items():
         path = folder / name
@@ -35,11 +55,10 @@ def check_manifest(folder: Path) -> dict[str, str]:
             problems.append(f"{name} is missing")
         elif hashlib.sha256(path.read_bytes()).hexdigest() != digest:
             problems.append(f"{name} was changed after the archive was made")
-    problems += [
-        f"{path.relative_to(folder).as_posix()} is not part of the archive"
-        for path in sorted((folder / "henaw").rglob("*.py"))
-        if path.relative_to(folder).as_posix() not in digests
-    ]
-    if problems:
-        raise ArtifactError("archive", problems)
-    return digests
+    for path in sorted(folder.rglob("*")):
+        name = path.relative_to(folder).as_posix()
+        # Of folders, the files count: an empty one is no module. A link is none of ours.
+        is_folder = path.is_dir() and not path.is_symlink()
+        if not is_folder and name not in digests and not _UNNAMED.fullmatch(name):
+            problems.append(f"{name} is not part of the archive")
+    return digests, problems

@@ -27,7 +27,7 @@ _REQUEST_BOUNDS_S = (
 )
 _VALIDATION_BOUNDS_S = (0.00002, 0.00005, 0.0001, 0.0002, 0.0005, 0.001, 0.005, 0.02, 0.1, 0.5)
 _INFERENCE_BOUNDS_S = (0.0001, 0.0002, 0.0003, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.05, 0.2, 1.0)
-_BATCH_BOUNDS = (1, 2, 4, 8, 16, 32, 64, 128)
+_BATCH_BOUNDS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512)
 _AGE_BOUNDS_YEARS = range(20, 105, 5)
 
 _MOST_WAITING = 10_000
@@ -41,13 +41,14 @@ class Batch:
 
     Attributes:
         statuses: of the responses.
-        validated_s: seconds after the batch was taken at which each request was validated.
+        validating: seconds that validating a request took, and how many requests that is the
+            mean of: a few are taken on together.
         total_s: seconds from taking the batch to its answers.
         throttled: why requests were refused for their rate, one entry each.
     """
 
     statuses: Sequence[int]
-    validated_s: Sequence[float]
+    validating: Sequence[tuple[float, int]]
     total_s: float
     throttled: Sequence[str] = ()
 
@@ -121,12 +122,14 @@ class Metrics:
         """Say that a batch is under way."""
         self.busy_since = self._clock()
 
+    def end(self) -> None:
+        """Say that it no longer is, whatever came of it."""
+        self.busy_since = None
+
     def count(self, record: Batch | Evaluation) -> None:
-        """Put a record aside; a batch's is its last."""
+        """Put a record aside."""
         self._waiting.append(record)
-        if isinstance(record, Batch):
-            self.busy_since = None
-        else:
+        if isinstance(record, Evaluation):
             self._people_waiting += len(record.age)
         if len(self._waiting) > _MOST_WAITING or self._people_waiting > _MOST_PEOPLE_WAITING:
             self.sum_up()
@@ -153,10 +156,8 @@ class Metrics:
         totals = self._totals
         totals.batch_requests.observe(len(batch.statuses))
         totals.request_seconds.observe(batch.total_s, len(batch.statuses))
-        before = 0.0
-        for validated in batch.validated_s:
-            totals.validation_seconds.observe(validated - before)
-            before = validated
+        for seconds, requests in batch.validating:
+            totals.validation_seconds.observe(seconds, requests)
         for counts, keys in (
             (totals.requests, map(str, batch.statuses)),
             (totals.throttled, batch.throttled),

@@ -37,8 +37,12 @@ _TORCHSERVES_OWN: Final = {
     400: "no token where one is asked for, or a wrong one",
     404: "the model is not there",
     405: "another method",
-    503: "overloaded, or the worker died with the request",
+    500: "the worker died with the request, or did not answer in time",
+    503: "as many requests as fit wait already, or the model has no worker",
+    507: "the worker ran out of memory",
 }
+_WITHOUT_BODY: Final = {413: "without a body, where it is beyond what TorchServe reads at all"}
+"""Of these, too, TorchServe has its own; behind nginx all but 400 are problem documents."""
 
 
 def _describe_header(text: str, **schema: object) -> dict[str, Any]:
@@ -136,6 +140,8 @@ def _describe_refusals() -> dict[str, Any]:
         if status in _TORCHSERVES_OWN:
             content[_JSON_TYPE] = _any_of(ServerError)
             texts.append(_TORCHSERVES_OWN[status])
+        if status in _WITHOUT_BODY:
+            texts.append(_WITHOUT_BODY[status])
         headers = dict(_HEADERS)
         if status in (429, 503):
             headers["Retry-After"] = {**_RETRY_AFTER, "required": status == 429}

@@ -102,7 +102,7 @@ class Pulse(threading.Thread):
                     busy_since=self._metrics.busy_since,
                     drift_slot=self._metrics.slot,
                     drift_slots=DRIFT_SLOTS,
-                    drift_expected=self._metrics.reference.expected,
+                    drift_expected=self._metrics.reference.find_expected(),
                     totals=self._metrics.sum_up(),
                 )
             )

@@ -14,11 +14,17 @@ from typing import Any
 
 import msgspec
 import numpy as np
-from henaw.handler.answers import Answers, find_unusable_rows
+from henaw.handler.answers import AnswerForm, Answers
 from henaw.handler.configuration import HandlerConfiguration
 from henaw.handler.decode import check_media, decode_body
 from henaw.handler.engine import Engine
-from henaw.handler.errors import OverloadedError, RequestError, ThrottledError, TooLargeError
+from henaw.handler.errors import (
+    OverloadedError,
+    RequestError,
+    ThrottledError,
+    TooLargeError,
+    locate_error,
+)
 from henaw.handler.explanations import write_explanations
 from henaw.handler.fast_path import read_valid
 from henaw.handler.metadata import Metadata
@@ -114,12 +120,13 @@ class Service:
     ) -> None:
         self._engine = engine
         self._metadata = metadata
+        self._form = AnswerForm(metadata)
         self._throttle = throttle
         self._limits = configuration.limits
         self._log = log
         self._metrics = metrics
         self._bound = WorkBound(configuration.limits.batch_s)
-        # Made once: anybody may ask for it, and it is not throttled.
+        # Made once: anybody may ask for it.
         self._description = self._describe(digests or {})
 
     def answer(self, requests: Sequence[Request], *, is_ending: bool = False) -> list[Response]:
@@ -132,33 +139,45 @@ class Service:
         Returns:
             One response a request, in order.
         """
+        self._metrics.begin()
+        try:
+            return self._answer(requests, is_ending=is_ending)
+        finally:
+            self._metrics.end()
+
+    def _answer(self, requests: Sequence[Request], *, is_ending: bool) -> list[Response]:
         started_s = time.perf_counter()
         find_work_s = _start_work_clock()
-        self._metrics.begin()
         exchanges = [_Exchange(request=request) for request in requests]
         for exchange in exchanges if is_ending else ():
             self._attempt(exchange, _send_away)
         position = size = 0
+        validating: list[tuple[float, int]] = []
+        validated_s = 0.0
         for some in _split([] if is_ending else exchanges):
             is_refused = self._bound.refuses(position, size, find_work_s())
             self._receive(some, is_refused=is_refused)
             position += len(some)
             size += sum(len(exchange.request.body) for exchange in some)
+            before_s, validated_s = validated_s, time.perf_counter() - started_s
+            validating.append(((validated_s - before_s) / len(some), len(some)))
             for exchange in some:
-                exchange.validated_s = time.perf_counter() - started_s
+                exchange.validated_s = validated_s
         reading_s = find_work_s()
         for group in _group(exchanges):
             self._evaluate(group)
         self._bound.learn(reading_s, find_work_s())
         responses = []
         for exchange in exchanges:
-            response = exchange.response or _refuse_internally(exchange)
+            response = exchange.response or refuse_internally(
+                exchange.request.request_id, exchange.headers
+            )
             self._log_request(exchange, response, len(requests), time.perf_counter() - started_s)
             responses.append(response)
         self._metrics.count(
             Batch(
                 statuses=[response.status for response in responses],
-                validated_s=sorted(exchange.validated_s for exchange in exchanges),
+                validating=validating,
                 total_s=time.perf_counter() - started_s,
                 throttled=[exchange.throttled for exchange in exchanges if exchange.throttled],
             )
@@ -195,27 +214,28 @@ class Service:
             admissions = self._throttle.admit_all([client for _, client in asking])
         except Exception as error:
             for exchange, _ in asking:
-                exchange.error = _locate(error)
+                exchange.error = locate_error(error)
             return
         for (exchange, client), admission in zip(asking, admissions, strict=True):
             self._attempt(exchange, partial(self._validate, client, admission))
 
     def _identify(self, is_refused: bool, exchange: _Exchange) -> None:
-        request = exchange.request
-        if request.describe:
-            exchange.response = Response(
-                status=200, headers={"content-type": _JSON_TYPE}, body=self._description
-            )
-            return
         if is_refused:
             exchange.headers = {"Retry-After": "1"}
             exchange.throttled = "overloaded"
             raise OverloadedError("expected less work at once: try again in 1 s")
-        exchange.client = self._throttle.identify(request.headers)
+        exchange.client = self._throttle.identify(exchange.request.headers)
 
     def _validate(self, client: Client, admission: Admission, exchange: _Exchange) -> None:
         request = exchange.request
         self._admit(exchange, client, admission)
+        if request.describe:
+            exchange.response = Response(
+                status=200,
+                headers={**exchange.headers, "content-type": _JSON_TYPE},
+                body=self._description,
+            )
+            return
         check_media(request.headers)
         people, tree = self._read(request)
         count = count_people(tree) if people is None else len(people)
@@ -252,6 +272,16 @@ class Service:
 
     def _evaluate(self, group: list[_Exchange]) -> None:
         """Evaluate the graph once for all, or, if that fails, once for each."""
+        try:
+            self._evaluate_together(group)
+        except Exception as error:
+            if len(group) == 1:
+                group[0].error = locate_error(error)
+                return
+            for exchange in group:
+                self._evaluate([exchange])
+
+    def _evaluate_together(self, group: list[_Exchange]) -> None:
         started_s = time.perf_counter()
         parts = [exchange.people for exchange in group if exchange.people is not None]
         biomarkers, age, sex = (
@@ -260,16 +290,10 @@ class Service:
             else np.concatenate([getattr(people, name) for people in parts])
             for name in INPUT_NAMES
         )
-        try:
-            outputs, runtime = self._engine.predict(biomarkers, age, sex)
-        except Exception as error:
-            if len(group) == 1:
-                group[0].error = _locate(error)
-                return
-            for exchange in group:
-                self._evaluate([exchange])
-            return
+        outputs, runtime = self._engine.predict(biomarkers, age, sex)
         inferred_s = time.perf_counter() - started_s
+        answers = Answers(outputs, biomarkers, age, self._form, runtime=runtime)
+        unusable = answers.find_unusable_rows()
         self._metrics.count(
             Evaluation(
                 runtime=runtime,
@@ -282,8 +306,6 @@ class Service:
                 out_of_range=outputs["out_of_range"],
             )
         )
-        unusable = find_unusable_rows(outputs)
-        answers = Answers(outputs, biomarkers, age, self._metadata, runtime=runtime)
         begin = 0
         for exchange, people in zip(group, parts, strict=True):
             end = begin + len(people)
@@ -303,7 +325,6 @@ class Service:
         answers: Answers,
         exchange: _Exchange,
     ) -> None:
-        document: Any
         if people.form is Form.TENSORS:
             document = write_tensors(
                 {name: outputs[name][rows] for name in people.outputs},
@@ -311,21 +332,19 @@ class Service:
                 request_id=people.request_id,
                 model=answers.model,
             )
+            body = _encode(document)
+        elif exchange.request.explain:
+            own = {name: values[rows] for name, values in outputs.items()}
+            written = list(write_explanations(own, people, self._metadata, answers.model))
+            body = _encode({"explanations": written} if people.form is Form.MANY else written[0])
         else:
-            if exchange.request.explain:
-                many = "explanations"
-                own = {name: values[rows] for name, values in outputs.items()}
-                written: list[Any] = list(
-                    write_explanations(own, people, self._metadata, answers.model)
-                )
-            else:
-                many = "predictions"
-                written = list(answers.write(people, rows))
-            document = {many: written} if people.form is Form.MANY else written[0]
+            body = answers.write(people, rows)
+            if people.form is Form.MANY:
+                body = b'{"predictions":[%b]}' % body
         exchange.response = Response(
             status=200,
             headers={**exchange.headers, "content-type": _JSON_TYPE},
-            body=_encode(document),
+            body=body,
         )
 
     def _attempt(self, exchange: _Exchange, step: Callable[[_Exchange], None]) -> None:
@@ -340,7 +359,7 @@ class Service:
                 body=body,
             )
         except Exception as error:
-            exchange.error = _locate(error)
+            exchange.error = locate_error(error)
 
     def _log_request(
         self, exchange: _Exchange, response: Response, batch: int, total_s: float
@@ -410,19 +429,12 @@ def _send_away(exchange: _Exchange) -> None:
     )
 
 
-def _refuse_internally(exchange: _Exchange) -> Response:
-    status, body = describe_internal_error(exchange.request.request_id)
-    return Response(
-        status=status, headers={**exchange.headers, "content-type": PROBLEM_TYPE}, body=body
-    )
+def refuse_internally(request_id: str, headers: Mapping[str, str]) -> Response:
+    """Answer for whatever is not the client's doing.
 
-
-def _locate(error: Exception) -> str:
-    """Name an error and where it arose; its message may hold a client's values."""
-    trace = error.__traceback__
-    while trace is not None and trace.tb_next is not None:
-        trace = trace.tb_next
-    if trace is None:
-        return type(error).__name__
-    file = trace.tb_frame.f_code.co_filename.rpartition("/")[2]
-    return f"{type(error).__name__} at {file}:{trace.tb_lineno}"
+    Args:
+        request_id: by which the client can ask about it.
+        headers: sent besides the content type.
+    """
+    status, body = describe_internal_error(request_id)
+    return Response(status=status, headers={**headers, "content-type": PROBLEM_TYPE}, body=body)

@@ -147,7 +147,9 @@ class Throttle:
         Args:
             client: who asks.
             cost: tokens.
-            spent: tokens that the same request took before, and will again when retried.
+            spent: tokens that the same request took before, and will again when retried;
+                given back where the bucket does not hold the rest, so that a refusal of
+                any size changes nothing.
         """
         demand = _make_demand(client, cost)
         decision = (
@@ -155,7 +157,11 @@ class Throttle:
             if demand.cost_ns > demand.window_ns
             else self._decide([demand])[0]
         )
-        return _make_admission(client.bucket, demand, decision, spent)
+        if not decision.allowed and spent > 0:
+            ahead_ns = self._decide([_make_demand(client, -spent)])[0].ahead_ns
+            decision = Decision(allowed=False, ahead_ns=max(0, ahead_ns))
+            demand = _make_demand(client, cost + spent)
+        return _make_admission(client.bucket, demand, decision)
 
     def admit_all(self, clients: Sequence[Client]) -> list[Admission]:
         """Take one token for each request of a batch, in order: cheaper than one by one."""
@@ -163,7 +169,7 @@ class Throttle:
             return []
         demands = [_make_demand(client, 1.0) for client in clients]
         return [
-            _make_admission(client.bucket, demand, decision, 0.0)
+            _make_admission(client.bucket, demand, decision)
             for client, demand, decision in zip(
                 clients, demands, self._decide(demands), strict=True
             )
@@ -200,11 +206,11 @@ def _make_demand(client: Client, cost: float) -> Demand:
     return Demand(client.digest, round(cost * interval_ns), client.bucket.burst * interval_ns)
 
 
-def _make_admission(bucket: Bucket, demand: Demand, decision: Decision, spent: float) -> Admission:
+def _make_admission(bucket: Bucket, demand: Demand, decision: Decision) -> Admission:
     interval_ns = _find_interval_ns(bucket)
     _, cost_ns, window_ns = demand
     ahead_ns = min(decision.ahead_ns, window_ns)
-    wait_ns = ahead_ns + cost_ns + round(spent * interval_ns) - window_ns
+    wait_ns = ahead_ns + cost_ns - window_ns
     return Admission(
         allowed=decision.allowed,
         bucket=bucket,

@@ -28,7 +28,7 @@ local ahead = math.min(window, math.max(0, (tonumber(held[2]) or 0) - passed_us 
 if ahead + cost > window then
     return {0, ahead}
 end
-ahead = ahead + cost
+ahead = math.max(0, ahead + cost)
 redis.call('HSET', KEYS[1], 'at_us', string.format('%.0f', now_us),
            'ahead_ns', string.format('%.0f', ahead))
 redis.call('PEXPIRE', KEYS[1], math.ceil(ahead / 1000000) + 1000)

@@ -59,7 +59,8 @@ class Demand(NamedTuple):
 
     Attributes:
         client: whose bucket.
-        cost_ns: to be taken from it.
+        cost_ns: to be taken from it; below 0, to be given back: it holds no more than it
+            would, had that never been taken.
         window_ns: as much as it holds.
     """
 

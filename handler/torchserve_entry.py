@@ -8,6 +8,7 @@ reported as a missing built-in handler, and the archive's copy must come first.
 from __future__ import annotations
 
 import gc
+import importlib.util
 import logging
 import os
 import sys
@@ -19,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from henaw.handler.drain import DrainMark
     from henaw.handler.request_log import RequestLog
-    from henaw.handler.service import Request, Service
+    from henaw.handler.service import Request, Response, Service
     from henaw.handler.torchserve_context import Context
 
 
@@ -39,19 +40,24 @@ class HenawHandler:
         os.environ["TS_DECODE_INPUT_REQUEST"] = "false"
         # TorchServe's worker logs two lines a request at this level.
         logging.getLogger().setLevel(logging.WARNING)
+        _refuse_other_files(folder)
         _prefer_archive(folder)
 
         import torch
         from henaw.handler.assembly import assemble_service
         from henaw.handler.configuration import HandlerConfiguration, load_configuration
         from henaw.handler.drain import find_drain_mark
-        from henaw.handler.location import find_configuration, find_monitor_folder, find_store
+        from henaw.handler.location import (
+            find_configuration,
+            find_log_folder,
+            find_monitor_folder,
+            find_store,
+        )
         from henaw.handler.request_log import RequestLog
-        from henaw.handler.torchserve_socket import buffer_reads
+        from henaw.handler.torchserve_protocol import install
 
-        buffer_reads()
         self._drain = find_drain_mark()
-        self._log = RequestLog(sys.stdout.buffer)
+        self._log = RequestLog(sys.stdout.buffer, find_log_folder())
         path = find_configuration()
         configuration = HandlerConfiguration() if path is None else load_configuration(path)
         gpu = context.system_properties.get("gpu_id")
@@ -70,24 +76,37 @@ class HenawHandler:
         # anyway: every client waited for it.
         gc.collect()
         gc.freeze()
+        install(self.answer)
         self._log.report(
             f"ready on {device or 'the CPU'}, configured by {path or 'built-in defaults'}"
         )
 
-    def handle(self, data: Sequence[Mapping[str, Any]], context: Context) -> list[bytes]:
+    def answer(self, requests: Sequence[Request]) -> Sequence[Response]:
         """Answer one batch: decode, validate, predict and encode are the service's."""
         if self._service is None or self._log is None or self._drain is None:
-            raise RuntimeError("expected initialize before handle")
+            raise RuntimeError("expected initialize before answer")
+        from henaw.handler.errors import locate_error
+        from henaw.handler.service import refuse_internally
+
+        try:
+            responses = self._service.answer(requests, is_ending=self._drain.is_set())
+        # The service keeps what goes wrong to the request that it went wrong with. Whatever
+        # came this far TorchServe would log with its message, which may hold values.
+        except Exception as error:
+            self._log.report(f"a batch of {len(requests)} failed: {locate_error(error)}")
+            responses = [refuse_internally(request.request_id, {}) for request in requests]
+        self._log.flush()
+        return responses
+
+    def handle(self, data: Sequence[Mapping[str, Any]], context: Context) -> list[bytes]:
+        """Answer one batch as any TorchServe hands it over: :mod:`.torchserve_protocol` may not."""
         bodies = []
         requests = [_read_request(context, index, item) for index, item in enumerate(data)]
-        for index, response in enumerate(
-            self._service.answer(requests, is_ending=self._drain.is_set())
-        ):
+        for index, response in enumerate(self.answer(requests)):
             context.set_response_status(response.status, HTTPStatus(response.status).phrase, index)
             for name, value in response.headers.items():
                 context.set_response_header(index, name, value)
             bodies.append(response.body)
-        self._log.flush()
         return bodies
 
 
@@ -109,6 +128,30 @@ def _read_request(context: Context, index: int, item: Mapping[str, Any]) -> Requ
         explain=headers.get("explain") == "True",
         describe=headers.get("describe") == "True",
     )
+
+
+def _refuse_other_files(folder: Path) -> None:
+    """Compare the archive with its digests before anything else of it is imported.
+
+    TorchServe puts the folder before the standard library on the path of its workers: what
+    bears the name of a module that nobody has imported yet would run in its place.
+    """
+    # Else the next worker would find Python's own files there, which no digest is of.
+    sys.dont_write_bytecode = True
+    path = folder / "henaw" / "handler" / "manifest.py"
+    spec = importlib.util.spec_from_file_location("henaw_manifest", path)
+    if spec is None or spec.loader is None:
+        raise RuntimeError(f"expected {path}, found none")
+    manifest = importlib.util.module_from_spec(spec)
+    search = sys.path[:]
+    sys.path[:] = [entry for entry in search if Path(entry).resolve() != folder]
+    try:
+        spec.loader.exec_module(manifest)
+    finally:
+        sys.path[:] = search
+    _, problems = manifest.compare_files(folder)
+    if problems:
+        raise RuntimeError("\n  - ".join(["expected the archive as it was made:", *problems]))
 
 
 def _prefer_archive(folder: Path) -> None:

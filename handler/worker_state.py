@@ -74,7 +74,7 @@ class Totals(msgspec.Struct, kw_only=True):
         biological_age: of the people, years.
         imputed: by biomarker, in the panel's order.
         out_of_range: by biomarker, in the panel's order.
-        drift: by slice of time, people by biomarker and bin.
+        drift: by slice of time, people by input (``drift.INPUTS``) and bin.
     """
 
     requests: dict[str, int] = {}
@@ -105,7 +105,7 @@ class WorkerState(msgspec.Struct, kw_only=True):
         busy_since: monotonic seconds at which the batch under way began.
         drift_slot: the present slice of time.
         drift_slots: how many slices the sliding window has.
-        drift_expected: the bins' shares in the reference.
+        drift_expected: the bins' shares in the reference, by input.
         totals: what it counted.
     """
 
@@ -120,7 +120,7 @@ class WorkerState(msgspec.Struct, kw_only=True):
     busy_since: float | None
     drift_slot: int
     drift_slots: int
-    drift_expected: tuple[float, ...]
+    drift_expected: dict[str, tuple[float, ...]]
     totals: Totals
 
     def is_alive(self) -> bool:

@@ -73,6 +73,8 @@ class NetworkConfiguration:
                 f"input_dim must equal the panel's length, {len(self.panel)}, "
                 f"however: input_dim={self.input_dim}"
             )
+        if self.first_age < 1:
+            problems.append(f"first_age must be at least 1, however: {self.first_age}")
         if self.last_age - self.first_age < 2:
             problems.append(
                 "last_age must be at least 2 years above first_age, however: "

@@ -17,6 +17,7 @@ from henaw.model.configuration import (
     NetworkConfiguration,
 )
 from henaw.model.tables import (
+    SMALLEST_SPREAD,
     build_copula_tables,
     build_memberships,
     build_system_shares,
@@ -80,18 +81,23 @@ def build_pieces(margin: Tensor, limit: float) -> tuple[Tensor, Tensor, Tensor, 
 
 def build_age_table(
     configuration: NetworkConfiguration, tensors: Tensors
-) -> tuple[Tensor, list[int]]:
+) -> tuple[Tensor, Tensor, list[int]]:
     """What depends on age and sex only, a row for each year of age and sex.
 
-    Columns: location, scale, weights of the variables, weights of the interactions,
-    means of the basis, means of the interactions, age and sex as modulators, all
-    modulators once for each variable, intercept and slope of the log of ten years'
-    cumulative hazard, and the shares of the nodes of ``missing_variance``. Each of them
-    is a straight line from one year to the next, so that interpolating loses nothing.
+    Columns: location, scale, weights of the variables, weights of the interactions (twice),
+    means of the basis, less those of a score of which nothing is known, means of the
+    interactions (twice), age and sex as modulators, all modulators once for each
+    variable, intercept and slope of the log of ten years' cumulative hazard, the shares
+    of the nodes of ``missing_variance``, and the causes' logits, less what the square of
+    age adds. Each of them is a straight line from one year to the next, so that
+    interpolating loses nothing.
+
+    Year y of a woman is row y, that of a man so many rows on as there are ages. The rows
+    before the first age are NaN: what has no reference has no answer.
 
     Shape:
-        result: (2 ages, 2 columns), each year's value and its rise to the next year's;
-            and the widths of the sections
+        result: each year's value and its rise to the next year's, both
+            (first_age + 2 ages, columns); and the widths of the sections
     """
     ages, variables = configuration.ages, len(VARIABLES)
     years = torch.arange(configuration.first_age, configuration.last_age + 1).double()
@@ -111,19 +117,34 @@ def build_age_table(
         tensors["location"].double(),
         tensors["scale"].double(),
         weights[:, :, :variables],
-        weights[:, :, variables:],
-        tensors["basis_mean"].double(),
-        tensors["interaction_mean"].double(),
+        weights[:, :, variables:].repeat(1, 1, 2),
+        tensors["basis_mean"].double() - compute_prior_basis(configuration).repeat(variables),
+        tensors["interaction_mean"].double().repeat(1, 1, 2),
         age,
         sex,
         torch.cat([torch.ones_like(age), age, sex], 2).repeat_interleave(variables, 2),
         intercept.reshape(2, 1, 1).expand(2, ages, 1),
         slope.reshape(2, 1, 1).expand(2, ages, 1),
         torch.stack([torch.kron(row, shares) for row in torch.eye(2).double()]),
+        torch.cat([torch.ones_like(age), age, torch.zeros_like(age), sex], 2)
+        @ tensors["cause_age_sex"].double().T,
     ]
     table = torch.cat(columns, 2)
     rise = torch.cat([table.diff(dim=1), torch.zeros_like(table[:, :1])], 1)
-    return torch.cat([table, rise], 2).flatten(0, 1), [column.shape[2] for column in columns]
+    before = torch.full((configuration.first_age, table.shape[2]), torch.nan).double()
+    return (
+        torch.cat([before, table.flatten(0, 1)]),
+        torch.cat([before, rise.flatten(0, 1)]),
+        [column.shape[2] for column in columns],
+    )
+
+
+def compute_prior_basis(configuration: NetworkConfiguration) -> Tensor:
+    """Expected basis functions of a standard normal score: (J,), 0 for the linear one."""
+    knots = torch.tensor(configuration.knots).double()
+    normal = torch.distributions.Normal(torch.zeros_like(knots), 1.0)
+    hinges = torch.exp(normal.log_prob(knots)) - knots * normal.cdf(-knots)
+    return torch.cat([torch.zeros(1).double(), hinges])
 
 
 def list_known() -> Tensor:
@@ -139,7 +160,7 @@ def build_pattern_table(
     """What depends on the missing pattern only, a row for each.
 
     Columns: weights of the V scores in the mean of each variable, a known one's own
-    being 1; the spreads; 1 where a variable is known; 1 where an interaction is;
+    being 1; the spreads; 1 where a variable is known; 1 where an interaction is (twice);
     :data:`BEYOND_CAPS` where a variance group is not wholly known; ``missing_variance``.
 
     Shape:
@@ -156,9 +177,9 @@ def build_pattern_table(
     missing = (~known[:, : len(NAMES)]).double()
     columns = [
         weights.flatten(1),
-        spreads.double(),
+        spreads.double().clamp(min=SMALLEST_SPREAD),
         known.double(),
-        torch.stack(complete, 1).double() if complete else torch.zeros(len(known), 0).double(),
+        torch.stack([*complete, *complete], 1).double() if complete else known[:, :0].double(),
         (missing @ members).clamp(max=1.0) * BEYOND_CAPS,
         tensors["missing_variance"].double().flatten(1),
     ]
@@ -175,7 +196,7 @@ def build_contribution_matrix(
     point estimate.
 
     Shape:
-        result: (Q V J + I, K + 4 + G B), and the widths of the sections
+        result: (Q V J + 2 I, K + 4 + G B), and the widths of the sections
     """
     point = _lay_out(tensors["weight"], tensors["interaction_weight"])
     groups = build_memberships(list_members(configuration), list_variance_groups(configuration))
@@ -194,10 +215,11 @@ def build_contribution_matrix(
 
 
 def _lay_out(weight: Tensor, interaction: Tensor) -> Tensor:
-    """(V, Q J) and (I,) to (Q V J + I, K)."""
+    """(V, Q J) and (I,) to (Q V J + 2 I, K); of an interaction's two columns each is half."""
     blocks = weight.double().unflatten(1, (len(MODULATORS), -1)).transpose(0, 1)
     main = torch.cat([spread_diagonally(block).T for block in blocks])
-    matrix: Tensor = torch.block_diag(main, torch.diag(interaction.double()))
+    half = torch.diag(0.5 * interaction.double())
+    matrix: Tensor = torch.block_diag(main, torch.cat([half, half]))
     return matrix
 
 
@@ -222,11 +244,3 @@ def build_variance_matrix(configuration: NetworkConfiguration) -> Tensor:
     groups = list_variance_groups(configuration)
     refits = repeat_columns(len(groups), configuration.members).T / configuration.members
     return torch.cat([build_memberships([(name,) for name in NAMES], groups).double(), refits])
-
-
-def build_cause_matrix(tensors: Tensors) -> Tensor:
-    """Centred basis, age, its square and sex to logits; the last row is added: (V J + 4, 5)."""
-    order = [1, 2, 3, 0]
-    return torch.cat(
-        [tensors["cause_weight"].double().T, tensors["cause_age_sex"].double().T[order]]
-    )

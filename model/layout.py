@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -97,6 +98,16 @@ class Layout:
         """Biomarkers without a column."""
         there = {biomarker.name for biomarker in self.biomarkers}
         return tuple(name for name in NAMES if name not in there)
+
+
+def find_separator(header: str) -> str:
+    """The separator of a CSV file: what is most often in its first line, outside of quotes.
+
+    Example:
+        >>> find_separator('age;sex;"CRP, mg/L, serum, high sensitivity"')
+        ';'
+    """
+    return max(",;\t", key=re.sub('"[^"]*"', "", header).count)
 
 
 _FEMALE, _MALE = ("0", "female", "f"), ("1", "male", "m")

@@ -27,20 +27,19 @@ from henaw.model.configuration import VARIABLES, NetworkConfiguration
 from henaw.model.constants import (
     HORIZON_YEARS,
     build_age_table,
-    build_cause_matrix,
     build_contribution_matrix,
     build_draw_matrix,
     build_pattern_table,
     build_pieces,
     build_slope_matrix,
     build_variance_matrix,
-    list_known,
     repeat_blocks,
     repeat_columns,
 )
-from henaw.model.tables import SMALLEST_SPREAD, build_one_hot
+from henaw.model.tables import build_one_hot
 from henaw.model.transforms import LARGEST, LOG_SCALED, compute_log_distance, divide_finite
 from torch import Tensor, nn
+from torch.nn import functional
 
 __all__ = ["HORIZON_YEARS", "Features", "Network", "Parts"]
 
@@ -51,6 +50,13 @@ KNOT_TIE = 2e-5
 """How far below a knot, in scores, a value already has the slope above it.
 
 Many values lie on a knot; at the knot itself, rounding would choose their slope."""
+HALF_STEP = (-0.625 * KNOT_TIE, -0.375 * KNOT_TIE)
+"""Half the distances from a knot between which the slope goes from 0 to 1."""
+LINEAR_START = 8.0
+"""How far below 0 the linear function's knot is: below every score."""
+HALF_LOG_PI = 0.5 * math.log(math.pi)
+MADE_UP = 1.0
+"""Stands where a value is missing until it is imputed; nothing depends on it."""
 
 Answers = tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]
 
@@ -60,26 +66,34 @@ class Features(NamedTuple):
 
     Shape:
         centred: (n, V J) basis functions, less those of people of one age and sex
-        weighted: (n, V J) the same, times the adaptive weights; pairs: (n, I) alike
+        weighted: (n, V J) the same, times the adaptive weights
+        pairs_twice: (n, 2 I) alike, the product of each interaction twice
         age, sex: (n, 1) modulators
         slope: (n, V) years per unit of the transformed value, 0 where it is unknown
         unit: (n, V) raw value where that is not a logarithm, else 1
         baseline: (n, 1) and (n, 1) of the log of ten years' cumulative hazard: at
             biological age 0, and its slope
+        causes: (n, C) logits of the causes at that age and sex, less what its square adds
         beyond_caps: (n, G) beyond any cap where a group has a missing biomarker, else 0
         left_open: (n, nodes) variances that missing values leave open, to be summed
     """
 
     centred: Tensor
     weighted: Tensor
-    pairs: Tensor
+    pairs_twice: Tensor
     age: Tensor
     sex: Tensor
     slope: Tensor
     unit: Tensor
     baseline: tuple[Tensor, Tensor]
+    causes: Tensor
     beyond_caps: Tensor
     left_open: Tensor
+
+    @property
+    def pairs(self) -> Tensor:
+        """The interactions, each once: (n, I)."""
+        return self.pairs_twice.chunk(2, dim=1)[0]
 
     @property
     def main(self) -> Tensor:
@@ -127,11 +141,10 @@ class Network(nn.Module):
     range_low: Tensor
     range_high: Tensor
     log_scaled: Tensor
-    first_row: Tensor
     by_age: Tensor
+    rise_by_age: Tensor
     pattern_bits: Tensor
     by_pattern: Tensor
-    known_basis: Tensor
     piece_rate: Tensor
     piece_start: Tensor
     piece_total: Tensor
@@ -139,27 +152,24 @@ class Network(nn.Module):
     repeat_scores: Tensor
     sum_scores: Tensor
     repeat_basis: Tensor
-    minus_knots: Tensor
-    repeat_spread: Tensor
-    share_rate: Tensor
-    share_offset: Tensor
-    slope_rate: Tensor
-    slope_start: Tensor
-    density_rate: Tensor
+    half_basis: Tensor
+    half_knots: Tensor
+    spread_basis: Tensor
     prior_mean: Tensor
-    pair_first: Tensor
-    pair_second: Tensor
-    first: Tensor
-    second: Tensor
+    first_second: Tensor
+    second_first: Tensor
+    place_pairs: Tensor
     contribution_matrix: Tensor
     slope_matrix: Tensor
+    slope_offset: Tensor
     sum_modulators: Tensor
-    interaction_weight: Tensor
+    raw_unit: Tensor
+    no_unit: Tensor
     draw_matrix: Tensor
     variance_matrix: Tensor
     group_cap: Tensor
     cause_matrix: Tensor
-    cause_offset: Tensor
+    cause_of_squared_age: Tensor
     largest_hazard: Tensor
     interval_scores: Tensor
 
@@ -178,14 +188,13 @@ class Network(nn.Module):
         self._keep("range_high", tensors["range_high"])
         self._keep("log_scaled", torch.tensor([*LOG_SCALED, True]))
 
-        by_age, self.sections = build_age_table(configuration, tensors)
+        by_age, rise, self.sections = build_age_table(configuration, tensors)
         self._keep("by_age", by_age)
-        first_rows = [0, configuration.ages]
-        self._keep("first_row", torch.tensor(first_rows) - configuration.first_age)
+        self._keep("rise_by_age", rise)
+        self.ages = float(configuration.ages)
         by_pattern, self.pattern_sections = build_pattern_table(configuration, tensors)
         self._keep("by_pattern", by_pattern)
-        self._keep("pattern_bits", torch.tensor([2**i for i in range(len(NAMES))]))
-        self._keep("known_basis", list_known().repeat_interleave(self.basis_size, 1))
+        self._keep("pattern_bits", torch.tensor([[2.0**i] for i in range(len(NAMES))]))
 
         pieces = build_pieces(tensors["margin"].double(), configuration.score_limit)
         for name, piece in zip(("rate", "start", "total", "offset"), pieces, strict=True):
@@ -193,37 +202,35 @@ class Network(nn.Module):
         self._keep("repeat_scores", repeat_blocks(self.variables, self.variables))
         self._keep("sum_scores", repeat_columns(self.variables, self.variables).T)
 
-        # The linear function is a hinge whose step is always 1 and has no density.
-        hinges = torch.tensor([0.0] + [1.0] * len(configuration.knots)).repeat(self.variables)
         repeat = repeat_columns(self.variables, self.basis_size)
+        knots = torch.tensor([-LINEAR_START, *configuration.knots]).double()
         self._keep("repeat_basis", repeat)
-        self._keep("minus_knots", -torch.tensor([0.0, *configuration.knots]).repeat(self.variables))
-        self._keep("repeat_spread", repeat * math.sqrt(2.0))
-        self._keep("share_rate", 0.5 * hinges)
-        self._keep("share_offset", 1.0 - 0.5 * hinges)
-        self._keep("density_rate", hinges / math.sqrt(4.0 * math.pi))
-        self._keep("slope_rate", repeat * hinges * 2.0 / KNOT_TIE)
-        self._keep("slope_start", self.minus_knots * 2.0 / KNOT_TIE + 1.0 + 1.5 * hinges)
+        self._keep("half_basis", 0.5 * repeat)
+        self._keep("half_knots", -0.5 * knots.repeat(self.variables))
+        self._keep("spread_basis", repeat / math.sqrt(2.0))
         unknown = torch.zeros(1, self.variables), torch.ones(1, self.variables)
         self._keep("prior_mean", self.expand_basis(*unknown)[0][0])
 
         first, second = ([INDEX[pair[i]] for pair in configuration.interactions] for i in (0, 1))
-        self._keep("first", torch.tensor(first, dtype=torch.int64))
-        self._keep("second", torch.tensor(second, dtype=torch.int64))
-        self._keep("pair_first", build_one_hot(first, self.variables))
-        self._keep("pair_second", build_one_hot(second, self.variables))
+        self._keep("first_second", build_one_hot([*first, *second], self.variables))
+        self._keep("second_first", build_one_hot([*second, *first], self.variables))
+        weight = tensors["interaction_weight"]
+        self._keep("place_pairs", (self.first_second * torch.cat([weight, weight])).T)
 
         matrix, self.part_sections = build_contribution_matrix(configuration, tensors)
         self._keep("contribution_matrix", matrix)
-        self._keep("slope_matrix", build_slope_matrix(tensors["weight"]))
+        slopes = build_slope_matrix(tensors["weight"]) / (HALF_STEP[1] - HALF_STEP[0])
+        self._keep("slope_matrix", slopes)
+        self._keep("slope_offset", -HALF_STEP[0] * slopes.sum(0))
         self._keep("sum_modulators", repeat_blocks(self.variables, 3).T)
-        self._keep("interaction_weight", tensors["interaction_weight"])
+        logged = self.log_scaled.double()
+        self._keep("raw_unit", torch.diag(1.0 - logged))
+        self._keep("no_unit", logged)
         self._keep("draw_matrix", build_draw_matrix(tensors["within_person_cv"]))
         self._keep("variance_matrix", build_variance_matrix(configuration))
         self._keep("group_cap", tensors["group_cap"])
-        causes = build_cause_matrix(tensors)
-        self._keep("cause_matrix", causes[:-1])
-        self._keep("cause_offset", causes[-1])
+        self._keep("cause_matrix", tensors["cause_weight"].T)
+        self._keep("cause_of_squared_age", tensors["cause_age_sex"][:, 2:3].T)
         self._keep("largest_hazard", [10.0])
         self._keep("interval_scores", [-INTERVAL_SCORE, INTERVAL_SCORE])
 
@@ -243,13 +250,12 @@ class Network(nn.Module):
         """
         usable_sex = torch.clamp(sex, 0, 1)
         valid = (age.abs() <= LARGEST) & (sex == usable_sex)
-        fitted = torch.where(valid, torch.clamp(age, self.first_age, self.last_age), self.first_age)
+        fitted = torch.clamp(age, self.first_age, self.last_age)
         year = torch.floor(fitted)
-        row = year.to(torch.int64) + self.first_row.index_select(0, usable_sex)
-        fraction = torch.where(valid, fitted - year, torch.nan).unsqueeze(1)
-        width = self.by_age.shape[1] // 2
-        value, rise = self.by_age.index_select(0, row).split([width, width], dim=1)
-        reference: Tensor = value + rise * fraction
+        # Row 0 is NaN throughout.
+        row = torch.where(valid, year + usable_sex * self.ages, 0.0).to(torch.int64)
+        value, rise = (functional.embedding(row, t) for t in (self.by_age, self.rise_by_age))
+        reference: Tensor = value + rise * (fitted - year).unsqueeze(1)
         return reference
 
     def compute_scores(
@@ -263,9 +269,8 @@ class Network(nn.Module):
                 bool; clipped (n, 9)
         """
         observed = biomarkers.abs() <= LARGEST
-        raw = torch.where(observed, biomarkers, self.range_low)
-        natural = self.prepare(raw)
-        scores, _ = self.place(natural, location, scale)
+        natural = self.prepare(torch.where(observed, biomarkers, MADE_UP))
+        scores, _ = self.place(natural, location, 1.0 / scale)
         both = observed[:, self.ast] & observed[:, self.ast + 1]
         known = torch.cat([observed, both.unsqueeze(1)], 1)
         return scores, known, natural[:, : len(NAMES)]
@@ -276,10 +281,14 @@ class Network(nn.Module):
         _, ast, alt = raw.split([self.ast, 1, 1], dim=1)
         return torch.cat([clipped, divide_finite(ast, alt)], 1)
 
-    def place(self, natural: Tensor, location: Tensor, scale: Tensor) -> tuple[Tensor, Tensor]:
-        """Prepared values to normal scores, and the margins' slopes there: all (n, V)."""
+    def place(self, natural: Tensor, location: Tensor, rate: Tensor) -> tuple[Tensor, Tensor]:
+        """Prepared values to normal scores, and the margins' slopes there.
+
+        Shape:
+            natural, location: (n, V); rate: (n, V) 1 / scale; result: (n, V) and (n, V)
+        """
         values = torch.where(self.log_scaled, torch.log(natural), natural)
-        standardised = (values - location) / scale
+        standardised = (values - location) * rate
         pieces = torch.clamp(torch.addmm(self.piece_start, standardised, self.piece_rate), 0.0, 1.0)
         placed = torch.addmm(self.piece_offset, pieces, self.piece_total)
         scores, slopes = placed.split([self.variables, self.variables], dim=1)
@@ -294,26 +303,36 @@ class Network(nn.Module):
         return (scores @ self.repeat_scores * weights) @ self.sum_scores
 
     def expand_basis(self, means: Tensor, spreads: Tensor) -> tuple[Tensor, Tensor]:
-        """Expected basis functions of scores known up to a normal error, and slopes.
+        """Expected basis functions of scores known up to a normal error.
 
         For m + s e, e standard normal, a hinge max(0, x - k) has the expectation
         d Phi(d / s) + s phi(d / s), d = m - k; with s near 0 it is the hinge. With
         t = d / (s sqrt 2), Phi(d / s) is (1 + erf t) / 2 and phi(d / s) is
-        exp(-t^2) / sqrt(2 pi).
-
-        The slopes are those of a known score: 1 from KNOT_TIE below the knot, else 0.
+        exp(-t^2) / sqrt(2 pi). The linear function is the hinge at -LINEAR_START, below
+        every score: x + LINEAR_START.
 
         Shape:
-            means, spreads: (n, V)
-            result: (n, V J) values and (n, V J) slopes
+            means, spreads: (n, V), spreads at least SMALLEST_SPREAD
+            result: (n, V J) values, and (n, V J) half the distances d
         """
-        distance = torch.addmm(self.minus_knots, means, self.repeat_basis)
-        spread = torch.clamp(spreads @ self.repeat_spread, min=SMALLEST_SPREAD * math.sqrt(2.0))
-        relative = distance / spread
-        share = torch.erf(relative) * self.share_rate + self.share_offset
-        density = torch.exp(-(relative * relative)) * self.density_rate
-        slopes = torch.clamp(torch.addmm(self.slope_start, means, self.slope_rate), 0.0, 1.0)
-        return distance * share + spread * density, slopes
+        half = torch.addmm(self.half_knots, means, self.half_basis)
+        spread = spreads @ self.spread_basis
+        relative = half / spread
+        density = torch.exp(-HALF_LOG_PI - relative * relative)
+        return half + half * torch.erf(relative) + spread * density, half
+
+    def compute_main_slope(self, half: Tensor, modulators: Tensor) -> Tensor:
+        """Years per unit of a known score, without interactions and adaptive weights.
+
+        A hinge rises by 1 from KNOT_TIE below its knot, and by 0 before.
+
+        Shape:
+            half: (n, V J) half the distances from the knots; modulators: (n, Q V)
+            result: (n, V)
+        """
+        steps = torch.clamp(half, *HALF_STEP)
+        slopes = torch.addmm(self.slope_offset, steps, self.slope_matrix)
+        return (slopes * modulators) @ self.sum_modulators
 
     def modulate(self, basis: Tensor, age: Tensor, sex: Tensor) -> Tensor:
         """Let each basis function change with age and sex.
@@ -332,29 +351,19 @@ class Network(nn.Module):
         scaled, centred_sex = sections[6], sections[7]
         return torch.cat([torch.ones_like(scaled), scaled, scaled * scaled, centred_sex], 1)
 
-    def multiply_pairs(
-        self, scores: Tensor, known: Tensor, pair_mean: Tensor, weights: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """Centred products of log-distances.
+    def multiply_pairs(self, scores: Tensor) -> tuple[Tensor, Tensor]:
+        """Log-distances of the two of each pair, each once as the first, once as the second.
 
         Shape:
-            scores: (n, V); known: (n, V) 1 where known, else 0; pair_mean: (n, I) mean
-                products, 0 where a pair is incomplete; weights: (n, ...) ends in those of
-                the pairs
-            result: log-distances of the first and of the second (n, I), 0 where unknown,
-                and the weighted centred products (n, I), 0 where incomplete
+            scores: (n, V); result: (n, 2 I) and (n, 2 I), whose product has each pair's twice
         """
-        distance = compute_log_distance(scores) * known
-        first = distance.index_select(1, self.first)
-        second = distance.index_select(1, self.second)
-        return first, second, (first * second - pair_mean) * weights[:, -self.pairs :]
+        distance = compute_log_distance(scores)
+        return distance @ self.first_second, distance @ self.second_first
 
     def build_features(self, biomarkers: Tensor, age: Tensor, sex: Tensor) -> Features:
         """Raw values to what the answers are computed from: (n, 9), (n,), (n,) int64."""
         observed = biomarkers.abs() <= LARGEST
-        return self.compute_features(
-            torch.where(observed, biomarkers, self.range_low), observed, age, sex
-        )
+        return self.compute_features(torch.where(observed, biomarkers, MADE_UP), observed, age, sex)
 
     def compute_features(self, raw: Tensor, observed: Tensor, age: Tensor, sex: Tensor) -> Features:
         """See :class:`Features`.
@@ -375,40 +384,40 @@ class Network(nn.Module):
             baseline_start,
             baseline_slope,
             node_shares,
+            cause_start,
         ) = self.look_up_reference(age, sex).split(self.sections, dim=1)
-        pattern = torch.where(observed, 0, self.pattern_bits).sum(1)
-        copula_weights, spreads, known, complete, beyond_caps, open_at_nodes = (
-            self.by_pattern.index_select(0, pattern).split(self.pattern_sections, dim=1)
-        )
+        missing = torch.logical_not(observed).to(torch.float32)
+        pattern = (missing @ self.pattern_bits).squeeze(1).to(torch.int64)
+        copula_weights, spreads, known, complete, beyond_caps, open_at_nodes = functional.embedding(
+            pattern, self.by_pattern
+        ).split(self.pattern_sections, dim=1)
 
         natural = self.prepare(raw)
-        scores, margin_slope = self.place(natural, location, scale)
-        values, steps = self.expand_basis(self.impute(scores, copula_weights), spreads)
+        # 0 where unknown, and so is all that a value's scale would take part in.
+        rate = known / scale
+        scores, margin_slope = self.place(natural, location, rate)
+        values, half = self.expand_basis(self.impute(scores, copula_weights), spreads)
 
         # A value that was imputed is compared with a value imputed from nothing, so that
         # a person of whom nothing is known has the gap 0 exactly.
-        typical = torch.where(
-            self.known_basis.index_select(0, pattern), basis_mean, self.prior_mean
-        )
-        centred = values - typical
-        first, second, pairs = self.multiply_pairs(
-            scores, known, pair_mean * complete, pair_weights
-        )
+        centred = values - self.prior_mean - basis_mean * (known @ self.repeat_basis)
+        complete_weights = pair_weights * complete
+        one, other = self.multiply_pairs(scores)
+        pairs_twice = (one * other - pair_mean) * complete_weights
 
-        main_slope = (steps @ self.slope_matrix * modulators) @ self.sum_modulators * weights
-        pair_slope = pair_weights * self.interaction_weight
-        slope = main_slope + (
-            (pair_slope * second) @ self.pair_first.T + (pair_slope * first) @ self.pair_second.T
+        slope = self.compute_main_slope(half, modulators) * weights + (
+            (other * complete_weights) @ self.place_pairs
         ) / (1.0 + scores.abs())
         return Features(
             centred=centred,
             weighted=centred * (weights @ self.repeat_basis),
-            pairs=pairs,
+            pairs_twice=pairs_twice,
             age=scaled_age,
             sex=centred_sex,
-            slope=slope * margin_slope / scale * known,
-            unit=torch.where(self.log_scaled, 1.0, natural),
+            slope=slope * margin_slope * rate,
+            unit=torch.addmm(self.no_unit, natural, self.raw_unit),
             baseline=(baseline_start, baseline_slope),
+            causes=cause_start,
             beyond_caps=beyond_caps,
             left_open=node_shares * open_at_nodes,
         )
@@ -416,14 +425,19 @@ class Network(nn.Module):
     def compute_contributions(self, features: Features) -> Parts:
         """Years from each contribution, system and refit."""
         main = features.weighted
-        design = torch.cat([main, main * features.age, main * features.sex, features.pairs], 1)
+        design = torch.cat(
+            [main, main * features.age, main * features.sex, features.pairs_twice], 1
+        )
         return Parts(*(design @ self.contribution_matrix).split(self.part_sections, dim=1))
 
     def compute_group_variance(self, features: Features, parts: Parts) -> Tensor:
-        """Variance of the gap over repeat draws and refits by group: (n, G) years squared."""
+        """Variance of the gap over repeat draws and refits by group: (n, G) years squared.
+
+        Beyond any cap where a biomarker of the group is missing.
+        """
         draws = (features.slope * features.unit) @ self.draw_matrix
         deviations = torch.cat([draws, parts.refits], 1)
-        return (deviations * deviations) @ self.variance_matrix
+        return torch.addmm(features.beyond_caps, deviations * deviations, self.variance_matrix)
 
     def compute_variance(self, features: Features, parts: Parts) -> Tensor:
         """Variance of the gap, years squared: (n, 1).
@@ -431,8 +445,7 @@ class Network(nn.Module):
         Each group's is at most its cap. A group with a missing biomarker is put at its
         cap, so that knowing less never narrows the interval.
         """
-        by_group = self.compute_group_variance(features, parts) + features.beyond_caps
-        capped = torch.minimum(by_group, self.group_cap)
+        capped = torch.minimum(self.compute_group_variance(features, parts), self.group_cap)
         return torch.cat([capped, features.left_open], 1).sum(1, keepdim=True)
 
     def share_causes(self, features: Features) -> Tensor:
@@ -441,9 +454,12 @@ class Network(nn.Module):
         Cumulative incidence of a cause within the horizon is P(death) P(cause | death),
         which respects competing risks and cannot sum above all-cause.
         """
-        age = features.age
-        inputs = torch.cat([features.centred, age, age * age, features.sex], 1)
-        logits = torch.addmm(self.cause_offset, inputs, self.cause_matrix)
+        squared = features.age * features.age
+        logits = torch.addmm(
+            torch.addmm(features.causes, squared, self.cause_of_squared_age),
+            features.centred,
+            self.cause_matrix,
+        )
         causes = logits.shape[1]
         named: Tensor = torch.softmax(logits, 1).split([causes - 1, 1], dim=1)[0]
         return named
@@ -451,7 +467,7 @@ class Network(nn.Module):
     def forward(self, biomarkers: Tensor, age: Tensor, sex: Tensor) -> Answers:
         """Answer for n people; see the class."""
         observed = biomarkers.abs() <= LARGEST
-        raw = torch.where(observed, biomarkers, self.range_low)
+        raw = torch.where(observed, biomarkers, MADE_UP)
         features = self.compute_features(raw, observed, age, sex)
         parts = self.compute_contributions(features)
         gap = parts.systems.sum(1)
@@ -472,6 +488,6 @@ class Network(nn.Module):
             parts.contributions,
             parts.systems,
             torch.logical_not(observed),
-            (raw < self.range_low) | (raw > self.range_high),
+            ((raw < self.range_low) | (raw > self.range_high)) & observed,
             torch.clamp(age, self.first_age, self.last_age) != age,
         )

@@ -24,7 +24,9 @@ def score_bundle(model: Henaw, path: Path, out: Path, *, outputs: Sequence[str])
 
     The table has ``participant_id`` (the Patient's id), ``drawn`` (the day of the newest
     value), ``age``, ``sex`` and the values in the panel's units before the answers, and
-    ``limits`` after them: biomarkers that stand for a limit of the assay.
+    ``limits`` after them: biomarkers that stand for a limit of the assay; then ``old``:
+    those that are more than a year older than ``drawn``. A row with a ``reason`` has no
+    answers.
 
     Returns:
         The people, and what was not used with the reasons.
@@ -41,15 +43,28 @@ def score_bundle(model: Henaw, path: Path, out: Path, *, outputs: Sequence[str])
     table = tabulate(reading)
     layout = find_layout(table.schema.names)
     answers, _ = model.score(table, layout, outputs)
-    reasons = pa.array(["; ".join(p.problems.values()) or None for p in reading.people])
+    reasons = pa.array(
+        ["; ".join(p.problems.values()) or None for p in reading.people], pa.string()
+    )
     columns = dict(zip(table.schema.names, table.columns, strict=True))
-    columns |= dict(zip(answers.schema.names, answers.columns, strict=True))
+    # The table alone would score a row of age and sex; a Patient none of whose results could
+    # be used has results, and the average of others is not an answer to them.
+    columns |= {
+        name: column
+        if name in columns
+        else pc.if_else(reasons.is_null(), column, pa.scalar(None, column.type))
+        for name, column in zip(answers.schema.names, answers.columns, strict=True)
+    }
     columns["limits"] = pa.array(
         [" ".join(f"{k} {v}" for k, v in p.limits.items()) or None for p in reading.people],
         pa.string(),
     )
+    columns["old"] = pa.array(
+        [" ".join(f"{k} {v}" for k, v in p.old.items()) or None for p in reading.people],
+        pa.string(),
+    )
     # What the Bundle says is nearer to its cause than what the table says of it.
-    columns[REASON] = pc.coalesce(reasons.cast(pa.string()), columns.pop(REASON))
+    columns[REASON] = pc.coalesce(reasons, columns.pop(REASON))
     batch = pa.RecordBatch.from_pydict(columns)
     buffer = pa.BufferOutputStream()
     with open_sink(buffer, out.suffix, batch.schema) as sink:

@@ -7,11 +7,10 @@ is held to as well; codes and units are those of :mod:`henaw.model.fhir`.
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta, timezone
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeGuard
 
 import numpy as np
 from henaw.model.biomarkers import (
@@ -31,12 +30,7 @@ from henaw.model.fhir import (
     UCUM_SYSTEMS,
     spell_unit,
 )
-
-_DAYS_PER_YEAR = 365.25
-_TIME = re.compile(
-    r"(\d{4})(?:-(\d\d)(?:-(\d\d))?)?"
-    r"(?:T(\d\d):(\d\d)(?::(\d\d)(?:\.\d+)?)?(?:Z|([+-])(\d\d):(\d\d))?)?"
-)
+from henaw.scoring.dates import count_years, read_birth_date, read_time
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,8 +40,8 @@ class Refusal:
     Attributes:
         observation: its id, or its place in the Bundle.
         biomarker: what it seemed to be.
-        code: ``code``, ``status``, ``subject``, ``date``, ``no_value``, ``comparator``,
-            ``unit``, ``implausible`` or ``limit``.
+        code: ``code``, ``status``, ``subject``, ``modifier``, ``date``, ``no_value``,
+            ``comparator``, ``unit``, ``implausible`` or ``limit``.
         message: the reason, for people.
     """
 
@@ -68,6 +62,8 @@ class Person:
         drawn: the day of the newest value, YYYY-MM-DD.
         biomarkers: values in the panel's units by name; those without are missing.
         limits: "below" or "above" by name, where the value is a limit of the assay.
+        old: days by name of values more than a year older than the newest: they are used,
+            and may not say how the person was on that day.
         problems: why this person cannot be scored: messages for people by code,
             ``birth_date``, ``age``, ``sex`` or ``no_values``.
     """
@@ -78,6 +74,7 @@ class Person:
     drawn: str | None
     biomarkers: Mapping[str, float] = field(default_factory=dict)
     limits: Mapping[str, str] = field(default_factory=dict)
+    old: Mapping[str, date] = field(default_factory=dict)
     problems: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -108,12 +105,13 @@ def read_bundle(bundle: object, reference: Mapping[str, Any]) -> Reading:
 
     Of each biomarker the newest result counts, by the time that the Observation is about;
     of several of the same instant the first that can be used. What is not final, amended
-    or corrected, has no time or no quantity is no result. Where the newest cannot be used
-    (unit, range), the biomarker is missing: an older one would pass for news.
+    or corrected, has no time or one in the future, no quantity, a reason why that is absent
+    or a modifier is no result. Where the newest cannot be used (unit, range), the biomarker
+    is missing: an older one would pass for news.
 
     A result below or above a limit stands for the limit where the limit is on its side of
     the median of that age and sex, and is missing otherwise: "CRP below 5 mg/L" says less
-    than nothing known does.
+    than nothing known does. Without an age and a sex it cannot be judged, and is missing.
 
     Args:
         bundle: the decoded JSON.
@@ -134,17 +132,21 @@ def read_bundle(bundle: object, reference: Mapping[str, Any]) -> Reading:
     for place, entry in enumerate(entries):
         resource = entry.get("resource")
         if isinstance(resource, Mapping) and resource.get("resourceType") == "Patient":
-            key = str(resource.get("id") or entry.get("fullUrl") or f"entry {place}")
-            if key in patients and patients[key][0] != resource:
+            key, full_url = _name_entry(entry, place), entry.get("fullUrl")
+            known, address = patients.get(key, (resource, full_url))
+            moved = _is_web(address) and _is_web(full_url) and address != full_url
+            if known != resource or moved:
                 raise ScoringError(
                     "FHIR", [f"expected each Patient once, however: {key!r} is two that differ"]
                 )
-            patients[key] = (resource, entry.get("fullUrl"))
+            patients[key] = (resource, full_url)
     if not patients:
         raise ScoringError("FHIR", ["expected a Patient in the Bundle, found none"])
     refusals: list[Refusal] = []
     results: dict[str, list[_Result]] = {key: [] for key in patients}
-    for observation, resource in _walk_observations(entries):
+    # Somewhere it is tomorrow already.
+    latest = datetime.now(timezone.utc).date() + timedelta(days=1)
+    for observation, full_url, resource in _walk_observations(entries):
         name, code, reason = _find_biomarker(resource)
         if name is None:
             continue
@@ -152,8 +154,8 @@ def read_bundle(bundle: object, reference: Mapping[str, Any]) -> Reading:
             refusals.append(_write_refusal(observation, name, _RefusedError("code", reason)))
             continue
         try:
-            owner = _find_patient(resource, patients)
-            results[owner].append(_read_result(observation, name, code, resource))
+            owner = _find_patient(resource, full_url, patients)
+            results[owner].append(_read_result(observation, name, code, resource, latest))
         except _RefusedError as refusal:
             refusals.append(_write_refusal(observation, name, refusal))
     people = tuple(
@@ -167,6 +169,15 @@ def _list(value: object) -> list[Any]:
     return value if isinstance(value, list) else []
 
 
+def _name_entry(entry: Mapping[str, Any], place: int) -> str:
+    names = (entry["resource"].get("id"), entry.get("fullUrl"))
+    return next((name for name in names if isinstance(name, str) and name), f"entry {place}")
+
+
+def _is_web(url: object) -> TypeGuard[str]:
+    return isinstance(url, str) and url.startswith(("http://", "https://"))
+
+
 def _write_refusal(observation: str, name: str, refusal: _RefusedError) -> Refusal:
     code, message = refusal.args
     return Refusal(observation=observation, biomarker=name, code=code, message=message)
@@ -174,21 +185,27 @@ def _write_refusal(observation: str, name: str, refusal: _RefusedError) -> Refus
 
 def _walk_observations(
     entries: list[Mapping[str, Any]],
-) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """Observations and their components, which share subject, status and time."""
+) -> Iterator[tuple[str, object, Mapping[str, Any]]]:
+    """Name, fullUrl and content of Observations and of their components.
+
+    A component shares subject, status, time and modifiers with its Observation.
+    """
     for place, entry in enumerate(entries):
         resource = entry.get("resource")
         if not isinstance(resource, Mapping) or resource.get("resourceType") != "Observation":
             continue
-        name = str(resource.get("id") or entry.get("fullUrl") or f"entry {place}")
-        yield name, resource
+        name, full_url = _name_entry(entry, place), entry.get("fullUrl")
+        yield name, full_url, resource
         for component in _list(resource.get("component")):
             if isinstance(component, Mapping):
                 shared = {k: v for k, v in resource.items() if k not in _OWN_TO_A_COMPONENT}
-                yield name, {**shared, **component}
+                both = {**shared, **component}
+                if shared.get("modifierExtension"):
+                    both["modifierExtension"] = shared["modifierExtension"]
+                yield name, full_url, both
 
 
-_OWN_TO_A_COMPONENT = ("code", "valueQuantity", "component")
+_OWN_TO_A_COMPONENT = ("code", "valueQuantity", "dataAbsentReason", "component")
 
 
 def _find_biomarker(resource: Mapping[str, Any]) -> tuple[str | None, str, str | None]:
@@ -214,26 +231,39 @@ def _find_biomarker(resource: Mapping[str, Any]) -> tuple[str | None, str, str |
     return code.biomarker, number, None
 
 
-def _find_patient(resource: Mapping[str, Any], patients: Mapping[str, tuple[Any, Any]]) -> str:
+def _find_patient(
+    resource: Mapping[str, Any], full_url: object, patients: Mapping[str, tuple[Any, Any]]
+) -> str:
+    """The Patient whom an Observation is of, by FHIR's rules of references in a Bundle."""
     subject = resource.get("subject")
     reference = subject.get("reference") if isinstance(subject, Mapping) else None
     if reference is None:
         if len(patients) == 1:
             return next(iter(patients))
         raise _RefusedError("subject", "it names no subject, and the Bundle has several Patients")
-    plain = str(reference).split("/_history/")[0]
-    for key, (_, full_url) in patients.items():
-        if plain == full_url or f"/{plain}".endswith(f"/Patient/{key}"):
+    wanted = reference.split("/_history/")[0] if isinstance(reference, str) else ""
+    if wanted.startswith("Patient/") and _is_web(full_url) and "/Observation/" in full_url:
+        wanted = f"{full_url.rpartition('/Observation/')[0]}/{wanted}"
+    for key, (_, address) in patients.items():
+        if wanted == address:
+            return key
+        # Without an address of its own a Patient goes by its id, on whichever server.
+        by_id = wanted.startswith("Patient/") or (_is_web(wanted) and not _is_web(address))
+        if by_id and f"/{wanted}".endswith(f"/Patient/{key}"):
             return key
     raise _RefusedError("subject", "its subject is no Patient of the Bundle")
 
 
-def _read_result(observation: str, name: str, code: str, resource: Mapping[str, Any]) -> _Result:
+def _read_result(
+    observation: str, name: str, code: str, resource: Mapping[str, Any], latest: date
+) -> _Result:
     if resource.get("status") not in STATUSES:
         raise _RefusedError(
             "status",
             f"status must be {', '.join(STATUSES)}, however: {resource.get('status')!r}",
         )
+    if resource.get("modifierExtension") not in (None, []):
+        raise _RefusedError("modifier", "it has a modifierExtension, whose meaning is not known")
     period = resource.get("effectivePeriod")
     period = period if isinstance(period, Mapping) else {}
     for text in (
@@ -242,42 +272,21 @@ def _read_result(observation: str, name: str, code: str, resource: Mapping[str, 
         period.get("end"),
         period.get("start"),
     ):
-        moment = _read_time(text)
+        moment = read_time(text)
         if moment is not None:
             break
     else:
         raise _RefusedError("date", "it has no effective date")
+    if moment.day > latest:
+        raise _RefusedError("date", f"its effective date, {moment.day}, is in the future")
     quantity = resource.get("valueQuantity")
     quantity = quantity if isinstance(quantity, Mapping) else {}
     value = quantity.get("value")
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise _RefusedError("no_value", "it has no valueQuantity with a number")
+    if resource.get("dataAbsentReason") is not None:
+        raise _RefusedError("no_value", "it has a dataAbsentReason beside its value")
     return _Result(observation, name, code, *moment, quantity)
-
-
-def _read_time(text: object) -> tuple[datetime, date] | None:
-    """The instant, and the day as it was written there; a partial date is its first day."""
-    match = _TIME.fullmatch(text) if isinstance(text, str) else None
-    if match is None:
-        return None
-    year, month, day, hour, minute, second = (int(part or 0) for part in match.groups()[:6])
-    sign, hours, minutes = match.groups()[6:]
-    offset = timedelta(hours=int(hours or 0), minutes=int(minutes or 0))
-    try:
-        on = date(year, month or 1, day or 1)
-        # A leap second has no datetime.
-        at = datetime(year, on.month, on.day, hour, minute, min(second, 59), tzinfo=timezone.utc)
-        return (at + offset if sign == "-" else at - offset), on
-    except (ValueError, OverflowError):
-        return None
-
-
-def _read_birth_date(text: object) -> date | None:
-    """A birth date; of a month alone its fifteenth, of a year alone its first of July."""
-    moment = _read_time(text)
-    if moment is None or not isinstance(text, str):
-        return None
-    return {4: moment[1].replace(month=7), 7: moment[1].replace(day=15)}.get(len(text), moment[1])
 
 
 def _read_person(
@@ -287,6 +296,60 @@ def _read_person(
     reference: Mapping[str, Any],
     refusals: list[Refusal],
 ) -> Person:
+    problems = {}
+    birth = read_birth_date(patient.get("birthDate"))
+    gender = patient.get("gender")
+    sex = SEXES.index(gender) if gender in SEXES else -1
+    values: dict[str, tuple[_Result, float]] = {}
+    limits: dict[str, str] = {}
+    for name, (result, value) in _pick_newest(results, refusals).items():
+        try:
+            side = _judge_limit(result, value, birth, sex, reference)
+        except _RefusedError as refusal:
+            refusals.append(_write_refusal(result.observation, name, refusal))
+            continue
+        values[name] = (result, value)
+        if side is not None:
+            limits[name] = side
+    drawn = max((result.day for result, _ in values.values()), default=None)
+    age = math.nan
+    if birth is None:
+        problems["birth_date"] = f"expected a birthDate, however: {patient.get('birthDate')!r}"
+    elif drawn is not None:
+        age = count_years(birth, drawn)
+        if not _accepts_age(age):
+            problems["age"] = (
+                # The first day outside is less than 0.003 years away.
+                f"{age:.3f} years is outside {AGE_MINIMUM_YEARS:g} to {AGE_MAXIMUM_YEARS:g}"
+            )
+    if sex < 0:
+        problems["sex"] = f"gender must be {' or '.join(SEXES)}, however: {gender!r}"
+    if not values:
+        problems["no_values"] = "no usable Observation"
+    return Person(
+        patient=key,
+        age_years=age,
+        sex=sex,
+        drawn=None if drawn is None else drawn.isoformat(),
+        biomarkers={name: value for name, (_, value) in values.items()},
+        limits=limits,
+        old={
+            name: result.day
+            for name, (result, _) in values.items()
+            if drawn is not None and count_years(result.day, drawn) > 1
+        },
+        problems=problems,
+    )
+
+
+def _accepts_age(age: float) -> bool:
+    return AGE_MINIMUM_YEARS <= age <= AGE_MAXIMUM_YEARS
+
+
+def _pick_newest(
+    results: list[_Result], refusals: list[Refusal]
+) -> dict[str, tuple[_Result, float]]:
+    """The newest result of each biomarker, and its value in the panel's unit."""
     values: dict[str, tuple[_Result, float]] = {}
     for name in NAMES:
         mine = [result for result in results if result.name == name]
@@ -298,47 +361,32 @@ def _read_person(
                 values[name] = (result, _convert(result))
             except _RefusedError as refusal:
                 refusals.append(_write_refusal(result.observation, name, refusal))
-    drawn = max((result.day for result, _ in values.values()), default=None)
-    problems = {}
-    birth = _read_birth_date(patient.get("birthDate"))
-    age = math.nan
-    if birth is None:
-        problems["birth_date"] = f"expected a birthDate, however: {patient.get('birthDate')!r}"
-    elif drawn is not None:
-        age = (drawn - birth).days / _DAYS_PER_YEAR
-        if not AGE_MINIMUM_YEARS <= age <= AGE_MAXIMUM_YEARS:
-            problems["age"] = (
-                f"{age:.1f} years is outside {AGE_MINIMUM_YEARS:g} to {AGE_MAXIMUM_YEARS:g}"
-            )
-    gender = patient.get("gender")
-    sex = SEXES.index(gender) if gender in SEXES else -1
-    if sex < 0:
-        problems["sex"] = f"gender must be {' or '.join(SEXES)}, however: {gender!r}"
-    limits = {}
-    for name, (result, value) in list(values.items()) if not problems else ():
-        side = COMPARATORS.get(str(result.quantity.get("comparator")))
-        if side is None:
-            continue
-        median = np.interp(age, reference["age"], reference[SEXES[sex]][name])
-        if (value > median) if side == "below" else (value < median):
-            del values[name]
-            message = f"{side} {value:g} {PANEL[INDEX[name]].unit} says too little: so are most"
-            refusals.append(
-                _write_refusal(result.observation, name, _RefusedError("limit", message))
-            )
-        else:
-            limits[name] = side
-    if not values:
-        problems["no_values"] = "no usable Observation"
-    return Person(
-        patient=key,
-        age_years=age,
-        sex=sex,
-        drawn=None if drawn is None else drawn.isoformat(),
-        biomarkers={name: value for name, (_, value) in values.items()},
-        limits=limits,
-        problems=problems,
-    )
+    return values
+
+
+def _judge_limit(
+    result: _Result, value: float, birth: date | None, sex: int, reference: Mapping[str, Any]
+) -> str | None:
+    """Which side of the limit the value is on; None where it is no limit.
+
+    It is judged by the person's age on its own day: on which day the person's newest value
+    was drawn depends on which limits are used.
+    """
+    side = COMPARATORS.get(str(result.quantity.get("comparator")))
+    if side is None:
+        return None
+    limit = f"{side} {value:g} {PANEL[INDEX[result.name]].unit}"
+    age = math.nan if birth is None else count_years(birth, result.day)
+    if sex < 0 or not _accepts_age(age):
+        raise _RefusedError(
+            "limit",
+            f"{limit} is a limit, which needs a sex and an age of {AGE_MINIMUM_YEARS:g} to "
+            f"{AGE_MAXIMUM_YEARS:g} to be judged",
+        )
+    median = np.interp(age, reference["age"], reference[SEXES[sex]][result.name])
+    if (value > median) if side == "below" else (value < median):
+        raise _RefusedError("limit", f"{limit} says too little: so are most")
+    return side
 
 
 def _convert(result: _Result) -> float:

@@ -73,13 +73,25 @@ def write_like(frame: Frame, batch: pa.RecordBatch, *, keep_index: bool = True) 
     return result
 
 
+_KINDS = {
+    ("pandas", "DataFrame"): "pandas",
+    ("polars", "DataFrame"): "polars",
+    ("pyarrow", "Table"): "pyarrow",
+    ("pyarrow", "RecordBatch"): "pyarrow",
+}
+_COLLECTORS = ("collect", "to_table", "read_all")
+"""Methods of polars and pyarrow that make a table of what is not in memory yet."""
+
+
 def _find_kind(frame: object) -> str:
-    kind = type(frame).__module__.split(".")[0]
-    if kind in ("pandas", "polars", "pyarrow") and hasattr(
-        frame, "schema" if kind == "pyarrow" else "columns"
-    ):
-        return kind
-    raise ScoringError(
-        "table",
-        [f"expected a table of pandas, polars or pyarrow, however: {type(frame).__qualname__}"],
-    )
+    libraries = set()
+    for base in type(frame).__mro__:
+        library = base.__module__.partition(".")[0]
+        kind = _KINDS.get((library, base.__name__))
+        if kind is not None:
+            return kind
+        libraries.add(library)
+    seen = type(frame).__qualname__
+    if libraries & {"polars", "pyarrow"}:
+        seen += "".join(f"; call .{name}()" for name in _COLLECTORS if hasattr(frame, name))
+    raise ScoringError("table", [f"expected a table of pandas, polars or pyarrow, however: {seen}"])

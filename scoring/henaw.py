@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 Frame = TypeVar("Frame")
 
-_BLOCK = 8192
+_BLOCK = 1024
 """People in one run of the graph: what they need fits into the processor's cache."""
 
 

@@ -83,7 +83,8 @@ def score_table(
 
     Raises:
         ScoringError: the input cannot be read or is in other units, ``out`` cannot be
-            written, or another run is writing it.
+            written, or another run is writing it. Where the disk is full, what is done
+            is kept, and the same run goes on from there.
     """
     check_sink(out)
     if out.exists() and out.samefile(path):
@@ -92,7 +93,7 @@ def score_table(
     key = _take_fingerprint(model, path, layout, outputs)
     schema = model.make_schema(layout, outputs, source.read_schema(layout))
     summary = Summary()
-    with _hold(parts, key):
+    with _explain_stop(out, parts), _hold(parts, key):
         kept = {int(part.stem): part for part in parts.glob("*.part") if _is_whole(part)}
         unfinished = parts / "unfinished"
         try:
@@ -163,6 +164,18 @@ def _score_chunks(
         finally:
             for future, _ in ahead:
                 future.cancel()
+
+
+@contextmanager
+def _explain_stop(out: Path, parts: Path) -> Iterator[None]:
+    """Say what the machine refused, such as room on a full disk."""
+    try:
+        yield
+    except OSError as error:
+        kept = f"; what is done is kept in {parts}, from where the same command goes on"
+        raise ScoringError(
+            str(out), [f"stopped by the machine: {error}{kept if parts.is_dir() else ''}"]
+        ) from error
 
 
 def _is_whole(part: Path) -> bool:

@@ -18,13 +18,15 @@ def check_sink(path: Path) -> None:
     """Refuse a name that says no kind of table, before work is spent on it.
 
     Raises:
-        ScoringError: the suffix is another, or the folder is not there.
+        ScoringError: the suffix is another, the folder is not there, or it is one itself.
     """
     problems = []
-    if path.suffix not in SUFFIXES:
+    if path.suffix.lower() not in SUFFIXES:
         problems.append(
             f"expected a name that ends in {', '.join(SUFFIXES)}, however: {path.name!r}"
         )
+    if path.is_dir():
+        problems.append("expected a file or a name that is free, however: a folder")
     if not path.parent.is_dir():
         problems.append(f"expected the folder {path.parent}, found none")
     if problems:
@@ -36,6 +38,7 @@ def open_sink(file: pa.NativeFile, suffix: str, schema: pa.Schema) -> Any:
 
     Answers hardly repeat, so that dictionaries of them cost time and save nothing.
     """
+    suffix = suffix.lower()
     if suffix == ".csv":
         return pa_csv.CSVWriter(file, schema)
     if suffix == ".arrow":

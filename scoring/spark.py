@@ -8,20 +8,26 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
-from henaw.model.errors import RuntimeUnavailableError
-from henaw.model.layout import Layout, find_layout
+from henaw.model.errors import RuntimeUnavailableError, ScoringError
+from henaw.model.files import write_whole
+from henaw.model.layout import Layout, find_layout, find_separator
 from henaw.model.runtime import OUTPUT_NAMES
 from henaw.scoring.answers import check_outputs
 from henaw.scoring.henaw import Henaw
+from henaw.scoring.sources import TEXT_SUFFIXES
 
 if TYPE_CHECKING:
-    from pyspark.sql import DataFrame
+    from pyspark.sql import DataFrame, SparkSession
 
 ArrowFunction = Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]
+
+_REFUSED = f"{ScoringError.__module__}.{ScoringError.__qualname__}: "
+"""Where in the trace of a Python worker its message begins."""
 
 
 def score_frame(
@@ -46,14 +52,13 @@ def score_frame(
     pandas_types = _import_spark("pyspark.sql.pandas.types")
     layout = find_layout(people.columns) if layout is None else layout
     outputs = check_outputs(outputs)
-    people = people.select(*(f"`{name}`" for name in layout.columns))
-    schema = Henaw.load(model).make_schema(
-        layout, outputs, pandas_types.to_arrow_schema(people.schema)
-    )
-    people.sparkSession.sparkContext.addFile(str(model))
+    loaded = Henaw.load(model)
+    with _explain_failure("columns", f"the columns {', '.join(layout.columns)}"):
+        people = people.select(*(f"`{name}`" for name in layout.columns))
+    schema = loaded.make_schema(layout, outputs, pandas_types.to_arrow_schema(people.schema))
+    name = _ship(people.sparkSession, Path(model), loaded.sha256)
     return people.mapInArrow(
-        make_arrow_function(Path(model).name, layout, outputs),
-        pandas_types.from_arrow_schema(schema),
+        make_arrow_function(name, layout, outputs), pandas_types.from_arrow_schema(schema)
     )
 
 
@@ -76,23 +81,97 @@ def make_arrow_function(file_name: str, layout: Layout, outputs: Sequence[str]) 
     return score
 
 
-def read_frame(path: Path) -> DataFrame:
-    """A table that Spark reads, by the session there is or a new one: Parquet, else CSV.
+def read_frame(source: str, *, separator: str | None = None) -> DataFrame:
+    """Read a table by the Spark session there is, or a new one.
+
+    Args:
+        source: path, URI or pattern of files; CSV if it ends in .csv, .tsv or either with
+            .gz, else Parquet.
+        separator: between the columns of CSV; None: what the first header shows.
 
     Raises:
-        RuntimeUnavailableError: pyspark is not installed.
+        ScoringError: Spark cannot read it.
+        RuntimeUnavailableError: pyspark is not installed, or no session can be started.
     """
-    session = _import_spark("pyspark.sql").SparkSession.builder.getOrCreate()
-    parquet = path.is_dir() or path.suffix == ".parquet"
-    people: DataFrame = (
-        session.read.parquet(str(path)) if parquet else session.read.csv(str(path), header=True)
-    )
-    return people
+    read = _open_session().read
+    text = source.rstrip("/").lower().endswith(TEXT_SUFFIXES)
+    kind = "CSV" if text else f"Parquet, as the name ends in none of {', '.join(TEXT_SUFFIXES)}"
+    people: DataFrame
+    with _explain_failure(source, f"{kind}, that Spark can read"):
+        if not text:
+            people = read.parquet(source)
+            return people
+        if separator is None:
+            first = read.text(source).first()
+            separator = find_separator("" if first is None else first[0])
+        # Quotes inside quotes are doubled, as everywhere but in Spark.
+        people = read.csv(source, header=True, sep=separator, escape='"')
+        return people
+
+
+def write_frame(answers: DataFrame, out: str) -> None:
+    """Score, and write a folder of Parquet.
+
+    Raises:
+        ScoringError: the folder is there already or cannot be written, or a worker refused
+            the table, for its units.
+    """
+    with _explain_failure(out, "a new folder that Spark can write"):
+        answers.write.parquet(out)
+
+
+def _open_session() -> SparkSession:
+    builder = _import_spark("pyspark.sql").SparkSession.builder
+    try:
+        session: SparkSession = builder.getOrCreate()
+    except _list_failures() as error:
+        raise RuntimeUnavailableError(
+            f"expected Spark to start, which needs Java 17, however: {_find_cause(error)}"
+        ) from error
+    return session
+
+
+def _ship(session: SparkSession, model: Path, sha256: str) -> str:
+    """Name of the file in the executors.
+
+    Spark tells files apart by their base names alone, and refuses a second of one name or
+    keeps the first, so that a model goes by its digest.
+    """
+    name = f"henaw-{sha256}.onnx"
+    copy = Path(_import_spark("pyspark").SparkFiles.getRootDirectory()) / "models" / name
+    write_whole(copy, model.read_bytes())
+    session.sparkContext.addFile(str(copy))
+    return name
 
 
 @functools.lru_cache(maxsize=4)
 def _load_once(path: str) -> Henaw:
     return Henaw.load(path)
+
+
+@contextmanager
+def _explain_failure(subject: str, expected: str) -> Iterator[None]:
+    """Raise what Spark says as our own error, without the stack of the JVM."""
+    try:
+        yield
+    except _list_failures() as error:
+        cause = _find_cause(error)
+        if _REFUSED in cause:
+            expected, cause = "people that can be scored", cause.rpartition(_REFUSED)[2]
+        raise ScoringError(subject, [f"expected {expected}, however: {cause}"]) from error
+
+
+def _list_failures() -> tuple[type[Exception], ...]:
+    return (
+        _import_spark("pyspark.errors").PySparkException,
+        _import_spark("py4j.protocol").Py4JJavaError,
+    )
+
+
+def _find_cause(error: Any) -> str:
+    """The first line; all of it where a Python worker failed."""
+    text = str(error.java_exception.getMessage() if hasattr(error, "java_exception") else error)
+    return text if type(error).__name__ == "PythonException" else text.partition("\n")[0]
 
 
 def _import_spark(name: str) -> Any:

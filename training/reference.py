@@ -271,16 +271,20 @@ def _tabulate_means(
 ) -> dict[str, Tensor]:
     """Mean basis functions and interaction products of people of one age and sex."""
     scores = torch.from_numpy(_compute_scores(cohort, network)).float()
-    basis, _ = network.expand_basis(scores, torch.zeros_like(scores))
-    known = torch.from_numpy(usable)
-    weights = torch.zeros(len(cohort), network.variables + network.pairs)
-    first, second, _ = network.multiply_pairs(
-        scores, known, torch.zeros(len(cohort), network.pairs), weights
+    by_variable = scores.unsqueeze(2)
+    hinges = (by_variable - torch.tensor(configuration.knots)).clamp(min=0.0)
+    known = torch.from_numpy(usable).float()
+    products, complete = (
+        (one * other)[:, : network.pairs]
+        for one, other in (
+            network.multiply_pairs(scores),
+            (known @ network.first_second, known @ network.second_first),
+        )
     )
-    complete = ((known.float() @ network.pair_first) * (known.float() @ network.pair_second)) > 0
-    columns = torch.cat([basis.flatten(1), first * second], 1).double().numpy()
+    basis = torch.cat([by_variable, hinges], 2).flatten(1)
+    columns = torch.cat([basis, products], 1).double().numpy()
     counted = np.concatenate(
-        [np.repeat(usable, network.basis_size, axis=1), complete.numpy()], axis=1
+        [np.repeat(usable, network.basis_size, axis=1), complete.numpy() > 0], axis=1
     )
     means = _over_ages(
         cohort,

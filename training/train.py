@@ -78,6 +78,7 @@ def train(
             "complete": int(cohort.complete.sum()),
             "deaths": int(cohort.event.sum()),
             "ages": [float(cohort.age_years.min()), float(cohort.age_years.max())],
+            "distribution": _describe_people(cohort),
             "read": cohort.report,
             "configuration": dataclasses.asdict(configuration),
         },
@@ -86,6 +87,18 @@ def train(
     if execution.leads:
         save_checkpoint(checkpoint, out)
     return checkpoint
+
+
+def _describe_people(cohort: Cohort) -> dict[str, list[float]]:
+    """Whom it was fitted on, by age and sex: a server compares whom it is asked about."""
+    edges = np.quantile(cohort.age_years.astype(np.float64), (0.2, 0.4, 0.6, 0.8))
+    bins = np.searchsorted(edges, cohort.age_years, side="right")
+    return {
+        "age_edges": edges.tolist(),
+        # Ages in whole years do not fall into equal fifths.
+        "age_shares": (np.bincount(bins, minlength=5) / len(cohort)).round(4).tolist(),
+        "sex_shares": (np.bincount(cohort.sex, minlength=2) / len(cohort)).round(4).tolist(),
+    }
 
 
 def _check_execution(configuration: TrainingConfiguration, execution: Execution) -> None:

@@ -4,7 +4,7 @@
  */
 
 import { dsvFormat } from "d3-dsv";
-import { readTime } from "./dates.js";
+import { findTomorrow, readTableTime } from "./dates.js";
 import { saysTooLittle } from "./limits.js";
 import { describeImplausible, findUnit, parseNumber, toPanel, UnitError } from "./units.js";
 
@@ -28,7 +28,8 @@ const COLUMNS = {
  * @param {Sidecar} sidecar
  * @param {string} text
  * @returns {{age: number | null, sex: number | null,
- *   given: Record<string, {value: number, unit: string}>, notes: Note[]}}
+ *   given: Record<string, {value: number, unit: string}>, days: Record<string, string>,
+ *   notes: Note[]}} `days` of the values that have one
  * @throws {TableError} it is not a table of one person
  */
 export function readCsv(sidecar, text) {
@@ -51,21 +52,27 @@ export function readCsv(sidecar, text) {
     );
   /** @type {Record<string, {value: number, unit: string}>} */
   const given = {};
+  /** @type {Record<string, string>} */
+  const days = {};
   for (const [biomarker, cells] of tests) {
-    const cell = pickNewest(cells, notes);
+    const [{ label }] = cells;
     try {
+      const cell = pickNewest(cells, notes);
       const { value, unit, side } = readValue(sidecar, biomarker, cell);
       if (side) checkLimit(sidecar, biomarker, { biomarker, value, unit, side }, person);
-      if (!cell.unit)
-        notes.push({ label: cell.label, message: `has no unit: read as ${unit}, check it` });
-      if (side) notes.push({ label: cell.label, message: `is ${cell.text}: the limit is used` });
+      if (!cell.unit) notes.push({ label, message: `has no unit: read as ${unit}, check it` });
+      if (side) notes.push({ label, message: `is ${cell.text}: the limit is used` });
       given[biomarker.name] = { value, unit };
+      const time = readDate(cell);
+      if (time) days[biomarker.name] = time.day;
+      else if (cell.date)
+        notes.push({ label, message: `has a date that cannot be used: ${cell.date.slice(0, 40)}` });
     } catch (error) {
       if (!(error instanceof RangeError || error instanceof UnitError)) throw error;
-      notes.push({ label: cell.label, message: `${error.message}: not used` });
+      notes.push({ label, message: `${error.message}: not used` });
     }
   }
-  return { ...person, given, notes };
+  return { ...person, given, days, notes };
 }
 
 /**
@@ -103,13 +110,15 @@ function listCells(text) {
       `expected one person, however: ${lines.length} lines, and no columns test and value`,
     );
   return header
-    .map((column, at) => {
-      const [, label, unit = ""] = /** @type {string[]} */ (
-        /^(.*?)\s*(?:[([](.*)[)\]])?$/u.exec(column)
-      );
-      return { label, text: lines[0][at] ?? "", unit, date: "" };
-    })
+    .map((column, at) => ({ ...splitUnit(column), text: lines[0][at] ?? "", date: "" }))
     .filter((cell) => cell.text);
+}
+
+/** @param {string} column such as "creatinine (mg/dL)" */
+function splitUnit(column) {
+  const open = column.search(/[([]/u);
+  if (open < 0 || !")]".includes(column.slice(-1))) return { label: column, unit: "" };
+  return { label: column.slice(0, open).trimEnd(), unit: column.slice(open + 1, -1) };
 }
 
 /** @param {string} text */
@@ -131,14 +140,30 @@ function findBiomarker({ panel, fhir }, label) {
 /**
  * @param {Cell[]} cells of one test
  * @param {Note[]} notes
+ * @throws {RangeError} their dates do not say which it is
  */
 function pickNewest(cells, notes) {
-  /** @param {Cell} cell */
-  const when = ({ date }) => readTime(date)?.when ?? -Infinity;
-  const newest = cells.reduce((best, cell) => (when(cell) > when(best) ? cell : best));
-  if (cells.filter((cell) => when(cell) === when(newest)).length > 1)
-    notes.push({ label: newest.label, message: `is given twice: ${newest.text} is used` });
-  return newest;
+  if (cells.length === 1) return cells[0];
+  const dated = cells.map((cell) => ({ cell, time: readDate(cell) }));
+  /** @param {(typeof dated)[0]} other */
+  const when = ({ cell: { date }, time }) => {
+    if (time !== null) return time.when;
+    const seen = date.slice(0, 40) || "none";
+    throw new RangeError(
+      `is given twice, with a date that does not say which is the newest: ${seen}`,
+    );
+  };
+  const newest = dated.reduce((latest, other) => Math.max(latest, when(other)), -Infinity);
+  const [first, ...others] = dated.filter((other) => when(other) === newest);
+  const { label, text } = first.cell;
+  if (others.length > 0) notes.push({ label, message: `is given twice: ${text} is used` });
+  return first.cell;
+}
+
+/** @param {Cell} cell */
+function readDate({ date }) {
+  const time = readTableTime(date);
+  return time !== null && time.day <= findTomorrow() ? time : null;
 }
 
 /**
@@ -147,7 +172,7 @@ function pickNewest(cells, notes) {
  * @param {Cell} cell
  */
 function readValue(sidecar, biomarker, { text, unit: spelling }) {
-  const [, comparator, number] = /** @type {string[]} */ (/^([<>]=?)?\s*(.*)$/u.exec(text));
+  const [, comparator, number] = /** @type {string[]} */ (/^([<>]=?)?\s*(.*)$/su.exec(text));
   const unit = spelling ? findUnit(sidecar, biomarker, spelling) : biomarker.unit;
   const value = parseNumber(number);
   const problem = describeImplausible(sidecar, biomarker, value, unit);

@@ -1,9 +1,9 @@
-/** Dates of FHIR: whole or partial, with a time and its zone or without. */
+/** Dates of FHIR: whole or partial, with a time and its zone or without; and ages. */
 
 const TIME =
   /^(\d{4})(?:-(\d\d)(?:-(\d\d))?)?(?:T(\d\d):(\d\d)(?::(\d\d)(?:\.\d+)?)?(?:Z|([+-])(\d\d):(\d\d))?)?$/;
 const DAY_MS = 86_400_000;
-const DAYS_PER_YEAR = 365.25;
+const MEAN_YEAR_DAYS = 365.25;
 
 /**
  * @param {unknown} text
@@ -27,6 +27,26 @@ export function readTime(text) {
 }
 
 /**
+ * A date of a table: as of FHIR, with a space for its T too, or day.month.year. With slashes
+ * it could be of either order, and is not read.
+ *
+ * @param {string} text
+ */
+export function readTableTime(text) {
+  const written = text
+    .replace(
+      /^(\d{1,2})\.(\d{1,2})\.(\d{4})/u,
+      (_, day, month, year) => `${year}-${month.padStart(2, "0")}-${day.padStart(2, "0")}`,
+    )
+    .replace(/^(\d{4}-\d\d-\d\d) (\d)/u, "$1T$2")
+    .replace(/T(\d):/u, "T0$1:");
+  return readTime(written);
+}
+
+/** The last day, YYYY-MM-DD, that is not of the future: somewhere it is tomorrow already. */
+export const findTomorrow = () => new Date(Date.now() + DAY_MS).toISOString().slice(0, 10);
+
+/**
  * Age on a day; of a birth month alone the fifteenth counts, of a year alone the first of
  * July.
  *
@@ -39,6 +59,36 @@ export function computeAge(birthDate, day) {
   if (born === null) return NaN;
   const written = String(birthDate);
   const middle = { 4: "-07-01", 7: "-15" }[written.length];
-  const from = Date.parse(middle ? written + middle : born.day);
-  return Math.round((Date.parse(day) - from) / DAY_MS) / DAYS_PER_YEAR;
+  return countYears(middle ? written + middle : born.day, day);
+}
+
+/**
+ * Days that are more than a year before the newest of them: what was measured then may not
+ * say how the person was on that day.
+ *
+ * @param {Record<string, string>} days YYYY-MM-DD by name
+ */
+export function findOld(days) {
+  const newest = Object.values(days).sort().at(-1) ?? "";
+  const old = Object.entries(days).filter(([, day]) => countYears(day, newest) > 1);
+  return Object.fromEntries(old);
+}
+
+/**
+ * Years between two days by the calendar: whole ones on a birthday. Between two birthdays
+ * the days count by their share of that year.
+ *
+ * @param {string} start YYYY-MM-DD
+ * @param {string} end YYYY-MM-DD
+ */
+export function countYears(start, end) {
+  const [from, to] = [start, end].map((day) => Date.parse(day));
+  if (to < from) return Math.round((to - from) / DAY_MS) / MEAN_YEAR_DAYS;
+  const [born, month, day] = start.split("-").map(Number);
+  // Who is born on a 29 February has it on 1 March in other years, as Date does.
+  /** @param {number} year */
+  const birthday = (year) => new Date(0).setUTCFullYear(year, month - 1, day);
+  const ends = Number(end.slice(0, 4));
+  const year = birthday(ends) <= to ? ends : ends - 1;
+  return year - born + (to - birthday(year)) / (birthday(year + 1) - birthday(year));
 }

@@ -4,7 +4,7 @@
  * reader is held to as well.
  */
 
-import { computeAge, readTime } from "./dates.js";
+import { computeAge, findOld, findTomorrow, readTime } from "./dates.js";
 import { saysTooLittle } from "./limits.js";
 import { findUnit, showNumber, toPanel, UnitError } from "./units.js";
 
@@ -24,6 +24,8 @@ import { findUnit, showNumber, toPanel, UnitError } from "./units.js";
  * @property {string | null} drawn the day of the newest value
  * @property {Record<string, number>} biomarkers in the panel's units
  * @property {Record<string, Given>} given
+ * @property {Record<string, string>} days of the values, as written there
+ * @property {Record<string, string>} old those more than a year before the newest
  * @property {Record<string, string>} limits "below" or "above"
  * @property {Record<string, string>} problems messages by code
  */
@@ -55,13 +57,14 @@ export function readBundle(sidecar, bundle) {
   const refusals = [];
   /** @type {Map<string, Result[]>} */
   const results = new Map([...patients.keys()].map((key) => [key, []]));
-  for (const [observation, resource] of walkObservations(entries)) {
+  const latest = findTomorrow();
+  for (const { name: observation, fullUrl, resource } of walkObservations(entries)) {
     const found = findBiomarker(sidecar, resource);
     if (found === null) continue;
     attempt(refusals, observation, found.name, () => {
       if (found.reason) throw new RefusedError("code", found.reason);
-      const owner = findOwner(resource, patients);
-      results.get(owner)?.push(readResult(sidecar, observation, found, resource));
+      const owner = findOwner(resource, fullUrl, patients);
+      results.get(owner)?.push(readResult(sidecar, observation, found, resource, latest));
     });
   }
   const people = [...patients].map(([key, { resource }]) =>
@@ -76,9 +79,10 @@ function findPatients(entries) {
   const patients = new Map();
   entries.forEach(({ resource, fullUrl }, place) => {
     if (!isObject(resource) || resource.resourceType !== "Patient") return;
-    const key = String(resource.id || fullUrl || `entry ${place}`);
-    const before = patients.get(key);
-    if (before && JSON.stringify(before.resource) !== JSON.stringify(resource))
+    const key = nameEntry(resource, fullUrl, place);
+    const before = patients.get(key) ?? { resource, fullUrl };
+    const moved = isWeb(before.fullUrl) && isWeb(fullUrl) && before.fullUrl !== fullUrl;
+    if (moved || spell(before.resource) !== spell(resource))
       throw new BundleError(`expected each Patient once, however: '${key}' is two that differ`);
     patients.set(key, { resource, fullUrl });
   });
@@ -86,18 +90,39 @@ function findPatients(entries) {
 }
 
 /**
- * Observations and their components, which share subject, status and time.
+ * @param {Resource} resource
+ * @param {unknown} fullUrl
+ * @param {number} place
+ */
+const nameEntry = ({ id }, fullUrl, place) =>
+  [id, fullUrl].find((name) => typeof name === "string" && name) ?? `entry ${place}`;
+
+/** JSON in one order of keys. @param {unknown} value */
+const spell = (value) =>
+  JSON.stringify(value, (_, part) => {
+    if (!isObject(part)) return part;
+    return Object.fromEntries(Object.keys(part).sort().map((key) => [key, part[key]]));
+  });
+
+/** @param {unknown} url @returns {url is string} */
+const isWeb = (url) => typeof url === "string" && /^https?:\/\//u.test(url);
+
+/**
+ * Observations and their components, which share subject, status, time and modifiers.
  *
  * @param {Resource[]} entries
- * @returns {Generator<[string, Resource]>}
+ * @returns {Generator<{name: string, fullUrl: unknown, resource: Resource}>}
  */
 function* walkObservations(entries) {
   for (const [place, { resource, fullUrl }] of entries.entries()) {
     if (!isObject(resource) || resource.resourceType !== "Observation") continue;
-    const name = String(resource.id || fullUrl || `entry ${place}`);
-    yield [name, resource];
-    const { code, valueQuantity, component, ...shared } = resource;
-    for (const part of asList(component).filter(isObject)) yield [name, { ...shared, ...part }];
+    const name = nameEntry(resource, fullUrl, place);
+    yield { name, fullUrl, resource };
+    const { code, valueQuantity, dataAbsentReason, component, ...shared } = resource;
+    const { modifierExtension } = shared;
+    const modifiers = isEmpty(modifierExtension) ? {} : { modifierExtension };
+    for (const part of asList(component).filter(isObject))
+      yield { name, fullUrl, resource: { ...shared, ...part, ...modifiers } };
   }
 }
 
@@ -109,8 +134,8 @@ function* walkObservations(entries) {
 function findBiomarker({ fhir }, resource) {
   const numbers = asList(resource.code?.coding)
     .filter((coding) => isObject(coding) && fhir.loinc_systems.includes(coding.system))
-    .map((coding) => String(coding.code))
-    .filter((number) => Object.hasOwn(fhir.codes, number));
+    .map((coding) => coding.code)
+    .filter((number) => typeof number === "string" && Object.hasOwn(fhir.codes, number));
   if (numbers.length === 0) return null;
   const code = numbers.find((number) => fhir.codes[number].refused) ?? numbers[0];
   const { biomarker: name, refused } = fhir.codes[code];
@@ -121,18 +146,28 @@ function findBiomarker({ fhir }, resource) {
 }
 
 /**
+ * The Patient whom an Observation is of, by FHIR's rules of references in a Bundle.
+ *
  * @param {Resource} resource
+ * @param {unknown} fullUrl
  * @param {Map<string, {fullUrl: unknown}>} patients
  */
-function findOwner(resource, patients) {
+function findOwner(resource, fullUrl, patients) {
   const reference = resource.subject?.reference ?? null;
   if (reference === null) {
     if (patients.size === 1) return [...patients.keys()][0];
     throw new RefusedError("subject", "it names no subject, and the Bundle has several Patients");
   }
-  const plain = String(reference).split("/_history/")[0];
-  for (const [key, { fullUrl }] of patients)
-    if (plain === fullUrl || `/${plain}`.endsWith(`/Patient/${key}`)) return key;
+  let wanted = typeof reference === "string" ? reference.split("/_history/")[0] : "";
+  const base = isWeb(fullUrl) ? fullUrl.lastIndexOf("/Observation/") : -1;
+  if (isWeb(fullUrl) && base >= 0 && wanted.startsWith("Patient/"))
+    wanted = `${fullUrl.slice(0, base)}/${wanted}`;
+  for (const [key, { fullUrl: address }] of patients) {
+    if (wanted === address) return key;
+    // Without an address of its own a Patient goes by its id, on whichever server.
+    const byId = wanted.startsWith("Patient/") || (isWeb(wanted) && !isWeb(address));
+    if (byId && `/${wanted}`.endsWith(`/Patient/${key}`)) return key;
+  }
   throw new RefusedError("subject", "its subject is no Patient of the Bundle");
 }
 
@@ -141,22 +176,29 @@ function findOwner(resource, patients) {
  * @param {string} observation
  * @param {{name: string, code: string}} found
  * @param {Resource} resource
+ * @param {string} latest the last day that is not of the future
  * @returns {Result}
  */
-function readResult({ fhir }, observation, { name, code }, resource) {
+function readResult({ fhir }, observation, { name, code }, resource, latest) {
   if (!fhir.statuses.includes(resource.status))
     throw new RefusedError(
       "status",
-      `status must be ${fhir.statuses.join(", ")}, however: ${resource.status}`,
+      `status must be ${fhir.statuses.join(", ")}, however: ${quote(resource.status)}`,
     );
+  if (!isEmpty(resource.modifierExtension))
+    throw new RefusedError("modifier", "it has a modifierExtension, whose meaning is not known");
   const { effectiveDateTime, effectiveInstant, effectivePeriod } = resource;
   const time = [effectiveDateTime, effectiveInstant, effectivePeriod?.end, effectivePeriod?.start]
     .map(readTime)
     .find((moment) => moment !== null);
   if (!time) throw new RefusedError("date", "it has no effective date");
+  if (time.day > latest)
+    throw new RefusedError("date", `its effective date, ${time.day}, is in the future`);
   const quantity = isObject(resource.valueQuantity) ? resource.valueQuantity : {};
   if (typeof quantity.value !== "number")
     throw new RefusedError("no_value", "it has no valueQuantity with a number");
+  if ((resource.dataAbsentReason ?? null) !== null)
+    throw new RefusedError("no_value", "it has a dataAbsentReason beside its value");
   return { observation, name, code, ...time, quantity };
 }
 
@@ -170,23 +212,25 @@ function readResult({ fhir }, observation, { name, code }, resource) {
  */
 function readPerson(sidecar, key, resource, results, refusals) {
   const used = pickNewest(sidecar, results, refusals);
+  const sex = sidecar.sexes.indexOf(resource.gender);
+  refuseLimits(sidecar, used, resource.birthDate, sex, refusals);
   const drawn = [...used.values()].map(({ day }) => day).sort().at(-1) ?? null;
   const age = drawn === null ? NaN : computeAge(resource.birthDate, drawn);
-  const sex = sidecar.sexes.indexOf(resource.gender);
   /** @type {Record<string, string>} */
   const problems = {};
   const [youngest, oldest] = sidecar.accepted_ages;
   if (readTime(resource.birthDate) === null)
-    problems.birth_date = `expected a birthDate, however: ${resource.birthDate ?? "none"}`;
+    problems.birth_date = `expected a birthDate, however: ${quote(resource.birthDate)}`;
   else if (drawn !== null && !(youngest <= age && age <= oldest))
-    problems.age = `${age.toFixed(1)} years is outside ${youngest} to ${oldest}`;
+    // The first day outside is less than 0.003 years away.
+    problems.age = `${age.toFixed(3)} years is outside ${youngest} to ${oldest}`;
   if (sex < 0)
-    problems.sex = `gender must be ${sidecar.sexes.join(" or ")}, however: ${resource.gender ?? "none"}`;
-  if (Object.keys(problems).length === 0) refuseLimits(sidecar, used, age, sex, refusals);
+    problems.sex = `gender must be ${sidecar.sexes.join(" or ")}, however: ${quote(resource.gender)}`;
   if (used.size === 0) problems.no_values = "no usable Observation";
   /** @template T @param {(use: Used) => T} part @returns {Record<string, T>} */
   const collect = (part) =>
     Object.fromEntries([...used].map(([name, use]) => [name, part(use)]));
+  const days = collect(({ day }) => day);
   return {
     patient: key,
     age_years: age,
@@ -194,6 +238,8 @@ function readPerson(sidecar, key, resource, results, refusals) {
     drawn,
     biomarkers: collect(({ value }) => value),
     given: collect(({ given }) => given),
+    days,
+    old: findOld(days),
     limits: Object.fromEntries(
       [...used].flatMap(([name, { side }]) => (side ? [[name, side]] : [])),
     ),
@@ -214,7 +260,7 @@ function pickNewest(sidecar, results, refusals) {
   const used = new Map();
   for (const { name } of sidecar.panel) {
     const mine = results.filter((result) => result.name === name);
-    const newest = Math.max(...mine.map(({ when }) => when));
+    const newest = mine.reduce((latest, { when }) => Math.max(latest, when), -Infinity);
     for (const result of mine)
       if (result.when === newest && !used.has(name))
         attempt(refusals, result.observation, name, () => used.set(name, convert(sidecar, result)));
@@ -231,8 +277,9 @@ function convert(sidecar, { observation, name, code, day, quantity }) {
   const { fhir, panel, units } = sidecar;
   const biomarker = /** @type {Sidecar["panel"][0]} */ (panel.find((item) => item.name === name));
   const { comparator = null, value: number } = quantity;
-  if (comparator !== null && !Object.hasOwn(fhir.comparators, String(comparator)))
-    throw new RefusedError("comparator", `comparator ${comparator} is not known`);
+  const known = typeof comparator === "string" && Object.hasOwn(fhir.comparators, comparator);
+  if (comparator !== null && !known)
+    throw new RefusedError("comparator", `comparator ${quote(comparator)} is not known`);
   const ucum = fhir.ucum_systems.includes(quantity.system) ? quantity.code : null;
   const spelling = ucum || quantity.unit || quantity.code;
   if (typeof spelling !== "string")
@@ -277,20 +324,31 @@ function readUnit(sidecar, biomarker, spelling) {
 }
 
 /**
+ * Take away limits that do not stand for a value. Each is judged by the person's age on its
+ * own day: on which day the newest value was drawn depends on which limits are used.
+ *
  * @param {Sidecar} sidecar
  * @param {Map<string, Used>} used
- * @param {number} age
+ * @param {unknown} birthDate
  * @param {number} sex
  * @param {Refusal[]} refusals
  */
-function refuseLimits(sidecar, used, age, sex, refusals) {
-  for (const [name, { side, value, given, observation }] of used)
-    if (side && saysTooLittle(sidecar, name, side, value, age, sex))
-      attempt(refusals, observation, name, () => {
-        used.delete(name);
-        const limit = `${side} ${given.value} ${given.unit}`;
-        throw new RefusedError("limit", `${limit} says too little: so are most`);
-      });
+function refuseLimits(sidecar, used, birthDate, sex, refusals) {
+  const [youngest, oldest] = sidecar.accepted_ages;
+  for (const [name, { side, value, given, day, observation }] of used)
+    attempt(refusals, observation, name, () => {
+      if (!side) return;
+      const age = computeAge(birthDate, day);
+      const limit = `${side} ${given.value} ${given.unit}`;
+      let reason;
+      if (sex < 0 || !(youngest <= age && age <= oldest))
+        reason = `is a limit, which needs a sex and an age of ${youngest} to ${oldest} to be judged`;
+      else if (saysTooLittle(sidecar, name, side, value, age, sex))
+        reason = "says too little: so are most";
+      if (!reason) return;
+      used.delete(name);
+      throw new RefusedError("limit", `${limit} ${reason}`);
+    });
 }
 
 /**
@@ -314,3 +372,10 @@ const isObject = (value) =>
 
 /** @param {unknown} value @returns {any[]} */
 const asList = (value) => (Array.isArray(value) ? value : []);
+
+/** @param {unknown} value */
+const isEmpty = (value) =>
+  value === undefined || value === null || (Array.isArray(value) && value.length === 0);
+
+/** @param {unknown} value as it is told to people */
+const quote = (value) => (isEmpty(value) ? "none" : JSON.stringify(value).slice(0, 40));

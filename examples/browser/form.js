@@ -52,6 +52,15 @@ export class Form {
     return document.querySelector("#person .example") !== null;
   }
 
+  /** Whether nothing is typed or chosen, the text of a report included. */
+  get isEmpty() {
+    const boxes = document.querySelectorAll("#person input[type=text], #person textarea");
+    return (
+      this.#sex.querySelector("input:checked") === null &&
+      [...boxes].every((box) => !(/** @type {HTMLInputElement} */ (box).value))
+    );
+  }
+
   /**
    * Put values in, in place of all that are there.
    *

@@ -4,7 +4,7 @@ import { Form } from "./form.js";
 import { halfWidth, rankMissing } from "./informative.js";
 import { loadModel } from "./model.js";
 import { watchReports } from "./report.js";
-import { describeRisk, drawIcons, listCauses } from "./risk.js";
+import { chooseDenominator, describeRisk, drawIcons, listCauses } from "./risk.js";
 import { drawScale } from "./scale.js";
 import { labelName, loadSidecar } from "./sidecar.js";
 import { showYears } from "./shapes.js";
@@ -22,43 +22,54 @@ let speaking;
 /** @param {string} id */
 const find = (id) => /** @type {HTMLElement} */ (document.getElementById(id));
 
+let latest = 0;
+/** @type {Awaited<ReturnType<typeof loadModel>> | undefined} */
+let predict;
+/** @type {WhatIf | undefined} */
+let whatIf;
+
 const loading = loadModel("henaw.onnx");
 loading.catch(() => undefined); // reported below, where it is awaited
-const sidecar = await loadSidecar();
+const sidecar = await loadSidecar().catch((error) => {
+  throw new Error(`The model's description could not be loaded: ${error.message}`);
+});
 const form = new Form(sidecar, update);
 form.fill(EXAMPLE, { example: true });
-watchReports(sidecar, (filling) => {
+const forgetReport = watchReports(sidecar, (filling) => {
   form.fill(filling);
-  whatIf.reset();
+  whatIf?.reset();
   update();
 });
 find("clear").addEventListener("click", () => {
   form.fill({ values: {} });
+  forgetReport();
+  whatIf?.reset();
   find("age").focus();
   update();
 });
 find("print").addEventListener("click", () => print());
+update();
 find("intended-use").textContent = sidecar.intended_use;
 find("provenance").textContent =
   `Model ${sidecar.name} ${sidecar.version} of ${sidecar.date}, checkpoint ` +
   `${sidecar.checkpoint_sha256.slice(0, 12)}. Fitted on ${sidecar.training.people} people: ` +
   sidecar.training.data;
 
-const predict = await loading.catch((error) => {
-  find("no-answer").textContent = `The model could not be loaded: ${error.message}`;
-  throw error;
+predict = await loading.catch((error) => {
+  throw new Error(`The model could not be loaded: ${error.message}`);
 });
-const whatIf = new WhatIf(sidecar, predict, update);
-let latest = 0;
+whatIf = new WhatIf(sidecar, predict, update);
 await update();
 
 /** Answer what the form holds now. */
 async function update() {
   const turn = ++latest;
   const entered = form.read();
+  find("clear").hidden = form.isEmpty;
   find("example-note").hidden = !form.hasExample;
   for (const mark of document.querySelectorAll(".example-mark"))
     /** @type {HTMLElement} */ (mark).hidden = !form.hasExample;
+  if (!predict || !whatIf) return; // still loading
   const { age, sex, biomarkers } = entered;
   find("answer").ariaBusy = String(age !== null && sex !== null);
   find("answer").hidden = age === null || sex === null;
@@ -72,20 +83,24 @@ async function update() {
   const [answer, average] = await predict([person, unknown]);
   if (turn !== latest) return; // a later key is being answered
   form.warn(answer.out_of_range);
-  showAge(entered, person, answer);
+  const spoken = showAge(entered, person, answer);
   showParts(entered, person, answer);
   showRisk(person, answer, average);
 
   const next = await rankMissing(sidecar, predict, person);
   if (turn !== latest) return;
   showNext(answer, next);
-  const changed = await whatIf.show(person, form.unitOf);
+  const changed = await whatIf.show(person, form.unitOf, () => turn === latest);
   if (turn !== latest) return;
-  showChange(answer, changed);
+  const difference = showChange(answer, changed);
+  speakLater(`${spoken}${whatIf.isMoved ? ` What if: ${difference}` : ""}`);
   find("answer").ariaBusy = "false";
 }
 
-/** @param {Entered} entered @param {Person} person @param {Answer} answer */
+/**
+ * @param {Entered} entered @param {Person} person @param {Answer} answer
+ * @returns {string} the same to be spoken
+ */
 function showAge({ refused }, person, answer) {
   const [low, high] = answer.interval.map((years) => years.toFixed(1));
   const gap = Math.abs(answer.age_gap).toFixed(1);
@@ -101,7 +116,7 @@ function showAge({ refused }, person, answer) {
   if (answer.age_out_of_range)
     warnings.push(`Fitted on ages ${first} to ${last}: an answer at ${person.age} is a guess.`);
   find("age-warnings").replaceChildren(...warnings.map(buildItem));
-  speakLater(`Biological age ${years} years, ${low} to ${high}. ${warnings.join(" ")}`);
+  return [`Biological age ${years} years, ${low} to ${high}.`, ...warnings].join(" ");
 }
 
 /** @param {Entered} entered @param {Person} person @param {Answer} answer */
@@ -123,7 +138,8 @@ function showParts({ typed }, person, answer) {
 /** @param {Person} person @param {Answer} answer @param {Answer} average */
 function showRisk({ age, sex }, answer, average) {
   find("risk-words").textContent = describeRisk(sidecar, age, sex, answer, average);
-  find("risk-icons").replaceChildren(drawIcons(answer.mortality_10y));
+  const of = chooseDenominator(answer.mortality_10y, average.mortality_10y);
+  find("risk-icons").replaceChildren(drawIcons(answer.mortality_10y, of));
   const table = /** @type {HTMLTableElement} */ (find("causes"));
   if (table.caption) table.caption.textContent = "Risk of dying within ten years, by cause";
   table.tBodies[0].replaceChildren(
@@ -155,7 +171,8 @@ function showNext(answer, next) {
 function showChange(answer, changed) {
   const difference = showYears(changed.biological_age - answer.biological_age);
   const words = `${changed.biological_age.toFixed(1)} years, ${difference} from the typed values.`;
-  if (find("what-if-words").textContent !== words) find("what-if-words").textContent = words;
+  find("what-if-words").textContent = words;
+  return words;
 }
 
 /** @param {string} text */
@@ -166,5 +183,7 @@ function buildItem(text) {
 /** Tell a screen reader once the typing rests. @param {string} text */
 function speakLater(text) {
   clearTimeout(speaking);
-  speaking = setTimeout(() => (find("spoken").textContent = text), SPEAK_AFTER_MS);
+  speaking = setTimeout(() => {
+    if (find("spoken").textContent !== text) find("spoken").textContent = text;
+  }, SPEAK_AFTER_MS);
 }

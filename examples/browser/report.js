@@ -1,16 +1,20 @@
 /** A lab report that is chosen, dropped or pasted: FHIR where it is JSON, CSV otherwise. */
 
 import { readCsv, TableError } from "./csv.js";
+import { findOld } from "./dates.js";
 import { BundleError, readBundle } from "./fhir.js";
 import { labelName } from "./sidecar.js";
 
 /** @typedef {import("./sidecar.js").Sidecar} Sidecar */
 /** @typedef {import("./form.js").Filling} Filling */
 
+const MOST_NOTES = 100;
+
 /**
  * @param {Sidecar} sidecar
  * @param {string} text
- * @returns {{filling: Filling, notes: string[]}}
+ * @returns {{filling: Filling, dates: Record<string, string[]>, notes: string[]}} with the
+ *   labels of the values by their day, the newest first
  * @throws {BundleError | TableError | SyntaxError} nothing of it can be used
  */
 export function readReport(sidecar, text) {
@@ -33,17 +37,20 @@ function readFhir(sidecar, bundle) {
       ([name, side]) =>
         `${labelName(sidecar, name)} is only known to be ${side} the limit, which is used`,
     ),
+    ...describeOld(sidecar, person.days),
     ...refusals.map(
       ({ biomarker, message, observation }) =>
         `${labelName(sidecar, biomarker)} (Observation ${observation}) is not used: ${message}`,
     ),
   ];
+  // Rounded to a tenth, an age that is refused could pass for one that is not.
+  const age = person.age_years.toFixed(person.problems.age ? 3 : 1);
   const filling = {
-    age: Number.isNaN(person.age_years) ? "" : person.age_years.toFixed(1),
+    age: Number.isNaN(person.age_years) ? "" : age,
     sex: person.sex < 0 ? undefined : person.sex,
     values: spellValues(person.given),
   };
-  return { filling, notes };
+  return { filling, dates: groupByDay(sidecar, person.days), notes };
 }
 
 /**
@@ -51,14 +58,42 @@ function readFhir(sidecar, bundle) {
  * @param {string} text
  */
 function readTable(sidecar, text) {
-  const { age, sex, given, notes } = readCsv(sidecar, text);
+  const { age, sex, given, days, notes } = readCsv(sidecar, text);
   const filling = {
     age: age === null ? "" : String(age),
     sex: sex ?? undefined,
     values: spellValues(given),
   };
-  return { filling, notes: notes.map(({ label, message }) => `${label} ${message}`) };
+  const told = notes.map(({ label, message }) => `${label} ${message}`);
+  return {
+    filling,
+    dates: groupByDay(sidecar, days),
+    notes: [...describeOld(sidecar, days), ...told],
+  };
 }
+
+/**
+ * @param {Sidecar} sidecar
+ * @param {Record<string, string>} days by biomarker
+ */
+function groupByDay(sidecar, days) {
+  /** @type {Record<string, string[]>} */
+  const labels = {};
+  for (const [name, day] of Object.entries(days).sort(([, a], [, b]) => b.localeCompare(a)))
+    labels[day] = [...(labels[day] ?? []), labelName(sidecar, name)];
+  return labels;
+}
+
+/**
+ * @param {Sidecar} sidecar
+ * @param {Record<string, string>} days by biomarker
+ */
+const describeOld = (sidecar, days) =>
+  Object.entries(findOld(days)).map(
+    ([name, day]) =>
+      `${labelName(sidecar, name)} is of ${day}, more than a year older than the newest, and is ` +
+      "used: leave it out if it no longer holds",
+  );
 
 /** @param {Record<string, {value: number, unit: string}>} given */
 function spellValues(given) {
@@ -72,6 +107,7 @@ function spellValues(given) {
  *
  * @param {Sidecar} sidecar
  * @param {(filling: Filling) => void} onRead
+ * @returns {() => void} what forgets the report
  */
 export function watchReports(sidecar, onRead) {
   const details = /** @type {HTMLDetailsElement} */ (document.getElementById("report"));
@@ -79,39 +115,46 @@ export function watchReports(sidecar, onRead) {
   const area = /** @type {HTMLTextAreaElement} */ (document.getElementById("report-text"));
   const file = /** @type {HTMLInputElement} */ (document.getElementById("report-file"));
 
-  /** @param {string} text */
-  function read(text) {
+  /** @param {string | Promise<string>} source */
+  async function read(source) {
+    outcome.replaceChildren();
     try {
-      const { filling, notes } = readReport(sidecar, text);
+      const { filling, dates, notes } = readReport(sidecar, await source);
       details.open = false;
       onRead(filling);
-      tell(`Read ${Object.keys(filling.values).length} of ${sidecar.panel.length} values.`, notes);
+      const count = Object.keys(filling.values).length;
+      const days = Object.entries(dates).map(([day, labels]) => `Of ${day}: ${labels.join(", ")}.`);
+      tell([`Read ${count} of ${sidecar.panel.length} values.`, ...days].join(" "), notes);
     } catch (error) {
-      if (!(error instanceof BundleError || error instanceof TableError || error instanceof SyntaxError))
-        throw error;
-      tell("The report could not be read.", [error.message]);
+      tell("The report could not be read.", [error instanceof Error ? error.message : `${error}`]);
     }
   }
 
   /** @param {string} summary @param {string[]} notes */
   function tell(summary, notes) {
     const list = document.createElement("ul");
+    const more = notes.length - MOST_NOTES;
+    const shown = more > 0 ? [...notes.slice(0, MOST_NOTES), `and ${more} more`] : notes;
     list.append(
-      ...notes.map((note) => Object.assign(document.createElement("li"), { textContent: note })),
+      ...shown.map((note) => Object.assign(document.createElement("li"), { textContent: note })),
     );
     outcome.replaceChildren(summary, ...(notes.length ? [list] : []));
   }
 
   document.getElementById("read-report")?.addEventListener("click", () => read(area.value));
   file.addEventListener("change", async () => {
-    if (file.files?.[0]) read(await file.files[0].text());
+    if (file.files?.[0]) await read(file.files[0].text());
     file.value = ""; // the same file can be chosen again
   });
   document.addEventListener("dragover", (event) => event.preventDefault());
-  document.addEventListener("drop", async (event) => {
+  document.addEventListener("drop", (event) => {
     event.preventDefault(); // or the browser leaves the page and shows the file
     const dropped = event.dataTransfer;
-    const text = dropped?.files[0] ? await dropped.files[0].text() : dropped?.getData("text");
+    const text = dropped?.files[0]?.text() ?? dropped?.getData("text");
     if (text) read(text);
   });
+  return () => {
+    area.value = "";
+    outcome.replaceChildren();
+  };
 }

@@ -8,18 +8,17 @@ import { labelName } from "./sidecar.js";
 const PLURALS = /** @type {Record<string, string>} */ ({ female: "women", male: "men" });
 
 /**
- * A probability as a count of people: of 100, or of 1000 where it is below 1 %.
+ * Of how many people risks are counted: of 1000 where one of them is below 1 %. Risks that
+ * are compared are of as many: 9 of 1000 passes for more than 1 of 100.
  *
- * @param {number} probability
+ * @param {number[]} probabilities
  */
-export function countPeople(probability) {
-  const of = probability < 0.01 ? 1000 : 100;
-  return { count: Math.round(probability * of), of };
-}
+export const chooseDenominator = (...probabilities) =>
+  Math.min(...probabilities) < 0.01 ? 1000 : 100;
 
-/** @param {number} probability */
-function showCount(probability) {
-  const { count, of } = countPeople(probability);
+/** @param {number} probability @param {number} of */
+function showCount(probability, of) {
+  const count = Math.round(probability * of);
   return count === 0 ? `fewer than 1 of ${of}` : `about ${count} of ${of}`;
 }
 
@@ -32,24 +31,26 @@ function showCount(probability) {
  */
 export function describeRisk(sidecar, age, sex, answer, average) {
   const people = PLURALS[sidecar.sexes[sex]] ?? "people";
+  const of = chooseDenominator(answer.mortality_10y, average.mortality_10y);
   return (
     `Of ${people} of ${Number(age.toFixed(1))} with values like these, ` +
-    `${showCount(answer.mortality_10y)} die within ten years, of any cause. Of all ${people} of ` +
-    `that age it is ${showCount(average.mortality_10y)}.`
+    `${showCount(answer.mortality_10y, of)} die within ten years, of any cause. Of all ${people} of ` +
+    `that age it is ${showCount(average.mortality_10y, of)}.`
   );
 }
 
 /**
  * @param {number} probability
+ * @param {number} of
  * @returns {SVGSVGElement}
  */
-export function drawIcons(probability) {
-  const { count, of } = countPeople(probability);
+export function drawIcons(probability, of) {
+  const count = Math.round(probability * of);
   const columns = of === 100 ? 20 : 50;
   const svg = drawShape("svg", {
     class: "icons",
     role: "img",
-    "aria-label": `${count} of ${of} people`,
+    "aria-label": `${showCount(probability, of)} people`,
     viewBox: `0 0 ${columns * 10} ${(of / columns) * 16}`,
   });
   for (let person = 0; person < of; person++) {

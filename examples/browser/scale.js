@@ -25,7 +25,9 @@ export function drawScale(age, { biological_age, interval: [low, high] }) {
   for (let year = Math.ceil(first / step) * step; year <= last; year += step) {
     const x = `${place(year)}%`;
     svg.append(drawShape("line", { class: "tick", x1: x, x2: x, y1: 52, y2: 60 }));
-    if (year > first && year < last)
+    // The line of the age lived would strike its label through.
+    const isFree = Math.abs(place(year) - place(age)) > 2;
+    if (year > first && year < last && isFree)
       svg.append(drawShape("text", { class: "tick-label", x, y: 76 }, String(year)));
   }
   svg.append(

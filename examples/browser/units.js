@@ -69,8 +69,11 @@ function foldUnit(aliases, spelling) {
  */
 export function parseNumber(text) {
   const typed = text.trim();
-  const plain = typed.replace(/^([+-]?\d+),(\d{1,2}|\d{4,})$/u, "$1.$2");
-  if (/^[+-]?(\d+\.?\d*|\.\d+)$/u.test(plain)) return Number(plain);
+  // A group of thousands has three digits, and does not come after a 0.
+  const plain = typed.replace(/^[+-]?(0+,\d+|\d+,(?:\d{1,2}|\d{4,}))$/u, (text) =>
+    text.replace(",", "."),
+  );
+  if (/^[+-]?(\d+(\.\d*)?|\.\d+)$/u.test(plain)) return Number(plain);
   if (/^[+-]?\d+,\d{3}$/u.test(typed))
     throw new RangeError(
       `${typed} could be ${typed.replace(",", ".")} or ${typed.replace(",", "")}: type it ` +

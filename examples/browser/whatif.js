@@ -8,11 +8,14 @@ import { fromPanel, showNumber } from "./units.js";
 /** @typedef {import("./sidecar.js").Biomarker} Biomarker */
 /** @typedef {import("./model.js").Person} Person */
 /** @typedef {import("./model.js").Answer} Answer */
-/** @typedef {{biomarker: Biomarker, slider: HTMLInputElement, output: HTMLOutputElement,
- *   track: Element, low: number, high: number}} Slider Ends in the panel's unit. */
+/** @typedef {{low: number, high: number}} Ends In the panel's unit. */
+/** @typedef {Ends & {biomarker: Biomarker, slider: HTMLInputElement, output: HTMLElement,
+ *   track: Element, typed: number}} Slider With the typed value that its ends are fitted to. */
 
 const STEPS = 100;
 const CURVE_POINTS = 21;
+/** No value that can be typed. */
+const UNFITTED = -1;
 
 export class WhatIf {
   /** @type {Slider[]} */
@@ -46,6 +49,11 @@ export class WhatIf {
 
   reset() {
     this.#moved.clear();
+    for (const slider of this.#sliders) slider.typed = UNFITTED;
+  }
+
+  get isMoved() {
+    return this.#moved.size > 0;
   }
 
   /**
@@ -53,25 +61,31 @@ export class WhatIf {
    *
    * @param {Person} person as typed
    * @param {(name: string) => string} unitOf the unit that a biomarker is shown in
+   * @param {() => boolean} isCurrent whether nothing was typed or moved meanwhile; the
+   *   sliders are left alone otherwise
    * @returns {Promise<Answer>} with the values as moved
    */
-  async show(person, unitOf) {
+  async show(person, unitOf, isCurrent) {
     const changed = person.biomarkers.map(
       (value, place) => this.#moved.get(this.#sidecar.panel[place].name) ?? value,
     );
-    const trials = this.#sliders.flatMap((slider, place) => {
-      fitEnds(slider, this.#sidecar.fitted_range[slider.biomarker.name], changed[place]);
-      return Array.from({ length: CURVE_POINTS }, (_, point) =>
-        changed.with(place, valueAt(slider, (point * STEPS) / (CURVE_POINTS - 1))),
-      );
-    });
+    const ends = this.#sliders.map((slider, place) =>
+      findEnds(slider, this.#sidecar.fitted_range, person.biomarkers[place], changed[place]),
+    );
+    const trials = ends.flatMap((end, place) =>
+      Array.from({ length: CURVE_POINTS }, (_, point) =>
+        changed.with(place, valueAt(end, (point * STEPS) / (CURVE_POINTS - 1))),
+      ),
+    );
     const [answer, ...curves] = await this.#predict(
       [changed, ...trials].map((biomarkers) => ({ ...person, biomarkers })),
     );
+    if (!isCurrent()) return answer;
     const years = curves.map((trial) => trial.biological_age);
     const range = /** @type {[number, number]} */ ([Math.min(...years), Math.max(...years)]);
     this.#sliders.forEach((slider, place) => {
       const { name } = slider.biomarker;
+      Object.assign(slider, ends[place], { typed: person.biomarkers[place] });
       const known = !Number.isNaN(changed[place]);
       const value = known
         ? changed[place]
@@ -81,7 +95,7 @@ export class WhatIf {
       const words = known ? `${shown} ${unit}` : "not given";
       slider.slider.value = String(positionOf(slider, value));
       slider.slider.setAttribute("aria-valuetext", words);
-      slider.output.textContent = words;
+      if (slider.output.textContent !== words) slider.output.textContent = words;
       slider.output.classList.toggle("moved", this.#moved.has(name));
       const curve = years.slice(place * CURVE_POINTS, (place + 1) * CURVE_POINTS);
       slider.track.querySelector("svg")?.remove();
@@ -92,22 +106,26 @@ export class WhatIf {
 }
 
 /**
- * Let a slider reach over the fitted range and the value in force; both ends are accepted.
+ * Let a slider reach over the fitted range, the typed value and the moved one; all are
+ * accepted. Its ends hold until another value is typed, or they would run after the hand.
  *
  * @param {Slider} slider
- * @param {[number, number]} range
- * @param {number} value
+ * @param {Record<string, [number, number]>} ranges
+ * @param {number} typed
+ * @param {number} value in force
+ * @returns {Ends}
  */
-function fitEnds(slider, [low, high], value) {
-  slider.low = Number.isNaN(value) ? low : Math.min(low, value);
-  slider.high = Number.isNaN(value) ? high : Math.max(high, value);
+function findEnds({ biomarker, typed: before, low, high }, ranges, typed, value) {
+  if (Object.is(typed, before)) return { low, high };
+  const reached = [...ranges[biomarker.name], typed, value].filter((end) => !Number.isNaN(end));
+  return { low: Math.min(...reached), high: Math.max(...reached) };
 }
 
 /** Equal steps are equal ratios: half the values of most biomarkers are near its lower end.
- * @param {Slider} slider @param {number} position */
+ * @param {Ends} ends @param {number} position */
 const valueAt = ({ low, high }, position) => low * (high / low) ** (position / STEPS);
 
-/** @param {Slider} slider @param {number} value */
+/** @param {Ends} ends @param {number} value */
 const positionOf = ({ low, high }, value) =>
   Math.round((STEPS * Math.log(value / low)) / Math.log(high / low));
 
@@ -119,7 +137,7 @@ const positionOf = ({ low, high }, value) =>
 function buildSlider(sidecar, biomarker) {
   const template = /** @type {HTMLTemplateElement} */ (document.getElementById("slider-template"));
   const part = /** @type {DocumentFragment} */ (template.content.cloneNode(true));
-  const [label, output, track] = /** @type {[HTMLLabelElement, HTMLOutputElement, Element]} */ ([
+  const [label, output, track] = /** @type {[HTMLLabelElement, HTMLElement, Element]} */ ([
     .../** @type {Element} */ (part.firstElementChild).children,
   ]);
   const slider = /** @type {HTMLInputElement} */ (track.querySelector("input"));
@@ -128,7 +146,7 @@ function buildSlider(sidecar, biomarker) {
   label.textContent = biomarker.label;
   document.getElementById("sliders")?.append(part);
   const [low, high] = sidecar.fitted_range[biomarker.name];
-  return { biomarker, slider, output, track, low, high };
+  return { biomarker, slider, output, track, low, high, typed: UNFITTED };
 }
 
 /**

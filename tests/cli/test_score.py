@@ -1,9 +1,14 @@
 """``henaw score`` as a command, Spark included."""
 
+import contextlib
+import fcntl
 import json
 import os
+import pty
+import struct
 import subprocess
 import sys
+import termios
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +19,7 @@ from click.testing import CliRunner, Result
 from henaw.cli.java import find_java_home
 from henaw.cli.main import commands
 from henaw.export.people import draw_synthetic_people
+from henaw.model.biomarkers import NAMES
 from henaw.model.checkpoint import Checkpoint
 from henaw.model.errors import ScoringError
 
@@ -76,6 +82,81 @@ def test_a_map_of_columns_has_units(artifacts: Path, tmp_path: Path) -> None:
     assert "expected the column 'a1c'" in str(result.exception)
 
 
+@pytest.mark.parametrize(
+    ("name", "separator", "said"),
+    [
+        ("in.csv", ";", ""),
+        ("in.tsv", "\t", ""),
+        ("in.csv", ",", ""),
+        # The header shows more commas than what the map says.
+        ("in.csv", "|", "separator: '|'\n"),
+    ],
+)
+def test_a_map_of_columns_is_for_any_separator(
+    artifacts: Path, tmp_path: Path, name: str, separator: str, said: str
+) -> None:
+    rows = [("years", "gender", "a1c", "of a, b, c, d"), ("54", "w", "5.4", "x")]
+    quoted = [[f'"{cell}"' if "," in cell else cell for cell in row] for row in rows]
+    (tmp_path / name).write_text("".join(separator.join(row) + "\n" for row in quoted))
+    (tmp_path / "map.yaml").write_text(
+        "age: years\nsex: {column: gender, female: [w], male: [m]}\n"
+        "biomarkers: [{name: hba1c, column: a1c, unit: '%'}]\n" + said
+    )
+    options = ("--model", artifacts / "henaw.onnx", "--columns", tmp_path / "map.yaml")
+    result = run(tmp_path / name, tmp_path / "out.csv", *options)
+    assert result.exit_code == 0, result.output
+    # Without identifiers, as the map names none.
+    assert (tmp_path / "out.csv").read_text().startswith('"biological_age"')
+
+
+def test_a_separator_of_two_characters_is_refused(artifacts: Path, tmp_path: Path) -> None:
+    (tmp_path / "in.tsv").write_text("age\tsex\tcrp\n54\tf\t1\n")
+    (tmp_path / "map.yaml").write_text(
+        "age: age\nsex: {column: sex, female: [f], male: [m]}\n"
+        "biomarkers: [{name: crp, column: crp, unit: mg/L}]\nseparator: '\\t'\n"
+    )
+    options = ("--model", artifacts / "henaw.onnx", "--columns", tmp_path / "map.yaml")
+    result = run(tmp_path / "in.tsv", tmp_path / "out.csv", *options)
+    assert isinstance(result.exception, ScoringError)
+    assert "a separator of one character" in str(result.exception)
+
+
+def test_names_of_outputs_and_files_need_not_be_exact(
+    source: Path, artifacts: Path, tmp_path: Path
+) -> None:
+    model = ("--model", artifacts / "henaw.onnx")
+    result = run(source, tmp_path / "out.CSV", *model, "--outputs", "age_gap, mortality_10y")
+    assert result.exit_code == 0, result.output
+    header = (tmp_path / "out.CSV").read_text().splitlines()[0]
+    assert header == '"participant_id","age_gap","mortality_10y","reason"'
+    case = Path(__file__).parents[1] / "fhir" / "limits.json"
+    (tmp_path / "BUNDLE.JSON").write_text(json.dumps(json.loads(case.read_text())["bundle"]))
+    assert run(tmp_path / "BUNDLE.JSON", tmp_path / "out.csv", *model).exit_code == 0
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_progress_is_for_a_terminal_only(
+    source: Path, artifacts: Path, tmp_path: Path, terminal: bool
+) -> None:
+    ours, theirs = pty.openpty() if terminal else os.pipe()
+    if terminal:
+        fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
+    command = ["from henaw.cli.main import main; main()", "score", source, tmp_path / "out.csv"]
+    process = subprocess.Popen(
+        [sys.executable, "-c", *map(str, command), "--model", str(artifacts / "henaw.onnx")],
+        stderr=theirs,
+    )
+    os.close(theirs)
+    said = b""
+    with contextlib.suppress(OSError):  # what a terminal answers once nobody holds it
+        while block := os.read(ours, 4096):
+            said += block
+    os.close(ours)
+    assert process.wait() == 0
+    assert b"30 rows, 30 scored" in said
+    assert (b"0/30.0 [" in said and b"people/s" in said) == terminal
+
+
 def test_a_bundle_becomes_a_row_a_patient(artifacts: Path, tmp_path: Path) -> None:
     cases = Path(__file__).parents[1] / "fhir"
     bundle = json.loads((cases / "limits.json").read_text())["bundle"]
@@ -92,6 +173,36 @@ def test_a_bundle_becomes_a_row_a_patient(artifacts: Path, tmp_path: Path) -> No
     assert rows[2]["reason"].startswith("gender must be female or male, however: 'other'")
     assert "not used: Observation ggt (ggt): below 300 U/L says too little" in result.stderr
     assert "not scored: Patient d: no usable Observation" in result.stderr
+
+
+def test_old_results_are_named(artifacts: Path, tmp_path: Path) -> None:
+    case = json.loads((Path(__file__).parents[1] / "fhir" / "old.json").read_text())
+    (tmp_path / "bundle.json").write_text(json.dumps(case["bundle"]))
+    out = tmp_path / "out.parquet"
+    result = run(tmp_path / "bundle.json", out, "--model", artifacts / "henaw.onnx")
+    assert result.exit_code == 0
+    (row,) = pq.read_table(out).to_pylist()
+    assert row["old"] == "crp 2009-05-01 ast 2023-02-28"
+    assert row["reason"] is None
+    assert (
+        "old: Patient a: crp is of 2009-05-01, more than a year before 2024-03-01" in result.stderr
+    )
+
+
+def test_a_patient_with_a_reason_has_no_answers(artifacts: Path, tmp_path: Path) -> None:
+    case = json.loads((Path(__file__).parents[1] / "fhir" / "limits_of_nobody.json").read_text())
+    (tmp_path / "bundle.json").write_text(json.dumps(case["bundle"]))
+    out = tmp_path / "out.parquet"
+    result = run(tmp_path / "bundle.json", out, "--model", artifacts / "henaw.onnx")
+    assert result.exit_code == 3
+    assert "5 people, 1 scored" in result.stderr
+    table = pq.read_table(out)
+    given = ["participant_id", "drawn", "age", "sex", *NAMES, "limits", "old", "reason"]
+    answers = table.drop_columns(given)
+    assert len(answers.column_names) > 20
+    for row, answer in zip(table.to_pylist(), answers.to_pylist(), strict=True):
+        assert all((value is None) == (row["reason"] is not None) for value in answer.values()), row
+    assert table["reason"].to_pylist()[3:] == ["no usable Observation", None]
 
 
 def test_a_bundle_that_is_none_leaves_no_output(artifacts: Path, tmp_path: Path) -> None:

@@ -112,6 +112,8 @@ def test_it_writes_a_sound_checkpoint_and_says_how_good_it_is(
     assert checkpoint.name == "synthetic"
     assert checkpoint.training["people"] == PEOPLE
     assert checkpoint.training["complete"] == COMPLETE
+    for shares in ("age_shares", "sex_shares"):
+        assert sum(checkpoint.training["distribution"][shares]) == pytest.approx(1.0, abs=1e-3)
     lines = done.stdout.splitlines()
     assert lines[0].startswith(f"{out}: {out.stat().st_size} bytes, {PEOPLE} people, ")
     assert [line.split(": ")[0] for line in lines[1:]] == [

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from henaw.model.biomarkers import INDEX, NAMES, PANEL
 from henaw.model.runtime import OnnxRuntime, Outputs
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Page, Route, expect
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 BUNDLE = REPOSITORY / "tests" / "fhir" / "whole_panel.json"
@@ -109,6 +109,34 @@ def test_small_risks_are_of_a_thousand(page: Page, runtime: OnnxRuntime) -> None
     assert page.locator(".icons .dies").count() == of_1000 < 10
 
 
+@pytest.mark.parametrize(
+    ("mine", "average", "words"),
+    [
+        (0.014, 0.009, ("about 14 of 1000", "about 9 of 1000")),
+        (0.004, 0.02, ("about 4 of 1000", "about 20 of 1000")),
+        (0.02, 0.011, ("about 2 of 100", "about 1 of 100")),
+        (0.0002, 0.01, ("fewer than 1 of 1000", "about 10 of 1000")),
+    ],
+)
+def test_risks_are_told_of_as_many_people(
+    page: Page, mine: float, average: float, words: tuple[str, str]
+) -> None:
+    told, drawn, label = page.evaluate(
+        """async ([mine, average]) => {
+            const { chooseDenominator, describeRisk, drawIcons } = await import("./risk.js");
+            const sidecar = await (await import("./sidecar.js")).loadSidecar();
+            const [answer, other] = [mine, average].map((mortality_10y) => ({ mortality_10y }));
+            const icons = drawIcons(mine, chooseDenominator(mine, average));
+            return [describeRisk(sidecar, 50, 0, answer, other),
+                icons.querySelectorAll("path").length, icons.getAttribute("aria-label")];
+        }""",
+        [mine, average],
+    )
+    assert [re.findall(r"(?:about|fewer than) \d+ of \d+", told)] == [list(words)]
+    assert words[0].endswith(f" of {drawn}")
+    assert label == f"{words[0]} people"
+
+
 def test_warns_while_typing(page: Page, runtime: OnnxRuntime) -> None:
     fill(page, TYPED, age="61", sex="male")
     page.locator("#creatinine + select").select_option("umol/L")
@@ -202,6 +230,51 @@ def test_what_if(page: Page, runtime: OnnxRuntime, artifacts: Path) -> None:
     expect(words).to_contain_text(f"{before:.1f} years, 0.0 from")
 
 
+def test_a_slider_does_not_jump_under_the_hand(page: Page) -> None:
+    """Its ends hold while it is moved, those that an unusual typed value has set too."""
+    fill(page, TYPED | {"crp": ("300", "mg/L")}, age="61", sex="male")
+    shown(page)
+    slider = page.locator("#what-if-crp")
+    assert slider.input_value() == "100"
+    for place in (99, 98, 97):
+        slider.press("ArrowLeft")
+        shown(page)
+        assert slider.input_value() == str(place)
+    page.fill("#crp", "2.5")
+    shown(page)
+    # The value that was moved is still within reach.
+    assert slider.input_value() == "100"
+    slider.press("ArrowLeft")
+    shown(page)
+    assert slider.input_value() == "99"
+
+
+def test_a_late_answer_does_not_move_a_slider_back(page: Page) -> None:
+    place = page.evaluate(
+        """async () => {
+            const { WhatIf } = await import("./whatif.js");
+            const sidecar = await (await import("./sidecar.js")).loadSidecar();
+            let release;
+            const predict = (people) => new Promise((resolve) => {
+                release = () => resolve(people.map(() => ({ biological_age: 50 })));
+            });
+            let current = true;
+            const whatIf = new WhatIf(sidecar, predict, () => (current = false));
+            const biomarkers = sidecar.panel.map(({ name }) => sidecar.fitted_range[name][0]);
+            const person = { age: 50, sex: 0, biomarkers };
+            const unitOf = (name) => sidecar.panel.find((item) => item.name === name).unit;
+            const showing = whatIf.show(person, unitOf, () => current);
+            const slider = document.querySelectorAll("#sliders input")[9];
+            slider.value = "90";
+            slider.dispatchEvent(new Event("input"));
+            release();
+            await showing;
+            return slider.value;
+        }"""
+    )
+    assert place == "90"
+
+
 def drop(page: Page, name: str, text: str) -> None:
     page.evaluate(
         """([name, text]) => {
@@ -228,6 +301,7 @@ def check_whole_panel(page: Page, runtime: OnnxRuntime) -> None:
 def test_dropped_bundle(page: Page, runtime: OnnxRuntime) -> None:
     drop(page, "bundle.json", read_bundle_text())
     check_whole_panel(page, runtime)
+    expect(page.locator("#report-outcome")).to_contain_text("Of 2024-03-01: C-reactive protein, ")
     expect(page.locator("#example-note")).to_be_hidden()
 
 
@@ -253,6 +327,58 @@ def test_reports_say_what_was_not_used(page: Page) -> None:
     drop(page, "lab.csv", "test,value,unit\nage,54,\nsex,female,\nggt,22,U/L\n")
     expect(outcome).to_contain_text("Read 1 of 9 values.")
     assert page.input_value("#ggt") == "22"
+
+
+def test_nothing_stays_on_a_shared_computer(page: Page) -> None:
+    clear = page.get_by_role("button", name="clear all")
+    fill(page, TYPED, age="61", sex="male")
+    drop(page, "bundle.json", read_bundle_text())
+    expect(page.locator("#report-outcome")).not_to_be_empty()
+    page.get_by_text("Read them from a lab report").click()
+    page.fill("#report-text", "crp,alt")
+    shown(page)
+    page.locator("#what-if-crp").press("End")
+    expect(page.locator("#what-if-words")).not_to_contain_text(" 0.0 from")
+    clear.click()
+    assert page.locator("#person").evaluate("form => new FormData(form).get('sex')") is None
+    for box in page.get_by_role("textbox").all():
+        assert box.input_value() == ""
+    expect(page.locator("#report-outcome")).to_be_empty()
+    expect(clear).to_be_hidden()
+    page.fill("#report-text", "x")
+    expect(clear).to_be_visible()
+    clear.click()
+    page.fill("#age", "61")
+    page.get_by_label("male", exact=True).check()
+    page.fill("#crp", "2")
+    expect(clear).to_be_visible()
+    expect(page.locator("#what-if-words")).to_contain_text(" 0.0 from")
+
+
+def test_typing_is_not_spoken_at_each_key(page: Page) -> None:
+    fill(page, TYPED, age="61", sex="male")
+    shown(page)
+    page.evaluate(
+        """() => {
+            window.changed = [];
+            const seen = (records) => {
+                for (const { target } of records) {
+                    const at = target.nodeType === 3 ? target.parentElement : target;
+                    const live = at.closest("output, [role=status], [aria-live]");
+                    const value = at.closest(".slider .value, .slider output");
+                    if (live) changed.push(live.id || live.tagName);
+                    if (value) changed.push(value.previousElementSibling.textContent);
+                }
+            };
+            const all = { subtree: true, childList: true, characterData: true };
+            new MutationObserver(seen).observe(document.body, all);
+        }"""
+    )
+    page.locator("#crp").press_sequentially("1")
+    shown(page)
+    page.wait_for_timeout(1000)
+    changed = page.evaluate("changed")
+    assert set(changed) == {"spoken", "C-reactive protein"}
 
 
 def test_by_keyboard_alone(page: Page, runtime: OnnxRuntime) -> None:
@@ -328,4 +454,70 @@ def test_says_that_the_model_is_not_there(browser: Browser, site: str) -> None:
     page.route("**/henaw.onnx", lambda route: route.fulfill(status=404))
     page.goto(site)
     expect(page.locator("#no-answer")).to_contain_text("The model could not be loaded")
+    page.close()
+
+
+@pytest.mark.parametrize("lost", ["henaw.json", "model.js", "vendor/d3-dsv.mjs"])
+def test_says_what_could_not_be_loaded(browser: Browser, site: str, lost: str) -> None:
+    page = browser.new_page()
+    page.route(f"**/{lost}", lambda route: route.fulfill(status=404))
+    page.goto(site)
+    expect(page.locator("#no-answer")).to_contain_text("could not be loaded")
+    if lost == "henaw.json":
+        expect(page.locator("#no-answer")).to_contain_text("henaw.json: 404")
+    page.close()
+
+
+def test_says_that_it_needs_javascript(browser: Browser, site: str) -> None:
+    with browser.new_context(java_script_enabled=False) as context:
+        page = context.new_page()
+        page.goto(site)
+        # Shown by browsers alone: this one parses as if it had scripts.
+        assert "needs JavaScript" in (page.locator("noscript").text_content() or "")
+        expect(page.get_by_text("Loading the model")).to_have_count(0)
+
+
+def test_what_is_typed_while_the_model_loads_is_answered(
+    browser: Browser, site: str, runtime: OnnxRuntime
+) -> None:
+    page = browser.new_page()
+    errors: list[str] = []
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    held: list[Route] = []
+
+    def hold(route: Route) -> None:
+        held.append(route)
+
+    page.route("**/henaw.onnx", hold)
+    page.goto(site)
+    fill(page, TYPED, age="61", sex="male")
+    expect(page.locator("#no-answer")).to_have_text("Loading the model.")
+    for route in held:
+        route.continue_()
+    expect(page.locator("#age-number")).not_to_be_empty()
+    answer = predict(runtime, TYPED, 61, 1)
+    assert shown(page) == pytest.approx(answer["biological_age"][0], abs=0.051)
+    page.close()
+    assert not errors
+
+
+def test_an_error_that_nobody_foresaw_is_told(page: Page) -> None:
+    drop(page, "bundle.json", read_bundle_text())
+    outcome = page.locator("#report-outcome")
+    expect(outcome).to_contain_text("Read 9 of 9 values.")
+    # Two Patients of one id are compared, and these are deeper than a stack.
+    deep = '{"resource":{"resourceType":"Patient","id":"a","name":' + "[" * 50_000 + "]" * 50_000
+    drop(page, "deep.json", f'{{"resourceType":"Bundle","entry":[{deep}}}}},{deep}}}}}]}}')
+    expect(outcome).to_contain_text("The report could not be read.")
+    expect(outcome).not_to_contain_text("Read 9 of 9")
+
+
+def test_an_answer_that_failed_is_not_shown(browser: Browser, site: str) -> None:
+    page = browser.new_page()
+    page.goto(site)
+    page.locator("#answer[aria-busy=false]").wait_for()
+    page.evaluate("document.getElementById('age-number').remove()")
+    page.fill("#crp", "7")
+    expect(page.locator("#no-answer")).to_contain_text("failed")
+    expect(page.locator("#answer")).to_be_hidden()
     page.close()

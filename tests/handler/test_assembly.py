@@ -61,9 +61,31 @@ def test_a_changed_or_missing_file_is_refused_by_name(copied: Path, name: str, c
     assert caught.value.problems[0].startswith(f"{name} ")
 
 
-def test_code_that_was_added_is_refused(copied: Path) -> None:
-    (copied / "henaw" / "handler" / "added.py").write_text("")
-    with pytest.raises(ArtifactError, match=r"added\.py is not part"):
+@pytest.mark.parametrize(
+    "name",
+    [
+        "henaw/handler/added.py",
+        "msgspec.py",
+        "sitecustomize.py",
+        "numpy/__init__.py",
+        "henaw/handler/service.cpython-311-x86_64-linux-gnu.so",
+        "henaw/handler/__pycache__/service.cpython-311.pyc",
+        "__pycache__/msgspec.cpython-311.pyc",
+        "MAR-INF/added.py",
+        ".hidden",
+    ],
+)
+def test_a_file_that_was_added_is_refused_by_name(copied: Path, name: str) -> None:
+    (copied / name).parent.mkdir(exist_ok=True)
+    (copied / name).write_text("")
+    with pytest.raises(ArtifactError) as caught:
+        assemble(copied)
+    assert caught.value.problems == (f"{name} is not part of the archive",)
+
+
+def test_a_link_that_was_added_is_refused(copied: Path, tmp_path: Path) -> None:
+    (copied / "msgspec").symlink_to(tmp_path, target_is_directory=True)
+    with pytest.raises(ArtifactError, match=r"msgspec is not part"):
         assemble(copied)
 
 

@@ -8,6 +8,7 @@ import pytest
 import torch
 from henaw.export.people import People, draw_synthetic_people
 from henaw.handler.drift import (
+    INPUTS,
     DriftReference,
     compute_stability_index,
     count_bins,
@@ -73,6 +74,43 @@ def test_a_wrong_unit_drifts_and_only_that_biomarker(
     assert drifted == {"crp", "albumin"}
 
 
+def test_ages_and_sexes_are_counted_as_they_are(reference: DriftReference) -> None:
+    age = np.float32([18, 30, 30.9, 31, 53, 65.5, 66, 120])
+    sex = np.array([0, 1, 1, 1, 0, 1, 1, 1], np.int64)
+    counts = count_bins(reference, np.full((8, 9), np.nan, np.float32), age, sex)
+    assert counts[INPUTS.index("age")].tolist() == [3, 1, 1, 1, 2]
+    assert counts[INPUTS.index("sex")].tolist() == [2, 6, 0, 0, 0]
+
+
+def test_another_clientele_drifts_in_age_and_sex(reference: DriftReference) -> None:
+    """The fitted people do not; the old, and men alone, do."""
+    generator = np.random.default_rng(7)
+    n = 20_000
+    fifth = generator.choice(5, n, p=reference.people["age"])
+    age = np.array([25, 35, 50, 60, 75], np.float32)[fifth]
+    sex = generator.choice(2, n, p=reference.people["sex"])
+    nothing = np.full((n, 9), np.nan, np.float32)
+
+    def measure(age: Any, sex: Any) -> tuple[float, float]:
+        counts = count_bins(reference, nothing[: len(age)], age, sex)
+        by_age = compute_stability_index(counts[-2].tolist(), reference.people["age"])
+        return by_age, compute_stability_index(counts[-1][:2].tolist(), reference.people["sex"])
+
+    assert max(measure(age, sex)) < 0.01
+    assert min(measure(age[age > 55], np.ones_like(sex[age > 55]))) > 0.2
+
+
+def test_a_model_that_does_not_say_whom_it_was_fitted_on_is_served(
+    artifacts: Path, tmp_path: Path, people: People
+) -> None:
+    document = json.loads((artifacts / "henaw.json").read_text())
+    document["drift"]["people"] = None
+    (tmp_path / "henaw.json").write_text(json.dumps(document))
+    reference = load_drift_reference(tmp_path / "henaw.json")
+    assert reference.find_expected().keys() == set(NAMES)
+    assert count_bins(reference, *people).shape == (11, 5)
+
+
 def test_missing_values_are_left_out_and_ages_beyond_the_tables_are_at_their_ends(
     reference: DriftReference, people: People
 ) -> None:
@@ -81,7 +119,7 @@ def test_missing_values_are_left_out_and_ages_beyond_the_tables_are_at_their_end
     counts = count_bins(
         reference, biomarkers, np.float32([18, 86, 120]), np.array([0, 1, 1], np.int64)
     )
-    assert counts.sum(axis=1).tolist() == [2 * (name == "rdw") for name in NAMES]
+    assert counts.sum(axis=1).tolist() == [2 * (name == "rdw") for name in NAMES] + [3, 3]
     assert counts[INDEX["rdw"]].max() == 2
 
 
@@ -93,6 +131,10 @@ SPOILT: dict[str, tuple[Callable[[dict[str, Any]], Any], str]] = {
     "absent": (lambda d: d.pop("drift"), "expected drift tables"),
     "short": (lambda d: d["drift"]["scale"]["male"].pop(), "expected drift tables"),
     "other bins": (lambda d: d["drift"]["expected"].pop(), r"drift\.edges must have the shape"),
+    "no share": (lambda d: d["drift"]["people"]["sex"]["expected"].__setitem__(0, 0.0), "above 0"),
+    "one sex": (lambda d: d["drift"]["people"]["sex"]["expected"].pop(), r"people\.sex\.expected"),
+    "other ages": (lambda d: d["drift"]["people"]["age"]["edges"].pop(), r"people\.age\.edges"),
+    "no sex": (lambda d: d["drift"]["people"].pop("sex"), "drift tables"),
     "no spread": (lambda d: d["drift"]["scale"]["male"][0].__setitem__(0, 0.0), "above 0"),
 }
 

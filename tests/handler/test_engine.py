@@ -13,12 +13,13 @@ class Device:
         self.name = name
         self.error: Exception | None = None
         self.calls = 0
+        self.shift = 0.0
 
     def predict(self, biomarkers: Any, age: Any, sex: Any) -> Outputs:
         self.calls += 1
         if self.error is not None:
             raise self.error
-        return {"biological_age": age}
+        return {"biological_age": age + self.shift, "imputed": np.zeros(len(age), np.bool_)}
 
 
 class Clock:
@@ -76,3 +77,27 @@ def test_an_error_in_the_input_is_not_the_devices() -> None:
     gpu.error = ValueError("shape")
     with pytest.raises(ValueError, match="shape"):
         Engine(Device("cpu"), gpu).predict(*INPUTS)
+
+
+@pytest.mark.parametrize("shift", [np.nan, np.inf, -np.inf])
+def test_numbers_that_are_not_finite_are_a_failure_of_the_gpu(shift: float) -> None:
+    cpu, gpu, clock = Device("cpu"), Device("gpu"), Clock()
+    reports: list[str] = []
+    engine = Engine(cpu, gpu, cooldown_s=30, report=reports.append, clock=clock)
+    gpu.shift = shift
+    outputs, runtime = engine.predict(*INPUTS)
+    assert (runtime, engine.failures) == ("cpu", 1)
+    assert np.isfinite(outputs["biological_age"]).all()
+    assert "not finite" in reports[0]
+    assert engine.predict(*INPUTS)[1] == "cpu"
+    assert gpu.calls == 1
+    gpu.shift, clock.now_s = 0.0, 30.0
+    assert engine.predict(*INPUTS)[1] == "gpu"
+
+
+def test_where_the_cpu_has_no_number_either_it_is_what_answers() -> None:
+    cpu, gpu = Device("cpu"), Device("gpu")
+    cpu.shift = gpu.shift = np.nan
+    outputs, runtime = Engine(cpu, gpu).predict(*INPUTS)
+    assert runtime == "cpu"
+    assert np.isnan(outputs["biological_age"]).all()

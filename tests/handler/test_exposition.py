@@ -35,7 +35,7 @@ def make_state(**changes: object) -> WorkerState:
         busy_since=None,
         drift_slot=20,
         drift_slots=12,
-        drift_expected=(0.5, 0.5),
+        drift_expected={**dict.fromkeys(NAMES, (0.5, 0.5)), "sex": (0.5, 0.5)},
         totals=Totals(
             requests={"200": 5, "429": 1},
             throttled={"keyed": 1},
@@ -47,7 +47,7 @@ def make_state(**changes: object) -> WorkerState:
             biological_age=measure(52.5),
             imputed=[3] * len(NAMES),
             out_of_range=[int(name == "ggt") for name in NAMES],
-            drift={8: [[900, 900]] * 9, 9: [[90, 10]] * 9, 20: [[91, 9]] * 9},
+            drift={8: [[900, 900]] * 11, 9: [[90, 10]] * 11, 20: [[91, 9]] * 11},
         ),
     )
     return msgspec.structs.replace(state, **changes)
@@ -97,17 +97,21 @@ def test_the_dead_are_counted_and_only_the_living_are_judged(tmp_path: Path) -> 
 
 def test_drift_is_of_the_window_over_all_workers(tmp_path: Path) -> None:
     seen = expose(tmp_path, make_state(), make_state(created="another", drift_slot=10))
-    label = '{biomarker="crp",version="1.0"}'
+    label = '{input="crp",version="1.0"}'
     # The slice 8 has left the window, though a dead worker still holds it.
     assert seen[f"henaw_drift_values{label}"] == 400
     assert seen[f"henaw_drift_index{label}"] == pytest.approx(0.89, abs=0.02)
+    assert seen['henaw_drift_index{input="sex",version="1.0"}'] == seen[f"henaw_drift_index{label}"]
+    # Of age this model does not say what is usual.
+    assert seen['henaw_drift_values{input="age",version="1.0"}'] == 400
+    assert 'henaw_drift_index{input="age",version="1.0"}' not in seen
 
 
 def test_few_values_are_no_drift(tmp_path: Path) -> None:
     totals = make_state().totals
-    totals.drift = {20: [[150, 0]] * 9}
+    totals.drift = {20: [[150, 0]] * 11}
     seen = expose(tmp_path, make_state(totals=totals))
-    assert seen['henaw_drift_values{biomarker="crp",version="1.0"}'] == 150
+    assert seen['henaw_drift_values{input="crp",version="1.0"}'] == 150
     assert not [name for name in seen if name.startswith("henaw_drift_index")]
 
 

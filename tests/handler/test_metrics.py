@@ -1,4 +1,5 @@
 import dataclasses
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -38,9 +39,9 @@ def evaluate(people: int, runtime: str = "onnx", **flags: Any) -> Evaluation:
 
 def test_batches_are_counted_by_status_reason_and_duration(reference: DriftReference) -> None:
     metrics = Metrics(reference)
-    metrics.count(Batch(statuses=[200, 429], validated_s=[0.0001, 0.01], total_s=0.02,
+    metrics.count(Batch(statuses=[200, 429], validating=[(0.0001, 1), (0.0099, 1)], total_s=0.02,
                         throttled=["keyed"]))  # fmt: skip
-    metrics.count(Batch(statuses=[200], validated_s=[0.0001], total_s=20.0))
+    metrics.count(Batch(statuses=[200], validating=[(0.0001, 1)], total_s=20.0))
     totals = metrics.sum_up()
     assert totals.requests == {"200": 2, "429": 1}
     assert totals.throttled == {"keyed": 1}
@@ -51,7 +52,6 @@ def test_batches_are_counted_by_status_reason_and_duration(reference: DriftRefer
     assert seconds.sum == pytest.approx(2 * 0.02 + 20.0)
     assert seconds.counts[seconds.bounds.index(0.025)] == 2
     assert seconds.counts[-1] == 1
-    # The second of the first batch was validated after the first.
     assert totals.validation_seconds.sum == pytest.approx(0.0101)
 
 
@@ -109,7 +109,7 @@ def test_drift_looks_at_a_sliding_window(reference: DriftReference) -> None:
 def test_what_waits_is_bounded_without_anybody_asking(reference: DriftReference) -> None:
     metrics = Metrics(reference)
     for _ in range(25_000):
-        metrics.count(Batch(statuses=[200], validated_s=[0.0], total_s=0.0))
+        metrics.count(Batch(statuses=[200], validating=[(0.0, 1)], total_s=0.0))
     assert len(metrics._waiting) <= 10_000
     assert metrics.sum_up().requests == {"200": 25_000}
     for _ in range(50):
@@ -125,7 +125,7 @@ def test_a_batch_under_way_is_seen_until_it_is_answered(reference: DriftReferenc
     metrics.begin()
     metrics.count(evaluate(1))
     assert metrics.busy_since == clock.now
-    metrics.count(Batch(statuses=[200], validated_s=[0.0], total_s=0.0))
+    metrics.end()
     assert metrics.busy_since is None
 
 
@@ -144,6 +144,28 @@ class TestService:
         assert sum(totals.validation_seconds.counts) == 5
         assert totals.imputed == [int(name != "ggt") for name in NAMES]
         assert totals.out_of_range == [int(name == "ggt") for name in NAMES]
+
+    def test_validation_takes_each_request_its_part(
+        self,
+        make_client: Callable[..., Any],
+        person: dict[str, Any],
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        """Requests are taken on sixteen at a time."""
+        client = make_client()
+        throttle = client.service._throttle
+        admit_all = throttle.admit_all
+
+        def admit_slowly(clients: Any) -> Any:
+            time.sleep(0.0016 * len(clients))
+            return admit_all(clients)
+
+        monkeypatch.setattr(throttle, "admit_all", admit_slowly)
+        client.send(*[person] * 40)
+        seconds = client.metrics.sum_up().validation_seconds
+        assert seconds.sum > 40 * 0.0016
+        assert sum(seconds.counts[: seconds.bounds.index(0.001) + 1]) == 0
+        assert sum(seconds.counts) == 40
 
     def test_throttled(self, make_client: Callable[..., Any], person: dict[str, Any]) -> None:
         once = Bucket(rate=1, period_s=3600, burst=1)

@@ -82,3 +82,15 @@ def test_refusals_are_as_the_document_says(client: Any, body: Any) -> None:
     assert (
         str(response.status) in write_openapi()["paths"]["/predictions/henaw"]["post"]["responses"]
     )
+
+
+def test_what_torchserve_says_by_itself_is_in_the_document() -> None:
+    for path in write_openapi()["paths"].values():
+        responses = path["post"]["responses"]
+        for status in ("400", "404", "405", "500", "503", "507"):
+            (own,) = responses[status]["content"]["application/json"]["schema"]["anyOf"]
+            assert own["$ref"].endswith("/ServerError")
+        assert "without a body" in responses["413"]["description"]
+        # Only the handler says when to come back.
+        assert responses["429"]["headers"]["Retry-After"]["required"]
+        assert not responses["503"]["headers"]["Retry-After"]["required"]

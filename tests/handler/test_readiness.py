@@ -10,7 +10,7 @@ def worker(**changes: object) -> WorkerState:
         "pid": 7, "created": "any", "version": "1.0", "runtime": "onnx", "fallbacks": 0,
         "throttle_fallbacks": 0,
         "checked_at": NOW_S - 5, "differences": [], "busy_since": NOW_S - 1, "drift_slot": 0,
-        "drift_slots": 12, "drift_expected": (), "totals": None,
+        "drift_slots": 12, "drift_expected": {}, "totals": None,
     }  # fmt: skip
     return WorkerState(**{**defaults, **changes})  # type: ignore[arg-type]
 

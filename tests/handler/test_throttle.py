@@ -1,6 +1,7 @@
 import errno
 import hashlib
 import itertools
+import math
 import os
 import sqlite3
 import subprocess
@@ -67,6 +68,36 @@ def test_hammering_does_not_lengthen_the_wait(clock: Clock) -> None:
         clock.advance(0.1)
     clock.advance(0.1)
     assert throttle.admit(client).allowed
+
+
+@pytest.mark.parametrize("name", [None, "throttle.sqlite3"])
+def test_hammering_with_bulk_requests_does_not_lengthen_the_wait(
+    tmp_path: Path, clock: Clock, name: str | None
+) -> None:
+    """A bulk request takes one token before its body is read, and the rest after."""
+    store = None if name is None else tmp_path / name
+    throttle = Throttle(configure(rate=600, burst=600), store, clock_ns=clock)
+    client = throttle.identify({})
+    assert throttle.admit(client, 500.0).allowed
+    for tenth in range(100):
+        assert throttle.admit_all([client])[0].allowed
+        refused = throttle.admit(client, 199.0, spent=1.0)
+        # Ten tokens a second come in, and a hundred are missing.
+        assert (refused.allowed, refused.remaining) == (False, 100 + tenth)
+        assert refused.retry_after_s == math.ceil(10 - tenth / 10)
+        clock.advance(0.1)
+    assert throttle.admit_all([client])[0].allowed
+    passed = throttle.admit(client, 199.0, spent=1.0)
+    assert (passed.allowed, passed.remaining) == (True, 0)
+
+
+def test_what_is_given_back_fills_no_bucket_beyond_its_burst(clock: Clock) -> None:
+    throttle = Throttle(configure(), None, clock_ns=clock)
+    client = throttle.identify({})
+    throttle.admit(client)
+    clock.advance(7)  # It is full again.
+    assert not throttle.admit(client, 11.0, spent=1.0).allowed
+    assert sum(throttle.admit(client).allowed for _ in range(20)) == 10
 
 
 def test_the_wait_that_is_told_suffices(clock: Clock) -> None:

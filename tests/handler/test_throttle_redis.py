@@ -6,7 +6,9 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import redis
@@ -94,6 +96,39 @@ def test_a_refusal_changes_nothing_and_no_key_is_stored(server: RedisServer) -> 
         assert not any(throttle.admit(keyed).allowed for _ in range(50))
         assert client.hgetall(name) == before
         assert 0 < client.pttl(name) <= 62_000
+
+
+def test_a_refused_bulk_request_spends_nothing(server: RedisServer) -> None:
+    throttle = Throttle(configure(server), None)
+    spend(throttle, 5.0)
+    for _ in range(50):
+        assert spend(throttle, 1.0)[0].allowed
+        refused = throttle.admit(throttle.identify({}), 6.0, spent=1.0)
+        # Of seven tokens two are missing, six minutes each.
+        assert (refused.allowed, refused.remaining) == (False, 5)
+        assert 700 < refused.retry_after_s <= 720
+    assert [a.allowed for a in spend(throttle, 5.0, 1.0)] == [True, False]
+
+
+def test_what_is_given_back_fills_no_bucket_beyond_its_burst(server: RedisServer) -> None:
+    bucket = Bucket(rate=10, period_s=1, burst=2)
+    throttle = Throttle(ThrottleConfiguration(anonymous=bucket, redis=server.url), None)
+    spend(throttle, 1.0)
+    time.sleep(0.3)
+    assert not throttle.admit(throttle.identify({}), 3.0, spent=1.0).allowed
+    assert sum(a.allowed for a in spend(throttle, *[1.0] * 4)) == 2
+
+
+def test_a_client_that_hammers_with_bulk_requests_waits_no_longer(
+    server: RedisServer, make_client: Callable[..., Any], person: dict[str, Any]
+) -> None:
+    client = make_client(throttle=replace(configure(server), cost_per_instance=0.5))
+    assert client.send({"instances": [person] * 12}).status == 200
+    for _ in range(20):
+        refused = client.send({"instances": [person] * 12})
+        assert (refused.status, refused.headers["RateLimit-Remaining"]) == (429, "4")
+        assert 700 < int(refused.headers["Retry-After"]) <= 720
+    assert client.send({"instances": [person] * 8}).status == 200
 
 
 def test_a_bucket_that_shrank_locks_nobody_out_for_longer(server: RedisServer) -> None:

@@ -1,12 +1,11 @@
-import io
 import json
 import logging
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
 
 import pytest
 from henaw.handler.location import find_configuration, find_store
@@ -29,7 +28,16 @@ headers = [json_type, json_type, {"content-type": "multipart/form-data; boundary
 context.request_ids = {i: f"r{i}" for i in range(4)}
 context.request_processor = [RequestProcessor(h) for h in headers]
 bodies = handler.handle(items, context)
+class Failing:
+    def answer(self, requests, *, is_ending):
+        raise ValueError("the age 66 is secret")
+handler._service = Failing()
+lost = Context("henaw", sys.argv[1], None, 2, None, "0")
+lost.request_ids, lost.request_processor = {0: "x", 1: "y"}, [RequestProcessor({}) for _ in "xy"]
+lost_bodies = handler.handle(items[:2], lost)
 print(json.dumps({
+    "lost": [[json.loads(body)["request_id"], *lost.get_response_status(i),
+              lost.get_response_content_type(i)] for i, body in enumerate(lost_bodies)],
     "before": installed.__file__,
     "after": sys.modules["henaw.handler"].__file__,
     "status": [context.get_response_status(i) for i in range(4)],
@@ -59,6 +67,7 @@ def test_the_archives_copy_answers_even_where_henaw_is_installed(
             **os.environ,
             "HENAW_THROTTLE_STORE": str(tmp_path / "store"),
             "HENAW_MONITOR_FOLDER": str(tmp_path / "monitor"),
+            "LOG_LOCATION": str(tmp_path / "logs"),
         },
         capture_output=True,
         text=True,
@@ -84,9 +93,51 @@ def test_the_archives_copy_answers_even_where_henaw_is_installed(
     assert "interactions" in answer["keys"]
     # TorchServe's worker logs each request below this.
     assert answer["level"] == logging.WARNING
-    # One line that the worker is ready, then one line a request.
-    records = [json.loads(line) for line in lines[:-1]]
-    assert [record.get("id") for record in records] == [None, "r0", "r1", "r2", "r3"]
+    logged = (tmp_path / "logs" / "requests.0.log").read_text()
+    ids = [json.loads(line)["id"] for line in logged.splitlines()]
+    assert ids == ["r0", "r1", "r2", "r3"]
+    # One line that the worker is ready, and one of what went wrong.
+    ready, failed = [json.loads(line)["message"] for line in lines[:-1]]
+    assert ready.startswith("ready on ")
+    # Whatever escapes the service TorchServe would log with its message, and answer by itself.
+    told = ["Internal Server Error", "application/problem+json"]
+    assert answer["lost"] == [["x", 500, *told], ["y", 500, *told]]
+    assert failed.startswith("a batch of 2 failed: ValueError at ")
+    assert "secret" not in result.stdout + result.stderr + logged
+
+
+ADDED = ["msgspec.py", "hashlib.py", "yaml/__init__.py", "henaw/handler/configuration/__init__.py"]
+
+
+@pytest.mark.parametrize("name", ADDED)
+def test_what_was_added_to_the_archive_is_refused_before_it_runs(
+    unpacked: Path, tmp_path: Path, name: str
+) -> None:
+    """TorchServe's worker starts with the archive's folder first on the path."""
+    copied = shutil.copytree(unpacked, tmp_path / "archive")
+    (copied / name).parent.mkdir(exist_ok=True)
+    ran = tmp_path / "ran"
+    (copied / name).write_text(f"open({str(ran)!r}, 'w').close()")
+    script = """
+import sys
+from types import SimpleNamespace
+import torchserve_entry
+context = SimpleNamespace(system_properties={"model_dir": sys.path[1]})
+torchserve_entry.HenawHandler().initialize(context)
+"""
+    result = subprocess.run(
+        [sys.executable, "-c", script],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(copied)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert result.returncode == 1
+    assert f"{name} is not part of the archive" in result.stderr
+    assert not ran.exists()
+    left = {path.name for path in copied.rglob("__pycache__/*")}
+    assert all(file.startswith("torchserve_entry.") for file in left)
 
 
 def test_it_does_not_answer_before_it_is_initialized() -> None:
@@ -135,13 +186,3 @@ class TestLocation:
         )
         expected = tmp_path / "conf" / "handler.yaml" if beside else None
         assert result.stdout.split() == [str(expected), str(tmp_path / "run" / "x")]
-
-
-def test_a_log_that_cannot_be_written_loses_no_answer() -> None:
-    from henaw.handler.request_log import RequestLog
-
-    class Full(io.BytesIO):
-        def write(self, _: Any) -> int:
-            raise OSError(28, "No space left on device")
-
-    RequestLog(Full()).report("something")

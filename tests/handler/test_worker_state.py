@@ -31,7 +31,7 @@ def make_state(**changes: object) -> WorkerState:
         busy_since=None,
         drift_slot=3,
         drift_slots=12,
-        drift_expected=(0.5, 0.5),
+        drift_expected={"crp": (0.5, 0.5)},
         totals=Totals(
             request_seconds=Histogram.over(1.0),
             validation_seconds=Histogram.over(1.0),

@@ -10,9 +10,14 @@ from henaw.export.people import People, draw_anywhere, draw_synthetic_people
 from henaw.model.biomarkers import INDEX, NAMES, PANEL, SYSTEMS
 from henaw.model.checkpoint import Checkpoint
 from henaw.model.configuration import VARIABLES
-from henaw.model.network import Network
+from henaw.model.network import LINEAR_START, Network
 from henaw.model.runtime import Runtime
-from henaw.model.tables import list_members, list_variance_groups, smooth_margin_slope
+from henaw.model.tables import (
+    SMALLEST_SPREAD,
+    list_members,
+    list_variance_groups,
+    smooth_margin_slope,
+)
 from henaw.model.transforms import LOG_SCALED, compute_log_distance, compute_safe_ratio
 from scipy import integrate, stats
 
@@ -46,7 +51,7 @@ def interpolate(table: Array, sex: int, age: float) -> Array:
     "age", [20.0, 20.25, 47.0, 47.5, 84.0, 84.75, 85.0, 18.0, 0.0, 85.5, 120.0]
 )
 def test_the_reference_is_interpolated_by_year(
-    network: Network, tables: dict[str, Array], age: float, sex: int
+    network: Network, tables: dict[str, Array], checkpoint: Checkpoint, age: float, sex: int
 ) -> None:
     row = network.look_up_reference(torch.tensor([age]), torch.tensor([sex]))
     parts = dict(
@@ -57,9 +62,16 @@ def test_the_reference_is_interpolated_by_year(
         )
     )
     for name, part in parts.items():
-        if not name.endswith("weights"):
-            expected = interpolate(tables[name], sex, age)
-            np.testing.assert_allclose(part[0].numpy(), expected, rtol=1e-6, atol=1e-6)
+        if name.endswith("weights"):
+            continue
+        expected = interpolate(tables[name], sex, age)
+        if name == "basis_mean":
+            knots = np.array(checkpoint.network.knots)
+            hinges = stats.norm.pdf(knots) - knots * stats.norm.sf(knots)
+            expected = expected - np.tile([0.0, *hinges], 10)
+        if name == "interaction_mean":
+            expected = np.tile(expected, 2)
+        np.testing.assert_allclose(part[0].numpy(), expected, rtol=1e-6, atol=1e-6)
 
 
 def test_adaptive_weights_follow_the_coefficient_of_variation(
@@ -75,7 +87,7 @@ def test_adaptive_weights_follow_the_coefficient_of_variation(
         np.testing.assert_allclose(seen[:9], expected, rtol=1e-5)
         pairs = [("ast", "alt"), *checkpoint.network.interactions]
         means = [(expected[INDEX[a]] + expected[INDEX[b]]) / 2 for a, b in pairs]
-        np.testing.assert_allclose(seen[9:], means, rtol=1e-5)
+        np.testing.assert_allclose(seen[9:], means + means[1:], rtol=1e-5)
         assert (np.argsort(seen[:9]) == np.argsort(-variation)).all()
 
 
@@ -120,7 +132,7 @@ def test_imputation_is_the_conditional_gaussian_for_every_pattern(
         seen = np.flatnonzero(known[row, :9])
         unknown = np.flatnonzero(~known[row])
         np.testing.assert_allclose(means[row, known[row]], given[row, known[row]], atol=1e-6)
-        np.testing.assert_array_equal(spreads[row, known[row]], 0.0)
+        np.testing.assert_array_equal(spreads[row, known[row]], np.float32(SMALLEST_SPREAD))
         if not len(unknown):
             continue
         joint = np.concatenate([unknown, seen])
@@ -137,25 +149,33 @@ def test_imputation_is_the_conditional_gaussian_for_every_pattern(
 def test_the_expected_hinge_is_its_integral(
     network: Network, checkpoint: Checkpoint, mean: float, spread: float
 ) -> None:
-    values, slopes = network.expand_basis(torch.full((1, 10), mean), torch.full((1, 10), spread))
-    values, slopes = values.unflatten(1, (10, -1)), slopes.unflatten(1, (10, -1))
+    values, half = network.expand_basis(torch.full((1, 10), mean), torch.full((1, 10), spread))
+    values, half = values.unflatten(1, (10, -1)), half.unflatten(1, (10, -1))
     assert (values == values[:, :1]).all()
-    assert values[0, 0, 0] == pytest.approx(mean)
-    assert slopes[0, 0, 0] == 1.0
+    assert values[0, 0, 0] == pytest.approx(mean + LINEAR_START)
     normal = stats.norm(mean, spread)
     for j, knot in enumerate(checkpoint.network.knots, start=1):
         integral, _ = integrate.quad(
             lambda x, knot=knot: (x - knot) * normal.pdf(x), knot, max(knot, mean) + 12 * spread
         )
         assert values[0, 0, j].item() == pytest.approx(integral, abs=2e-6)
-        assert slopes[0, 0, j].item() == float(mean >= knot)
+        assert half[0, 0, j].item() == pytest.approx((mean - knot) / 2)
 
 
 def test_a_known_score_has_the_plain_hinge(network: Network, checkpoint: Checkpoint) -> None:
     means = torch.linspace(-3, 3, 50).unsqueeze(1).expand(50, 10)
-    values, _ = network.expand_basis(means, torch.zeros(50, 10))
+    values, half = network.expand_basis(means, torch.full((50, 10), SMALLEST_SPREAD))
     hinges = (means.unsqueeze(2) - torch.tensor(checkpoint.network.knots)).clamp(min=0)
     torch.testing.assert_close(values.unflatten(1, (10, -1))[:, :, 1:], hinges, atol=2e-6, rtol=0)
+    assert (values[:, 0] == means[:, 0] + LINEAR_START).all()
+    # Age 60 and the middle of both sexes: the constant block of the weights alone.
+    middle = torch.tensor([1.0, 0.0, 0.0]).repeat_interleave(10).expand(50, 30)
+    weight = checkpoint.tensors["weight"][:, : network.basis_size]
+    reached = (means.unsqueeze(2) >= torch.tensor(checkpoint.network.knots)).float()
+    slopes = weight[:, 0] + (reached * weight[:, 1:]).sum(2)
+    torch.testing.assert_close(
+        network.compute_main_slope(half, middle), slopes, atol=1e-4, rtol=1e-4
+    )
 
 
 def test_log_distance_is_odd_and_logarithmic() -> None:
@@ -258,16 +278,19 @@ def test_slopes_are_the_derivative_of_the_gap(
     location, scale, weights, pair_weights, basis_mean, pair_mean, *_ = reference
     scores, known, clipped = network.compute_scores(biomarkers, location, scale)
     means = scores.clone().requires_grad_()
-    values, _ = network.expand_basis(means, torch.zeros_like(means))
-    weighted = (values - basis_mean) * weights.repeat_interleave(network.basis_size, 1)
-    pairs = network.multiply_pairs(means, known, pair_mean, pair_weights)[2]
+    assert known.all()
+    values, _ = network.expand_basis(means, torch.full_like(means, SMALLEST_SPREAD))
+    centred = values - network.prior_mean - basis_mean
+    weighted = centred * weights.repeat_interleave(network.basis_size, 1)
+    one, other = network.multiply_pairs(means)
+    pairs = (one * other - pair_mean) * pair_weights
     features = network.build_features(biomarkers, age, sex)
     torch.testing.assert_close(features.weighted, weighted.detach())
-    torch.testing.assert_close(features.pairs, pairs.detach())
-    parts = network.compute_contributions(features._replace(weighted=weighted, pairs=pairs))
+    torch.testing.assert_close(features.pairs_twice, pairs.detach())
+    parts = network.compute_contributions(features._replace(weighted=weighted, pairs_twice=pairs))
     (exact,) = torch.autograd.grad(parts.contributions.sum(), means)
     ratio = compute_safe_ratio(biomarkers[:, 7], biomarkers[:, 8]).unsqueeze(1)
-    _, margin_slope = network.place(torch.cat([clipped, ratio], 1), location, scale)
+    _, margin_slope = network.place(torch.cat([clipped, ratio], 1), location, 1.0 / scale)
     steepness = margin_slope / scale
     knots = torch.tensor(checkpoint.network.knots)
     clear = ((scores.unsqueeze(2) - knots).abs() > 1e-3).all(2)
@@ -284,7 +307,7 @@ def test_margin_slopes_are_straight_between_whole_scores(
     location, scale, *_ = network.look_up_reference(age, sex).split(network.sections, dim=1)
     scores, _, clipped = network.compute_scores(biomarkers, location, scale)
     ratio = compute_safe_ratio(biomarkers[:, 7], biomarkers[:, 8]).unsqueeze(1)
-    _, slopes = network.place(torch.cat([clipped, ratio], 1), location, scale)
+    _, slopes = network.place(torch.cat([clipped, ratio], 1), location, 1.0 / scale)
     smooth = smooth_margin_slope(
         checkpoint.tensors["margin"].double(), checkpoint.network.score_limit
     )

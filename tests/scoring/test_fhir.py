@@ -4,6 +4,7 @@ import contextlib
 import copy
 import json
 from collections.abc import Iterator
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +42,7 @@ def test_shared_case(path: Path, reference: dict[str, Any]) -> None:
             "biomarkers": dict(person.biomarkers),
             "limits": dict(person.limits),
             "problems": list(person.problems),
+            "old": {name: day.isoformat() for name, day in person.old.items()},
         }
         for person in people
     ]
@@ -49,7 +51,7 @@ def test_shared_case(path: Path, reference: dict[str, Any]) -> None:
         assert person.pop("age_years") == pytest.approx(
             float(wanted.pop("age_years") or "nan"), rel=1e-9, nan_ok=True
         )
-        assert person == wanted
+        assert person == {"old": {}} | wanted
 
     def sort(rows: Any) -> list[tuple[str, ...]]:
         return sorted((row["observation"], row["biomarker"], row["code"]) for row in rows)
@@ -65,6 +67,25 @@ def test_two_patients_of_one_id_are_not_made_one(reference: dict[str, Any]) -> N
         read_bundle(bundle, reference)
     bundle["entry"] = [{"resource": patient}, {"resource": dict(patient)}]
     assert len(read_bundle(bundle, reference).people) == 1
+
+
+def test_one_id_on_two_servers_is_two_patients(reference: dict[str, Any]) -> None:
+    patient = {"resourceType": "Patient", "id": "1", "gender": "male", "birthDate": "1950-01-01"}
+    entries = [
+        {"fullUrl": f"https://{server}.org/fhir/Patient/1", "resource": dict(patient)}
+        for server in "ab"
+    ]
+    with pytest.raises(ScoringError, match="expected each Patient once, however: '1' is two"):
+        read_bundle({"resourceType": "Bundle", "entry": entries}, reference)
+
+
+@pytest.mark.parametrize(("days", "used"), [(0, True), (1, True), (2, False)])
+def test_tomorrow_is_somewhere_today(reference: dict[str, Any], days: int, used: bool) -> None:
+    case = json.loads((CASES[0].parent / "lone_patient.json").read_text(encoding="utf-8"))
+    day = datetime.now(timezone.utc).date() + timedelta(days=days)
+    case["bundle"]["entry"][1]["resource"]["effectiveDateTime"] = day.isoformat()
+    ((person,), _) = read_bundle(case["bundle"], reference)
+    assert ("alt" in person.biomarkers) is used
 
 
 def test_reasons_say_what_was_expected(reference: dict[str, Any]) -> None:

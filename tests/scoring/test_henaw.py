@@ -1,5 +1,6 @@
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -7,6 +8,7 @@ import onnx
 import pandas as pd
 import polars as pl
 import pyarrow as pa
+import pyarrow.dataset
 import pytest
 from henaw.export.people import People
 from henaw.model.biomarkers import NAMES
@@ -193,6 +195,39 @@ def test_what_is_no_table_of_people_is_refused(
 ) -> None:
     with pytest.raises(ScoringError, match=message):
         model.predict(table)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda table: pl.from_arrow(table).lazy(), r"however: LazyFrame; call \.collect\(\)"),
+        (pa.dataset.dataset, r"InMemoryDataset; call \.to_table\(\)"),
+        (pa.Table.to_reader, r"RecordBatchReader; call \.read_all\(\)"),
+        (lambda table: table["age"], "however: ChunkedArray$"),
+        (lambda table: table["age"].to_pandas(), "however: Series$"),
+    ],
+)
+def test_a_table_that_is_not_in_memory_is_refused_with_what_to_call(
+    model: Henaw, make: Callable[[pa.Table], object], message: str
+) -> None:
+    table = pa.table({"age": [50], "sex": ["f"], "crp": [1.0]})
+    with pytest.raises(ScoringError, match=message):
+        model.predict(make(table))
+
+
+class Located(pd.DataFrame):
+    """As other libraries extend pandas, GeoPandas for one."""
+
+    @property
+    def _constructor(self) -> type:
+        return Located
+
+
+def test_what_extends_pandas_is_a_table_too(model: Henaw, people: pd.DataFrame) -> None:
+    answers = model.predict(Located(people.set_index("participant_id")))
+    assert isinstance(answers, pd.DataFrame)
+    assert list(answers.index) == list(people["participant_id"])
+    pd.testing.assert_frame_equal(answers.reset_index(drop=True), model.predict(people))
 
 
 def test_outputs_are_chosen_by_name(model: Henaw, people: pd.DataFrame) -> None:

@@ -1,8 +1,8 @@
 """Tables on disk; what is killed here is a real process."""
 
+import dataclasses
 import fcntl
 import gzip
-import os
 import signal
 import subprocess
 import sys
@@ -20,6 +20,7 @@ from henaw.model.errors import ScoringError
 from henaw.model.layout import find_layout
 from henaw.model.runtime import OUTPUT_NAMES
 from henaw.scoring import Henaw
+from henaw.scoring.comparison import compare_models
 from henaw.scoring.job import Summary, score_table
 from henaw.scoring.sources import CHUNK, open_source
 
@@ -198,6 +199,34 @@ def test_a_killed_run_is_gone_on_with(
     assert not parts.exists()
 
 
+@pytest.mark.parametrize("name", ["in.csv", "in.csv.gz", "in.arrow", "in.ipc"])
+def test_a_killed_run_is_gone_on_with_in_any_format(
+    model: Henaw, model_path: Path, table: pa.Table, tmp_path: Path, name: str
+) -> None:
+    source, out = tmp_path / name, tmp_path / "out.parquet"
+    many = pa.concat_tables([table] * 40)
+    if ".csv" in name:
+        # Text is cut by its bytes: long lines make more pieces of it.
+        long = many.append_column("note", pa.array(["no" * 1000] * many.num_rows))
+        write_csv(long, source)
+    else:
+        write(many, source)
+    kill_after(start(model_path, source, out), tmp_path / ".out.parquet.parts", 3)
+    again = start(model_path, source, out)
+    said = again.communicate()[1].decode()
+    assert again.returncode == 0, said
+    assert 0 < int(said.split("of these, ")[1].split()[0]) < 40_000
+    assert_answers(read(out).slice(39_000), model.predict(table))
+    score(model, source, tmp_path / "whole.parquet")
+    assert pq.read_table(out).equals(pq.read_table(tmp_path / "whole.parquet"))
+
+
+def write_csv(table: pa.Table, path: Path) -> None:
+    """Faster than pandas, for long ones."""
+    with pa.output_stream(str(path), compression="detect") as file:
+        pa_csv.write_csv(table, file)
+
+
 def test_another_input_starts_anew(
     model: Henaw, model_path: Path, long_table: Path, table: pa.Table, tmp_path: Path
 ) -> None:
@@ -249,6 +278,74 @@ def test_a_bad_table_leaves_the_output_as_it_was(
     assert {path.name for path in tmp_path.iterdir()} == {"in.csv", "out.parquet"}
 
 
+def damage(path: Path) -> None:
+    """Take the end of a file, or where that would be seen at once, spoil its middle."""
+    content = bytearray(path.read_bytes())
+    if path.suffix == ".parquet":
+        # Just after the header of the first page, so that its content cannot be unpacked.
+        content[64:600] = bytes(536)
+    else:
+        del content[len(content) * 3 // 4 :]
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize("name", ["in.csv.gz", "in.parquet", "in.ipc"])
+def test_a_damaged_file_is_said_to_be_one(
+    model: Henaw, table: pa.Table, tmp_path: Path, name: str
+) -> None:
+    damage(write(pa.concat_tables([table] * 20), tmp_path / name))
+    with pytest.raises(ScoringError, match=f"{name}: 1 problem\\n  - the file cannot be read: "):
+        score(model, tmp_path / name, tmp_path / "out.parquet")
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+    source = open_source(tmp_path / name)
+    with pytest.raises(ScoringError, match="the file cannot be read"):
+        compare_models(model, model, source, find_layout(source.names))
+
+
+def test_a_column_that_a_layout_names_and_a_file_has_not(
+    model: Henaw, table: pa.Table, tmp_path: Path
+) -> None:
+    path = write(table, tmp_path / "in.csv")
+    source = open_source(path)
+    layout = find_layout([*source.names[:-1], "x"])
+    layout = dataclasses.replace(layout, age="years")
+    with pytest.raises(ScoringError, match=r"cannot be read: .*years"):
+        score_table(model, path, source, tmp_path / "out.csv", layout, outputs=OUTPUT_NAMES)
+    assert [path.name for path in tmp_path.iterdir()] == ["in.csv"]
+
+
+@pytest.mark.parametrize("suffix", [".parquet", ".csv", ".arrow"])
+def test_on_a_full_disk_what_is_done_is_kept(
+    model: Henaw, model_path: Path, long_table: Path, tmp_path: Path, suffix: str
+) -> None:
+    out, parts = tmp_path / f"out{suffix}", tmp_path / f".out{suffix}.parts"
+    kill_after(start(model_path, long_table, out), parts, 5)
+    (parts / "unfinished").unlink(missing_ok=True)
+    (parts / "unfinished").symlink_to("/dev/full")
+    full = start(model_path, long_table, out)
+    said = full.communicate()[1].decode()
+    assert full.returncode == 1
+    assert "No space left on device" in said
+    assert f"what is done is kept in {parts}" in said
+    assert "Traceback" not in said
+    assert not out.exists()
+    (parts / "unfinished").unlink()
+    again = start(model_path, long_table, out)
+    said = again.communicate()[1].decode()
+    assert again.returncode == 0, said
+    assert int(said.split("of these, ")[1].split()[0]) >= 5000
+    assert not parts.exists()
+
+
+def test_a_folder_that_cannot_be_written_is_said_to_be_one(
+    model: Henaw, table: pa.Table, tmp_path: Path
+) -> None:
+    path = write(table, tmp_path / "in.csv")
+    (tmp_path / ".out.csv.parts").write_text("somebody's")
+    with pytest.raises(ScoringError, match=r"stopped by the machine: .*File exists: .*parts'$"):
+        score(model, path, tmp_path / "out.csv")
+
+
 @pytest.mark.parametrize(
     ("names", "message"),
     [
@@ -257,13 +354,16 @@ def test_a_bad_table_leaves_the_output_as_it_was(
         (("broken.parquet", "out.csv"), "cannot be read"),
         (("in.csv", "out.xlsx"), r"ends in \.parquet, \.csv, \.arrow, however: 'out.xlsx'"),
         (("in.csv", "nowhere/out.csv"), "expected the folder"),
+        (("in.csv", "folder.csv"), "a name that is free, however: a folder"),
     ],
 )
 def test_names_are_refused_before_work(
     model: Henaw, table: pa.Table, tmp_path: Path, names: tuple[str, str], message: str
 ) -> None:
     (tmp_path / "broken.parquet").write_bytes(b"PAR1")
+    (tmp_path / "folder.csv").mkdir()
     write(table, tmp_path / "in.csv")
     with pytest.raises(ScoringError, match=message):
         score(model, tmp_path / names[0], tmp_path / names[1])
-    assert not os.path.lexists(tmp_path / names[1])
+    assert not (tmp_path / names[1]).is_file()
+    assert not list(tmp_path.glob(".*.parts"))

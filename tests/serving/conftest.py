@@ -63,8 +63,8 @@ class Server:
 
     def read_log(self) -> list[dict[str, Any]]:
         """Return the request records so far."""
-        lines = (self.run / "logs" / "model_log.log").read_text().splitlines()
-        return [json.loads(line) for line in lines if line.startswith("{")]
+        logs = sorted((self.run / "logs").glob("requests.*.log"))
+        return [json.loads(line) for log in logs for line in log.read_text().splitlines()]
 
 
 @pytest.fixture(scope="session")

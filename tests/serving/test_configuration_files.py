@@ -4,6 +4,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
+import yaml
 
 SERVE_CONFIG = Path(__file__).resolve().parents[2] / "serve_config"
 LOOPBACK = "127.0.0.1"
@@ -32,7 +33,12 @@ def test_nothing_is_fetched_or_decoded_before_the_handler(properties: dict[str, 
     assert properties["decode_input_request"] == "false"
     # The handler's own limit is below, so that its answer says what the limit is.
     assert int(properties["max_request_size"]) > 8 * 1024 * 1024
-    assert int(properties["job_queue_size"]) <= 256
+
+
+def test_the_handler_sees_all_that_waits(properties: dict[str, str]) -> None:
+    """It refuses with Retry-After; what does not fit the queue TorchServe refuses, without."""
+    model = yaml.safe_load((SERVE_CONFIG / "model-config.yaml").read_text())
+    assert int(properties["job_queue_size"]) == model["batchSize"] == 1024
 
 
 def test_local_answers_this_machine_without_a_token() -> None:

@@ -129,7 +129,7 @@ def test_a_killed_worker_fails_what_was_in_flight_and_nothing_else(lasting: Any)
 def test_it_serves_while_the_disk_for_logs_is_full(lasting: Any) -> None:
     everything = resource.RLIM_INFINITY
     processes = lasting.list_processes()
-    log = lasting.run / "logs" / "model_log.log"
+    log = lasting.run / "logs" / "requests.0.log"
     with clients_of(lasting) as observed:
         wait_for_more(observed)
         try:

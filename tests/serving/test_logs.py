@@ -122,7 +122,7 @@ def test_what_is_sent_is_nowhere(run: Path) -> None:
     stop_server(run)
 
     logs = run / "logs"
-    assert b'"event":"request"' in (logs / "model_log.log").read_bytes()
+    assert b'"event":"request"' in (logs / "requests.0.log").read_bytes()
     searched = {path for path in run.rglob("*") if path.is_file()}
     # Everything printed went to these two.
     assert {logs / "console.log", logs / "monitor.log"} <= searched

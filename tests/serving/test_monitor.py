@@ -187,6 +187,8 @@ def count_traffic(watched: Watched) -> dict[tuple[str, str], float]:
         ("henaw_batch_requests_sum", ""): 8,
         ("henaw_inference_seconds_count", "onnxruntime-cpu"): 4,
         **{("henaw_drift_values", n): 303 - (n not in ("crp", "ggt")) for n in NAMES},
+        ("henaw_drift_values", "age"): 303,
+        ("henaw_drift_values", "sex"): 303,
     }
 
 
@@ -209,7 +211,8 @@ def test_known_traffic_is_counted_over_both_workers(watched: Watched) -> None:
     assert now["henaw_request_seconds_bucket", "10.0"] == now["henaw_request_seconds_count", ""]
     assert now["henaw_inference_seconds_sum", "onnxruntime-cpu"] > 0
     # Three hundred of one person are no population.
-    assert min(now["henaw_drift_index", name] for name in NAMES) > 1
+    assert min(now["henaw_drift_index", name] for name in (*NAMES, "age")) > 1
+    assert now["henaw_drift_index", "sex"] > 0.5
 
 
 def test_a_killed_worker_is_replaced_and_its_counts_stay(watched: Watched) -> None:

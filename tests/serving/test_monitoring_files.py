@@ -16,7 +16,10 @@ from prometheus_client.core import Metric
 SERVE_CONFIG = Path(__file__).resolve().parents[2] / "serve_config"
 MONITORING = SERVE_CONFIG / "monitoring"
 SUFFIXES = {"counter": ("_total",), "gauge": ("",), "histogram": ("_bucket", "_sum", "_count")}
-OF_TORCHSERVE = {"ts_queue_latency_microseconds", "ts_inference_requests_total", "up"}
+OF_TORCHSERVE = {
+    *("ts_queue_latency_microseconds", "ts_inference_requests_total", "Requests5XX"),
+    "up",
+}
 """Its own, as its metrics.yaml names them, and Prometheus's."""
 
 
@@ -56,7 +59,7 @@ def exposed(tmp_path: Path) -> set[str]:
 def find_names(query: str) -> set[str]:
     """Return the metrics that a query reads."""
     bare = re.sub(r"\{[^}]*\}|\[[^]]*\]|\b(by|on) \([^)]*\)", "", query)
-    return set(re.findall(r"\b(?:henaw_\w+|ts_\w+|up)\b", bare))
+    return set(re.findall(r"\b(?:henaw_\w+|ts_\w+|Requests5XX|up)\b", bare))
 
 
 def test_every_query_reads_what_is_exposed(exposed: set[str]) -> None:

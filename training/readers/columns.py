@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import difflib
 import zlib
 from collections.abc import Mapping
@@ -15,7 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from henaw.model.biomarkers import INDEX, NAMES, PANEL, Biomarker
 from henaw.model.errors import CohortError, PanelError
-from henaw.model.layout import BiomarkerColumn
+from henaw.model.layout import BiomarkerColumn, find_separator
 from henaw.training.readers.columns_configuration import CauseColumn, ColumnMap
 from henaw.training.readers.table import (
     CAUSE_CODES,
@@ -42,6 +43,8 @@ def build_table(path: Path, columns: ColumnMap) -> tuple[pd.DataFrame, dict[str,
         CohortError: a column is not there, or holds what the map does not say; all of
             it is listed.
     """
+    if columns.participant_id is None:
+        raise CohortError(str(path), ["expected participant_id in the map, however: none"])
     raw = _Raw(path, columns)
     table = pd.DataFrame({"participant_id": raw.read_text(columns.participant_id)})
     table["survey"] = (
@@ -161,7 +164,7 @@ def _open(path: Path, columns: ColumnMap, *, rows: int | None = None) -> pd.Data
                 path,
                 usecols=wanted,
                 nrows=rows,
-                sep=columns.separator,
+                sep=columns.separator or _find_separator(path),
                 dtype=str,
                 keep_default_na=False,
                 encoding="utf-8-sig",
@@ -175,6 +178,20 @@ def _open(path: Path, columns: ColumnMap, *, rows: int | None = None) -> pd.Data
     except (ValueError, OSError, EOFError, zlib.error, pa.ArrowException) as error:
         raise CohortError(str(path), [f"the file cannot be read: {error}"]) from error
     return table
+
+
+def _find_separator(path: Path) -> str:
+    # Read as pandas reads the rest, whatever the file is packed with.
+    header = pd.read_csv(
+        path,
+        sep="\0",
+        header=None,
+        nrows=1,
+        dtype=str,
+        quoting=csv.QUOTE_NONE,
+        encoding="utf-8-sig",
+    )
+    return find_separator(str(header.iloc[0, 0]))
 
 
 def _explain_absent(name: str, there: list[str]) -> str:

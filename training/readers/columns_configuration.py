@@ -69,7 +69,7 @@ class ColumnMap:
     """Where in a table everything is.
 
     Attributes:
-        participant_id: column of the identifier.
+        participant_id: column of the identifier; a cohort needs one, scoring does not.
         age: column of the age at the blood draw, years.
         sex: see :class:`SexColumn`.
         biomarkers: one entry a biomarker; those without an entry are missing for all.
@@ -81,10 +81,10 @@ class ColumnMap:
         survey: name of the wave, if it is one for all.
         survey_column: column of the wave, if there are several.
         missing: codes, as text, that mean there is no value, in every column.
-        separator: between the columns of a CSV file.
+        separator: between the columns of a CSV file; None: what its header shows.
     """
 
-    participant_id: str
+    participant_id: str | None = None
     age: str
     sex: SexColumn
     biomarkers: tuple[BiomarkerColumn, ...]
@@ -96,7 +96,7 @@ class ColumnMap:
     survey: str = "all"
     survey_column: str | None = None
     missing: tuple[str, ...] = ("", "NA")
-    separator: str = ","
+    separator: str | None = None
 
     def __post_init__(self) -> None:
         names = [biomarker.name for biomarker in self.biomarkers]

@@ -1,16 +1,19 @@
 """The shipped nginx configuration: a real nginx before real servers of two versions."""
 
 import concurrent.futures
+import http.client
+import http.server
 import json
 import shutil
 import socket
 import subprocess
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import psutil
 import pytest
@@ -21,7 +24,7 @@ SHIPPED = Path(__file__).resolve().parents[3] / "serve_config" / "nginx"
 PERSON = {"age": 54, "sex": 0, "biomarkers": {"crp": 30.0}}
 HALF, ALL = ("# 10% candidate;", "50% candidate;"), ("* stable;", "* candidate;")
 SHADOW = ('# 100% yes;\n    * "";', "* yes;")
-PROBLEM = "application/problem+json"
+JSON, PROBLEM = "application/json", "application/problem+json"
 
 pytestmark = pytest.mark.skipif(
     shutil.which("nginx") is None, reason="no nginx: it is a Debian package of that name"
@@ -191,8 +194,8 @@ def test_another_split_by_a_reload_fails_no_request(
 
 
 def count_records(server: Any) -> int:
-    log = (server.run / "logs" / "model_log.log").read_text()
-    return sum('"event":"request"' in line.replace(" ", "") for line in log.splitlines())
+    logs = (server.run / "logs").glob("requests.*.log")
+    return sum(len(log.read_text().splitlines()) for log in logs)
 
 
 def test_a_shadow_is_asked_the_same_and_its_answers_are_thrown_away(
@@ -263,6 +266,106 @@ def test_what_is_refused_is_told_as_the_handler_tells_it(
     down = serve(stable_port=closed_port)
     check_problem(down.post(), 503, "overloaded")
     assert down.post().headers["Retry-After"] == "1"
+
+
+@pytest.mark.parametrize(
+    ("sent", "status", "slug"),
+    [
+        (b"GARBAGE\r\n\r\n", 400, "malformed-request"),
+        (b"POST /predictions/henaw HTTP/1.1\r\n\r\n", 400, "malformed-request"),
+        (b"POST / HTTP/1.1\r\nX: " + b"x" * 40_000 + b"\r\n\r\n", 400, "malformed-request"),
+        (b"POST /" + b"x" * 40_000 + b" HTTP/1.1\r\nHost: a\r\n\r\n", 414, "too-long"),
+        (b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: gzip\r\n\r\n", 501, "not-implemented"),
+        (b"POST / HTTP/3.0\r\nHost: a\r\n\r\n", 505, "http-version"),
+        (b"TRACE / HTTP/1.1\r\nHost: a\r\n\r\n", 405, "method-not-allowed"),
+    ],
+)  # fmt: skip
+def test_what_is_no_proper_request_is_told_so_too(
+    serve: Callable[..., Proxy], sent: bytes, status: int, slug: str
+) -> None:
+    proxy = serve((" ssl;", ";"), ("ssl_", "#ssl_"))
+    port = int(proxy.url.rpartition(":")[2])
+    with socket.create_connection(("127.0.0.1", port), timeout=30) as connection:
+        connection.sendall(sent)
+        response = http.client.HTTPResponse(connection)
+        response.begin()
+        document = json.loads(response.read())
+    assert (response.status, response.headers["Content-Type"]) == (status, PROBLEM)
+    assert (document["status"], document["type"]) == (status, f"urn:henaw:problem:{slug}")
+
+
+class Upstream(http.server.BaseHTTPRequestHandler):
+    """Answers as TorchServe does of itself, or as the handler does under overload."""
+
+    protocol_version = "HTTP/1.1"
+    answers: ClassVar[list[tuple[int, dict[str, str], bytes]]] = []
+    seen: ClassVar[list[dict[str, str]]] = []
+
+    def do_POST(self) -> None:
+        self.seen.append({name.lower(): value for name, value in self.headers.items()})
+        self.rfile.read(int(self.headers["Content-Length"]))
+        status, headers, body = self.answers[(len(self.seen) - 1) % len(self.answers)]
+        self.send_response(status)
+        for name, value in {**headers, "Content-Length": str(len(body))}.items():
+            self.send_header(name, value)
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.fixture
+def upstream() -> Iterator[type[Upstream]]:
+    """A server whose answers a test chooses."""
+    kind = type("Chosen", (Upstream,), {"answers": [], "seen": []})
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), kind) as server:
+        kind.port = server.server_port
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield kind
+        server.shutdown()
+
+
+@pytest.mark.parametrize(
+    ("status", "told", "slug"),
+    [(503, 503, "overloaded"), (500, 500, "internal"), (507, 500, "internal"),
+     (413, 413, "too-large")],
+)  # fmt: skip
+def test_torchserves_own_refusals_are_problems(
+    serve: Callable[..., Proxy], upstream: Any, status: int, told: int, slug: str
+) -> None:
+    own = {"code": status, "type": "InternalServerException", "message": "Worker died."}
+    body = b"" if status == 413 else json.dumps(own).encode()
+    upstream.answers += [(status, {"Content-Type": JSON, "x-request-id": "abc"}, body)]
+    response = serve(stable_port=upstream.port).post()
+    check_problem(response, told, slug)
+    assert response.headers.get("Retry-After") == ("1" if told == 503 else None)
+    assert response.headers["x-request-id"] == "abc"
+    assert response.json().get("request_id") == ("abc" if told == 500 else None)
+
+
+def test_overload_moves_nobody_to_another_version(
+    serve: Callable[..., Proxy], upstream: Any
+) -> None:
+    refusal = (503, {"Content-Type": PROBLEM, "Retry-After": "7"}, b"{}")
+    answer = (200, {"Content-Type": JSON}, b'{"model": {"version": "upstream"}}')
+    upstream.answers += [refusal, answer]
+    proxy = serve(ALL, candidate_port=upstream.port)
+    for _ in range(5):
+        refused = proxy.post()
+        check_problem(refused, 503, "overloaded")
+        assert refused.headers["Retry-After"] == "7"
+        assert proxy.find_version() == "upstream"
+
+
+def test_what_torchserve_says_to_the_handler_no_client_says(
+    serve: Callable[..., Proxy], upstream: Any
+) -> None:
+    upstream.answers += [(200, {"Content-Type": JSON}, b"{}")]
+    headers = {"Describe": "True", "Explain": "True", "X-API-Key": "mine"}
+    assert serve(stable_port=upstream.port).post(headers=headers).status_code == 200
+    assert upstream.seen[0]["x-api-key"] == "mine"
+    assert not {"describe", "explain"} & upstream.seen[0].keys()
 
 
 def test_slow_clients_are_let_go_and_one_address_has_so_many_connections(

@@ -1,3 +1,4 @@
+import gzip
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -136,6 +137,24 @@ def test_follow_up_can_be_between_two_dates(build: Build) -> None:
 def test_other_separators_and_one_survey(build: Build) -> None:
     table, _ = build(separator=";", survey_column=None, survey="mine")
     assert (table["survey"] == "mine").all()
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".csv.gz", ".tsv"])
+def test_the_header_shows_the_separator(build: Build, tmp_path: Path, suffix: str) -> None:
+    expected, _ = build(suffix=".csv")
+    header, *rows = pd.DataFrame(ROWS).to_csv(index=False, sep=";").splitlines()
+    # A comma in a name, and quotes around it, are no separators.
+    content = "\n".join([f'{header};"note, free"', *(f"{row};x" for row in rows)])
+    path = tmp_path / f"semicolons{suffix}"
+    path.write_bytes(gzip.compress(content.encode()) if suffix[-3:] == ".gz" else content.encode())
+    table, _ = build_table(path, read_column_map(tmp_path / "map.yaml"))
+    pd.testing.assert_frame_equal(table, expected)
+
+
+def test_a_cohort_needs_identifiers(build: Build) -> None:
+    assert list_problems(build, participant_id=None) == (
+        "expected participant_id in the map, however: none",
+    )
 
 
 def test_without_follow_up_the_columns_are_there_and_empty(build: Build) -> None:

@@ -1,0 +1,76 @@
+"""Dates of FHIR: whole or partial, with a time and its zone or without; and ages."""
+
+from __future__ import annotations
+
+import re
+from datetime import date, datetime, timedelta, timezone
+from typing import NamedTuple
+
+_TIME = re.compile(
+    r"(\d{4})(?:-(\d\d)(?:-(\d\d))?)?"
+    r"(?:T(\d\d):(\d\d)(?::(\d\d)(?:\.\d+)?)?(?:Z|([+-])(\d\d):(\d\d))?)?"
+)
+_MEAN_YEAR_DAYS = 365.25
+
+
+class Moment(NamedTuple):
+    """An instant, and the day as it was written there."""
+
+    when: datetime
+    day: date
+
+
+def read_time(text: object) -> Moment | None:
+    """A partial date is its first day; None where it is no date.
+
+    Example:
+        >>> read_time("2024-03-01T00:30:00+01:00").day
+        datetime.date(2024, 3, 1)
+    """
+    match = _TIME.fullmatch(text) if isinstance(text, str) else None
+    if match is None:
+        return None
+    year, month, day, hour, minute, second = (int(part or 0) for part in match.groups()[:6])
+    sign, hours, minutes = match.groups()[6:]
+    offset = timedelta(hours=int(hours or 0), minutes=int(minutes or 0))
+    try:
+        on = date(year, month or 1, day or 1)
+        # A leap second has no datetime.
+        at = datetime(year, on.month, on.day, hour, minute, min(second, 59), tzinfo=timezone.utc)
+        return Moment(at + offset if sign == "-" else at - offset, on)
+    except (ValueError, OverflowError):
+        return None
+
+
+def read_birth_date(text: object) -> date | None:
+    """A birth date; of a month alone its fifteenth, of a year alone its first of July."""
+    moment = read_time(text)
+    if moment is None or not isinstance(text, str):
+        return None
+    return {4: moment.day.replace(month=7), 7: moment.day.replace(day=15)}.get(
+        len(text), moment.day
+    )
+
+
+def count_years(start: date, end: date) -> float:
+    """Years between two days by the calendar: whole ones on a birthday.
+
+    Between two birthdays the days count by their share of that year.
+
+    Example:
+        >>> count_years(date(2005, 3, 1), date(2023, 3, 1))
+        18.0
+    """
+    if end < start:
+        return (end - start).days / _MEAN_YEAR_DAYS
+    year = end.year if _find_birthday(start, end.year) <= end else end.year - 1
+    last, following = _find_birthday(start, year), _find_birthday(start, year + 1)
+    return year - start.year + (end - last).days / (following - last).days
+
+
+def _find_birthday(birth: date, year: int) -> date:
+    """Who is born on a 29 February has it on 1 March in other years."""
+    try:
+        return birth.replace(year=year)
+    except ValueError:
+        return date(year, 3, 1)
