@@ -28,6 +28,7 @@ SUBCOMMANDS: Mapping[str, str] = MappingProxyType(
         "monitor": "Answer metrics and readiness of a server, until ended.",
         "score": "Score a table or a FHIR R4 Bundle.",
         "serve": "Start TorchServe and wait until the model answers.",
+        "shadow": "Say how far a shadow's answers are from the stable version's.",
         "simulate": "Draw synthetic participants from a model, as a cohort table.",
         "stop": "Stop the server that `henaw serve` started, and no other.",
         "train": "Fit a model on a cohort and write its checkpoint.",

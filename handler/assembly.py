@@ -10,6 +10,7 @@ from henaw.handler.engine import Engine
 from henaw.handler.manifest import check_manifest
 from henaw.handler.metadata import load_metadata
 from henaw.handler.metrics import Metrics
+from henaw.handler.pairs import Pairing, PairStore
 from henaw.handler.pulse import Pulse
 from henaw.handler.request_log import RequestLog
 from henaw.handler.selfcheck import check_runtimes, load_golden
@@ -30,6 +31,7 @@ def assemble_service(
     *,
     store: Path | None,
     states: Path | None,
+    pairs: Path | None = None,
     log: RequestLog,
     device: str | None = None,
 ) -> Service:
@@ -40,6 +42,7 @@ def assemble_service(
         configuration: the operator's.
         store: the throttle's file; None keeps it in this process.
         states: where this worker tells how it is; None tells nobody.
+        pairs: where answers are paired with another version's; None compares nothing.
         log: takes the records of requests.
         device: the CUDA device to prefer; None where there is none.
 
@@ -74,6 +77,10 @@ def assemble_service(
             check_every_s=monitor.check_every_s,
             report=log.report,
         ).start()
+    pairing = None
+    if pairs is not None:
+        pairing = Pairing(PairStore(pairs, metadata.version), metrics, log.report)
+        pairing.start()
     return Service(
         engine=engine,
         metadata=metadata,
@@ -81,5 +88,6 @@ def assemble_service(
         configuration=configuration,
         log=log.write,
         metrics=metrics,
+        pairing=pairing,
         digests=digests,
     )

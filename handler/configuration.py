@@ -130,6 +130,9 @@ class MonitorConfiguration:
         patience_s: seconds without a check, or in one batch, after which a worker counts
             as wedged.
         drift_window_s: seconds that the drift of the inputs is looked at over.
+        pairs: a file that a stable version's server and its shadow's share, relative to the
+            server's working directory: there their answers to the same request are paired
+            and compared. None compares nothing.
     """
 
     address: str = "127.0.0.1"
@@ -138,6 +141,7 @@ class MonitorConfiguration:
     check_every_s: float = 5.0
     patience_s: float = 15.0
     drift_window_s: float = 3600.0
+    pairs: str | None = None
 
     def __post_init__(self) -> None:
         problems = _not_positive(self, "port", "check_every_s", "drift_window_s")

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from henaw.handler.drift import INPUTS, compute_stability_index
 from henaw.handler.readiness import judge_workers
-from henaw.handler.worker_state import Histogram, WorkerState, read_states
+from henaw.handler.worker_state import Compared, Histogram, WorkerState, read_states
 from henaw.model.biomarkers import NAMES
 from prometheus_client.core import (
     CounterMetricFamily,
@@ -72,6 +72,7 @@ class WorkersCollector(Collector):
         yield from _count(groups)
         yield from _measure(groups)
         yield from _compare(groups)
+        yield from _pair(groups)
 
 
 def _group(states: Iterable[WorkerState]) -> list[tuple[str, list[WorkerState]]]:
@@ -223,3 +224,30 @@ def _compare(groups: Sequence[tuple[str, list[WorkerState]]]) -> Iterator[Metric
                 index.add_metric((version, name), compute_stability_index(seen, expected))
     yield index
     yield values
+
+
+def _pair(groups: Sequence[tuple[str, list[WorkerState]]]) -> Iterator[Metric]:
+    compared = CounterMetricFamily(
+        "henaw_shadow_compared",
+        "Requests that this version and another one were both asked, by whether the answers "
+        "have one status. Each is counted once: by the version that answered later.",
+        labels=("version", "other", "outcome"),
+    )
+    difference = HistogramMetricFamily(
+        "henaw_shadow_difference_years",
+        "Absolute difference of a person's biological age between the two answers.",
+        labels=("version", "other"),
+    )
+    for version, group in groups:
+        by_other: dict[str, list[Compared]] = {}
+        for state in group:
+            for other, one in state.totals.compared.items():
+                by_other.setdefault(other, []).append(one)
+        for other, parts in sorted(by_other.items()):
+            same = sum(one.same_status for one in parts)
+            unlike = sum(one.other_status for one in parts)
+            compared.add_metric((version, other, "same_status"), same)
+            compared.add_metric((version, other, "other_status"), unlike)
+            _add(difference, (version, other), (one.difference for one in parts))
+    yield compared
+    yield difference

@@ -50,6 +50,11 @@ def find_monitor_folder(configured: str) -> Path:
     return _find(MONITOR_VARIABLE, configured)
 
 
+def find_pairs(configured: str | None) -> Path | None:
+    """Return the file in which answers are paired, as configured; None is nowhere."""
+    return None if configured is None else _find_folder() / configured
+
+
 def find_log_folder() -> Path:
     """Return where TorchServe logs: ``LOG_LOCATION``, else its working directory's ``logs``."""
     return _find(LOGS_VARIABLE, "logs")
@@ -59,8 +64,13 @@ def _find(variable: str, configured: str) -> Path:
     named = os.environ.get(variable)
     if named:
         return Path(named)
+    return _find_folder() / configured
+
+
+def _find_folder() -> Path:
+    """Return the server's working directory."""
     server = _read_server()
-    return (server[0] if server else Path.cwd()) / configured
+    return server[0] if server else Path.cwd()
 
 
 def _read_server() -> tuple[Path, list[str]] | None:

@@ -15,7 +15,7 @@ from threading import Lock
 import numpy as np
 import numpy.typing as npt
 from henaw.handler.drift import DriftReference, count_bins
-from henaw.handler.worker_state import Histogram, Totals
+from henaw.handler.worker_state import Compared, Histogram, Totals
 from henaw.model.biomarkers import NAMES
 
 DRIFT_SLOTS = 12
@@ -29,6 +29,10 @@ _VALIDATION_BOUNDS_S = (0.00002, 0.00005, 0.0001, 0.0002, 0.0005, 0.001, 0.005, 
 _INFERENCE_BOUNDS_S = (0.0001, 0.0002, 0.0003, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.05, 0.2, 1.0)
 _BATCH_BOUNDS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512)
 _AGE_BOUNDS_YEARS = range(20, 105, 5)
+_DIFFERENCE_BOUNDS_YEARS = (
+    *(0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05),
+    *(0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0),
+)
 
 _MOST_WAITING = 10_000
 _MOST_PEOPLE_WAITING = 200_000
@@ -78,8 +82,24 @@ class Evaluation:
     out_of_range: npt.NDArray[np.bool_]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Comparison:
+    """This version's answer and another one's, to the same request.
+
+    Attributes:
+        other: the other version.
+        same_status: whether both have the same status.
+        differences: (n,) float64, absolute differences of biological age, years; of nobody
+            where not both answered.
+    """
+
+    other: str
+    same_status: bool
+    differences: npt.NDArray[np.float64]
+
+
 class Metrics:
-    """Counts batches and evaluations.
+    """Counts batches, evaluations and comparisons.
 
     Args:
         reference: what the fitted people's values look like.
@@ -102,7 +122,7 @@ class Metrics:
         self._slot_s = window_s / DRIFT_SLOTS
         self._clock = clock
         self._lock = Lock()
-        self._waiting: deque[Batch | Evaluation] = deque()
+        self._waiting: deque[Batch | Evaluation | Comparison] = deque()
         self._people_waiting = 0
         self._totals = Totals(
             request_seconds=Histogram.over(*_REQUEST_BOUNDS_S),
@@ -126,7 +146,7 @@ class Metrics:
         """Say that it no longer is, whatever came of it."""
         self.busy_since = None
 
-    def count(self, record: Batch | Evaluation) -> None:
+    def count(self, record: Batch | Evaluation | Comparison) -> None:
         """Put a record aside."""
         self._waiting.append(record)
         if isinstance(record, Evaluation):
@@ -143,8 +163,10 @@ class Metrics:
                 record = self._waiting.popleft()
                 if isinstance(record, Batch):
                     self._add_batch(record)
-                else:
+                elif isinstance(record, Evaluation):
                     evaluations.append(record)
+                else:
+                    self._add_comparison(record)
             if evaluations:
                 self._add_evaluations(evaluations)
             oldest = self.slot - DRIFT_SLOTS
@@ -164,6 +186,17 @@ class Metrics:
         ):
             for key in keys:
                 counts[key] = counts.get(key, 0) + 1
+
+    def _add_comparison(self, comparison: Comparison) -> None:
+        compared = self._totals.compared.get(comparison.other)
+        if compared is None:
+            compared = Compared(difference=Histogram.over(*_DIFFERENCE_BOUNDS_YEARS))
+            self._totals.compared[comparison.other] = compared
+        if comparison.same_status:
+            compared.same_status += 1
+        else:
+            compared.other_status += 1
+        compared.difference.observe_all(comparison.differences)
 
     def _add_evaluations(self, evaluations: Sequence[Evaluation]) -> None:
         totals = self._totals

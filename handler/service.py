@@ -14,6 +14,7 @@ from typing import Any
 
 import msgspec
 import numpy as np
+import numpy.typing as npt
 from henaw.handler.answers import AnswerForm, Answers
 from henaw.handler.configuration import HandlerConfiguration
 from henaw.handler.decode import check_media, decode_body
@@ -30,6 +31,7 @@ from henaw.handler.fast_path import read_valid
 from henaw.handler.metadata import Metadata
 from henaw.handler.metrics import Batch, Evaluation, Metrics
 from henaw.handler.overload import WorkBound
+from henaw.handler.pairs import PAIR_HEADER, Pairing
 from henaw.handler.problems import CONTENT_TYPE as PROBLEM_TYPE
 from henaw.handler.problems import describe_error, describe_internal_error
 from henaw.handler.schema import Form, People, count_people, read_people
@@ -90,6 +92,7 @@ class _Exchange:
     error: str | None = None
     runtime: str | None = None
     throttled: str | None = None
+    biological_age: npt.NDArray[np.float32] | None = None
     validated_s: float = 0.0
     inferred_s: float = 0.0
 
@@ -104,6 +107,7 @@ class Service:
         configuration: limits.
         log: takes one record a request, which never holds what a client sent.
         metrics: counts what is answered.
+        pairing: takes answers to requests that another version is asked too; None takes none.
         digests: of the files in use, for the description.
     """
 
@@ -116,6 +120,7 @@ class Service:
         configuration: HandlerConfiguration,
         log: Callable[[Mapping[str, Any]], None],
         metrics: Metrics,
+        pairing: Pairing | None = None,
         digests: Mapping[str, str] | None = None,
     ) -> None:
         self._engine = engine
@@ -125,6 +130,7 @@ class Service:
         self._limits = configuration.limits
         self._log = log
         self._metrics = metrics
+        self._pairing = pairing
         self._bound = WorkBound(configuration.limits.batch_s)
         # Made once: anybody may ask for it.
         self._description = self._describe(digests or {})
@@ -174,6 +180,8 @@ class Service:
             )
             self._log_request(exchange, response, len(requests), time.perf_counter() - started_s)
             responses.append(response)
+        if self._pairing is not None:
+            _pair(self._pairing, exchanges, responses)
         self._metrics.count(
             Batch(
                 statuses=[response.status for response in responses],
@@ -310,6 +318,8 @@ class Service:
         for exchange, people in zip(group, parts, strict=True):
             end = begin + len(people)
             exchange.runtime, exchange.inferred_s = runtime, inferred_s
+            if self._pairing is not None and PAIR_HEADER in exchange.request.headers:
+                exchange.biological_age = outputs["biological_age"][begin:end]
             if unusable is not None and unusable[begin:end].any():
                 exchange.error = "the graph answered a number that is not finite"
             else:
@@ -379,6 +389,14 @@ class Service:
         if exchange.error is not None:
             record["error"] = exchange.error
         self._log(record)
+
+
+def _pair(pairing: Pairing, exchanges: Sequence[_Exchange], responses: Sequence[Response]) -> None:
+    for exchange, response in zip(exchanges, responses, strict=True):
+        pair = exchange.request.headers.get(PAIR_HEADER)
+        if pair is not None:
+            ages = exchange.biological_age if response.status == 200 else None
+            pairing.take(pair, response.status, ages)
 
 
 def _start_work_clock() -> Callable[[], float]:

@@ -51,6 +51,7 @@ class HenawHandler:
             find_configuration,
             find_log_folder,
             find_monitor_folder,
+            find_pairs,
             find_store,
         )
         from henaw.handler.request_log import RequestLog
@@ -69,6 +70,7 @@ class HenawHandler:
             configuration,
             store=find_store(configuration.throttle.store),
             states=find_monitor_folder(configuration.monitor.folder),
+            pairs=find_pairs(configuration.monitor.pairs),
             log=self._log,
             device=device,
         )

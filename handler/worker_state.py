@@ -60,6 +60,20 @@ class Histogram(msgspec.Struct, kw_only=True):
         self.sum += other.sum
 
 
+class Compared(msgspec.Struct, kw_only=True):
+    """Answers beside those that another version gave to the same requests.
+
+    Attributes:
+        same_status: requests that both answered with the same status.
+        other_status: the other requests.
+        difference: of people's biological ages, absolute, years.
+    """
+
+    same_status: int = 0
+    other_status: int = 0
+    difference: Histogram
+
+
 class Totals(msgspec.Struct, kw_only=True):
     """What a worker counted since it started; durations are seconds.
 
@@ -75,6 +89,7 @@ class Totals(msgspec.Struct, kw_only=True):
         imputed: by biomarker, in the panel's order.
         out_of_range: by biomarker, in the panel's order.
         drift: by slice of time, people by input (``drift.INPUTS``) and bin.
+        compared: by the other version.
     """
 
     requests: dict[str, int] = {}
@@ -88,6 +103,7 @@ class Totals(msgspec.Struct, kw_only=True):
     imputed: list[int]
     out_of_range: list[int]
     drift: dict[int, list[list[int]]] = {}
+    compared: dict[str, Compared] = {}
 
 
 class WorkerState(msgspec.Struct, kw_only=True):

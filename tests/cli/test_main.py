@@ -93,7 +93,7 @@ def test_tables_are_scored_where_only_that_is_installed(artifacts: Path, tmp_pat
 
 def test_the_server_is_managed_where_only_serving_is_installed() -> None:
     """`make serve` installs no training libraries: its subcommands must load without them."""
-    for name in ("archive", "contract", "doctor", "monitor", "serve", "stop", "versions"):
+    for name in ("archive", "contract", "doctor", "monitor", "serve", "shadow", "stop", "versions"):
         result = run_without(ONLY_FOR_TRAINING, name, "--help")
         assert result.returncode == 0, result.stderr
         assert f"Usage: -c {name}" in result.stdout

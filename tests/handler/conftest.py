@@ -19,6 +19,7 @@ from henaw.handler.drift import load_drift_reference
 from henaw.handler.engine import Engine
 from henaw.handler.metadata import Metadata, load_metadata
 from henaw.handler.metrics import Metrics
+from henaw.handler.pairs import Pairing
 from henaw.handler.request_log import RequestLog
 from henaw.handler.service import Request, Response, Service
 from henaw.handler.throttle import Throttle
@@ -116,6 +117,7 @@ def make_client(onnx: OnnxRuntime, metadata: Metadata, artifacts: Path) -> Calla
         preferred: Runtime | None = None,
         throttle: ThrottleConfiguration = GENEROUS,
         limits: Limits | None = None,
+        pairing: Pairing | None = None,
     ) -> Client:
         stream = io.BytesIO()
         log = RequestLog(stream)
@@ -132,6 +134,7 @@ def make_client(onnx: OnnxRuntime, metadata: Metadata, artifacts: Path) -> Calla
             configuration=configuration,
             log=log.write,
             metrics=metrics,
+            pairing=pairing,
         )
         return Client(service, stream, log.flush, metrics)
 

@@ -9,7 +9,7 @@ import msgspec
 import pytest
 from henaw.handler.exposition import WorkersCollector
 from henaw.handler.process_identity import identify_process
-from henaw.handler.worker_state import Histogram, StateFile, Totals, WorkerState
+from henaw.handler.worker_state import Compared, Histogram, StateFile, Totals, WorkerState
 from henaw.model.biomarkers import NAMES
 from prometheus_client import CollectorRegistry, generate_latest
 
@@ -122,6 +122,36 @@ def test_versions_are_told_apart(tmp_path: Path) -> None:
     for version, runtime in (("1.0", "onnx"), ("1.1", "torchscript")):
         assert seen[f'henaw_workers{{runtime="{runtime}",version="{version}"}}'] == 1
         assert seen[f'henaw_people_total{{version="{version}"}}'] == 7
+
+
+def test_comparisons_are_summed_by_both_versions(tmp_path: Path) -> None:
+    def compare(other: str, same: int, unlike: int) -> Totals:
+        difference = Histogram.over(0.1, 1.0)
+        difference.observe(0.5, same)
+        compared = Compared(same_status=same, other_status=unlike, difference=difference)
+        return msgspec.structs.replace(make_state().totals, compared={other: compared})
+
+    seen = expose(
+        tmp_path,
+        make_state(totals=compare("1.1", 3, 1)),
+        make_state(totals=compare("1.1", 2, 0), created=1.0),
+        make_state(totals=compare("1.2", 7, 0)),
+        make_state(totals=compare("1.0", 4, 0), version="1.1"),
+    )
+    for version, other, same, unlike in (
+        ("1.0", "1.1", 5, 1),
+        ("1.0", "1.2", 7, 0),
+        ("1.1", "1.0", 4, 0),
+    ):
+        both = f'other="{other}",version="{version}"'
+        counted = "henaw_shadow_compared_total"
+        of = f'other="{other}",outcome="{{}}",version="{version}"'
+        assert seen[f"{counted}{{{of.format('same_status')}}}"] == same
+        assert seen[f"{counted}{{{of.format('other_status')}}}"] == unlike
+        difference = "henaw_shadow_difference_years"
+        assert seen[f'{difference}_bucket{{le="0.1",{both}}}'] == 0
+        assert seen[f'{difference}_bucket{{le="1.0",{both}}}'] == same
+        assert seen[f"{difference}_sum{{{both}}}"] == pytest.approx(same * 0.5)
 
 
 def test_no_workers_are_not_ready_but_no_error(tmp_path: Path) -> None:

@@ -60,6 +60,8 @@ def start_version(
         handler = yaml.safe_load((folder / "handler.yaml").read_text())
         # A slow machine is not overload.
         handler["limits"]["batch_s"] = 60
+        # Beside both servers' folders.
+        handler["monitor"] = {"pairs": "../pairs.sqlite3"}
         (folder / "handler.yaml").write_text(yaml.safe_dump(handler))
         record = start_server(
             configuration=folder, archive=archive, run=run, first_port=free_ports()
