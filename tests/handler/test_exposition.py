@@ -134,7 +134,7 @@ def test_comparisons_are_summed_by_both_versions(tmp_path: Path) -> None:
     seen = expose(
         tmp_path,
         make_state(totals=compare("1.1", 3, 1)),
-        make_state(totals=compare("1.1", 2, 0), created=1.0),
+        make_state(totals=compare("1.1", 2, 0), created="another"),
         make_state(totals=compare("1.2", 7, 0)),
         make_state(totals=compare("1.0", 4, 0), version="1.1"),
     )
