@@ -33,7 +33,7 @@ def make_state(
     ages.observe(52.25, 4)
     return WorkerState(
         pid=1,
-        created=1.0,
+        created="a boot and ticks",
         version=version,
         runtime="onnx",
         fallbacks=0,
