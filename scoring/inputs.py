@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -106,6 +105,8 @@ def read_inputs(batch: pa.RecordBatch, layout: Layout) -> Inputs:
 
 def write_reasons(reasons: npt.NDArray[np.int64]) -> pa.Array:
     """(n,) text, null where the row was scored."""
+    if not reasons.any():
+        return pa.nulls(len(reasons), pa.string())
     seen, places = np.unique(reasons, return_inverse=True)
     words = [
         "; ".join(reason for bit, reason in enumerate(REASONS) if code >> bit & 1) or None
@@ -126,24 +127,30 @@ def _read_numbers(column: pa.Array, missing: tuple[str, ...]) -> tuple[FloatArra
     if pa.types.is_dictionary(column.type):
         column = column.dictionary_decode()
     if pa.types.is_float32(column.type) or pa.types.is_float64(column.type):
-        values: FloatArray = column.to_numpy(zero_copy_only=False)
-        return _drop_codes(values, missing), None
+        return _drop_codes(_to_numpy(column), missing), None
     if _is_text(column.type):
         text = _strip(column, missing)
         try:
-            return pc.cast(text, pa.float64()).to_numpy(zero_copy_only=False), None
+            return _to_numpy(pc.cast(text, pa.float64())), None
         except pa.ArrowInvalid:
             number = pc.match_substring_regex(text, _NUMBER).fill_null(True)
             text = pc.if_else(number, text, pa.scalar(None, text.type))
             unreadable: Mask = pc.invert(number).to_numpy(zero_copy_only=False)
-            return pc.cast(text, pa.float64()).to_numpy(zero_copy_only=False), unreadable
+            return _to_numpy(pc.cast(text, pa.float64())), unreadable
     if pa.types.is_boolean(column.type) or pa.types.is_nested(column.type):
         return np.full(len(column), np.nan), column.is_valid().to_numpy(zero_copy_only=False)
     try:
-        values = pc.cast(column, pa.float64(), safe=False).to_numpy(zero_copy_only=False)
+        values = _to_numpy(pc.cast(column, pa.float64(), safe=False))
         return _drop_codes(values, missing), None
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
         return np.full(len(column), np.nan), column.is_valid().to_numpy(zero_copy_only=False)
+
+
+def _to_numpy(column: pa.Array) -> FloatArray:
+    """Floating-point numbers, NaN for null; Arrow's own ``to_numpy`` imports pandas."""
+    values: Any = np.from_dlpack(column.fill_null(np.nan) if column.null_count else column)
+    numbers: FloatArray = values
+    return numbers
 
 
 # What the cast takes, so that a row reads alike whatever is in its chunk.
@@ -177,18 +184,20 @@ def _read_sex(column: pa.Array, layout: Layout) -> npt.NDArray[np.int64]:
         for sex, group in enumerate((layout.sex.female, layout.sex.male))
         for code in group
     }
-    if _is_text(column.type):
-        text = pc.utf8_lower(_strip(column, layout.missing))
-        # A whole number becomes 1.0 wherever some rows of its column have none.
-        text = pc.replace_substring_regex(text, r"^(\d+)\.0+$", r"\1")
-        known: Mapping[Any, int] = codes
-        found = pc.index_in(text, value_set=pa.array(list(known), pa.large_string()))
-    else:
+    answer: npt.NDArray[np.int64]
+    if not _is_text(column.type):
         numbers, _ = _read_numbers(column, layout.missing)
-        known = {float(code): sex for code, sex in codes.items() if code.isdecimal()}
-        found = pc.index_in(pa.array(numbers), value_set=pa.array(list(known), pa.float64()))
-    answers = np.array([*known.values(), -1], np.int64)
-    answer: npt.NDArray[np.int64] = answers[found.fill_null(len(known)).to_numpy()]
+        answer = np.full(len(numbers), -1, np.int64)
+        for code, sex in codes.items():
+            if code.isdecimal():
+                answer[numbers == float(code)] = sex
+        return answer
+    text = pc.utf8_lower(_strip(column, layout.missing))
+    # A whole number becomes 1.0 wherever some rows of its column have none.
+    text = pc.replace_substring_regex(text, r"^(\d+)\.0+$", r"\1")
+    found = pc.index_in(text, value_set=pa.array(list(codes), pa.large_string()))
+    answers = np.array([*codes.values(), -1], np.int64)
+    answer = answers[found.fill_null(len(codes)).to_numpy()]
     return answer
 
 

@@ -135,6 +135,28 @@ def test_a_large_parquet_is_read_in_little_memory(tmp_path: Path, row_group: int
     assert grown_kib < 80 << 10
 
 
+def test_pandas_is_not_imported_where_nothing_needs_it(
+    model_path: Path, table: pa.Table, tmp_path: Path
+) -> None:
+    """Arrow imports it at the first conversion from or to NumPy: a quarter of a second."""
+    source = write(table, tmp_path / "people.parquet")
+    program = """
+import sys
+from pathlib import Path
+from henaw.cli.main import commands
+try:
+    commands(sys.argv[1:])
+finally:
+    print("pandas" in sys.modules)
+"""
+    command = ["score", str(source), str(tmp_path / "out.parquet"), "--model", str(model_path)]
+    result = subprocess.run(
+        [sys.executable, "-c", program, *command], capture_output=True, text=True, check=True
+    )
+    assert result.stdout.splitlines()[-1] == "False"
+    assert (tmp_path / "out.parquet").is_file()
+
+
 @pytest.mark.parametrize("name", ["in.parquet", "in.csv", "in.arrow"])
 def test_a_table_of_nobody(model: Henaw, table: pa.Table, tmp_path: Path, name: str) -> None:
     summary = score(model, write(table.slice(0, 0), tmp_path / name), tmp_path / "out.parquet")
