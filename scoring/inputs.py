@@ -147,11 +147,22 @@ def _read_numbers(column: pa.Array, missing: tuple[str, ...]) -> tuple[FloatArra
 
 
 def _to_numpy(column: pa.Array) -> FloatArray:
-    """Floating-point numbers, NaN for null; Arrow's own ``to_numpy`` imports pandas."""
-    values: Any = np.from_dlpack(column.fill_null(np.nan) if column.null_count else column)
+    """Floating-point numbers, NaN for null; Arrow's own conversions import pandas."""
+    if column.null_count:
+        column = pc.coalesce(column, _NANS[column.type])
+    values: Any = np.from_dlpack(column)
     numbers: FloatArray = values
     return numbers
 
+
+def _make_nan(kind: pa.DataType, nan: np.floating[Any]) -> pa.Scalar:
+    return pa.Array.from_buffers(kind, 1, [None, pa.py_buffer(nan.tobytes())])[0]
+
+
+_NANS = {
+    pa.float32(): _make_nan(pa.float32(), np.float32(np.nan)),
+    pa.float64(): _make_nan(pa.float64(), np.float64(np.nan)),
+}
 
 # What the cast takes, so that a row reads alike whatever is in its chunk.
 _NUMBER = r"(?i)^[+-]?((\d+\.?\d*|\.\d+)(e[+-]?\d+)?|nan|inf(inity)?)$"
