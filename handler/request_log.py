@@ -21,8 +21,8 @@ _KEPT = 5
 class RequestLog:
     """Collects requests' records and writes them together; writes notices at once.
 
-    TorchServe reads what a worker prints line by line, through several patterns, which
-    cost it a fifth of its time: records have a file of their own.
+    TorchServe reads what a worker prints line by line, through several patterns: records
+    have a file of their own, rotated by who writes it.
 
     Args:
         notices: where notices go, and requests where they have no folder.
