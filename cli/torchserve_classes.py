@@ -1,4 +1,4 @@
-"""Has the TorchServe that is started from here run a class with one constant replaced.
+"""Has the TorchServe that is started from here run a class with a few bytes replaced.
 
 TorchServe's start script puts the working directory before its jar on the class path: a
 copy of a class goes there, changed. Nothing that is installed is touched, and a TorchServe
@@ -26,13 +26,14 @@ def write_long(number: int) -> bytes:
     return b"\x05" + number.to_bytes(8, "big")
 
 
-def override_class(folder: Path, name: str, constants: Mapping[bytes, bytes]) -> None:
+def override_class(folder: Path, name: str, replacements: Mapping[bytes, bytes]) -> None:
     """Put a class into the folder that TorchServe will be started in.
 
     Args:
         folder: that one.
         name: the class's file in TorchServe's jar.
-        constants: entries of its constants, and what takes their places.
+        replacements: bytes that are there once, such as a constant's entry, and what takes
+            their places.
 
     Raises:
         RuntimeUnavailableError: the installed TorchServe is not the one this was made for.
@@ -44,7 +45,7 @@ def override_class(folder: Path, name: str, constants: Mapping[bytes, bytes]) ->
             content = classes.read(name)
     except (OSError, KeyError, zipfile.BadZipFile) as error:
         raise RuntimeUnavailableError(f"expected TorchServe's {jar}, however: {error}") from error
-    for before, after in constants.items():
+    for before, after in replacements.items():
         if content.count(before) != 1:
             raise RuntimeUnavailableError(
                 f"expected {name} of torchserve 0.12.0 in {jar}, found another: reinstall it"

@@ -30,7 +30,7 @@ class Limits:
 
     body_bytes: int = 8 * 1024 * 1024
     instances: int = 10_000
-    batch_s: float = 0.005
+    batch_s: float = 0.004
 
     def __post_init__(self) -> None:
         _check("limits", _not_positive(self, "body_bytes", "instances", "batch_s"))

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
+from http import HTTPStatus
 from typing import Any
 
 import msgspec
@@ -456,3 +457,13 @@ def refuse_internally(request_id: str, headers: Mapping[str, str]) -> Response:
     """
     status, body = describe_internal_error(request_id)
     return Response(status=status, headers={**headers, "content-type": PROBLEM_TYPE}, body=body)
+
+
+def keep_connection(response: Response) -> Response:
+    """Say of a refusal that its client's connection is as good as before.
+
+    What TorchServe makes of it, ``henaw.cli.refused_connections`` says.
+    """
+    if response.status < HTTPStatus.BAD_REQUEST:
+        return response
+    return replace(response, headers={**response.headers, "connection": "keep-alive"})

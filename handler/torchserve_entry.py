@@ -88,17 +88,18 @@ class HenawHandler:
         if self._service is None or self._log is None or self._drain is None:
             raise RuntimeError("expected initialize before answer")
         from henaw.handler.errors import locate_error
-        from henaw.handler.service import refuse_internally
+        from henaw.handler.service import keep_connection, refuse_internally
 
+        is_ending = self._drain.is_set()
         try:
-            responses = self._service.answer(requests, is_ending=self._drain.is_set())
+            responses = self._service.answer(requests, is_ending=is_ending)
         # The service keeps what goes wrong to the request that it went wrong with. Whatever
         # came this far TorchServe would log with its message, which may hold values.
         except Exception as error:
             self._log.report(f"a batch of {len(requests)} failed: {locate_error(error)}")
             responses = [refuse_internally(request.request_id, {}) for request in requests]
         self._log.flush()
-        return responses
+        return responses if is_ending else list(map(keep_connection, responses))
 
     def handle(self, data: Sequence[Mapping[str, Any]], context: Context) -> list[bytes]:
         """Answer one batch as any TorchServe hands it over: :mod:`.torchserve_protocol` may not."""

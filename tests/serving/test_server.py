@@ -1,9 +1,12 @@
 """What clients of a real TorchServe see."""
 
 import concurrent.futures
+import http.client
+import json
 import time
 from collections.abc import Callable
 from typing import Any
+from urllib.parse import urlsplit
 
 import numpy as np
 import psutil
@@ -173,6 +176,30 @@ def test_a_good_request_is_right_while_sharing_a_batch_with_malformed_ones(serve
 
     # Nothing else was asked meanwhile, so company in its batch was malformed company.
     assert max(record["batch"] for record in find_records(server, shared)) > 1
+
+
+def test_a_refusal_leaves_the_connection_open(server: Any) -> None:
+    address = urlsplit(server.record.url)
+    connection = http.client.HTTPConnection(address.hostname or "", address.port, timeout=60)
+
+    def ask(body: bytes, path: str = "/predictions/henaw", **headers: str) -> tuple[int, str]:
+        headers = {"Content-Type": "application/json", **headers}
+        connection.request("POST", path, body, headers)
+        response = connection.getresponse()
+        response.read()
+        return response.status, response.headers["Connection"]
+
+    good = json.dumps(PERSON).encode()
+    assert ask(good) == (200, "keep-alive")
+    port = connection.sock.getsockname()[1]
+    for body, status in MALFORMED:
+        assert ask(body) == (status, "keep-alive")
+    assert ask(good, **{"Content-Type": "text/plain"}) == (415, "keep-alive")
+    assert ask(good) == (200, "keep-alive")
+    assert connection.sock.getsockname()[1] == port
+    # What TorchServe itself refuses may be no HTTP at all, after which nothing can be read.
+    assert ask(good, path="/predictions/nobody") == (404, "close")
+    assert connection.sock is None
 
 
 def test_explanations(server: Any) -> None:

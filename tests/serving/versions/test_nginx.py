@@ -378,6 +378,8 @@ def test_what_is_refused_is_told_as_the_handler_tells_it(
         (b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: gzip\r\n\r\n", 501, "not-implemented"),
         (b"POST / HTTP/3.0\r\nHost: a\r\n\r\n", 505, "http-version"),
         (b"TRACE / HTTP/1.1\r\nHost: a\r\n\r\n", 405, "method-not-allowed"),
+        (b"POST /predictions/henaw HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n"
+         b"Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 400, "malformed-request"),
     ],
 )  # fmt: skip
 def test_what_is_no_proper_request_is_told_so_too(
