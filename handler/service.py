@@ -45,7 +45,7 @@ _JSON_TYPE = "application/json"
 _PEOPLE_AT_ONCE = 20_000
 """Bounds the memory of one evaluation: a batch may hold many bulk requests."""
 
-_ADMITTED_AT_ONCE = 16
+_ADMITTED_AT_ONCE = 32
 _BYTES_AT_ONCE = 16_384
 """Bound what is taken on between two looks at how long it took so far."""
 _WAITING_WEIGHT = 0.25

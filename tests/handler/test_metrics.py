@@ -151,7 +151,7 @@ class TestService:
         person: dict[str, Any],
         monkeypatch: pytest.MonkeyPatch,
     ) -> None:
-        """Requests are taken on sixteen at a time."""
+        """Requests are taken on some at a time."""
         client = make_client()
         throttle = client.service._throttle
         admit_all = throttle.admit_all

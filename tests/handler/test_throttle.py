@@ -201,7 +201,7 @@ def test_several_workers_allow_exactly_the_number(
 
 
 def test_a_batch_is_decided_as_its_requests_one_by_one(tmp_path: Path, clock: Clock) -> None:
-    names = ["a", "b", "", "a", "a", "b", "a", "", "a", "a", "b"]
+    names = [*"ccccccdd", "a", "b", "", "a", "a", "b", "a", "", "a", "a", "b", "d", "d", "d"]
     one_by_one, together = (
         Throttle(configure(burst=4), tmp_path / name, clock_ns=clock) for name in ("one", "all")
     )
