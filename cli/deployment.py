@@ -26,7 +26,12 @@ from henaw.cli.java import find_java_home
 from henaw.cli.monitor_process import read_monitor_port
 from henaw.cli.properties import are_tokens_asked_for, read_properties
 from henaw.cli.tokens import DOORS, FILE_NAME, read_token
-from henaw.cli.torchserve_process import ServerError, find_server, list_taken_ports
+from henaw.cli.torchserve_process import (
+    ServerError,
+    find_drain,
+    find_server,
+    list_taken_ports,
+)
 from henaw.handler.assembly import GOLDEN_NAME, ONNX_NAME
 from henaw.handler.configuration import HandlerConfiguration, load_configuration
 from henaw.handler.manifest import check_manifest
@@ -294,6 +299,10 @@ def _check_server(
         yield _fine("server", f"none was started with {deployment.run}")
         return
     yield _fine("server", f"{record.url}, pid {record.pid}")
+    drain = find_drain(deployment.run)
+    if drain is not None:
+        seen = f"{drain} is there: every request is sent away, as before the server's end"
+        yield _fail("server", seen, "henaw stop ends it; where no stop is under way, remove that")
     yield from _check_tokens(deployment.run)
     yield _ping(deployment.run)
     port = read_monitor_port(deployment.run) or handler.monitor.port

@@ -182,6 +182,12 @@ def find_server(run: Path) -> Record | None:
     return record if _find_process(record) is not None else None
 
 
+def find_drain(run: Path) -> Path | None:
+    """Return the mark by which a server's workers send everybody away, if it is there."""
+    drain = run / _DRAIN_NAME
+    return drain if drain.is_dir() else None
+
+
 def stop_server(run: Path) -> Record | None:
     """Stop that server and its workers, and wait until all are gone.
 

@@ -5,6 +5,7 @@ import contextlib
 import http.client
 import json
 import resource
+import shutil
 import subprocess
 import sys
 import threading
@@ -18,6 +19,7 @@ import psutil
 import pytest
 import requests
 from henaw.cli import torchserve_process
+from henaw.cli.deployment import Deployment, examine
 from henaw.cli.example_request import wait_for_answer
 from henaw.cli.torchserve_process import ServerError, find_server, stop_server
 from henaw.model.biomarkers import PANEL
@@ -308,6 +310,26 @@ def test_a_stop_that_is_cut_off_leaves_a_server_that_answers(
     monkeypatch.setattr(torchserve_process, "_wait_until_idle", interrupt)
     with pytest.raises(KeyboardInterrupt):
         stop_server(lasting.run)
+    assert lasting.post(PEOPLE[0]).status_code == 200
+
+
+def test_the_doctor_sees_what_a_killed_stop_left(lasting: Any) -> None:
+    configuration, archive = lasting.run / "config", lasting.run / "henaw.mar"
+    deployment = Deployment(configuration=configuration, archive=archive, run=lasting.run)
+
+    def find_problems() -> list[str]:
+        findings = examine(deployment)
+        return [f.seen for f in findings if (f.check, f.status) == ("server", "problem")]
+
+    assert find_problems() == []
+    drain = lasting.run / "drain"
+    drain.mkdir()
+    try:
+        assert lasting.post(PEOPLE[0]).status_code == 503
+        (seen,) = find_problems()
+    finally:
+        shutil.rmtree(drain)
+    assert seen.startswith(f"{drain} is there")
     assert lasting.post(PEOPLE[0]).status_code == 200
 
 
