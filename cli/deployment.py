@@ -302,7 +302,7 @@ def _check_server(
     drain = find_drain(deployment.run)
     if drain is not None:
         seen = f"{drain} is there: every request is sent away, as before the server's end"
-        yield _fail("server", seen, "henaw stop ends it; where no stop is under way, remove that")
+        yield _fail("drain", seen, f"if no henaw stop is under way: rm -r {drain}")
     yield from _check_tokens(deployment.run)
     yield _ping(deployment.run)
     port = read_monitor_port(deployment.run) or handler.monitor.port

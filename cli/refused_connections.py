@@ -4,8 +4,8 @@ TorchServe closes every connection over which it answers 400 or more, though not
 with the connection: the next request waits for another, and for another TLS handshake. Under
 overload that cost the front end more than all else it did.
 
-In the class that sends answers, the header ``Pragma`` (of HTTP/1.0, and beside a
-``Cache-Control`` that says more) gives its place to a look whether the answer has a header
+In the class that sends answers, the header ``Pragma`` (of HTTP/1.0, and beside
+``Cache-Control`` of no use) gives its place to a look whether the answer has a header
 ``Connection`` already, as the worker gives its refusals; if so, the connection stays. Of
 TorchServe's own refusals, among them of what is no HTTP, it closes the connection as before,
 and so it does at the server's end, when workers give no such header.
@@ -43,7 +43,7 @@ CLOSE_UNLESS_KEPT = _LOAD_KEEP_ALIVE + bytes([0x99, 0, 11]) + _CLOSE_UNLESS_BELO
 KEEP_IF_KEPT = _LOAD_KEEP_ALIVE + bytes([0x9A, 0, 46]) + _CLOSE_UNLESS_BELOW_400  # ifne keep
 
 
-def keep_refused(folder: Path) -> None:
+def keep_refused_connections(folder: Path) -> None:
     """Put the class into the folder that TorchServe will be started in.
 
     Raises:

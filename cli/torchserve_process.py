@@ -29,7 +29,7 @@ from henaw.cli.properties import (
     read_properties,
     write_effective_properties,
 )
-from henaw.cli.refused_connections import keep_refused
+from henaw.cli.refused_connections import keep_refused_connections
 from henaw.handler.configuration import MonitorConfiguration, load_configuration
 from henaw.handler.drain import DRAIN_VARIABLE, list_drained
 from henaw.handler.process_identity import identify_process
@@ -117,7 +117,7 @@ def start_server(
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     shorten_batch_delay(run)
     keep_connections(run)
-    keep_refused(run)
+    keep_refused_connections(run)
     shutil.rmtree(run / _DRAIN_NAME, ignore_errors=True)
     effective = write_effective_properties(run, properties)
     environment = {

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 from http import HTTPStatus
 from typing import Any
@@ -459,11 +459,16 @@ def refuse_internally(request_id: str, headers: Mapping[str, str]) -> Response:
     return Response(status=status, headers={**headers, "content-type": PROBLEM_TYPE}, body=body)
 
 
-def keep_connection(response: Response) -> Response:
+def keep_connection(request: Request, response: Response) -> Response:
     """Say of a refusal that its client's connection is as good as before.
 
-    What TorchServe makes of it, ``henaw.cli.refused_connections`` says.
+    Not where the client itself wants it closed. What TorchServe makes of it,
+    ``henaw.cli.refused_connections`` says.
     """
-    if response.status < HTTPStatus.BAD_REQUEST:
+    if (
+        response.status < HTTPStatus.BAD_REQUEST
+        or "close" in request.headers.get("connection", "").lower()
+    ):
         return response
-    return replace(response, headers={**response.headers, "connection": "keep-alive"})
+    headers = {**response.headers, "connection": "keep-alive"}
+    return Response(status=response.status, headers=headers, body=response.body)

@@ -257,7 +257,13 @@ def _decide_alike(
                 Decision(allowed=True, ahead_ns=last.ahead_ns - after * demand.cost_ns)
                 for after in reversed(range(count))
             ]
-    return [_decide(connection, now_ns, demand) for _ in range(count)]
+    decisions: list[Decision] = []
+    while len(decisions) < count:
+        decisions.append(_decide(connection, now_ns, demand))
+        if not decisions[-1].allowed:
+            # It changed nothing, so the next ones fare the same.
+            decisions += decisions[-1:] * (count - len(decisions))
+    return decisions
 
 
 def _decide(connection: sqlite3.Connection, now_ns: int, demand: Demand) -> Decision:

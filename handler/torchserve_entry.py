@@ -99,7 +99,7 @@ class HenawHandler:
             self._log.report(f"a batch of {len(requests)} failed: {locate_error(error)}")
             responses = [refuse_internally(request.request_id, {}) for request in requests]
         self._log.flush()
-        return responses if is_ending else list(map(keep_connection, responses))
+        return responses if is_ending else list(map(keep_connection, requests, responses))
 
     def handle(self, data: Sequence[Mapping[str, Any]], context: Context) -> list[bytes]:
         """Answer one batch as any TorchServe hands it over: :mod:`.torchserve_protocol` may not."""

@@ -151,17 +151,20 @@ class TestService:
         person: dict[str, Any],
         monkeypatch: pytest.MonkeyPatch,
     ) -> None:
-        """Requests are taken on some at a time."""
+        """Requests are taken on 32 at a time."""
         client = make_client()
         throttle = client.service._throttle
         admit_all = throttle.admit_all
+        sizes = []
 
         def admit_slowly(clients: Any) -> Any:
+            sizes.append(len(clients))
             time.sleep(0.0016 * len(clients))
             return admit_all(clients)
 
         monkeypatch.setattr(throttle, "admit_all", admit_slowly)
         client.send(*[person] * 40)
+        assert sizes == [32, 8]
         seconds = client.metrics.sum_up().validation_seconds
         assert seconds.sum > 40 * 0.0016
         assert sum(seconds.counts[: seconds.bounds.index(0.001) + 1]) == 0

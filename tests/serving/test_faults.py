@@ -319,7 +319,7 @@ def test_the_doctor_sees_what_a_killed_stop_left(lasting: Any) -> None:
 
     def find_problems() -> list[str]:
         findings = examine(deployment)
-        return [f.seen for f in findings if (f.check, f.status) == ("server", "problem")]
+        return [f.seen for f in findings if (f.check, f.status) == ("drain", "problem")]
 
     assert find_problems() == []
     drain = lasting.run / "drain"
@@ -340,7 +340,7 @@ def _list_clients(server: Any) -> list[Any]:
 
 
 def test_overload_is_refused_with_a_time_to_come_back(serve: Callable[..., Any]) -> None:
-    server = serve(batch_s=0.005)
+    server = serve(batch_s=0.004)
     crowd = {"instances": PEOPLE * 12}
 
     def ask(_: int) -> requests.Response:
@@ -353,6 +353,7 @@ def test_overload_is_refused_with_a_time_to_come_back(serve: Callable[..., Any])
     for response in refused:
         assert response.status_code == 503
         assert response.headers["Retry-After"] == "1"
+        assert response.headers["Connection"] == "keep-alive"
         assert response.headers["content-type"] == "application/problem+json"
     answers = {response.text for response in responses if response.status_code == 200}
     assert len(answers) == 1

@@ -15,7 +15,7 @@ AT_ONCE = 600
 
 
 def test_the_handler_and_not_torchserve_refuses_a_crowd(start: Callable[..., Any]) -> None:
-    server = start("local", limits={"batch_s": 0.005})
+    server = start("local", limits={"batch_s": 0.004})
     wait_for_answer(server.record, server.run)
     worker = next(p for p in server.list_processes() if "model_service_worker" in str(p.cmdline()))
     host = urlsplit(server.record.url).netloc

@@ -178,7 +178,7 @@ def test_no_method_does_anything_but_predict(swift: Any, method: str) -> None:
 
 @pytest.mark.parametrize("body", [b"", BODY])
 def test_of_two_lengths_the_chunks_count(swift: Any, body: bytes) -> None:
-    """As RFC 9112 says; what follows them is a request of its own."""
+    """RFC 9112, 6.3. Against its 6.1 the connection stays, and what follows is a request."""
     chunks = (b"%x\r\n%b\r\n" % (len(body), body) if body else b"") + b"0\r\n\r\n"
     head = (
         b"POST " + PREDICT.encode() + b" HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"

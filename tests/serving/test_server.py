@@ -195,10 +195,14 @@ def test_a_refusal_leaves_the_connection_open(server: Any) -> None:
     for body, status in MALFORMED:
         assert ask(body) == (status, "keep-alive")
     assert ask(good, **{"Content-Type": "text/plain"}) == (415, "keep-alive")
+    spent = [ask(good, **{"X-API-Key": "spends-all-over-one-connection"}) for _ in range(5)]
+    assert spent == 3 * [(200, "keep-alive")] + 2 * [(429, "keep-alive")]
     assert ask(good) == (200, "keep-alive")
     assert connection.sock.getsockname()[1] == port
     # What TorchServe itself refuses may be no HTTP at all, after which nothing can be read.
     assert ask(good, path="/predictions/nobody") == (404, "close")
+    assert connection.sock is None
+    assert ask(b"{", Connection="close") == (400, "close")
     assert connection.sock is None
 
 
