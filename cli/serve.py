@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 import click
+from click.core import ParameterSource
 from henaw.cli.archive import archive
 from henaw.cli.options import run_option
 
@@ -27,7 +28,7 @@ from henaw.cli.options import run_option
     type=click.Path(path_type=Path, dir_okay=False),
     default=Path("model_store/henaw.mar"),
     show_default=True,
-    help="The model; made first if it is not there.",
+    help="The model; this one is made from the shipped checkpoint if it is not there.",
 )
 @run_option
 @click.option(
@@ -57,6 +58,12 @@ def serve(  # noqa: PLR0917 -- click passes by name
     )
 
     if not archive_path.is_file():
+        # Whoever names another wants that one, not the shipped model in its place.
+        if context.get_parameter_source("archive_path") is not ParameterSource.DEFAULT:
+            raise ServerError(
+                f"expected an archive at {archive_path}, found none:"
+                " mend the path, or make one by henaw archive"
+            )
         context.invoke(archive, out=archive_path.parent)
     started_s = time.monotonic()
     run = run.resolve()

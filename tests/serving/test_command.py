@@ -128,6 +128,16 @@ def test_a_certificate_that_expired_is_named_at_once(
     assert henaw("stop").stdout == "no server runs\n"
 
 
+def test_an_archive_that_is_not_there_is_not_replaced_by_the_shipped_one(
+    henaw: Command, tmp_path: Path
+) -> None:
+    missing = tmp_path / "other" / "henaw.mar"
+    refused = henaw("serve", "--archive", str(missing))
+    assert refused.returncode == 1
+    assert f"expected an archive at {missing}, found none" in refused.stderr
+    assert not missing.parent.exists()
+
+
 def test_a_taken_port_is_named(henaw: Command, shipped: Path) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
