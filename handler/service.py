@@ -10,7 +10,6 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from http import HTTPStatus
 from typing import Any
 
 import msgspec
@@ -457,18 +456,3 @@ def refuse_internally(request_id: str, headers: Mapping[str, str]) -> Response:
     """
     status, body = describe_internal_error(request_id)
     return Response(status=status, headers={**headers, "content-type": PROBLEM_TYPE}, body=body)
-
-
-def keep_connection(request: Request, response: Response) -> Response:
-    """Say of a refusal that its client's connection is as good as before.
-
-    Not where the client itself wants it closed. What TorchServe makes of it,
-    ``henaw.cli.refused_connections`` says.
-    """
-    if (
-        response.status < HTTPStatus.BAD_REQUEST
-        or "close" in request.headers.get("connection", "").lower()
-    ):
-        return response
-    headers = {**response.headers, "connection": "keep-alive"}
-    return Response(status=response.status, headers=headers, body=response.body)

@@ -13,6 +13,7 @@ import logging
 import os
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from http import HTTPStatus
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -88,7 +89,7 @@ class HenawHandler:
         if self._service is None or self._log is None or self._drain is None:
             raise RuntimeError("expected initialize before answer")
         from henaw.handler.errors import locate_error
-        from henaw.handler.service import keep_connection, refuse_internally
+        from henaw.handler.service import refuse_internally
 
         is_ending = self._drain.is_set()
         try:
@@ -99,7 +100,7 @@ class HenawHandler:
             self._log.report(f"a batch of {len(requests)} failed: {locate_error(error)}")
             responses = [refuse_internally(request.request_id, {}) for request in requests]
         self._log.flush()
-        return responses if is_ending else list(map(keep_connection, requests, responses))
+        return responses if is_ending else list(map(_keep_connection, requests, responses))
 
     def handle(self, data: Sequence[Mapping[str, Any]], context: Context) -> list[bytes]:
         """Answer one batch as any TorchServe hands it over: :mod:`.torchserve_protocol` may not."""
@@ -131,6 +132,19 @@ def _read_request(context: Context, index: int, item: Mapping[str, Any]) -> Requ
         explain=headers.get("explain") == "True",
         describe=headers.get("describe") == "True",
     )
+
+
+def _keep_connection(request: Request, response: Response) -> Response:
+    """Say of a refusal that its client's connection is as good as before.
+
+    Not where the client itself wants it closed. What TorchServe makes of it,
+    ``henaw.cli.refused_connections`` says.
+    """
+    wants_it_closed = "close" in request.headers.get("connection", "").lower()
+    if response.status < HTTPStatus.BAD_REQUEST or wants_it_closed:
+        return response
+    headers = {**response.headers, "connection": "keep-alive"}
+    return replace(response, headers=headers)
 
 
 def _refuse_other_files(folder: Path) -> None:
