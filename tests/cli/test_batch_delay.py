@@ -1,6 +1,7 @@
 import importlib.machinery
 import importlib.util
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -8,12 +9,8 @@ from henaw.cli.batch_delay import CLASS_NAME, shorten_batch_delay
 from henaw.model.errors import RuntimeUnavailableError
 
 
-def test_one_word_of_the_class_differs(tmp_path: Path) -> None:
-    spec = importlib.util.find_spec("ts")
-    assert spec is not None
-    assert spec.origin is not None
-    with zipfile.ZipFile(Path(spec.origin).parent / "frontend/model-server.jar") as jar:
-        before = jar.read(CLASS_NAME)
+def test_one_word_of_the_class_differs(tmp_path: Path, read_class: Callable[[str], bytes]) -> None:
+    before = read_class(CLASS_NAME)
     shorten_batch_delay(tmp_path)
     after = (tmp_path / CLASS_NAME).read_bytes()
     assert len(after) == len(before)

@@ -1,16 +1,13 @@
-import importlib.util
-import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
 from henaw.cli.front_end_exit import CLASS_NAME, keep_connections
 
 
-def test_one_name_and_one_number_of_the_class_differ(tmp_path: Path) -> None:
-    spec = importlib.util.find_spec("ts")
-    assert spec is not None
-    assert spec.origin is not None
-    with zipfile.ZipFile(Path(spec.origin).parent / "frontend/model-server.jar") as jar:
-        before = jar.read(CLASS_NAME)
+def test_one_name_and_one_number_of_the_class_differ(
+    tmp_path: Path, read_class: Callable[[str], bytes]
+) -> None:
+    before = read_class(CLASS_NAME)
     keep_connections(tmp_path)
     after = (tmp_path / CLASS_NAME).read_bytes()
     minute, second = ((n).to_bytes(8, "big") for n in (60, 1))

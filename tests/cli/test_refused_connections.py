@@ -1,5 +1,4 @@
-import importlib.util
-import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
 from henaw.cli.refused_connections import (
@@ -12,12 +11,10 @@ from henaw.cli.refused_connections import (
 )
 
 
-def test_two_places_of_the_class_differ_and_nothing_is_moved(tmp_path: Path) -> None:
-    spec = importlib.util.find_spec("ts")
-    assert spec is not None
-    assert spec.origin is not None
-    with zipfile.ZipFile(Path(spec.origin).parent / "frontend/model-server.jar") as jar:
-        before = jar.read(CLASS_NAME)
+def test_two_places_of_the_class_differ_and_nothing_is_moved(
+    tmp_path: Path, read_class: Callable[[str], bytes]
+) -> None:
+    before = read_class(CLASS_NAME)
     keep_refused_connections(tmp_path)
     after = (tmp_path / CLASS_NAME).read_bytes()
     assert len(after) == len(before)
