@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import torch
-from henaw.model.biomarkers import NAMES
+from henaw.model.biomarkers import PANEL
 from torch import Tensor
 
-LOG_SCALED: tuple[bool, ...] = tuple(name not in ("albumin", "lymphocyte_pct") for name in NAMES)
+LOG_SCALED: tuple[bool, ...] = tuple(biomarker.log_scaled for biomarker in PANEL)
 """Which biomarkers are skewed and enter by their logarithm."""
 
 LARGEST = torch.finfo(torch.float32).max

@@ -54,8 +54,9 @@ _TITLES = {
 }
 
 BIOMARKER_FIELDS: Mapping[str, int] = MappingProxyType(
-    {biomarker.name: biomarker.ukb_field for biomarker in PANEL}
+    {b.name: b.ukb_field for b in PANEL if b.ukb_field is not None}
 )
+"""Of those that UK Biobank has."""
 REPORTABILITY_FIELDS: Mapping[str, int] = MappingProxyType(
     {
         name: field + _REPORTABILITY_OFFSET

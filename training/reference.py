@@ -11,7 +11,7 @@ from dataclasses import replace
 import numpy as np
 import numpy.typing as npt
 import torch
-from henaw.model.biomarkers import INDEX, NAMES
+from henaw.model.biomarkers import INDEX, NAMES, list_total_cv
 from henaw.model.configuration import VARIABLES, NetworkConfiguration
 from henaw.model.errors import CohortError
 from henaw.model.network import Network
@@ -19,7 +19,6 @@ from henaw.model.tables import list_tensor_shapes
 from henaw.model.transforms import LOG_SCALED, compute_safe_ratio
 from henaw.training.cohort import Cohort
 from henaw.training.configuration import DetectionFloor
-from henaw.training.variation import list_total_cv
 from torch import Tensor
 
 Array = npt.NDArray[np.float64]

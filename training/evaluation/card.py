@@ -16,7 +16,6 @@ from henaw.model.checkpoint import Checkpoint
 from henaw.model.errors import CohortError
 from henaw.training.evaluation.estimates import Estimate
 from henaw.training.evaluation.report import build_environment
-from henaw.training.variation import VARIATION
 
 Json = dict[str, Any]
 FORMAT = 1
@@ -152,6 +151,5 @@ def render_card(checkpoint: Checkpoint, unseen: Sequence[Json], reference: Json)
         reference=reference,
         parameters=sum(tensor.numel() for tensor in checkpoint.tensors.values()),
         panel=PANEL,
-        variation=VARIATION,
         find_group=find_group,
     )

@@ -2,7 +2,7 @@
 
 No one here was measured twice. Each person's measured values are taken as the person's
 own mean, and draws vary around it by the within-person and analytical variation of
-``henaw.training.variation``, independently between biomarkers, log-normally. Two things
+the panel, independently between biomarkers, log-normally. Two things
 follow. Measured values scatter more than true means do, so that the simulated reliability
 is too high; ``icc_*_corrected`` takes the variance of the measured values as the whole.
 And the draws share the assumed variation with the model's interval: the simulation checks
@@ -16,10 +16,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
+from henaw.model.biomarkers import list_total_cv
 from henaw.model.network import Network
 from henaw.training.cohort import Cohort
 from henaw.training.evaluation.estimates import Array, Estimate
-from henaw.training.variation import list_total_cv
 
 DRAWS = 10
 

@@ -207,13 +207,14 @@ def _describe_biomarkers(
     described = {}
     for biomarker in PANEL:
         values = table[biomarker.name].drop_nulls()
+        title = "" if biomarker.ukb_field is None else FIELDS[biomarker.ukb_field].title
         outside = ((values < biomarker.minimum) | (values > biomarker.maximum)).sum()
         described[biomarker.name] = {
             "field": biomarker.ukb_field,
             "unit": biomarker.unit,
             "present": values.len(),
             "missing": table.height - values.len(),
-            "not_readable": joined.unreadable.get(FIELDS[biomarker.ukb_field].title, 0),
+            "not_readable": joined.unreadable.get(title, 0),
             "outside_accepted_range_kept": int(outside),
             **limits.get(biomarker.name, {}),
         }

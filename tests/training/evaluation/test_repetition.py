@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
+from henaw.model.biomarkers import list_total_cv
 from henaw.model.checkpoint import Checkpoint
 from henaw.training.evaluation.evaluated import Evaluated
 from henaw.training.evaluation.repetition import compute_icc, draw_values, simulate_repeats
-from henaw.training.variation import list_total_cv
 
 
 def test_draws_vary_as_published_around_the_given_values():
