@@ -11,18 +11,18 @@ from henaw.model.biomarkers import (
     AGE_MAXIMUM_YEARS,
     AGE_MINIMUM_YEARS,
     CAUSES,
-    COUNT_PER_VOLUME,
     INDEX,
     NAMES,
     PANEL,
     SEXES,
     SYSTEMS,
-    UNIT_ALIASES,
+    describe_panel,
 )
-from henaw.model.checkpoint import PROTOCOL, Checkpoint, describe_panel
+from henaw.model.checkpoint import PROTOCOL, Checkpoint
 from henaw.model.fhir import describe_fhir
 from henaw.model.runtime import INPUT_NAMES, OUTPUT_NAMES
 from henaw.model.transforms import LOG_SCALED
+from henaw.model.units import COUNT_PER_VOLUME, UNIT_ALIASES, UNIT_ANNOTATION, UNIT_REWRITES
 
 SHAPES: dict[str, list[str | int]] = {
     "biomarkers": ["n", len(NAMES)],
@@ -87,7 +87,11 @@ def format_properties(description: dict[str, Any]) -> dict[str, str]:
 
 
 def _describe_units() -> dict[str, Any]:
-    """What :meth:`Biomarker.find_unit` knows: conversions, refusals and spellings."""
+    """What :meth:`Biomarker.find_unit` knows: conversions, refusals and spellings.
+
+    ``spellings`` are folded and rewritten already, to the accepted unit that they mean;
+    ``rewrites`` are applied in order, ``$1`` being the first group.
+    """
     return {
         "conversions": {
             biomarker.name: {
@@ -102,7 +106,10 @@ def _describe_units() -> dict[str, Any]:
             for biomarker in PANEL
             if biomarker.refused_units
         },
+        "spellings": {biomarker.name: dict(biomarker.spellings) for biomarker in PANEL},
+        "rewrites": [list(rewrite) for rewrite in UNIT_REWRITES],
         "aliases": dict(UNIT_ALIASES),
+        "annotation": UNIT_ANNOTATION,
         "count_per_volume": COUNT_PER_VOLUME.pattern,
     }
 

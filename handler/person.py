@@ -25,9 +25,9 @@ from henaw.model.biomarkers import (
     PANEL,
     SEXES,
     Biomarker,
-    Unit,
 )
 from henaw.model.errors import PanelError
+from henaw.model.units import Unit
 
 PERSON_FIELDS: Final = frozenset({"age", "sex", "biomarkers", "participant_id"})
 _QUANTITY_FIELDS: Final = frozenset({"value", "unit"})

@@ -7,7 +7,8 @@ import re
 from collections.abc import Iterable
 from typing import Final
 
-from henaw.model.biomarkers import Biomarker, Unit, suggest_name
+from henaw.model.biomarkers import Biomarker, suggest_name
+from henaw.model.units import Unit
 
 LONGEST_ECHO: Final = 40
 """Characters of a client's own text that are repeated to it."""

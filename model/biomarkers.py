@@ -9,40 +9,26 @@ NGSP = 0.09148 IFCC + 2.152 (Hoelzel et al. 2004, Clin Chem 50:166-174,
 doi:10.1373/clinchem.2003.024802); creatinine 88.42 umol/L per mg/dL from its molar
 mass, 113.12 g/mol; 1 ukat = 60 U by definition of the katal.
 
-The sources say how far each figure could be checked. Of reference intervals and critical
-limits, "(from memory, not checked)" marks what was not looked up. Of variation, "abstract"
-was read in the source's own abstract or text; "transcribed" was read in a transcription of
-the source's table; "stand-in" is not a published figure for this quantity.
+The sources say how far each figure could be checked: "abstract" was read in the source's
+own abstract or text; "transcribed" was read in a transcription of the source's table;
+"checked there" was read on the laboratory's own page; "from memory, not checked" was not
+looked up; "stand-in" is not a published figure for this quantity.
+
+A critical limit sits at or inside what published lists call a doctor for at once, so that
+every such value is marked.
 """
 
 from __future__ import annotations
 
 import difflib
 import math
-import re
-import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from types import MappingProxyType
+from typing import Any
 
 from henaw.model.errors import PanelError
-
-
-@dataclass(frozen=True, kw_only=True)
-class Unit:
-    """A unit that is converted to the panel's by ``si = (value - offset) * factor``."""
-
-    factor: float
-    offset: float = 0.0
-
-    def to_si(self, value: float) -> float:
-        """Return ``value``, given in this unit, in the panel's unit."""
-        return (value - self.offset) * self.factor
-
-    def from_si(self, value: float) -> float:
-        """Return ``value``, given in the panel's unit, in this unit."""
-        return value / self.factor + self.offset
-
+from henaw.model.units import COUNT_PER_VOLUME, Unit, drop_annotations, fold_unit
 
 SYSTEM_NAMES: tuple[str, ...] = ("inflammation", "metabolism", "organ_function", "hematology")
 """The systems that contributions are summed in, in this order."""
@@ -123,12 +109,17 @@ class Biomarker:
         harmful: the directions in which an abnormal value is a bad sign: "low", "high".
         variation: its change between two blood draws of one person.
         ukb_field: UK Biobank data field; None where UK Biobank has none.
-        loinc: LOINC codes, panel unit first.
+        ukb_title: the field's name in the UK Biobank Showcase; None: the label.
+        nhanes: variables of NHANES with their units; where a table has several, the first.
+        loinc: LOINC codes of any method, panel unit first.
+        loinc_by_method: LOINC codes of the same quantity by one method.
+        loinc_refused: LOINC codes of look-alikes, with why they are not this biomarker.
         synonyms: other names, as people and laboratories write them.
         other_units: other accepted units by canonical spelling.
         unit_spellings: spellings of a unit that mean it for this biomarker alone, to one
-            of :attr:`units`; spellings for all biomarkers are in :data:`UNIT_ALIASES`.
+            of :attr:`units`; spellings for all biomarkers are in :mod:`henaw.model.units`.
         refused_units: units that look right and are not, with the reason.
+        spellings: every spelling of an accepted unit, folded, to that of :attr:`units`.
     """
 
     name: str
@@ -145,14 +136,22 @@ class Biomarker:
     variation: Variation
     ukb_field: int | None
     loinc: tuple[str, ...]
+    ukb_title: str | None = None
+    nhanes: tuple[tuple[str, str], ...] = ()
+    loinc_by_method: tuple[str, ...] = ()
+    loinc_refused: Mapping[str, str] = field(default_factory=dict)
     synonyms: tuple[str, ...] = ()
     other_units: Mapping[str, Unit] = field(default_factory=dict)
     unit_spellings: Mapping[str, str] = field(default_factory=dict)
     refused_units: Mapping[str, str] = field(default_factory=dict)
+    spellings: Mapping[str, str] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        for name in ("other_units", "unit_spellings", "refused_units"):
+        for name in ("loinc_refused", "other_units", "unit_spellings", "refused_units"):
             object.__setattr__(self, name, MappingProxyType(dict(getattr(self, name))))
+        named = {name: name for name in self.units} | dict(self.unit_spellings)
+        folded = {fold_unit(spelling): name for spelling, name in named.items()}
+        object.__setattr__(self, "spellings", MappingProxyType(folded))
 
     @property
     def units(self) -> tuple[str, ...]:
@@ -169,66 +168,43 @@ class Biomarker:
             >>> round(PANEL[1].find_unit("%").to_si(5.4), 1)
             35.5
         """
-        canonical = _canonical_unit(spelling)
-        if canonical == _canonical_unit(self.unit):
-            return Unit(factor=1.0)
-        for name, unit in self.other_units.items():
-            if canonical == _canonical_unit(name):
-                return unit
-        for name, reason in self.refused_units.items():
-            if canonical == _canonical_unit(name):
-                raise PanelError(self.name, [reason])
-        if COUNT_PER_VOLUME.fullmatch(canonical):
-            share = ", a share" if self.unit == "%" else ""
-            raise PanelError(
-                self.name,
-                [f"{spelling} is a count per volume; {self.name} is in {self.unit}{share}"],
-            )
+        # The annotation first: "% (JDS)" is refused, "% (whole blood)" is %.
+        for folded in dict.fromkeys((fold_unit(spelling), fold_unit(drop_annotations(spelling)))):
+            if folded in self.spellings:
+                name = self.spellings[folded]
+                return Unit(factor=1.0) if name == self.unit else self.other_units[name]
+            for name, reason in self.refused_units.items():
+                if folded == fold_unit(name):
+                    raise PanelError(self.name, [reason])
+            if COUNT_PER_VOLUME.fullmatch(folded):
+                share = ", a share" if self.unit == "%" else ""
+                raise PanelError(
+                    self.name,
+                    [f"{spelling} is a count per volume; {self.name} is in {self.unit}{share}"],
+                )
         raise PanelError(
-            self.name, [f"unit must be one of {', '.join(self.units)}, however: unit={spelling!r}"]
+            self.name, [f"unit must be one of {', '.join(self.units)}; got {spelling!r}"]
         )
 
 
-UNIT_ALIASES: Mapping[str, str] = MappingProxyType(
-    {
-        "iu/l": "u/l",
-        "ui/l": "u/l",
-        "{iu}/l": "u/l",
-        "[iu]/l": "u/l",
-        "ucat/l": "ukat/l",
-        "mcmol/l": "umol/l",
-        "%{hb}": "%",
-        "%{ngsp}": "%",
-        "%ngsp": "%",
-        "percent": "%",
-    }
+_URINE = "it is measured in urine, not in serum or plasma"
+_COUNT = "it is a count per volume; lymphocyte_pct is in %, a share of the leukocytes"
+_RDW_SD = (
+    "RDW-SD (fL) is another measurement than RDW-CV (%) and cannot be converted without the "
+    "mean cell volume"
 )
-"""Spellings of a unit, once folded; see :func:`_canonical_unit`."""
-
-
-COUNT_PER_VOLUME = re.compile(
-    r"[x\u00d7*]?(1|10|1\.0)?(\*|e|exp)*\d{0,2}"  # 10*9, 10e9, 1e9, x10*3, 109 (superscript)
-    r"(#|k|th|thou|giga|gpt|mio|cells?)?"
-    r"((/|per)([dmunp]?l|mm\*?3|cu?mm)|[dmunp]?l\*?-1)"
-)
-
-
-def _canonical_unit(spelling: str) -> str:
-    """Fold the spellings of one unit: both micro signs, case, spaces, IU for U.
-
-    Case folding is safe here: no two units of the panel differ by case alone.
-    """
-    # NFKC makes one of the two micro signs and plain digits of superscripts.
-    folded = unicodedata.normalize("NFKC", spelling).replace("\u03bc", "u")
-    folded = folded.replace("\u2212", "-").replace("^", "*")
-    folded = "".join(folded.split()).casefold()
-    return UNIT_ALIASES.get(folded, folded)
-
-
 _NONE_PUBLISHED = (
     "no published limit: the 0.05 % or 99.95 % mark of the people that the model is fitted on"
 )
-_ENZYME_UNITS = {"ukat/L": Unit(factor=60.0)}
+_ENZYME_UNITS = {"ukat/L": Unit(factor=60.0), "nkat/L": Unit(factor=0.06)}
+_HAEMOGLOBIN = (
+    *("Hb", "Hgb", "Hemoglobin", "Haemoglobin", "tHb", "HbA1c", "Hb A1c", "HgbA1c", "A1c"),
+    *("Hemoglobin A1c", "Haemoglobin A1c"),
+)
+_NGSP = ("NGSP", "DCCT", "NGSP/DCCT", "DCCT/NGSP")
+_FRACTION_SPELLINGS = dict.fromkeys(
+    ("1", "L/L", "ratio", "proportion", "fraction of 1", "proportion of 1", "decimal"), "fraction"
+)
 
 PANEL: tuple[Biomarker, ...] = (
     Biomarker(
@@ -242,10 +218,16 @@ PANEL: tuple[Biomarker, ...] = (
         reference=ReferenceInterval(
             low=(None, None),
             high=(5.0, 5.0),
-            source="5 mg/L, the usual limit of routine assays (from memory, not checked)",
+            source="below 5 mg/L: test directories of Newcastle Hospitals and North Bristol NHS "
+            "trusts (checked there)",
         ),
         critical_low=None,
-        critical_high=CriticalLimit(value=200.0, source="(from memory, not checked)"),
+        critical_high=CriticalLimit(
+            value=300.0,
+            source="Royal College of Pathologists, The communication of critical and unexpected "
+            "pathology results, G158, 2017: above 300 mg/L, to general practice (transcribed "
+            "by pch-pathlab.com); Heart of England NHS Foundation Trust: 300 (checked there)",
+        ),
         harmful=frozenset({"high"}),
         variation=Variation(
             within_person=42.2,
@@ -254,6 +236,10 @@ PANEL: tuple[Biomarker, ...] = (
             "(abstract)",
         ),
         ukb_field=30710,
+        nhanes=(
+            ("LBXCRP", "mg/dL"),
+            ("LBXHSCRP", "mg/L"),
+        ),
         loinc=("1988-5", "30522-7"),
         synonyms=(
             "CRP",
@@ -274,10 +260,12 @@ PANEL: tuple[Biomarker, ...] = (
         log_scaled=True,
         systems=("metabolism",),
         reference=ReferenceInterval(
-            low=(None, None),
+            low=(29.0, 29.0),
             high=(42.0, 42.0),
-            source="42 mmol/mol (6.0 %), where prediabetes begins: International Expert "
-            "Committee 2009, Diabetes Care 32:1327-1334 (from memory, not checked)",
+            source="29 to 42 mmol/mol: Junge et al. 2004, Clin Lab 50:317-321 (from memory, not "
+            "checked); 42 (6.0 %) is where the International Expert Committee 2009, Diabetes "
+            "Care 32:1327-1334, sees a high risk of diabetes (transcribed); the American "
+            "Diabetes Association begins at 39 (5.7 %)",
         ),
         critical_low=None,
         critical_high=CriticalLimit(value=None, source=_NONE_PUBLISHED),
@@ -290,7 +278,10 @@ PANEL: tuple[Biomarker, ...] = (
             "ratio of the scales at 36 mmol/mol",
         ),
         ukb_field=30750,
+        ukb_title="Glycated haemoglobin (HbA1c)",
+        nhanes=(("LBXGH", "%"),),
         loinc=("59261-8", "4548-4"),
+        loinc_by_method=("17856-6", "4549-2"),  # HPLC, electrophoresis
         synonyms=(
             "HbA1c",
             "Hb A1c",
@@ -303,6 +294,28 @@ PANEL: tuple[Biomarker, ...] = (
             "Glycohemoglobin",
         ),
         other_units={"%": Unit(factor=1 / 0.09148, offset=2.152)},
+        unit_spellings={
+            **dict.fromkeys((f"% {name}" for name in (*_HAEMOGLOBIN, *_NGSP)), "%"),
+            **dict.fromkeys((f"{name} %" for name in (*_HAEMOGLOBIN, *_NGSP)), "%"),
+            **dict.fromkeys((f"mmol/mol {name}" for name in (*_HAEMOGLOBIN, "IFCC")), "mmol/mol"),
+            "IFCC mmol/mol": "mmol/mol",
+        },
+        refused_units={
+            **{
+                unit: f"HbA1c in {unit} may be on the NGSP or on the IFCC scale: give % (NGSP) or "
+                "mmol/mol"
+                for unit in ("fraction", "1", "L/L", "mol/mol", "ratio")
+            },
+            **{
+                unit: f"{unit} is lower than the NGSP's %: give % (NGSP) or mmol/mol"
+                for unit in ("% JDS", "% Mono S", "% Swedish", "% IFCC")
+            },
+            **{
+                unit: f"{unit} is a unit of the estimated average glucose: give HbA1c itself, in "
+                "% (NGSP) or mmol/mol"
+                for unit in ("mg/dL", "mmol/L")
+            },
+        },
     ),
     Biomarker(
         name="creatinine",
@@ -313,13 +326,18 @@ PANEL: tuple[Biomarker, ...] = (
         log_scaled=True,
         systems=("organ_function",),
         reference=ReferenceInterval(
-            low=(50.0, 60.0),
+            low=(45.0, 60.0),
             high=(90.0, 105.0),
-            source="NORIP: Rustad et al. 2004, Scand J Clin Lab Invest 64:271-284 "
-            "(from memory, not checked)",
+            source="NORIP: Rustad et al. 2004, Scand J Clin Lab Invest 64:271-284, "
+            "doi:10.1080/00365510410006324 (transcribed by Unilabs Norway)",
         ),
         critical_low=None,
-        critical_high=CriticalLimit(value=442.0, source="(from memory, not checked)"),
+        critical_high=CriticalLimit(
+            value=354.0,
+            source="Royal College of Pathologists, The communication of critical and unexpected "
+            "pathology results, G158, 2017: above 354 umol/L (transcribed by "
+            "pch-pathlab.com), which is stage 3 of acute kidney injury, 4.0 mg/dL (KDIGO 2012)",
+        ),
         harmful=frozenset({"high"}),
         variation=Variation(
             within_person=4.4,
@@ -328,9 +346,18 @@ PANEL: tuple[Biomarker, ...] = (
             "doi:10.1373/clinchem.2017.275115 (transcribed)",
         ),
         ukb_field=30700,
+        nhanes=(
+            ("LBXSCR", "mg/dL"),
+            ("LBDSCR", "mg/dL"),
+        ),
         loinc=("14682-9", "2160-0"),
+        loinc_refused={
+            "2161-8": _URINE,
+            "14683-7": _URINE,
+            "38483-4": "it is measured in whole blood, not in serum or plasma",
+        },
         synonyms=("Creatinine", "Creat", "Crea", "Serum creatinine"),
-        other_units={"mg/dL": Unit(factor=88.42)},
+        other_units={"mg/dL": Unit(factor=88.42), "mg/L": Unit(factor=8.842)},
     ),
     Biomarker(
         name="albumin",
@@ -343,10 +370,15 @@ PANEL: tuple[Biomarker, ...] = (
         reference=ReferenceInterval(
             low=(36.0, 36.0),
             high=(48.0, 48.0),
-            source="NORIP: Rustad et al. 2004, Scand J Clin Lab Invest 64:271-284 "
-            "(from memory, not checked)",
+            source="NORIP: Rustad et al. 2004, Scand J Clin Lab Invest 64:271-284, "
+            "doi:10.1080/00365510410006324 (transcribed by Stavanger University "
+            "Hospital, for 15 to 39 years; later 36 to 45, from 70 years 34 to 45)",
         ),
-        critical_low=CriticalLimit(value=20.0, source="(from memory, not checked)"),
+        critical_low=CriticalLimit(
+            value=20.0,
+            source="below 20 g/L: alert list of pch-pathlab.com (checked there); CTCAE v5.0, "
+            "hypoalbuminemia of grade 3 (from memory, not checked)",
+        ),
         critical_high=None,
         harmful=frozenset({"low"}),
         variation=Variation(
@@ -357,7 +389,10 @@ PANEL: tuple[Biomarker, ...] = (
             "gives the same CV_I (abstract)",
         ),
         ukb_field=30600,
+        nhanes=(("LBXSAL", "g/dL"),),
         loinc=("1751-7",),
+        loinc_by_method=("61151-7", "61152-5"),  # bromocresol green, purple
+        loinc_refused={"1754-1": _URINE, "14957-5": _URINE},
         synonyms=("Albumin", "Alb", "Serum albumin"),
         other_units={"g/dL": Unit(factor=10.0)},
     ),
@@ -370,7 +405,10 @@ PANEL: tuple[Biomarker, ...] = (
         log_scaled=False,
         systems=("inflammation", "hematology"),
         reference=ReferenceInterval(
-            low=(20.0, 20.0), high=(45.0, 45.0), source="20 to 45 % (from memory, not checked)"
+            low=(20.0, 20.0),
+            high=(45.0, 45.0),
+            source="20 to 40 or 45 %, as laboratories print it: Dacie & Lewis, Practical "
+            "Haematology (from memory, not checked)",
         ),
         critical_low=CriticalLimit(value=None, source=_NONE_PUBLISHED),
         critical_high=CriticalLimit(value=None, source=_NONE_PUBLISHED),
@@ -383,7 +421,10 @@ PANEL: tuple[Biomarker, ...] = (
             "Statland et al. 1978, Am J Clin Pathol 69:48-54 (abstract)",
         ),
         ukb_field=30180,
+        nhanes=(("LBXLYPCT", "%"),),
         loinc=("736-9",),
+        loinc_by_method=("26478-8", "737-7"),  # no method, manual count
+        loinc_refused={"731-0": _COUNT, "732-8": _COUNT, "26474-7": _COUNT},
         synonyms=(
             "Lymphocyte percentage",
             "Lymphocytes %",
@@ -394,6 +435,13 @@ PANEL: tuple[Biomarker, ...] = (
             "LYM%",
         ),
         other_units={"fraction": Unit(factor=100.0)},
+        unit_spellings={
+            **_FRACTION_SPELLINGS,
+            **dict.fromkeys(
+                ("% WBC", "% WBCs", "% leukocytes", "% leucocytes", "% white cells", "% lymphs"),
+                "%",
+            ),
+        },
         refused_units={
             "G/L": "G/L is a count per volume (giga per litre); lymphocyte_pct is in %, a share"
         },
@@ -407,7 +455,10 @@ PANEL: tuple[Biomarker, ...] = (
         log_scaled=True,
         systems=("hematology",),
         reference=ReferenceInterval(
-            low=(None, None), high=(14.5, 14.5), source="11.5 to 14.5 % (from memory, not checked)"
+            low=(11.5, 11.5),
+            high=(14.5, 14.5),
+            source="11.5 to 14.5 %; printed limits run from 11.0-14.0 to 11.5-15.4 by analyser "
+            "(checked: ClinLab Navigator prints 11.0 to 15.0)",
         ),
         critical_low=None,
         critical_high=CriticalLimit(value=None, source=_NONE_PUBLISHED),
@@ -419,7 +470,11 @@ PANEL: tuple[Biomarker, ...] = (
             "Lab Med 58:25-32, doi:10.1515/cclm-2019-0658 (abstract)",
         ),
         ukb_field=30070,
+        ukb_title="Red blood cell (erythrocyte) distribution width",
+        nhanes=(("LBXRDW", "%"),),
         loinc=("788-0",),
+        loinc_by_method=("30385-9",),  # no method
+        loinc_refused={"21000-5": _RDW_SD, "30384-2": _RDW_SD},
         synonyms=(
             "RDW",
             "RDW-CV",
@@ -427,10 +482,8 @@ PANEL: tuple[Biomarker, ...] = (
             "Red blood cell distribution width",
             "Erythrocyte distribution width",
         ),
-        refused_units={
-            "fL": "RDW-SD (fL) is another measurement than RDW-CV (%) and cannot be "
-            "converted without the mean cell volume: give RDW-CV"
-        },
+        unit_spellings=dict.fromkeys(("% CV", "CV", "CV %"), "%"),
+        refused_units={"fL": f"{_RDW_SD}: give RDW-CV"},
     ),
     Biomarker(
         name="ggt",
@@ -441,10 +494,19 @@ PANEL: tuple[Biomarker, ...] = (
         log_scaled=True,
         systems=("metabolism",),
         reference=ReferenceInterval(
-            low=(None, None), high=(40.0, 60.0), source="(from memory, not checked)"
+            low=(8.0, 11.0),
+            high=(42.0, 58.0),
+            source="Leino et al. 1995, Scand J Clin Lab Invest 55:243-250 (abstract), people "
+            "without liver disease or much alcohol; NORIP, without that exclusion, has 45 to 115 "
+            "(transcribed)",
         ),
         critical_low=None,
-        critical_high=CriticalLimit(value=1000.0, source="(from memory, not checked)"),
+        critical_high=CriticalLimit(
+            value=840.0,
+            source="CTCAE v5.0, GGT increased, grade 4 (life-threatening): above 20 times the "
+            "upper limit (transcribed, PMC8807695), here women's, 42 U/L; no list of critical "
+            "results has it",
+        ),
         harmful=frozenset({"high"}),
         variation=Variation(
             within_person=8.9,
@@ -453,6 +515,8 @@ PANEL: tuple[Biomarker, ...] = (
             "doi:10.1373/clinchem.2016.269811 (CV_I abstract, CV_A transcribed)",
         ),
         ukb_field=30730,
+        ukb_title="Gamma glutamyltransferase",
+        nhanes=(("LBXSGTSI", "U/L"),),
         loinc=("2324-2",),
         synonyms=(
             "GGT",
@@ -475,13 +539,19 @@ PANEL: tuple[Biomarker, ...] = (
         log_scaled=True,
         systems=("metabolism",),
         reference=ReferenceInterval(
-            low=(None, None),
+            low=(15.0, 15.0),
             high=(35.0, 45.0),
-            source="NORIP: Stromme et al. 2004, Scand J Clin Lab Invest 64:371-384 "
-            "(from memory, not checked)",
+            source="NORIP: Stromme et al. 2004, Scand J Clin Lab Invest 64:371-384 (transcribed by "
+            "Unilabs Norway)",
         ),
         critical_low=None,
-        critical_high=CriticalLimit(value=500.0, source="(from memory, not checked)"),
+        critical_high=CriticalLimit(
+            value=525.0,
+            source="Royal College of Pathologists, The communication of critical and unexpected "
+            "pathology results, G158, 2017: 15 times the upper limit (given for ALT, transcribed "
+            "by pch-pathlab.com), here women's, 35 U/L; Homerton University Hospital phones AST "
+            "above 600 at an upper limit of 40, Heart of England above 700 (checked there)",
+        ),
         harmful=frozenset({"high"}),
         variation=Variation(
             within_person=9.5,
@@ -489,7 +559,9 @@ PANEL: tuple[Biomarker, ...] = (
             source="Carobene et al. 2017, Clin Chem 63:1141-1150 (CV_I abstract, CV_A transcribed)",
         ),
         ukb_field=30650,
+        nhanes=(("LBXSASSI", "U/L"),),
         loinc=("1920-8",),
+        loinc_by_method=("30239-8", "88112-8"),  # with and without pyridoxal phosphate
         synonyms=(
             "AST",
             "ASAT",
@@ -510,10 +582,20 @@ PANEL: tuple[Biomarker, ...] = (
         log_scaled=True,
         systems=("metabolism",),
         reference=ReferenceInterval(
-            low=(None, None), high=(45.0, 50.0), source="(from memory, not checked)"
+            low=(8.0, 9.0),
+            high=(38.0, 50.0),
+            source="Leino et al. 1995, Scand J Clin Lab Invest 55:243-250 (abstract), people "
+            "without liver disease or much alcohol; NORIP, without that exclusion, has 45 and 70 "
+            "(transcribed)",
         ),
         critical_low=None,
-        critical_high=CriticalLimit(value=500.0, source="(from memory, not checked)"),
+        critical_high=CriticalLimit(
+            value=525.0,
+            source="Royal College of Pathologists, The communication of critical and unexpected "
+            "pathology results, G158, 2017: 15 times the upper limit (transcribed by "
+            "pch-pathlab.com); Homerton University Hospital: 525 U/L at an upper limit of 35 "
+            "(checked there); Heart of England phones from 400",
+        ),
         harmful=frozenset({"high"}),
         variation=Variation(
             within_person=9.3,
@@ -521,7 +603,9 @@ PANEL: tuple[Biomarker, ...] = (
             source="Carobene et al. 2017, Clin Chem 63:1141-1150 (CV_I abstract, CV_A transcribed)",
         ),
         ukb_field=30620,
+        nhanes=(("LBXSATSI", "U/L"),),
         loinc=("1742-6",),
+        loinc_by_method=("1743-4", "1744-2"),  # with and without pyridoxal phosphate
         synonyms=(
             "ALT",
             "ALAT",
@@ -552,6 +636,58 @@ SYSTEMS: Mapping[str, tuple[str, ...]] = MappingProxyType(
 )
 
 CAUSES: tuple[str, ...] = ("cardiovascular", "cancer", "diabetes", "dementia")
+
+
+def describe_panel() -> list[dict[str, Any]]:
+    """The whole panel in terms of JSON, as the model's sidecar holds it."""
+    return [
+        {
+            "name": biomarker.name,
+            "label": biomarker.label,
+            "synonyms": list(biomarker.synonyms),
+            "unit": biomarker.unit,
+            "units": list(biomarker.units),
+            "minimum": biomarker.minimum,
+            "maximum": biomarker.maximum,
+            "log_scaled": biomarker.log_scaled,
+            "systems": list(biomarker.systems),
+            "harmful": sorted(biomarker.harmful),
+            "reference": asdict(biomarker.reference),
+            "critical_low": _describe_limit(biomarker.critical_low),
+            "critical_high": _describe_limit(biomarker.critical_high),
+            "variation": asdict(biomarker.variation),
+            "ukb_field": biomarker.ukb_field,
+            "loinc": list(biomarker.loinc),
+        }
+        for biomarker in PANEL
+    ]
+
+
+def _describe_limit(limit: CriticalLimit | None) -> dict[str, Any] | None:
+    return None if limit is None else asdict(limit)
+
+
+_FITTED = (
+    *("name", "unit", "minimum", "maximum", "log_scaled", "systems", "harmful", "reference"),
+    *("critical_low", "critical_high", "variation"),
+)
+
+
+def describe_fitted_panel() -> list[dict[str, Any]]:
+    """What a fit depends on, as a checkpoint holds it: no synonyms, codes or other units.
+
+    Sources are left out: a better citation needs no new fit.
+    """
+    return [
+        {key: _drop_source(value) for key, value in row.items() if key in _FITTED}
+        for row in describe_panel()
+    ]
+
+
+def _drop_source(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: part for key, part in value.items() if key != "source"}
+    return value
 
 
 def list_total_cv() -> list[float]:

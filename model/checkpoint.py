@@ -18,7 +18,7 @@ from typing import Any
 import safetensors
 import safetensors.torch
 import torch
-from henaw.model.biomarkers import PANEL
+from henaw.model.biomarkers import describe_fitted_panel
 from henaw.model.configuration import NetworkConfiguration, read_configuration
 from henaw.model.errors import CheckpointError, ConfigurationError
 from henaw.model.files import write_whole
@@ -34,7 +34,6 @@ from torch import Tensor
 __all__ = [
     "PROTOCOL",
     "Checkpoint",
-    "describe_panel",
     "load_checkpoint",
     "save_checkpoint",
     "write_whole",
@@ -90,23 +89,6 @@ class Checkpoint:
         return Network(self.network, self.tensors).eval()
 
 
-def describe_panel() -> list[dict[str, Any]]:
-    """The panel as checkpoints and metadata hold it."""
-    return [
-        {
-            "name": biomarker.name,
-            "label": biomarker.label,
-            "unit": biomarker.unit,
-            "minimum": biomarker.minimum,
-            "maximum": biomarker.maximum,
-            "ukb_field": biomarker.ukb_field,
-            "loinc": list(biomarker.loinc),
-            "units": list(biomarker.units),
-        }
-        for biomarker in PANEL
-    ]
-
-
 def save_checkpoint(checkpoint: Checkpoint, path: Path) -> None:
     """Write a checkpoint whole or not at all; the same checkpoint gives the same bytes.
 
@@ -124,7 +106,7 @@ def save_checkpoint(checkpoint: Checkpoint, path: Path) -> None:
         "date": checkpoint.date,
         "intended_use": checkpoint.intended_use,
         "network": dataclasses.asdict(checkpoint.network),
-        "panel": describe_panel(),
+        "panel": describe_fitted_panel(),
         "parameters": sum(tensor.numel() for tensor in tensors.values()),
         "tensors_sha256": _digest_tensors(tensors),
         "training": checkpoint.training,
@@ -233,7 +215,7 @@ def _read_header(path: Path, content: bytes) -> dict[str, Any]:
 
 
 def _check_panel(panel: object) -> list[str]:
-    expected = json.loads(json.dumps(describe_panel()))
+    expected = json.loads(json.dumps(describe_fitted_panel()))
     if panel == expected:
         return []
     if not isinstance(panel, list):

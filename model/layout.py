@@ -112,19 +112,6 @@ def find_separator(header: str) -> str:
 
 _FEMALE, _MALE = ("0", "female", "f"), ("1", "male", "m")
 
-_NHANES: Mapping[str, tuple[tuple[str, str], ...]] = {
-    "crp": (("LBXCRP", "mg/dL"), ("LBXHSCRP", "mg/L")),
-    "hba1c": (("LBXGH", "%"),),
-    "creatinine": (("LBXSCR", "mg/dL"), ("LBDSCR", "mg/dL")),
-    "albumin": (("LBXSAL", "g/dL"),),
-    "lymphocyte_pct": (("LBXLYPCT", "%"),),
-    "rdw": (("LBXRDW", "%"),),
-    "ggt": (("LBXSGTSI", "U/L"),),
-    "ast": (("LBXSASSI", "U/L"),),
-    "alt": (("LBXSATSI", "U/L"),),
-}
-"""Variables of NHANES and their units; which survey a row is of, they do not say."""
-
 
 def find_layout(names: Sequence[str], *, visit: int | None = None) -> Layout:
     """Recognise the columns of a table by their names.
@@ -148,7 +135,7 @@ def find_layout(names: Sequence[str], *, visit: int | None = None) -> Layout:
     places = {name: place for name in names if (place := parse_column(name)) is not None}
     if any(place.field in BIOMARKER_FIELDS.values() for place in places.values()):
         return _find_ukb(names, places, visit)
-    if any(name in names for variables in _NHANES.values() for name, _ in variables):
+    if any(variable in names for b in PANEL for variable, _ in b.nhanes):
         return _find_nhanes(names)
     listed = ", ".join(names[:12]) + (", ..." if len(names) > 12 else "")
     raise ScoringError(
@@ -238,9 +225,9 @@ def _find_nhanes(names: Sequence[str]) -> Layout:
         age="RIDAGEYR",
         sex=SexColumn(column="RIAGENDR", female=("2",), male=("1",)),
         biomarkers=tuple(
-            BiomarkerColumn(name=name, column=column, unit=unit)
-            for name, variables in _NHANES.items()
-            for column, unit in [v for v in variables if v[0] in names][:1]
+            BiomarkerColumn(name=b.name, column=column, unit=unit)
+            for b in PANEL
+            for column, unit in [v for v in b.nhanes if v[0] in names][:1]
         ),
         participant_id="SEQN" if "SEQN" in names else None,
     )

@@ -41,17 +41,7 @@ _REPORTABILITY_OFFSET = 6
 _BIOCHEMISTRY = range(30600, 30900)
 """Blood biochemistry (category 17518); blood counts, 30000 to 30300, are never censored."""
 
-_TITLES = {
-    30710: "C-reactive protein",
-    30750: "Glycated haemoglobin (HbA1c)",
-    30700: "Creatinine",
-    30600: "Albumin",
-    30180: "Lymphocyte percentage",
-    30070: "Red blood cell (erythrocyte) distribution width",
-    30730: "Gamma glutamyltransferase",
-    30650: "Aspartate aminotransferase",
-    30620: "Alanine aminotransferase",
-}
+_TITLES = {b.ukb_field: b.ukb_title or b.label for b in PANEL if b.ukb_field is not None}
 
 BIOMARKER_FIELDS: Mapping[str, int] = MappingProxyType(
     {b.name: b.ukb_field for b in PANEL if b.ukb_field is not None}

@@ -28,7 +28,6 @@ from henaw.model.fhir import (
     LOINC_SYSTEMS,
     STATUSES,
     UCUM_SYSTEMS,
-    spell_unit,
 )
 from henaw.scoring.dates import count_years, read_birth_date, read_time
 
@@ -401,7 +400,7 @@ def _convert(result: _Result) -> float:
     if not isinstance(spelling, str):
         raise _RefusedError("unit", f"expected one of {', '.join(biomarker.units)}, found none")
     try:
-        unit = biomarker.find_unit(spell_unit(spelling))
+        unit = biomarker.find_unit(spelling)
     except PanelError as error:
         raise _RefusedError("unit", "; ".join(error.problems)) from error
     allowed = CODES[result.code].units

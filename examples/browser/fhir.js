@@ -302,21 +302,13 @@ function convert(sidecar, { observation, name, code, day, quantity }) {
 }
 
 /**
- * UCUM's annotations have no meaning; some of its units are spelled otherwise here.
- *
  * @param {Sidecar} sidecar
  * @param {Sidecar["panel"][0]} biomarker
  * @param {string} spelling
  */
 function readUnit(sidecar, biomarker, spelling) {
-  const { unit_annotation, unit_spellings } = sidecar.fhir;
-  const plain = spelling.replaceAll(new RegExp(unit_annotation, "gu"), "").trim();
   try {
-    return findUnit(
-      sidecar,
-      biomarker,
-      Object.hasOwn(unit_spellings, plain) ? unit_spellings[plain] : plain,
-    );
+    return findUnit(sidecar, biomarker, spelling);
   } catch (error) {
     if (error instanceof UnitError) throw new RefusedError("unit", error.message);
     throw error;

@@ -13,11 +13,11 @@
  * @property {string} checkpoint_sha256
  * @property {Biomarker[]} panel
  * @property {{conversions: Record<string, Record<string, Conversion>>,
- *   refused: Record<string, Record<string, string>>, aliases: Record<string, string>,
- *   count_per_volume: string}} units
+ *   refused: Record<string, Record<string, string>>,
+ *   spellings: Record<string, Record<string, string>>, rewrites: [string, string][],
+ *   aliases: Record<string, string>, annotation: string, count_per_volume: string}} units
  * @property {{loinc_systems: string[], ucum_systems: string[], statuses: string[],
- *   comparators: Record<string, string>, codes: Record<string, Code>,
- *   unit_spellings: Record<string, string>, unit_annotation: string}} fhir
+ *   comparators: Record<string, string>, codes: Record<string, Code>}} fhir
  * @property {string[]} sexes A sex's code is its place here.
  * @property {[number, number]} accepted_ages Years.
  * @property {[number, number]} fitted_ages Years.

@@ -29,34 +29,51 @@ export const fromPanel = ({ factor, offset }, value) => value / factor + offset;
  * @throws {UnitError} it is refused, with the reason, or not known
  */
 export function findUnit({ units }, biomarker, spelling) {
-  const folded = foldUnit(units.aliases, spelling);
-  const found = biomarker.units.find((unit) => foldUnit(units.aliases, unit) === folded);
-  if (found !== undefined) return found;
-  for (const [unit, reason] of Object.entries(units.refused[biomarker.name] ?? {}))
-    if (foldUnit(units.aliases, unit) === folded) throw new UnitError(reason);
-  if (new RegExp(`^(?:${units.count_per_volume})$`, "u").test(folded)) {
-    const share = biomarker.unit === "%" ? ", a share" : "";
-    throw new UnitError(
-      `${spelling} is a count per volume; ${biomarker.name} is in ${biomarker.unit}${share}`,
-    );
+  const spellings = units.spellings[biomarker.name];
+  const refused = Object.entries(units.refused[biomarker.name] ?? {});
+  // The annotation first: "% (JDS)" is refused, "% (whole blood)" is %.
+  for (const read of [spelling, dropAnnotations(units.annotation, spelling)]) {
+    const folded = foldUnit(units, read);
+    if (Object.hasOwn(spellings, folded)) return spellings[folded];
+    for (const [unit, reason] of refused)
+      if (foldUnit(units, unit) === folded) throw new UnitError(reason);
+    if (new RegExp(`^(?:${units.count_per_volume})$`, "u").test(folded)) {
+      const share = biomarker.unit === "%" ? ", a share" : "";
+      throw new UnitError(
+        `${spelling} is a count per volume; ${biomarker.name} is in ${biomarker.unit}${share}`,
+      );
+    }
   }
-  throw new UnitError(`unit must be one of ${biomarker.units.join(", ")}, however: ${spelling}`);
+  throw new UnitError(`unit must be one of ${biomarker.units.join(", ")}; got '${spelling}'`);
 }
 
 /**
- * Fold the spellings of one unit: both micro signs, case, spaces, superscripts, IU for U.
+ * A spelling without what stands in brackets; an annotation alone is the unit 1.
  *
- * @param {Record<string, string>} aliases
+ * @param {string} annotation
  * @param {string} spelling
  */
-function foldUnit(aliases, spelling) {
-  const folded = spelling
+const dropAnnotations = (annotation, spelling) =>
+  spelling.replaceAll(new RegExp(annotation, "gu"), "").trim() || "1";
+
+/**
+ * Fold the spellings of one unit: micro signs, case, spaces, superscripts, words, IU for U.
+ *
+ * @param {Sidecar["units"]} units
+ * @param {string} spelling
+ */
+function foldUnit({ rewrites, aliases }, spelling) {
+  let folded = spelling
     .normalize("NFKC") // one of the two micro signs, and plain digits of superscripts
     .replaceAll("\u03bc", "u")
     .replaceAll("\u2212", "-")
+    .replace(/[\u00b7\u22c5]/gu, ".")
     .replaceAll("^", "*")
+    .replaceAll("**", "*")
     .replace(/\s/gu, "")
     .toLowerCase();
+  for (const [pattern, replacement] of rewrites)
+    folded = folded.replaceAll(new RegExp(pattern, "gu"), replacement);
   return Object.hasOwn(aliases, folded) ? aliases[folded] : folded;
 }
 

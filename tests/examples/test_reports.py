@@ -17,6 +17,18 @@ FHIR_CASES = sorted((Path(__file__).parents[1] / "fhir").glob("*.json"))
 SPELLINGS = (
     *("mg/L", "MG/DL", "µmol/L", "\u03bcmol/l", "umol / L", "IU/L", "[iU]/L", "ukat/l", "percent"),
     *("10*9/L", "10^9/L", "x10\u2079/L", "G/L", "fL", "cells/uL", "mmol/mol", "fraction", "", "g"),
+    *("gm/dL", "g%", "g/100 mL", "gm/L", "% of total Hgb", "% (NGSP)", "%{HbA1c}", "% (JDS)"),
+    *("mmol/mol Hb", "mmol/mol{Hb}", "mmol mol\u207b\u00b9", "ug/mL", "mcg/mL", "nmol/L", "mg/L."),
+    *(
+        "Units/L",
+        "units per liter",
+        "E/L",
+        "mIU/mL",
+        "nkat/L",
+        "\u03bckat/l",
+        "U\u00b7L\u207b\u00b9",
+    ),
+    *("L/L", "1", "{ratio}", "10*-2", "10\u207b\u00b2", "% of WBC", "{cells}/uL", "umol/(min.L)"),
 )
 
 Call = Callable[..., Any]
@@ -62,7 +74,7 @@ def find_refusal(index: int, spelling: str) -> str | None:
     try:
         PANEL[index].find_unit(spelling)
     except PanelError as error:
-        return error.problems[0].replace(f"unit={spelling!r}", spelling)
+        return error.problems[0]
     return None
 
 

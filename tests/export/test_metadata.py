@@ -62,7 +62,9 @@ def test_its_units_convert_as_the_panel_does(sidecar: dict[str, Any]) -> None:
             seen = (7.5 - unit["offset"]) * unit["factor"]
             assert seen == biomarker.find_unit(name).to_si(7.5)
     assert "RDW-SD" in sidecar["units"]["refused"]["rdw"]["fL"]
-    assert sidecar["units"]["aliases"]["iu/l"] == "u/l"
+    assert sidecar["units"]["spellings"]["hba1c"]["%hgb"] == "%"
+    assert ["per(?!cent)", "/"] in sidecar["units"]["rewrites"]
+    assert sidecar["units"]["aliases"]["ug/ml"] == "mg/l"
     assert re.fullmatch(sidecar["units"]["count_per_volume"], "10*9/l")
 
 

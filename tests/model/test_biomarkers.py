@@ -27,6 +27,20 @@ SHARES = ("lymphocyte_pct", "rdw")
         ("ggt", 0.5, "ukat/L", 30.0),
         ("ast", 0.5, "\u00b5kat/L", 30.0),
         ("alt", 0.5, "\u03bckat/L", 30.0),
+        ("alt", 500, "nkat/L", 30.0),
+        ("albumin", 4.3, "gm/dL", 43.0),
+        ("albumin", 4.3, "g%", 43.0),
+        ("albumin", 4.3, "grams per deciliter", 43.0),
+        ("crp", 0.5, "mg/100 mL", 5.0),
+        ("creatinine", 1.0, "mg%", 88.42),
+        ("creatinine", 10.0, "mg/L", 88.42),
+        ("hba1c", 5.4, "% of total Hgb", 35.505),
+        ("hba1c", 5.4, "% (NGSP)", 35.505),
+        ("hba1c", 5.4, "%{HemoglobinA1C}", 35.505),
+        ("hba1c", 5.4, "% (whole blood)", 35.505),
+        ("lymphocyte_pct", 0.31, "L/L", 31.0),
+        ("lymphocyte_pct", 0.31, "1", 31.0),
+        ("lymphocyte_pct", 0.31, "{ratio}", 31.0),
     ],
 )
 def test_converts_other_units(name: str, value: float, unit: str, expected: float) -> None:
@@ -51,6 +65,31 @@ def test_converts_other_units(name: str, value: float, unit: str, expected: floa
         ("lymphocyte_pct", "\uff05"),
         ("crp", "MG/L"),
         ("albumin", "G/L"),
+        ("albumin", "gm/L"),
+        ("albumin", "mg/mL"),
+        ("crp", "ug/mL"),
+        ("crp", "\u00b5g/mL"),
+        ("crp", "mcg/mL"),
+        ("crp", "milligram per liter"),
+        ("creatinine", "micromoles per litre"),
+        ("creatinine", "\u00b5mol\u00b7L\u207b\u00b9"),
+        ("creatinine", "nmol/mL"),
+        ("hba1c", "mmol/mol Hb"),
+        ("hba1c", "mmol/mol{Hb}"),
+        ("hba1c", "mmol mol\u207b\u00b9"),
+        ("hba1c", "millimole per mole"),
+        ("ggt", "Units/L"),
+        ("ggt", "units per liter"),
+        ("ggt", "E/L"),
+        ("ggt", "mIU/mL"),
+        ("ast", "U L-1"),
+        ("ast", "U/L (37 \u00b0C)"),
+        ("alt", "umol/(min.L)"),
+        ("lymphocyte_pct", "10*-2"),
+        ("lymphocyte_pct", "10\u207b\u00b2"),
+        ("lymphocyte_pct", "% of WBC"),
+        ("lymphocyte_pct", "%{leukocytes}"),
+        ("rdw", "% (CV)"),
     ],
 )
 def test_spellings_of_the_panel_unit_leave_the_value_alone(name: str, spelling: str) -> None:
@@ -123,6 +162,26 @@ def test_rdw_sd_is_refused_with_the_reason(spelling: str) -> None:
         BY_NAME["rdw"].find_unit(spelling)
 
 
+@pytest.mark.parametrize("spelling", ["% (JDS)", "%{JDS}", "% Mono S"])
+def test_a_percentage_on_another_scale_is_refused(spelling: str) -> None:
+    with pytest.raises(PanelError, match="lower than the NGSP's"):
+        BY_NAME["hba1c"].find_unit(spelling)
+
+
+@pytest.mark.parametrize("spelling", ["1", "L/L", "mol/mol", "{ratio}"])
+def test_a_fraction_of_hba1c_is_refused_as_its_scale_is_not_known(spelling: str) -> None:
+    with pytest.raises(PanelError, match=r"give % \(NGSP\) or mmol/mol"):
+        BY_NAME["hba1c"].find_unit(spelling)
+
+
+@pytest.mark.parametrize("spelling", ["mg/dL", "mmol/L"])
+def test_an_estimated_average_glucose_is_refused_as_hba1c(spelling: str) -> None:
+    with pytest.raises(
+        PanelError, match=f"{spelling} is a unit of the estimated average glucose"
+    ):
+        BY_NAME["hba1c"].find_unit(spelling)
+
+
 @pytest.mark.parametrize(
     ("name", "spelling"),
     [
@@ -131,8 +190,9 @@ def test_rdw_sd_is_refused_with_the_reason(spelling: str) -> None:
         ("crp", "nmol/L"),
         ("ggt", "mg/L"),
         ("ggt", "kU/L"),
+        ("ggt", "U/mL"),
+        ("hba1c", "furlong"),
         ("creatinine", "mmol/L"),
-        ("hba1c", "mmol/L"),
         ("albumin", "mg/dL"),
         ("rdw", "fraction"),
     ],
@@ -141,7 +201,7 @@ def test_an_unknown_unit_is_refused_with_those_accepted(name: str, spelling: str
     with pytest.raises(PanelError) as caught:
         BY_NAME[name].find_unit(spelling)
     (problem,) = caught.value.problems
-    assert f"however: unit={spelling!r}" in problem
+    assert problem.endswith(f"; got {spelling!r}")
     assert all(unit in problem for unit in BY_NAME[name].units)
 
 
@@ -157,7 +217,7 @@ def test_the_panel_is_the_contract() -> None:
 def test_accepted_ranges_are_positive_intervals(biomarker: Biomarker) -> None:
     assert 0 < biomarker.minimum < biomarker.maximum
     assert biomarker.loinc
-    assert biomarker.ukb_field > 30000
+    assert biomarker.ukb_field is None or biomarker.ukb_field > 30000
 
 
 def test_the_systems_cover_the_panel() -> None:

@@ -182,7 +182,8 @@ def test_everything_wrong_in_the_rows_is_listed_together(build: Build) -> None:
         "column 'gender' must hold codes of female ['F', '2'], male ['M'], however: 2 rows do "
         "not, first row 3: 'X'",
         "column 'hscrp' must hold numbers, however: 1 rows do not, first row 1: '<0.1'",
-        "column 'a1c_unit', 1 rows: unit must be one of mmol/mol, %, however: unit='mg/dL'",
+        "column 'a1c_unit', 1 rows: mg/dL is a unit of the estimated average glucose: give HbA1c "
+        "itself, in % (NGSP) or mmol/mol",
         "column 'a1c_unit' must have a unit for every value of hba1c, however: 1 have none",
         "column 'icd': expected one cause for 'I21.4', however: ['cardiovascular', 'dementia']",
         "follow-up must not be below 0, however: 1 rows are",
