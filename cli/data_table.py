@@ -41,6 +41,11 @@ def table(file: Path, map_path: Path, out: Path) -> None:
     click.echo(f"followed: {report['followed']}, died: {report['deaths']}")
     if report["not_mapped"]:
         click.echo(f"not mapped: {', '.join(report['not_mapped'])}")
+    for name, assumed in report["unit_assumed"].items():
+        click.echo(
+            f"{name}: {assumed['values']} without a unit, taken to be in {assumed['unit']} like "
+            "all others: no other unit is possible"
+        )
     for name, count in report["missing"].items():
         outside = report["outside_accepted_range"][name]
         if name not in report["not_mapped"] and (count or outside):

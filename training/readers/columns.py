@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 from henaw.model.biomarkers import INDEX, NAMES, PANEL, Biomarker
 from henaw.model.errors import CohortError, PanelError
 from henaw.model.layout import BiomarkerColumn, find_separator
+from henaw.model.units import Unit
 from henaw.training.readers.columns_configuration import CauseColumn, ColumnMap
 from henaw.training.readers.table import (
     CAUSE_CODES,
@@ -34,7 +35,8 @@ def build_table(path: Path, columns: ColumnMap) -> tuple[pd.DataFrame, dict[str,
 
     Rows without an identifier, an age or a sex are left out and counted. Values outside
     the accepted range stay and are counted: a fit takes them as missing; where that is
-    most of a biomarker's, the unit is wrong and the table is refused.
+    most of a biomarker's, the unit is wrong and the table is refused. A value without a
+    unit is in that of all others, and counted, where no other unit is possible.
 
     Returns:
         The table, in the panel's units, and the report, in counts.
@@ -84,6 +86,7 @@ def build_table(path: Path, columns: ColumnMap) -> tuple[pd.DataFrame, dict[str,
         "followed": int((table["death"].notna() & table["followup_months"].notna()).sum()),
         "deaths": int((table["death"] == 1).sum()),
         "not_mapped": unmapped,
+        "unit_assumed": raw.assumed,
         "missing": count_missing(table),
         "outside_accepted_range": count_implausible(table),
     }
@@ -95,6 +98,7 @@ class _Raw:
 
     def __init__(self, path: Path, columns: ColumnMap) -> None:
         self.problems: list[str] = []
+        self.assumed: dict[str, dict[str, Any]] = {}
         self._text = {
             str(name): _write_text(column, columns.missing)
             for name, column in _read_columns(path, columns).items()
@@ -217,6 +221,7 @@ def _convert(raw: _Raw, mapped: BiomarkerColumn) -> pd.Series[float]:
         return whole
     units = raw.read_text(str(mapped.unit_column))
     converted: pd.Series[float] = pd.Series(np.nan, values.index)
+    seen = set()
     for spelling in units[values.notna()].dropna().unique():
         rows = units == spelling
         try:
@@ -227,14 +232,33 @@ def _convert(raw: _Raw, mapped: BiomarkerColumn) -> pd.Series[float]:
                 for problem in error.problems
             ]
             continue
+        seen.add(unit)
         converted[rows] = (values[rows] - unit.offset) * unit.factor
-    unknown = int((values.notna() & units.isna()).sum())
+    alone = values.notna() & units.isna()
+    if len(seen) == 1:
+        (unit,) = seen
+        told = alone & _find_told(values, biomarker, unit)
+        converted[told] = (values[told] - unit.offset) * unit.factor
+        if told.any():
+            name = next(name for name in biomarker.units if biomarker.find_unit(name) == unit)
+            raw.assumed[biomarker.name] = {"unit": name, "values": int(told.sum())}
+        alone &= ~told
+    unknown = int(alone.sum())
     if unknown:
         raw.problems.append(
             f"column {mapped.unit_column!r} must have a unit for every value of {mapped.name}, "
             f"however: {unknown} have none"
         )
     return converted
+
+
+def _find_told(values: pd.Series[float], biomarker: Biomarker, unit: Unit) -> pd.Series[bool]:
+    """Where a value can be in this one of the biomarker's units only: (n,)."""
+    told: pd.Series[bool] = pd.Series(True, values.index)
+    for other in map(biomarker.find_unit, biomarker.units):
+        converted = (values - other.offset) * other.factor
+        told &= converted.between(biomarker.minimum, biomarker.maximum) == (other == unit)
+    return told
 
 
 def _add_follow_up(table: pd.DataFrame, raw: _Raw, columns: ColumnMap) -> None:

@@ -114,6 +114,7 @@ def test_columns_are_found_and_converted(build: Build, suffix: str) -> None:
         "kept": 4,
         "followed": 3,
         "deaths": 2,
+        "unit_assumed": {},
         "not_mapped": [name for name in NAMES if name not in ("crp", "hba1c", "ggt")],
         "missing": dict.fromkeys(NAMES, 4) | {"crp": 1, "hba1c": 1, "ggt": 0},
         "outside_accepted_range": dict.fromkeys(NAMES, 0) | {"ggt": 1},
@@ -188,6 +189,53 @@ def test_everything_wrong_in_the_rows_is_listed_together(build: Build) -> None:
         "column 'icd': expected one cause for 'I21.4', however: ['cardiovascular', 'dementia']",
         "follow-up must not be below 0, however: 1 rows are",
     ]
+
+
+def test_units_as_laboratories_print_them_are_read(tmp_path: Path) -> None:
+    path, map_path, out = tmp_path / "lab.csv", tmp_path / "map.yaml", tmp_path / "lab.parquet"
+    path.write_text(
+        "id,age,sex,alb,alb_u,a1c,a1c_u,crp,crp_u,lym,lym_u,ggt,ggt_u\n"
+        "a,54,2,4.5,gm/dL,5.4,% of total Hgb,1.2,ug/mL,0.29,L/L,24,Units/L\n"
+        "b,54,2,4.5,g/dL,5.4,%,1.2,mg/L,29,%,400,nkat/L\n"
+        "c,54,1,4.5,,5.4,percent,1.2,milligram per liter,29,10*-2,24,E/L\n"
+    )
+    columns = {"albumin": "alb", "hba1c": "a1c", "crp": "crp", "lymphocyte_pct": "lym"}
+    columns |= {"ggt": "ggt"}
+    mapping = {
+        "participant_id": "id",
+        "age": "age",
+        "sex": {"column": "sex", "female": ["2"], "male": ["1"]},
+        "biomarkers": [
+            {"name": name, "column": column, "unit_column": f"{column}_u"}
+            for name, column in columns.items()
+        ],
+    }
+    map_path.write_text(yaml.safe_dump(mapping))
+    done = CliRunner().invoke(
+        commands, ["data", "table", str(path), "--columns", str(map_path), "--out", str(out)]
+    )
+    assert done.exit_code == 0, done.output
+    assert "albumin: 1 without a unit, taken to be in g/dL like all others" in done.output
+    table = pd.read_parquet(out)
+    for name, value in {"albumin": 45, "crp": 1.2, "lymphocyte_pct": 29, "ggt": 24}.items():
+        np.testing.assert_allclose(table[name], value, rtol=1e-6)
+    np.testing.assert_allclose(table["hba1c"], (5.4 - 2.152) / 0.09148, rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("values", "units"),
+    [
+        ([5.4, 5.0, 48], ["%", "%", ""]),  # fits, but not in the others' unit
+        ([36, 5.0, 5.4], ["mmol/mol", "%", ""]),  # the others are in two units
+        ([5.4, 5.0, 16.0], ["%", "%", ""]),  # could be either
+    ],
+)
+def test_a_value_without_a_unit_is_refused_where_it_could_be_another(
+    build: Build, values: list[float], units: list[str]
+) -> None:
+    rows = {"a1c": [*values, "", ""], "a1c_unit": [*units, "", ""], "years": [50] * 5}
+    problems = list_problems(build, rows)
+    assert any("must have a unit for every value of hba1c" in problem for problem in problems)
 
 
 def test_a_repeated_participant_is_refused(build: Build) -> None:
