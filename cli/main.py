@@ -61,7 +61,7 @@ class _Subcommands(click.Group):
 @click.group(cls=_Subcommands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="henaw")
 def commands() -> None:
-    """HENAW: biological age from nine routine blood values, age and sex."""
+    """HENAW: biological age from routine blood values, age and sex."""
 
 
 def main() -> None:

@@ -21,9 +21,8 @@ __all__ = [
     "list_edge_cases",
 ]
 
-_NINE = len(NAMES)
 _UNCHANGED: Mapping[str, float] = MappingProxyType({})
-_TYPICAL = (1.2, 36.0, 80.0, 43.0, 30.0, 13.0, 22.0, 24.0, 20.0)
+_TYPICAL = tuple(biomarker.typical for biomarker in PANEL)
 
 
 def join_people(*groups: People) -> People:
@@ -36,17 +35,17 @@ def draw_anywhere(count: int, seed: int) -> People:
     generator = np.random.default_rng(seed)
     low = np.log([biomarker.minimum / 3 for biomarker in PANEL])
     high = np.log([biomarker.maximum * 3 for biomarker in PANEL])
-    biomarkers = np.exp(generator.uniform(low, high, (count, _NINE))).astype(np.float32)
-    biomarkers[generator.random((count, _NINE)) < 0.2] = np.nan
+    biomarkers = np.exp(generator.uniform(low, high, (count, len(NAMES)))).astype(np.float32)
+    biomarkers[generator.random((count, len(NAMES))) < 0.2] = np.nan
     age = generator.uniform(15, 125, count).astype(np.float32)
     return People(biomarkers, age, generator.integers(0, 2, count))
 
 
 def blank_every_pattern(people: People) -> People:
-    """Each of the 512 missing patterns on one of ``people`` in turn."""
-    patterns = np.arange(2**_NINE)
+    """Each pattern of missing biomarkers on one of ``people`` in turn."""
+    patterns = np.arange(2 ** len(NAMES))
     chosen = people.select(patterns % len(people.age))
-    missing = (patterns[:, None] >> np.arange(_NINE) & 1).astype(bool)
+    missing = (patterns[:, None] >> np.arange(len(NAMES)) & 1).astype(bool)
     return People(np.where(missing, np.float32(np.nan), chosen.biomarkers), chosen.age, chosen.sex)
 
 

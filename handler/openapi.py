@@ -70,7 +70,7 @@ def write_openapi() -> dict[str, Any]:
         "info": {
             "title": "HENAW",
             "version": importlib.metadata.version("henaw"),
-            "description": "Biological age from nine routine blood values, age and sex.",
+            "description": "Biological age from routine blood values, age and sex.",
             "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
         },
         "paths": {

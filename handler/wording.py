@@ -15,20 +15,6 @@ LONGEST_ECHO: Final = 40
 
 _DECIMAL_COMMA = re.compile(r"\s*[-+]?\d+,\d+\s*")
 _SAME = Unit(factor=1.0)
-_SYNONYMS: Final = {
-    "c_reactive_protein": "crp",
-    "hs_crp": "crp",
-    "hscrp": "crp",
-    "a1c": "hba1c",
-    "gamma_gt": "ggt",
-    "ggtp": "ggt",
-    "got": "ast",
-    "sgot": "ast",
-    "gpt": "alt",
-    "sgpt": "alt",
-    "lymphocytes": "lymphocyte_pct",
-    "lymph": "lymphocyte_pct",
-}
 
 
 def describe_implausible(
@@ -88,9 +74,7 @@ def suggest(name: str, names: Iterable[str]) -> str | None:
     """
     if len(name) > LONGEST_ECHO:
         return None
-    known = tuple(names)
-    synonym = _SYNONYMS.get(name.casefold().replace("-", "_").replace(" ", "_"))
-    return synonym if synonym in known else suggest_name(name, known)
+    return suggest_name(name, tuple(names))
 
 
 def show_value(value: object) -> str:

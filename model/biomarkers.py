@@ -22,6 +22,7 @@ from __future__ import annotations
 
 import difflib
 import math
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from types import MappingProxyType
@@ -157,6 +158,23 @@ class Biomarker:
     def units(self) -> tuple[str, ...]:
         """All accepted units, the panel's first."""
         return (self.unit, *self.other_units)
+
+    @property
+    def typical(self) -> float:
+        """A usual value of either sex: the geometric middle of the reference interval.
+
+        Where the interval has no lower limit, a third of the upper one; where it has no
+        upper limit, twice the lower one.
+        """
+        logs = []
+        for low, high in zip(self.reference.low, self.reference.high, strict=True):
+            if low is not None and high is not None:
+                logs.append(math.log(low * high) / 2)
+            elif high is not None:
+                logs.append(math.log(high / 3))
+            elif low is not None:
+                logs.append(math.log(low * 2))
+        return math.exp(sum(logs) / len(logs))
 
     def find_unit(self, spelling: str) -> Unit:
         """Return the conversion for a unit as people spell it.
@@ -432,6 +450,7 @@ PANEL: tuple[Biomarker, ...] = (
             "Lymphs",
             "Lymphs %",
             "Lymph %",
+            "Lymphocyte",
             "LYM%",
         ),
         other_units={"fraction": Unit(factor=100.0)},
@@ -695,13 +714,29 @@ def list_total_cv() -> list[float]:
     return [biomarker.variation.total_cv for biomarker in PANEL]
 
 
+def _fold_name(name: str) -> str:
+    return re.sub(r"[^a-z0-9]", "", name.casefold())
+
+
+_SYNONYMS: Mapping[str, str] = MappingProxyType(
+    {
+        _fold_name(spelling): biomarker.name
+        for biomarker in PANEL
+        for spelling in (biomarker.label, *biomarker.synonyms)
+    }
+)
+
+
 def suggest_name(unknown: str, names: Sequence[str] = NAMES) -> str | None:
-    """Return the name nearest to a misspelt one, or None where nothing is near.
+    """Return the name that a synonym or a misspelt name means, or None.
 
     Example:
-        >>> suggest_name("creatinin"), suggest_name("gamma_gt"), suggest_name("zzz")
-        ('creatinine', None, None)
+        >>> suggest_name("creatinin"), suggest_name("gamma-GT"), suggest_name("zzz")
+        ('creatinine', 'ggt', None)
     """
+    synonym = _SYNONYMS.get(_fold_name(unknown))
+    if synonym in names:
+        return synonym
     near = difflib.get_close_matches(unknown.casefold(), names, n=1, cutoff=0.6)
     return near[0] if near else None
 

@@ -44,7 +44,7 @@ def select_visits(
 
     Returns:
         One row a participant who came, whose age and sex are known: eid, survey, visit_date, age,
-        sex, the nine biomarkers, ``<name>_limit`` for those that have a reportability,
+        sex, the biomarkers, ``<name>_limit`` for those that have a reportability,
         nation, lost_date, pregnant; and counts of who was left out.
     """
     people = _complete(people)
@@ -53,6 +53,7 @@ def select_visits(
     came = people.filter(pl.col("visit").is_not_null())
     counts["no_visit_with_a_date"] = people.height - came.height
     values = {name: _at_visit(field) for name, field in BIOMARKER_FIELDS.items()}
+    absent = [name for name in NAMES if name not in BIOMARKER_FIELDS]
     limits = {_LIMIT.format(name): _at_visit(field) for name, field in REPORTABILITY_FIELDS.items()}
     if configuration.mix_visits:
         values = {
@@ -69,6 +70,7 @@ def select_visits(
         pl.coalesce(recorded, computed).alias("age"),
         pl.col(name_column(SEX, 0)).alias("sex"),
         *(expression.alias(name) for name, expression in (values | limits).items()),
+        *(pl.lit(None, pl.Float64).alias(name) for name in absent),
         pl.col(name_column(CENTRE, 0)).alias("nation"),
         pl.col(name_column(LOST_TO_FOLLOW_UP, 0)).alias("lost_date"),
         _at_visit(PREGNANT).alias("pregnant"),
