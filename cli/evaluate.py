@@ -44,20 +44,30 @@ def evaluate(
     from henaw.model.checkpoint import load_checkpoint
     from henaw.training.cohort import read_cohort
     from henaw.training.evaluation.comparison import CLOCKS
-    from henaw.training.evaluation.evaluated import read_cohort_configuration
+    from henaw.training.evaluation.evaluated import read_cohort_configuration, read_older
     from henaw.training.evaluation.evaluation import SECTIONS
     from henaw.training.evaluation.evaluation import evaluate as run
     from henaw.training.evaluation.report import write_report
 
     model = load_checkpoint(checkpoint)
-    cohort = read_cohort(cohort_path, read_cohort_configuration(model), clocks=CLOCKS)
+    configuration = read_cohort_configuration(model)
+    cohort = read_cohort(cohort_path, configuration, clocks=CLOCKS)
+    older = read_older(cohort_path, configuration)
     with tqdm(total=len(SECTIONS), unit="section") as bar:
 
         def advance(section: str) -> None:
             bar.set_postfix_str(section, refresh=False)
             bar.update()
 
-        evaluation = run(model, cohort, surveys=surveys, draws=draws, seed=seed, progress=advance)
+        evaluation = run(
+            model,
+            cohort,
+            surveys=surveys,
+            older=older,
+            draws=draws,
+            seed=seed,
+            progress=advance,
+        )
     for path in write_report(evaluation, out):
         click.echo(f"{path}: {path.stat().st_size} bytes")
     for row in evaluation["c_index"]:
@@ -66,3 +76,10 @@ def evaluate(
             click.echo(
                 f"C-index, {row['group']}: {c['value']:.4f} ({c['low']:.4f} to {c['high']:.4f})"
             )
+    overall = evaluation["follow_up"]["groups"][0]
+    if overall["shown"]:
+        ratio = overall["ratio"]
+        click.echo(
+            f"observed over expected deaths, own follow-up: {ratio['value']:.2f} "
+            f"({ratio['low']:.2f} to {ratio['high']:.2f})"
+        )

@@ -15,11 +15,10 @@ from henaw.model.biomarkers import PANEL
 from henaw.model.checkpoint import Checkpoint
 from henaw.model.errors import CohortError
 from henaw.training.evaluation.estimates import Estimate
+from henaw.training.evaluation.evaluation import FORMAT
 from henaw.training.evaluation.report import build_environment
 
 Json = dict[str, Any]
-FORMAT = 1
-"""Of evaluation.json."""
 
 
 def read_evaluation(path: Path) -> Json:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 from henaw.model.biomarkers import NAMES
@@ -10,9 +11,10 @@ from henaw.model.checkpoint import Checkpoint
 from henaw.model.configuration import read_configuration
 from henaw.model.errors import CohortError
 from henaw.model.runtime import Outputs, TorchRuntime
-from henaw.training.cohort import Cohort
+from henaw.training.cohort import Cohort, read_cohort
 from henaw.training.configuration import CohortConfiguration
 from henaw.training.evaluation.estimates import FEWEST_DEATHS, FEWEST_SHOWN, Array, Rows
+from henaw.training.evaluation.follow_up import Hazard, compute_hazard
 from henaw.training.metrics import AGE_BANDS, HORIZON_YEARS, OLDEST_EVALUATED_YEARS
 
 FEWEST_PEOPLE = 5 * FEWEST_SHOWN
@@ -30,6 +32,7 @@ class Evaluated:
         event: (n,) bool, died at the end of follow-up.
         dead: (n,) bool, died by the horizon.
         age_years: (n,) float64.
+        hazard: of each, under the model.
     """
 
     people: Cohort
@@ -39,6 +42,7 @@ class Evaluated:
     event: Rows
     dead: Rows
     age_years: Array
+    hazard: Hazard
 
     def score(self, name: str) -> Array:
         """An output as float64: (n,)."""
@@ -70,6 +74,25 @@ def read_cohort_configuration(checkpoint: Checkpoint) -> CohortConfiguration:
     )
 
 
+def read_older(path: Path, configuration: CohortConfiguration) -> Cohort:
+    """People too old for the evaluation: beyond its last age, or of a top-coded age.
+
+    A fit leaves the top-coded out: their age is known only as at least the survey's highest.
+
+    Args:
+        path: the cohort.
+        configuration: whose ``top_codes`` these are; otherwise the same people as a fit's.
+
+    Raises:
+        CohortError: as :func:`read_cohort`.
+    """
+    everyone = read_cohort(path, replace(configuration, top_codes=()))
+    older = everyone.age_years > OLDEST_EVALUATED_YEARS
+    for code in configuration.top_codes:
+        older |= (everyone.survey == code.survey) & (everyone.age_years >= code.age)
+    return everyone.select(older)
+
+
 def select_surveys(cohort: Cohort, surveys: tuple[str, ...]) -> Cohort:
     """The people of some surveys, or all.
 
@@ -90,14 +113,17 @@ def select_surveys(cohort: Cohort, surveys: tuple[str, ...]) -> Cohort:
 def answer_people(checkpoint: Checkpoint, people: Cohort) -> Evaluated:
     """Ask the model about people."""
     runtime = TorchRuntime(checkpoint.build_network(), name="eager")
+    answers = runtime.predict(people.biomarkers, people.age_years, people.sex)
+    biological_age = np.asarray(answers["biological_age"], np.float64)
     return Evaluated(
         people=people,
-        answers=runtime.predict(people.biomarkers, people.age_years, people.sex),
+        answers=answers,
         time_years=people.time_years,
         cut_years=np.minimum(people.time_years, HORIZON_YEARS),
         event=people.event,
         dead=people.event & (people.time_years <= HORIZON_YEARS),
         age_years=people.age_years.astype(np.float64),
+        hazard=compute_hazard(biological_age, people.sex, checkpoint.tensors),
     )
 
 

@@ -11,7 +11,7 @@ from henaw.model.biomarkers import CAUSES
 from henaw.model.checkpoint import Checkpoint
 from henaw.model.configuration import CAUSE_CLASSES
 from henaw.training.cohort import Cohort
-from henaw.training.evaluation.calibration import calibrate, calibrate_cells
+from henaw.training.evaluation.calibration import calibrate, calibrate_cells, observe_risk
 from henaw.training.evaluation.comparison import (
     AUC_DRAWS,
     SCORES,
@@ -19,8 +19,17 @@ from henaw.training.evaluation.comparison import (
     measure_auc,
     measure_c_index,
     measure_hazard_ratios,
+    predict_by_age_sex,
 )
-from henaw.training.evaluation.estimates import FEWEST_DEATHS, FEWEST_SHOWN, describe_count
+from henaw.training.evaluation.decision import trace_decisions
+from henaw.training.evaluation.estimates import (
+    FEWEST_DEATHS,
+    FEWEST_SHOWN,
+    Rows,
+    describe_count,
+    describe_group,
+    withhold,
+)
 from henaw.training.evaluation.evaluated import (
     Evaluated,
     answer_people,
@@ -29,24 +38,52 @@ from henaw.training.evaluation.evaluated import (
     is_followed,
     select_surveys,
 )
+from henaw.training.evaluation.follow_up import compute_hazard_slope, describe_deaths
 from henaw.training.evaluation.missing import measure_missing
+from henaw.training.evaluation.participants import describe_baseline, describe_flow
+from henaw.training.evaluation.prediction_error import describe_prediction_error
 from henaw.training.evaluation.repetition import simulate_repeats
 from henaw.training.evaluation.shapes import summarise_contributions, trace_shapes
-from henaw.training.evaluation.stratification import describe_gap, split_thirds, trace_survival
-from henaw.training.evaluation.subgroups import tabulate_subgroups
-from henaw.training.metrics import HORIZON_YEARS, OLDEST_EVALUATED_YEARS, select_evaluated
+from henaw.training.evaluation.smoothing import describe_smoothed
+from henaw.training.evaluation.stratification import (
+    describe_gap,
+    describe_percentile,
+    split_thirds,
+    trace_survival,
+)
+from henaw.training.evaluation.subgroups import remark_on_groups, tabulate_subgroups
+from henaw.training.metrics import (
+    AGE_BANDS,
+    HORIZON_YEARS,
+    OLDEST_EVALUATED_YEARS,
+    select_evaluated,
+)
 
 Progress = Callable[[str], None]
 
+FORMAT = 2
+"""Of evaluation.json."""
+
+CURVE_DRAWS = 200
+"""Bootstrap samples of the smooth calibration curve, at most."""
+
 SECTIONS: tuple[str, ...] = (
+    "flow",
+    "baseline",
     "c_index",
     "clocks",
     "auc",
+    "follow_up",
     "calibration",
+    "smoothed",
+    "prediction_error",
+    "decisions",
     "gap",
+    "percentile",
     "hazard_ratio",
     "survival",
     "subgroups",
+    "remarks",
     "contributions",
     "missing",
     "repeats",
@@ -60,6 +97,7 @@ def evaluate(
     cohort: Cohort,
     *,
     surveys: tuple[str, ...] = (),
+    older: Cohort | None = None,
     draws: int = 1000,
     seed: int = 1,
     progress: Progress = lambda _: None,
@@ -70,6 +108,8 @@ def evaluate(
         checkpoint: the model.
         cohort: the people, read with ``clocks=CLOCKS``.
         surveys: evaluate these only; without any, everyone.
+        older: people of :func:`read_older`, who are reported apart; without them, those of
+            the cohort who are too old.
         draws: bootstrap samples of each C-index.
         seed: of the bootstrap and the simulation.
         progress: called with the name of each of SECTIONS as it ends.
@@ -77,18 +117,34 @@ def evaluate(
     Raises:
         CohortError: a survey is not in the cohort, or too few people can be evaluated.
     """
-    usable = select_surveys(cohort, surveys)
-    usable = usable.select(usable.age_years <= OLDEST_EVALUATED_YEARS)
+    chosen = select_surveys(cohort, surveys)
+    usable = chosen.select(chosen.age_years <= OLDEST_EVALUATED_YEARS)
+    if older is None:
+        older = chosen.select(chosen.age_years > OLDEST_EVALUATED_YEARS)
+    elif surveys:
+        older = older.select(np.isin(older.survey, surveys))
+    apart = answer_people(checkpoint, older.select(older.complete))
     people = usable.select(select_evaluated(usable))
     check_people(people, usable)
     evaluated = answer_people(checkpoint, people)
     gap, age = evaluated.score("age_gap"), evaluated.age_years
     measures: dict[str, Callable[[], Any]] = {
+        "flow": lambda: describe_flow(
+            cohort, of_surveys=len(chosen), usable=len(usable), evaluated=evaluated
+        ),
+        "baseline": lambda: describe_baseline(evaluated, usable),
         "c_index": lambda: measure_c_index(evaluated, draws=draws, seed=seed),
         "clocks": lambda: compare_clocks(evaluated, draws=draws, seed=seed),
         "auc": lambda: measure_auc(evaluated, seed=seed),
+        "follow_up": lambda: measure_follow_up(evaluated, apart),
         "calibration": lambda: measure_calibration(evaluated),
+        "smoothed": lambda: measure_smoothed(evaluated, draws=min(draws, CURVE_DRAWS), seed=seed),
+        "prediction_error": lambda: measure_prediction_error(evaluated, draws=draws, seed=seed),
+        "decisions": lambda: measure_decisions(evaluated),
         "gap": lambda: describe_gap(gap, age),
+        "percentile": lambda: describe_percentile(
+            evaluated.score("percentile") if "percentile" in evaluated.answers else None, age
+        ),
         "hazard_ratio": lambda: measure_hazard_ratios(evaluated),
         "survival": lambda: trace_survival(
             split_thirds(gap, age, people.sex),
@@ -100,6 +156,7 @@ def evaluate(
         "subgroups": lambda: tabulate_subgroups(
             answer_people(checkpoint, usable), draws=draws, seed=seed
         ),
+        "remarks": lambda: remark_on_groups(result["subgroups"]),
         "contributions": lambda: summarise_contributions(
             evaluated.answers["contributions"].astype(np.float64),
             checkpoint.network.contribution_names,
@@ -109,7 +166,7 @@ def evaluate(
         "shapes": lambda: trace_shapes(checkpoint),
     }
     result: dict[str, Any] = {
-        "henaw_evaluation": 1,
+        "henaw_evaluation": FORMAT,
         "date": datetime.date.today().isoformat(),
         "model": describe_model(checkpoint),
         "cohort": describe_cohort(checkpoint, evaluated, usable),
@@ -120,6 +177,7 @@ def evaluate(
             "seed": seed,
             "fewest_shown": FEWEST_SHOWN,
             "fewest_deaths": FEWEST_DEATHS,
+            "curve_draws": min(draws, CURVE_DRAWS),
         },
         "score_names": SCORES,
     }
@@ -170,14 +228,107 @@ def describe_cohort(checkpoint: Checkpoint, evaluated: Evaluated, usable: Cohort
     }
 
 
+def explain_short(evaluated: Evaluated) -> dict[str, Any] | None:
+    """Why risks at the horizon cannot be observed in these people; None where they can."""
+    if is_followed(evaluated.time_years):
+        return None
+    return {
+        "shown": False,
+        "reason": f"fewer than {FEWEST_SHOWN} people were followed for {HORIZON_YEARS:g} years",
+    }
+
+
+def measure_follow_up(evaluated: Evaluated, older: Evaluated) -> dict[str, Any]:
+    """Observed over expected deaths and slope by own follow-up, the oldest people apart.
+
+    Args:
+        evaluated: people of evaluated ages.
+        older: people of higher ages, or of top-coded ones.
+    """
+    groups = evaluated.groups
+    rows = {
+        name: _compare_deaths(evaluated, groups[name], name)
+        for name in (*AGE_BANDS, "women", "men")
+    }
+    if not (rows["women"]["shown"] and rows["men"]["shown"]):
+        withhold(rows["women"])
+        withhold(rows["men"])
+    everyone = np.ones(len(older.people), bool)
+    return {
+        "groups": list(rows.values()),
+        "older": _compare_deaths(older, everyone, "older or top-coded"),
+    }
+
+
+def _compare_deaths(evaluated: Evaluated, rows: Rows, name: str) -> dict[str, Any]:
+    row = {"group": name, **describe_group(int(rows.sum()), int(evaluated.dead[rows].sum()))}
+    if row["shown"]:
+        hazard, cut, dead = (
+            evaluated.hazard.select(rows),
+            evaluated.cut_years[rows],
+            evaluated.dead[rows],
+        )
+        row |= describe_deaths(hazard, cut, dead)
+        row["slope"] = compute_hazard_slope(hazard, cut, dead).describe(3)
+    return row
+
+
+def measure_smoothed(evaluated: Evaluated, *, draws: int, seed: int) -> dict[str, Any]:
+    """The smooth calibration curve and its distances, or why there is none."""
+    short = explain_short(evaluated)
+    if short is not None:
+        return short
+    return {"shown": True} | describe_smoothed(
+        evaluated.score("mortality_10y"),
+        evaluated.cut_years,
+        evaluated.dead,
+        HORIZON_YEARS,
+        draws=draws,
+        seed=seed,
+    )
+
+
+def measure_prediction_error(evaluated: Evaluated, *, draws: int, seed: int) -> dict[str, Any]:
+    """Brier scores and IPA of the model and of age and sex, or why there are none."""
+    short = explain_short(evaluated)
+    if short is not None:
+        return short
+    time, event = evaluated.time_years, evaluated.event
+    return {"shown": True} | describe_prediction_error(
+        {
+            "mortality_10y": evaluated.score("mortality_10y"),
+            "age_sex": predict_by_age_sex(evaluated),
+        },
+        time,
+        event,
+        HORIZON_YEARS,
+        null_risk=observe_risk(time, event, HORIZON_YEARS).value,
+        draws=draws,
+        seed=seed,
+    )
+
+
+def measure_decisions(evaluated: Evaluated) -> dict[str, Any]:
+    """The decision curve of the model and of age and sex, or why there is none."""
+    short = explain_short(evaluated)
+    if short is not None:
+        return short
+    risks = {
+        "mortality_10y": evaluated.score("mortality_10y"),
+        "age_sex": predict_by_age_sex(evaluated),
+    }
+    return {
+        "shown": True,
+        "rows": trace_decisions(risks, evaluated.time_years, evaluated.event, HORIZON_YEARS),
+    }
+
+
 def measure_calibration(evaluated: Evaluated) -> dict[str, Any]:
     """Calibration of the 10-year risks, or why it cannot be measured."""
     time, event, people = evaluated.time_years, evaluated.event, evaluated.people
-    if not is_followed(time):
-        return {
-            "shown": False,
-            "reason": f"fewer than {FEWEST_SHOWN} people were followed for {HORIZON_YEARS:g} years",
-        }
+    short = explain_short(evaluated)
+    if short is not None:
+        return short
     risk = evaluated.score("mortality_10y")
     causes = evaluated.answers["cause_risk_10y"].astype(np.float64)
     # A death of unknown cause competes with every cause, as "other" does.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import io
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import matplotlib as mpl
 import numpy as np
@@ -16,6 +16,17 @@ Json = dict[str, Any]
 
 # Okabe and Ito's colours, which people who are colour-blind can tell apart.
 BLUE, ORANGE, GREEN, GREY, INK = "#0072B2", "#D55E00", "#009E73", "#8c8c8c", "#222222"
+PAPER = "#ffffff"
+DARK: dict[str, str] = {
+    BLUE: "#56b4e9",
+    ORANGE: "#f0a050",
+    GREEN: "#2fc99b",
+    GREY: "#a0a0a0",
+    INK: "#e8e8e8",
+    PAPER: "#16191d",
+}
+"""What stands for each colour on a dark page."""
+
 # Any: matplotlib names each key of its settings in a type.
 _STYLE: Any = {
     "font.family": "sans-serif",
@@ -24,6 +35,12 @@ _STYLE: Any = {
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.edgecolor": INK,
+    "axes.labelcolor": INK,
+    "axes.titlecolor": INK,
+    "text.color": INK,
+    "xtick.color": INK,
+    "ytick.color": INK,
+    "savefig.transparent": True,
     "axes.linewidth": 0.8,
     "axes.titlesize": 9,
     "axes.titleweight": "bold",
@@ -36,8 +53,15 @@ _STYLE: Any = {
 }
 
 
-def encode(figure: Figure) -> str:
-    """A figure as a data URI, the same bytes each time."""
+class Drawn(NamedTuple):
+    """A figure as data URIs, for a light page and a dark one."""
+
+    light: str
+    dark: str
+
+
+def encode(figure: Figure) -> Drawn:
+    """A figure as data URIs, the same bytes each time."""
     buffer = io.BytesIO()
     figure.savefig(
         buffer,
@@ -45,15 +69,24 @@ def encode(figure: Figure) -> str:
         bbox_inches="tight",
         metadata={"Date": None, "Creator": None, "Format": None, "Type": None},
     )
-    return "data:image/svg+xml;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
+    light = dark = buffer.getvalue().decode("utf-8")
+    for colour, other in DARK.items():
+        dark = dark.replace(colour.lower(), other)
+    return Drawn(*(_as_uri(text) for text in (light, dark)))
 
 
-def draw_figures(evaluation: Json) -> dict[str, str]:
+def _as_uri(svg: str) -> str:
+    return "data:image/svg+xml;base64," + base64.b64encode(svg.encode()).decode("ascii")
+
+
+def draw_figures(evaluation: Json) -> dict[str, Drawn]:
     """Every figure that this evaluation has the figures for, by name."""
     with mpl.rc_context(_STYLE):
         drawn = {
             "discrimination": draw_discrimination(evaluation),
             "calibration": draw_calibration(evaluation["calibration"]),
+            "smoothed": draw_smoothed(evaluation["smoothed"]),
+            "decisions": draw_decisions(evaluation["decisions"]),
             "survival": draw_survival(evaluation["survival"]),
             "gap": draw_gap(evaluation["gap"]),
             "shapes": draw_shapes(evaluation["shapes"]),
@@ -156,6 +189,55 @@ def draw_calibration(calibration: Json) -> Figure | None:
     return figure
 
 
+def draw_smoothed(smoothed: Json) -> Figure | None:
+    """The smooth calibration curve with its band, on logarithmic axes."""
+    if not smoothed["shown"]:
+        return None
+    expected = np.array(smoothed["expected"])
+    observed, low, high = (np.array(smoothed[key]) for key in ("observed", "low", "high"))
+    least = max(1e-4, 0.7 * float(expected.min()))
+    most = min(1.0, 1.3 * float(expected.max()))
+    figure = Figure(figsize=(5.2, 4.4))
+    axes = figure.subplots()
+    axes.plot([least, most], [least, most], color=GREY, lw=0.8, ls="--", label="ideal")
+    axes.fill_between(expected, np.maximum(low, least), np.minimum(high, most), color=BLUE,
+                      alpha=0.2, lw=0, label="95 % band")  # fmt: skip
+    axes.plot(expected, observed, color=BLUE, lw=1.8, label="observed, smoothed")
+    axes.set(xscale="log", yscale="log", xlim=(least, most), ylim=(least, most))
+    _format_percent(axes, least, most)
+    axes.set_xlabel("expected, %")
+    axes.set_ylabel("observed, %")
+    axes.legend(loc="upper left")
+    return figure
+
+
+def draw_decisions(decisions: Json) -> Figure | None:
+    """Net benefit by the risk at which one acts, as deaths met per 1 000 people."""
+    if not decisions["shown"]:
+        return None
+    rows = decisions["rows"]
+    places = np.arange(len(rows))
+    figure = Figure(figsize=(6.4, 3.4))
+    axes = figure.subplots()
+    axes.axhline(0, color=INK, lw=0.8, label="act on nobody")
+    curves = {
+        "act on everybody": ([row["everybody"] for row in rows], INK, ":", None),
+        "age and sex": ([row["net_benefit"]["age_sex"] for row in rows], ORANGE, "--", "D"),
+        "HENAW": ([row["net_benefit"]["mortality_10y"] for row in rows], BLUE, "-", "o"),
+    }
+    most = 0.0
+    for name, (values, colour, line, marker) in curves.items():
+        benefit = 1000 * np.array(values, np.float64)
+        axes.plot(places, benefit, color=colour, ls=line, marker=marker, ms=4, lw=1.6, label=name)
+        most = max(most, float(np.nanmax(benefit, initial=0.0)))
+    axes.set_ylim(-0.15 * most - 1.0, 1.1 * most + 1.0)
+    axes.set_xticks(places, [f"{100 * row['threshold']:g}" for row in rows])
+    axes.set_xlabel("10-year risk at which one acts, %")
+    axes.set_ylabel("net benefit per 1 000 people")
+    axes.legend(loc="upper right")
+    return figure
+
+
 def _format_percent(axes: Axes, least: float, most: float) -> None:
     ticks = [
         tick
@@ -241,7 +323,7 @@ def draw_shapes(shapes: Sequence[Json]) -> Figure:
                 np.interp(curve["median"], curve["values"], curve["years"]),
                 "o",
                 color=colours[curve["age"]],
-                mfc="white" if dashed else colours[curve["age"]],
+                mfc=PAPER if dashed else colours[curve["age"]],
                 ms=4,
             )
         axes.axhline(0, color=INK, lw=0.6, ls=":")
@@ -304,7 +386,7 @@ def draw_missing(missing: Sequence[Json]) -> Figure:
     for place, row in enumerate(missing):
         _draw_interval(axes, row["loss"], place, BLUE, None if place else "imputed by the model")
         filled = row["loss"]["value"] + row["gain"]["value"]
-        axes.plot(filled, place, "D", mfc="white", color=ORANGE, ms=5,
+        axes.plot(filled, place, "D", mfc=PAPER, color=ORANGE, ms=5,
                   label=None if place else "median of the age and sex")  # fmt: skip
     axes.axvline(0, color=INK, lw=0.6, ls=":")
     axes.set_yticks(range(len(missing)), [row["biomarker"].replace("_", " ") for row in missing])

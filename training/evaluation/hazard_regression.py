@@ -12,10 +12,13 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 from henaw.training.evaluation.estimates import Array, Rows
 
 _STEPS = 50
-_CLOSE = 1e-9
+_HALVINGS = 20
+_CLOSE = 1e-8
+"""What one more step would add to twice the log likelihood, when to stop."""
 
 
 class HazardRegression(NamedTuple):
@@ -58,18 +61,29 @@ def fit_hazard_regression(
     order = np.argsort(-time, kind="stable")
     if weight is not None:
         order = order[weight[order] > 0]
-    centre = columns.mean(0)
-    x, ends = columns[order] - centre, time[order]
+    centre, scale = columns.mean(0), columns.std(0)
+    scale = np.where(scale > 0, scale, 1.0)
+    x, ends = (columns[order] - centre) / scale, time[order]
     each = np.ones(len(order)) if weight is None else weight[order]
     deaths = each * event[order]
     # The last place with the same time: all up to it are at risk at that time.
     last = np.searchsorted(-ends, -ends, side="right") - 1
-    coefficients = np.zeros(columns.shape[1])
     if not deaths.any():
         raise ValueError("a hazard regression needs deaths")
-    for _ in range(_STEPS):
-        hazard = each * np.exp(x @ coefficients)
+
+    def measure(at: Array) -> tuple[float, Array, Array]:
+        """Log likelihood, hazards and sums of those at risk."""
+        score = x @ at
+        hazard = each * np.exp(score - score.max())
         at_risk = np.cumsum(hazard)[last]
+        # A step too far may leave nobody at risk, to rounding: it is then halved.
+        with np.errstate(divide="ignore", invalid="ignore"):
+            likelihood = float(deaths @ (score - score.max() - np.log(at_risk)))
+        return likelihood, hazard, at_risk
+
+    found = np.zeros(columns.shape[1])
+    likelihood, hazard, at_risk = measure(found)
+    for _ in range(_STEPS):
         mean = np.cumsum(hazard[:, None] * x, axis=0)[last] / at_risk[:, None]
         score = deaths @ (x - mean)
         # sum_d (E[x x'] - mean mean') over deaths; the first term is summed by person.
@@ -79,17 +93,26 @@ def fit_hazard_regression(
             step = np.linalg.solve(information, score)
         except np.linalg.LinAlgError as error:
             raise ValueError("a hazard regression did not converge") from error
-        coefficients = coefficients + np.clip(step, -2.0, 2.0)
-        if np.abs(step).max(initial=0.0) < _CLOSE * max(1.0, np.abs(coefficients).max(initial=0)):
+        if step @ score < _CLOSE:
             break
+        for _ in range(_HALVINGS):
+            tried = measure(found + step)
+            if tried[0] >= likelihood:
+                break
+            step = 0.5 * step
+        found = found + step
+        likelihood, hazard, at_risk = tried
     else:
         raise ValueError("a hazard regression did not converge")
-    at_risk = np.cumsum(each * np.exp(x @ coefficients))[last]
+    coefficients = found / scale
+    highest = float((x @ found).max())
     cumulative = float((deaths / at_risk)[ends <= horizon_years].sum())
-    return HazardRegression(coefficients, cumulative * float(np.exp(-centre @ coefficients)))
+    return HazardRegression(
+        coefficients, cumulative * float(np.exp(-highest - centre @ coefficients))
+    )
 
 
-def _sum_from(terms: Array, last: Array) -> Array:
+def _sum_from(terms: Array, last: npt.NDArray[np.intp]) -> Array:
     """For each person the sum of the terms of all times that the person was at risk at.
 
     People stand by falling time; who is at risk at the time of place i stands at last[i] or

@@ -25,9 +25,9 @@ from henaw.training.evaluation.follow_up import (
     compute_hazard_slope,
     cut_follow_up,
 )
+from henaw.training.evaluation.stratification import measure_distance
 from henaw.training.metrics import AGE_BANDS, HORIZON_YEARS
 from lifelines.utils import concordance_index
-from scipy.stats import kstest
 
 FEWEST_FOLLOWED = 10
 """Fewer people followed to the horizon, and Kaplan-Meier says nothing there."""
@@ -169,16 +169,6 @@ def measure_left_out(people: LeftOut) -> dict[str, Any]:
             **(_compare_deaths(people.select(~people.reliable)) or {}),
         },
     }
-
-
-def measure_distance(percentile: Array) -> float:
-    """Kolmogorov-Smirnov distance of percentiles, 0 to 100, from the uniform: (n,).
-
-    Example:
-        >>> round(measure_distance(np.array([10.0, 30.0, 50.0, 70.0, 90.0])), 3)
-        0.1
-    """
-    return float(kstest(percentile / 100.0, "uniform").statistic)
 
 
 def _order(people: LeftOut, time: Array, dead: Rows) -> dict[str, float]:

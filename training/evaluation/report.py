@@ -27,6 +27,16 @@ def format_figure(figure: dict[str, float], digits: int = 3) -> str:
     return f"{value} ({low} to {high})".replace("-", "\u2212")
 
 
+def format_points(figure: dict[str, float]) -> str:
+    """A difference of risks with its interval, in percentage points.
+
+    Example:
+        >>> format_points({"value": 0.0123, "low": 0.01, "high": 0.02})
+        '1.23 (1.00 to 2.00)'
+    """
+    return format_figure({key: 100 * value for key, value in figure.items()}, 2)
+
+
 def format_count(count: int | None) -> str:
     """A number of people, in groups of three digits, or that it is not shown.
 
@@ -60,6 +70,7 @@ def build_environment() -> Environment:
     environment.filters |= {
         "figure": format_figure,
         "count": format_count,
+        "points": format_points,
         "signed": format_signed,
         "percent": lambda share, digits=1: f"{100 * share:.{digits}f} %",
     }

@@ -126,7 +126,8 @@ def describe_smoothed(
         draws: bootstrap samples.
         seed: of them.
     """
-    grid = -np.expm1(-np.exp(np.linspace(*np.quantile(transform_risk(risk), SHOWN), POINTS)))
+    least, most = (float(bound) for bound in np.quantile(transform_risk(risk), SHOWN))
+    grid = -np.expm1(-np.exp(np.linspace(least, most, POINTS)))
     asked = np.concatenate([grid, risk])
     observed = smooth_risk(risk, time, event, horizon_years, at=asked)
     generator = np.random.default_rng(seed)

@@ -17,6 +17,7 @@ from henaw.training.evaluation.estimates import (
 )
 from lifelines import CoxPHFitter, KaplanMeierFitter
 from lifelines.statistics import multivariate_logrank_test
+from scipy.stats import kstest
 
 THIRDS: tuple[str, ...] = ("slow", "normal", "accelerated")
 
@@ -41,6 +42,7 @@ def describe_gap(age_gap: Array, age_years: Array) -> dict[str, Any]:
             {
                 "ages": f"{decade}-{decade + 9}",
                 "people": count,
+                "median": round(float(np.median(age_gap[rows])), 2),
                 "mean": Estimate(value=mean, low=mean - half, high=mean + half).describe(2),
                 "standard_deviation": round(spread, 2),
             }
@@ -50,6 +52,7 @@ def describe_gap(age_gap: Array, age_years: Array) -> dict[str, Any]:
     bounds = np.tanh(np.arctanh(correlation) + np.array([-spread, spread]))
     return {
         "mean": round(float(age_gap.mean()), 2),
+        "median": round(float(np.median(age_gap)), 2),
         "standard_deviation": round(float(age_gap.std(ddof=1)), 2),
         "quantiles": {
             f"{share:g}": round(float(np.quantile(age_gap, share)), 2)
@@ -59,6 +62,40 @@ def describe_gap(age_gap: Array, age_years: Array) -> dict[str, Any]:
             value=correlation, low=float(bounds[0]), high=float(bounds[1])
         ).describe(3),
         "by_decade": decades,
+    }
+
+
+def measure_distance(percentile: Array) -> float:
+    """Kolmogorov-Smirnov distance of percentiles, 0 to 100, from the uniform: (n,).
+
+    Example:
+        >>> round(measure_distance(np.array([10.0, 30.0, 50.0, 70.0, 90.0])), 3)
+        0.1
+    """
+    return float(kstest(percentile / 100.0, "uniform").statistic)
+
+
+def describe_percentile(percentile: Array | None, age_years: Array) -> dict[str, Any]:
+    """How far percentiles of the gap are from uniform, over all and by decade of age.
+
+    Args:
+        percentile: (n,) 0 to 100, or None where the model has none.
+        age_years: (n,).
+    """
+    if percentile is None:
+        return {"shown": False, "reason": "the model does not answer a percentile"}
+    by_decade = {
+        f"{decade}-{decade + 9}": (age_years >= decade) & (age_years < decade + 10)
+        for decade in range(20, 100, 10)
+    }
+    return {
+        "shown": True,
+        "distance": round(measure_distance(percentile), 4),
+        "by_decade": [
+            {"ages": ages, "distance": round(measure_distance(percentile[rows]), 4)}
+            for ages, rows in by_decade.items()
+            if rows.sum() >= FEWEST_SHOWN
+        ],
     }
 
 

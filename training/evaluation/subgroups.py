@@ -1,4 +1,8 @@
-"""Accuracy, calibration and gap of subgroups, people with missing biomarkers included."""
+"""Accuracy, calibration and gap of subgroups, people with missing biomarkers included.
+
+Observed over expected is by each person's own follow-up, and by Kaplan-Meier too where enough
+people were followed to the horizon.
+"""
 
 from __future__ import annotations
 
@@ -17,11 +21,15 @@ from henaw.training.evaluation.estimates import (
     withhold,
 )
 from henaw.training.evaluation.evaluated import Evaluated, is_followed
+from henaw.training.evaluation.follow_up import describe_deaths
 from henaw.training.metrics import HORIZON_YEARS
 
 
 def list_partitions(everyone: Evaluated) -> list[dict[str, Rows]]:
-    """Ways to part everyone into groups: by missing values, by sex and decade, by survey."""
+    """Ways to part everyone into groups: by missing values, sex and decade, and survey.
+
+    And by whether the answer is reliable, where the model says so.
+    """
     age, sex, survey = everyone.age_years, everyone.people.sex, everyone.people.survey
     complete = everyone.people.complete
     partitions: list[dict[str, Rows]] = [
@@ -34,6 +42,9 @@ def list_partitions(everyone: Evaluated) -> list[dict[str, Rows]]:
         }
         for code, name in enumerate(SEXES)
     ]
+    if "reliable" in everyone.answers:
+        reliable = np.asarray(everyone.answers["reliable"], bool)
+        partitions.append({"reliable answers": reliable, "answers not reliable": ~reliable})
     names = sorted(set(map(str, survey)))
     if len(names) > 1:
         partitions.append({f"survey {name}": survey == name for name in names})
@@ -41,7 +52,7 @@ def list_partitions(everyone: Evaluated) -> list[dict[str, Rows]]:
 
 
 def tabulate_subgroups(everyone: Evaluated, *, draws: int, seed: int) -> list[dict[str, Any]]:
-    """C of the 10-year risk, O/E and mean gap by subgroup."""
+    """C of the 10-year risk, O/E both ways, and the gap by subgroup."""
     result = []
     for partition in list_partitions(everyone):
         rows = [_measure(everyone, name, rows, draws, seed) for name, rows in partition.items()]
@@ -65,11 +76,67 @@ def _measure(everyone: Evaluated, name: str, rows: Rows, draws: int, seed: int) 
     }
     if count >= FEWEST_SHOWN:
         row["mean_gap"] = round(float(np.mean(gap)), 2)
+        row["median_gap"] = round(float(np.median(gap)), 2)
     if row["shown"]:
         cut, dead = everyone.cut_years[rows], everyone.dead[rows]
         drawn = draw_c({"risk": risk}, cut, dead, draws=draws, seed=seed)
         row["c"] = estimate_from_draws(compute_c(risk, cut, dead), drawn["risk"]).describe()
+        row["own_follow_up"] = describe_deaths(
+            everyone.hazard.select(rows), everyone.time_years[rows], everyone.event[rows]
+        )
         if is_followed(everyone.time_years[rows]):
             seen = observe_risk(everyone.time_years[rows], everyone.event[rows], HORIZON_YEARS)
             row |= describe_ratio(seen, float(risk.mean()), count)
     return row
+
+
+WELL_CALIBRATED: tuple[float, float] = (0.8, 1.25)
+"""O/E of a group within these needs no word."""
+
+
+def remark_on_groups(subgroups: list[dict[str, Any]]) -> list[str]:
+    """Sentences on the groups of sex and decade whose O/E leaves WELL_CALIBRATED.
+
+    Args:
+        subgroups: of :func:`tabulate_subgroups`.
+
+    Returns:
+        A sentence that says how many groups those are, then one a group, the farthest first.
+    """
+    low, high = WELL_CALIBRATED
+    cells = [
+        row
+        for row in subgroups
+        if row["shown"] and row["group"].startswith(tuple(f"{sex}, " for sex in SEXES))
+    ]
+    far = [row for row in cells if not low <= row["own_follow_up"]["ratio"]["value"] <= high]
+    if not cells:
+        return ["No group of sex and decade of age has enough deaths to compare."]
+    if not far:
+        return [
+            f"In each of the {len(cells)} groups of sex and decade of age with enough deaths, "
+            f"observed over expected deaths is between {low:g} and {high:g}."
+        ]
+    verb = "has" if len(far) == 1 else "have"
+    first = (
+        f"{len(far)} of {len(cells)} groups of sex and decade of age {verb} an observed over "
+        f"expected ratio outside {low:g} to {high:g}."
+    )
+    far.sort(key=lambda row: -abs(np.log(max(row["own_follow_up"]["ratio"]["value"], 1e-3))))
+    return [first, *(_remark(row) for row in far)]
+
+
+def _remark(row: dict[str, Any]) -> str:
+    sex, ages = row["group"].split(", ")
+    who = {"female": "Women", "male": "Men"}[sex]
+    deaths, ratio = row["own_follow_up"], row["own_follow_up"]["ratio"]
+    if ratio["low"] <= 1.0 <= ratio["high"]:
+        meaning = "The interval includes 1: this can be chance."
+    elif ratio["value"] > 1.0:
+        meaning = "The interval is above 1: the model predicts too few deaths here."
+    else:
+        meaning = "The interval is below 1: the model predicts too many deaths here."
+    return (
+        f"{who} aged {ages}: {deaths['observed']} deaths, {deaths['expected']:g} expected, ratio "
+        f"{ratio['value']:.2f} ({ratio['low']:.2f} to {ratio['high']:.2f}). {meaning}"
+    )

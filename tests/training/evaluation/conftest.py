@@ -5,7 +5,9 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
+from henaw.model.biomarkers import NAMES
 from henaw.model.checkpoint import Checkpoint
 from henaw.training.cohort import Cohort
 from henaw.training.evaluation.evaluated import Evaluated, answer_people
@@ -32,6 +34,23 @@ def synthetic(simulate: Callable[..., Any]) -> Cohort:
 def evaluated(checkpoint: Checkpoint, synthetic: Cohort) -> Evaluated:
     """The complete ones of them, with the model's answers."""
     return answer_people(checkpoint, synthetic.select(select_evaluated(synthetic)))
+
+
+@pytest.fixture
+def table(simulate: Callable[..., Any]) -> pd.DataFrame:
+    """Synthetic rows as a file of a cohort holds them, all of whom a fit would take."""
+    cohort = simulate(200, seed=8).cohort
+    return pd.DataFrame(
+        {
+            "participant_id": [f"synthetic-{i}" for i in range(len(cohort))],
+            "age": cohort.age_years,
+            "sex": cohort.sex,
+            **{name: cohort.biomarkers[:, i] for i, name in enumerate(NAMES)},
+            "death": cohort.event.astype(np.float64),
+            "followup_months": 12.0 * cohort.time_years,
+            "ucod_leading": np.where(cohort.event, 1.0, np.nan),
+        }
+    )
 
 
 @pytest.fixture(scope="session")

@@ -17,8 +17,18 @@ from henaw.training.evaluation.evaluated import (
     read_cohort_configuration,
     select_surveys,
 )
-from henaw.training.evaluation.evaluation import SECTIONS, evaluate, measure_calibration
-from henaw.training.evaluation.subgroups import tabulate_subgroups
+from henaw.training.evaluation.evaluation import (
+    SECTIONS,
+    evaluate,
+    measure_calibration,
+    measure_decisions,
+    measure_follow_up,
+    measure_prediction_error,
+    measure_smoothed,
+)
+from henaw.training.evaluation.follow_up import compare_deaths
+from henaw.training.evaluation.stratification import describe_percentile
+from henaw.training.evaluation.subgroups import remark_on_groups, tabulate_subgroups
 from henaw.training.metrics import select_evaluated
 from lifelines.utils import concordance_index
 
@@ -179,9 +189,118 @@ def test_short_follow_up_leaves_out_what_needs_ten_years(checkpoint: Checkpoint,
     calibration = measure_calibration(people)
     assert not calibration["shown"]
     assert "10 years" in calibration["reason"]
+    for measured in (
+        measure_smoothed(people, draws=100, seed=1),
+        measure_prediction_error(people, draws=100, seed=1),
+        measure_decisions(people),
+    ):
+        assert measured == calibration
+    own = measure_follow_up(people, people)["groups"][0]
+    assert own["shown"]
+    assert own["observed"] == people.dead.sum()
+    # Twelve years of people, six of follow-up: expected deaths are those of six years.
+    least = compute_cumulative_hazard(people, 6.0)
+    assert own["expected"] <= least
+    subgroups = tabulate_subgroups(people, draws=100, seed=1)
+    assert "own_follow_up" in subgroups[0]
+    assert "ratio" not in subgroups[0]
     shown = {row["horizon_years"]: row["shown"] for row in measure_auc(people, seed=1)}
     assert shown[5.0]
     assert not shown[10.0]
+
+
+def compute_cumulative_hazard(people: Evaluated, years: float) -> float:
+    slope = people.hazard.slope
+    return float((np.exp(people.hazard.at_draw) * np.expm1(slope * years) / slope).sum())
+
+
+def test_deaths_of_own_follow_up_are_counted_by_group(evaluated: Evaluated):
+    found = {row["group"]: row for row in measure_follow_up(evaluated, evaluated)["groups"]}
+    assert list(found) == ["all", "20-49", "40-69", "65+", "women", "men"]
+    women = evaluated.people.sex == 0
+    slope = evaluated.hazard.slope[women]
+    at_draw = evaluated.hazard.at_draw[women]
+    expected = np.exp(at_draw) * np.expm1(slope * evaluated.cut_years[women]) / slope
+    assert found["women"]["expected"] == pytest.approx(expected.sum(), abs=0.06)
+    assert found["women"]["observed"] == evaluated.dead[women].sum()
+    assert found["women"]["observed"] + found["men"]["observed"] == found["all"]["observed"]
+    few = evaluated.people.age_years > 83.5
+    part = dataclasses.replace(
+        evaluated,
+        people=evaluated.people.select(few),
+        answers={name: values[few] for name, values in evaluated.answers.items()},
+        **{
+            name: getattr(evaluated, name)[few]
+            for name in ("time_years", "cut_years", "event", "dead", "age_years")
+        },
+        hazard=evaluated.hazard.select(few),
+    )
+    assert part.dead.sum() < FEWEST_SHOWN
+    assert measure_follow_up(evaluated, part)["older"] == {
+        "group": "older or top-coded",
+        "people": None if few.sum() < FEWEST_SHOWN else few.sum(),
+        "deaths": None,
+        "shown": False,
+    }
+
+
+def test_people_whose_answer_is_not_reliable_are_a_group(evaluated: Evaluated):
+    crp = evaluated.people.biomarkers[:, 0]
+    reliable = crp < np.quantile(crp, 0.9)
+    told = dataclasses.replace(evaluated, answers={**evaluated.answers, "reliable": reliable})
+    rows = {row["group"]: row for row in tabulate_subgroups(told, draws=100, seed=1)}
+    row = rows["answers not reliable"]
+    assert row["people"] == (~reliable).sum()
+    assert row["own_follow_up"]["observed"] == evaluated.dead[~reliable].sum()
+    assert row["median_gap"] == pytest.approx(
+        np.median(evaluated.score("age_gap")[~reliable]), abs=6e-3
+    )
+    without = {**evaluated.answers}
+    without.pop("reliable", None)
+    rows = tabulate_subgroups(dataclasses.replace(evaluated, answers=without), draws=100, seed=1)
+    assert not any("reliable" in row["group"] for row in rows)
+
+
+def make_row(group: str, observed: int, expected: float, *, shown: bool = True) -> dict[str, Any]:
+    ratio = compare_deaths(observed, expected).describe(3)
+    deaths = {"observed": observed, "expected": expected, "ratio": ratio}
+    return {"group": group, "shown": shown, "own_follow_up": deaths}
+
+
+def test_groups_that_are_off_get_a_sentence_each():
+    rows = [
+        make_row("male, 20-29", 26, 15.0),
+        make_row("female, 20-29", 10, 15.6),
+        make_row("female, 40-49", 100, 100.0),
+        make_row("male, 80-89", 300, 400.0),
+        make_row("survey 1999-2000", 300, 100.0),
+        make_row("male, 30-39", 9, 1.0, shown=False),
+    ]
+    first, *others = remark_on_groups(rows)
+    assert first.startswith("3 of 4 groups of sex and decade of age have")
+    assert others[0] == (
+        "Men aged 20-29: 26 deaths, 15 expected, ratio 1.73 (1.13 to 2.54). The interval is "
+        "above 1: the model predicts too few deaths here."
+    )
+    assert others[1].startswith("Women aged 20-29: 10 deaths, 15.6 expected, ratio 0.64")
+    assert others[1].endswith("includes 1: this can be chance.")
+    assert others[2].endswith("too many deaths here.")
+    assert len(others) == 3
+    assert "1 of 2 groups of sex and decade of age has" in remark_on_groups(rows[2:5])[0]
+    assert "between 0.8 and 1.25" in remark_on_groups(rows[2:3])[0]
+    assert "has enough deaths" in remark_on_groups([])[0]
+
+
+def test_percentiles_are_compared_with_the_uniform_where_there_are_any():
+    age = np.repeat([35.0, 65.0], 500)
+    even = np.tile((np.arange(500) + 0.5) / 5, 2)
+    found = describe_percentile(even, age)
+    assert found["distance"] < 0.003
+    assert [row["ages"] for row in found["by_decade"]] == ["30-39", "60-69"]
+    skewed = describe_percentile(np.where(age > 50, 100 * (even / 100) ** 2, even), age)
+    # sqrt(x) - x is largest at 1/4, where it is 1/4.
+    assert skewed["by_decade"][1]["distance"] == pytest.approx(0.25, abs=0.005)
+    assert not describe_percentile(None, age)["shown"]
 
 
 def test_all_absent_surveys_are_named(checkpoint: Checkpoint, synthetic: Cohort):
