@@ -38,6 +38,10 @@ SHAPES: dict[str, list[str | int]] = {
     "imputed": ["n", len(NAMES)],
     "out_of_range": ["n", len(NAMES)],
     "age_out_of_range": ["n"],
+    "percentile": ["n"],
+    "draw_sd": ["n"],
+    "critical": ["n", len(NAMES)],
+    "reliable": ["n"],
 }
 
 
