@@ -31,7 +31,7 @@ REASONS: tuple[str, ...] = (
     f"sex is not {' or '.join(SEXES)}",
     *(f"{name} is not a number" for name in NAMES),
     *(f"{b.name} is outside {b.minimum:g} to {b.maximum:g} {b.unit}" for b in PANEL),
-    *(f"{name} is in no unit that is known" for name in NAMES),
+    *(f"the unit of {b.name} must be one of {', '.join(b.units)}" for b in PANEL),
 )
 """Why a row is not scored; a row's reasons are one bit each, by their place here."""
 

@@ -174,7 +174,11 @@ def test_a_layout_has_units_and_codes(model: Henaw) -> None:
     np.testing.assert_allclose(
         answers["biological_age"].to_numpy()[:2], expected["biological_age"].to_numpy(), atol=1e-4
     )
-    assert answers["reason"].to_pylist() == [None, None, "creatinine is in no unit that is known"]
+    assert answers["reason"].to_pylist() == [
+        None,
+        None,
+        "the unit of creatinine must be one of umol/L, mg/dL, mg/L",
+    ]
 
 
 def test_another_unit_is_refused_not_scored(model: Henaw, people: pd.DataFrame) -> None:
