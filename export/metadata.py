@@ -62,7 +62,7 @@ def describe_model(checkpoint: Checkpoint) -> dict[str, Any]:
         "inputs": {name: SHAPES[name] for name in INPUT_NAMES},
         "outputs": {name: SHAPES[name] for name in OUTPUT_NAMES},
         "panel": describe_panel(),
-        "units": _describe_units(),
+        "units": describe_units(),
         "fhir": describe_fhir(),
         "sexes": list(SEXES),
         "accepted_ages": [AGE_MINIMUM_YEARS, AGE_MAXIMUM_YEARS],
@@ -90,7 +90,7 @@ def format_properties(description: dict[str, Any]) -> dict[str, str]:
     }
 
 
-def _describe_units() -> dict[str, Any]:
+def describe_units() -> dict[str, Any]:
     """What :meth:`Biomarker.find_unit` knows: conversions, refusals and spellings.
 
     ``spellings`` are folded and rewritten already, to the accepted unit that they mean;
