@@ -34,6 +34,7 @@ from henaw.training.evaluation.comparison import fit_age_sex
 from henaw.training.evaluation.discrimination import estimate_c
 from henaw.training.evaluation.evaluated import Evaluated, answer_people
 from henaw.training.evaluation.left_out import collect_left_out, measure_left_out
+from henaw.training.evaluation.reference_tables import look_up
 from henaw.training.metrics import OLDEST_EVALUATED_YEARS
 
 SHIPPED = Path(__file__).parents[1] / "model" / "weights" / "henaw-nhanes.safetensors"
@@ -41,8 +42,6 @@ CREATININE = INDEX["creatinine"]
 DAYS_PER_YEAR = 365.25
 DRAWS = 1000
 SEED = 1
-
-Array = npt.NDArray[np.float64]
 
 
 def read_flchain() -> Cohort:
@@ -81,19 +80,12 @@ def compare_creatinine(checkpoint: Checkpoint, people: Cohort) -> tuple[float, f
     first, last = checkpoint.network.first_age, checkpoint.network.last_age
     known = np.isfinite(people.biomarkers[:, CREATININE])
     known &= (people.age_years >= first) & (people.age_years <= last)
-    age, sex = people.age_years[known], people.sex[known]
     location, scale = (
-        _look_up(checkpoint.tensors[name].double().numpy()[:, :, CREATININE], age, sex, first)
+        look_up(checkpoint, name, people.age_years[known], people.sex[known])[:, CREATININE]
         for name in ("location", "scale")
     )
     values = np.log(people.biomarkers[known, CREATININE].astype(np.float64))
     return estimate_shift(values, location, scale)
-
-
-def _look_up(table: Array, age: npt.NDArray[np.float32], sex: Any, first_age: int) -> Array:
-    ages = first_age + np.arange(table.shape[1])
-    by_sex = [np.interp(age, ages, row) for row in table]
-    return np.where(sex == 1, by_sex[1], by_sex[0])
 
 
 def take_off(people: Cohort, shift: float) -> Cohort:

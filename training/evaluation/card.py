@@ -14,8 +14,9 @@ import numpy as np
 from henaw.model.biomarkers import PANEL
 from henaw.model.checkpoint import Checkpoint
 from henaw.model.errors import CohortError
-from henaw.training.evaluation.estimates import Estimate
+from henaw.training.evaluation.estimates import Array, Estimate
 from henaw.training.evaluation.evaluation import FORMAT
+from henaw.training.evaluation.follow_up import compare_deaths
 from henaw.training.evaluation.report import build_environment
 
 Json = dict[str, Any]
@@ -60,11 +61,12 @@ def check_unseen(checkpoint: Checkpoint, unseen: Sequence[Json]) -> None:
                 f"{surveys}: expected an evaluation of {checkpoint.name} or of a fit by its "
                 f"configuration, however: {name}"
             )
-        if not evaluation["calibration"]["shown"]:
-            problems.append(
-                f"{surveys}: expected follow-up to the horizon, however: "
-                f"{evaluation['calibration']['reason']}"
-            )
+    main = unseen[0]
+    if not main["calibration"]["shown"]:
+        problems.append(
+            f"{', '.join(main['cohort']['surveys'])}: expected follow-up to the horizon of the "
+            f"first evaluation, however: {main['calibration']['reason']}"
+        )
     if problems:
         raise CohortError("model card", problems)
 
@@ -75,15 +77,17 @@ def find_group(rows: Sequence[Json], group: str) -> Json:
 
 
 def pool_surveys(unseen: Sequence[Json]) -> Json:
-    """Averages over surveys, each weighted by its deaths: C, its gains, O/E and slope.
+    """Averages over surveys, each weighted by its deaths: C, its gains and slopes.
 
     Surveys are of different people: the variance of the average is the sum of theirs,
-    each by its squared weight.
+    each by its squared weight. O/E by own follow-up is that of all deaths together; by
+    Kaplan-Meier it is an average over the surveys that were followed to the horizon.
     """
     deaths = np.array([evaluation["cohort"]["deaths"] for evaluation in unseen], np.float64)
-    weights = deaths / deaths.sum()
+    followed = np.array([evaluation["calibration"]["shown"] for evaluation in unseen])
 
-    def average(figures: Sequence[Json]) -> Json:
+    def average(figures: Sequence[Json], of: Array = deaths) -> Json:
+        weights = of / of.sum()
         value = float(sum(w * figure["value"] for w, figure in zip(weights, figures, strict=True)))
         halves = [0.5 * (figure["high"] - figure["low"]) for figure in figures]
         half = float(np.sqrt(np.square(weights * halves).sum()))
@@ -99,15 +103,23 @@ def pool_surveys(unseen: Sequence[Json]) -> Json:
             gains = [find_group(clock["groups"], group) for clock in clocks]
             if all(row["shown"] for row in gains):
                 pooled["phenoage"][group] = average([row["gain"]["phenoage"] for row in gains])
-    overall = [evaluation["calibration"]["all_causes"] for evaluation in unseen]
-    pooled["ratio"] = average([row["overall"]["ratio"] for row in overall])
-    pooled["slope"] = average([row["slope"] for row in overall])
+    own = [evaluation["follow_up"]["groups"][0] for evaluation in unseen]
+    pooled["ratio"] = compare_deaths(
+        sum(row["observed"] for row in own), sum(row["expected"] for row in own)
+    ).describe(3)
+    pooled["slope"] = average([row["slope"] for row in own])
+    if followed.any():
+        long = [evaluation for evaluation in unseen if evaluation["calibration"]["shown"]]
+        pooled["kaplan_meier"] = average(
+            [evaluation["calibration"]["all_causes"]["overall"]["ratio"] for evaluation in long],
+            deaths[followed],
+        )
     return pooled
 
 
 def summarise_card(unseen: Json) -> Json:
     """The card in short, for a checkpoint's ``metrics`` and an exported file's metadata."""
-    calibration = unseen["calibration"]
+    calibration, own = unseen["calibration"], unseen["follow_up"]["groups"][0]
     card: Json = {
         "evaluated_on": {key: unseen["cohort"][key] for key in ("surveys", "people", "deaths")},
         "c_index_10y": {
@@ -117,12 +129,16 @@ def summarise_card(unseen: Json) -> Json:
         },
         "hazard_ratio_per_sd": unseen["hazard_ratio"][0].get("hazard_ratio"),
         "mean_gap_years": unseen["gap"]["mean"],
+        "observed_over_expected_own_follow_up": own["ratio"],
+        "hazard_slope": own["slope"],
         "card": "docs/model-card.md",
         "reporting": "TRIPOD+AI",
     }
     if calibration["shown"]:
         card["observed_over_expected"] = calibration["all_causes"]["overall"]["ratio"]
         card["calibration_slope"] = calibration["all_causes"]["slope"]
+        card["ipa"] = unseen["prediction_error"]["ipa"]["mortality_10y"]
+        card["ici"] = unseen["smoothed"]["ici"]
     return card
 
 
@@ -146,6 +162,7 @@ def render_card(checkpoint: Checkpoint, unseen: Sequence[Json], reference: Json)
         configuration=checkpoint.training.get("configuration", {}),
         main=unseen[0],
         unseen=unseen,
+        followed=[evaluation for evaluation in unseen if evaluation["calibration"]["shown"]],
         pooled=pool_surveys(unseen),
         reference=reference,
         parameters=sum(tensor.numel() for tensor in checkpoint.tensors.values()),

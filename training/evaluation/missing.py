@@ -6,10 +6,9 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import torch
 from henaw.model.biomarkers import NAMES
 from henaw.model.checkpoint import Checkpoint
-from henaw.model.network import Network
+from henaw.model.runtime import Runtime, TorchRuntime
 from henaw.model.transforms import LOG_SCALED
 from henaw.training.evaluation.discrimination import compute_c, draw_c
 from henaw.training.evaluation.estimates import (
@@ -17,33 +16,29 @@ from henaw.training.evaluation.estimates import (
     estimate_from_draws,
 )
 from henaw.training.evaluation.evaluated import Evaluated
+from henaw.training.evaluation.reference_tables import look_up
 
 Biomarkers = npt.NDArray[np.float32]
 
 
 def look_up_medians(
-    network: Network, age_years: npt.NDArray[np.float32], sex: npt.NDArray[np.int64]
+    checkpoint: Checkpoint, age_years: npt.NDArray[np.float32], sex: npt.NDArray[np.int64]
 ) -> Biomarkers:
     """The reference's median of each biomarker at each person's age and sex: (n, 9)."""
-    with torch.inference_mode():
-        reference = network.look_up_reference(torch.from_numpy(age_years), torch.from_numpy(sex))
-    location = reference[:, : len(NAMES)].numpy()
+    location = look_up(checkpoint, "location", age_years, sex)[:, : len(NAMES)]
     medians: Biomarkers = np.where(LOG_SCALED, np.exp(location), location).astype(np.float32)
     return medians
 
 
 def answer(
-    network: Network,
+    runtime: Runtime,
     biomarkers: Biomarkers,
     age_years: npt.NDArray[np.float32],
     sex: npt.NDArray[np.int64],
 ) -> tuple[Array, Array]:
     """10-year risk and age gap in years: (n,), (n,)."""
-    with torch.inference_mode():
-        answers = network(
-            torch.from_numpy(biomarkers), torch.from_numpy(age_years), torch.from_numpy(sex)
-        )
-    return answers[3].double().numpy(), answers[1].double().numpy()
+    answers = runtime.predict(biomarkers, age_years, sex)
+    return answers["mortality_10y"].astype(np.float64), answers["age_gap"].astype(np.float64)
 
 
 def measure_missing(
@@ -61,18 +56,18 @@ def measure_missing(
         draws: bootstrap samples.
         seed: of the bootstrap.
     """
-    network = checkpoint.build_network()
+    runtime = TorchRuntime(checkpoint.build_network(), name="eager")
     biomarkers, sex = evaluated.people.biomarkers, evaluated.people.sex
     age_years, time, event = evaluated.people.age_years, evaluated.cut_years, evaluated.dead
-    medians = look_up_medians(network, age_years, sex)
-    full_risk, full_gap = answer(network, biomarkers, age_years, sex)
+    medians = look_up_medians(checkpoint, age_years, sex)
+    full_risk, full_gap = answer(runtime, biomarkers, age_years, sex)
     scores = {"full": full_risk}
     errors: dict[str, float] = {}
     for column, name in enumerate(NAMES):
         for kind, values in {"imputed": np.nan, "median": medians[:, column]}.items():
             changed = biomarkers.copy()
             changed[:, column] = values
-            risk, gap = answer(network, changed, age_years, sex)
+            risk, gap = answer(runtime, changed, age_years, sex)
             scores[f"{name} {kind}"] = risk
             errors[f"{name} {kind}"] = round(float(np.sqrt(np.mean((gap - full_gap) ** 2))), 3)
     drawn = draw_c(scores, time, event, draws=draws, seed=seed)

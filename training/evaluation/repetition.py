@@ -15,13 +15,15 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import torch
 from henaw.model.biomarkers import list_total_cv
 from henaw.model.network import Network
+from henaw.model.runtime import TorchRuntime
 from henaw.training.cohort import Cohort
 from henaw.training.evaluation.estimates import Array, Estimate
 
 DRAWS = 10
+_NINE_IN_TEN = 1.6448536269514722
+"""Standard deviations on either side that hold 90 % of a normal distribution."""
 
 
 def draw_values(
@@ -44,7 +46,9 @@ def simulate_repeats(network: Network, people: Cohort, *, seed: int) -> dict[str
 
     ``coverage`` is the share of draws whose biological age is inside the interval that
     belongs to the person's own mean; ``coverage_of_next`` is the share inside the interval
-    of the draw before, which is harder, since both draws vary.
+    of the draw before, which is harder, since both draws vary. Where the model answers
+    ``draw_sd``, ``coverage_of_draw_sd`` is the share of draws within 1.645 of it, which should
+    be 90 %: the interval itself also holds refits and laboratories, that do not vary here.
 
     Args:
         network: the model.
@@ -53,13 +57,14 @@ def simulate_repeats(network: Network, people: Cohort, *, seed: int) -> dict[str
     """
     generator = np.random.default_rng(seed)
     biomarkers, age_years, sex = people.biomarkers, people.age_years, people.sex
-    age, code = torch.from_numpy(age_years), torch.from_numpy(sex)
+
+    runtime = TorchRuntime(network, name="eager")
 
     def answer(values: npt.NDArray[np.float32]) -> tuple[Array, Array]:
-        with torch.inference_mode():
-            answers = network(torch.from_numpy(values), age, code)
-        return answers[0].double().numpy(), answers[2].double().numpy()
+        answers = runtime.predict(values, age_years, sex)
+        return answers["biological_age"].astype(np.float64), answers["interval"].astype(np.float64)
 
+    first = runtime.predict(biomarkers, age_years, sex)
     centre, interval = answer(biomarkers)
     ages, inside, inside_of_last = [], [], []
     last = None
@@ -81,6 +86,11 @@ def simulate_repeats(network: Network, people: Cohort, *, seed: int) -> dict[str
         "coverage": _estimate_share(np.stack(inside)).describe(),
         "coverage_of_next": _estimate_share(np.stack(inside_of_last)).describe(),
     }
+    if "draw_sd" in first:
+        spread = first["draw_sd"].astype(np.float64)
+        result["draw_sd_years"] = round(float(np.sqrt(np.mean(spread**2))), 2)
+        near = np.abs(repeats - centre) <= _NINE_IN_TEN * spread
+        result["coverage_of_draw_sd"] = _estimate_share(near).describe()
     for name, values in {"biological_age": centre, "gap": gaps}.items():
         between = values.var(ddof=1)
         result[f"icc_{name}"] = round(compute_icc(within, between + within), 4)

@@ -6,26 +6,26 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import torch
 from henaw.model.biomarkers import INDEX, NAMES, PANEL, SEXES
 from henaw.model.checkpoint import Checkpoint
 from henaw.model.configuration import RATIO, VARIABLES
-from henaw.model.network import Network
+from henaw.model.runtime import Runtime, TorchRuntime
 from henaw.model.transforms import LOG_SCALED
+from henaw.training.evaluation.reference_tables import look_up
 
 AGES_YEARS: tuple[float, ...] = (35.0, 55.0, 75.0)
 POINTS = 41
 
 
 def _contribute(
-    network: Network, biomarkers: npt.NDArray[np.float32], age: float, sex: int, column: int
+    runtime: Runtime, biomarkers: npt.NDArray[np.float32], age: float, sex: int, column: int
 ) -> list[float]:
     count = len(biomarkers)
-    with torch.inference_mode():
-        answers = network(
-            torch.from_numpy(biomarkers), torch.full((count,), age), torch.full((count,), sex)
-        )
-    years: list[float] = np.round(answers[5][:, column].double().numpy(), 4).tolist()
+    answers = runtime.predict(
+        biomarkers, np.full(count, age, np.float32), np.full(count, sex, np.int64)
+    )
+    own = answers["contributions"][:, column].astype(np.float64)
+    years: list[float] = np.round(own, 4).tolist()
     return years
 
 
@@ -33,23 +33,24 @@ def trace_shapes(checkpoint: Checkpoint) -> list[dict[str, Any]]:
     """Years against value over the fitted population's range, for both sexes and three ages.
 
     A biomarker's own curve is asked for with every other one missing; the curve of
-    AST/ALT with ALT at its median. The curve is 0 on average over people of that age
-    and sex.
+    AST/ALT with ALT at its median. A curve is what the model adds to
+    the gap for that value.
     """
-    network = checkpoint.build_network()
+    runtime = TorchRuntime(checkpoint.build_network(), name="eager")
+    columns = checkpoint.network.contribution_names
     shapes = []
     for name in VARIABLES:
         curves = []
         for sex, sex_name in enumerate(SEXES):
             for age in AGES_YEARS:
-                values, rows, median = _place(checkpoint, network, name, age, sex)
+                values, rows, median = _place(checkpoint, name, age, sex)
                 curves.append(
                     {
                         "sex": sex_name,
                         "age": age,
                         "median": round(median, 3),
                         "values": np.round(values, 4).tolist(),
-                        "years": _contribute(network, rows, age, sex, VARIABLES.index(name)),
+                        "years": _contribute(runtime, rows, age, sex, columns.index(name)),
                     }
                 )
         unit = "" if name == RATIO else PANEL[INDEX[name]].unit
@@ -62,13 +63,11 @@ def trace_shapes(checkpoint: Checkpoint) -> list[dict[str, Any]]:
 
 
 def _place(
-    checkpoint: Checkpoint, network: Network, name: str, age: float, sex: int
+    checkpoint: Checkpoint, name: str, age: float, sex: int
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float32], float]:
     """Values along the axis, the people who have them, and the reference's median."""
-    with torch.inference_mode():
-        reference = network.look_up_reference(torch.tensor([age]), torch.tensor([sex]))
-    location = reference[0, : len(VARIABLES)].double().numpy()
-    scale = reference[0, len(VARIABLES) : 2 * len(VARIABLES)].double().numpy()
+    location = look_up(checkpoint, "location", [age], [sex])[0]
+    scale = look_up(checkpoint, "scale", [age], [sex])[0]
     column = VARIABLES.index(name)
     along = location[column] + np.linspace(-3.0, 3.0, POINTS) * scale[column]
     rows = np.full((POINTS, len(NAMES)), np.nan, np.float32)

@@ -65,9 +65,32 @@ def test_surveys_are_averaged_by_their_deaths(evaluation: Json, another: Json):
     half = 0.5 * (c["high"] - c["low"]) * (5**0.5) / 3
     assert pooled["c"]["all"]["high"] - pooled["c"]["all"]["value"] == pytest.approx(half, abs=2e-4)
     alone = pool_surveys([evaluation])
-    assert alone["slope"]["value"] == pytest.approx(
-        evaluation["calibration"]["all_causes"]["slope"]["value"]
-    )
+    own = evaluation["follow_up"]["groups"][0]
+    assert alone["slope"]["value"] == pytest.approx(own["slope"]["value"])
+    assert alone["ratio"]["value"] == pytest.approx(own["ratio"]["value"], abs=1e-3)
+
+
+def test_a_survey_of_short_follow_up_counts_with_the_time_it_has(
+    checkpoint: Checkpoint, evaluation: Json
+):
+    short = copy.deepcopy(evaluation)
+    for section in ("calibration", "smoothed", "prediction_error", "decisions"):
+        short[section] = {"shown": False, "reason": "SHORT"}
+    own = short["follow_up"]["groups"][0]
+    own["expected"] = 2 * own["observed"]
+    pooled = pool_surveys([evaluation, short])
+    first = evaluation["follow_up"]["groups"][0]
+    ratio = 2 * first["observed"] / (first["expected"] + own["expected"])
+    assert pooled["ratio"]["value"] == pytest.approx(ratio, abs=1e-3)
+    # The two have the same deaths, of which Kaplan-Meier knows the first.
+    overall = evaluation["calibration"]["all_causes"]["overall"]["ratio"]
+    assert pooled["kaplan_meier"]["value"] == pytest.approx(overall["value"], abs=1e-4)
+    card = render_card(checkpoint, [evaluation, short], evaluation)
+    assert "| short |" in card
+    ipa = evaluation["prediction_error"]["ipa"]["mortality_10y"]
+    assert f"| {ipa['value']:.3f} (" in card
+    with pytest.raises(CohortError, match="expected follow-up to the horizon"):
+        render_card(checkpoint, [short, evaluation], evaluation)
 
 
 def test_the_short_card_is_small_json(evaluation: Json):
@@ -75,7 +98,7 @@ def test_the_short_card_is_small_json(evaluation: Json):
     assert len(json.dumps(card, allow_nan=False)) < 2000
     assert card["c_index_10y"]["all"] == evaluation["c_index"][0]["c"]["mortality_10y"]
     assert card["reporting"] == "TRIPOD+AI"
-    assert "calibration_slope" in card
+    assert {"calibration_slope", "hazard_slope", "ipa", "ici"} <= set(card)
 
 
 def test_every_evaluation_that_flatters_is_named(checkpoint: Checkpoint, evaluation: Json):
@@ -84,7 +107,7 @@ def test_every_evaluation_that_flatters_is_named(checkpoint: Checkpoint, evaluat
     short = copy.deepcopy(evaluation)
     short["calibration"] = {"shown": False, "reason": "SHORT"}
     with pytest.raises(CohortError) as caught:
-        render_card(checkpoint, [seen, short], evaluation)
+        render_card(checkpoint, [short, seen], evaluation)
     assert len(caught.value.problems) == 2
     assert "was not fitted on" in caught.value.problems[0]
     other = dataclasses.replace(checkpoint, name="another")

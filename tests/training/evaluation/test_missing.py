@@ -4,8 +4,10 @@ import numpy as np
 import pytest
 from henaw.model.biomarkers import INDEX, NAMES
 from henaw.model.checkpoint import Checkpoint
+from henaw.model.runtime import TorchRuntime
 from henaw.training.evaluation.evaluated import Evaluated
 from henaw.training.evaluation.missing import answer, look_up_medians, measure_missing
+from henaw.training.evaluation.reference_tables import look_up
 from lifelines.utils import concordance_index
 
 
@@ -15,7 +17,10 @@ def test_each_biomarker_is_blanked_and_compared(checkpoint: Checkpoint, evaluate
     blanked = evaluated.people.biomarkers.copy()
     blanked[:, INDEX["rdw"]] = np.nan
     risk, gap = answer(
-        checkpoint.build_network(), blanked, evaluated.people.age_years, evaluated.people.sex
+        TorchRuntime(checkpoint.build_network(), name="eager"),
+        blanked,
+        evaluated.people.age_years,
+        evaluated.people.sex,
     )
 
     def compute_c(score):
@@ -32,10 +37,20 @@ def test_each_biomarker_is_blanked_and_compared(checkpoint: Checkpoint, evaluate
     assert row["gain"]["value"] == pytest.approx(row["c_imputed"] - row["c_median"], abs=2e-4)
 
 
+def test_tables_are_interpolated_and_end_at_their_ends(checkpoint: Checkpoint):
+    first, last = checkpoint.network.first_age, checkpoint.network.last_age
+    table = checkpoint.tensors["scale"].double().numpy()[1]
+    ages = np.array([first - 2.0, first + 20.25, last, last + 7.0])
+    found = look_up(checkpoint, "scale", ages, np.ones(4, np.int64))
+    np.testing.assert_allclose(found[0], table[0])
+    np.testing.assert_allclose(found[1], 0.75 * table[20] + 0.25 * table[21])
+    np.testing.assert_allclose(found[2:], np.stack([table[-1], table[-1]]))
+
+
 def test_medians_are_those_of_the_reference(checkpoint: Checkpoint):
     location = checkpoint.tensors["location"]
     age = np.array([50, 50], np.float32)
-    medians = look_up_medians(checkpoint.build_network(), age, np.array([0, 1]))
+    medians = look_up_medians(checkpoint, age, np.array([0, 1]))
     row = 50 - checkpoint.network.first_age
     for sex in (0, 1):
         tabulated = location[sex, row]

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 from henaw.model.biomarkers import list_total_cv
 from henaw.model.checkpoint import Checkpoint
+from henaw.model.runtime import OUTPUT_NAMES
 from henaw.training.evaluation.evaluated import Evaluated
 from henaw.training.evaluation.repetition import compute_icc, draw_values, simulate_repeats
 
@@ -25,6 +26,9 @@ def test_repeats_are_simulated_for_everyone(checkpoint: Checkpoint, evaluated: E
     assert figures["coverage_of_next"]["value"] < figures["coverage"]["value"]
     assert figures["icc_gap"] < figures["icc_biological_age"] < 1
     assert figures["icc_gap_corrected"] < figures["icc_gap"]
+    if "draw_sd" in OUTPUT_NAMES:
+        assert 0.87 < figures["coverage_of_draw_sd"]["value"] < 0.93
+        assert figures["draw_sd_years"] == pytest.approx(figures["within_person_sd_years"], rel=0.1)
     again = simulate_repeats(checkpoint.build_network(), evaluated.people, seed=1)
     assert again == figures
     within = figures["within_person_sd_years"] ** 2

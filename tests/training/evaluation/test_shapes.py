@@ -4,6 +4,7 @@ import torch
 from henaw.model.biomarkers import INDEX, NAMES
 from henaw.model.checkpoint import Checkpoint
 from henaw.model.configuration import RATIO, VARIABLES
+from henaw.model.runtime import OUTPUT_NAMES
 from henaw.training.evaluation.shapes import summarise_contributions, trace_shapes
 
 
@@ -19,8 +20,9 @@ def test_a_curve_is_what_the_model_answers(checkpoint: Checkpoint):
     rows = torch.full((len(curve["values"]), len(NAMES)), torch.nan)
     rows[:, INDEX["creatinine"]] = torch.tensor(curve["values"])
     people = torch.full((len(rows),), 55.0), torch.ones(len(rows), dtype=torch.int64)
-    contributions = checkpoint.build_network()(rows, *people)[5]
-    np.testing.assert_allclose(curve["years"], contributions[:, INDEX["creatinine"]], atol=2e-4)
+    answers = dict(zip(OUTPUT_NAMES, checkpoint.build_network()(rows, *people), strict=True))
+    column = checkpoint.network.contribution_names.index("creatinine")
+    np.testing.assert_allclose(curve["years"], answers["contributions"][:, column], atol=2e-4)
     assert min(curve["values"]) < curve["median"] < max(curve["values"])
 
 
