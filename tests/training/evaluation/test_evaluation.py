@@ -105,8 +105,8 @@ def list_counts(value: object, key: str = "") -> Iterator[int]:
         for inner in value:
             yield from list_counts(inner, key)
     elif isinstance(value, int) and key in {
-        "people", "deaths", "followed", "usable", "cardiovascular", "cancer", "diabetes",
-        "dementia", "other",
+        "people", "deaths", "observed", "followed", "usable", "cardiovascular", "cancer",
+        "diabetes", "dementia", "other",
     }:  # fmt: skip
         yield value
 

@@ -137,6 +137,22 @@ def test_a_model_that_saw_the_people_is_called_that(page: Page, evaluation: dict
     assert "script" not in seen.tags
 
 
+def test_answers_that_are_not_reliable_are_told_of(evaluation: dict[str, Any]):
+    changed = copy.deepcopy(evaluation)
+    rows = changed["subgroups"] = [
+        row for row in changed["subgroups"] if "reliable" not in row["group"]
+    ]
+    assert "answers not reliable" not in Page(render_report(changed)).text
+    row = copy.deepcopy(next(row for row in rows if row["shown"]))
+    row["own_follow_up"]["ratio"] = {"value": 0.59, "low": 0.4, "high": 0.8}
+    rows.append(row | {"group": "answers not reliable", "people": 57})
+    text = Page(render_report(changed)).text
+    assert "answers not reliable 57 people" in text
+    assert "observed / expected deaths 0.59 (0.40 to 0.80)" in text
+    rows[-1] = {"group": "answers not reliable", "people": None, "deaths": None, "shown": False}
+    assert "answers not reliable withheld people" in Page(render_report(changed)).text
+
+
 def test_what_is_not_shown_has_a_reason_on_the_page(evaluation: dict[str, Any]):
     changed = copy.deepcopy(evaluation)
     changed["calibration"] = {"shown": False, "reason": "REASON ONE"}
