@@ -176,9 +176,7 @@ def test_a_fraction_of_hba1c_is_refused_as_its_scale_is_not_known(spelling: str)
 
 @pytest.mark.parametrize("spelling", ["mg/dL", "mmol/L"])
 def test_an_estimated_average_glucose_is_refused_as_hba1c(spelling: str) -> None:
-    with pytest.raises(
-        PanelError, match=f"{spelling} is a unit of the estimated average glucose"
-    ):
+    with pytest.raises(PanelError, match=f"{spelling} is a unit of the estimated average glucose"):
         BY_NAME["hba1c"].find_unit(spelling)
 
 
