@@ -67,7 +67,8 @@ def test_surveys_are_averaged_by_their_deaths(evaluation: Json, another: Json):
     alone = pool_surveys([evaluation])
     own = evaluation["follow_up"]["groups"][0]
     assert alone["slope"]["value"] == pytest.approx(own["slope"]["value"])
-    assert alone["ratio"]["value"] == pytest.approx(own["ratio"]["value"], abs=1e-3)
+    # Expected deaths are kept to a tenth.
+    assert alone["ratio"]["value"] == pytest.approx(own["ratio"]["value"], rel=3e-3)
 
 
 def test_a_survey_of_short_follow_up_counts_with_the_time_it_has(
@@ -81,7 +82,7 @@ def test_a_survey_of_short_follow_up_counts_with_the_time_it_has(
     pooled = pool_surveys([evaluation, short])
     first = evaluation["follow_up"]["groups"][0]
     ratio = 2 * first["observed"] / (first["expected"] + own["expected"])
-    assert pooled["ratio"]["value"] == pytest.approx(ratio, abs=1e-3)
+    assert pooled["ratio"]["value"] == pytest.approx(ratio, rel=3e-3)
     # The two have the same deaths, of which Kaplan-Meier knows the first.
     overall = evaluation["calibration"]["all_causes"]["overall"]["ratio"]
     assert pooled["kaplan_meier"]["value"] == pytest.approx(overall["value"], abs=1e-4)
