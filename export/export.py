@@ -65,7 +65,7 @@ def export_checkpoint(source: Path, out: Path) -> dict[str, Any]:
         program = export_program(network)
         torch.export.save(program, staging / "henaw.pt2")
         export_torchscript(network, staging / "henaw.torchscript.pt")
-        model = export_onnx(program, format_properties(description))
+        model = export_onnx(network, format_properties(description))
         (staging / "henaw.onnx").write_bytes(model.SerializeToString(deterministic=True))
         (staging / "henaw.json").write_text(json.dumps(description, indent=1), encoding="utf-8")
 

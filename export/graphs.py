@@ -7,11 +7,14 @@ import warnings
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import onnx
+import onnx.numpy_helper
 import torch
 from henaw.model.biomarkers import NAMES
 from henaw.model.errors import ArtifactError
 from henaw.model.network import Network
+from henaw.model.profile import PROFILE_TENSORS
 from henaw.model.runtime import INPUT_NAMES, OUTPUT_NAMES
 from torch import Tensor
 
@@ -35,7 +38,9 @@ def export_torchscript(network: Network, path: Path) -> None:
         warnings.filterwarnings("ignore", message=r".*torch\.jit.*", category=DeprecationWarning)
         warnings.filterwarnings("ignore", message=r".*torch\.jit.*", category=FutureWarning)
         traced = torch.jit.trace(network, _example(), check_trace=False)
-        torch.jit.save(torch.jit.freeze(traced.eval()), str(path))
+        # The laboratory's profile stays a buffer that a server can set.
+        frozen = torch.jit.freeze(traced.eval(), preserved_attrs=list(PROFILE_TENSORS))
+        torch.jit.save(frozen, str(path))
 
 
 def export_program(network: Network) -> torch.export.ExportedProgram:
@@ -46,23 +51,48 @@ def export_program(network: Network) -> torch.export.ExportedProgram:
     )
 
 
-def export_onnx(
-    program: torch.export.ExportedProgram, properties: dict[str, str]
-) -> onnx.ModelProto:
+class _WithProfile(torch.nn.Module):
+    """The network with the laboratory's profile as inputs, which no converter folds away."""
+
+    def __init__(self, network: Network) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(
+        self, biomarkers: Tensor, age: Tensor, sex: Tensor, *profile: Tensor
+    ) -> tuple[Tensor, ...]:
+        named = dict(zip(PROFILE_TENSORS, profile, strict=True))
+        answers: tuple[Tensor, ...] = torch.func.functional_call(
+            self.network, named, (biomarkers, age, sex)
+        )
+        return answers
+
+
+def export_onnx(network: Network, properties: dict[str, str]) -> onnx.ModelProto:
     """Convert to ONNX, keep only what a runtime needs, and check what came out.
+
+    The laboratory's profile is two initializers of known names, 0 as exported, whose
+    values can be exchanged in the file's bytes (:mod:`henaw.model.profile`).
 
     Raises:
         ArtifactError: the file is too large, too new, or says where it was made.
     """
     # It logs which torchvision operators it does without.
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+    people = torch.export.Dim("n", min=0)
+    profile = [torch.zeros(len(NAMES)) for _ in PROFILE_TENSORS]
+    program = torch.export.export(
+        _WithProfile(network),
+        (*_example(), *profile),
+        dynamic_shapes=({0: people}, {0: people}, {0: people}, (None,) * len(profile)),
+    )
     with warnings.catch_warnings():
         # The converter's own use of pytree names it no longer advertises.
         warnings.filterwarnings("ignore", category=FutureWarning)
         warnings.filterwarnings("ignore", category=DeprecationWarning)
         converted = torch.onnx.export(
             program,
-            input_names=list(INPUT_NAMES),
+            input_names=[*INPUT_NAMES, *PROFILE_TENSORS],
             output_names=list(OUTPUT_NAMES),
             opset_version=OPSET,
             dynamo=True,
@@ -73,6 +103,7 @@ def export_onnx(
     if converted is None:
         raise ArtifactError("onnx", ["expected the converter to return a program, got none"])
     model: onnx.ModelProto = converted.model_proto
+    _fix_profile(model.graph)
     _strip(model)
     model.ir_version = IR_VERSION
     model.producer_name, model.producer_version = "henaw", properties.get("version", "")
@@ -82,6 +113,14 @@ def export_onnx(
     onnx.checker.check_model(model, full_check=True)
     _require(model)
     return model
+
+
+def _fix_profile(graph: onnx.GraphProto) -> None:
+    """Turn the inputs that hold the laboratory's profile into initializers of 0."""
+    for value in [value for value in graph.input if value.name in PROFILE_TENSORS]:
+        graph.input.remove(value)
+        zeros = np.zeros(len(NAMES), np.float32)
+        graph.initializer.append(onnx.numpy_helper.from_array(zeros, value.name))
 
 
 def _strip(model: onnx.ModelProto) -> None:

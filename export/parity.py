@@ -23,8 +23,12 @@ TOLERANCES: dict[str, float] = {
     "imputed": 0.0,
     "out_of_range": 0.0,
     "age_out_of_range": 0.0,
+    "percentile": 1e-2,
+    "draw_sd": 1e-4,
+    "critical": 0.0,
+    "reliable": 0.0,
 }
-"""Largest absolute difference by output: years, probabilities, and flags."""
+"""Largest absolute difference by output: years, probabilities, percent, and flags."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -39,7 +39,7 @@ __all__ = [
     "write_whole",
 ]
 
-PROTOCOL = 1
+PROTOCOL = 2
 """Raised when a file of the old protocol can no longer be read."""
 
 _METADATA_KEY = "henaw"
@@ -128,17 +128,20 @@ def load_checkpoint(path: Path) -> Checkpoint:
     except (safetensors.SafetensorError, ValueError, KeyError, RuntimeError) as error:
         raise CheckpointError(str(path), [_explain_unreadable(content, error)]) from error
     header = _read_header(path, content)
-
+    if header.get("protocol") != PROTOCOL:
+        # Of another protocol's tensors nothing more is to be said.
+        raise CheckpointError(
+            str(path),
+            [
+                f"protocol must be {PROTOCOL}; got {header.get('protocol')!r}. This version "
+                "computes the age differently; fit the model again with `henaw train`"
+            ],
+        )
     problems = [
         f"header: {key} must be {kind.__name__}, however: {header.get(key)!r}"
         for key, kind in _HEADER_TYPES.items()
         if type(header.get(key)) is not kind
     ]
-    if header.get("protocol") != PROTOCOL:
-        problems.append(
-            f"protocol must be {PROTOCOL}, however: {header.get('protocol')!r}; "
-            "this version of henaw cannot read it"
-        )
     problems += _check_panel(header.get("panel"))
     shape: Any = header.get("network")
     if isinstance(shape, dict):

@@ -12,19 +12,36 @@ import itertools
 import math
 import types
 import typing
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from henaw.model.biomarkers import CAUSES, INDEX, NAMES, check_names
+from henaw.model.biomarkers import CAUSES, INDEX, NAMES, PANEL, check_names
 from henaw.model.errors import ConfigurationError, PanelError
 
 T = TypeVar("T")
 
 RATIO = "ast_alt_ratio"
-"""The De Ritis ratio: the tenth variable of the network, made of two of the nine."""
+"""The De Ritis ratio: the network's last variable, made of two biomarkers."""
+
+RATIO_PARTS: tuple[int, int] = (INDEX["ast"], INDEX["alt"])
+"""Places of its numerator and its denominator in the panel."""
+
+RATIO_CAPS: tuple[float, ...] = tuple(
+    min(limit for limit in PANEL[place].reference.high if limit is not None)
+    for place in RATIO_PARTS
+)
+"""U/L: the ratio is of values up to here, the lower of the two sexes' upper limits.
+
+Beyond a reference limit the ratio no longer changes, so that an abnormal value has its
+own effect alone. Otherwise a rising ALT would lower the ratio, and so look younger.
+"""
 
 VARIABLES: tuple[str, ...] = (*NAMES, RATIO)
+TYPICAL_VALUES = "typical_values"
+"""The contribution of having the median of every known value."""
+
 MODULATORS: tuple[str, ...] = ("constant", "age", "sex")
 CAUSE_CLASSES: tuple[str, ...] = (*CAUSES, "other")
 
@@ -38,7 +55,8 @@ class NetworkConfiguration:
         input_dim: width of the biomarker input; it must equal the panel's length.
         first_age: first year of age of the reference tables.
         last_age: last year of age of the reference tables.
-        score_limit: normal scores are clipped to +- this.
+        score_limit: normal scores are tabulated up to +- this; beyond, they rise by one
+            more up to the accepted range's ends.
         score_steps: number of linear pieces of each margin between the limits.
         knots: where the spline of each biomarker may bend, in normal scores.
         interactions: pairs of biomarkers whose product enters the gap.
@@ -53,8 +71,8 @@ class NetworkConfiguration:
     input_dim: int = len(NAMES)
     first_age: int = 20
     last_age: int = 85
-    score_limit: float = 3.0
-    score_steps: int = 24
+    score_limit: float = 4.0
+    score_steps: int = 32
     knots: tuple[float, ...] = (-1.5, -0.75, 0.0, 0.75, 1.5, 2.25)
     interactions: tuple[tuple[str, str], ...] = (("crp", "hba1c"), ("creatinine", "albumin"))
     adaptive_lambda: float = 0.1
@@ -93,7 +111,12 @@ class NetworkConfiguration:
                 if name not in INDEX
             ]
             if len(set(pair)) != 2:
-                problems.append(f"interactions: expected two different names, however: {pair}")
+                problems.append(f"interactions: expected two different names; got {list(pair)}")
+        for both, count in Counter(frozenset(pair) for pair in self.interactions).items():
+            if count > 1:
+                problems.append(
+                    f"interactions: {sorted(both)} is listed {count} times; list it once"
+                )
         if not 0 <= self.adaptive_lambda < math.inf:
             problems.append(f"adaptive_lambda must be >= 0, however: {self.adaptive_lambda}")
         if not 0 < self.hierarchy < math.inf:
@@ -116,7 +139,7 @@ class NetworkConfiguration:
     @property
     def contribution_names(self) -> tuple[str, ...]:
         """The names of the columns of ``contributions``."""
-        return (*VARIABLES, *(f"{a}_x_{b}" for a, b in self.interactions))
+        return (TYPICAL_VALUES, *VARIABLES, *(f"{a}_x_{b}" for a, b in self.interactions))
 
 
 def _check_increasing(name: str, values: Sequence[float], at_least: int = 1) -> list[str]:

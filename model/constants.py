@@ -7,16 +7,20 @@ Q modulators of them one block after the other. Everything here is float64.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import NamedTuple
 
 import torch
-from henaw.model.biomarkers import INDEX, NAMES
+from henaw.model.biomarkers import INDEX, NAMES, PANEL
 from henaw.model.configuration import (
     MODULATORS,
     RATIO,
+    RATIO_PARTS,
     VARIABLES,
     NetworkConfiguration,
 )
 from henaw.model.tables import (
+    PERCENTILES,
+    SLOPE_SCORES,
     SMALLEST_SPREAD,
     build_copula_tables,
     build_memberships,
@@ -26,6 +30,7 @@ from henaw.model.tables import (
     list_variance_groups,
     smooth_margin_slope,
 )
+from henaw.model.transforms import LOG_SCALED
 from torch import Tensor
 
 HORIZON_YEARS = 10.0
@@ -33,8 +38,71 @@ AGE_CENTRE_YEARS = 60.0
 AGE_SCALE_YEARS = 15.0
 BEYOND_CAPS = 1e9
 """A variance that every cap is below, years squared."""
+RISE_BEYOND = 1.0
+"""How far the score rises from the last tabulated quantile to the accepted range's end."""
+LEAST_BEYOND = 1.0
+"""Least distance from the last quantile to the accepted range's end, standardised values."""
+LOWEST_RATIO, HIGHEST_RATIO = 0.1, 10.0
 
 Tensors = Mapping[str, Tensor]
+
+
+class AgeRow(NamedTuple):
+    """What depends on age and sex only; each column is a straight line between years.
+
+    Shape:
+        location, scale: (n, V) of the transformed values
+        weights: (n, V) and pair_weights: (n, 2 I), the adaptive weights
+        age, sex: (n, 1) modulators; modulators: (n, Q V) all, once for each variable
+        typical: (n, 1) years of somebody with all values at the median
+        baseline_start, baseline_slope: (n, 1) of the log of ten years' cumulative hazard
+        causes: (n, C) logits of the causes, less what the square of age adds
+        node_shares: (n, 2 nodes) shares of the tabulated ages
+        refit_offset: (n, G B) mean over people of each refit's difference from the point
+            estimate, years
+        percentile_start, percentile_width: (n, P - 1) gaps at the percentiles
+    """
+
+    location: Tensor
+    scale: Tensor
+    weights: Tensor
+    pair_weights: Tensor
+    age: Tensor
+    sex: Tensor
+    modulators: Tensor
+    typical: Tensor
+    baseline_start: Tensor
+    baseline_slope: Tensor
+    causes: Tensor
+    node_shares: Tensor
+    refit_offset: Tensor
+    percentile_start: Tensor
+    percentile_width: Tensor
+
+
+class PatternRow(NamedTuple):
+    """What depends on the missing pattern only.
+
+    Shape:
+        copula: (n, V V) weights of the V scores in the mean of each variable, a known
+            one's own being 1
+        spreads: (n, V) of the imputed scores
+        known: (n, V) and complete: (n, 2 I), 1 where a variable or interaction is known
+        beyond_caps: (n, G) :data:`BEYOND_CAPS` where a variance group is not wholly known
+        any_known: (n, 1) 0 where nothing is known, else 1
+        variance_at_nodes, typical_at_nodes: (n, 2 nodes)
+        distance_limit: (n, 1)
+    """
+
+    copula: Tensor
+    spreads: Tensor
+    known: Tensor
+    complete: Tensor
+    beyond_caps: Tensor
+    any_known: Tensor
+    variance_at_nodes: Tensor
+    typical_at_nodes: Tensor
+    distance_limit: Tensor
 
 
 def repeat_columns(columns: int, times: int) -> Tensor:
@@ -53,51 +121,88 @@ def spread_diagonally(rows: Tensor) -> Tensor:
     return spread
 
 
-def build_pieces(margin: Tensor, limit: float) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Margins as clipped straight pieces, from a standardised value to its score and slope.
+def extend_margin(
+    margin: Tensor, location: Tensor, scale: Tensor, limit: float
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Margins with a last piece at each end, up to the accepted range's ends at any age.
+
+    Beyond the tabulated quantiles nobody was seen. There the score that the effects are
+    read at rises by :data:`RISE_BEYOND` in all, so that a worse value is never better and
+    the gap stays bounded; the score that tells how unusual a value is goes on as steeply
+    as over the last tabulated unit.
+
+    Shape:
+        margin: (V, S + 1); location, scale: (2, ages, V)
+        result: points (V, S + 3), scores (S + 3,), unclipped scores (V, S + 3)
+    """
+    ends = []
+    for side in ("minimum", "maximum"):
+        raw = torch.tensor([getattr(biomarker, side) for biomarker in PANEL]).double()
+        value = torch.where(torch.tensor(LOG_SCALED), torch.log(raw), raw)
+        ratio = torch.tensor([LOWEST_RATIO if side == "minimum" else HIGHEST_RATIO]).double()
+        ends.append((torch.cat([value, torch.log(ratio)]) - location) / scale)
+    lowest = torch.minimum(ends[0].amin((0, 1)), margin[:, 0] - LEAST_BEYOND)
+    highest = torch.maximum(ends[1].amax((0, 1)), margin[:, -1] + LEAST_BEYOND)
+    points = torch.cat([lowest.unsqueeze(1), margin, highest.unsqueeze(1)], 1)
+
+    tabulated = torch.linspace(-limit, limit, margin.shape[1], dtype=torch.float64)
+    ends_of_scores = torch.tensor([-limit - RISE_BEYOND, limit + RISE_BEYOND]).double()
+    scores = torch.cat([ends_of_scores[:1], tabulated, ends_of_scores[1:]])
+    steps = max(1, round((margin.shape[1] - 1) / (2 * limit)))
+    below = tabulated[steps] - tabulated[0]
+    rise_low = (margin[:, 0] - lowest) * below / (margin[:, steps] - margin[:, 0])
+    rise_high = (highest - margin[:, -1]) * below / (margin[:, -1] - margin[:, -1 - steps])
+    unclipped = torch.cat(
+        [
+            (-limit - rise_low).unsqueeze(1),
+            tabulated.expand(len(margin), -1),
+            (limit + rise_high).unsqueeze(1),
+        ],
+        1,
+    )
+    return points, scores, unclipped
+
+
+def build_pieces(
+    margin: Tensor, location: Tensor, scale: Tensor, limit: float
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Margins as clipped straight pieces, from a standardised value to what is read there.
 
     With p = clip(value @ rate + start, 0, 1), how far the value has come through each of
-    the S pieces, p @ total + offset is the normal score and the margin's slope there.
+    the S + 2 pieces, p @ total + offset holds the score, the margin's slope and the
+    unclipped score, V columns of each.
 
     Shape:
         margin: (V, S + 1)
-        result: rate (V, V S), start (V S,), total (V S, 2 V), offset (2 V,)
+        result: rate (V, V S'), start (V S',), total (V S', 3 V), offset (3 V,), S' = S + 2
     """
-    variables, points = margin.shape
-    rate = 1.0 / (margin[:, 1:] - margin[:, :-1]).clamp(min=1e-9)
-    scores = torch.linspace(-limit, limit, points, dtype=torch.float64)
+    points, scores, unclipped = extend_margin(margin, location, scale, limit)
+    rate = 1.0 / (points[:, 1:] - points[:, :-1]).clamp(min=1e-9)
     smooth = smooth_margin_slope(margin, limit)
-    whole = torch.clamp(scores.unsqueeze(1) - torch.arange(-3.0, 3.0), 0.0, 1.0).double()
+    at = torch.tensor(SLOPE_SCORES[:-1])
+    whole = torch.clamp(scores.unsqueeze(1) - at, 0.0, 1.0).double()
     slopes = smooth[:, :1] + smooth.diff(dim=1) @ whole.T
-    total = [spread_diagonally(table.diff(dim=1)).T for table in (scores.expand_as(slopes), slopes)]
-    offset = torch.cat([torch.full((variables,), -limit, dtype=torch.float64), slopes[:, 0]])
+    read = [scores.expand_as(slopes), slopes, unclipped]
+    total = [spread_diagonally(table.diff(dim=1)).T for table in read]
     return (
         spread_diagonally(rate),
-        (-margin[:, :-1] * rate).flatten(),
+        (-points[:, :-1] * rate).flatten(),
         torch.cat(total, 1),
-        offset,
+        torch.cat([table[:, 0] for table in read]),
     )
 
 
 def build_age_table(
     configuration: NetworkConfiguration, tensors: Tensors
 ) -> tuple[Tensor, Tensor, list[int]]:
-    """What depends on age and sex only, a row for each year of age and sex.
-
-    Columns: location, scale, weights of the variables, weights of the interactions (twice),
-    means of the basis, less those of a score of which nothing is known, means of the
-    interactions (twice), age and sex as modulators, all modulators once for each
-    variable, intercept and slope of the log of ten years' cumulative hazard, the shares
-    of the nodes of ``missing_variance``, and the causes' logits, less what the square of
-    age adds. Each of them is a straight line from one year to the next, so that
-    interpolating loses nothing.
+    """:class:`AgeRow` for each year of age and sex.
 
     Year y of a woman is row y, that of a man so many rows on as there are ages. The rows
     before the first age are NaN: what has no reference has no answer.
 
     Shape:
         result: each year's value and its rise to the next year's, both
-            (first_age + 2 ages, columns); and the widths of the sections
+            (first_age + 2 ages, columns); and the widths of the fields
     """
     ages, variables = configuration.ages, len(VARIABLES)
     years = torch.arange(configuration.first_age, configuration.last_age + 1).double()
@@ -113,29 +218,32 @@ def build_age_table(
     passed = torch.clamp((years.unsqueeze(1) - start) / (end - start), 0.0, 1.0)
     shares = torch.nn.functional.pad(passed, (1, 0), value=1.0)
     shares = shares - torch.nn.functional.pad(passed, (0, 1))
-    columns = [
-        tensors["location"].double(),
-        tensors["scale"].double(),
-        weights[:, :, :variables],
-        weights[:, :, variables:].repeat(1, 1, 2),
-        tensors["basis_mean"].double() - compute_prior_basis(configuration).repeat(variables),
-        tensors["interaction_mean"].double().repeat(1, 1, 2),
-        age,
-        sex,
-        torch.cat([torch.ones_like(age), age, sex], 2).repeat_interleave(variables, 2),
-        intercept.reshape(2, 1, 1).expand(2, ages, 1),
-        slope.reshape(2, 1, 1).expand(2, ages, 1),
-        torch.stack([torch.kron(row, shares) for row in torch.eye(2).double()]),
-        torch.cat([torch.ones_like(age), age, torch.zeros_like(age), sex], 2)
+    percentiles = tensors["gap_percentiles"].double()
+    row = AgeRow(
+        location=tensors["location"].double(),
+        scale=tensors["scale"].double(),
+        weights=weights[:, :, :variables],
+        pair_weights=weights[:, :, variables:].repeat(1, 1, 2),
+        age=age,
+        sex=sex,
+        modulators=torch.cat([torch.ones_like(age), age, sex], 2).repeat_interleave(variables, 2),
+        typical=tensors["typical"].double().unsqueeze(2),
+        baseline_start=intercept.reshape(2, 1, 1).expand(2, ages, 1),
+        baseline_slope=slope.reshape(2, 1, 1).expand(2, ages, 1),
+        causes=torch.cat([torch.ones_like(age), age, torch.zeros_like(age), sex], 2)
         @ tensors["cause_age_sex"].double().T,
-    ]
-    table = torch.cat(columns, 2)
+        node_shares=torch.stack([torch.kron(row, shares) for row in torch.eye(2).double()]),
+        refit_offset=tensors["member_offset"].double(),
+        percentile_start=percentiles[:, :, :-1],
+        percentile_width=percentiles.diff(dim=2),
+    )
+    table = torch.cat(row, 2)
     rise = torch.cat([table.diff(dim=1), torch.zeros_like(table[:, :1])], 1)
     before = torch.full((configuration.first_age, table.shape[2]), torch.nan).double()
     return (
         torch.cat([before, table.flatten(0, 1)]),
         torch.cat([before, rise.flatten(0, 1)]),
-        [column.shape[2] for column in columns],
+        [column.shape[2] for column in row],
     )
 
 
@@ -147,24 +255,42 @@ def compute_prior_basis(configuration: NetworkConfiguration) -> Tensor:
     return torch.cat([torch.zeros(1).double(), hinges])
 
 
+def compute_median_basis(configuration: NetworkConfiguration, margin: Tensor) -> Tensor:
+    """Basis functions of the score at the location, the median: (V, J).
+
+    Shape:
+        margin: (V, S + 1)
+    """
+    scores = torch.linspace(
+        -configuration.score_limit,
+        configuration.score_limit,
+        margin.shape[1],
+        dtype=torch.float64,
+    )
+    right = torch.searchsorted(margin, torch.zeros(len(margin), 1).double()).clamp(
+        1, margin.shape[1] - 1
+    )
+    low, high = margin.gather(1, right - 1), margin.gather(1, right)
+    step = (scores[right] - scores[right - 1]) / (high - low)
+    median = scores[right - 1] - low * step
+    knots = torch.tensor(configuration.knots).double()
+    return torch.cat([median, (median - knots).clamp(min=0.0)], 1)
+
+
 def list_known() -> Tensor:
-    """Which variables are known in each of the missing patterns: (512, V) bool."""
+    """Which variables are known in each of the 2^9 missing patterns: (patterns, V) bool."""
     observed = (torch.arange(2 ** len(NAMES)).unsqueeze(1) >> torch.arange(len(NAMES)) & 1) == 0
-    both = observed[:, INDEX["ast"]] & observed[:, INDEX["alt"]]
-    return torch.cat([observed, both.unsqueeze(1)], 1)
+    both = observed[:, list(RATIO_PARTS)].all(1, keepdim=True)
+    return torch.cat([observed, both], 1)
 
 
 def build_pattern_table(
     configuration: NetworkConfiguration, tensors: Tensors
 ) -> tuple[Tensor, list[int]]:
-    """What depends on the missing pattern only, a row for each.
-
-    Columns: weights of the V scores in the mean of each variable, a known one's own
-    being 1; the spreads; 1 where a variable is known; 1 where an interaction is (twice);
-    :data:`BEYOND_CAPS` where a variance group is not wholly known; ``missing_variance``.
+    """:class:`PatternRow` for each missing pattern.
 
     Shape:
-        result: (512, columns), and the widths of the sections
+        result: (patterns, columns), and the widths of the fields
     """
     known = list_known()
     nine, spreads = build_copula_tables(tensors["correlation"])
@@ -175,15 +301,20 @@ def build_pattern_table(
     groups = list_variance_groups(configuration)
     members = build_memberships([(name,) for name in NAMES], groups).double()
     missing = (~known[:, : len(NAMES)]).double()
-    columns = [
-        weights.flatten(1),
-        spreads.double().clamp(min=SMALLEST_SPREAD),
-        known.double(),
-        torch.stack([*complete, *complete], 1).double() if complete else known[:, :0].double(),
-        (missing @ members).clamp(max=1.0) * BEYOND_CAPS,
-        tensors["missing_variance"].double().flatten(1),
-    ]
-    return torch.cat(columns, 1), [column.shape[1] for column in columns]
+    row = PatternRow(
+        copula=weights.flatten(1),
+        spreads=spreads.double().clamp(min=SMALLEST_SPREAD),
+        known=known.double(),
+        complete=torch.stack([*complete, *complete], 1).double()
+        if complete
+        else known[:, :0].double(),
+        beyond_caps=(missing @ members).clamp(max=1.0) * BEYOND_CAPS,
+        any_known=known.any(1, keepdim=True).double(),
+        variance_at_nodes=tensors["missing_variance"].double().flatten(1),
+        typical_at_nodes=tensors["typical_missing"].double().flatten(1),
+        distance_limit=tensors["distance_limit"].double().unsqueeze(1),
+    )
+    return torch.cat(row, 1), [column.shape[1] for column in row]
 
 
 def build_contribution_matrix(
@@ -229,18 +360,25 @@ def build_slope_matrix(weight: Tensor) -> Tensor:
     return torch.cat([spread_diagonally(block).T for block in blocks], 1)
 
 
-def build_draw_matrix(within_person_cv: Tensor) -> Tensor:
-    """Slopes of the variables to what one standard deviation of a repeat draw does: (V, 9).
-
-    AST and ALT also move their ratio, one up and one down.
-    """
-    ratio = torch.zeros(1, len(NAMES)).double()
-    ratio[0, INDEX["ast"]], ratio[0, INDEX["alt"]] = 1.0, -1.0
-    return torch.cat([torch.eye(len(NAMES)).double(), ratio]) * within_person_cv.double()
-
-
 def build_variance_matrix(configuration: NetworkConfiguration) -> Tensor:
-    """Squares of draws and of refits' differences to variances by group: (9 + G B, G)."""
+    """Squares of draws, laboratories' shifts and refits' differences to variances by group.
+
+    Shape:
+        result: (9 + 9 + G B, G)
+    """
     groups = list_variance_groups(configuration)
+    nine = build_memberships([(name,) for name in NAMES], groups).double()
     refits = repeat_columns(len(groups), configuration.members).T / configuration.members
-    return torch.cat([build_memberships([(name,) for name in NAMES], groups).double(), refits])
+    return torch.cat([nine, nine, refits])
+
+
+def build_whitening(correlation: Tensor) -> Tensor:
+    """Scores of the nine to independent ones of variance 1, the ratio left out: (V, 9)."""
+    count = len(NAMES)
+    inverse = torch.linalg.inv(correlation.double()[:count, :count])
+    return torch.nn.functional.pad(torch.linalg.cholesky(inverse), (0, 0, 0, 1))
+
+
+def list_percentile_steps() -> Tensor:
+    """Percent between the tabulated percentiles: (P - 1,)."""
+    return torch.tensor(PERCENTILES).double().diff()

@@ -7,6 +7,7 @@ HenawError
 │   ├── CohortError         (ValueError)
 │   ├── ScoringError        (ValueError)
 │   ├── StudyError          (ValueError)
+│   ├── ProfileError        (ValueError)
 │   ├── CheckpointError     (ValueError)
 │   ├── ParityError         (RuntimeError)
 │   ├── ArtifactError       (RuntimeError)
@@ -58,6 +59,10 @@ class ScoringError(ProblemListError, ValueError):
 
 class StudyError(ProblemListError, ValueError):
     """A stored study cannot be used, or belongs to other inputs."""
+
+
+class ProfileError(ProblemListError, ValueError):
+    """A laboratory's profile cannot be estimated, read or used."""
 
 
 class CheckpointError(ProblemListError, ValueError):

@@ -6,7 +6,8 @@ fitted is in ``henaw.training``, how they are laid out is in :mod:`henaw.model.c
 
 Notation: ``n`` people, 9 biomarkers, V = 10 variables (the nine and the logarithm of
 AST/ALT), J basis functions, Q = 3 modulators (constant, age, sex), I interactions,
-K = V + I contributions, B ensemble members, G variance groups.
+K = V + I contributions besides that of the typical values, B ensemble members, G variance
+groups, P tabulated percentiles.
 
 One person costs what the number of operations costs, many people what the number of
 bytes moved costs. So every tensor is (n, columns), each variable's J basis functions
@@ -23,20 +24,24 @@ from typing import NamedTuple
 
 import torch
 from henaw.model.biomarkers import INDEX, NAMES, PANEL
-from henaw.model.configuration import VARIABLES, NetworkConfiguration
+from henaw.model.configuration import RATIO_CAPS, RATIO_PARTS, VARIABLES, NetworkConfiguration
 from henaw.model.constants import (
     HORIZON_YEARS,
+    AgeRow,
+    PatternRow,
     build_age_table,
     build_contribution_matrix,
-    build_draw_matrix,
     build_pattern_table,
     build_pieces,
     build_slope_matrix,
     build_variance_matrix,
+    build_whitening,
+    compute_median_basis,
+    list_percentile_steps,
     repeat_blocks,
     repeat_columns,
 )
-from henaw.model.tables import build_one_hot
+from henaw.model.tables import PERCENTILES, build_one_hot
 from henaw.model.transforms import LARGEST, LOG_SCALED, compute_log_distance, divide_finite
 from torch import Tensor, nn
 from torch.nn import functional
@@ -52,43 +57,78 @@ KNOT_TIE = 2e-5
 Many values lie on a knot; at the knot itself, rounding would choose their slope."""
 HALF_STEP = (-0.625 * KNOT_TIE, -0.375 * KNOT_TIE)
 """Half the distances from a knot between which the slope goes from 0 to 1."""
-LINEAR_START = 8.0
+LINEAR_START = 16.0
 """How far below 0 the linear function's knot is: below every score."""
 HALF_LOG_PI = 0.5 * math.log(math.pi)
 MADE_UP = 1.0
 """Stands where a value is missing until it is imputed; nothing depends on it."""
+FITTED_SCORE = 3.090232306167813
+"""The normal score of the 99.9 % mark: beyond it a value is outside the fitted range."""
+LARGEST_RISK = 0.999
+"""No risk is certain; extreme profiles stop here."""
+NEVER = 1e9
+"""A squared distance beyond every limit."""
 
-Answers = tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]
+
+class Answers(NamedTuple):
+    """What ``forward`` returns, in the order of the graph's outputs; see :class:`Network`."""
+
+    biological_age: Tensor
+    age_gap: Tensor
+    interval: Tensor
+    mortality_10y: Tensor
+    cause_risk_10y: Tensor
+    contributions: Tensor
+    system_contributions: Tensor
+    imputed: Tensor
+    out_of_range: Tensor
+    age_out_of_range: Tensor
+    percentile: Tensor
+    draw_sd: Tensor
+    critical: Tensor
+    reliable: Tensor
+
+
+class Placed(NamedTuple):
+    """Values among people of the same age and sex.
+
+    Shape:
+        scores: (n, V) normal scores that the effects are read at
+        slopes: (n, V) of the margins there, scores per standardised value
+        unclipped: (n, V) normal scores that go on as far as the values do
+    """
+
+    scores: Tensor
+    slopes: Tensor
+    unclipped: Tensor
 
 
 class Features(NamedTuple):
     """What the answers are computed from.
 
     Shape:
-        centred: (n, V J) basis functions, less those of people of one age and sex
+        centred: (n, V J) basis functions, less those of the median where the value is
+            known, and those of an unknown value where it is not
         weighted: (n, V J) the same, times the adaptive weights
         pairs_twice: (n, 2 I) alike, the product of each interaction twice
-        age, sex: (n, 1) modulators
-        slope: (n, V) years per unit of the transformed value, 0 where it is unknown
-        unit: (n, V) raw value where that is not a logarithm, else 1
-        baseline: (n, 1) and (n, 1) of the log of ten years' cumulative hazard: at
-            biological age 0, and its slope
-        causes: (n, C) logits of the causes at that age and sex, less what its square adds
-        beyond_caps: (n, G) beyond any cap where a group has a missing biomarker, else 0
-        left_open: (n, nodes) variances that missing values leave open, to be summed
+        by_age: what depends on age and sex; by_pattern: what depends on what is missing
+        direct: (n, 9) years per unit of the transformed value, 0 where it is unknown
+        whole: (n, 9) the same with what the value does to imputed ones
+        unit: (n, 9) raw value where that is not a logarithm, else 1
+        typical: (n, 1) years of somebody with all known values at the median
+        unclipped: (n, V) scores of the known values as far as they go, else 0
     """
 
     centred: Tensor
     weighted: Tensor
     pairs_twice: Tensor
-    age: Tensor
-    sex: Tensor
-    slope: Tensor
+    by_age: AgeRow
+    by_pattern: PatternRow
+    direct: Tensor
+    whole: Tensor
     unit: Tensor
-    baseline: tuple[Tensor, Tensor]
-    causes: Tensor
-    beyond_caps: Tensor
-    left_open: Tensor
+    typical: Tensor
+    unclipped: Tensor
 
     @property
     def pairs(self) -> Tensor:
@@ -99,7 +139,8 @@ class Features(NamedTuple):
     def main(self) -> Tensor:
         """The weighted basis with its modulations: (V, n, Q J)."""
         by_variable = self.weighted.unflatten(1, (len(VARIABLES), -1)).transpose(0, 1)
-        return torch.cat([by_variable, by_variable * self.age, by_variable * self.sex], 2)
+        age, sex = self.by_age.age, self.by_age.sex
+        return torch.cat([by_variable, by_variable * age, by_variable * sex], 2)
 
 
 class Parts(NamedTuple):
@@ -125,22 +166,37 @@ class Network(nn.Module):
 
     Returns of ``forward``, in this order:
         biological_age (n,) years; age_gap (n,) years; interval (n, 2) years, 90 %;
-        mortality_10y (n,); cause_risk_10y (n, 4); contributions (n, K) years;
-        system_contributions (n, 4) years; imputed (n, 9) bool;
-        out_of_range (n, 9) bool; age_out_of_range (n,) bool.
+        mortality_10y (n,); cause_risk_10y (n, 4); contributions (n, 1 + K) years, that of
+        the typical values first; system_contributions (n, 4) years; imputed (n, 9) bool;
+        out_of_range (n, 9) bool; age_out_of_range (n,) bool; percentile (n,) of the gap
+        among people of that age and sex; draw_sd (n,) years, of a repeat draw;
+        critical (n, 9) bool; reliable (n,) bool.
 
-    A row whose age is not finite or whose sex is neither 0 nor 1 answers NaN.
+    A row whose age is not finite or whose sex is neither 0 nor 1 answers NaN, and is not
+    reliable.
 
     Args:
         configuration: the shape.
         tensors: every tensor of :func:`list_tensor_shapes`.
+
+    Attributes:
+        lab_shift: (9,) a laboratory's shift of each biomarker, taken off before anything
+            else is computed: of the logarithm where the biomarker is log-scaled, else in
+            its unit. 0 as shipped.
+        lab_standard_error: (9,) how well each shift is known. 0 as shipped: not at all, so
+            that the spread between surveys stands in its place.
     """
 
+    lab_shift: Tensor
+    lab_standard_error: Tensor
+    laboratory_sd: Tensor
     minimum: Tensor
     maximum: Tensor
-    range_low: Tensor
-    range_high: Tensor
+    flag_low: Tensor
+    flag_high: Tensor
+    ratio_caps: Tensor
     log_scaled: Tensor
+    logged: Tensor
     by_age: Tensor
     rise_by_age: Tensor
     pattern_bits: Tensor
@@ -151,11 +207,14 @@ class Network(nn.Module):
     piece_offset: Tensor
     repeat_scores: Tensor
     sum_scores: Tensor
+    repeat_slopes: Tensor
+    sum_slopes: Tensor
     repeat_basis: Tensor
     half_basis: Tensor
     half_knots: Tensor
     spread_basis: Tensor
-    prior_mean: Tensor
+    unknown_basis: Tensor
+    known_basis: Tensor
     first_second: Tensor
     second_first: Tensor
     place_pairs: Tensor
@@ -163,11 +222,16 @@ class Network(nn.Module):
     slope_matrix: Tensor
     slope_offset: Tensor
     sum_modulators: Tensor
-    raw_unit: Tensor
-    no_unit: Tensor
-    draw_matrix: Tensor
+    ratio_ends: Tensor
+    ratio_signs: Tensor
+    within_person_cv: Tensor
     variance_matrix: Tensor
     group_cap: Tensor
+    whitening: Tensor
+    extrapolation: Tensor
+    percentile_steps: Tensor
+    percentile_first: Tensor
+    count_critical: Tensor
     cause_matrix: Tensor
     cause_of_squared_age: Tensor
     largest_hazard: Tensor
@@ -180,27 +244,40 @@ class Network(nn.Module):
         self.basis_size = configuration.basis_size
         self.variables = len(VARIABLES)
         self.pairs = len(configuration.interactions)
-        self.ast = INDEX["ast"]
 
+        nine = len(NAMES)
+        self._keep("lab_shift", torch.zeros(nine))
+        self._keep("lab_standard_error", torch.zeros(nine))
+        self._keep("laboratory_sd", tensors["laboratory_sd"])
         self._keep("minimum", [biomarker.minimum for biomarker in PANEL])
         self._keep("maximum", [biomarker.maximum for biomarker in PANEL])
-        self._keep("range_low", tensors["range_low"])
-        self._keep("range_high", tensors["range_high"])
+        self._keep("flag_low", torch.cat([tensors["range_low"], tensors["critical_low"]]))
+        self._keep("flag_high", torch.cat([tensors["range_high"], tensors["critical_high"]]))
+        self._keep("ratio_caps", list(RATIO_CAPS))
         self._keep("log_scaled", torch.tensor([*LOG_SCALED, True]))
+        self._keep("logged", torch.tensor(LOG_SCALED).double())
 
-        by_age, rise, self.sections = build_age_table(configuration, tensors)
+        by_age, rise, self.age_widths = build_age_table(configuration, tensors)
         self._keep("by_age", by_age)
         self._keep("rise_by_age", rise)
         self.ages = float(configuration.ages)
-        by_pattern, self.pattern_sections = build_pattern_table(configuration, tensors)
+        by_pattern, self.pattern_widths = build_pattern_table(configuration, tensors)
         self._keep("by_pattern", by_pattern)
-        self._keep("pattern_bits", torch.tensor([[2.0**i] for i in range(len(NAMES))]))
+        self._keep("pattern_bits", torch.tensor([[2.0**i] for i in range(nine)]))
 
-        pieces = build_pieces(tensors["margin"].double(), configuration.score_limit)
+        location, scale = tensors["location"].double(), tensors["scale"].double()
+        margin = tensors["margin"].double()
+        pieces = build_pieces(margin, location, scale, configuration.score_limit)
         for name, piece in zip(("rate", "start", "total", "offset"), pieces, strict=True):
             self._keep(f"piece_{name}", piece)
-        self._keep("repeat_scores", repeat_blocks(self.variables, self.variables))
-        self._keep("sum_scores", repeat_columns(self.variables, self.variables).T)
+        copy, add = (
+            repeat_blocks(self.variables, self.variables),
+            repeat_columns(self.variables, self.variables),
+        )
+        self._keep("repeat_scores", copy)
+        self._keep("sum_scores", add.T)
+        self._keep("repeat_slopes", add)
+        self._keep("sum_slopes", copy.T)
 
         repeat = repeat_columns(self.variables, self.basis_size)
         knots = torch.tensor([-LINEAR_START, *configuration.knots]).double()
@@ -209,7 +286,13 @@ class Network(nn.Module):
         self._keep("half_knots", -0.5 * knots.repeat(self.variables))
         self._keep("spread_basis", repeat / math.sqrt(2.0))
         unknown = torch.zeros(1, self.variables), torch.ones(1, self.variables)
-        self._keep("prior_mean", self.expand_basis(*unknown)[0][0])
+        self._keep("unknown_basis", self.expand_basis(*unknown)[0][0])
+        median = compute_median_basis(configuration, margin)
+        median[:, 0] += LINEAR_START
+        self._keep(
+            "known_basis",
+            repeat * (median.flatten() - self.unknown_basis.double()),
+        )
 
         first, second = ([INDEX[pair[i]] for pair in configuration.interactions] for i in (0, 1))
         self._keep("first_second", build_one_hot([*first, *second], self.variables))
@@ -217,21 +300,31 @@ class Network(nn.Module):
         weight = tensors["interaction_weight"]
         self._keep("place_pairs", (self.first_second * torch.cat([weight, weight])).T)
 
-        matrix, self.part_sections = build_contribution_matrix(configuration, tensors)
+        matrix, self.part_widths = build_contribution_matrix(configuration, tensors)
         self._keep("contribution_matrix", matrix)
         slopes = build_slope_matrix(tensors["weight"]) / (HALF_STEP[1] - HALF_STEP[0])
         self._keep("slope_matrix", slopes)
         self._keep("slope_offset", -HALF_STEP[0] * slopes.sum(0))
         self._keep("sum_modulators", repeat_blocks(self.variables, 3).T)
-        logged = self.log_scaled.double()
-        self._keep("raw_unit", torch.diag(1.0 - logged))
-        self._keep("no_unit", logged)
-        self._keep("draw_matrix", build_draw_matrix(tensors["within_person_cv"]))
+        ends, signs = torch.zeros(nine), torch.zeros(nine)
+        ends[list(RATIO_PARTS)] = torch.tensor(RATIO_CAPS)
+        signs[list(RATIO_PARTS)] = torch.tensor([1.0, -1.0])
+        self._keep("ratio_ends", ends)
+        self._keep("ratio_signs", signs)
+        self._keep("within_person_cv", tensors["within_person_cv"])
         self._keep("variance_matrix", build_variance_matrix(configuration))
         self._keep("group_cap", tensors["group_cap"])
+        self._keep("whitening", build_whitening(tensors["correlation"]))
+        beyond = torch.ones(self.variables, 1) * tensors["extrapolation_sd"] ** 2
+        beyond[nine:] = 0.0
+        self._keep("extrapolation", beyond)
+        steps = list_percentile_steps()
+        self._keep("percentile_steps", steps.unsqueeze(1))
+        self._keep("percentile_first", [PERCENTILES[0]])
+        self._keep("count_critical", torch.full((nine, 1), NEVER))
         self._keep("cause_matrix", tensors["cause_weight"].T)
         self._keep("cause_of_squared_age", tensors["cause_age_sex"][:, 2:3].T)
-        self._keep("largest_hazard", [10.0])
+        self._keep("largest_hazard", [math.log(-math.log1p(-LARGEST_RISK))])
         self._keep("interval_scores", [-INTERVAL_SCORE, INTERVAL_SCORE])
 
     def _keep(self, name: str, values: Tensor | list[float]) -> None:
@@ -242,11 +335,11 @@ class Network(nn.Module):
         kept = tensor.detach().clone(memory_format=torch.contiguous_format)
         self.register_buffer(name, kept, persistent=False)
 
-    def look_up_reference(self, age: Tensor, sex: Tensor) -> Tensor:
-        """Reference tables at an age and sex: (n,), (n,) int64 to (n, columns).
+    def look_up_reference(self, age: Tensor, sex: Tensor) -> AgeRow:
+        """Reference tables at an age and sex: (n,), (n,) int64.
 
-        The columns are those of ``henaw.model.constants.build_age_table``; all are NaN where
-        the age is not finite or the sex neither 0 nor 1, and so is all that follows.
+        All is NaN where the age is not finite or the sex neither 0 nor 1, and so is all
+        that follows.
         """
         usable_sex = torch.clamp(sex, 0, 1)
         valid = (age.abs() <= LARGEST) & (sex == usable_sex)
@@ -255,52 +348,75 @@ class Network(nn.Module):
         # Row 0 is NaN throughout.
         row = torch.where(valid, year + usable_sex * self.ages, 0.0).to(torch.int64)
         value, rise = (functional.embedding(row, t) for t in (self.by_age, self.rise_by_age))
-        reference: Tensor = value + rise * (fitted - year).unsqueeze(1)
-        return reference
+        reference = value + rise * (fitted - year).unsqueeze(1)
+        return AgeRow(*reference.split(self.age_widths, dim=1))
+
+    def look_up_pattern(self, observed: Tensor) -> PatternRow:
+        """Tables of the missing pattern: (n, 9) bool."""
+        missing = torch.logical_not(observed).to(torch.float32)
+        pattern = (missing @ self.pattern_bits).squeeze(1).to(torch.int64)
+        row = functional.embedding(pattern, self.by_pattern)
+        return PatternRow(*row.split(self.pattern_widths, dim=1))
 
     def compute_scores(
         self, biomarkers: Tensor, location: Tensor, scale: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor]:
+    ) -> tuple[Tensor, Tensor]:
         """Raw values to normal scores among people of the same age and sex.
 
         Shape:
             biomarkers: (n, 9) raw; location, scale: (n, V)
-            result: scores (n, V), finite and of no meaning where unknown; known (n, V)
-                bool; clipped (n, 9)
+            result: scores (n, V), finite and of no meaning where unknown; known (n, V) bool
         """
         observed = biomarkers.abs() <= LARGEST
         natural = self.prepare(torch.where(observed, biomarkers, MADE_UP))
-        scores, _ = self.place(natural, location, 1.0 / scale)
-        both = observed[:, self.ast] & observed[:, self.ast + 1]
-        known = torch.cat([observed, both.unsqueeze(1)], 1)
-        return scores, known, natural[:, : len(NAMES)]
+        placed = self.place(natural, location, 1.0 / scale)
+        numerator, denominator = (observed[:, i : i + 1] for i in RATIO_PARTS)
+        return placed.scores, torch.cat([observed, numerator & denominator], 1)
 
     def prepare(self, raw: Tensor) -> Tensor:
-        """Clip to the accepted ranges and add AST/ALT: (n, 9) finite to (n, V)."""
-        clipped = torch.minimum(torch.maximum(raw, self.minimum), self.maximum)
-        _, ast, alt = raw.split([self.ast, 1, 1], dim=1)
-        return torch.cat([clipped, divide_finite(ast, alt)], 1)
-
-    def place(self, natural: Tensor, location: Tensor, rate: Tensor) -> tuple[Tensor, Tensor]:
-        """Prepared values to normal scores, and the margins' slopes there.
+        """Take the laboratory's shift off, clip to the accepted ranges, add AST/ALT.
 
         Shape:
-            natural, location: (n, V); rate: (n, V) 1 / scale; result: (n, V) and (n, V)
+            raw: (n, 9) finite; result: (n, V)
+        """
+        factor = torch.exp(-self.lab_shift * self.logged)
+        shifted = raw * factor - self.lab_shift * (1.0 - self.logged)
+        clipped = torch.minimum(torch.maximum(shifted, self.minimum), self.maximum)
+        # The clipped values never are 0; the ratio of two of them is finite, and its
+        # guard is for whoever computes it of raw ones.
+        numerator, denominator = (
+            torch.minimum(clipped[:, place : place + 1], cap)
+            for place, cap in zip(RATIO_PARTS, self.ratio_caps.split(1), strict=True)
+        )
+        return torch.cat([clipped, divide_finite(numerator, denominator)], 1)
+
+    def place(self, natural: Tensor, location: Tensor, rate: Tensor) -> Placed:
+        """Prepared values among people of the same age and sex.
+
+        Shape:
+            natural, location: (n, V); rate: (n, V) 1 / scale
         """
         values = torch.where(self.log_scaled, torch.log(natural), natural)
         standardised = (values - location) * rate
         pieces = torch.clamp(torch.addmm(self.piece_start, standardised, self.piece_rate), 0.0, 1.0)
         placed = torch.addmm(self.piece_offset, pieces, self.piece_total)
-        scores, slopes = placed.split([self.variables, self.variables], dim=1)
-        return scores, slopes
+        return Placed(*placed.split([self.variables] * 3, dim=1))
 
-    def impute(self, scores: Tensor, weights: Tensor) -> Tensor:
+    def impute(self, scores: Tensor, copula: Tensor) -> Tensor:
         """Conditional means of all scores given the known ones; those are their own.
 
         Shape:
-            scores: (n, V); weights: (n, V V) of every score in each mean; result: (n, V)
+            scores: (n, V); copula: (n, V V) of every score in each mean; result: (n, V)
         """
-        return (scores @ self.repeat_scores * weights) @ self.sum_scores
+        return (scores @ self.repeat_scores * copula) @ self.sum_scores
+
+    def trace_back(self, slopes: Tensor, copula: Tensor) -> Tensor:
+        """Slopes of all scores to those of the known ones, through what they impute.
+
+        Shape:
+            slopes: (n, V); copula: (n, V V); result: (n, V), 0 where unknown
+        """
+        return (slopes @ self.repeat_slopes * copula) @ self.sum_slopes
 
     def expand_basis(self, means: Tensor, spreads: Tensor) -> tuple[Tensor, Tensor]:
         """Expected basis functions of scores known up to a normal error.
@@ -322,7 +438,7 @@ class Network(nn.Module):
         return half + half * torch.erf(relative) + spread * density, half
 
     def compute_main_slope(self, half: Tensor, modulators: Tensor) -> Tensor:
-        """Years per unit of a known score, without interactions and adaptive weights.
+        """Years per unit of a score, without interactions and adaptive weights.
 
         A hinge rises by 1 from KNOT_TIE below its knot, and by 0 before.
 
@@ -341,15 +457,14 @@ class Network(nn.Module):
             basis: (n, V, J); age: (n,) years; sex: (n,) int64
             result: (V, n, Q J): constant, age and sex blocks
         """
-        _, scaled_age, _, centred_sex = self.build_age_sex(age, sex).split(1, dim=1)
+        row = self.look_up_reference(age, sex)
         by_variable = basis.transpose(0, 1)
-        return torch.cat([by_variable, by_variable * scaled_age, by_variable * centred_sex], 2)
+        return torch.cat([by_variable, by_variable * row.age, by_variable * row.sex], 2)
 
     def build_age_sex(self, age: Tensor, sex: Tensor) -> Tensor:
         """Features of the causes: 1, age, age squared (scaled) and sex, (n, 4)."""
-        sections = self.look_up_reference(age, sex).split(self.sections, dim=1)
-        scaled, centred_sex = sections[6], sections[7]
-        return torch.cat([torch.ones_like(scaled), scaled, scaled * scaled, centred_sex], 1)
+        row = self.look_up_reference(age, sex)
+        return torch.cat([torch.ones_like(row.age), row.age, row.age * row.age, row.sex], 1)
 
     def multiply_pairs(self, scores: Tensor) -> tuple[Tensor, Tensor]:
         """Log-distances of the two of each pair, each once as the first, once as the second.
@@ -371,82 +486,121 @@ class Network(nn.Module):
         Shape:
             raw: (n, 9) finite; observed: (n, 9) bool, false where ``raw`` is made up
         """
-        (
-            location,
-            scale,
-            weights,
-            pair_weights,
-            basis_mean,
-            pair_mean,
-            scaled_age,
-            centred_sex,
-            modulators,
-            baseline_start,
-            baseline_slope,
-            node_shares,
-            cause_start,
-        ) = self.look_up_reference(age, sex).split(self.sections, dim=1)
-        missing = torch.logical_not(observed).to(torch.float32)
-        pattern = (missing @ self.pattern_bits).squeeze(1).to(torch.int64)
-        copula_weights, spreads, known, complete, beyond_caps, open_at_nodes = functional.embedding(
-            pattern, self.by_pattern
-        ).split(self.pattern_sections, dim=1)
+        by_age = self.look_up_reference(age, sex)
+        by_pattern = self.look_up_pattern(observed)
+        known = by_pattern.known
 
         natural = self.prepare(raw)
         # 0 where unknown, and so is all that a value's scale would take part in.
-        rate = known / scale
-        scores, margin_slope = self.place(natural, location, rate)
-        values, half = self.expand_basis(self.impute(scores, copula_weights), spreads)
+        rate = known / by_age.scale
+        placed = self.place(natural, by_age.location, rate)
+        means = self.impute(placed.scores, by_pattern.copula)
+        values, half = self.expand_basis(means, by_pattern.spreads)
 
         # A value that was imputed is compared with a value imputed from nothing, so that
         # a person of whom nothing is known has the gap 0 exactly.
-        centred = values - self.prior_mean - basis_mean * (known @ self.repeat_basis)
-        complete_weights = pair_weights * complete
-        one, other = self.multiply_pairs(scores)
-        pairs_twice = (one * other - pair_mean) * complete_weights
+        centred = values - torch.addmm(self.unknown_basis, known, self.known_basis)
+        complete_weights = by_age.pair_weights * by_pattern.complete
+        one, other = self.multiply_pairs(placed.scores)
 
-        slope = self.compute_main_slope(half, modulators) * weights + (
+        slope = self.compute_main_slope(half, by_age.modulators) * by_age.weights + (
             (other * complete_weights) @ self.place_pairs
-        ) / (1.0 + scores.abs())
+        ) / (1.0 + placed.scores.abs())
+        per_value = placed.slopes * rate
+        traced = self.trace_back(slope, by_pattern.copula)
+        nine = natural.split([len(NAMES), 1], dim=1)[0]
+        # A value beyond its cap no longer moves the ratio.
+        moves_ratio = torch.where(nine < self.ratio_ends, self.ratio_signs, 0.0)
         return Features(
             centred=centred,
-            weighted=centred * (weights @ self.repeat_basis),
-            pairs_twice=pairs_twice,
-            age=scaled_age,
-            sex=centred_sex,
-            slope=slope * margin_slope * rate,
-            unit=torch.addmm(self.no_unit, natural, self.raw_unit),
-            baseline=(baseline_start, baseline_slope),
-            causes=cause_start,
-            beyond_caps=beyond_caps,
-            left_open=node_shares * open_at_nodes,
+            weighted=centred * (by_age.weights @ self.repeat_basis),
+            pairs_twice=one * other * complete_weights,
+            by_age=by_age,
+            by_pattern=by_pattern,
+            direct=self.join_ratio(slope * per_value, moves_ratio),
+            whole=self.join_ratio(traced * per_value, moves_ratio),
+            unit=torch.where(self.logged > 0.0, 1.0, nine),
+            typical=self.compute_typical(by_age, by_pattern),
+            unclipped=placed.unclipped * known,
         )
+
+    def compute_typical(self, by_age: AgeRow, by_pattern: PatternRow) -> Tensor:
+        """Years of somebody with all known values at the median: (n, 1).
+
+        It puts the median of the gap at 0, and is 0 where nothing is known.
+        """
+        missing = (by_age.node_shares * by_pattern.typical_at_nodes).sum(1, keepdim=True)
+        typical: Tensor = by_age.typical * by_pattern.any_known + missing
+        return typical
+
+    def join_ratio(self, slope: Tensor, moves_ratio: Tensor) -> Tensor:
+        """Slopes of the variables to slopes of the nine, AST and ALT moving their ratio too.
+
+        Shape:
+            slope: (n, V); moves_ratio: (n, 9) 1, -1 or 0; result: (n, 9)
+        """
+        own, ratio = slope.split([len(NAMES), 1], dim=1)
+        joined: Tensor = own + ratio * moves_ratio
+        return joined
 
     def compute_contributions(self, features: Features) -> Parts:
         """Years from each contribution, system and refit."""
-        main = features.weighted
-        design = torch.cat(
-            [main, main * features.age, main * features.sex, features.pairs_twice], 1
-        )
-        return Parts(*(design @ self.contribution_matrix).split(self.part_sections, dim=1))
+        main, by_age = features.weighted, features.by_age
+        design = torch.cat([main, main * by_age.age, main * by_age.sex, features.pairs_twice], 1)
+        return Parts(*(design @ self.contribution_matrix).split(self.part_widths, dim=1))
+
+    def compute_draws(self, slope: Tensor, features: Features) -> Tensor:
+        """What one standard deviation of a repeat draw of each value does: (n, 9) years."""
+        return slope * features.unit * self.within_person_cv
 
     def compute_group_variance(self, features: Features, parts: Parts) -> Tensor:
-        """Variance of the gap over repeat draws and refits by group: (n, G) years squared.
+        """Variance of the gap by group: (n, G) years squared.
 
-        Beyond any cap where a biomarker of the group is missing.
+        That of repeat draws, of the laboratory's shift and of refits. Beyond any cap where
+        a biomarker of the group is missing.
         """
-        draws = (features.slope * features.unit) @ self.draw_matrix
-        deviations = torch.cat([draws, parts.refits], 1)
-        return torch.addmm(features.beyond_caps, deviations * deviations, self.variance_matrix)
+        unknown_shift = self.lab_standard_error <= 0.0
+        shift_sd = torch.where(unknown_shift, self.laboratory_sd, self.lab_standard_error)
+        deviations = torch.cat(
+            [
+                self.compute_draws(features.direct, features),
+                features.direct * shift_sd,
+                parts.refits - features.by_age.refit_offset,
+            ],
+            1,
+        )
+        return torch.addmm(
+            features.by_pattern.beyond_caps, deviations * deviations, self.variance_matrix
+        )
 
     def compute_variance(self, features: Features, parts: Parts) -> Tensor:
         """Variance of the gap, years squared: (n, 1).
 
         Each group's is at most its cap. A group with a missing biomarker is put at its
-        cap, so that knowing less never narrows the interval.
+        cap, so that knowing less never narrows the interval. Values outside the fitted
+        range add what their extrapolated effect may be off by.
         """
         capped = torch.minimum(self.compute_group_variance(features, parts), self.group_cap)
-        return torch.cat([capped, features.left_open], 1).sum(1, keepdim=True)
+        left_open = features.by_age.node_shares * features.by_pattern.variance_at_nodes
+        scores = features.unclipped
+        beyond = scores - torch.clamp(scores, -FITTED_SCORE, FITTED_SCORE)
+        extrapolated = (beyond * beyond) @ self.extrapolation
+        return torch.cat([capped, left_open, extrapolated], 1).sum(1, keepdim=True)
+
+    def compute_distance(self, features: Features) -> Tensor:
+        """Squared Mahalanobis distance of the known values' scores: (n, 1).
+
+        The conditional means of the unknown ones add nothing to it.
+        """
+        independent = self.impute(features.unclipped, features.by_pattern.copula) @ self.whitening
+        return (independent * independent).sum(1, keepdim=True)
+
+    def place_gap(self, gap: Tensor, by_age: AgeRow) -> Tensor:
+        """Percentile of a gap among people of that age and sex: (n, 1) years to (n, 1)."""
+        passed = (gap - by_age.percentile_start) / by_age.percentile_width
+        # minimum and maximum keep NaN in every runtime; clamp need not.
+        passed = torch.maximum(torch.minimum(passed, torch.ones_like(gap)), torch.zeros_like(gap))
+        return torch.addmm(self.percentile_first, passed, self.percentile_steps)
 
     def share_causes(self, features: Features) -> Tensor:
         """Probability of each cause, given death within the horizon: (n, 4).
@@ -454,9 +608,9 @@ class Network(nn.Module):
         Cumulative incidence of a cause within the horizon is P(death) P(cause | death),
         which respects competing risks and cannot sum above all-cause.
         """
-        squared = features.age * features.age
+        age = features.by_age.age
         logits = torch.addmm(
-            torch.addmm(features.causes, squared, self.cause_of_squared_age),
+            torch.addmm(features.by_age.causes, age * age, self.cause_of_squared_age),
             features.centred,
             self.cause_matrix,
         )
@@ -464,30 +618,50 @@ class Network(nn.Module):
         named: Tensor = torch.softmax(logits, 1).split([causes - 1, 1], dim=1)[0]
         return named
 
-    def forward(self, biomarkers: Tensor, age: Tensor, sex: Tensor) -> Answers:
+    def forward(self, biomarkers: Tensor, age: Tensor, sex: Tensor) -> tuple[Tensor, ...]:
         """Answer for n people; see the class."""
+        return tuple(self.answer(biomarkers, age, sex))
+
+    def answer(self, biomarkers: Tensor, age: Tensor, sex: Tensor) -> Answers:
+        """What ``forward`` returns, by name."""
         observed = biomarkers.abs() <= LARGEST
         raw = torch.where(observed, biomarkers, MADE_UP)
         features = self.compute_features(raw, observed, age, sex)
         parts = self.compute_contributions(features)
-        gap = parts.systems.sum(1)
-        biological_age = age + gap
-        centre = biological_age.unsqueeze(1)
+        gap = features.typical + parts.systems.sum(1, keepdim=True)
+        biological_age = age.unsqueeze(1) + gap
 
-        start, slope = features.baseline
+        by_age = features.by_age
+        log_hazard = by_age.baseline_start + by_age.baseline_slope * biological_age
         # Of the two, only minimum keeps NaN in every runtime; clamp need not.
-        hazard = torch.minimum(start + slope * centre, self.largest_hazard)
-        mortality = 1.0 - torch.exp(-torch.exp(hazard))
+        log_hazard = torch.minimum(log_hazard, self.largest_hazard)
+        mortality = 1.0 - torch.exp(-torch.exp(log_hazard))
         half = torch.sqrt(self.compute_variance(features, parts)) * self.interval_scores
-        return (
-            biological_age,
-            gap,
-            centre + half,
-            mortality.squeeze(1),
-            self.share_causes(features) * mortality,
-            parts.contributions,
-            parts.systems,
-            torch.logical_not(observed),
-            ((raw < self.range_low) | (raw > self.range_high)) & observed,
-            torch.clamp(age, self.first_age, self.last_age) != age,
+        draws = self.compute_draws(features.whole, features)
+
+        twice = torch.cat([raw, raw], 1)
+        beyond = (twice < self.flag_low) | (twice > self.flag_high)
+        flagged = beyond & torch.cat([observed, observed], 1)
+        out_of_range, critical = flagged.split([len(NAMES)] * 2, dim=1)
+        outside_ages = torch.clamp(age, self.first_age, self.last_age) != age
+        # A critical value puts anybody further off than every limit.
+        distance = torch.addmm(
+            self.compute_distance(features), critical.to(torch.float32), self.count_critical
+        )
+        near = (distance <= features.by_pattern.distance_limit).squeeze(1)
+        return Answers(
+            biological_age=biological_age.squeeze(1),
+            age_gap=gap.squeeze(1),
+            interval=biological_age + half,
+            mortality_10y=mortality.squeeze(1),
+            cause_risk_10y=self.share_causes(features) * mortality,
+            contributions=torch.cat([features.typical, parts.contributions], 1),
+            system_contributions=parts.systems,
+            imputed=torch.logical_not(observed),
+            out_of_range=out_of_range,
+            age_out_of_range=outside_ages,
+            percentile=self.place_gap(gap, by_age).squeeze(1),
+            draw_sd=torch.sqrt((draws * draws).sum(1)),
+            critical=critical,
+            reliable=near & torch.logical_not(outside_ages),
         )

@@ -32,6 +32,10 @@ OUTPUT_NAMES: tuple[str, ...] = (
     "imputed",
     "out_of_range",
     "age_out_of_range",
+    "percentile",
+    "draw_sd",
+    "critical",
+    "reliable",
 )
 
 

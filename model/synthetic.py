@@ -58,13 +58,12 @@ def draw_synthetic_people(checkpoint: Checkpoint, count: int, seed: int) -> Peop
     network = checkpoint.build_network()
     with torch.inference_mode():
         reference = network.look_up_reference(torch.from_numpy(age), torch.from_numpy(sex))
-        location, scale, *_ = reference.split(network.sections, dim=1)
     grid = np.linspace(-shape.score_limit, shape.score_limit, shape.score_steps + 1)
     margin = checkpoint.tensors["margin"].double().numpy()
     biomarkers = np.empty((count, nine), np.float32)
     for i, skewed in enumerate(LOG_SCALED):
         standardised = np.interp(scores[:, i], grid, margin[i])
-        value = location[:, i].numpy() + standardised * scale[:, i].numpy()
+        value = reference.location[:, i].numpy() + standardised * reference.scale[:, i].numpy()
         biomarkers[:, i] = np.exp(value) if skewed else value
     return People(biomarkers, age, sex)
 

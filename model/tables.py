@@ -8,11 +8,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import torch
-from henaw.model.biomarkers import INDEX, NAMES, SYSTEMS
+from henaw.model.biomarkers import INDEX, NAMES, PANEL, SYSTEMS
 from henaw.model.configuration import (
     CAUSE_CLASSES,
     MODULATORS,
     RATIO,
+    RATIO_PARTS,
     VARIABLES,
     NetworkConfiguration,
 )
@@ -20,6 +21,18 @@ from torch import Tensor
 
 SMALLEST_SPREAD = 1e-6
 """Spread, in scores, below which an imputed score counts as known."""
+
+PERCENTILES: tuple[float, ...] = (
+    *(0.1, 0.3, 0.7, 1.5, 3.0, 5.0, 7.5, 10.0, 15.0, 20.0, 27.5, 35.0, 42.5, 50.0),
+    *(57.5, 65.0, 72.5, 80.0, 85.0, 90.0, 92.5, 95.0, 97.0, 98.5, 99.3, 99.7, 99.9),
+)
+"""Percentiles of the gap that are tabulated by age and sex."""
+
+SLOPE_SCORES = range(-3, 4)
+"""Where the smoothed slope of a margin is tabulated."""
+
+RATIO_MEMBERS: tuple[str, str] = (NAMES[RATIO_PARTS[0]], NAMES[RATIO_PARTS[1]])
+"""Names of the ratio's two biomarkers."""
 
 
 def list_tensor_shapes(configuration: NetworkConfiguration) -> dict[str, tuple[int, ...]]:
@@ -32,24 +45,52 @@ def list_tensor_shapes(configuration: NetworkConfiguration) -> dict[str, tuple[i
         "location": (2, ages, variables),
         "scale": (2, ages, variables),
         "coefficient_of_variation": (2, ages, biomarkers),
-        "basis_mean": (2, ages, variables * basis),
-        "interaction_mean": (2, ages, pairs),
         "margin": (variables, configuration.score_steps + 1),
         "correlation": (variables, variables),
         "range_low": (biomarkers,),
         "range_high": (biomarkers,),
+        "critical_low": (biomarkers,),
+        "critical_high": (biomarkers,),
+        "typical": (2, ages),
+        "typical_missing": (2**biomarkers, 2, len(configuration.variance_ages)),
+        "gap_percentiles": (2, ages, len(PERCENTILES)),
         "weight": (variables, design),
         "interaction_weight": (pairs,),
         "member_weight": (members, variables, design),
         "member_interaction_weight": (members, pairs),
+        "member_offset": (2, ages, len(list_variance_groups(configuration)) * members),
         "baseline_intercept": (2,),
         "baseline_slope": (2,),
         "cause_weight": (len(CAUSE_CLASSES), variables * basis),
         "cause_age_sex": (len(CAUSE_CLASSES), 4),
         "within_person_cv": (biomarkers,),
+        "laboratory_sd": (biomarkers,),
+        "usual_score": (biomarkers,),
+        "extrapolation_sd": (1,),
+        "distance_limit": (2**biomarkers,),
         "group_cap": (len(list_variance_groups(configuration)),),
         "missing_variance": (2**biomarkers, 2, len(configuration.variance_ages)),
     }
+
+
+def list_published_limits() -> tuple[Tensor, Tensor]:
+    """Critical limits as tensors, (9,) and (9,): NaN where the fit must fill one in.
+
+    A direction without any limit is put where no float32 value is beyond it.
+    """
+    largest = torch.finfo(torch.float32).max
+    bounds = []
+    for side, none in (("critical_low", -largest), ("critical_high", largest)):
+        limits = [getattr(biomarker, side) for biomarker in PANEL]
+        bounds.append(
+            torch.tensor(
+                [
+                    none if limit is None else torch.nan if limit.value is None else limit.value
+                    for limit in limits
+                ]
+            )
+        )
+    return bounds[0], bounds[1]
 
 
 POSITIVE_TENSORS: tuple[str, ...] = (
@@ -82,8 +123,11 @@ def list_correlation_problems(tensors: Mapping[str, Tensor]) -> list[str]:
         (tensors["range_low"] < tensors["range_high"]).all()
     ):
         problems.append("tensor range_low: must be below range_high, however one is not")
-    if "margin" in tensors and not bool((tensors["margin"].diff(dim=1) > 0).all()):
-        problems.append("tensor margin: each row must increase, however one does not")
+    problems += [
+        f"tensor {name}: each row must increase, however one does not"
+        for name in ("margin", "gap_percentiles")
+        if name in tensors and not bool((tensors[name].diff(dim=-1) > 0).all())
+    ]
     if "missing_variance" in tensors:
         table = tensors["missing_variance"]
         for bit in range(len(NAMES)):
@@ -96,7 +140,7 @@ def list_correlation_problems(tensors: Mapping[str, Tensor]) -> list[str]:
                 )
     return problems + [
         f"tensor {name}: must be 0 or more, however one is below"
-        for name in ("missing_variance", "group_cap")
+        for name in ("missing_variance", "group_cap", "laboratory_sd", "extrapolation_sd")
         if name in tensors and bool((tensors[name] < 0).any())
     ]
 
@@ -131,7 +175,7 @@ def list_variance_groups(configuration: NetworkConfiguration) -> tuple[tuple[str
     AST and ALT share their ratio; two biomarkers of an interaction share its slope.
     """
     groups = [{name} for name in NAMES]
-    for pair in (("ast", "alt"), *configuration.interactions):
+    for pair in (RATIO_MEMBERS, *configuration.interactions):
         joined = set().union(*(group for group in groups if group & set(pair)))
         groups = [group for group in groups if not group & joined] + [joined]
     ordered = [tuple(name for name in NAMES if name in group) for group in groups]
@@ -139,8 +183,8 @@ def list_variance_groups(configuration: NetworkConfiguration) -> tuple[tuple[str
 
 
 def list_members(configuration: NetworkConfiguration) -> tuple[tuple[str, ...], ...]:
-    """The biomarkers behind each contribution."""
-    return (*((name,) for name in NAMES), ("ast", "alt"), *configuration.interactions)
+    """The biomarkers behind each contribution, that of the typical values left out."""
+    return (*((name,) for name in NAMES), RATIO_MEMBERS, *configuration.interactions)
 
 
 def compute_adaptive_weights(variation: Tensor, configuration: NetworkConfiguration) -> Tensor:
@@ -182,7 +226,7 @@ def build_copula_tables(
     for pattern in range(2**count):
         known = [i for i in range(count) if not pattern >> i & 1]
         missing = [i for i in range(count) if pattern >> i & 1]
-        if INDEX["ast"] in missing or INDEX["alt"] in missing:
+        if set(RATIO_PARTS) & set(missing):
             missing.append(VARIABLES.index(RATIO))
         for i in known:
             weights[pattern, i, i] = 1.0
@@ -203,7 +247,7 @@ def smooth_margin_slope(margin: Tensor, limit: float) -> Tensor:
     """Slope of each margin at scores -3 .. 3, over one score to each side: (V, 7)."""
     scores = torch.linspace(-limit, limit, margin.shape[1], dtype=margin.dtype)
     columns = []
-    for score in range(-3, 4):
+    for score in SLOPE_SCORES:
         low = int(torch.argmin((scores - (score - 1.0)).abs()))
         high = int(torch.argmin((scores - (score + 1.0)).abs()))
         columns.append((scores[high] - scores[low]) / (margin[:, high] - margin[:, low]))

@@ -57,6 +57,8 @@ class Cohort:
         report: what was dropped and why, in counts.
         clocks: other clocks' ages, (n,) float64 years by column, NaN = not known; only
             those that the reader was asked for.
+        shifts: what was taken off each survey's biomarkers to harmonise them: of the
+            logarithm of the log-scaled, of the others in the panel's unit.
     """
 
     biomarkers: FloatArray
@@ -69,6 +71,7 @@ class Cohort:
     digest: str
     report: dict[str, int]
     clocks: Mapping[str, npt.NDArray[np.float64]] = field(default_factory=dict)
+    shifts: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.age_years)

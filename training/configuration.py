@@ -118,6 +118,10 @@ class FitConfiguration:
         elastic_alpha: the share of |w| in R.
         modulation_penalty: how many times R weighs on age- and sex-modulated weights.
         tail_penalty: how many times more R weighs on them at the splines' outer knots.
+        harm_weight: weight of the squared shortfall of the rules that no harmful value may
+            look younger (``henaw.model.harm``), besides their multipliers. 0 asks nothing.
+        credit_rules: biomarkers of which also twice the upper limit must not be better
+            than the median.
         cause_ridge: weight of w^2 for the causes' weights.
         survey_ridge: weight of w^2 for each survey's own level of the hazard.
         period: year whose baseline hazard is shipped, by a trend over surveys that are
@@ -135,6 +139,8 @@ class FitConfiguration:
     elastic_alpha: float = 0.1
     modulation_penalty: float = 10.0
     tail_penalty: float = 1.0
+    harm_weight: float = 0.01
+    credit_rules: tuple[str, ...] = ("ggt", "ast")
     cause_ridge: float = 1e-3
     survey_ridge: float = 1e-3
     period: float | None = None
@@ -151,6 +157,7 @@ class FitConfiguration:
                 "elastic_weight",
                 "modulation_penalty",
                 "tail_penalty",
+                "harm_weight",
                 "cause_ridge",
                 "survey_ridge",
             )
@@ -160,6 +167,11 @@ class FitConfiguration:
             problems.append(
                 f"follow_up_years must be finite and > 0, however: {self.follow_up_years}"
             )
+        problems += [
+            f"credit_rules: unknown biomarker {name!r}"
+            for name in self.credit_rules
+            if name not in INDEX
+        ]
         if self.period is not None and not 1900 <= self.period <= 2100:
             problems.append(f"period must be a year in [1900, 2100], however: {self.period}")
         if not 0 <= self.elastic_alpha <= 1:

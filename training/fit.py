@@ -9,12 +9,15 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from henaw.model.biomarkers import SEXES
-from henaw.model.errors import CohortError
+from henaw.model.errors import CohortError, FitError
+from henaw.model.harm import HarmRules, build_credit_rules, build_slope_rules
 from henaw.model.network import Network
 from henaw.training.cache import Cache, digest_cohort, fetch_reference
 from henaw.training.cohort import Cohort
@@ -22,21 +25,58 @@ from henaw.training.configuration import TrainingConfiguration
 from henaw.training.execution import Execution
 from henaw.training.loop import BatchProblem
 from henaw.training.objective import Solution
-from henaw.training.people import build_people
-from henaw.training.problem import Problem, build_design
+from henaw.training.people import People, build_people
+from henaw.training.problem import Problem
 from henaw.training.reference import fit_reference
-from henaw.training.uncertainty import fit_group_caps, fit_missing_variance
+from henaw.training.typical import (
+    compute_typical,
+    fit_distance_limits,
+    fit_percentiles,
+    fit_typical,
+    fit_typical_missing,
+    list_patterns,
+)
+from henaw.training.uncertainty import (
+    fit_group_caps,
+    fit_member_offset,
+    fit_missing_variance,
+    measure_extrapolation,
+)
 from torch import Tensor
 
 Progress = Callable[[str], None]
-Solve = Callable[[str, Tensor | None, Solution | None], Solution]
-"""Minimise: the fit's name, how many times each person counts, and where to start."""
+MOST_TURNS = 12
+"""How often weights and typical years are fitted in turn, at most."""
+CLOSE_YEARS = 0.02
+"""A change of the typical years that ends the turns."""
+
 
 ALONE = Execution()
 """On the CPU, in one process, keeping nothing."""
 
 
+class Fit(NamedTuple):
+    """What a fit leaves.
+
+    Attributes:
+        tensors: every tensor of a checkpoint.
+        shifts: what was taken off each survey's biomarkers, see :class:`Cohort`.
+        loss: the parts of the loss of the point estimate.
+    """
+
+    tensors: dict[str, Tensor]
+    shifts: Mapping[str, Mapping[str, float]]
+    loss: Mapping[str, float]
+
+
 def fit_tensors(
+    cohort: Cohort, configuration: TrainingConfiguration, **options: Any
+) -> dict[str, Tensor]:
+    """The tensors of :func:`fit`, which takes the same options."""
+    return fit(cohort, configuration, **options).tensors
+
+
+def fit(
     cohort: Cohort,
     configuration: TrainingConfiguration,
     *,
@@ -44,7 +84,7 @@ def fit_tensors(
     progress: Progress = lambda _: None,
     execution: Execution = ALONE,
     cache: Cache | None = None,
-) -> dict[str, Tensor]:
+) -> Fit:
     """Fit every tensor of a checkpoint.
 
     Args:
@@ -69,58 +109,139 @@ def fit_tensors(
         tensors, cohort = fetch_reference(cache, cohort, shape, floors)
     progress("reference")
     network = Network(shape, tensors)
-    if configuration.fit.method == "lbfgs":
-        solve = _prepare_design(network, cohort, configuration)
-    else:
-        solve = _prepare_batches(network, cohort, configuration, execution, cache)
-    point = solve("point", None, None)
+    people = build_people(network, cohort, configuration.fit)
+    minibatch = configuration.fit.method == "minibatch"
+    batches = (
+        _prepare_batches(people, cohort, configuration, execution, cache) if minibatch else None
+    )
+    solver = _Solver(people, configuration, build_rules(configuration, tensors), batches)
+    point, tensors = _fit_point(solver, cohort, configuration, tensors)
     progress("point estimate")
-    tensors |= {
-        "weight": point.weight,
-        "interaction_weight": point.interaction_weight,
-        "baseline_intercept": point.intercept,
-        "baseline_slope": point.slope,
-        "cause_weight": point.cause_weight,
-        "cause_age_sex": point.cause_age_sex,
-        "member_weight": point.weight.expand(shape.members, -1, -1).clone(),
-        "member_interaction_weight": point.interaction_weight.expand(shape.members, -1).clone(),
-    }
     if members:
-        generator = np.random.default_rng(configuration.seed)
-        for member in range(shape.members):
-            drawn = generator.multinomial(len(cohort), np.full(len(cohort), 1 / len(cohort)))
-            refit = solve(f"refit-{member + 1}", torch.from_numpy(drawn).double(), point)
-            tensors["member_weight"][member] = refit.weight
-            tensors["member_interaction_weight"][member] = refit.interaction_weight
-            progress(f"refit {member + 1} of {shape.members}")
-        tensors = {name: tensor.float() for name, tensor in tensors.items()}
+        tensors |= _fit_members(solver, cohort, configuration, point, progress)
+    tensors = {name: tensor.float().contiguous() for name, tensor in tensors.items()}
+    tensors["distance_limit"] = fit_distance_limits(cohort, shape, tensors)
+    tensors["extrapolation_sd"] = measure_extrapolation(shape, tensors)
+    if members:
+        tensors["typical_missing"] = fit_typical_missing(cohort, shape, tensors)
+        tensors["gap_percentiles"] = fit_percentiles(cohort, shape, tensors)
+        tensors["member_offset"] = fit_member_offset(cohort, shape, tensors)
         tensors["group_cap"] = fit_group_caps(cohort, shape, tensors)
         tensors["missing_variance"] = fit_missing_variance(cohort, shape, tensors)
         progress("interval")
-    return {name: tensor.float().contiguous() for name, tensor in tensors.items()}
+    return Fit(tensors, cohort.shifts, point.loss)
 
 
-def _prepare_design(
-    network: Network, cohort: Cohort, configuration: TrainingConfiguration
-) -> Solve:
-    """L-BFGS on everyone at once."""
-    fit = configuration.fit
-    problem = Problem(build_design(network, cohort, fit), configuration.network, fit)
+def _fit_point(
+    solver: _Solver,
+    cohort: Cohort,
+    configuration: TrainingConfiguration,
+    tensors: dict[str, Tensor],
+) -> tuple[Solution, dict[str, Tensor]]:
+    """Weights, and the typical years that put the median of their gap at 0, in turns."""
+    shape = configuration.network
+    patterns = np.unique(list_patterns(cohort))
+    point = solver.solve_first()
+    for turn in range(MOST_TURNS):
+        point = point if turn == 0 else solver.solve_again(point)
+        tensors |= {
+            "weight": point.weight,
+            "interaction_weight": point.interaction_weight,
+            "baseline_intercept": point.intercept,
+            "baseline_slope": point.slope,
+            "cause_weight": point.cause_weight,
+            "cause_age_sex": point.cause_age_sex,
+            "member_weight": point.weight.expand(shape.members, -1, -1).clone(),
+            "member_interaction_weight": point.interaction_weight.expand(shape.members, -1).clone(),
+        }
+        before = tensors["typical"]
+        tensors["typical"] = fit_typical(cohort, shape, tensors)
+        tensors["typical_missing"] = fit_typical_missing(cohort, shape, tensors, patterns)
+        change = float((tensors["typical"] - before).abs().max())
+        solver.problem.centre(compute_typical(cohort, shape, tensors))
+        broken = solver.problem.objective.update_multipliers(point.free)
+        if change < CLOSE_YEARS and broken <= 0.0:
+            return point, tensors
+    raise FitError(
+        f"after {MOST_TURNS} turns the typical years still changed by {change:.3g} and "
+        f"{solver.problem.objective.describe_broken_rule(point.free)}. Raise fit.iterations, "
+        "or take other fit.credit_rules"
+    )
 
-    def solve(_: str, weight: Tensor | None, start: Solution | None) -> Solution:
-        iterations = fit.iterations if start is None else fit.member_iterations
-        return problem.solve(weight, iterations, start=start)
 
-    return solve
+def _fit_members(
+    solver: _Solver,
+    cohort: Cohort,
+    configuration: TrainingConfiguration,
+    point: Solution,
+    progress: Progress,
+) -> dict[str, Tensor]:
+    """Refits on people and surveys drawn with replacement, from the point estimate."""
+    generator = np.random.default_rng(configuration.seed)
+    surveys, place = np.unique(cohort.survey, return_inverse=True)
+    weights, interactions = [], []
+    for member in range(configuration.network.members):
+        times = draw_surveys(generator, len(surveys))[place].astype(np.float64)
+        drawn = generator.multinomial(len(cohort), times / times.sum())
+        refit = solver.refit(torch.from_numpy(drawn).double(), point)
+        weights.append(refit.weight)
+        interactions.append(refit.interaction_weight)
+        progress(f"refit {member + 1} of {configuration.network.members}")
+    return {
+        "member_weight": torch.stack(weights),
+        "member_interaction_weight": torch.stack(interactions),
+    }
+
+
+def draw_surveys(generator: np.random.Generator, surveys: int) -> npt.NDArray[np.int64]:
+    """How often each survey is in a refit: drawn with replacement: (surveys,)."""
+    return generator.multinomial(surveys, np.full(surveys, 1 / surveys))
+
+
+def build_rules(
+    configuration: TrainingConfiguration, tensors: Mapping[str, Tensor]
+) -> HarmRules | None:
+    """The rules of harmful values that the configuration asks for."""
+    if configuration.fit.harm_weight == 0:
+        return None
+    rules = build_slope_rules(configuration.network, tensors)
+    credited = configuration.fit.credit_rules
+    return rules.join(build_credit_rules(configuration.network, tensors, credited))
+
+
+class _Solver:
+    """L-BFGS on everyone at once; where asked for, from where mini-batches ended."""
+
+    def __init__(
+        self,
+        people: People,
+        configuration: TrainingConfiguration,
+        rules: HarmRules | None,
+        batches: BatchProblem | None,
+    ) -> None:
+        self.fit = configuration.fit
+        self.problem = Problem(people, configuration.network, self.fit, rules)
+        self.batches = batches
+
+    def solve_first(self) -> Solution:
+        start = None if self.batches is None else self.batches.solve("point", None, start=None)
+        return self.problem.solve(None, self.fit.iterations, start=start)
+
+    def solve_again(self, start: Solution) -> Solution:
+        # The causes do not depend on where the gap's middle is.
+        return self.problem.solve(None, self.fit.iterations, start=start, causes=False)
+
+    def refit(self, weight: Tensor, start: Solution) -> Solution:
+        return self.problem.solve(weight, self.fit.member_iterations, start=start, causes=False)
 
 
 def _prepare_batches(
-    network: Network,
+    people: People,
     cohort: Cohort,
     configuration: TrainingConfiguration,
     execution: Execution,
     cache: Cache | None,
-) -> Solve:
+) -> BatchProblem:
     """Adam on batches, on the execution's device."""
     described = {
         "cohort": digest_cohort(cohort),
@@ -131,8 +252,8 @@ def _prepare_batches(
         },
     }
     text = json.dumps(described, sort_keys=True)
-    problem = BatchProblem(
-        build_people(network, cohort, configuration.fit),
+    return BatchProblem(
+        people,
         configuration.network,
         configuration.fit,
         configuration.loop,
@@ -141,7 +262,6 @@ def _prepare_batches(
         fingerprint=hashlib.sha256(text.encode()).hexdigest()[:16],
         notes={} if cache is None else cache.counts.describe(),
     )
-    return lambda name, weight, start: problem.solve(name, weight, start=start)
 
 
 def _check_people(cohort: Cohort, follow_up_years: float) -> None:

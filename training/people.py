@@ -34,6 +34,7 @@ class People:
 
     Shape:
         basis: (n, V J) float32; modulators: (n, Q) float32; pairs: (n, I) float32
+        typical: (n,) float64 years, added to the gap
         age: (n,) float64 years; sex, survey: (n,) int64; time: (n,) float64 years
         event, weight: (n,) float64
         death: (n,) int64, place among the deaths below, -1 for none of known cause
@@ -45,6 +46,7 @@ class People:
     basis: Tensor
     modulators: Tensor
     pairs: Tensor
+    typical: Tensor
     age: Tensor
     sex: Tensor
     survey: Tensor
@@ -115,6 +117,7 @@ def build_people(network: Network, cohort: Cohort, configuration: FitConfigurati
     setting = describe_settings(cohort, configuration.period)
     return People(
         **{name: torch.cat(pieces) for name, pieces in columns.items()},
+        typical=torch.zeros(len(cohort), dtype=torch.float64),
         age=age.double(),
         sex=sex,
         survey=torch.from_numpy(survey.astype(np.int64)),
@@ -163,7 +166,8 @@ def compute_gap(
     # Autocast takes float32 down to bfloat16 where it is switched on; float64 it leaves.
     product = _take(people.basis, rows).to(precision) @ by_modulator.to(precision)
     pairs = _take(people.pairs, rows).double() @ weights.interaction_weight
-    gap: Tensor = (product.double() * _take(people.modulators, rows).double()).sum(1) + pairs
+    main = (product.double() * _take(people.modulators, rows).double()).sum(1)
+    gap: Tensor = main + pairs + _take(people.typical, rows)
     return gap
 
 

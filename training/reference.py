@@ -11,11 +11,13 @@ from dataclasses import replace
 import numpy as np
 import numpy.typing as npt
 import torch
-from henaw.model.biomarkers import INDEX, NAMES, list_total_cv
-from henaw.model.configuration import VARIABLES, NetworkConfiguration
+from henaw.model.biomarkers import INDEX, NAMES, PANEL, list_total_cv
+from henaw.model.configuration import RATIO_CAPS, RATIO_PARTS, VARIABLES, NetworkConfiguration
+from henaw.model.constants import HIGHEST_RATIO, LOWEST_RATIO
 from henaw.model.errors import CohortError
 from henaw.model.network import Network
-from henaw.model.tables import list_tensor_shapes
+from henaw.model.profile import CLIP_SCORE, estimate_shift
+from henaw.model.tables import PERCENTILES, list_published_limits, list_tensor_shapes
 from henaw.model.transforms import LOG_SCALED, compute_safe_ratio
 from henaw.training.cohort import Cohort
 from henaw.training.configuration import DetectionFloor
@@ -30,17 +32,25 @@ NARROWEST_PIECE = 0.02
 and a steeper piece would turn rounding differences of runtimes into score differences."""
 FEWEST_PEOPLE = 20
 RANGE_QUANTILES = (0.001, 0.999)
+CRITICAL_QUANTILES = (0.0005, 0.9995)
+"""Where no critical limit is published."""
+FEWEST_FOR_SHIFT = 200
+"""People of a survey with a biomarker, below whom its shift is left at 0."""
+HARMONISING_ROUNDS = 6
+CLOSE_SHIFT = 0.002
+"""A change of the shifts, in standard deviations, that ends the rounds."""
 _IQR_OF_NORMAL = 1.3489795003921634
 
 
 def fit_reference(
     cohort: Cohort, configuration: NetworkConfiguration, floors: tuple[DetectionFloor, ...] = ()
 ) -> tuple[dict[str, Tensor], Cohort]:
-    """Tabulate the reference, and put values at a detection floor where they belong.
+    """Tabulate the reference on harmonised values, and place values at a detection floor.
 
-    A value at a floor is only known to be below it: those surveys say nothing about
-    that biomarker's reference, and each such value is replaced by the one whose normal
-    score is the mean of the scores below the floor.
+    Each survey's shift of each biomarker against all of them is taken off first. A value
+    at a floor is only known to be below it: those surveys say nothing about that
+    biomarker's reference nor have a shift of it, and each such value is replaced by the one
+    whose normal score is the mean of the scores below the floor.
 
     Args:
         cohort: the people.
@@ -49,16 +59,19 @@ def fit_reference(
 
     Returns:
         Tensors of a checkpoint (those of the gap are still 0), and the cohort with the
-        values at floors replaced.
+        shifts taken off, said in ``shifts``, and the values at floors replaced.
 
     Raises:
         CohortError: too few people to tabulate a biomarker.
     """
-    values = _transform(cohort.biomarkers)
-    usable = np.isfinite(values)
+    known = np.isfinite(cohort.biomarkers)
     for floor in floors:
-        usable[cohort.survey == floor.survey, INDEX[floor.biomarker]] = False
+        known[cohort.survey == floor.survey, INDEX[floor.biomarker]] = False
+    usable = np.column_stack([known, known[:, list(RATIO_PARTS)].all(1)])
+    _check_counts(cohort, usable, configuration)
+    cohort = _harmonise(cohort, known, configuration)
 
+    values = _transform(cohort.biomarkers)
     location, scale, variation = _tabulate_spread(cohort, values, usable, configuration)
     tensors = {
         name: torch.zeros(shape) for name, shape in list_tensor_shapes(configuration).items()
@@ -70,27 +83,138 @@ def fit_reference(
         "margin": torch.linspace(
             -configuration.score_limit, configuration.score_limit, configuration.score_steps + 1
         ).repeat(len(VARIABLES), 1),
+        "gap_percentiles": torch.linspace(-1.0, 1.0, len(PERCENTILES)).expand(
+            2, configuration.ages, -1
+        ),
         "correlation": torch.eye(len(VARIABLES)),
         "baseline_slope": torch.full((2,), 0.1),
         "within_person_cv": torch.tensor(list_total_cv()),
+        "laboratory_sd": _tensor(measure_laboratory_sd(cohort, location)),
     }
-    raw = np.where(usable[:, : len(NAMES)], cohort.biomarkers.astype(np.float64), np.nan)
+    raw = np.where(known, cohort.biomarkers.astype(np.float64), np.nan)
     low, high = np.nanquantile(raw, RANGE_QUANTILES, axis=0)
     tensors["range_low"], tensors["range_high"] = _tensor(low), _tensor(high)
+    for name, limits, marks in zip(
+        ("critical_low", "critical_high"),
+        list_published_limits(),
+        np.nanquantile(raw, CRITICAL_QUANTILES, axis=0),
+        strict=True,
+    ):
+        tensors[name] = torch.where(torch.isnan(limits), _tensor(marks), limits)
 
-    network = Network(configuration, tensors)
-    age, sex = torch.from_numpy(cohort.age_years), torch.from_numpy(cohort.sex)
-    at_age = network.look_up_reference(age, sex).double().numpy()
-    width = len(VARIABLES)
-    standardised = (values - at_age[:, :width]) / at_age[:, width : 2 * width]
-    tensors["margin"] = _tensor(_tabulate_margins(standardised, usable, configuration))
+    at_age = _look_up(cohort, configuration, location, scale)
+    standardised = (values - at_age[0]) / at_age[1]
+    margin = _tabulate_margins(standardised, usable, configuration)
+    # The score 0 is put at the location: of the nine that is moved, by a hair, to the
+    # median of all standardised values; the ratio's is that of the medians of its two.
+    middle = margin[: len(NAMES), configuration.score_steps // 2]
+    location[:, :, : len(NAMES)] += middle * scale[:, :, : len(NAMES)]
+    margin[: len(NAMES)] -= middle[:, None]
+    location[:, :, len(NAMES)] = _locate_ratio(location)
+    standardised[:, len(NAMES)] += (
+        at_age[0][:, len(NAMES)]
+        - _look_up(cohort, configuration, location, scale)[0][:, len(NAMES)]
+    ) / at_age[1][:, len(NAMES)]
+    margin[len(NAMES)] = _tabulate_margins(standardised, usable, configuration)[len(NAMES)]
+    tensors["location"], tensors["margin"] = _tensor(location), _tensor(margin)
+    scores = np.where(usable, standardised, np.nan)[:, : len(NAMES)] - middle
+    tensors["usual_score"] = _tensor(np.nanmean(np.clip(scores, -CLIP_SCORE, CLIP_SCORE), 0))
 
     network = Network(configuration, tensors)
     cohort = _place_below_floors(cohort, network, tensors, configuration, floors)
     scores = _compute_scores(cohort, network)
     tensors["correlation"] = _tensor(_correlate(np.where(usable, scores, np.nan)))
-    tensors |= _tabulate_means(cohort, Network(configuration, tensors), usable, configuration)
     return tensors, cohort
+
+
+def _harmonise(cohort: Cohort, known: Rows, configuration: NetworkConfiguration) -> Cohort:
+    """Take each survey's shift of each biomarker off: ``shifts`` says what was taken.
+
+    Args:
+        cohort: the people.
+        known: (n, 9) values that have a shift: there, and not at a floor.
+        configuration: the shape.
+    """
+    surveys, place = np.unique(cohort.survey, return_inverse=True)
+    counts = np.stack([known[place == survey].sum(0) for survey in range(len(surveys))])
+    shifts = np.zeros(counts.shape)
+    # A survey that hardly measured a biomarker keeps its values.
+    measured = counts >= FEWEST_FOR_SHIFT
+    values = _transform(cohort.biomarkers)[:, : len(NAMES)]
+    for _ in range(HARMONISING_ROUNDS if len(surveys) > 1 else 0):
+        shifted = values - shifts[place]
+        location, scale = _tabulate_quartiles(cohort, shifted, known, configuration)
+        at_age = _look_up(cohort, configuration, location, scale)
+        change = np.zeros(shifts.shape)
+        for survey, column in zip(*np.nonzero(measured), strict=True):
+            rows = (place == survey) & known[:, column]
+            change[survey, column], _ = estimate_shift(
+                shifted[rows, column], at_age[0][rows, column], at_age[1][rows, column]
+            )
+        weight = np.where(measured, counts, 0)
+        change -= (change * weight).sum(0) / np.maximum(weight.sum(0), 1)
+        shifts += np.where(measured, change, 0.0)
+        if np.abs(change / np.median(at_age[1][:, : len(NAMES)], 0)).max() < CLOSE_SHIFT:
+            break
+    moved = values - shifts[place]
+    harmonised = np.where(LOG_SCALED, np.exp(moved), moved).astype(np.float32)
+    return replace(
+        cohort,
+        # To the last bit as read where nothing was taken off.
+        biomarkers=np.where(shifts[place] == 0.0, cohort.biomarkers, harmonised),
+        shifts={
+            str(survey): {
+                name: float(shifts[row, column])
+                for column, name in enumerate(NAMES)
+                if measured[row, column]
+            }
+            for row, survey in enumerate(surveys)
+        },
+    )
+
+
+def measure_laboratory_sd(cohort: Cohort, location: Array) -> Array:
+    """Spread of shifts between laboratories: (9,) on each biomarker's scale.
+
+    That of the surveys' shifts; of a biomarker that one survey alone measured, its
+    analytical imprecision stands in.
+
+    Args:
+        cohort: with its ``shifts``.
+        location: (2, ages, V) medians.
+    """
+    spreads = []
+    for column, biomarker in enumerate(PANEL):
+        shifts = [of[biomarker.name] for of in cohort.shifts.values() if biomarker.name in of]
+        if len(shifts) > 1:
+            spreads.append(float(np.std(shifts, ddof=1)))
+        else:
+            size = 1.0 if biomarker.log_scaled else float(np.median(location[:, :, column]))
+            spreads.append(biomarker.variation.analytical / 100.0 * size)
+    return np.array(spreads)
+
+
+def _locate_ratio(location: Array) -> Array:
+    """Logarithm of the ratio of the two medians, each up to its cap: (2, ages)."""
+    numerator, denominator = (
+        np.minimum(location[:, :, place], np.log(cap))
+        for place, cap in zip(RATIO_PARTS, RATIO_CAPS, strict=True)
+    )
+    result: Array = np.clip(numerator - denominator, np.log(LOWEST_RATIO), np.log(HIGHEST_RATIO))
+    return result
+
+
+def _look_up(cohort: Cohort, configuration: NetworkConfiguration, *tables: Array) -> list[Array]:
+    """Tables by sex and year of age (2, ages, columns) at each person: (n, columns)."""
+    years = np.clip(
+        cohort.age_years.astype(np.float64), configuration.first_age, configuration.last_age
+    )
+    year = np.minimum(years.astype(np.int64) - configuration.first_age, configuration.ages - 2)
+    part = (years - configuration.first_age - year)[:, None]
+    return [
+        table[cohort.sex, year] * (1.0 - part) + table[cohort.sex, year + 1] * part
+        for table in tables
+    ]
 
 
 def _tensor(values: npt.ArrayLike) -> Tensor:
@@ -101,14 +225,17 @@ def _transform(biomarkers: npt.NDArray[np.float32]) -> Array:
     """Raw values (n, 9) to the variables of the network (n, V), NaN where unknown."""
     raw = torch.from_numpy(biomarkers).double()
     nine = torch.where(torch.tensor(LOG_SCALED), torch.log(raw), raw)
-    ast, alt = raw[:, INDEX["ast"]], raw[:, INDEX["alt"]]
-    ratio = torch.log(compute_safe_ratio(ast, alt))
-    ratio[torch.isnan(ast) | torch.isnan(alt)] = torch.nan
+    parts = [raw[:, place] for place in RATIO_PARTS]
+    numerator, denominator = (
+        part.clamp(max=cap) for part, cap in zip(parts, RATIO_CAPS, strict=True)
+    )
+    ratio = torch.log(compute_safe_ratio(numerator, denominator))
+    ratio[torch.isnan(parts[0]) | torch.isnan(parts[1])] = torch.nan
     result: Array = torch.cat([nine, ratio.unsqueeze(1)], 1).numpy()
     return result
 
 
-def _over_ages(
+def tabulate_over_ages(
     cohort: Cohort,
     configuration: NetworkConfiguration,
     summarise: Callable[[Rows], npt.ArrayLike],
@@ -132,28 +259,27 @@ def _smooth(rows: Array) -> Array:
     return smoothed
 
 
+def _tabulate_quartiles(
+    cohort: Cohort, values: Array, usable: Rows, configuration: NetworkConfiguration
+) -> tuple[Array, Array]:
+    """Median and robust standard deviation by age and sex: (2, ages, columns) each."""
+    kept = np.where(usable[:, : values.shape[1]], values, np.nan)
+    table = tabulate_over_ages(
+        cohort,
+        configuration,
+        lambda near: np.nanpercentile(kept[near], [25, 50, 75], axis=0).flatten(),
+    )
+    low, middle, high = np.split(table, 3, axis=2)
+    return middle, (high - low) / _IQR_OF_NORMAL
+
+
 def _tabulate_spread(
     cohort: Cohort, values: Array, usable: Rows, configuration: NetworkConfiguration
 ) -> tuple[Array, Array, Array]:
     """Median, robust standard deviation and coefficient of variation, by age and sex."""
-    _check_counts(cohort, usable, configuration)
-
-    def quartiles(columns: Array, near: Rows) -> Array:
-        kept = np.where(usable[near][:, : columns.shape[1]], columns[near], np.nan)
-        result: Array = np.nanpercentile(kept, [25, 50, 75], axis=0)
-        return result
-
-    def spread(columns: Array, near: Rows) -> Array:
-        low, _, high = quartiles(columns, near)
-        result: Array = (high - low) / _IQR_OF_NORMAL
-        return result
-
+    location, scale = _tabulate_quartiles(cohort, values, usable, configuration)
     raw = cohort.biomarkers.astype(np.float64)
-    location = _over_ages(cohort, configuration, lambda near: quartiles(values, near)[1])
-    scale = _over_ages(cohort, configuration, lambda near: spread(values, near))
-    variation = _over_ages(
-        cohort, configuration, lambda near: spread(raw, near) / quartiles(raw, near)[1]
-    )
+    middle, spread = _tabulate_quartiles(cohort, raw, usable, configuration)
     if scale.min() <= 0:
         sex, age, column = np.unravel_index(int(scale.argmin()), scale.shape)
         raise CohortError(
@@ -164,7 +290,7 @@ def _tabulate_spread(
                 "or more share one value; is it a detection floor?"
             ],
         )
-    return location, scale, variation
+    return location, scale, spread / middle
 
 
 def _check_counts(cohort: Cohort, usable: Rows, configuration: NetworkConfiguration) -> None:
@@ -173,7 +299,7 @@ def _check_counts(cohort: Cohort, usable: Rows, configuration: NetworkConfigurat
     names = [*VARIABLES, *(f"{a} and {b}" for a, b in pairs)]
     both = [usable[:, INDEX[a]] & usable[:, INDEX[b]] for a, b in pairs]
     columns = np.column_stack([usable, *both])
-    counts = _over_ages(cohort, configuration, lambda near: columns[near].sum(0))
+    counts = tabulate_over_ages(cohort, configuration, lambda near: columns[near].sum(0))
     if counts.min() < FEWEST_PEOPLE:
         sex, age, column = np.unravel_index(int(counts.argmin()), counts.shape)
         raise CohortError(
@@ -209,11 +335,8 @@ def _tabulate_margins(
 def _compute_scores(cohort: Cohort, network: Network) -> Array:
     """Normal scores of a cohort: (n, V); where a value is unknown the score is 0."""
     age, sex = torch.from_numpy(cohort.age_years), torch.from_numpy(cohort.sex)
-    reference = network.look_up_reference(age, sex)
-    location, scale = reference[:, : len(VARIABLES)], reference[:, len(VARIABLES) :]
-    scores, _, _ = network.compute_scores(
-        torch.from_numpy(cohort.biomarkers), location, scale[:, : len(VARIABLES)]
-    )
+    row = network.look_up_reference(age, sex)
+    scores, _ = network.compute_scores(torch.from_numpy(cohort.biomarkers), row.location, row.scale)
     result: Array = scores.double().numpy()
     return result
 
@@ -239,10 +362,10 @@ def _place_below_floors(
         score = torch.from_numpy(scores[at_floor, column])
         below = -torch.exp(normal.log_prob(score)) / normal.cdf(score)
         standardised = np.interp(below.numpy(), grid, tensors["margin"][column].numpy())
-        reference = network.look_up_reference(
+        row = network.look_up_reference(
             torch.from_numpy(cohort.age_years[at_floor]), torch.from_numpy(cohort.sex[at_floor])
-        ).numpy()
-        value = reference[:, column] + standardised * reference[:, len(VARIABLES) + column]
+        )
+        value = row.location[:, column].numpy() + standardised * row.scale[:, column].numpy()
         biomarkers[at_floor, column] = np.exp(value) if LOG_SCALED[column] else value
     return replace(cohort, biomarkers=biomarkers)
 
@@ -263,35 +386,3 @@ def _correlate(scores: Array) -> Array:
     diagonal = np.sqrt(np.diag(repaired))
     result: Array = repaired / np.outer(diagonal, diagonal)
     return result
-
-
-def _tabulate_means(
-    cohort: Cohort, network: Network, usable: Rows, configuration: NetworkConfiguration
-) -> dict[str, Tensor]:
-    """Mean basis functions and interaction products of people of one age and sex."""
-    scores = torch.from_numpy(_compute_scores(cohort, network)).float()
-    by_variable = scores.unsqueeze(2)
-    hinges = (by_variable - torch.tensor(configuration.knots)).clamp(min=0.0)
-    known = torch.from_numpy(usable).float()
-    products, complete = (
-        (one * other)[:, : network.pairs]
-        for one, other in (
-            network.multiply_pairs(scores),
-            (known @ network.first_second, known @ network.second_first),
-        )
-    )
-    basis = torch.cat([by_variable, hinges], 2).flatten(1)
-    columns = torch.cat([basis, products], 1).double().numpy()
-    counted = np.concatenate(
-        [np.repeat(usable, network.basis_size, axis=1), complete.numpy() > 0], axis=1
-    )
-    means = _over_ages(
-        cohort,
-        configuration,
-        lambda near: np.where(counted[near], columns[near], 0.0).sum(0) / counted[near].sum(0),
-    )
-    split = network.variables * network.basis_size
-    return {
-        "basis_mean": _tensor(means[:, :, :split]),
-        "interaction_mean": _tensor(means[:, :, split:]),
-    }

@@ -17,7 +17,7 @@ from henaw.training.cache import Cache, fetch_cohort
 from henaw.training.cohort import Cohort, read_cohort
 from henaw.training.configuration import TrainingConfiguration
 from henaw.training.execution import Execution
-from henaw.training.fit import ALONE, count_steps, fit_tensors
+from henaw.training.fit import ALONE, count_steps, fit, fit_tensors
 from henaw.training.metrics import compute_c_index, select_evaluated
 from henaw.training.settings import move_period
 from torch import Tensor
@@ -61,16 +61,14 @@ def train(
         metrics["held_out"] = evaluate_held_out(
             cohort, configuration, progress=progress, execution=execution, cache=cache
         )
-    tensors = fit_tensors(
-        cohort, configuration, progress=progress, execution=execution, cache=cache
-    )
+    fitted = fit(cohort, configuration, progress=progress, execution=execution, cache=cache)
     checkpoint = Checkpoint(
         name=configuration.name,
         version=configuration.version,
         date=configuration.date,
         intended_use=configuration.intended_use,
         network=configuration.network,
-        tensors=tensors,
+        tensors=fitted.tensors,
         training={
             "data": configuration.training_data,
             "data_sha256": cohort.digest,
@@ -80,6 +78,7 @@ def train(
             "ages": [float(cohort.age_years.min()), float(cohort.age_years.max())],
             "distribution": _describe_people(cohort),
             "read": cohort.report,
+            "harmonised": {survey: dict(shifts) for survey, shifts in fitted.shifts.items()},
             "configuration": dataclasses.asdict(configuration),
         },
         metrics=metrics,

@@ -1,0 +1,232 @@
+"""A laboratory's profile: how far its values lie from those of the fitted people.
+
+Assays differ between laboratories and years. A shift is estimated from people without
+follow-up: each value is compared with those of people of the same age and sex, and the
+shift is what brings the mean of these scores, clipped, to 0.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from henaw.model.biomarkers import INDEX, NAMES, PANEL
+from henaw.model.errors import ProfileError
+
+Array = npt.NDArray[np.float64]
+
+PROFILE_TENSORS: tuple[str, str] = ("lab_shift", "lab_standard_error")
+"""Names of the profile's two tensors in the graph, (9,) float32 each."""
+FORMAT = "henaw-lab-profile-1"
+LARGEST_SHIFT = 1.5
+"""Of a logarithm: beyond it the values are in another unit, not of another laboratory."""
+_METADATA_KEY = "lab"
+_RAW_DATA = b"\x4a"
+_NAME = b"\x42"
+_METADATA_PROPS = b"\x72"
+
+CLIP_SCORE = 2.0
+"""Scores are clipped here, so that sick people do not move the shift."""
+VARIANCE_OF_SHIFT = 1.1
+"""Variance of the mean of clipped scores, times the number of people: 1 / efficiency."""
+_STEPS = 50
+_CLOSE = 1e-7
+
+
+def estimate_shift(
+    values: Array, location: Array, scale: Array, *, usual: float = 0.0
+) -> tuple[float, float]:
+    """Shift of one biomarker in some people: the Huber estimate of location.
+
+    Args:
+        values: (n,) on the biomarker's scale (its logarithm, or its unit), all known.
+        location: (n,) median of people of that age and sex, on the same scale.
+        scale: (n,) their robust standard deviation.
+        usual: mean of the clipped scores of the fitted people; not 0 where they are skewed.
+
+    Returns:
+        The shift and its standard error, on the same scale.
+
+    Source:
+        Huber PJ (1964), Ann Math Stat 35:73-101.
+
+    Example:
+        >>> away = np.array([-1.0, 0.0, 1.0, 30.0])
+        >>> round(estimate_shift(away + 5.0, np.zeros(4), np.ones(4))[0], 2)
+        5.67
+    """
+    distance = values - location
+    shift = float(np.median(distance))
+    for _ in range(_STEPS):
+        scores = (distance - shift) / scale
+        inside = np.abs(scores) < CLIP_SCORE
+        slope = float((inside / scale).sum())
+        if slope == 0.0:
+            break
+        step = float((np.clip(scores, -CLIP_SCORE, CLIP_SCORE) - usual).sum()) / slope
+        shift += step
+        if abs(step) < _CLOSE:
+            break
+    return shift, float(np.sqrt(VARIANCE_OF_SHIFT / len(values)) / np.mean(1.0 / scale))
+
+
+def shrink_shift(shift: float, standard_error: float, spread: float) -> tuple[float, float]:
+    """Draw a shift towards 0 by how well it is known, given its spread over laboratories.
+
+    Returns:
+        The posterior mean and standard deviation of a normal shift of that spread.
+
+    Example:
+        >>> shrink_shift(1.0, 1.0, 1.0)
+        (0.5, 0.7071067811865476)
+    """
+    kept = spread**2 / (spread**2 + standard_error**2)
+    return shift * kept, float(np.sqrt(kept) * standard_error)
+
+
+@dataclass(frozen=True, kw_only=True)
+class LabProfile:
+    """How far a laboratory's values lie from those of the fitted people.
+
+    Attributes:
+        name: the laboratory's, as answers give it.
+        shift: by biomarker; of the logarithm where the biomarker is log-scaled, else in
+            the panel's unit. Taken off each value. A biomarker left out is not shifted.
+        standard_error: by biomarker, on the same scale. One left out is not known, and
+            the spread between surveys stands for it.
+        people: how many people each shift was estimated from.
+        model: SHA-256 of the checkpoint whose reference it was estimated against.
+
+    Example:
+        >>> LabProfile(name="north", shift={"rdw": 0.02}, standard_error={"rdw": 0.003}).name
+        'north'
+    """
+
+    name: str
+    shift: Mapping[str, float]
+    standard_error: Mapping[str, float]
+    people: Mapping[str, int] | None = None
+    model: str = ""
+
+    def __post_init__(self) -> None:
+        problems = []
+        if not 1 <= len(self.name) <= 64 or not self.name.isprintable():
+            problems.append(f"name must be 1 to 64 printable characters; got {self.name!r}")
+        for part in ("shift", "standard_error"):
+            for name, value in getattr(self, part).items():
+                if name not in INDEX:
+                    problems.append(f"{part}: unknown biomarker {name!r}")
+                elif isinstance(value, bool) or not isinstance(value, (int, float)):
+                    problems.append(f"{part}: {name} must be a number; got {value!r}")
+                elif not math.isfinite(value) or (part == "standard_error" and value <= 0):
+                    least = " above 0" if part == "standard_error" else ""
+                    problems.append(f"{part}: {name} must be a finite number{least}; got {value}")
+                elif (
+                    part == "shift"
+                    and PANEL[INDEX[name]].log_scaled
+                    and abs(value) > LARGEST_SHIFT
+                ):
+                    problems.append(
+                        f"shift: {name} must be -{LARGEST_SHIFT} to {LARGEST_SHIFT} (of the "
+                        f"logarithm); got {value}. Are its values in another unit?"
+                    )
+        if problems:
+            raise ProfileError("laboratory profile", problems)
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of what it does to values."""
+        return hashlib.sha256(b"".join(array.tobytes() for array in self.arrays)).hexdigest()
+
+    @property
+    def arrays(self) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+        """Shifts and standard errors in the panel's order: (9,) and (9,) float32, 0 if unknown."""
+        return (
+            np.array([self.shift.get(name, 0.0) for name in NAMES], np.float32),
+            np.array([self.standard_error.get(name, 0.0) for name in NAMES], np.float32),
+        )
+
+    def describe(self) -> dict[str, Any]:
+        """What its file holds."""
+        return {"format": FORMAT, **asdict(self), "sha256": self.digest}
+
+
+def read_profile(source: Path | Mapping[str, Any]) -> LabProfile:
+    """Read a profile from its JSON file, or from what such a file holds.
+
+    Raises:
+        ProfileError: it cannot be read or holds something else; every problem is listed.
+    """
+    subject = str(source) if isinstance(source, Path) else "laboratory profile"
+    content: Any = source
+    if isinstance(source, Path):
+        try:
+            content = json.loads(source.read_text(encoding="utf-8"))
+        except FileNotFoundError as error:
+            raise ProfileError(subject, ["there is no such file"]) from error
+        except (OSError, ValueError, RecursionError) as error:
+            raise ProfileError(subject, [f"the file cannot be read as JSON: {error}"]) from error
+    if not isinstance(content, Mapping) or content.get("format") != FORMAT:
+        raise ProfileError(
+            subject, ["this is not a laboratory profile; `henaw calibrate` makes one"]
+        )
+    known = {"name": str, "shift": dict, "standard_error": dict, "model": str}
+    problems = [
+        f"{key} must be {'text' if kind is str else 'an object'}; got {content.get(key)!r}"
+        for key, kind in known.items()
+        if not isinstance(content.get(key), kind)
+    ]
+    if problems:
+        raise ProfileError(subject, problems)
+    people = content.get("people")
+    profile = LabProfile(
+        **{key: content[key] for key in known},
+        people=people if isinstance(people, dict) else None,
+    )
+    if content.get("sha256") != profile.digest:
+        raise ProfileError(subject, ["its numbers differ from its digest: it was changed by hand?"])
+    return profile
+
+
+def set_profile(model: bytes, profile: LabProfile) -> bytes:
+    """Put a profile into an ONNX file's bytes, and its description into the metadata.
+
+    Args:
+        model: the file as exported.
+        profile: the laboratory's.
+
+    Raises:
+        ProfileError: the file holds no place for a profile, or has one already.
+    """
+    changed = model
+    for name, array in zip(PROFILE_TENSORS, profile.arrays, strict=True):
+        # An initializer's name (field 8 of TensorProto) is followed by its bytes (field 9).
+        values = array.astype("<f4").tobytes()
+        head = _encode_field(_NAME, name.encode()) + _RAW_DATA + bytes([len(values)])
+        place = changed.find(head)
+        if place < 0 or changed.find(head, place + 1) >= 0:
+            raise ProfileError("ONNX file", [f"it has no tensor {name}: is it a model of HENAW?"])
+        start = place + len(head)
+        if any(changed[start : start + len(values)]):
+            raise ProfileError("ONNX file", ["it has a laboratory profile already"])
+        changed = changed[:start] + values + changed[start + len(values) :]
+    text = json.dumps(profile.describe()).encode()
+    entry = _encode_field(b"\x0a", _METADATA_KEY.encode()) + _encode_field(b"\x12", text)
+    # Fields of a message may come in any order: one more of a repeated one goes last.
+    return changed + _encode_field(_METADATA_PROPS, entry)
+
+
+def _encode_field(tag: bytes, content: bytes) -> bytes:
+    """A length-delimited field of a protocol buffer."""
+    length, size = len(content), bytearray()
+    while length >= 0x80:
+        size.append(length & 0x7F | 0x80)
+        length >>= 7
+    return tag + bytes([*size, length]) + content
