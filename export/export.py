@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from henaw.export.golden import choose_golden_people, format_golden
 from henaw.export.graphs import export_onnx, export_program, export_torchscript
+from henaw.export.harm import require_no_credit
 from henaw.export.metadata import describe_model, format_properties
 from henaw.export.parity import compare_runtimes, describe_parity, require_parity
 from henaw.export.people import (
@@ -34,6 +35,7 @@ ARTIFACT_NAMES: tuple[str, ...] = (
 )
 PARITY_PEOPLE = 10_000
 PARITY_SEED = 1
+HARM_PEOPLE = 1000
 
 
 def export_checkpoint(source: Path, out: Path) -> dict[str, Any]:
@@ -51,7 +53,8 @@ def export_checkpoint(source: Path, out: Path) -> dict[str, Any]:
 
     Raises:
         CheckpointError: the checkpoint does not validate.
-        ArtifactError: the ONNX file breaks its limits, or the folder holds something else
+        ArtifactError: the ONNX file breaks its limits, a harmful value looks younger than a
+            less harmful one, or the folder holds something else
             than artifacts, which replacing it would lose.
         ParityError: the runtimes disagree.
     """
@@ -85,6 +88,9 @@ def export_checkpoint(source: Path, out: Path) -> dict[str, Any]:
         comparisons = compare_runtimes(runtimes, people)
         require_parity(comparisons, people)
         parity = describe_parity(comparisons, people)
+        parity["harmful_values"] = require_no_credit(
+            checkpoint, runtimes[-1], synthetic.select(slice(0, HARM_PEOPLE))
+        )
         (staging / "parity.json").write_text(json.dumps(parity, indent=1), encoding="utf-8")
         golden = format_golden(choose_golden_people(checkpoint), eager)
         (staging / "golden.json").write_text(golden, encoding="utf-8")

@@ -21,6 +21,7 @@ from henaw.model.biomarkers import (
 from henaw.model.checkpoint import PROTOCOL, Checkpoint
 from henaw.model.fhir import describe_fhir
 from henaw.model.runtime import INPUT_NAMES, OUTPUT_NAMES
+from henaw.model.tables import PERCENTILES
 from henaw.model.transforms import LOG_SCALED
 from henaw.model.units import COUNT_PER_VOLUME, UNIT_ALIASES, UNIT_ANNOTATION, UNIT_REWRITES
 
@@ -68,6 +69,7 @@ def describe_model(checkpoint: Checkpoint) -> dict[str, Any]:
         "accepted_ages": [AGE_MINIMUM_YEARS, AGE_MAXIMUM_YEARS],
         "fitted_ages": [checkpoint.network.first_age, checkpoint.network.last_age],
         "fitted_range": _describe_ranges(checkpoint),
+        "critical_limits": _describe_critical_limits(checkpoint),
         "contribution_names": list(checkpoint.network.contribution_names),
         "system_names": list(SYSTEMS),
         "systems": {name: list(members) for name, members in SYSTEMS.items()},
@@ -78,6 +80,7 @@ def describe_model(checkpoint: Checkpoint) -> dict[str, Any]:
         },
         "metrics": checkpoint.metrics,
         "reference": _describe_reference(checkpoint),
+        "percentiles": list(PERCENTILES),
         "drift": describe_drift(checkpoint),
     }
 
@@ -123,18 +126,47 @@ def _describe_ranges(checkpoint: Checkpoint) -> dict[str, list[float]]:
     return {name: [_round(low[i]), _round(high[i])] for name, i in INDEX.items()}
 
 
+def _describe_critical_limits(checkpoint: Checkpoint) -> dict[str, list[float | None]]:
+    """Below and above what a value is critical, in the panel's units; None for no limit."""
+    low, high = checkpoint.tensors["critical_low"], checkpoint.tensors["critical_high"]
+    return {
+        name: [
+            _round(low[i]) if biomarker.critical_low else None,
+            _round(high[i]) if biomarker.critical_high else None,
+        ]
+        for i, (name, biomarker) in enumerate(zip(NAMES, PANEL, strict=True))
+    }
+
+
 def _describe_reference(checkpoint: Checkpoint) -> dict[str, Any]:
+    """By sex, and for each year of age: medians, gaps at the percentiles, typical risks.
+
+    The typical person's risks are those of somebody of whom nothing but age and sex is
+    known, whose gap is 0.
+    """
     location = checkpoint.tensors["location"].double()[:, :, : len(NAMES)]
     medians = torch.where(torch.tensor(LOG_SCALED), torch.exp(location), location)
     ages = list(range(checkpoint.network.first_age, checkpoint.network.last_age + 1))
+    gaps = checkpoint.tensors["gap_percentiles"]
+    network = checkpoint.build_network()
     reference: dict[str, Any] = {"age": ages}
     for code, sex in enumerate(SEXES):
+        with torch.inference_mode():
+            typical = network.answer(
+                torch.full((len(ages), len(NAMES)), torch.nan),
+                torch.tensor(ages, dtype=torch.float32),
+                torch.full((len(ages),), code),
+            )
         reference[sex] = {
             name: [_round(value) for value in medians[code, :, i]] for name, i in INDEX.items()
+        } | {
+            "gap_percentiles": [[_round(gap, 3) for gap in row] for row in gaps[code]],
+            "mortality_10y": [_round(risk) for risk in typical.mortality_10y],
+            "cause_risk_10y": [[_round(r) for r in row] for row in typical.cause_risk_10y],
         }
     return reference
 
 
-def _round(value: torch.Tensor) -> float:
+def _round(value: torch.Tensor, digits: int = 4) -> float:
     """Four significant digits: more than any laboratory reports."""
-    return float(f"{float(value):.4g}")
+    return float(f"{float(value):.{digits}g}")

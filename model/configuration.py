@@ -60,6 +60,8 @@ class NetworkConfiguration:
         score_steps: number of linear pieces of each margin between the limits.
         knots: where the spline of each biomarker may bend, in normal scores.
         interactions: pairs of biomarkers whose product enters the gap.
+        imputes_within_limits: biomarkers that beyond their reference limit impute what
+            the limit does: a sick liver says nothing of the other values.
         adaptive_lambda: how strongly a biomarker that varies much among people of
             one age is held back, lambda in w = exp(-lambda CV) / sum exp(-lambda CV).
         hierarchy: C in |beta_interaction| <= C |alpha_individual|.
@@ -75,6 +77,7 @@ class NetworkConfiguration:
     score_steps: int = 32
     knots: tuple[float, ...] = (-1.5, -0.75, 0.0, 0.75, 1.5, 2.25)
     interactions: tuple[tuple[str, str], ...] = (("crp", "hba1c"), ("creatinine", "albumin"))
+    imputes_within_limits: tuple[str, ...] = ("ggt", "ast", "alt")
     adaptive_lambda: float = 0.1
     hierarchy: float = 1.0
     members: int = 10
@@ -117,6 +120,11 @@ class NetworkConfiguration:
                 problems.append(
                     f"interactions: {sorted(both)} is listed {count} times; list it once"
                 )
+        problems += [
+            f"imputes_within_limits: unknown biomarker {name!r}"
+            for name in self.imputes_within_limits
+            if name not in INDEX
+        ]
         if not 0 <= self.adaptive_lambda < math.inf:
             problems.append(f"adaptive_lambda must be >= 0, however: {self.adaptive_lambda}")
         if not 0 < self.hierarchy < math.inf:

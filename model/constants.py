@@ -28,6 +28,7 @@ from henaw.model.tables import (
     compute_adaptive_weights,
     list_members,
     list_variance_groups,
+    place_limit,
     smooth_margin_slope,
 )
 from henaw.model.transforms import LOG_SCALED
@@ -38,6 +39,8 @@ AGE_CENTRE_YEARS = 60.0
 AGE_SCALE_YEARS = 15.0
 BEYOND_CAPS = 1e9
 """A variance that every cap is below, years squared."""
+BEYOND_SCORES = 100.0
+"""A score beyond all."""
 RISE_BEYOND = 1.0
 """How far the score rises from the last tabulated quantile to the accepted range's end."""
 LEAST_BEYOND = 1.0
@@ -52,6 +55,7 @@ class AgeRow(NamedTuple):
 
     Shape:
         location, scale: (n, V) of the transformed values
+        impute_low, impute_high: (n, V) scores that the imputation is read within
         weights: (n, V) and pair_weights: (n, 2 I), the adaptive weights
         age, sex: (n, 1) modulators; modulators: (n, Q V) all, once for each variable
         typical: (n, 1) years of somebody with all values at the median
@@ -65,6 +69,8 @@ class AgeRow(NamedTuple):
 
     location: Tensor
     scale: Tensor
+    impute_low: Tensor
+    impute_high: Tensor
     weights: Tensor
     pair_weights: Tensor
     age: Tensor
@@ -222,6 +228,8 @@ def build_age_table(
     row = AgeRow(
         location=tensors["location"].double(),
         scale=tensors["scale"].double(),
+        impute_low=_list_imputing_ends(configuration, tensors, "low"),
+        impute_high=_list_imputing_ends(configuration, tensors, "high"),
         weights=weights[:, :, :variables],
         pair_weights=weights[:, :, variables:].repeat(1, 1, 2),
         age=age,
@@ -245,6 +253,17 @@ def build_age_table(
         torch.cat([before, rise.flatten(0, 1)]),
         [column.shape[2] for column in row],
     )
+
+
+def _list_imputing_ends(configuration: NetworkConfiguration, tensors: Tensors, side: str) -> Tensor:
+    """Scores up to which a value imputes others: (2, ages, V)."""
+    sign = 1.0 if side == "high" else -1.0
+    ends = torch.full((2, configuration.ages, len(VARIABLES)), sign * BEYOND_SCORES).double()
+    for name in configuration.imputes_within_limits:
+        scores = place_limit(configuration, tensors, name, side)
+        if scores is not None and side in PANEL[INDEX[name]].harmful:
+            ends[:, :, INDEX[name]] = sign * (sign * scores).clamp(min=0.0)
+    return ends
 
 
 def compute_prior_basis(configuration: NetworkConfiguration) -> Tensor:

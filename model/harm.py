@@ -16,8 +16,9 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from henaw.model.biomarkers import INDEX, NAMES, PANEL, SEXES
@@ -36,12 +37,20 @@ from henaw.model.constants import (
     LOWEST_RATIO,
     RISE_BEYOND,
 )
-from henaw.model.tables import compute_adaptive_weights
+from henaw.model.tables import (
+    SMALLEST_SPREAD,
+    build_copula_tables,
+    compute_adaptive_weights,
+    place_limit,
+    place_values,
+)
 from torch import Tensor
 
 LEAST_TAIL_SLOPE = 0.3
 """Years per score beyond the outermost knot in a harmful direction."""
 CREDIT_MULTIPLE = 2.0
+_OTHERS_MOVE = (-1.0, 0.0, 1.0)
+"""How far other known values may move the expected score of a missing one."""
 _USUAL_SCORES = (-2.0, -1.0, 0.0, 1.0, 2.0)
 """Scores of the partner at which a change of the ratio is judged."""
 
@@ -74,18 +83,12 @@ class HarmRules:
             groups=tuple(self.groups[row] for row in rows),
         )
 
-    def thin(self) -> HarmRules:
-        """The rules at the first, middle and last age of each group.
-
-        But for the adaptive weights a slope is a straight line over age, so that it is
-        least at one of the ends; fewer rules alike make a fit better conditioned.
-        """
+    def list_rows(self) -> dict[str, list[int]]:
+        """The rules of each group, by rising age."""
         rows: dict[str, list[int]] = {}
         for row, group in enumerate(self.groups):
             rows.setdefault(group, []).append(row)
-        return self.select(
-            sorted({of[i] for of in rows.values() for i in (0, len(of) // 2, len(of) - 1)})
-        )
+        return rows
 
     def measure(self, weight: Tensor, interaction_weight: Tensor) -> Tensor:
         """What is left of each inequality, below 0 where it is broken: (R,) years.
@@ -114,6 +117,7 @@ class _Reference:
 
     def __init__(self, configuration: NetworkConfiguration, tensors: Mapping[str, Tensor]) -> None:
         self.configuration = configuration
+        self.tensors = tensors
         self.location = tensors["location"].double()
         self.scale = tensors["scale"].double()
         self.margin = tensors["margin"].double()
@@ -124,29 +128,30 @@ class _Reference:
         limit = configuration.score_limit
         self.scores = torch.linspace(-limit, limit, self.margin.shape[1], dtype=torch.float64)
 
-    def place(self, variable: int, values: Tensor) -> Tensor:
-        """Transformed values (2, ages) to scores (2, ages), within the tabulated ones."""
-        standardised = (values - self.location[:, :, variable]) / self.scale[:, :, variable]
-        margin = self.margin[variable]
-        right = torch.searchsorted(margin, standardised.contiguous()).clamp(1, len(margin) - 1)
-        low, high = margin[right - 1], margin[right]
-        passed = ((standardised - low) / (high - low)).clamp(0.0, 1.0)
-        left = self.scores[right - 1]
-        return left + passed * (self.scores[right] - left)
-
     def place_limit(self, name: str, side: str, multiple: float = 1.0) -> Tensor | None:
-        """Scores of a reference limit (2, ages); None where there is none."""
-        biomarker = PANEL[INDEX[name]]
-        limits = getattr(biomarker.reference, side)
-        if None in limits:
-            return None
-        values = multiple * torch.tensor(limits).double()
-        values = torch.log(values) if biomarker.log_scaled else values
-        return self.place(INDEX[name], values.unsqueeze(1).expand(-1, len(self.age)))
+        """See :func:`henaw.model.tables.place_limit`."""
+        return place_limit(self.configuration, self.tensors, name, side, multiple)
+
+    def place(self, variable: int, values: Tensor) -> Tensor:
+        """Transformed values to scores: (2, ages) to (2, ages)."""
+        return place_values(self.configuration, self.tensors, variable, values)
 
     def modulate(self, code: int, place: int) -> Tensor:
         """Constant, age and sex at one sex and age: (Q,)."""
         return torch.stack([torch.tensor(1.0), self.age[place], torch.tensor(code - 0.5)]).double()
+
+    def write_row(self, variable: int, code: int, place: int, basis: Tensor) -> Tensor:
+        """Row that reads a variable's weighted, modulated basis functions: (J,) to (V Q J,)."""
+        block = self.modulate(code, place).unsqueeze(1) * basis
+        row = torch.zeros(len(VARIABLES), block.numel(), dtype=torch.float64)
+        row[variable] = block.flatten() * self.weights[code, place, variable]
+        return row.flatten()
+
+    def expect_slopes(self, mean: float, spread: float) -> Tensor:
+        """Expected slopes of the basis functions of a score known up to a normal error: (J,)."""
+        knots = torch.tensor(self.configuration.knots).double()
+        hinges = torch.special.ndtr((mean - knots) / max(spread, SMALLEST_SPREAD))
+        return torch.cat([torch.ones(1).double(), hinges])
 
     def expand(self, scores: Tensor) -> Tensor:
         """Basis functions of scores: (...) to (..., J)."""
@@ -155,59 +160,155 @@ class _Reference:
         return torch.cat([scores.unsqueeze(-1), hinges], -1)
 
 
+class _Piece(NamedTuple):
+    """A piece of a biomarker's spline that a harmful value can lie on, at one age and sex.
+
+    Attributes:
+        name: the biomarker.
+        sign: 1 where higher is worse, -1 where lower is.
+        code: of the sex; place: of the age.
+        number: of the piece, counted from the lowest.
+        nearest, furthest: scores between which it is harmful, the better one first.
+        tail: whether it is the outermost.
+    """
+
+    name: str
+    sign: float
+    code: int
+    place: int
+    number: int
+    nearest: float
+    furthest: float
+    tail: bool
+
+    @property
+    def group(self) -> str:
+        side = "high" if self.sign > 0 else "low"
+        return f"{self.name} {side}, {SEXES[self.code]}, piece {self.number + 1}"
+
+
+def _list_pieces(reference: _Reference, places: Sequence[int]) -> Iterator[_Piece]:
+    edges = [-math.inf, *reference.configuration.knots, math.inf]
+    for name in NAMES:
+        for side in sorted(PANEL[INDEX[name]].harmful):
+            limits = reference.place_limit(name, side)
+            if limits is None:
+                continue
+            outermost = len(edges) - 2 if side == "high" else 0
+            for code, place in itertools.product(range(len(SEXES)), places):
+                score = float(limits[code, place])
+                for number, (start, end) in enumerate(itertools.pairwise(edges)):
+                    if side == "high" and end > score:
+                        nearest, furthest = max(start, score), end
+                    elif side == "low" and start < score:
+                        nearest, furthest = min(end, score), start
+                    else:
+                        continue
+                    yield _Piece(
+                        name=name,
+                        sign=1.0 if side == "high" else -1.0,
+                        code=code,
+                        place=place,
+                        number=number,
+                        nearest=nearest,
+                        furthest=furthest,
+                        tail=number == outermost,
+                    )
+
+
+def _write_slope(reference: _Reference, piece: _Piece) -> Tensor:
+    """Row of the slope of a biomarker's own effect, worse being positive: (V Q J,)."""
+    steps = torch.zeros(reference.configuration.basis_size).double()
+    steps[: piece.number + 1] = piece.sign
+    return reference.write_row(INDEX[piece.name], piece.code, piece.place, steps)
+
+
+def _measure_pairs(
+    reference: _Reference, piece: _Piece, missing: Sequence[str] = ()
+) -> list[float]:
+    """The worst slope of each interaction, per unit of its weight, over all partners' values.
+
+    An interaction moves by h'(z) h(partner); h' falls with |z|.
+    """
+    configuration = reference.configuration
+    low, high = sorted((piece.nearest, piece.furthest))
+    slope = math.log1p(configuration.score_limit + RISE_BEYOND) / (1.0 + max(low, -high, 0.0))
+    weights = reference.weights[piece.code, piece.place, len(VARIABLES) :]
+    return [
+        slope * float(weights[i]) if piece.name in members and not {*members} & {*missing} else 0.0
+        for i, members in enumerate(configuration.interactions)
+    ]
+
+
 def build_slope_rules(
     configuration: NetworkConfiguration, tensors: Mapping[str, Tensor]
 ) -> HarmRules:
-    """That a worse value never looks younger, for each biomarker that has a limit.
+    """That a worse value never looks younger where all nine are known, at every age.
 
     Args:
         configuration: the shape.
         tensors: with the reference tables.
     """
     reference = _Reference(configuration, tensors)
-    furthest = math.log1p(configuration.score_limit + RISE_BEYOND)
-    edges = [-math.inf, *configuration.knots, math.inf]
-    main, pair, least, names, groups = [], [], [], [], []
-    for name in NAMES:
-        for side in sorted(PANEL[INDEX[name]].harmful):
-            limits = reference.place_limit(name, side)
-            if limits is None:
-                continue
-            for code, sex in enumerate(SEXES):
-                for place in range(len(reference.age)):
-                    score = float(limits[code, place])
-                    weights = reference.weights[code, place]
-                    for piece, (start, end) in enumerate(itertools.pairwise(edges)):
-                        nearest = max(start, score) if side == "high" else min(end, score)
-                        if (end <= score) if side == "high" else (start >= score):
-                            continue
-                        sign = 1.0 if side == "high" else -1.0
-                        steps = torch.zeros(configuration.basis_size).double()
-                        steps[: piece + 1] = sign
-                        main.append(
-                            _lay_out_row(
-                                INDEX[name],
-                                reference.modulate(code, place).unsqueeze(1)
-                                * steps
-                                * weights[INDEX[name]],
-                            )
-                        )
-                        # An interaction moves by h'(z) h(partner); h' falls with |z|.
-                        low, high = sorted((nearest, end if side == "high" else start))
-                        slope = 1.0 / (1.0 + max(low, -high, 0.0))
-                        pair.append(
-                            [
-                                slope * furthest * float(weights[len(VARIABLES) + i])
-                                if name in members
-                                else 0.0
-                                for i, members in enumerate(configuration.interactions)
-                            ]
-                        )
-                        tail = piece == (len(edges) - 2 if side == "high" else 0)
-                        least.append(LEAST_TAIL_SLOPE if tail else 0.0)
-                        groups.append(f"{name} {side}, {sex}, scores {start:g} to {end:g}")
-                        names.append(f"{groups[-1]}, age {configuration.first_age + place}")
-    return _stack(configuration, main, pair=pair, least=least, names=names, groups=groups)
+    pieces = list(_list_pieces(reference, range(len(reference.age))))
+    return _stack(
+        configuration,
+        [_write_slope(reference, piece) for piece in pieces],
+        pair=[_measure_pairs(reference, piece) for piece in pieces],
+        least=[LEAST_TAIL_SLOPE if piece.tail else 0.0 for piece in pieces],
+        names=[f"{piece.group}, age {configuration.first_age + piece.place}" for piece in pieces],
+        groups=[piece.group for piece in pieces],
+    )
+
+
+def build_missing_rules(
+    configuration: NetworkConfiguration, tensors: Mapping[str, Tensor]
+) -> HarmRules:
+    """The same where one other value is missing, or all others are, at three ages.
+
+    A missing value is imputed from the known ones, so that a worse value also moves what
+    it imputes, but for the biomarkers that impute within their limits only. Its expected
+    value is put anywhere usual, as the other known ones may have it.
+
+    Args:
+        configuration: the shape.
+        tensors: with the reference tables and the copula.
+    """
+    reference = _Reference(configuration, tensors)
+    copula, spreads = (table.double() for table in build_copula_tables(tensors["correlation"]))
+    main, pair, names = [], [], []
+    ages = (0, len(reference.age) // 2, len(reference.age) - 1)
+    for piece in _list_pieces(reference, ages):
+        if piece.name in configuration.imputes_within_limits:
+            continue
+        own = INDEX[piece.name]
+        others = [i for i in range(len(NAMES)) if i != own]
+        score = max(min(piece.nearest, configuration.score_limit), -configuration.score_limit)
+        for absent in (*([i] for i in others), others):
+            pattern = sum(1 << i for i in absent)
+            imputed = [*absent, *([VARIABLES.index(RATIO)] if {*absent} & {*RATIO_PARTS} else [])]
+            alone = len(absent) > 1
+            usual = []
+            for i in imputed:
+                mean = float(copula[pattern, i, own]) * score
+                # The other known values hardly move an imputed ratio.
+                moves = not alone and i < len(NAMES)
+                usual.append([mean + other for other in _OTHERS_MOVE] if moves else [mean])
+            for means in itertools.product(*usual):
+                row = _write_slope(reference, piece)
+                for i, mean in zip(imputed, means, strict=True):
+                    slopes = reference.expect_slopes(mean, float(spreads[pattern, i]))
+                    moved = piece.sign * float(copula[pattern, i, own])
+                    row = row + reference.write_row(i, piece.code, piece.place, moved * slopes)
+                main.append(row)
+                pair.append(_measure_pairs(reference, piece, [NAMES[i] for i in absent]))
+                without = "all others" if alone else NAMES[absent[0]]
+                names.append(
+                    f"{piece.group}, {without} missing, age {configuration.first_age + piece.place}"
+                )
+    return _stack(
+        configuration, main, pair=pair, least=[0.0] * len(main), names=names, groups=names
+    )
 
 
 def build_credit_rules(
@@ -230,21 +331,17 @@ def build_credit_rules(
             continue
         changes = reference.expand(scores) - reference.expand(torch.zeros(1).double())
         ratios = _list_ratio_changes(reference, name)
-        for code, sex in enumerate(SEXES):
-            for place in range(len(reference.age)):
-                modulators = reference.modulate(code, place).unsqueeze(1)
-                weights = reference.weights[code, place]
-                own = _lay_out_row(
-                    INDEX[name], modulators * changes[code, place] * weights[INDEX[name]]
+        for code, place in itertools.product(range(len(SEXES)), range(len(reference.age))):
+            own = reference.write_row(INDEX[name], code, place, changes[code, place])
+            for score, ratio in zip(_USUAL_SCORES, ratios, strict=False):
+                main.append(
+                    own
+                    + reference.write_row(VARIABLES.index(RATIO), code, place, ratio[code, place])
                 )
-                variable = VARIABLES.index(RATIO)
-                for score, ratio in zip(_USUAL_SCORES, ratios, strict=False):
-                    row = _lay_out_row(
-                        variable, modulators * ratio[code, place] * weights[variable]
-                    )
-                    main.append(own + row)
-                    groups.append(f"{name} at twice its limit, {sex}, partner at {score:g}")
-                    names.append(f"{groups[-1]}, age {configuration.first_age + place}")
+                groups.append(
+                    f"{name} at twice its limit, {SEXES[code]}, AST/ALT partner at {score:g}"
+                )
+                names.append(f"{groups[-1]}, age {configuration.first_age + place}")
     empty = [[0.0] * len(configuration.interactions)] * len(main)
     return _stack(
         configuration, main, pair=empty, least=[0.0] * len(main), names=names, groups=groups
@@ -283,13 +380,6 @@ def _list_ratio_changes(reference: _Reference, name: str) -> list[Tensor]:
         )
         changes.append(after - before)
     return changes
-
-
-def _lay_out_row(variable: int, block: Tensor) -> Tensor:
-    """A variable's block (Q, J) in a row for all weights: (V Q J,)."""
-    row = torch.zeros(len(VARIABLES), block.numel(), dtype=torch.float64)
-    row[variable] = block.flatten()
-    return row.flatten()
 
 
 def _stack(

@@ -494,7 +494,11 @@ class Network(nn.Module):
         # 0 where unknown, and so is all that a value's scale would take part in.
         rate = known / by_age.scale
         placed = self.place(natural, by_age.location, rate)
-        means = self.impute(placed.scores, by_pattern.copula)
+        imputing = torch.minimum(
+            torch.maximum(placed.scores, by_age.impute_low), by_age.impute_high
+        )
+        # A known variable's own weight is 1: what was cut off it comes back.
+        means = self.impute(imputing, by_pattern.copula) + (placed.scores - imputing)
         values, half = self.expand_basis(means, by_pattern.spreads)
 
         # A value that was imputed is compared with a value imputed from nothing, so that

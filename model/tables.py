@@ -93,6 +93,54 @@ def list_published_limits() -> tuple[Tensor, Tensor]:
     return bounds[0], bounds[1]
 
 
+def place_limit(
+    configuration: NetworkConfiguration,
+    tensors: Mapping[str, Tensor],
+    name: str,
+    side: str,
+    multiple: float = 1.0,
+) -> Tensor | None:
+    """Scores of a biomarker's reference limit at each age, by sex; None where there is none.
+
+    Args:
+        configuration: the shape.
+        tensors: with the reference tables.
+        name: the biomarker.
+        side: low or high.
+        multiple: of the limit.
+
+    Shape:
+        result: (2, ages) float64
+    """
+    biomarker = PANEL[INDEX[name]]
+    limits = getattr(biomarker.reference, side)
+    if None in limits:
+        return None
+    values = multiple * torch.tensor(limits).double()
+    values = torch.log(values) if biomarker.log_scaled else values
+    return place_values(
+        configuration, tensors, INDEX[name], values.unsqueeze(1).expand(-1, configuration.ages)
+    )
+
+
+def place_values(
+    configuration: NetworkConfiguration,
+    tensors: Mapping[str, Tensor],
+    variable: int,
+    values: Tensor,
+) -> Tensor:
+    """Scores of transformed values, within the tabulated ones: (2, ages) to (2, ages)."""
+    location, scale, margin = (tensors[name].double() for name in ("location", "scale", "margin"))
+    limit = configuration.score_limit
+    scores = torch.linspace(-limit, limit, margin.shape[1], dtype=torch.float64)
+    standardised = ((values - location[:, :, variable]) / scale[:, :, variable]).contiguous()
+    points = margin[variable]
+    right = torch.searchsorted(points, standardised).clamp(1, len(points) - 1)
+    low, high = points[right - 1], points[right]
+    passed = ((standardised - low) / (high - low)).clamp(0.0, 1.0)
+    return scores[right - 1] + passed * (scores[right] - scores[right - 1])
+
+
 POSITIVE_TENSORS: tuple[str, ...] = (
     "scale",
     "coefficient_of_variation",

@@ -17,7 +17,7 @@ import numpy.typing as npt
 import torch
 from henaw.model.biomarkers import SEXES
 from henaw.model.errors import CohortError, FitError
-from henaw.model.harm import HarmRules, build_credit_rules, build_slope_rules
+from henaw.model.harm import HarmRules, build_credit_rules, build_missing_rules, build_slope_rules
 from henaw.model.network import Network
 from henaw.training.cache import Cache, digest_cohort, fetch_reference
 from henaw.training.cohort import Cohort
@@ -45,7 +45,7 @@ from henaw.training.uncertainty import (
 from torch import Tensor
 
 Progress = Callable[[str], None]
-MOST_TURNS = 12
+MOST_TURNS = 20
 """How often weights and typical years are fitted in turn, at most."""
 CLOSE_YEARS = 0.02
 """A change of the typical years that ends the turns."""
@@ -159,12 +159,12 @@ def _fit_point(
         tensors["typical_missing"] = fit_typical_missing(cohort, shape, tensors, patterns)
         change = float((tensors["typical"] - before).abs().max())
         solver.problem.centre(compute_typical(cohort, shape, tensors))
-        broken = solver.problem.objective.update_multipliers(point.free)
+        broken = solver.update_rules(point)
         if change < CLOSE_YEARS and broken <= 0.0:
             return point, tensors
     raise FitError(
         f"after {MOST_TURNS} turns the typical years still changed by {change:.3g} and "
-        f"{solver.problem.objective.describe_broken_rule(point.free)}. Raise fit.iterations, "
+        f"{solver.describe_rules(point)}. Raise fit.iterations, "
         "or take other fit.credit_rules"
     )
 
@@ -206,7 +206,9 @@ def build_rules(
         return None
     rules = build_slope_rules(configuration.network, tensors)
     credited = configuration.fit.credit_rules
-    return rules.join(build_credit_rules(configuration.network, tensors, credited))
+    return rules.join(build_credit_rules(configuration.network, tensors, credited)).join(
+        build_missing_rules(configuration.network, tensors)
+    )
 
 
 class _Solver:
@@ -231,8 +233,35 @@ class _Solver:
         # The causes do not depend on where the gap's middle is.
         return self.problem.solve(None, self.fit.iterations, start=start, causes=False)
 
+    def update_rules(self, solution: Solution) -> float:
+        """Ask more of the rules of harmful values; by how much the worst is broken, years."""
+        harm = self.problem.objective.harm
+        if harm is None:
+            return 0.0
+        return harm.update(solution.weight.double(), solution.interaction_weight.double())
+
+    def describe_rules(self, solution: Solution) -> str:
+        """The rule that is furthest from holding, in words."""
+        harm = self.problem.objective.harm
+        if harm is None:
+            return "no rule is asked for"
+        return harm.describe(solution.weight.double(), solution.interaction_weight.double())
+
     def refit(self, weight: Tensor, start: Solution) -> Solution:
-        return self.problem.solve(weight, self.fit.member_iterations, start=start, causes=False)
+        """Fit again, each person counting so many times, until the rules hold."""
+        objective = self.problem.objective
+        kept = objective.harm
+        objective.harm = None if kept is None else kept.copy()
+        try:
+            for _ in range(MOST_TURNS):
+                start = self.problem.solve(
+                    weight, self.fit.member_iterations, start=start, causes=False
+                )
+                if self.update_rules(start) <= 0.0:
+                    return start
+            raise FitError(f"in a refit {self.describe_rules(start)}. Raise fit.member_iterations")
+        finally:
+            objective.harm = kept
 
 
 def _prepare_batches(

@@ -16,6 +16,7 @@ import torch
 from henaw.model.configuration import CAUSE_CLASSES, MODULATORS, VARIABLES, NetworkConfiguration
 from henaw.model.harm import HarmRules
 from henaw.training.configuration import FitConfiguration
+from henaw.training.harm import HarmPenalty
 from henaw.training.losses import (
     compute_age_loss,
     compute_cause_loss,
@@ -27,8 +28,6 @@ from torch import Tensor
 
 TAIL_SCORE = 1.5
 """Normal score beyond which too few people are of one age to tell its effect from others'."""
-HARM_MARGIN_YEARS = 0.002
-"""How far inside its limit each rule of harmful values is asked to be, years per score."""
 FIRST_INTERCEPT = -10.0
 FIRST_SLOPE = 0.09
 """Where a fit starts: the Gompertz law of a present-day population, per year of age."""
@@ -107,11 +106,7 @@ class Objective:
     ) -> None:
         self.shape = shape
         self.configuration = configuration
-        self.rules = rules
-        self.thin_rules = None if rules is None else rules.thin()
-        self.multipliers = torch.zeros(
-            0 if self.thin_rules is None else len(self.thin_rules.least), dtype=torch.float64
-        )
+        self.harm = None if rules is None else HarmPenalty(rules, configuration.harm_weight)
         self.main_scale = scales.main.clamp(min=1e-6)
         self.pair_scale = scales.pairs.clamp(min=1e-6)
         self.cause_scale = scales.causes.clamp(min=1e-6)
@@ -224,53 +219,9 @@ class Objective:
             ),
             "survey": configuration.survey_ridge * (weights.survey**2).sum(),
         }
-        return parts if self.rules is None else parts | {"harm": self.compute_harm_penalty(weights)}
-
-    def compute_harm_penalty(self, weights: Weights) -> Tensor:
-        """What the rules of harmful values cost where they are broken: an augmented Lagrangian.
-
-        (max(0, m - w g)^2 - m^2) / 2w, summed over rules g >= 0, m the multipliers and w
-        ``harm_weight``. Its minimum for the right multipliers obeys the rules, with a
-        weight small enough for any unconstrained solver.
-
-        Source:
-            Rockafellar RT (1973), J Optim Theory Appl 12:555-562.
-        """
-        if self.thin_rules is None:
-            return weights.weight.new_zeros(())
-        weight = self.configuration.harm_weight
-        left = self._measure_rules(self.thin_rules, weights)
-        push = (self.multipliers - weight * left).clamp(min=0.0)
-        return (push.square() - self.multipliers.square()).sum() / (2.0 * weight)
-
-    def update_multipliers(self, free: Tensor) -> float:
-        """Take the multipliers to what the rules ask at the solved parameters (P,).
-
-        Returns:
-            By how much the worst rule of all ages is broken, years per score or years; at
-            most 0 where all hold.
-        """
-        if self.rules is None or self.thin_rules is None:
-            return 0.0
-        weights = self.unpack(free)
-        left = self._measure_rules(self.thin_rules, weights)
-        change = self.configuration.harm_weight * left
-        self.multipliers = (self.multipliers - change).clamp(min=0.0).detach()
-        every = self.rules.measure(weights.weight, weights.interaction_weight)
-        return -float(every.min()) if len(every) else 0.0
-
-    def describe_broken_rule(self, free: Tensor) -> str:
-        """The rule that is furthest from holding, in words."""
-        if self.rules is None:
-            return ""
-        weights = self.unpack(free)
-        left = self.rules.measure(weights.weight, weights.interaction_weight)
-        worst = int(left.argmin())
-        return f"{self.rules.names[worst]} is short by {-float(left[worst]):.3g} years"
-
-    def _measure_rules(self, rules: HarmRules, weights: Weights) -> Tensor:
-        left = rules.measure(weights.weight, weights.interaction_weight)
-        return left - HARM_MARGIN_YEARS
+        if self.harm is not None:
+            parts["harm"] = self.harm.compute(weights.weight, weights.interaction_weight)
+        return parts
 
     def compute_cause_part(
         self, weights: Weights, causes: Tensor, age_sex: Tensor, setting: Tensor, cause: Tensor
