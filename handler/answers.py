@@ -8,7 +8,8 @@ every person would cost more than the graph does.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from bisect import bisect_left
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from itertools import islice
 from typing import Any, NamedTuple
@@ -17,22 +18,26 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 import orjson
-from henaw.handler.contract import Answer, Model, Unusual
+from henaw.handler.contract import Answer, Model, Unusual, Withheld
 from henaw.handler.metadata import Metadata
-from henaw.handler.schema import People
+from henaw.handler.schema import Form, People
 from henaw.handler.wording import describe_implausible
 from henaw.model.biomarkers import NAMES, PANEL
+from henaw.model.reliability import find_reasons
 from henaw.model.runtime import Outputs
 
 _YEAR_DECIMALS = 5
 """Ten times finer than the 1e-4 years within which runtimes agree."""
 
 _PROBABILITY_DECIMALS = 7
+_PERCENTILE_DECIMALS = 2
 
 _NUMBERS = {
     "biological_age": ("biological_age", _YEAR_DECIMALS),
     "age_gap": ("age_gap", _YEAR_DECIMALS),
     "interval": ("interval", _YEAR_DECIMALS),
+    "percentile": ("percentile", _PERCENTILE_DECIMALS),
+    "draw_sd": ("draw_sd", _YEAR_DECIMALS),
     "mortality_10y": ("mortality_10y", _PROBABILITY_DECIMALS),
     "cause_risk_10y": ("cause_risk_10y", _PROBABILITY_DECIMALS),
     "contributions": ("contributions", _YEAR_DECIMALS),
@@ -40,17 +45,21 @@ _NUMBERS = {
 }
 """Fields of an answer that hold numbers: the graph's output, and how many decimals."""
 
-_LISTS = ("imputed", "warnings")
-"""Fields that hold lists; in an answer they come after the numbers."""
+_LISTS = {"imputed": b"[]", "reliable": b"true", "withheld": b"[]", "warnings": b"[]"}
+"""Fields that come after the numbers, and what stands there for most people."""
+
+_WHY = frozenset({"reliable", "withheld"})
+"""Fields that say why there are no numbers."""
 
 _encode = msgspec.json.Encoder().encode
 _MARK = "\0"
 _WRITTEN_MARK = _encode(_MARK)
 
 
-def round_years(values: npt.NDArray[Any]) -> list[Any]:
-    """Return years as Python numbers without the noise of float32, and without -0.0."""
-    rounded: list[Any] = (values.astype(np.float64).round(_YEAR_DECIMALS) + 0.0).tolist()
+def round_output(outputs: Outputs, name: str) -> list[Any]:
+    """Return an output as Python numbers without the noise of float32, and without -0.0."""
+    decimals = _PERCENTILE_DECIMALS if name == "percentile" else _YEAR_DECIMALS
+    rounded: list[Any] = (outputs[name].astype(np.float64).round(decimals) + 0.0).tolist()
     return rounded
 
 
@@ -61,7 +70,7 @@ class _Frame(NamedTuple):
         pieces: text, beginning with a comma, and at every odd place nothing yet.
         around_id: what the first text is where there is an id: before it and after it.
         columns: of the numbers, among all; they have the first of the odd places.
-        lists: place of each list, and its field.
+        lists: place of each field that is not of numbers, and the field.
     """
 
     pieces: list[bytes]
@@ -75,13 +84,15 @@ class AnswerForm:
 
     Args:
         metadata: names of what the graph's outputs hold.
+        lab: name of the laboratory whose profile is set.
 
     Attributes:
         scale: (k,) ten to the decimals of each number in an answer, in the order of fields.
     """
 
-    def __init__(self, metadata: Metadata) -> None:
+    def __init__(self, metadata: Metadata, lab: str | None = None) -> None:
         self.metadata = metadata
+        self.lab = lab
         self._marked: dict[str, Any] = {
             "interval": (_MARK, _MARK),
             "cause_risk_10y": dict.fromkeys(metadata.cause_names, _MARK),
@@ -145,7 +156,9 @@ class Answers:
         self._age = age
         self._form = form
         metadata = form.metadata
-        self.model = Model(name=metadata.name, version=metadata.version, runtime=runtime)
+        self.model = Model(
+            name=metadata.name, version=metadata.version, runtime=runtime, lab=form.lab
+        )
         numbers = [outputs[output] for output, _ in _NUMBERS.values()]
         self._numbers = np.concatenate(
             [values if values.ndim > 1 else values[:, np.newaxis] for values in numbers], axis=1
@@ -185,7 +198,47 @@ class Answers:
                 pieces[2 * place + 1 :: step] = numbers[column::width]
         for place, field in frame.lists:
             pieces[place::step] = self._get_lists(field)[rows]
+        if self._unreliable and not people.answer_unreliable:
+            for row in self._find_unreliable(rows):
+                first = (row - rows.start) * step
+                text = self._write_withheld(people, row - rows.start, row)
+                pieces[first : first + step] = [text, *[b""] * (step - 1)]
         return b"".join(pieces)[1:]
+
+    def find_withheld_rows(self, parts: Sequence[People]) -> npt.NDArray[np.bool_]:
+        """Return (n,) true where numbers are withheld.
+
+        Args:
+            parts: the requests that shared the evaluation, in its order.
+        """
+        withheld: npt.NDArray[np.bool_] = ~self._outputs["reliable"]
+        if self._unreliable:
+            kept = [people.answer_unreliable or people.form is Form.TENSORS for people in parts]
+            withheld &= ~np.repeat(kept, [len(people) for people in parts])
+        return withheld
+
+    def _find_unreliable(self, rows: slice) -> list[int]:
+        places = self._unreliable
+        return places[bisect_left(places, rows.start) : bisect_left(places, rows.stop)]
+
+    def _write_withheld(self, people: People, place: int, row: int) -> bytes:
+        """The answer to somebody whose numbers are withheld, after a comma."""
+        asked = people.outputs
+        numbers = [field for field in asked if field in _NUMBERS]
+        fields: dict[str, Any] = dict.fromkeys(numbers) | {
+            field: msgspec.Raw(self._get_lists(field)[row])
+            for field in _LISTS
+            if field in asked or (numbers and field in _WHY)
+        }
+        if "model" in asked:
+            fields["model"] = self.model
+        return b"," + _encode(Answer(people.participant_ids[place], **fields))
+
+    @cached_property
+    def _unreliable(self) -> list[int]:
+        """Rows that are not reliable, ascending."""
+        rows: list[int] = np.flatnonzero(~self._outputs["reliable"]).tolist()
+        return rows
 
     @cached_property
     def _texts(self) -> list[bytes]:
@@ -197,20 +250,40 @@ class Answers:
     def _get_lists(self, field: str) -> list[bytes]:
         column = self._lists.get(field)
         if column is None:
-            column = self._lists[field] = [b"[]"] * len(self._age)
+            column = self._lists[field] = [_LISTS[field]] * len(self._age)
             for row, listed in self._find_lists(field).items():
                 column[row] = _encode(listed)
         return column
 
-    def _find_lists(self, field: str) -> Mapping[int, list[Any]]:
-        """The lists that are not empty, by row."""
-        if field == "warnings":
-            return find_warnings(self._outputs, self._biomarkers, self._age, self._form.metadata)
+    def _find_lists(self, field: str) -> Mapping[int, Any]:
+        """What stands there for those who are not like most, by row."""
+        if field == "reliable":
+            return dict.fromkeys(self._unreliable, False)
+        if field in ("warnings", "withheld"):
+            find = find_warnings if field == "warnings" else find_withheld
+            return find(self._outputs, self._biomarkers, self._age, self._form.metadata)
         imputed: dict[int, list[str]] = {}
         if self._outputs["imputed"].any():
             for row, biomarker in np.argwhere(self._outputs["imputed"]).tolist():
                 imputed.setdefault(row, []).append(NAMES[biomarker])
         return imputed
+
+
+def find_withheld(
+    outputs: Outputs,
+    biomarkers: npt.NDArray[np.float32],
+    age: npt.NDArray[np.float32],
+    metadata: Metadata,
+) -> dict[int, list[Withheld]]:
+    """Return why the numbers of people who are not reliable are not, by row."""
+    reasons = find_reasons(
+        outputs,
+        biomarkers,
+        age,
+        critical_limits=metadata.critical_limits,
+        fitted_ages=metadata.fitted_ages,
+    )
+    return {row: [Withheld(*reason) for reason in found] for row, found in reasons.items()}
 
 
 def find_warnings(

@@ -8,15 +8,17 @@ from henaw.handler.configuration import HandlerConfiguration
 from henaw.handler.drift import load_drift_reference
 from henaw.handler.engine import Engine
 from henaw.handler.manifest import check_manifest
-from henaw.handler.metadata import load_metadata
+from henaw.handler.metadata import Metadata, load_metadata
 from henaw.handler.metrics import Metrics
 from henaw.handler.pairs import Pairing, PairStore
 from henaw.handler.pulse import Pulse
 from henaw.handler.request_log import RequestLog
-from henaw.handler.selfcheck import check_runtimes, load_golden
+from henaw.handler.selfcheck import answer_anew, check_runtimes, load_golden
 from henaw.handler.service import Service
 from henaw.handler.throttle import Throttle
 from henaw.handler.worker_state import StateFile
+from henaw.model.errors import ProfileError
+from henaw.model.profile import LabProfile, read_profile, set_profile
 from henaw.model.runtime import OnnxRuntime, TorchRuntime
 
 ONNX_NAME = "henaw.onnx"
@@ -32,6 +34,7 @@ def assemble_service(
     store: Path | None,
     states: Path | None,
     pairs: Path | None = None,
+    lab_profile: Path | None = None,
     log: RequestLog,
     device: str | None = None,
 ) -> Service:
@@ -43,19 +46,30 @@ def assemble_service(
         store: the throttle's file; None keeps it in this process.
         states: where this worker tells how it is; None tells nobody.
         pairs: where answers are paired with another version's; None compares nothing.
+        lab_profile: of the laboratory that values come from; None takes none.
         log: takes the records of requests.
         device: the CUDA device to prefer; None where there is none.
 
     Raises:
         ArtifactError: a file is missing, was changed, or says what this code does not.
         ParityError: a runtime does not give the stored answers.
+        ProfileError: the laboratory's profile cannot be read, or is of another model.
     """
     digests = check_manifest(folder)
     metadata = load_metadata(folder / SIDECAR_NAME)
     golden = load_golden(folder / GOLDEN_NAME)
-    fallback = OnnxRuntime(folder / ONNX_NAME, threads=configuration.runtime.threads)
+    threads = configuration.runtime.threads
+    lab = None if lab_profile is None else _read_lab(lab_profile, metadata)
+    content = (folder / ONNX_NAME).read_bytes()
+    fallback = OnnxRuntime(content, threads=threads)
     torchscript = TorchRuntime.load_torchscript(folder / TORCHSCRIPT_NAME, device=device or "cpu")
     check_runtimes((fallback, torchscript), golden)
+    if lab is not None:
+        # The stored answers are without a profile: they are checked before one is set.
+        fallback = OnnxRuntime(set_profile(content, lab), threads=threads)
+        torchscript.set_profile(lab)
+        golden = answer_anew(golden, fallback)
+        check_runtimes((torchscript,), golden)
     engine = Engine(
         fallback,
         # Without a GPU, TorchScript is checked and let go: it would double the worker.
@@ -90,4 +104,18 @@ def assemble_service(
         metrics=metrics,
         pairing=pairing,
         digests=digests,
+        lab=lab,
     )
+
+
+def _read_lab(path: Path, metadata: Metadata) -> LabProfile:
+    profile = read_profile(path)
+    if profile.model not in ("", metadata.checkpoint_sha256):
+        raise ProfileError(
+            str(path),
+            [
+                f"it is for the model {profile.model[:12]}; the server has "
+                f"{metadata.checkpoint_sha256[:12]}. Make one with `henaw calibrate` for this model"
+            ],
+        )
+    return profile

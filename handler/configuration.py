@@ -155,12 +155,18 @@ class MonitorConfiguration:
 
 @dataclass(frozen=True, kw_only=True)
 class HandlerConfiguration:
-    """Everything that an operator decides about the handler."""
+    """Everything that an operator decides about the handler.
+
+    Attributes:
+        lab_profile: file of ``henaw calibrate``, relative to the server's working directory:
+            the profile of the laboratory that every value comes from. None takes none.
+    """
 
     limits: Limits = field(default_factory=Limits)
     runtime: RuntimeConfiguration = field(default_factory=RuntimeConfiguration)
     throttle: ThrottleConfiguration = field(default_factory=ThrottleConfiguration)
     monitor: MonitorConfiguration = field(default_factory=MonitorConfiguration)
+    lab_profile: str | None = None
 
 
 def load_configuration(path: Path) -> HandlerConfiguration:

@@ -20,10 +20,14 @@ from henaw.model.biomarkers import (
     SYSTEMS,
     Biomarker,
 )
+from henaw.model.configuration import TYPICAL_VALUES
+from henaw.model.reliability import Code
 from henaw.model.runtime import INPUT_NAMES, OUTPUT_NAMES
 from msgspec import UNSET, Meta, Struct, UnsetType, defstruct
 
 PARTICIPANT_ID: Final = re.compile("[A-Za-z0-9_.:-]{1,64}")
+WITHHOLD, ANSWER_ALL = "withhold", "answer"
+UNRELIABLE_CHOICES: Final = (WITHHOLD, ANSWER_ALL)
 LONGEST_UNIT: Final = 32
 LONGEST_REQUEST_ID: Final = 64
 DATATYPES: Final = {
@@ -51,9 +55,17 @@ SystemYears = Annotated[dict[str, float], _each_of(tuple(SYSTEMS))]
 BiomarkerYears = Annotated[
     dict[str, float],
     Meta(
-        description="years, by biomarker, then by interaction",
-        extra_json_schema={"required": list(NAMES)},
+        description="years: typical_values (by how much somebody with all known values at the "
+        "median differs from the typical person), then by biomarker, then by interaction",
+        extra_json_schema={"required": [TYPICAL_VALUES, *NAMES]},
     ),
+]
+Percentile = Annotated[
+    float,
+    Meta(ge=0.0, le=100.0, description="of the age gap among people of that age and sex"),
+]
+DrawSpread = Annotated[
+    float, Meta(ge=0.0, description="years, standard deviation of a repeat blood draw")
 ]
 
 
@@ -65,26 +77,42 @@ class Unusual(Struct, frozen=True, forbid_unknown_fields=True):
     message: str
 
 
-class Model(Struct, frozen=True, forbid_unknown_fields=True):
-    """Which model answered, and on which runtime."""
+class Withheld(Struct, frozen=True, forbid_unknown_fields=True):
+    """Why a person's numbers are not reliable."""
+
+    code: Code
+    field: str
+    message: str
+
+
+class Model(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """Which model answered, on which runtime and with which laboratory's profile."""
 
     name: str
     version: str
     runtime: str
+    lab: str | None = None
 
 
 class Answer(Struct, omit_defaults=True, forbid_unknown_fields=True):
-    """What is answered about one person; what was not asked for is left out."""
+    """What is answered about one person; what was not asked for is left out.
+
+    Where ``reliable`` is false, numbers are null, unless the request says otherwise.
+    """
 
     participant_id: str | None = None
-    biological_age: float | UnsetType = UNSET
-    age_gap: float | UnsetType = UNSET
-    interval: tuple[float, float] | UnsetType = UNSET
-    mortality_10y: Probability | UnsetType = UNSET
-    cause_risk_10y: CauseRisks | UnsetType = UNSET
-    contributions: BiomarkerYears | UnsetType = UNSET
-    systems: SystemYears | UnsetType = UNSET
+    biological_age: float | UnsetType | None = UNSET
+    age_gap: float | UnsetType | None = UNSET
+    interval: tuple[float, float] | UnsetType | None = UNSET
+    percentile: Percentile | UnsetType | None = UNSET
+    draw_sd: DrawSpread | UnsetType | None = UNSET
+    mortality_10y: Probability | UnsetType | None = UNSET
+    cause_risk_10y: CauseRisks | UnsetType | None = UNSET
+    contributions: BiomarkerYears | UnsetType | None = UNSET
+    systems: SystemYears | UnsetType | None = UNSET
     imputed: list[BiomarkerName] | UnsetType = UNSET
+    reliable: bool | UnsetType = UNSET
+    withheld: list[Withheld] | UnsetType = UNSET
     warnings: list[Unusual] | UnsetType = UNSET
     model: Model | UnsetType = UNSET
 
@@ -107,7 +135,7 @@ class ExplainedBiomarker(Struct, forbid_unknown_fields=True):
     unit: str
     value: float | None
     reference_median: float
-    contribution: float
+    contribution: float | None
     imputed: bool
     outside_reference: bool
 
@@ -116,18 +144,32 @@ class ExplainedInteraction(Struct, forbid_unknown_fields=True):
     """What several biomarkers add together, years."""
 
     name: str
-    contribution: float
+    contribution: float | None
 
 
 class Explanation(Struct, omit_defaults=True, forbid_unknown_fields=True, kw_only=True):
-    """Every contribution to one person's age gap."""
+    """Every contribution to one person's age gap.
+
+    Where ``reliable`` is false, what is computed is null, unless the request says otherwise.
+    """
 
     participant_id: str | None = None
-    biological_age: float
-    age_gap: float
+    biological_age: float | None
+    age_gap: float | None
+    percentile: Percentile | None
+    draw_sd: DrawSpread | None
+    typical_values: Annotated[
+        float | None,
+        Meta(
+            description="years by which somebody with all known values at the median differs "
+            "from the typical person"
+        ),
+    ]
     biomarkers: list[ExplainedBiomarker]
     interactions: list[ExplainedInteraction]
-    systems: SystemYears
+    systems: SystemYears | None
+    reliable: bool
+    withheld: list[Withheld]
     warnings: list[Unusual]
     model: Model
 
@@ -202,17 +244,30 @@ def _choice_of(kind: Any) -> tuple[str, Any, UnsetType]:
     return "outputs", _UNION[Annotated[_LIST[kind], Meta(min_length=1)], None, UnsetType], UNSET
 
 
-Person = defstruct("Person", _PERSON, forbid_unknown_fields=True, gc=False)
-OnePerson = defstruct(
-    "OnePerson", [*_PERSON, _choice_of(_LITERAL[ANSWER_FIELDS])], forbid_unknown_fields=True
+_UNRELIABLE: Final[tuple[str, Any, UnsetType]] = (
+    "unreliable",
+    _UNION[
+        Annotated[
+            _LITERAL[UNRELIABLE_CHOICES],
+            Meta(description="what becomes of numbers that are not reliable; else withhold"),
+        ],
+        None,
+        UnsetType,
+    ],
+    UNSET,
 )
+_CHOICES: Final[list[Any]] = [_choice_of(_LITERAL[ANSWER_FIELDS]), _UNRELIABLE]
+
+Person = defstruct("Person", _PERSON, forbid_unknown_fields=True, gc=False)
+OnePerson = defstruct("OnePerson", [*_PERSON, *_CHOICES], forbid_unknown_fields=True)
 ManyPeople = defstruct(
-    "ManyPeople",
-    [("instances", _LIST[Person]), _choice_of(_LITERAL[ANSWER_FIELDS])],
-    forbid_unknown_fields=True,
+    "ManyPeople", [("instances", _LIST[Person]), *_CHOICES], forbid_unknown_fields=True
+)
+OnePersonToExplain = defstruct(
+    "OnePersonToExplain", [*_PERSON, _UNRELIABLE], forbid_unknown_fields=True
 )
 ManyPeopleToExplain = defstruct(
-    "ManyPeopleToExplain", [("instances", _LIST[Person])], forbid_unknown_fields=True
+    "ManyPeopleToExplain", [("instances", _LIST[Person]), _UNRELIABLE], forbid_unknown_fields=True
 )
 
 

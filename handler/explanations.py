@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 import numpy.typing as npt
-from henaw.handler.answers import find_warnings, round_years
+from henaw.handler.answers import find_warnings, find_withheld, round_output
 from henaw.handler.contract import (
     ExplainedBiomarker,
     ExplainedInteraction,
@@ -40,17 +40,29 @@ def write_explanations(
         model: what answered: name, version and runtime.
     """
     warnings = find_warnings(outputs, people.biomarkers, people.age, metadata)
-    biological_age, age_gap, contributions, systems = (
-        round_years(outputs[name])
-        for name in ("biological_age", "age_gap", "contributions", "system_contributions")
-    )
+    withheld = find_withheld(outputs, people.biomarkers, people.age, metadata)
+    rounded = {
+        name: round_output(outputs, name)
+        for name in (
+            *("biological_age", "age_gap", "percentile", "draw_sd"),
+            *("contributions", "system_contributions"),
+        )
+    }
+    beyond = 1 + len(NAMES)
     for row, participant_id in enumerate(people.participant_ids):
-        years = contributions[row]
+        is_told = row not in withheld or people.answer_unreliable
+        told = {name: values[row] if is_told else None for name, values in rounded.items()}
+        years = told["contributions"] or [None] * len(metadata.contribution_names)
+        typical, values, interactions = years[0], years[1:beyond], years[beyond:]
+        systems = told["system_contributions"]
         medians = find_medians(metadata, float(people.age[row]), int(people.sex[row]))
         yield Explanation(
             participant_id=participant_id,
-            biological_age=biological_age[row],
-            age_gap=age_gap[row],
+            biological_age=told["biological_age"],
+            age_gap=told["age_gap"],
+            percentile=told["percentile"],
+            draw_sd=told["draw_sd"],
+            typical_values=typical,
             biomarkers=[
                 ExplainedBiomarker(
                     name=biomarker.name,
@@ -66,7 +78,7 @@ def write_explanations(
                     PANEL,
                     people.biomarkers[row].tolist(),
                     medians.tolist(),
-                    years[: len(NAMES)],
+                    values,
                     outputs["imputed"][row].tolist(),
                     outputs["out_of_range"][row].tolist(),
                     strict=True,
@@ -75,10 +87,12 @@ def write_explanations(
             interactions=[
                 ExplainedInteraction(name=name, contribution=contribution)
                 for name, contribution in zip(
-                    metadata.contribution_names[len(NAMES) :], years[len(NAMES) :], strict=True
+                    metadata.contribution_names[beyond:], interactions, strict=True
                 )
             ],
-            systems=dict(zip(metadata.system_names, systems[row], strict=True)),
+            systems=systems and dict(zip(metadata.system_names, systems, strict=True)),
+            reliable=row not in withheld,
+            withheld=withheld.get(row, []),
             warnings=warnings.get(row, []),
             model=model,
         )

@@ -115,6 +115,12 @@ def _count(groups: Sequence[tuple[str, list[WorkerState]]]) -> Iterator[Metric]:
             "biomarker",
             lambda group: sum_columns(state.totals.out_of_range for state in group),
         ),
+        (
+            "henaw_withheld",
+            "People whose numbers were withheld, by why; one with several reasons is at each.",
+            "code",
+            lambda group: sum_keys(state.totals.withheld for state in group),
+        ),
     )
     for name, documentation, label, count in labelled:
         family = CounterMetricFamily(name, documentation, labels=("version", label))

@@ -17,6 +17,7 @@ import msgspec
 import numpy as np
 from henaw.handler.contract import (
     ABSENT,
+    ANSWER_ALL,
     ANSWER_FIELDS,
     PARTICIPANT_ID,
     ManyPeople,
@@ -27,7 +28,7 @@ from henaw.handler.contract import (
 from henaw.handler.errors import ProblemList
 from henaw.handler.person import SEX_CODES, find_unit
 from henaw.handler.schema import Form, People
-from henaw.handler.tensors import check_arrays
+from henaw.handler.tensors import add_required, check_arrays
 from henaw.model.biomarkers import NAMES, PANEL
 from henaw.model.errors import PanelError
 from henaw.model.runtime import INPUT_NAMES, OUTPUT_NAMES
@@ -77,6 +78,7 @@ def _read_persons(body: bytes, request: Any, form: Form) -> People | None:
     keys = (
         (form is Form.MANY)
         + (request.outputs is not UNSET)
+        + (request.unreliable is not UNSET)
         + 4 * count
         - unnamed
         + len(values)
@@ -106,6 +108,7 @@ def _read_persons(body: bytes, request: Any, form: Form) -> People | None:
         outputs=tuple(name for name in ANSWER_FIELDS if name in request.outputs)
         if request.outputs
         else ANSWER_FIELDS,
+        answer_unreliable=request.unreliable == ANSWER_ALL,
     )
 
 
@@ -135,7 +138,7 @@ def _read_arrays(body: bytes, request: Any) -> People | None:
         age=arrays["age"].astype(np.float32),
         sex=arrays["sex"].astype(np.int64),
         participant_ids=(),
-        outputs=tuple(name for name in OUTPUT_NAMES if name in asked),
+        outputs=add_required(asked),
         request_id=None if request.id is UNSET else request.id,
     )
 

@@ -55,6 +55,11 @@ def find_pairs(configured: str | None) -> Path | None:
     return None if configured is None else _find_folder() / configured
 
 
+def find_lab_profile(configured: str | None) -> Path | None:
+    """Return the file of the laboratory's profile, as configured; None is nowhere."""
+    return None if configured is None else _find_folder() / configured
+
+
 def find_log_folder() -> Path:
     """Return where TorchServe logs: ``LOG_LOCATION``, else its working directory's ``logs``."""
     return _find(LOGS_VARIABLE, "logs")

@@ -11,7 +11,9 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 from henaw.model.biomarkers import CAUSES, NAMES, SEXES, SYSTEMS
+from henaw.model.configuration import TYPICAL_VALUES
 from henaw.model.errors import ArtifactError
+from henaw.model.reliability import CriticalLimits, find_limit_problems
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,20 +23,25 @@ class Metadata:
     Attributes:
         name: the model's name.
         version: the model's version.
-        contribution_names: biomarkers, then interactions, in the graph's order.
+        checkpoint_sha256: of the checkpoint that it was exported from.
+        contribution_names: the typical values, biomarkers, then interactions, in the graph's
+            order.
         system_names: the systems, in the graph's order.
         cause_names: the causes of death, in the graph's order.
         fitted_ages: lowest and highest age of the fit, years.
+        critical_limits: by biomarker, lowest and highest value that is not critical.
         reference_ages: ages at which medians are known, years, ascending.
         reference_medians: by sex code, (ages, 9) in the panel's units and order.
     """
 
     name: str
     version: str
+    checkpoint_sha256: str
     contribution_names: tuple[str, ...]
     system_names: tuple[str, ...]
     cause_names: tuple[str, ...]
     fitted_ages: tuple[float, float]
+    critical_limits: CriticalLimits
     reference_ages: npt.NDArray[np.float64]
     reference_medians: tuple[npt.NDArray[np.float64], ...]
 
@@ -56,10 +63,12 @@ def load_metadata(path: Path) -> Metadata:
     return Metadata(
         name=document["name"],
         version=document["version"],
+        checkpoint_sha256=document["checkpoint_sha256"],
         contribution_names=tuple(document["contribution_names"]),
         system_names=tuple(document["system_names"]),
         cause_names=tuple(document["cause_names"]),
         fitted_ages=(float(document["fitted_ages"][0]), float(document["fitted_ages"][1])),
+        critical_limits=document["critical_limits"],
         reference_ages=np.array(reference["age"], dtype=np.float64),
         reference_medians=tuple(
             np.array([reference[sex][name] for name in NAMES], dtype=np.float64).T for sex in SEXES
@@ -73,11 +82,13 @@ def _list_problems(document: object) -> Sequence[str]:
     wanted: Mapping[str, type | tuple[type, ...]] = {
         "name": str,
         "version": str,
+        "checkpoint_sha256": str,
         "panel": list,
         "contribution_names": list,
         "system_names": list,
         "cause_names": list,
         "fitted_ages": list,
+        "critical_limits": dict,
         "reference": dict,
     }
     problems = [
@@ -99,10 +110,12 @@ def _list_problems(document: object) -> Sequence[str]:
     panel = tuple(row.get("name") for row in document["panel"] if isinstance(row, dict))
     if panel != NAMES:
         problems.append(f"panel must be {', '.join(NAMES)}, however: {', '.join(map(str, panel))}")
-    if tuple(document["contribution_names"][: len(NAMES)]) != NAMES:
-        problems.append("contribution_names must begin with the panel's names")
+    first = (TYPICAL_VALUES, *NAMES)
+    if tuple(document["contribution_names"][: len(first)]) != first:
+        problems.append(f"contribution_names must begin with {', '.join(first)}")
     if len(document["fitted_ages"]) != 2:
         problems.append("fitted_ages must be the lowest and the highest")
+    problems += find_limit_problems(document["critical_limits"])
     return problems + _list_reference_problems(document["reference"])
 
 

@@ -17,6 +17,7 @@ import numpy.typing as npt
 from henaw.handler.drift import DriftReference, count_bins
 from henaw.handler.worker_state import Compared, Histogram, Totals
 from henaw.model.biomarkers import NAMES
+from henaw.model.reliability import CODES, count_codes
 
 DRIFT_SLOTS = 12
 """The sliding window moves on by a twelfth of itself."""
@@ -70,6 +71,7 @@ class Evaluation:
         biological_age: (n,) float32, years.
         imputed: (n, 9) bool, the graph's.
         out_of_range: (n, 9) bool, the graph's.
+        withheld: (n,) uint8, bits of ``reliability.CODES``; 0 where numbers were answered.
     """
 
     runtime: str
@@ -80,6 +82,7 @@ class Evaluation:
     biological_age: npt.NDArray[np.float32]
     imputed: npt.NDArray[np.bool_]
     out_of_range: npt.NDArray[np.bool_]
+    withheld: npt.NDArray[np.uint8]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -131,6 +134,7 @@ class Metrics:
             biological_age=Histogram.over(*_AGE_BOUNDS_YEARS),
             imputed=[0] * len(NAMES),
             out_of_range=[0] * len(NAMES),
+            withheld=dict.fromkeys(CODES, 0),
         )
 
     @property
@@ -210,6 +214,10 @@ class Metrics:
             (totals.out_of_range, [one.out_of_range for one in evaluations]),
         ):
             counts[:] = (np.array(counts) + np.concatenate(flags).sum(axis=0)).tolist()
+        for code, count in count_codes(
+            np.concatenate([one.withheld for one in evaluations])
+        ).items():
+            totals.withheld[code] += count
         ages = np.concatenate([one.biological_age for one in evaluations]).astype(np.float64)
         totals.biological_age.observe_all(ages[np.isfinite(ages)])
         bins = count_bins(

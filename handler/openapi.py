@@ -19,7 +19,7 @@ _OPERATIONS: Final[dict[str, tuple[str, tuple[type, ...], tuple[type, ...]]]] = 
     ),
     "explanations": (
         "Every contribution, beside what is usual at that age and sex",
-        (contract.Person, contract.ManyPeopleToExplain),
+        (contract.OnePersonToExplain, contract.ManyPeopleToExplain),
         (contract.Explanation, contract.Explanations),
     ),
 }

@@ -8,16 +8,16 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from henaw.handler.contract import ANSWER_FIELDS
+from henaw.handler.contract import ANSWER_ALL, ANSWER_FIELDS, UNRELIABLE_CHOICES
 from henaw.handler.errors import InvalidInputError, ProblemList, TooLargeError
 from henaw.handler.person import read_person, refuse_unknown_fields
 from henaw.handler.tensors import count_rows, read_tensors
 from henaw.handler.wording import show_value, suggest
 from henaw.model.biomarkers import NAMES
 
-_ONE_FIELDS = frozenset({"outputs"})
+_ONE_FIELDS = frozenset({"outputs", "unreliable"})
 _NOT_EXPLAINED = frozenset({"inputs", "outputs"})
-_MANY_FIELDS = frozenset({"instances", "outputs"})
+_MANY_FIELDS = frozenset({"instances", "outputs", "unreliable"})
 
 
 class Form(enum.Enum):
@@ -39,6 +39,7 @@ class People:
         sex: (n,) int64, 0 female, 1 male.
         participant_ids: n ids as given, None where none was.
         outputs: the fields asked for.
+        answer_unreliable: whether numbers that are not reliable are answered all the same.
         request_id: the id an Open Inference Protocol request gave itself.
     """
 
@@ -48,6 +49,7 @@ class People:
     sex: npt.NDArray[np.int64]
     participant_ids: tuple[str | None, ...]
     outputs: tuple[str, ...]
+    answer_unreliable: bool = False
     request_id: str | None = None
 
     def __len__(self) -> int:
@@ -95,8 +97,7 @@ def read_people(tree: dict[str, Any], *, maximum_instances: int, explain: bool =
     elif "instances" in tree:
         people = _read_many(tree, problems)
     else:
-        outputs = _read_outputs(tree, problems)
-        people = _gather(Form.ONE, [tree], problems, outputs, also=_ONE_FIELDS)
+        people = _gather(Form.ONE, [tree], problems, tree, also=_ONE_FIELDS)
     if problems.count:
         raise InvalidInputError(problems.count, problems.listed)
     return people
@@ -123,18 +124,19 @@ def _read_many(tree: dict[str, Any], problems: ProblemList) -> People:
             None, "instances", "type", f"expected an array, however: {show_value(instances)}"
         )
         instances = []
-    outputs = _read_outputs(tree, problems)
-    return _gather(Form.MANY, instances, problems, outputs)
+    return _gather(Form.MANY, instances, problems, tree)
 
 
 def _gather(
     form: Form,
     persons: list[Any],
     problems: ProblemList,
-    outputs: tuple[str, ...],
+    tree: dict[str, Any],
     *,
     also: frozenset[str] = frozenset(),
 ) -> People:
+    outputs = _read_outputs(tree, problems)
+    answer_unreliable = _read_unreliable(tree, problems)
     rows = [read_person(p, i, problems, also=also) for i, p in enumerate(persons)]
     biomarkers = np.array([row[0] for row in rows], dtype=np.float32)
     return People(
@@ -144,7 +146,17 @@ def _gather(
         sex=np.array([row[2] for row in rows], dtype=np.int64),
         participant_ids=tuple(row[3] for row in rows),
         outputs=outputs,
+        answer_unreliable=answer_unreliable,
     )
+
+
+def _read_unreliable(tree: dict[str, Any], problems: ProblemList) -> bool:
+    choice = tree.get("unreliable")
+    if choice is not None and choice not in UNRELIABLE_CHOICES:
+        expected = " or ".join(f'"{name}"' for name in UNRELIABLE_CHOICES)
+        seen = show_value(choice)
+        problems.add(None, "unreliable", "not_allowed", f"expected {expected}, however: {seen}")
+    return choice == ANSWER_ALL
 
 
 def _read_outputs(tree: dict[str, Any], problems: ProblemList) -> tuple[str, ...]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +61,15 @@ def load_golden(path: Path) -> Golden:
         ValueError,
     ) as error:
         raise ArtifactError(path.name, [f"expected golden people, however: {error}"]) from error
+
+
+def answer_anew(golden: Golden, runtime: Runtime) -> Golden:
+    """Return the same people with what ``runtime`` answers now."""
+    outputs = runtime.predict(golden.biomarkers, golden.age, golden.sex)
+    return replace(
+        golden,
+        outputs={name: outputs[name].astype(np.float64) for name in golden.outputs},
+    )
 
 
 def list_differences(runtime: Runtime, golden: Golden) -> list[str]:

@@ -38,6 +38,8 @@ from henaw.handler.schema import Form, People, count_people, read_people
 from henaw.handler.tensors import write_tensors
 from henaw.handler.throttle import Admission, Client, Throttle
 from henaw.model.biomarkers import PANEL
+from henaw.model.profile import LabProfile
+from henaw.model.reliability import find_codes
 from henaw.model.runtime import INPUT_NAMES, Outputs
 
 _JSON_TYPE = "application/json"
@@ -109,6 +111,7 @@ class Service:
         metrics: counts what is answered.
         pairing: takes answers to requests that another version is asked too; None takes none.
         digests: of the files in use, for the description.
+        lab: the profile of the laboratory that is set; None where none is.
     """
 
     def __init__(
@@ -122,10 +125,11 @@ class Service:
         metrics: Metrics,
         pairing: Pairing | None = None,
         digests: Mapping[str, str] | None = None,
+        lab: LabProfile | None = None,
     ) -> None:
         self._engine = engine
         self._metadata = metadata
-        self._form = AnswerForm(metadata)
+        self._form = AnswerForm(metadata, None if lab is None else lab.name)
         self._throttle = throttle
         self._limits = configuration.limits
         self._log = log
@@ -133,7 +137,7 @@ class Service:
         self._pairing = pairing
         self._bound = WorkBound(configuration.limits.batch_s)
         # Made once: anybody may ask for it.
-        self._description = self._describe(digests or {})
+        self._description = self._describe(digests or {}, lab)
 
     def answer(self, requests: Sequence[Request], *, is_ending: bool = False) -> list[Response]:
         """Answer every request of a batch; never raises.
@@ -192,7 +196,7 @@ class Service:
         )
         return responses
 
-    def _describe(self, digests: Mapping[str, str]) -> bytes:
+    def _describe(self, digests: Mapping[str, str], lab: LabProfile | None) -> bytes:
         return _encode(
             {
                 "name": self._metadata.name,
@@ -210,6 +214,7 @@ class Service:
                     for b in PANEL
                 ],
                 "sha256": digests,
+                "lab": None if lab is None else lab.describe(),
             }
         )
 
@@ -312,6 +317,7 @@ class Service:
                 biological_age=outputs["biological_age"],
                 imputed=outputs["imputed"],
                 out_of_range=outputs["out_of_range"],
+                withheld=find_codes(outputs) * answers.find_withheld_rows(parts),
             )
         )
         begin = 0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -27,6 +27,7 @@ from henaw.model.runtime import INPUT_NAMES, OUTPUT_NAMES, Outputs
 
 _REQUEST_FIELDS: Final = frozenset({"id", "inputs", "outputs", "parameters"})
 _TENSOR_FIELDS: Final = frozenset({"name", "shape", "datatype", "data", "parameters"})
+REQUIRED_OUTPUTS: Final = ("critical", "reliable")
 _NUMBERS: Final = frozenset({float, int})
 _NUMBERS_OR_NULL: Final = _NUMBERS | {type(None)}
 _MINIMA = np.array([b.minimum for b in PANEL])
@@ -281,4 +282,13 @@ def _read_outputs(asked: object, problems: ProblemList) -> tuple[str, ...]:
                 f"{show_value(name)} is not an output",
                 f"did you mean {near}?" if near else f"one of {', '.join(OUTPUT_NAMES)}",
             )
-    return tuple(name for name in OUTPUT_NAMES if name in names)
+    return add_required(names)
+
+
+def add_required(names: Sequence[Any]) -> tuple[str, ...]:
+    """Return outputs in the graph's order, with those that every answer has.
+
+    Arrays hold no nulls, so that nothing is withheld in them: they always say instead
+    what is not reliable.
+    """
+    return tuple(name for name in OUTPUT_NAMES if name in names or name in REQUIRED_OUTPUTS)

@@ -50,6 +50,7 @@ class HenawHandler:
         from henaw.handler.drain import find_drain_mark
         from henaw.handler.location import (
             find_configuration,
+            find_lab_profile,
             find_log_folder,
             find_monitor_folder,
             find_pairs,
@@ -72,6 +73,7 @@ class HenawHandler:
             store=find_store(configuration.throttle.store),
             states=find_monitor_folder(configuration.monitor.folder),
             pairs=find_pairs(configuration.monitor.pairs),
+            lab_profile=find_lab_profile(configuration.lab_profile),
             log=self._log,
             device=device,
         )

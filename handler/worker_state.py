@@ -88,6 +88,8 @@ class Totals(msgspec.Struct, kw_only=True):
         biological_age: of the people, years.
         imputed: by biomarker, in the panel's order.
         out_of_range: by biomarker, in the panel's order.
+        withheld: people whose numbers were withheld, by why; one with several reasons is at
+            each.
         drift: by slice of time, people by input (``drift.INPUTS``) and bin.
         compared: by the other version.
     """
@@ -102,6 +104,7 @@ class Totals(msgspec.Struct, kw_only=True):
     biological_age: Histogram
     imputed: list[int]
     out_of_range: list[int]
+    withheld: dict[str, int] = {}
     drift: dict[int, list[list[int]]] = {}
     compared: dict[str, Compared] = {}
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 import numpy.typing as npt
 from henaw.model.errors import RuntimeUnavailableError
+from henaw.model.profile import PROFILE_TENSORS, LabProfile
 
 if TYPE_CHECKING:
     import torch
@@ -87,6 +88,14 @@ class TorchRuntime:
             warnings.filterwarnings("ignore", r".*torch\.jit.*", DeprecationWarning)
             module = torch.jit.load(str(path), map_location=device)
         return cls(module, name=f"torchscript-{device.split(':', maxsplit=1)[0]}", device=device)
+
+    def set_profile(self, profile: LabProfile) -> None:
+        """Take a laboratory's shifts off values from now on."""
+        import torch
+
+        for name, array in zip(PROFILE_TENSORS, profile.arrays, strict=True):
+            with torch.no_grad():
+                getattr(self._module, name).copy_(torch.from_numpy(array))
 
     def predict(
         self,

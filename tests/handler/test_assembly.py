@@ -160,6 +160,10 @@ SPOILT: dict[str, tuple[Callable[[dict[str, Any]], Any], str]] = {
     "other causes": (lambda d: d["cause_names"].reverse(), "cause_names must be"),
     "other panel": (lambda d: d["panel"].pop(), "panel must be"),
     "short medians": (lambda d: d["reference"]["male"]["crp"].pop(), r"reference\.male\.crp"),
+    "no limits": (drop("critical_limits"), "critical_limits"),
+    "half a limit": (lambda d: d["critical_limits"]["crp"].pop(), r"critical_limits\.crp"),
+    "limits in words": (lambda d: d["critical_limits"].update(alt=["a", 1]), "limits.alt must"),
+    "no typical values": (lambda d: d["contribution_names"].pop(0), "begin with typical_values"),
     "no medians": (lambda d: d["reference"]["female"].pop("alt"), r"reference\.female\.alt"),
 }
 

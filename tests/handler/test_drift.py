@@ -38,8 +38,8 @@ def test_bins_are_those_of_the_networks_own_scores(
 ) -> None:
     network = checkpoint.build_network()
     raw, age, sex = map(torch.from_numpy, people)
-    location, scale, *_ = network.look_up_reference(age, sex).split(network.sections, dim=1)
-    scores = network.compute_scores(raw, location, scale)[0].numpy()
+    row = network.look_up_reference(age, sex)
+    scores = network.compute_scores(raw, row.location, row.scale)[0].numpy()
     counts = count_bins(reference, *people)
     for name, i in INDEX.items():
         expected = np.bincount(np.searchsorted(QUINTILES, scores[:, i]), minlength=5)

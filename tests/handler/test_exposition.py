@@ -47,6 +47,7 @@ def make_state(**changes: object) -> WorkerState:
             biological_age=measure(52.5),
             imputed=[3] * len(NAMES),
             out_of_range=[int(name == "ggt") for name in NAMES],
+            withheld={"critical_value": 4, "unlike_fitted": 0},
             drift={8: [[900, 900]] * 11, 9: [[90, 10]] * 11, 20: [[91, 9]] * 11},
         ),
     )
@@ -87,6 +88,8 @@ def test_the_dead_are_counted_and_only_the_living_are_judged(tmp_path: Path) -> 
     assert seen[f'henaw_imputed_total{{biomarker="crp",{one}}}'] == 6
     assert seen[f'henaw_out_of_range_total{{biomarker="ggt",{one}}}'] == 2
     assert seen[f'henaw_out_of_range_total{{biomarker="crp",{one}}}'] == 0
+    assert seen[f'henaw_withheld_total{{code="critical_value",{one}}}'] == 8
+    assert seen[f'henaw_withheld_total{{code="unlike_fitted",{one}}}'] == 0
     assert seen[f'henaw_request_seconds_bucket{{le="0.1",{one}}}'] == 2
     assert seen[f'henaw_request_seconds_bucket{{le="1.0",{one}}}'] == 4
     assert seen[f'henaw_request_seconds_bucket{{le="+Inf",{one}}}'] == 6

@@ -26,7 +26,7 @@ def check_same(fast: People, slow: People | None) -> None:
         ours, theirs = getattr(fast, name), getattr(slow, name)
         assert (ours.dtype, ours.shape) == (theirs.dtype, theirs.shape)
         np.testing.assert_array_equal(ours, theirs)
-    for name in ("form", "participant_ids", "outputs", "request_id"):
+    for name in ("form", "participant_ids", "outputs", "answer_unreliable", "request_id"):
         assert getattr(fast, name) == getattr(slow, name)
 
 
@@ -56,6 +56,10 @@ VALID = {
     "sex by code": {**PERSON, "sex": 0},
     "outputs": {**PERSON, "outputs": ["warnings", "age_gap", "age_gap"]},
     "outputs null": {**PERSON, "outputs": None},
+    "unreliable answered": {**PERSON, "unreliable": "answer"},
+    "unreliable withheld": {**PERSON, "unreliable": "withhold", "outputs": ["age_gap"]},
+    "unreliable null": {**PERSON, "unreliable": None},
+    "many, unreliable answered": {"instances": [PERSON], "unreliable": "answer"},
     "many": {"instances": [PERSON, {**PERSON, "participant_id": "x:1"}, {**PERSON, "age": 18}]},
     "many, some outputs": {"outputs": ["model"], "instances": [PERSON]},
     "nobody": {"instances": []},
@@ -98,6 +102,7 @@ PERSONS = st.fixed_dictionaries(
     optional={
         "participant_id": st.sampled_from(["a", "a:b", "a\n", "a:\n", ""]) | ANYTHING,
         "outputs": st.lists(st.sampled_from(["age_gap", "model"]), max_size=2) | ANYTHING,
+        "unreliable": st.sampled_from(["answer", "withhold", "both"]) | ANYTHING,
     },
 )
 TENSORS = st.lists(

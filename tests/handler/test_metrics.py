@@ -10,6 +10,7 @@ from henaw.handler.configuration import Bucket, ThrottleConfiguration
 from henaw.handler.drift import DriftReference, load_drift_reference
 from henaw.handler.metrics import DRIFT_SLOTS, Batch, Evaluation, Metrics
 from henaw.model.biomarkers import INDEX, NAMES
+from henaw.model.reliability import CODES
 
 
 @pytest.fixture
@@ -33,7 +34,12 @@ def evaluate(people: int, runtime: str = "onnx", **flags: Any) -> Evaluation:
         age=np.full(people, 54, np.float32),
         sex=np.zeros(people, np.int64),
         biological_age=np.full(people, 52.5, np.float32),
-        **{"imputed": none, "out_of_range": none, **flags},
+        **{
+            "imputed": none,
+            "out_of_range": none,
+            "withheld": np.zeros(people, np.uint8),
+            **flags,
+        },
     )
 
 
@@ -74,6 +80,20 @@ def test_evaluations_are_counted_by_runtime_and_biomarker(reference: DriftRefere
     assert sum(totals.biological_age.counts) == 8
     assert totals.biological_age.counts[totals.biological_age.bounds.index(55)] == 8
     assert totals.biological_age.sum == pytest.approx(8 * 52.5)
+
+
+def test_withheld_people_are_counted_by_why(reference: DriftReference) -> None:
+    metrics = Metrics(reference)
+    assert metrics.sum_up().withheld == dict.fromkeys(CODES, 0)
+    metrics.count(evaluate(4, withheld=np.array([0, 1, 3, 8], np.uint8)))
+    metrics.count(evaluate(1, withheld=np.array([4], np.uint8)))
+    # Somebody with two reasons is at each.
+    assert metrics.sum_up().withheld == {
+        "critical_value": 2,
+        "age_outside_fitted": 1,
+        "nothing_known": 1,
+        "unlike_fitted": 1,
+    }
 
 
 def test_an_age_that_is_no_number_is_counted_nowhere(reference: DriftReference) -> None:

@@ -52,10 +52,14 @@ ARRAYS = {
     [
         ({}, contract.Answer, False),
         ({"outputs": ["age_gap"]}, contract.Answer, False),
+        ({"biomarkers": {}}, contract.Answer, False),
+        ({"biomarkers": {}, "unreliable": "answer"}, contract.Answer, False),
         ({"instances": []}, contract.Predictions, False),
         (ARRAYS, contract.TensorsAnswer, False),
         ({**ARRAYS, "id": "q7"}, contract.TensorsAnswer, False),
         ({}, contract.Explanation, True),
+        ({"biomarkers": {}}, contract.Explanation, True),
+        ({"biomarkers": {}, "unreliable": "answer"}, contract.Explanation, True),
         ({"instances": []}, contract.Explanations, True),
     ],
 )

@@ -45,7 +45,11 @@ def test_every_field_of_the_contract(
     age = answer["biological_age"]
     assert math.isclose(answer["age_gap"], age - 54, abs_tol=1e-4)
     assert math.isclose(sum(answer["contributions"].values()), age - 54, abs_tol=1e-4)
-    assert math.isclose(sum(answer["systems"].values()), age - 54, abs_tol=1e-4)
+    typical = answer["contributions"]["typical_values"]
+    assert math.isclose(sum(answer["systems"].values()) + typical, age - 54, abs_tol=1e-4)
+    assert 0 <= answer["percentile"] <= 100
+    assert 0 < answer["draw_sd"] < (answer["interval"][1] - answer["interval"][0]) / 2
+    assert (answer["reliable"], answer["withheld"]) == (True, [])
     assert answer["interval"][0] <= age <= answer["interval"][1]
     assert 0 < sum(answer["cause_risk_10y"].values()) <= answer["mortality_10y"] < 1
 
@@ -69,7 +73,7 @@ def test_missing_values_are_named(client: Any, read: Read, person: dict[str, Any
     person["biomarkers"]["crp"] = None
     assert read(client.send(person))["imputed"] == ["crp", "ggt"]
     person["biomarkers"] = {}
-    answer = read(client.send(person))
+    answer = read(client.send({**person, "unreliable": "answer"}))
     assert answer["imputed"] == list(NAMES)
     assert math.isclose(answer["biological_age"], 54, abs_tol=1e-4)
 
@@ -107,9 +111,12 @@ def test_explanation_sets_values_beside_the_usual(
     explanation = read(client.send(person, explain=True))
     rows = explanation["biomarkers"]
     assert tuple(row["name"] for row in rows) == NAMES
-    contributions = {row["name"]: row["contribution"] for row in rows}
+    contributions = {"typical_values": explanation["typical_values"]}
+    contributions |= {row["name"]: row["contribution"] for row in rows}
     contributions |= {row["name"]: row["contribution"] for row in explanation["interactions"]}
     assert contributions == prediction["contributions"]
+    for field in ("age_gap", "percentile", "draw_sd", "reliable", "withheld"):
+        assert explanation[field] == prediction[field]
     at = metadata.reference_ages.tolist().index(54)
     medians = metadata.reference_medians[0][at]
     np.testing.assert_allclose([row["reference_median"] for row in rows], medians, rtol=1e-3)

@@ -64,7 +64,18 @@ def test_no_rows(client: Any, read: Callable[[Any], Any]) -> None:
 
 def test_asked_outputs_only(client: Any, read: Callable[[Any], Any]) -> None:
     answer = read(client.send(write(ROW, [54], [0], outputs=[{"name": "age_gap"}])))
-    assert [tensor["name"] for tensor in answer["outputs"]] == ["age_gap"]
+    names = [tensor["name"] for tensor in answer["outputs"]]
+    # The last two always: arrays have no nulls, and so nothing in them is withheld.
+    assert names == ["age_gap", "critical", "reliable"]
+
+
+def test_nothing_is_withheld(client: Any, read: Callable[[Any], Any]) -> None:
+    critical = [400.0, *ROW[1:]]
+    answer = read(client.send(write([*critical, *ROW], [54, 54], [0, 0])))
+    outputs = {tensor["name"]: tensor["data"] for tensor in answer["outputs"]}
+    assert None not in outputs["biological_age"]
+    assert outputs["reliable"] == [False, True]
+    assert outputs["critical"] == [True, *[False] * 17]
 
 
 def without(field: str) -> dict[str, Any]:
