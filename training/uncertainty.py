@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 import torch
-from henaw.model.biomarkers import NAMES
+from henaw.model.biomarkers import NAMES, list_total_cv
 from henaw.model.configuration import NetworkConfiguration
 from henaw.model.network import Network
+from henaw.model.transforms import LOG_SCALED
 from henaw.training.cohort import Cohort
 from henaw.training.reference import tabulate_over_ages
 from torch import Tensor
@@ -15,6 +16,7 @@ from torch import Tensor
 Weights = npt.NDArray[np.float64]
 
 CAP_QUANTILE = 0.95
+INTERVAL_LEVEL = 0.9
 MOST_PEOPLE = 3000
 _CHUNK = 64
 _PIECE = 1 << 14
@@ -114,6 +116,80 @@ def fit_missing_variance(
     return torch.tensor(table, dtype=torch.float32)
 
 
+def draw_values(
+    biomarkers: npt.NDArray[np.float32], generator: np.random.Generator
+) -> npt.NDArray[np.float32]:
+    """One repeat draw of each person: (n, 9) raw values around the given ones."""
+    spread = np.sqrt(np.log1p(np.square(list_total_cv())))
+    noise = generator.standard_normal(biomarkers.shape) * spread - 0.5 * spread**2
+    values: npt.NDArray[np.float32] = (biomarkers * np.exp(noise)).astype(np.float32)
+    return values
+
+
+def move_laboratory(
+    biomarkers: npt.NDArray[np.float32], spread: Weights, generator: np.random.Generator
+) -> npt.NDArray[np.float32]:
+    """The same blood in another laboratory, one for each person: (n, 9) raw values.
+
+    Args:
+        biomarkers: (n, 9) raw values.
+        spread: (9,) standard deviation of the shifts, on each biomarker's scale.
+        generator: of the shifts.
+    """
+    shift = generator.standard_normal(biomarkers.shape) * spread
+    moved = np.where(LOG_SCALED, biomarkers * np.exp(shift), biomarkers + shift)
+    values: npt.NDArray[np.float32] = moved.astype(np.float32)
+    return values
+
+
+def answer_by_refit(
+    network: Network, biomarkers: npt.NDArray[np.float32], people: Cohort, refit: int
+) -> Weights:
+    """Biological age by one of the refits: (n,) years.
+
+    Args:
+        network: the model.
+        biomarkers: (n, 9) raw values.
+        people: whose age and sex they are.
+        refit: which of its refits.
+    """
+    age, sex = torch.from_numpy(people.age_years), torch.from_numpy(people.sex)
+    with torch.inference_mode():
+        features = network.build_features(torch.from_numpy(biomarkers), age, sex)
+        parts = network.compute_contributions(features)
+        gap = features.typical.squeeze(1) + parts.systems.sum(1)
+        by_group = (parts.refits - features.by_age.refit_offset).unflatten(
+            1, (len(network.group_cap), -1)
+        )
+        ages: Weights = (age + gap + by_group[:, :, refit].sum(1)).double().numpy()
+    return ages
+
+
+def fit_interval_factor(
+    cohort: Cohort, configuration: NetworkConfiguration, tensors: dict[str, Tensor], *, seed: int
+) -> Tensor:
+    """By what the interval's width is multiplied so that it holds nine repeats in ten: (1,).
+
+    A repeat is another draw, in another laboratory, answered by another fit, all drawn as
+    the interval assumes. The interval goes by slopes at the person's own values; further
+    out they differ, which is what this makes up for.
+    """
+    people = choose_people(cohort)
+    network = Network(configuration, tensors | {"interval_factor": torch.ones(1)})
+    generator = np.random.default_rng([seed, 2])
+    with torch.inference_mode():
+        answers = network.answer(*take_inputs(people))
+    centre = answers.biological_age.double().numpy()
+    half = (answers.interval[:, 1] - answers.biological_age).double().numpy()
+    spread = tensors["laboratory_sd"].double().numpy()
+    away = []
+    for refit in range(configuration.members):
+        values = draw_values(people.biomarkers, generator)
+        elsewhere = move_laboratory(values, spread, generator)
+        away.append(np.abs(answer_by_refit(network, elsewhere, people, refit) - centre) / half)
+    return torch.tensor([np.quantile(np.concatenate(away), INTERVAL_LEVEL)], dtype=torch.float32)
+
+
 def fill_empty(weights: Weights) -> Weights:
     """Give a tabulated age with nobody around it the people of the nearest one: (n, nodes)."""
     filled = np.flatnonzero(weights.sum(0) > 0)
@@ -122,14 +198,25 @@ def fill_empty(weights: Weights) -> Weights:
     return result
 
 
-def choose_complete(cohort: Cohort) -> tuple[Tensor, Tensor, Tensor]:
+def choose_people(cohort: Cohort) -> Cohort:
     """At most MOST_PEOPLE complete people, evenly over the cohort's rows."""
     rows = np.flatnonzero(cohort.complete)
-    rows = rows[:: max(1, -(-len(rows) // MOST_PEOPLE))]
+    chosen = np.zeros(len(cohort), bool)
+    chosen[rows[:: max(1, -(-len(rows) // MOST_PEOPLE))]] = True
+    return cohort.select(chosen)
+
+
+def choose_complete(cohort: Cohort) -> tuple[Tensor, Tensor, Tensor]:
+    """The inputs of :func:`choose_people`."""
+    return take_inputs(choose_people(cohort))
+
+
+def take_inputs(people: Cohort) -> tuple[Tensor, Tensor, Tensor]:
+    """Biomarkers, age and sex as tensors."""
     return (
-        torch.from_numpy(cohort.biomarkers[rows]),
-        torch.from_numpy(cohort.age_years[rows]),
-        torch.from_numpy(cohort.sex[rows]),
+        torch.from_numpy(people.biomarkers),
+        torch.from_numpy(people.age_years),
+        torch.from_numpy(people.sex),
     )
 
 

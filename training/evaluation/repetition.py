@@ -2,11 +2,13 @@
 
 No one here was measured twice. Each person's measured values are taken as the person's
 own mean, and draws vary around it by the within-person and analytical variation of
-the panel, independently between biomarkers, log-normally. Two things
-follow. Measured values scatter more than true means do, so that the simulated reliability
-is too high; ``icc_*_corrected`` takes the variance of the measured values as the whole.
-And the draws share the assumed variation with the model's interval: the simulation checks
-how it is carried through the network, not whether it is right.
+the panel, independently between biomarkers, log-normally. The interval also claims to hold
+another fit and another laboratory: in its own simulation every draw is measured by a
+laboratory of its own, with shifts of the spread between surveys, and answered by one of
+the refits. Two things follow. Measured values scatter more than true means do, so that the
+simulated reliability is too high; ``icc_*_corrected`` takes the variance of the measured
+values as the whole. And the draws share the assumed variation with the model's interval:
+the simulation checks how it is carried through the network, not whether it is right.
 """
 
 from __future__ import annotations
@@ -15,25 +17,15 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from henaw.model.biomarkers import list_total_cv
 from henaw.model.network import Network
 from henaw.model.runtime import TorchRuntime
 from henaw.training.cohort import Cohort
 from henaw.training.evaluation.estimates import Array, Estimate
+from henaw.training.uncertainty import answer_by_refit, draw_values, move_laboratory
 
 DRAWS = 10
 _NINE_IN_TEN = 1.6448536269514722
 """Standard deviations on either side that hold 90 % of a normal distribution."""
-
-
-def draw_values(
-    biomarkers: npt.NDArray[np.float32], generator: np.random.Generator
-) -> npt.NDArray[np.float32]:
-    """One repeat draw of each person: (n, 9) raw values around the given ones."""
-    spread = np.sqrt(np.log1p(np.square(list_total_cv())))
-    noise = generator.standard_normal(biomarkers.shape) * spread - 0.5 * spread**2
-    values: npt.NDArray[np.float32] = (biomarkers * np.exp(noise)).astype(np.float32)
-    return values
 
 
 def compute_icc(within: Array, total: Array) -> float:
@@ -44,11 +36,11 @@ def compute_icc(within: Array, total: Array) -> float:
 def simulate_repeats(network: Network, people: Cohort, *, seed: int) -> dict[str, Any]:
     """Draw each complete person's blood again DRAWS times.
 
-    ``coverage`` is the share of draws whose biological age is inside the interval that
-    belongs to the person's own mean; ``coverage_of_next`` is the share inside the interval
-    of the draw before, which is harder, since both draws vary. Where the model answers
-    ``draw_sd``, ``coverage_of_draw_sd`` is the share of draws within 1.645 of it, which should
-    be 90 %: the interval itself also holds refits and laboratories, that do not vary here.
+    ``coverage`` is the share of draws, each in a laboratory of its own and by one of the
+    refits, whose biological age is inside the interval that belongs to the person's own
+    mean: it should be 90 %. All else is of draws in one laboratory by the model itself:
+    ``coverage_of_draw_sd`` is the share within 1.645 of ``draw_sd``, which should be 90 % too;
+    ``coverage_of_next`` is the share inside the interval of the draw before.
 
     Args:
         network: the model.
@@ -68,10 +60,15 @@ def simulate_repeats(network: Network, people: Cohort, *, seed: int) -> dict[str
     centre, interval = answer(biomarkers)
     ages, inside, inside_of_last = [], [], []
     last = None
-    for _ in range(DRAWS):
-        drawn, own = answer(draw_values(biomarkers, generator))
+    laboratory_sd = network.laboratory_sd.double().numpy()
+    refits = network.members
+    for draw in range(DRAWS):
+        values = draw_values(biomarkers, generator)
+        drawn, own = answer(values)
         ages.append(drawn)
-        inside.append((drawn >= interval[:, 0]) & (drawn <= interval[:, 1]))
+        elsewhere = move_laboratory(values, laboratory_sd, generator)
+        again = answer_by_refit(network, elsewhere, people, draw % refits)
+        inside.append((again >= interval[:, 0]) & (again <= interval[:, 1]))
         if last is not None:
             inside_of_last.append((drawn >= last[:, 0]) & (drawn <= last[:, 1]))
         last = own
@@ -86,13 +83,12 @@ def simulate_repeats(network: Network, people: Cohort, *, seed: int) -> dict[str
         "coverage": _estimate_share(np.stack(inside)).describe(),
         "coverage_of_next": _estimate_share(np.stack(inside_of_last)).describe(),
     }
-    if "draw_sd" in first:
-        spread = first["draw_sd"].astype(np.float64)
-        result["draw_sd_years"] = round(float(np.sqrt(np.mean(spread**2))), 2)
-        near = np.abs(repeats - centre) <= _NINE_IN_TEN * spread
-        result["coverage_of_draw_sd"] = _estimate_share(near).describe()
-    for name, values in {"biological_age": centre, "gap": gaps}.items():
-        between = values.var(ddof=1)
+    spread = first["draw_sd"].astype(np.float64)
+    result["draw_sd_years"] = round(float(np.sqrt(np.mean(spread**2))), 2)
+    near = np.abs(repeats - centre) <= _NINE_IN_TEN * spread
+    result["coverage_of_draw_sd"] = _estimate_share(near).describe()
+    for name, answered in {"biological_age": centre, "gap": gaps}.items():
+        between = answered.var(ddof=1)
         result[f"icc_{name}"] = round(compute_icc(within, between + within), 4)
         result[f"icc_{name}_corrected"] = round(compute_icc(within, between), 4)
     return result
