@@ -58,4 +58,5 @@ def _write_text(report: dict[str, Any]) -> str:
         + ", ".join(f"{bound} years: {share:.1%}" for bound, share in shares)
     )
     lines.append(f"out of range by one version only: {report['flagged_by_one']} people")
+    lines.append(f"reliable by one version only: {report['reliable_by_one']} people")
     return "\n".join(lines)

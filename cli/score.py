@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,6 +21,8 @@ if TYPE_CHECKING:
 
 NOT_ALL_SCORED = 3
 """Exit status: the output is written, and some rows in it have a reason, not answers."""
+
+_UNRELIABLE_WORDS = {"withhold": "numbers withheld", "keep": "not reliable"}
 
 
 @click.command()
@@ -44,6 +48,14 @@ NOT_ALL_SCORED = 3
     "--outputs",
     help="Comma-separated outputs of the graph, such as biological_age,interval. Default: all.",
 )
+@click.option(
+    "--unreliable",
+    type=click.Choice(["withhold", "keep"]),
+    default="withhold",
+    show_default=True,
+    help="What becomes of numbers that are not reliable: withhold leaves them empty. The column "
+    '"withheld" says why with either.',
+)
 @click.option("--threads", type=click.IntRange(1, 64), default=2, show_default=True)
 @click.option(
     "--engine",
@@ -61,13 +73,15 @@ def score(
     map_path: Path | None,
     visit: int | None,
     outputs: str | None,
+    unreliable: str,
     threads: int,
     engine: str,
 ) -> None:
     """Score IN (.parquet, .csv, .tsv, either with .gz, .arrow, or .json: a FHIR R4 Bundle).
 
     OUT (.parquet, .csv, .arrow) has a row for each of IN, in its order. Rows that cannot be
-    scored say why in the column "reason". Started again after it was killed, the same
+    scored say why in the column "reason". Where the answer is not reliable, the numbers are
+    empty and the column "withheld" says why. Started again after it was killed, the same
     command goes on where it was.
 
     Exit status: 0 all rows scored, 3 some were not, 2 the command line is wrong, 1 anything
@@ -85,15 +99,19 @@ def score(
 
         people = read_frame(source, separator=separator)
         layout = _find_layout(people.columns, mapped, visit)
-        write_frame(score_frame(people, model_path, layout=layout, outputs=chosen), out)
-        _report_spark(out, people.sparkSession)
+        scored = score_frame(
+            people, model_path, layout=layout, outputs=chosen, unreliable=unreliable
+        )
+        write_frame(scored, out)
+        _report_spark(out, people.sparkSession, unreliable)
         return
     model = Henaw.load(model_path)
     path, target = Path(source), Path(out)
     if path.suffix.lower() == ".json":
         from henaw.scoring.bundle import score_bundle
 
-        _report_bundle(score_bundle(model, path, target, outputs=chosen), target)
+        reading, withheld = score_bundle(model, path, target, outputs=chosen, unreliable=unreliable)
+        _report_bundle(reading, withheld, target, unreliable)
         return
     from henaw.scoring.job import score_table
     from henaw.scoring.sources import open_source
@@ -108,10 +126,11 @@ def score(
             target,
             layout,
             outputs=chosen,
+            unreliable=unreliable,
             threads=threads,
             progress=bar.update,
         )
-    _report(summary, layout, model.name, target)
+    _report(summary, layout, model.name, target, unreliable)
 
 
 def _read_layout(map_path: Path) -> Layout:
@@ -133,7 +152,7 @@ def _find_layout(names: list[str], mapped: Layout | None, visit: int | None) -> 
     return mapped
 
 
-def _report(summary: Summary, layout: Layout, model: str, out: Path) -> None:
+def _report(summary: Summary, layout: Layout, model: str, out: Path, unreliable: str) -> None:
     click.echo(f"{out}: {summary.rows} rows, {summary.scored} scored by {model}", err=True)
     if summary.resumed:
         click.echo(f"of these, {summary.resumed} by a run that was stopped before", err=True)
@@ -142,19 +161,35 @@ def _report(summary: Summary, layout: Layout, model: str, out: Path) -> None:
     for name, count in summary.imputed.items():
         if count and name not in layout.absent:
             click.echo(f"{name}: missing in {count}, imputed", err=True)
+    _report_unreliable(summary.unreliable, unreliable)
     for reason, count in summary.reasons.most_common():
         click.echo(f"not scored: {count} rows, {reason}", err=True)
     sys.exit(NOT_ALL_SCORED if summary.scored < summary.rows else 0)
 
 
-def _report_spark(out: str, session: SparkSession) -> None:
+def _report_unreliable(counts: Mapping[str, int], choice: str) -> None:
+    """Say in how many rows numbers are not reliable, and why."""
+    from henaw.model.reliability import WORDS
+
+    for code, words in WORDS.items():
+        if counts.get(code):
+            click.echo(f"{_UNRELIABLE_WORDS[choice]}: {counts[code]} rows, {words}", err=True)
+
+
+def _report_spark(out: str, session: SparkSession, unreliable: str) -> None:
     written = session.read.parquet(out)
     rows, scored = written.count(), written.where("reason is null").count()
     click.echo(f"{out}: {rows} rows, {scored} scored", err=True)
+    counts: Counter[str] = Counter()
+    for row in written.where("withheld is not null").groupBy("withheld").count().collect():
+        counts.update(dict.fromkeys(row["withheld"].split(";"), row["count"]))
+    _report_unreliable(counts, unreliable)
     sys.exit(NOT_ALL_SCORED if scored < rows else 0)
 
 
-def _report_bundle(reading: Reading, out: Path) -> None:
+def _report_bundle(
+    reading: Reading, withheld: Sequence[Sequence[str]], out: Path, unreliable: str
+) -> None:
     wrong = [person for person in reading.people if person.problems]
     click.echo(
         f"{out}: {len(reading.people)} people, {len(reading.people) - len(wrong)} scored", err=True
@@ -162,6 +197,11 @@ def _report_bundle(reading: Reading, out: Path) -> None:
     for person in wrong:
         reasons = "; ".join(person.problems.values())
         click.echo(f"not scored: Patient {person.patient}: {reasons}", err=True)
+    for person, sentences in zip(reading.people, withheld, strict=True):
+        for sentence in sentences:
+            click.echo(
+                f"{_UNRELIABLE_WORDS[unreliable]}: Patient {person.patient}: {sentence}", err=True
+            )
     for person in reading.people:
         for name, day in person.old.items():
             click.echo(

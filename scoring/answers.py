@@ -12,13 +12,21 @@ import numpy.typing as npt
 import pyarrow as pa
 from henaw.model.biomarkers import CAUSES, NAMES, SYSTEMS
 from henaw.model.errors import ScoringError
+from henaw.model.reliability import find_codes, list_codes
 from henaw.model.runtime import OUTPUT_NAMES
-from henaw.scoring.inputs import write_reasons
+from henaw.scoring.inputs import write_reasons, write_words
 
 REASON = "reason"
 """The last column: why a row was not scored, null where it was."""
 
-_BOOLEAN = ("imputed", "out_of_range", "age_out_of_range")
+WITHHELD = "withheld"
+"""The column before it: codes of why numbers are not reliable, null where they are."""
+
+WITHHOLD, KEEP = "withhold", "keep"
+UNRELIABLE_CHOICES: tuple[str, str] = (WITHHOLD, KEEP)
+"""What becomes of numbers that are not reliable: they are left empty, or are there."""
+
+_BOOLEAN = ("imputed", "out_of_range", "age_out_of_range", "critical", "reliable")
 _PATTERNS: Mapping[str, str] = MappingProxyType(
     {"contributions": "contribution_{}", "system_contributions": "system_{}"}
 )
@@ -38,6 +46,7 @@ def list_columns(contribution_names: Sequence[str]) -> dict[str, tuple[str, ...]
         "system_contributions": tuple(SYSTEMS),
         "imputed": NAMES,
         "out_of_range": NAMES,
+        "critical": NAMES,
     }
     return {
         name: tuple(_PATTERNS.get(name, f"{name}_{{}}").format(part) for part in parts[name])
@@ -48,13 +57,25 @@ def list_columns(contribution_names: Sequence[str]) -> dict[str, tuple[str, ...]
 
 
 def make_schema(columns: Mapping[str, Sequence[str]], outputs: Sequence[str]) -> pa.Schema:
-    """The schema of the answers: float32 (years, probabilities), booleans and the reason."""
+    """The schema of the answers: float32 (years, probabilities), booleans, two of text."""
     fields = [
         pa.field(column, pa.bool_() if name in _BOOLEAN else pa.float32())
         for name in outputs
         for column in columns[name]
     ]
-    return pa.schema([*fields, pa.field(REASON, pa.string())])
+    return pa.schema([*fields, pa.field(WITHHELD, pa.string()), pa.field(REASON, pa.string())])
+
+
+def check_unreliable(choice: str) -> bool:
+    """Return whether numbers that are not reliable are kept.
+
+    Raises:
+        ScoringError: it is another choice.
+    """
+    if choice not in UNRELIABLE_CHOICES:
+        expected = " or ".join(map(repr, UNRELIABLE_CHOICES))
+        raise ScoringError("unreliable", [f"expected {expected}, however: {choice!r}"])
+    return choice == KEEP
 
 
 def check_outputs(outputs: Sequence[str]) -> tuple[str, ...]:
@@ -78,6 +99,9 @@ class Answers:
     Args:
         sizes: how many columns each output has, by its name.
         rows: n.
+
+    Attributes:
+        codes: (n,) uint8, bits of why each answer is not reliable.
     """
 
     def __init__(self, sizes: Mapping[str, int], rows: int) -> None:
@@ -85,26 +109,53 @@ class Answers:
             name: np.empty((size, rows), np.bool_ if name in _BOOLEAN else np.float32)
             for name, size in sizes.items()
         }
+        self.codes = np.zeros(rows, np.uint8)
 
     def put(self, rows: slice, outputs: Mapping[str, npt.NDArray[Any]]) -> None:
         """Store what the graph answered for some rows."""
         for name, values in self.values.items():
             values[:, rows] = outputs[name].T
+        self.codes[rows] = find_codes(outputs)
 
-    def to_arrow(self, schema: pa.Schema, reasons: npt.NDArray[np.int64]) -> pa.RecordBatch:
-        """The columns; null in rows that have a reason."""
+    def to_arrow(
+        self, schema: pa.Schema, reasons: npt.NDArray[np.int64], *, keep: bool
+    ) -> pa.RecordBatch:
+        """The columns; null in rows that have a reason.
+
+        Args:
+            schema: of :func:`make_schema`.
+            reasons: (n,) why a row was not scored.
+            keep: whether numbers that are not reliable are there; else they are null.
+        """
         good = reasons == 0
-        valid = None if good.all() else _pack(good)
+        codes = np.where(good, self.codes, np.uint8(0))
+        scored = _pack_valid(good)
+        told = scored if keep else _pack_valid(good & (codes == 0))
         # Not by pa.array: its first use imports pandas, a quarter of a second.
         arrays = [
             pa.Array.from_buffers(
                 pa.from_numpy_dtype(column.dtype),
                 len(column),
-                [valid, _pack(column) if column.dtype == np.bool_ else pa.py_buffer(column)],
+                [scored, _pack(column)]
+                if column.dtype == np.bool_
+                else [told, pa.py_buffer(column)],
             )
             for column in itertools.chain.from_iterable(self.values.values())
         ]
-        return pa.RecordBatch.from_arrays([*arrays, write_reasons(reasons)], schema=schema)
+        return pa.RecordBatch.from_arrays(
+            [*arrays, _write_codes(codes), write_reasons(reasons)], schema=schema
+        )
+
+
+def _write_codes(codes: npt.NDArray[np.uint8]) -> pa.Array:
+    """(n,) text, null where the answer is reliable."""
+    if not codes.any():
+        return pa.nulls(len(codes), pa.string())
+    return write_words(codes, lambda bits: ";".join(list_codes(bits)))
+
+
+def _pack_valid(valid: npt.NDArray[np.bool_]) -> pa.Buffer | None:
+    return None if valid.all() else _pack(valid)
 
 
 def _pack(flags: npt.NDArray[np.bool_]) -> pa.Buffer:

@@ -13,13 +13,20 @@ from henaw.model.biomarkers import NAMES, SEXES
 from henaw.model.errors import ScoringError
 from henaw.model.files import write_whole
 from henaw.model.layout import find_layout
-from henaw.scoring.answers import REASON
+from henaw.scoring.answers import REASON, WITHHOLD
 from henaw.scoring.fhir import Reading, read_bundle
 from henaw.scoring.henaw import Henaw
 from henaw.scoring.sinks import check_sink, open_sink
 
 
-def score_bundle(model: Henaw, path: Path, out: Path, *, outputs: Sequence[str]) -> Reading:
+def score_bundle(
+    model: Henaw,
+    path: Path,
+    out: Path,
+    *,
+    outputs: Sequence[str],
+    unreliable: str = WITHHOLD,
+) -> tuple[Reading, list[list[str]]]:
     """Score every Patient of a Bundle; written whole or not at all.
 
     The table has ``participant_id`` (the Patient's id), ``drawn`` (the day of the newest
@@ -29,7 +36,8 @@ def score_bundle(model: Henaw, path: Path, out: Path, *, outputs: Sequence[str])
     answers.
 
     Returns:
-        The people, and what was not used with the reasons.
+        The people, and what was not used with the reasons; for each of the people, in
+        sentences, why the numbers are not reliable.
 
     Raises:
         ScoringError: it is no Bundle, holds no Patient, or ``out`` cannot be written.
@@ -42,7 +50,8 @@ def score_bundle(model: Henaw, path: Path, out: Path, *, outputs: Sequence[str])
     reading = read_bundle(content, model.description["reference"])
     table = tabulate(reading)
     layout = find_layout(table.schema.names)
-    answers, _ = model.score(table, layout, outputs)
+    answers, _ = model.score(table, layout, outputs, unreliable=unreliable)
+    withheld = model.find_withheld(table, layout=layout)
     reasons = pa.array(
         ["; ".join(p.problems.values()) or None for p in reading.people], pa.string()
     )
@@ -70,7 +79,10 @@ def score_bundle(model: Henaw, path: Path, out: Path, *, outputs: Sequence[str])
     with open_sink(buffer, out.suffix, batch.schema) as sink:
         sink.write_batch(batch)
     write_whole(out, buffer.getvalue().to_pybytes())
-    return reading
+    return reading, [
+        [] if person.problems else sentences
+        for person, sentences in zip(reading.people, withheld, strict=True)
+    ]
 
 
 def tabulate(reading: Reading) -> pa.RecordBatch:

@@ -26,14 +26,15 @@ def compare_models(
         Aggregates alone: ``stable`` and ``candidate`` (name and SHA-256), ``people``,
         ``refused`` (by both: what is accepted is this code's matter), ``flagged_by_one``
         (people of whom one version says that a value or the age is outside its range, and
-        the other does not), ``outputs`` by name (years or probabilities: both means, and
-        the difference, candidate less stable) and ``share_beyond_years``.
+        the other does not), ``reliable_by_one`` (people whose answer one version calls
+        reliable, and the other does not), ``outputs`` by name (years or probabilities: both
+        means, and the difference, candidate less stable) and ``share_beyond_years``.
 
     Raises:
         ScoringError: the table cannot be read, or nobody in it can be scored.
     """
     people = 0
-    flagged_by_one = 0
+    flagged_by_one = reliable_by_one = 0
     pairs: list[npt.NDArray[np.float32]] = []
     for _, batch in source.read_chunks(layout, ()):
         if batch is None:
@@ -44,6 +45,7 @@ def compare_models(
         answers = [model.run(inputs) for model in (stable, candidate)]
         flags = [np.column_stack([one["out_of_range"], one["age_out_of_range"]]) for one in answers]
         flagged_by_one += int((flags[0] != flags[1]).any(axis=1).sum())
+        reliable_by_one += int((answers[0]["reliable"] != answers[1]["reliable"]).sum())
         pairs.append(
             np.stack(
                 [
@@ -72,6 +74,7 @@ def compare_models(
         "people": people,
         "refused": people - scored,
         "flagged_by_one": flagged_by_one,
+        "reliable_by_one": reliable_by_one,
         "outputs": {
             name: {
                 "stable_mean": before[:, column].mean(),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -14,8 +15,16 @@ import pyarrow as pa
 from henaw.model.biomarkers import NAMES, PANEL, SEXES
 from henaw.model.errors import ScoringError
 from henaw.model.layout import Layout
+from henaw.model.reliability import count_codes, find_limit_problems, find_reasons
 from henaw.model.runtime import INPUT_NAMES, OUTPUT_NAMES, OnnxRuntime, Outputs
-from henaw.scoring.answers import Answers, check_outputs, list_columns, make_schema
+from henaw.scoring.answers import (
+    WITHHOLD,
+    Answers,
+    check_outputs,
+    check_unreliable,
+    list_columns,
+    make_schema,
+)
 from henaw.scoring.frames import read_frame, write_like
 from henaw.scoring.inputs import Inputs, count_reasons, read_inputs
 
@@ -74,6 +83,7 @@ class Henaw:
         *,
         layout: Layout | None = None,
         outputs: Sequence[str] = OUTPUT_NAMES,
+        unreliable: str = WITHHOLD,
     ) -> Frame:
         """Score a table; the same kind of table comes back, row by row.
 
@@ -82,30 +92,39 @@ class Henaw:
                 biomarkers in the panel's units, or names of UK Biobank or NHANES.
             layout: which column is what, where names do not say it.
             outputs: which outputs of the graph.
+            unreliable: "withhold" leaves numbers empty where ``reliable`` is false, "keep"
+                does not.
 
         Returns:
-            float32 years and probabilities, boolean flags, and ``reason``, text: why a row
-            was not scored. pandas keeps its index.
+            float32 years and probabilities, boolean flags, and two of text: ``withheld``,
+            codes of why the numbers are not reliable, separated by ";", and ``reason``, why
+            a row was not scored. pandas keeps its index.
 
         Raises:
             ScoringError: the table has not the columns, or is in other units.
         """
         outputs = check_outputs(outputs)
+        keep = check_unreliable(unreliable)
         batch, layout = read_frame(people, layout)
-        answers, _ = self._answer(read_inputs(batch, layout), outputs)
+        answers, _ = self._answer(read_inputs(batch, layout), outputs, keep=keep)
         return write_like(people, answers)
 
     def score(
-        self, batch: pa.RecordBatch, layout: Layout, outputs: Sequence[str]
+        self,
+        batch: pa.RecordBatch,
+        layout: Layout,
+        outputs: Sequence[str],
+        *,
+        unreliable: str = WITHHOLD,
     ) -> tuple[pa.RecordBatch, dict[str, Any]]:
         """Score a batch: its identifiers beside the answers, and what happened, in counts.
 
         Returns:
-            A batch of :meth:`make_schema`, and ``rows``, ``scored``, ``reasons`` and
-            ``imputed`` by biomarker.
+            A batch of :meth:`make_schema`, and ``rows``, ``scored``, ``reasons``,
+            ``unreliable`` by code and ``imputed`` by biomarker.
         """
         inputs = read_inputs(batch, layout)
-        answers, counts = self._answer(inputs, outputs)
+        answers, counts = self._answer(inputs, outputs, keep=check_unreliable(unreliable))
         if layout.participant_id is not None:
             identifiers = batch.column(layout.participant_id)
             answers = pa.RecordBatch.from_arrays(
@@ -123,44 +142,78 @@ class Henaw:
             0, pa.field("participant_id", people.field(layout.participant_id).type)
         )
 
-    def explain(self, people: Frame, *, layout: Layout | None = None) -> Frame:
-        """What each biomarker and interaction adds, in years, one row each.
+    def explain(
+        self, people: Frame, *, layout: Layout | None = None, unreliable: str = WITHHOLD
+    ) -> Frame:
+        """What the typical values, each biomarker and each interaction add, one row each.
 
         Returns:
             The same kind of table: ``row`` of the person from 0, ``name``, ``label``,
-            ``unit``, ``value``, ``reference_median`` for that age and sex, ``years``,
-            ``imputed`` and ``out_of_range``; nothing of people who cannot be scored.
+            ``unit``, ``value``, ``reference_median`` for that age and sex, ``years`` (empty
+            where the numbers are withheld), ``imputed``, ``out_of_range`` and ``critical``;
+            nothing of people who cannot be scored.
 
         Raises:
             ScoringError: as :meth:`predict`.
         """
+        keep = check_unreliable(unreliable)
         batch, layout = read_frame(people, layout)
-        return write_like(people, self._explain(read_inputs(batch, layout)), keep_index=False)
+        parts = self._explain(read_inputs(batch, layout), keep=keep)
+        return write_like(people, parts, keep_index=False)
 
-    def plot(self, people: object, *, row: int = 0, layout: Layout | None = None) -> Figure:
+    def find_withheld(self, people: object, *, layout: Layout | None = None) -> list[list[str]]:
+        """Why each person's numbers are not reliable and what to do, in sentences.
+
+        Returns:
+            For each row a list, empty where the numbers are reliable or the row cannot be
+            scored.
+        """
+        batch, layout = read_frame(people, layout)
+        inputs = read_inputs(batch, layout)
+        reasons = self._describe_withheld(inputs, self.run(inputs))
+        good = inputs.reasons == 0
+        return [
+            reasons.get(row, []) if is_good else [] for row, is_good in enumerate(good.tolist())
+        ]
+
+    def plot(
+        self,
+        people: object,
+        *,
+        row: int = 0,
+        layout: Layout | None = None,
+        unreliable: str = WITHHOLD,
+    ) -> Figure:
         """Draw how one person's biological age comes about, as a waterfall.
 
         Args:
             people: as :meth:`predict` takes them.
             row: which of them, from 0.
             layout: as :meth:`predict`.
+            unreliable: "withhold" refuses somebody whose answer is not reliable, "keep" does
+                not.
 
         Raises:
-            ScoringError: there is no such row, or it cannot be scored.
+            ScoringError: there is no such row, or it cannot be scored, or its answer is not
+                reliable.
             RuntimeUnavailableError: matplotlib is not installed.
         """
         from henaw.scoring.plot import draw_waterfall
 
+        keep = check_unreliable(unreliable)
         batch, layout = read_frame(people, layout)
         if not 0 <= row < batch.num_rows:
             raise ScoringError("plot", [f"expected a row of {batch.num_rows}, however: {row}"])
         inputs = read_inputs(batch.slice(row, 1), layout)
-        answers, counts = self._answer(inputs, OUTPUT_NAMES)
-        if counts["reasons"]:
-            raise ScoringError(f"row {row}", list(counts["reasons"]))
+        answers, counts = self._answer(inputs, OUTPUT_NAMES, keep=keep)
+        problems = list(counts["reasons"])
+        if counts["unreliable"] and not keep:
+            problems += self._describe_withheld(inputs, self.run(inputs))[0]
+        if problems:
+            raise ScoringError(f"row {row}", problems)
         return draw_waterfall(
             answers.to_pylist()[0],
-            self._explain(inputs).to_pylist(),
+            self._explain(inputs, keep=keep).to_pylist(),
             age=float(inputs.age[0]),
             sex=SEXES[inputs.sex[0]],
         )
@@ -169,8 +222,19 @@ class Henaw:
         """The graph's own outputs, for every row, scored or not."""
         return self._runtime.predict(*inputs[:3])
 
+    def _describe_withheld(self, inputs: Inputs, outputs: Outputs) -> dict[int, list[str]]:
+        low, high = self.description["fitted_ages"]
+        reasons = find_reasons(
+            outputs,
+            inputs.biomarkers,
+            inputs.age,
+            critical_limits=self.description["critical_limits"],
+            fitted_ages=(low, high),
+        )
+        return {row: [reason.message for reason in found] for row, found in reasons.items()}
+
     def _answer(
-        self, inputs: Inputs, outputs: Sequence[str]
+        self, inputs: Inputs, outputs: Sequence[str], *, keep: bool
     ) -> tuple[pa.RecordBatch, dict[str, Any]]:
         rows = len(inputs.age)
         room = Answers({name: len(self._columns[name]) for name in outputs}, rows)
@@ -192,22 +256,27 @@ class Henaw:
             "rows": rows,
             "scored": int(scored.sum()),
             "reasons": count_reasons(inputs.reasons),
+            "unreliable": count_codes(room.codes[scored]),
             "imputed": dict(zip(NAMES, missing.sum(axis=0).tolist(), strict=True)),
         }
-        return room.to_arrow(make_schema(self._columns, outputs), inputs.reasons), counts
+        schema = make_schema(self._columns, outputs)
+        return room.to_arrow(schema, inputs.reasons, keep=keep), counts
 
-    def _explain(self, inputs: Inputs) -> pa.RecordBatch:
+    def _explain(self, inputs: Inputs, *, keep: bool) -> pa.RecordBatch:
         rows = np.flatnonzero(inputs.reasons == 0)
         inputs = inputs.select(rows)
         outputs = self.run(inputs)
         names = self.description["contribution_names"]
         labels = {b.name: b.label for b in PANEL} | {"ast_alt_ratio": "AST/ALT ratio"}
         units = {b.name: b.unit for b in PANEL}
-        size, more = len(rows), len(names) - len(NAMES)
+        size, more = len(rows), len(names) - len(NAMES) - 1
+        years = outputs["contributions"].astype(np.float32)
+        told = years if keep else np.where(outputs["reliable"][:, np.newaxis], years, np.nan)
+        others = [labels.get(name, name.replace("_x_", " x ")) for name in names[1:]]
 
         def widen(values: Any, fill: Any) -> Any:
-            """Nothing of interactions: (n, 9) to (n * k,)."""
-            return np.pad(values, ((0, 0), (0, more)), constant_values=fill).ravel()
+            """Nothing of the typical values and of interactions: (n, 9) to (n * k,)."""
+            return np.pad(values, ((0, 0), (1, more)), constant_values=fill).ravel()
 
         def number(values: Any) -> pa.Array:
             return pa.array(widen(values, np.nan).astype(np.float32), from_pandas=True)
@@ -217,15 +286,20 @@ class Henaw:
                 "row": np.repeat(rows, len(names)),
                 "name": pa.array(list(names) * size, pa.string()),
                 "label": pa.array(
-                    [labels.get(name, name.replace("_x_", " x ")) for name in names] * size,
+                    [
+                        label
+                        for typical in told[:, 0].tolist()
+                        for label in (describe_typical(typical), *others)
+                    ],
                     pa.string(),
                 ),
                 "unit": pa.array([units.get(name) for name in names] * size, pa.string()),
                 "value": number(inputs.biomarkers),
                 "reference_median": number(self._find_medians(inputs)),
-                "years": outputs["contributions"].ravel(),
+                "years": pa.array(told.ravel(), from_pandas=True),
                 "imputed": widen(outputs["imputed"], False),
                 "out_of_range": widen(outputs["out_of_range"], False),
+                "critical": widen(outputs["critical"], False),
             }
         )
 
@@ -242,6 +316,20 @@ class Henaw:
         return medians
 
 
+def describe_typical(years: float) -> str:
+    """Say what the contribution of the typical values means.
+
+    Example:
+        >>> describe_typical(-5.2).partition(": ")[2]
+        'people with all known values at the median die less than the typical person'
+    """
+    who = "Typical values: people with all known values at the median"
+    if math.isnan(years):
+        return who
+    less = "less than" if years < 0 else "more than" if years > 0 else "as often as"
+    return f"{who} die {less} the typical person"
+
+
 def _open(content: bytes, source: str) -> OnnxRuntime:
     try:
         return OnnxRuntime(content)
@@ -252,7 +340,10 @@ def _open(content: bytes, source: str) -> OnnxRuntime:
         raise ScoringError(source, [f"expected an ONNX file, however: {error}"]) from error
 
 
-_PARSED = ("inputs", "outputs", "panel", "contribution_names", "reference")
+_PARSED = (
+    *("inputs", "outputs", "panel", "contribution_names", "reference"),
+    *("fitted_ages", "critical_limits"),
+)
 
 
 def _read_description(runtime: OnnxRuntime, source: str) -> dict[str, Any]:
@@ -274,6 +365,7 @@ def _read_description(runtime: OnnxRuntime, source: str) -> dict[str, Any]:
         for key, names in expected.items()
         if seen[key] != list(names)
     ]
+    problems += find_limit_problems(description["critical_limits"])
     if problems:
         raise ScoringError(source, problems)
     return description

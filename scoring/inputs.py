@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -107,12 +108,25 @@ def write_reasons(reasons: npt.NDArray[np.int64]) -> pa.Array:
     """(n,) text, null where the row was scored."""
     if not reasons.any():
         return pa.nulls(len(reasons), pa.string())
-    seen, places = np.unique(reasons, return_inverse=True)
-    words = [
-        "; ".join(reason for bit, reason in enumerate(REASONS) if code >> bit & 1) or None
-        for code in seen.tolist()
-    ]
-    return pa.array(words, pa.string()).take(pa.array(places))
+    return write_words(
+        reasons, lambda code: "; ".join(r for bit, r in enumerate(REASONS) if code >> bit & 1)
+    )
+
+
+def write_words(codes: npt.NDArray[Any], spell: Callable[[int], str]) -> pa.Array:
+    """Arrow text of (n,) codes, null where a code is 0; ``spell`` is called once for each."""
+    seen, places = np.unique(codes, return_inverse=True)
+    words = [spell(code).encode() for code in seen.tolist()]
+    ends = np.cumsum([0, *map(len, words)], dtype=np.int32)
+    # Not by pa.array: its first use imports pandas, a quarter of a second.
+    text = pa.StringArray.from_buffers(
+        len(words),
+        pa.py_buffer(ends),
+        pa.py_buffer(b"".join(words)),
+        pa.py_buffer(np.packbits(seen != 0, bitorder="little")),
+    )
+    indices = [None, pa.py_buffer(places.astype(np.int64))]
+    return text.take(pa.Array.from_buffers(pa.int64(), len(places), indices))
 
 
 def count_reasons(reasons: npt.NDArray[np.int64]) -> dict[str, int]:

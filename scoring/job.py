@@ -23,6 +23,7 @@ from typing import Any
 import pyarrow as pa
 from henaw.model.errors import ScoringError
 from henaw.model.layout import Layout
+from henaw.scoring.answers import WITHHOLD, check_unreliable
 from henaw.scoring.henaw import Henaw
 from henaw.scoring.sinks import check_sink, open_sink
 from henaw.scoring.sources import CHUNK, Chunks, Source
@@ -40,6 +41,8 @@ class Summary:
         scored: that have answers.
         resumed: that a run before this one had scored.
         reasons: rows that were not scored by reason; one with several is at each.
+        unreliable: scored rows whose numbers are not reliable, by code; one with several is
+            at each.
         imputed: scored rows without a value, by biomarker.
     """
 
@@ -47,6 +50,7 @@ class Summary:
     scored: int = 0
     resumed: int = 0
     reasons: collections.Counter[str] = field(default_factory=collections.Counter)
+    unreliable: collections.Counter[str] = field(default_factory=collections.Counter)
     imputed: collections.Counter[str] = field(default_factory=collections.Counter)
 
     def add(self, counts: dict[str, Any], *, resumed: bool) -> None:
@@ -55,6 +59,7 @@ class Summary:
         self.scored += counts["scored"]
         self.resumed += counts["rows"] if resumed else 0
         self.reasons.update(counts["reasons"])
+        self.unreliable.update(counts["unreliable"])
         self.imputed.update(counts["imputed"])
 
 
@@ -66,6 +71,7 @@ def score_table(
     layout: Layout,
     *,
     outputs: tuple[str, ...],
+    unreliable: str = WITHHOLD,
     threads: int = 1,
     progress: Callable[[int], object] = lambda _: None,
 ) -> Summary:
@@ -78,6 +84,7 @@ def score_table(
         out: .parquet, .csv or .arrow; it appears, or is replaced, when all is written.
         layout: which column is what.
         outputs: of the graph, in its order.
+        unreliable: "withhold" or "keep", as ``Henaw.predict`` takes it.
         threads: chunks that are scored at once.
         progress: called with the number of rows after each chunk.
 
@@ -86,11 +93,12 @@ def score_table(
             written, or another run is writing it. Where the disk is full, what is done
             is kept, and the same run goes on from there.
     """
+    check_unreliable(unreliable)
     check_sink(out)
     if out.exists() and out.samefile(path):
         raise ScoringError(str(out), ["expected another name than the input's, however: the same"])
     parts = out.with_name(f".{out.name}.parts")
-    key = _take_fingerprint(model, path, layout, outputs)
+    key = _take_fingerprint(model, path, layout, outputs, unreliable)
     schema = model.make_schema(layout, outputs, source.read_schema(layout))
     summary = Summary()
     with _explain_stop(out, parts), _hold(parts, key):
@@ -101,7 +109,7 @@ def score_table(
                 with open_sink(file, out.suffix, schema) as sink:
                     for batch, resumed in _score_chunks(
                         source.read_chunks(layout, kept),
-                        lambda people: model.score(people, layout, outputs),
+                        lambda people: model.score(people, layout, outputs, unreliable=unreliable),
                         parts=parts,
                         kept=kept,
                         threads=threads,
@@ -186,7 +194,9 @@ def _is_whole(part: Path) -> bool:
         return False
 
 
-def _take_fingerprint(model: Henaw, path: Path, layout: Layout, outputs: tuple[str, ...]) -> str:
+def _take_fingerprint(
+    model: Henaw, path: Path, layout: Layout, outputs: tuple[str, ...], unreliable: str
+) -> str:
     """What the kept answers depend on."""
     digest = hashlib.sha256()
     with path.open("rb") as file:
@@ -200,6 +210,7 @@ def _take_fingerprint(model: Henaw, path: Path, layout: Layout, outputs: tuple[s
         model.sha256,
         repr(layout),
         outputs,
+        unreliable,
         CHUNK,
     ]
     return hashlib.sha256(json.dumps(content).encode()).hexdigest()

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from henaw.model.configuration import TYPICAL_VALUES
 from henaw.model.errors import RuntimeUnavailableError
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+_LABEL_WIDTH = 36
+"""Characters of a line of the longest label."""
 
 _OLDER, _YOUNGER, _WHOLE = "#b2182b", "#2166ac", "#444444"
 
@@ -69,7 +74,7 @@ def draw_waterfall(
     axes.set_xlabel("years")
     axes.set_title(
         f"{sex.capitalize()} of {age:.4g}, biological age {biological_age:.1f} "
-        f"({low:.1f} to {high:.1f})",
+        f"({low:.1f} to {high:.1f})" + ("" if answer["reliable"] else ", not reliable"),
         loc="left",
     )
     axes.spines[["top", "right"]].set_visible(False)
@@ -77,6 +82,8 @@ def draw_waterfall(
 
 
 def _write_label(part: Mapping[str, Any]) -> str:
+    if part["name"] == TYPICAL_VALUES:
+        return textwrap.fill(part["label"], _LABEL_WIDTH)
     if part["imputed"]:
         return f"{part['label']}, not measured"
     if part["value"] is None:

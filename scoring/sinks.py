@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 from henaw.model.errors import ScoringError
-from henaw.scoring.answers import REASON
+from henaw.scoring.answers import REASON, WITHHELD
 
 SUFFIXES: tuple[str, ...] = (".parquet", ".csv", ".arrow")
 
@@ -43,4 +43,4 @@ def open_sink(file: pa.NativeFile, suffix: str, schema: pa.Schema) -> Any:
         return pa_csv.CSVWriter(file, schema)
     if suffix == ".arrow":
         return pa.ipc.new_file(file, schema)
-    return pq.ParquetWriter(file, schema, compression="zstd", use_dictionary=[REASON])
+    return pq.ParquetWriter(file, schema, compression="zstd", use_dictionary=[WITHHELD, REASON])

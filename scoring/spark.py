@@ -17,7 +17,7 @@ from henaw.model.errors import RuntimeUnavailableError, ScoringError
 from henaw.model.files import write_whole
 from henaw.model.layout import Layout, find_layout, find_separator
 from henaw.model.runtime import OUTPUT_NAMES
-from henaw.scoring.answers import check_outputs
+from henaw.scoring.answers import WITHHOLD, check_outputs, check_unreliable
 from henaw.scoring.henaw import Henaw
 from henaw.scoring.sources import TEXT_SUFFIXES
 
@@ -36,6 +36,7 @@ def score_frame(
     *,
     layout: Layout | None = None,
     outputs: Sequence[str] = OUTPUT_NAMES,
+    unreliable: str = WITHHOLD,
 ) -> DataFrame:
     """Score a Spark table; like ``Henaw.score``, identifiers and answers come back.
 
@@ -44,6 +45,7 @@ def score_frame(
         model: ONNX file on the driver.
         layout: which column is what; None: as the names say.
         outputs: of the graph.
+        unreliable: "withhold" or "keep", as ``Henaw.predict`` takes it.
 
     Raises:
         ScoringError: the model or the columns cannot be used.
@@ -52,23 +54,28 @@ def score_frame(
     pandas_types = _import_spark("pyspark.sql.pandas.types")
     layout = find_layout(people.columns) if layout is None else layout
     outputs = check_outputs(outputs)
+    check_unreliable(unreliable)
     loaded = Henaw.load(model)
     with _explain_failure("columns", f"the columns {', '.join(layout.columns)}"):
         people = people.select(*(f"`{name}`" for name in layout.columns))
     schema = loaded.make_schema(layout, outputs, pandas_types.to_arrow_schema(people.schema))
     name = _ship(people.sparkSession, Path(model), loaded.sha256)
     return people.mapInArrow(
-        make_arrow_function(name, layout, outputs), pandas_types.from_arrow_schema(schema)
+        make_arrow_function(name, layout, outputs, unreliable=unreliable),
+        pandas_types.from_arrow_schema(schema),
     )
 
 
-def make_arrow_function(file_name: str, layout: Layout, outputs: Sequence[str]) -> ArrowFunction:
+def make_arrow_function(
+    file_name: str, layout: Layout, outputs: Sequence[str], *, unreliable: str = WITHHOLD
+) -> ArrowFunction:
     """A function for ``DataFrame.mapInArrow``.
 
     Args:
         file_name: of the model, as ``SparkContext.addFile`` shipped it.
         layout: which column is what.
         outputs: of the graph.
+        unreliable: "withhold" or "keep", as ``Henaw.predict`` takes it.
     """
 
     def score(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
@@ -76,7 +83,7 @@ def make_arrow_function(file_name: str, layout: Layout, outputs: Sequence[str]) 
 
         model = _load_once(SparkFiles.get(file_name))
         for batch in batches:
-            yield model.score(batch, layout, outputs)[0]
+            yield model.score(batch, layout, outputs, unreliable=unreliable)[0]
 
     return score
 

@@ -54,7 +54,7 @@ def test_the_summary_and_the_status_say_what_happened(
     assert result.exit_code == 0
     assert "30 rows, 30 scored by henaw-nhanes" in result.stderr
     assert "imputed for all: hba1c, creatinine" in result.stderr
-    assert pq.read_schema(out).names == ["participant_id", "age_gap", "reason"]
+    assert pq.read_schema(out).names == ["participant_id", "age_gap", "withheld", "reason"]
     table = pq.read_table(source)
     ages = table["p21003_i0"].to_numpy().copy()
     ages[4] = 150
@@ -62,6 +62,27 @@ def test_the_summary_and_the_status_say_what_happened(
     result = run(tmp_path / "b.parquet", out, "--model", artifacts / "henaw.onnx")
     assert result.exit_code == 3
     assert "not scored: 1 rows, age is outside 18 to 120 years" in result.stderr
+
+
+def test_what_is_withheld_is_told_and_is_no_failure(artifacts: Path, tmp_path: Path) -> None:
+    (tmp_path / "in.csv").write_text("age,sex,crp\n50,female,1.2\n50,male,480\n90,male,490\n")
+    options = ("--model", artifacts / "henaw.onnx", "--outputs", "biological_age,reliable")
+    result = run(tmp_path / "in.csv", tmp_path / "out.csv", *options)
+    assert result.exit_code == 0, result.output
+    assert "numbers withheld: 2 rows, a value is beyond its critical limit" in result.stderr
+    assert "numbers withheld: 1 rows, the age is outside the fitted ages" in result.stderr
+    lines = (tmp_path / "out.csv").read_text().splitlines()
+    assert lines[0] == '"biological_age","reliable","withheld","reason"'
+    assert lines[2:] == [
+        ',false,"critical_value",',
+        ',false,"critical_value;age_outside_fitted",',
+    ]
+    result = run(tmp_path / "in.csv", tmp_path / "out.csv", *options, "--unreliable", "keep")
+    assert "not reliable: 2 rows, a value is beyond its critical limit" in result.stderr
+    kept = (tmp_path / "out.csv").read_text().splitlines()
+    assert [line.partition(",")[2] for line in kept] == [line.partition(",")[2] for line in lines]
+    assert all(float(line.partition(",")[0]) > 18 for line in kept[1:])
+    assert run(tmp_path / "in.csv", "x.csv", *options, "--unreliable", "answer").exit_code == 2
 
 
 def test_a_map_of_columns_has_units(artifacts: Path, tmp_path: Path) -> None:
@@ -128,7 +149,7 @@ def test_names_of_outputs_and_files_need_not_be_exact(
     result = run(source, tmp_path / "out.CSV", *model, "--outputs", "age_gap, mortality_10y")
     assert result.exit_code == 0, result.output
     header = (tmp_path / "out.CSV").read_text().splitlines()[0]
-    assert header == '"participant_id","age_gap","mortality_10y","reason"'
+    assert header == '"participant_id","age_gap","mortality_10y","withheld","reason"'
     case = Path(__file__).parents[1] / "fhir" / "limits.json"
     (tmp_path / "BUNDLE.JSON").write_text(json.dumps(json.loads(case.read_text())["bundle"]))
     assert run(tmp_path / "BUNDLE.JSON", tmp_path / "out.csv", *model).exit_code == 0
@@ -167,7 +188,16 @@ def test_a_bundle_becomes_a_row_a_patient(artifacts: Path, tmp_path: Path) -> No
     assert result.exit_code == 3
     rows = pq.read_table(out).to_pylist()
     assert [row["participant_id"] for row in rows] == ["a", "b", "c", "d"]
-    assert rows[0]["biological_age"] == pytest.approx(rows[0]["age"] + rows[0]["age_gap"], abs=1e-3)
+    # The limit of an assay can be beyond a critical one, too.
+    assert (rows[0]["withheld"], rows[0]["biological_age"]) == ("critical_value", None)
+    said = "numbers withheld: Patient a: Alanine aminotransferase 2000 U/L is above "
+    assert said in result.stderr
+    options = ("--model", artifacts / "henaw.onnx", "--unreliable", "keep")
+    kept = run(tmp_path / "bundle.json", tmp_path / "kept.parquet", *options)
+    assert "not reliable: Patient a: Alanine aminotransferase 2000 U/L is above " in kept.stderr
+    (row, *_) = pq.read_table(tmp_path / "kept.parquet").to_pylist()
+    assert row["biological_age"] == pytest.approx(row["age"] + row["age_gap"], abs=1e-3)
+    assert row["withheld"] == "critical_value"
     assert (rows[0]["drawn"], rows[0]["crp"], rows[0]["imputed_ggt"]) == ("2024-03-01", 0.3, True)
     assert rows[0]["limits"] == "crp below ast below alt above"
     assert rows[2]["reason"].startswith("gender must be female or male, however: 'other'")
@@ -198,7 +228,8 @@ def test_a_patient_with_a_reason_has_no_answers(artifacts: Path, tmp_path: Path)
     assert "5 people, 1 scored" in result.stderr
     table = pq.read_table(out)
     given = ["participant_id", "drawn", "age", "sex", *NAMES, "limits", "old", "reason"]
-    answers = table.drop_columns(given)
+    answers = table.drop_columns([*given, "withheld"])
+    assert table["withheld"].null_count == 5
     assert len(answers.column_names) > 20
     for row, answer in zip(table.to_pylist(), answers.to_pylist(), strict=True):
         assert all((value is None) == (row["reason"] is not None) for value in answer.values()), row

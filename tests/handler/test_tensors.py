@@ -54,7 +54,9 @@ def test_nested_rows_are_read_like_flat_ones(client: Any, read: Callable[[Any], 
     flat, nested = client.send(
         write(ROW + GAPS, [54, 70], [0, 1]), write([ROW, GAPS], [54, 70], [0, 1])
     )
-    assert read(flat) == read(nested)
+    for one, other in zip(read(flat)["outputs"], read(nested)["outputs"], strict=True):
+        # Of one evaluation, rows at other places may have other last digits.
+        assert one == {**other, "data": pytest.approx(other["data"], abs=1e-4)}
 
 
 def test_no_rows(client: Any, read: Callable[[Any], Any]) -> None:

@@ -45,6 +45,23 @@ def people(checkpoint: Checkpoint) -> pd.DataFrame:
 
 
 @pytest.fixture(scope="session")
+def doubtful(model: Henaw) -> pd.DataFrame:
+    """One person whose answer is reliable, and others with each reason why it is not."""
+    values = (1.2, 36.0, 80.0, 43.0, 30.0, 13.0, 22.0, 24.0, 20.0)
+    row = dict(zip(NAMES, values, strict=True))
+    table = pd.DataFrame([{"age": 50.0, "sex": SEXES[0], **row}] * 6)
+    table.insert(0, "participant_id", [f"p-{n}" for n in range(6)])
+    limits = model.description["critical_limits"]
+    table.loc[1, ["crp", "albumin"]] = (limits["crp"][1] + 1, limits["albumin"][0] - 1)
+    table.loc[2, "age"] = model.description["fitted_ages"][1] + 5.0
+    table.loc[3, list(NAMES)] = np.nan
+    # Each of these values is seen; together, nobody has them.
+    table.loc[4, list(NAMES)] = (0.1, 120.0, 80.0, 55.0, 30.0, 22.0, 5.0, 200.0, 6.0)
+    table.loc[5, ["crp", "age"]] = (limits["crp"][1] + 1, 90.0)
+    return table
+
+
+@pytest.fixture(scope="session")
 def unscorable() -> pd.DataFrame:
     """One person a reason, and one without."""
     row = dict(zip(NAMES, (1.2, 36.0, 80.0, 43.0, 30.0, 13.0, 22.0, 24.0, 20.0), strict=True))

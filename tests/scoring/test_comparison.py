@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 from click.testing import CliRunner
 from henaw.cli.main import commands
-from henaw.export.graphs import export_onnx, export_program
+from henaw.export.graphs import export_onnx
 from henaw.export.metadata import describe_model, format_properties
 from henaw.model.biomarkers import CAUSES
 from henaw.model.checkpoint import Checkpoint
@@ -21,13 +21,12 @@ from henaw.scoring.sources import open_source
 
 @pytest.fixture(scope="module")
 def candidate_path(checkpoint: Checkpoint, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The reference model but for larger weights and a narrower range, as another version."""
+    """The reference model but for larger weights and narrower ranges, as another version."""
     tensors = {**checkpoint.tensors, "weight": checkpoint.tensors["weight"] * 1.1}
-    tensors["range_high"] = tensors["range_high"] * 0.5
+    for name in ("range_high", "critical_high"):
+        tensors[name] = tensors[name] * 0.5
     changed = dataclasses.replace(checkpoint, version="99.0.0", tensors=tensors)
-    model = export_onnx(
-        export_program(changed.build_network()), format_properties(describe_model(changed))
-    )
+    model = export_onnx(changed.build_network(), format_properties(describe_model(changed)))
     path = tmp_path_factory.mktemp("candidate") / "candidate.onnx"
     path.write_bytes(model.SerializeToString())
     return path
@@ -50,7 +49,9 @@ def test_it_is_the_difference_of_what_each_version_answers(
     report = json.loads(out.read_text())
 
     people = pd.read_parquet(table)
-    before, after = (m.predict(people) for m in (model, Henaw.load(candidate_path)))
+    before, after = (
+        m.predict(people, unreliable="keep") for m in (model, Henaw.load(candidate_path))
+    )
     scored = before["reason"].isna()
     assert report["people"] == len(people)
     assert report["refused"] == (~scored).sum() > 0
@@ -74,6 +75,8 @@ def test_it_is_the_difference_of_what_each_version_answers(
     assert 0 < report["share_beyond_years"]["1"] < report["share_beyond_years"]["0.1"]
     flags = [c for c in before if c.startswith(("out_of_range", "age_out_of_range"))]
     assert report["flagged_by_one"] == (before[flags] != after[flags]).any(axis=1).sum() > 0
+    assert report["reliable_by_one"] == (before["reliable"] != after["reliable"]).sum() > 0
+    assert f"reliable by one version only: {report['reliable_by_one']} people" in result.output
     assert f"{report['people']} people, {report['refused']} refused" in result.output
     assert model.name in result.output
 
@@ -81,7 +84,7 @@ def test_it_is_the_difference_of_what_each_version_answers(
 def test_a_version_does_not_differ_from_itself(model: Henaw, table: Path) -> None:
     source = open_source(table)
     report = compare_models(model, model, source, find_layout(source.names))
-    assert report["flagged_by_one"] == 0
+    assert report["flagged_by_one"] == report["reliable_by_one"] == 0
     assert set(report["share_beyond_years"].values()) == {0.0}
     assert {row["max_absolute"] for row in report["outputs"].values()} == {0.0}
 

@@ -23,18 +23,26 @@ def test_golden_people_get_their_answers(model: Henaw, golden: tuple[People, Out
     table = pd.DataFrame(people.biomarkers, columns=list(NAMES))
     table["age"], table["sex"] = people.age, people.sex
     answers = model.predict(table)
+    kept = model.predict(table, unreliable="keep")
     scored = answers["reason"].isna().to_numpy()
-    assert 100 < scored.sum() < len(table)
+    told = scored & outputs["reliable"].astype(bool)
+    assert 100 < told.sum() < scored.sum() < len(table)
+    assert (answers["reliable"][scored] == outputs["reliable"][scored]).all()
+    assert (answers["withheld"].notna().to_numpy() == scored & ~told).all()
+    assert answers["withheld"].equals(kept["withheld"])
     for column, expected in {
         "biological_age": outputs["biological_age"],
         "interval_high": outputs["interval"][:, 1],
         "cause_risk_10y_cancer": outputs["cause_risk_10y"][:, 1],
-        "contribution_albumin": outputs["contributions"][:, 3],
+        "percentile": outputs["percentile"],
+        "draw_sd": outputs["draw_sd"],
+        "contribution_typical_values": outputs["contributions"][:, 0],
+        "contribution_albumin": outputs["contributions"][:, 4],
         "system_hematology": outputs["system_contributions"][:, 3],
     }.items():
-        seen = answers[column].to_numpy()
-        np.testing.assert_allclose(seen[scored], expected[scored], atol=1e-4)
-        assert np.isnan(seen[~scored]).all()
+        for seen, there in ((answers[column].to_numpy(), told), (kept[column].to_numpy(), scored)):
+            np.testing.assert_allclose(seen[there], expected[there], atol=1e-4)
+            assert np.isnan(seen[~there]).all()
     imputed = answers.loc[scored, [f"imputed_{name}" for name in NAMES]].to_numpy(bool)
     assert (imputed == outputs["imputed"][scored]).all()
 
@@ -52,7 +60,7 @@ def test_the_same_kind_of_table_comes_back(model: Henaw, people: pd.DataFrame) -
     by_arrow = model.predict(table)
     assert isinstance(by_arrow, pa.Table)
     assert isinstance(model.predict(table.to_batches()[0]), pa.RecordBatch)
-    for column in answers.columns.drop("reason"):
+    for column in answers.columns.drop(["withheld", "reason"]):
         expected = answers[column].to_numpy()
         np.testing.assert_array_equal(by_polars[column].to_numpy(), expected)
         np.testing.assert_array_equal(by_arrow[column].to_numpy(), expected)
@@ -78,8 +86,61 @@ def test_what_cannot_be_scored_says_why(model: Henaw, unscorable: pd.DataFrame) 
         "creatinine is outside 5 to 2000 umol/L",
         "age is outside 18 to 120 years; crp is outside 0.01 to 500 mg/L",
     ]
-    assert answers.drop(columns="reason").iloc[0].notna().all()
-    assert answers.drop(columns="reason").iloc[1:].isna().all(axis=None)
+    assert answers["withheld"].isna().all()
+    assert answers.drop(columns=["withheld", "reason"]).iloc[0].notna().all()
+    assert answers.drop(columns=["withheld", "reason"]).iloc[1:].isna().all(axis=None)
+
+
+def test_numbers_that_are_not_reliable_are_withheld(model: Henaw, doubtful: pd.DataFrame) -> None:
+    answers = model.predict(doubtful)
+    codes = [
+        *("", "critical_value", "age_outside_fitted", "nothing_known", "unlike_fitted"),
+        "critical_value;age_outside_fitted",
+    ]
+    assert answers["withheld"].fillna("").tolist() == codes
+    assert answers["reliable"].tolist() == [True] + [False] * 5
+    assert answers["critical_crp"].tolist() == [False, True, False, False, False, True]
+    assert answers["reason"].isna().all()
+    numbers = [column for column in answers if answers[column].dtype == np.float32]
+    assert len(numbers) > 20
+    assert answers[numbers].iloc[0].notna().all()
+    assert answers[numbers].iloc[1:].isna().all(axis=None)
+    kept = model.predict(doubtful, unreliable="keep")
+    assert kept[numbers].notna().all(axis=None)
+    pd.testing.assert_frame_equal(kept.drop(columns=numbers), answers.drop(columns=numbers))
+    few = model.predict(doubtful, outputs=["age_gap"])
+    assert list(few) == ["age_gap", "withheld", "reason"]
+    assert few["age_gap"].isna().tolist() == [False] + [True] * 5
+    assert few["withheld"].equals(answers["withheld"])
+    with pytest.raises(ScoringError, match="expected 'withhold' or 'keep', however: 'answer'"):
+        model.predict(doubtful, unreliable="answer")
+
+
+def test_why_they_are_withheld_is_told_in_sentences(model: Henaw, doubtful: pd.DataFrame) -> None:
+    sentences = model.find_withheld(doubtful)
+    assert [len(row) for row in sentences] == [0, 2, 1, 1, 1, 2]
+    high = model.description["critical_limits"]["crp"][1]
+    said = f"C-reactive protein {high + 1:g} mg/L is above {high:g} mg/L."
+    assert sentences[1][0].startswith(said)
+    assert sentences[1][1].startswith("Albumin 19 g/L is below 20 g/L.")
+    # A row that cannot be scored has a reason of its own.
+    assert model.find_withheld(doubtful.assign(age=7)) == [[]] * 6
+
+
+def test_parts_and_figures_are_withheld_too(model: Henaw, doubtful: pd.DataFrame) -> None:
+    parts = model.explain(doubtful)
+    assert parts["years"].notna().groupby(parts["row"]).all().tolist() == [True] + [False] * 5
+    assert parts["years"].isna().groupby(parts["row"]).all().tolist() == [False] + [True] * 5
+    assert parts.query("row == 1 and name in ['crp', 'albumin']")["critical"].all()
+    assert parts.query("row == 1")["critical"].sum() == 2
+    assert parts.query("row == 1 and name == 'crp'")["value"].notna().all()
+    kept = model.explain(doubtful, unreliable="keep")
+    assert kept["years"].notna().all()
+    with pytest.raises(ScoringError, match=r"row 1: 2 problems\n.*needs a doctor"):
+        model.plot(doubtful, row=1)
+    figure = model.plot(doubtful, row=1, unreliable="keep")
+    assert "not reliable" in figure.axes[0].get_title(loc="left")
+    assert "not reliable" not in model.plot(doubtful, row=0).axes[0].get_title(loc="left")
 
 
 @pytest.mark.parametrize("frame", [pd.DataFrame, pl.DataFrame, pa.table])
@@ -236,7 +297,8 @@ def test_what_extends_pandas_is_a_table_too(model: Henaw, people: pd.DataFrame) 
 
 def test_outputs_are_chosen_by_name(model: Henaw, people: pd.DataFrame) -> None:
     answers = model.predict(people, outputs=["interval", "biological_age"])
-    assert list(answers) == ["biological_age", "interval_low", "interval_high", "reason"]
+    columns = ["biological_age", "interval_low", "interval_high", "withheld", "reason"]
+    assert list(answers) == columns
     with pytest.raises(ScoringError, match="however: 'age_gaps'"):
         model.predict(people, outputs=["age_gaps"])
 
@@ -248,6 +310,11 @@ def test_explanations_add_up(model: Henaw, unscorable: pd.DataFrame) -> None:
     gap = model.predict(unscorable)["age_gap"].iloc[0]
     assert parts["years"].sum() == pytest.approx(gap, abs=1e-4)
     by_name = parts.set_index("name")
+    years, label = by_name.loc["typical_values", ["years", "label"]]
+    more = "less" if years < 0 else "more"
+    said = f"people with all known values at the median die {more} than the typical person"
+    assert label == f"Typical values: {said}"
+    assert np.isnan(by_name.loc["typical_values", "value"])
     assert by_name.loc["crp", "value"] == pytest.approx(1.2)
     assert by_name.loc["ast", "imputed"]
     assert np.isnan(by_name.loc["ast", "value"])
@@ -265,6 +332,8 @@ def test_the_waterfall_ends_at_the_biological_age(model: Henaw, unscorable: pd.D
     assert last.get_x() + last.get_width() == pytest.approx(age, abs=1e-3)
     assert axes.patches[0].get_x() == pytest.approx(50.0)
     assert "Female of 50" in axes.get_title(loc="left")
+    labels = [" ".join(label.get_text().split()) for label in axes.get_yticklabels()]
+    assert any(label.startswith("Typical values: people with all known") for label in labels)
     with pytest.raises(ScoringError, match="age is missing"):
         model.plot(unscorable, row=1)
     with pytest.raises(ScoringError, match="however: 6"):

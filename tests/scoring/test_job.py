@@ -21,7 +21,7 @@ from henaw.model.layout import find_layout
 from henaw.model.runtime import OUTPUT_NAMES
 from henaw.scoring import Henaw
 from henaw.scoring.comparison import compare_models
-from henaw.scoring.job import Summary, score_table
+from henaw.scoring.job import Summary, _take_fingerprint, score_table
 from henaw.scoring.sources import CHUNK, open_source
 
 
@@ -70,7 +70,10 @@ def table(people: pd.DataFrame) -> pa.Table:
 def assert_answers(seen: pa.Table, expected: pa.Table) -> None:
     """The same rows in the same order; text and back keeps all digits of float32."""
     assert seen.schema.names == ["participant_id", *expected.schema.names]
-    for name in expected.schema.names[:-1]:
+    withheld = [value or "" for value in seen["withheld"].to_pylist()]
+    assert withheld == [value or "" for value in expected["withheld"].to_pylist()]
+    assert "critical_value" in withheld
+    for name in expected.schema.names[:-2]:
         np.testing.assert_allclose(
             seen[name].to_numpy().astype(float), expected[name].to_numpy().astype(float), atol=1e-5
         )
@@ -90,6 +93,34 @@ def test_any_format_gives_the_same(
     assert (summary.rows, summary.scored, summary.resumed) == (1000, 1000, 0)
     assert summary.imputed["crp"] == table["crp"].null_count
     assert {path.name for path in tmp_path.iterdir()} == {name, out}
+
+
+def test_what_is_withheld_is_counted_and_the_choice_starts_anew(
+    model: Henaw, doubtful: pd.DataFrame, tmp_path: Path
+) -> None:
+    doubtful.to_parquet(tmp_path / "in.parquet")
+    for choice in ("withhold", "keep"):
+        summary = score(model, tmp_path / "in.parquet", tmp_path / "out.csv", unreliable=choice)
+        assert (summary.rows, summary.scored, summary.resumed) == (6, 6, 0)
+        assert summary.unreliable == {
+            "critical_value": 2,
+            "age_outside_fitted": 2,
+            "nothing_known": 1,
+            "unlike_fitted": 1,
+        }
+        ages = read(tmp_path / "out.csv")["biological_age"]
+        assert ages.null_count == (5 if choice == "withhold" else 0)
+
+
+def test_what_is_kept_of_a_run_is_not_used_by_the_other_choice(
+    model: Henaw, table: pa.Table, tmp_path: Path
+) -> None:
+    source = write(table, tmp_path / "in.parquet")
+    keys = {
+        _take_fingerprint(model, source, find_layout(table.schema.names), ("age_gap",), choice)
+        for choice in ("withhold", "keep")
+    }
+    assert len(keys) == 2
 
 
 def test_rows_without_answers_stay_where_they_are(
