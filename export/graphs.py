@@ -14,7 +14,7 @@ import torch
 from henaw.model.biomarkers import NAMES
 from henaw.model.errors import ArtifactError
 from henaw.model.network import Network
-from henaw.model.profile import PROFILE_TENSORS
+from henaw.model.profile import PROFILE_SHAPES, PROFILE_TENSORS
 from henaw.model.runtime import INPUT_NAMES, OUTPUT_NAMES
 from torch import Tensor
 
@@ -71,7 +71,7 @@ class _WithProfile(torch.nn.Module):
 def export_onnx(network: Network, properties: dict[str, str]) -> onnx.ModelProto:
     """Convert to ONNX, keep only what a runtime needs, and check what came out.
 
-    The laboratory's profile is two initializers of known names, 0 as exported, whose
+    The laboratory's profile is three initializers of known names, 0 as exported, whose
     values can be exchanged in the file's bytes (:mod:`henaw.model.profile`).
 
     Raises:
@@ -80,7 +80,7 @@ def export_onnx(network: Network, properties: dict[str, str]) -> onnx.ModelProto
     # It logs which torchvision operators it does without.
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
     people = torch.export.Dim("n", min=0)
-    profile = [torch.zeros(len(NAMES)) for _ in PROFILE_TENSORS]
+    profile = [torch.zeros(PROFILE_SHAPES[name]) for name in PROFILE_TENSORS]
     program = torch.export.export(
         _WithProfile(network),
         (*_example(), *profile),
@@ -119,7 +119,7 @@ def _fix_profile(graph: onnx.GraphProto) -> None:
     """Turn the inputs that hold the laboratory's profile into initializers of 0."""
     for value in [value for value in graph.input if value.name in PROFILE_TENSORS]:
         graph.input.remove(value)
-        zeros = np.zeros(len(NAMES), np.float32)
+        zeros = np.zeros(PROFILE_SHAPES[value.name], np.float32)
         graph.initializer.append(onnx.numpy_helper.from_array(zeros, value.name))
 
 

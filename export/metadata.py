@@ -6,6 +6,7 @@ import json
 from typing import Any
 
 import torch
+from henaw.export.calibration import describe_calibration
 from henaw.export.drift import describe_drift
 from henaw.model.biomarkers import (
     AGE_MAXIMUM_YEARS,
@@ -82,6 +83,7 @@ def describe_model(checkpoint: Checkpoint) -> dict[str, Any]:
         "reference": _describe_reference(checkpoint),
         "percentiles": list(PERCENTILES),
         "drift": describe_drift(checkpoint),
+        "calibration": describe_calibration(checkpoint),
     }
 
 

@@ -60,6 +60,8 @@ class AgeRow(NamedTuple):
         age, sex: (n, 1) modulators; modulators: (n, Q V) all, once for each variable
         typical: (n, 1) years of somebody with all values at the median
         baseline_start, baseline_slope: (n, 1) of the log of ten years' cumulative hazard
+        level: (n, 4) what a laboratory's level of mortality is weighted by: 1, age, sex and
+            their product
         causes: (n, C) logits of the causes, less what the square of age adds
         node_shares: (n, 2 nodes) shares of the tabulated ages
         refit_offset: (n, G B) mean over people of each refit's difference from the point
@@ -79,6 +81,7 @@ class AgeRow(NamedTuple):
     typical: Tensor
     baseline_start: Tensor
     baseline_slope: Tensor
+    level: Tensor
     causes: Tensor
     node_shares: Tensor
     refit_offset: Tensor
@@ -238,6 +241,7 @@ def build_age_table(
         typical=tensors["typical"].double().unsqueeze(2),
         baseline_start=intercept.reshape(2, 1, 1).expand(2, ages, 1),
         baseline_slope=slope.reshape(2, 1, 1).expand(2, ages, 1),
+        level=torch.cat([torch.ones_like(age), age, sex, age * sex], 2),
         causes=torch.cat([torch.ones_like(age), age, torch.zeros_like(age), sex], 2)
         @ tensors["cause_age_sex"].double().T,
         node_shares=torch.stack([torch.kron(row, shares) for row in torch.eye(2).double()]),

@@ -41,6 +41,7 @@ from henaw.model.constants import (
     repeat_blocks,
     repeat_columns,
 )
+from henaw.model.profile import LEVEL_SIZE
 from henaw.model.tables import PERCENTILES, build_one_hot
 from henaw.model.transforms import LARGEST, LOG_SCALED, compute_log_distance, divide_finite
 from torch import Tensor, nn
@@ -185,10 +186,13 @@ class Network(nn.Module):
             its unit. 0 as shipped.
         lab_standard_error: (9,) how well each shift is known. 0 as shipped: not at all, so
             that the spread between surveys stands in its place.
+        lab_level: (4, 1) how far the mortality of the laboratory's country is from that of
+            the fitted people: the log hazard's change by age and sex. 0 as shipped.
     """
 
     lab_shift: Tensor
     lab_standard_error: Tensor
+    lab_level: Tensor
     laboratory_sd: Tensor
     minimum: Tensor
     maximum: Tensor
@@ -248,6 +252,7 @@ class Network(nn.Module):
         nine = len(NAMES)
         self._keep("lab_shift", torch.zeros(nine))
         self._keep("lab_standard_error", torch.zeros(nine))
+        self._keep("lab_level", torch.zeros(LEVEL_SIZE, 1))
         self._keep("laboratory_sd", tensors["laboratory_sd"])
         self._keep("minimum", [biomarker.minimum for biomarker in PANEL])
         self._keep("maximum", [biomarker.maximum for biomarker in PANEL])
@@ -636,7 +641,11 @@ class Network(nn.Module):
         biological_age = age.unsqueeze(1) + gap
 
         by_age = features.by_age
-        log_hazard = by_age.baseline_start + by_age.baseline_slope * biological_age
+        log_hazard = torch.addmm(
+            by_age.baseline_start + by_age.baseline_slope * biological_age,
+            by_age.level,
+            self.lab_level,
+        )
         # Of the two, only minimum keeps NaN in every runtime; clamp need not.
         log_hazard = torch.minimum(log_hazard, self.largest_hazard)
         mortality = 1.0 - torch.exp(-torch.exp(log_hazard))

@@ -10,27 +10,43 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from henaw.model.biomarkers import INDEX, NAMES, PANEL
+from henaw.model.biomarkers import INDEX, NAMES, PANEL, SEXES
 from henaw.model.errors import ProfileError
 
 Array = npt.NDArray[np.float64]
 
-PROFILE_TENSORS: tuple[str, str] = ("lab_shift", "lab_standard_error")
-"""Names of the profile's two tensors in the graph, (9,) float32 each."""
+LEVEL_SIZE = 4
+"""Weights of a level of mortality: 1, age, sex and their product."""
+PROFILE_SHAPES: Mapping[str, tuple[int, ...]] = MappingProxyType(
+    {
+        "lab_shift": (len(NAMES),),
+        "lab_standard_error": (len(NAMES),),
+        "lab_level": (LEVEL_SIZE, 1),
+    }
+)
+"""The profile's tensors in the graph, float32."""
+PROFILE_TENSORS: tuple[str, ...] = tuple(PROFILE_SHAPES)
 FORMAT = "henaw-lab-profile-1"
+LARGEST_LEVEL = 2.0
+"""Of the logarithm of a hazard: beyond it a life table is not one of deaths a year."""
 LARGEST_SHIFT = 1.5
 """Of a logarithm: beyond it the values are in another unit, not of another laboratory."""
-_METADATA_KEY = "lab"
+METADATA_KEY = "lab"
+"""Property of an ONNX file that holds the profile it has."""
 _RAW_DATA = b"\x4a"
 _NAME = b"\x42"
 _METADATA_PROPS = b"\x72"
+_CHECKPOINT = rb"checkpoint_sha256\x12\x40([0-9a-f]{64})"
+"""The checkpoint's digest in the metadata: a key, and the field of its value."""
 
 CLIP_SCORE = 2.0
 """Scores are clipped here, so that sick people do not move the shift."""
@@ -103,6 +119,9 @@ class LabProfile:
             the spread between surveys stands for it.
         people: how many people each shift was estimated from.
         model: SHA-256 of the checkpoint whose reference it was estimated against.
+        level: by sex, the logarithm of the hazard of the laboratory's country over that of
+            the fitted people, at 60 years of age, and its change in 15 years. None: the same.
+        life_table: which life table the level was made from.
 
     Example:
         >>> LabProfile(name="north", shift={"rdw": 0.02}, standard_error={"rdw": 0.003}).name
@@ -114,9 +133,11 @@ class LabProfile:
     standard_error: Mapping[str, float]
     people: Mapping[str, int] | None = None
     model: str = ""
+    level: Mapping[str, Sequence[float]] | None = None
+    life_table: str | None = None
 
     def __post_init__(self) -> None:
-        problems = []
+        problems = _check_level(self.level)
         if not 1 <= len(self.name) <= 64 or not self.name.isprintable():
             problems.append(f"name must be 1 to 64 printable characters; got {self.name!r}")
         for part in ("shift", "standard_error"):
@@ -129,9 +150,7 @@ class LabProfile:
                     least = " above 0" if part == "standard_error" else ""
                     problems.append(f"{part}: {name} must be a finite number{least}; got {value}")
                 elif (
-                    part == "shift"
-                    and PANEL[INDEX[name]].log_scaled
-                    and abs(value) > LARGEST_SHIFT
+                    part == "shift" and PANEL[INDEX[name]].log_scaled and abs(value) > LARGEST_SHIFT
                 ):
                     problems.append(
                         f"shift: {name} must be -{LARGEST_SHIFT} to {LARGEST_SHIFT} (of the "
@@ -146,16 +165,60 @@ class LabProfile:
         return hashlib.sha256(b"".join(array.tobytes() for array in self.arrays)).hexdigest()
 
     @property
-    def arrays(self) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
-        """Shifts and standard errors in the panel's order: (9,) and (9,) float32, 0 if unknown."""
+    def arrays(self) -> tuple[npt.NDArray[np.float32], ...]:
+        """Shifts, standard errors and level, as ``PROFILE_SHAPES`` has them; 0 if unknown."""
+        level = np.zeros((len(SEXES), 2)) if self.level is None else self._list_level()
+        # Sex is -0.5 or 0.5 in the graph: the mean of both, and their difference.
+        weights = np.concatenate([level.mean(0), level[1] - level[0]])
         return (
             np.array([self.shift.get(name, 0.0) for name in NAMES], np.float32),
             np.array([self.standard_error.get(name, 0.0) for name in NAMES], np.float32),
+            weights.astype(np.float32).reshape(LEVEL_SIZE, 1),
         )
+
+    def _list_level(self) -> Array:
+        level = self.level or {}
+        return np.array([level[sex] for sex in SEXES], np.float64)
 
     def describe(self) -> dict[str, Any]:
         """What its file holds."""
         return {"format": FORMAT, **asdict(self), "sha256": self.digest}
+
+    def require_model(self, checkpoint_sha256: str) -> None:
+        """Check that it was made for a model; one made by hand names none and suits every one.
+
+        Raises:
+            ProfileError: it was made for another.
+        """
+        if self.model not in ("", checkpoint_sha256):
+            raise ProfileError(
+                f"laboratory profile {self.name}",
+                [
+                    f"it was made for the model {self.model[:12]}; this is "
+                    f"{checkpoint_sha256[:12]}. Run henaw calibrate with this model"
+                ],
+            )
+
+
+def _check_level(level: object) -> list[str]:
+    """What is wrong with a level of mortality."""
+    if level is None:
+        return []
+    expected = (
+        f"level must be, for {' and '.join(SEXES)}, two numbers between -{LARGEST_LEVEL:g} and "
+        f"{LARGEST_LEVEL:g}; got {level!r}"
+    )
+    if not isinstance(level, Mapping) or set(level) != set(SEXES):
+        return [expected]
+    for pair in level.values():
+        if not isinstance(pair, (list, tuple)) or len(pair) != 2:
+            return [expected]
+        for value in pair:
+            if isinstance(value, bool) or not isinstance(value, (int, float)):
+                return [expected]
+            if not abs(value) <= LARGEST_LEVEL:
+                return [expected]
+    return []
 
 
 def read_profile(source: Path | Mapping[str, Any]) -> LabProfile:
@@ -185,10 +248,12 @@ def read_profile(source: Path | Mapping[str, Any]) -> LabProfile:
     ]
     if problems:
         raise ProfileError(subject, problems)
-    people = content.get("people")
+    people, life_table = content.get("people"), content.get("life_table")
     profile = LabProfile(
         **{key: content[key] for key in known},
         people=people if isinstance(people, dict) else None,
+        level=content.get("level"),
+        life_table=life_table if isinstance(life_table, str) else None,
     )
     if content.get("sha256") != profile.digest:
         raise ProfileError(subject, ["its numbers differ from its digest: it was changed by hand?"])
@@ -203,8 +268,14 @@ def set_profile(model: bytes, profile: LabProfile) -> bytes:
         profile: the laboratory's.
 
     Raises:
-        ProfileError: the file holds no place for a profile, or has one already.
+        ProfileError: the file holds no place for a profile, has one already, or is not of
+            the model that the profile was made for.
     """
+    made_from = re.search(_CHECKPOINT, model, re.DOTALL)
+    if made_from is not None:
+        profile.require_model(made_from.group(1).decode())
+    if _encode_field(b"\x0a", METADATA_KEY.encode()) + b"\x12" in model:
+        raise ProfileError("ONNX file", ["it has a laboratory profile already"])
     changed = model
     for name, array in zip(PROFILE_TENSORS, profile.arrays, strict=True):
         # An initializer's name (field 8 of TensorProto) is followed by its bytes (field 9).
@@ -214,11 +285,9 @@ def set_profile(model: bytes, profile: LabProfile) -> bytes:
         if place < 0 or changed.find(head, place + 1) >= 0:
             raise ProfileError("ONNX file", [f"it has no tensor {name}: is it a model of HENAW?"])
         start = place + len(head)
-        if any(changed[start : start + len(values)]):
-            raise ProfileError("ONNX file", ["it has a laboratory profile already"])
         changed = changed[:start] + values + changed[start + len(values) :]
     text = json.dumps(profile.describe()).encode()
-    entry = _encode_field(b"\x0a", _METADATA_KEY.encode()) + _encode_field(b"\x12", text)
+    entry = _encode_field(b"\x0a", METADATA_KEY.encode()) + _encode_field(b"\x12", text)
     # Fields of a message may come in any order: one more of a repeated one goes last.
     return changed + _encode_field(_METADATA_PROPS, entry)
 
