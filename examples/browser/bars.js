@@ -9,7 +9,8 @@ import { labelName } from "./sidecar.js";
  *   kind?: string}} Bar */
 
 /**
- * Contributions by size, each starting where the one before ended.
+ * That of the typical values, then the others by size, each starting where the one before
+ * ended.
  *
  * @param {Sidecar} sidecar
  * @param {number} age
@@ -21,14 +22,15 @@ export function stackContributions(sidecar, age, answer, notes) {
   /** @type {Bar[]} */
   const bars = [];
   let reached = age;
-  const named = answer.contributions.map((years, place) => ({
+  const [typical, ...named] = answer.contributions.map((years, place) => ({
     name: sidecar.contribution_names[place],
     years,
   }));
-  for (const { name, years } of named.sort((a, b) => Math.abs(b.years) - Math.abs(a.years))) {
+  named.sort((a, b) => Math.abs(b.years) - Math.abs(a.years));
+  for (const { name, years } of [typical, ...named]) {
     bars.push({
       label: labelName(sidecar, name),
-      note: notes[name],
+      note: name === typical.name ? describeTypical(years) : notes[name],
       from: reached,
       to: reached + years,
       years: showYears(years),
@@ -45,6 +47,15 @@ export function stackContributions(sidecar, age, answer, notes) {
   });
   return [whole("Your age", age), ...bars, whole("Biological age", reached)];
 }
+
+/**
+ * What the bar of the typical values means.
+ *
+ * @param {number} years
+ */
+const describeTypical = (years) =>
+  "people with all known values at the median die " +
+  `${years < 0 ? "less" : "more"} than the typical person`;
 
 /**
  * @param {Sidecar} sidecar

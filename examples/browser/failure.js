@@ -12,7 +12,7 @@
 
   /** @param {string} reason */
   const tell = (reason) => {
-    find("answer").hidden = true;
+    find("answer").hidden = find("withheld").hidden = true;
     status.hidden = false;
     status.textContent = `The page failed. ${reason}. Load it again.`;
   };

@@ -15,6 +15,8 @@ import { env, InferenceSession, Tensor } from "onnxruntime-web/wasm";
  * @property {boolean[]} imputed
  * @property {boolean[]} out_of_range
  * @property {boolean} age_out_of_range
+ * @property {boolean[]} critical Beyond the critical limits.
+ * @property {boolean} reliable Where it is false, none of the numbers are to be shown.
  */
 
 env.wasm.numThreads = 1; // more need the server's cross-origin isolation headers

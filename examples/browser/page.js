@@ -3,6 +3,7 @@ import { EXAMPLE } from "./example.js";
 import { Form } from "./form.js";
 import { halfWidth, rankMissing } from "./informative.js";
 import { loadModel } from "./model.js";
+import { listReasons } from "./reliability.js";
 import { watchReports } from "./report.js";
 import { chooseDenominator, describeRisk, drawIcons, listCauses } from "./risk.js";
 import { drawScale } from "./scale.js";
@@ -71,21 +72,27 @@ async function update() {
     /** @type {HTMLElement} */ (mark).hidden = !form.hasExample;
   if (!predict || !whatIf) return; // still loading
   const { age, sex, biomarkers } = entered;
-  find("answer").ariaBusy = String(age !== null && sex !== null);
-  find("answer").hidden = age === null || sex === null;
-  find("no-answer").hidden = !find("answer").hidden;
-  if (age === null || sex === null) {
+  const isComplete = age !== null && sex !== null;
+  find("answer").ariaBusy = String(isComplete);
+  if (!isComplete) {
     find("no-answer").textContent = "Type an age and choose a sex to see the answer.";
+    showOnly("no-answer");
     return;
   }
   const person = { biomarkers, age, sex };
   const unknown = { ...person, biomarkers: biomarkers.map(() => NaN) };
-  const [answer, average] = await predict([person, unknown]);
+  const [answer, typical] = await predict([person, unknown]);
   if (turn !== latest) return; // a later key is being answered
   form.warn(answer.out_of_range);
+  if (!answer.reliable) {
+    speakLater(showWithheld(person, answer));
+    find("answer").ariaBusy = "false";
+    return;
+  }
+  showOnly("answer");
   const spoken = showAge(entered, person, answer);
   showParts(entered, person, answer);
-  showRisk(person, answer, average);
+  showRisk(person, answer, typical);
 
   const next = await rankMissing(sidecar, predict, person);
   if (turn !== latest) return;
@@ -95,6 +102,36 @@ async function update() {
   const difference = showChange(answer, changed);
   speakLater(`${spoken}${whatIf.isMoved ? ` What if: ${difference}` : ""}`);
   find("answer").ariaBusy = "false";
+}
+
+/** @param {"answer" | "withheld" | "no-answer"} shown */
+function showOnly(shown) {
+  for (const id of ["answer", "withheld", "no-answer"]) find(id).hidden = id !== shown;
+}
+
+/**
+ * Say why there is no number.
+ *
+ * @param {Person} person @param {Answer} answer
+ * @returns {string} the same to be spoken
+ */
+function showWithheld(person, answer) {
+  const reasons = listReasons(sidecar, person, answer, form.unitOf);
+  const codes = reasons.map(({ code }) => code);
+  if (codes.includes("nothing_known") && codes.length === 1) {
+    find("no-answer").textContent = "Type at least one value to see the answer.";
+    showOnly("no-answer");
+    return "";
+  }
+  const needsDoctor = codes.includes("critical_value") || codes.includes("unlike_fitted");
+  const heading = needsDoctor
+    ? "This result needs a doctor, not a calculator"
+    : "The model does not know people of this age";
+  const messages = reasons.map(({ message }) => message);
+  find("withheld-heading").textContent = heading;
+  find("withheld-reasons").replaceChildren(...messages.map(buildItem));
+  showOnly("withheld");
+  return [`${heading}.`, ...messages].join(" ");
 }
 
 /**
@@ -112,9 +149,6 @@ function showAge({ refused }, person, answer) {
     `such cases the person's usual level lies between ${low} and ${high}.`;
   find("age-scale").replaceChildren(drawScale(person.age, answer));
   const warnings = refused.map((label) => `${label} is not used until it is corrected.`);
-  const [first, last] = sidecar.fitted_ages;
-  if (answer.age_out_of_range)
-    warnings.push(`Fitted on ages ${first} to ${last}: an answer at ${person.age} is a guess.`);
   find("age-warnings").replaceChildren(...warnings.map(buildItem));
   return [`Biological age ${years} years, ${low} to ${high}.`, ...warnings].join(" ");
 }
@@ -135,10 +169,10 @@ function showParts({ typed }, person, answer) {
   fillBars(/** @type {HTMLTableElement} */ (find("systems")), listSystems(sidecar, answer), 0);
 }
 
-/** @param {Person} person @param {Answer} answer @param {Answer} average */
-function showRisk({ age, sex }, answer, average) {
-  find("risk-words").textContent = describeRisk(sidecar, age, sex, answer, average);
-  const of = chooseDenominator(answer.mortality_10y, average.mortality_10y);
+/** @param {Person} person @param {Answer} answer @param {Answer} typical */
+function showRisk({ age, sex }, answer, typical) {
+  find("risk-words").textContent = describeRisk(sidecar, age, sex, answer, typical);
+  const of = chooseDenominator(answer.mortality_10y, typical.mortality_10y);
   find("risk-icons").replaceChildren(drawIcons(answer.mortality_10y, of));
   const table = /** @type {HTMLTableElement} */ (find("causes"));
   if (table.caption) table.caption.textContent = "Risk of dying within ten years, by cause";
@@ -170,7 +204,9 @@ function showNext(answer, next) {
 /** @param {Answer} answer @param {Answer} changed */
 function showChange(answer, changed) {
   const difference = showYears(changed.biological_age - answer.biological_age);
-  const words = `${changed.biological_age.toFixed(1)} years, ${difference} from the typed values.`;
+  const words = changed.reliable
+    ? `${changed.biological_age.toFixed(1)} years, ${difference} from the typed values.`
+    : "Such values need a doctor, not a calculator: no age is shown.";
   find("what-if-words").textContent = words;
   return words;
 }

@@ -27,15 +27,15 @@ function showCount(probability, of) {
  * @param {number} age
  * @param {number} sex
  * @param {Answer} answer
- * @param {Answer} average of people of that age and sex
+ * @param {Answer} typical of the typical person of that age and sex
  */
-export function describeRisk(sidecar, age, sex, answer, average) {
+export function describeRisk(sidecar, age, sex, answer, typical) {
   const people = PLURALS[sidecar.sexes[sex]] ?? "people";
-  const of = chooseDenominator(answer.mortality_10y, average.mortality_10y);
+  const of = chooseDenominator(answer.mortality_10y, typical.mortality_10y);
   return (
     `Of ${people} of ${Number(age.toFixed(1))} with values like these, ` +
-    `${showCount(answer.mortality_10y, of)} die within ten years, of any cause. Of all ${people} of ` +
-    `that age it is ${showCount(average.mortality_10y, of)}.`
+    `${showCount(answer.mortality_10y, of)} die within ten years, of any cause. Of typical ` +
+    `${people} of that age it is ${showCount(typical.mortality_10y, of)}.`
   );
 }
 

@@ -22,6 +22,8 @@
  * @property {[number, number]} accepted_ages Years.
  * @property {[number, number]} fitted_ages Years.
  * @property {Record<string, [number, number]>} fitted_range 0.1 to 99.9 % of the fitted people.
+ * @property {Record<string, [number | null, number | null]>} critical_limits Lowest and highest
+ *   value that is not critical, in the panel's unit; null where there is none.
  * @property {string[]} contribution_names
  * @property {string[]} system_names
  * @property {Record<string, string[]>} systems

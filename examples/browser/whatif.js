@@ -81,8 +81,9 @@ export class WhatIf {
       [changed, ...trials].map((biomarkers) => ({ ...person, biomarkers })),
     );
     if (!isCurrent()) return answer;
-    const years = curves.map((trial) => trial.biological_age);
-    const range = /** @type {[number, number]} */ ([Math.min(...years), Math.max(...years)]);
+    const years = curves.map((trial) => (trial.reliable ? trial.biological_age : NaN));
+    const drawn = years.filter((value) => !Number.isNaN(value));
+    const range = /** @type {[number, number]} */ ([Math.min(...drawn), Math.max(...drawn)]);
     this.#sliders.forEach((slider, place) => {
       const { name } = slider.biomarker;
       Object.assign(slider, ends[place], { typed: person.biomarkers[place] });
@@ -152,13 +153,12 @@ function buildSlider(sidecar, biomarker) {
 /**
  * All curves share their range of years, so that a flat one is one that matters little.
  *
- * @param {number[]} years
+ * @param {number[]} years NaN where the answer is not reliable: no curve is drawn there
  * @param {[number, number]} range
  */
 function drawCurve(years, [low, high]) {
-  const points = years.map(
-    (value, point) =>
-      `${point},${(10 * (high - value)) / Math.max(high - low, 1)}`,
+  const points = years.flatMap((value, point) =>
+    Number.isNaN(value) ? [] : `${point},${(10 * (high - value)) / Math.max(high - low, 1)}`,
   );
   return drawShape(
     "svg",

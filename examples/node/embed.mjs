@@ -15,4 +15,9 @@ const answer = await session.run({
 });
 const [age] = answer.biological_age.data;
 const [low, high] = answer.interval.data;
-console.log(`biological age ${age.toFixed(1)} (${low.toFixed(1)} to ${high.toFixed(1)}) years`);
+// The model always computes numbers: whether they can be shown, reliable says.
+console.log(
+  answer.reliable.data[0]
+    ? `biological age ${age.toFixed(1)} (${low.toFixed(1)} to ${high.toFixed(1)}) years`
+    : "no reliable answer: show no number, see docs/embedding.md",
+);

@@ -42,7 +42,12 @@ def main() -> None:
 
     units = {item["name"]: item["unit"] for item in description["panel"]}
     labels = {item["name"]: item["label"] for item in description["panel"]}
-    labels |= {"ast_alt_ratio": "AST/ALT ratio"}
+    labels |= {
+        "ast_alt_ratio": "AST/ALT ratio",
+        "typical_values": "Typical values: people with all\nvalues at the median die less",
+    }
+    if not answer["reliable"][0]:
+        sys.exit("the answer is not reliable: there is nothing to draw")
     years = answer["contributions"][0]
     order = np.argsort(years)
     starts = AGE_YEARS + np.concatenate([[0.0], np.cumsum(years[order])[:-1]])

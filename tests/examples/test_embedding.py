@@ -65,6 +65,36 @@ def test_minimal_page(browser: Browser, site: str, expected: Any) -> None:
     page.close()
 
 
+NOTHING_TO_SHOW = "no reliable answer: show no number, see docs/embedding.md"
+
+
+def make_critical(program: Path) -> str:
+    """The example's own text, but for a CRP of 400 mg/L."""
+    text = program.read_text(encoding="utf-8")
+    assert text.count("[1.2, ") == 1
+    return text.replace("[1.2, ", "[400, ")
+
+
+def test_no_example_shows_a_number_that_is_not_reliable(
+    node: str, artifacts: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "node_modules").symlink_to(REPOSITORY / "node_modules")
+    for runner, name in ((sys.executable, "python/embed.py"), (node, "node/embed.mjs")):
+        program = tmp_path / Path(name).name
+        program.write_text(make_critical(EXAMPLES / name), encoding="utf-8")
+        assert run_program(runner, program, artifacts / "henaw.onnx") == NOTHING_TO_SHOW
+
+
+def test_the_minimal_page_shows_no_number_that_is_not_reliable(browser: Browser, site: str) -> None:
+    page = browser.new_page()
+    body = make_critical(EXAMPLES / "browser" / "minimal.html")
+    page.route("**/minimal.html", lambda route: route.fulfill(body=body, content_type="text/html"))
+    page.goto(f"{site}minimal.html")
+    page.get_by_text("no reliable answer").wait_for()
+    assert page.inner_text("#answer") == NOTHING_TO_SHOW
+    page.close()
+
+
 def test_golden_people_in_node(node: str, artifacts: Path, golden: tuple[People, Outputs]) -> None:
     program = Path(__file__).with_name("golden.mjs")
     printed = run_program(node, program, artifacts / "henaw.onnx", artifacts / "golden.json")

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 from henaw.model.biomarkers import INDEX, NAMES, PANEL
+from henaw.model.reliability import find_reasons
 from henaw.model.runtime import OnnxRuntime, Outputs
 from playwright.sync_api import Browser, Page, Route, expect
 
@@ -28,9 +29,25 @@ TYPED = {
 }
 
 
+# Each of these values is seen; together, nobody has them.
+UNLIKE = (0.1, 120.0, 80.0, 55.0, 30.0, 22.0, 5.0, 200.0, 6.0)
+
+
 @pytest.fixture(scope="module")
 def runtime(artifacts: Path) -> OnnxRuntime:
     return OnnxRuntime(artifacts / "henaw.onnx")
+
+
+@pytest.fixture(scope="module")
+def limits(artifacts: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((artifacts / "henaw.json").read_text())["critical_limits"]
+    return found
+
+
+@pytest.fixture(scope="module")
+def fitted_ages(artifacts: Path) -> tuple[float, float]:
+    low, high = json.loads((artifacts / "henaw.json").read_text())["fitted_ages"]
+    return low, high
 
 
 def read_bundle_text() -> str:
@@ -159,7 +176,128 @@ def test_warns_while_typing(page: Page, runtime: OnnxRuntime) -> None:
     expect(page.locator("#age-message")).to_have_text("12 years is outside 18 to 120")
     expect(page.locator("#answer")).to_be_hidden()
     page.fill("#age", "101")
-    expect(page.locator("#age-warnings")).to_contain_text("an answer at 101 is a guess")
+    expect(page.locator("#withheld")).to_contain_text("Age 101 is outside")
+
+
+NUMBERS = ("#answer", "#age-number", "#contributions", "#systems", "#risk-icons", "#what-if")
+
+
+def read_withheld(page: Page) -> tuple[str, list[str]]:
+    """Heading and reasons of the banner that stands in place of an answer."""
+    expect(page.locator("#withheld")).to_be_visible()
+    for part in NUMBERS:
+        expect(page.locator(part)).to_be_hidden()
+    items = page.locator("#withheld li").all_inner_texts()
+    return page.inner_text("#withheld h2"), items
+
+
+def test_a_critical_value_needs_a_doctor(page: Page, limits: dict[str, Any]) -> None:
+    fill(page, TYPED, age="61", sex="male")
+    shown(page)
+    expect(page.locator("#withheld")).to_be_hidden()
+    high = limits["crp"][1]
+    page.fill("#crp", f"{high + 1:g}")
+    expect(page.locator("#withheld")).to_be_visible()
+    heading, reasons = read_withheld(page)
+    assert heading == "This result needs a doctor, not a calculator"
+    said = f"C-reactive protein {high + 1:g} mg/L is above {high:g} mg/L. Such a value needs a"
+    assert len(reasons) == 1
+    assert reasons[0].startswith(said)
+    expect(page.locator("#spoken")).to_contain_text(f"{heading}. {said}")
+    # In the unit that is typed.
+    page.fill("#creatinine", "5")
+    expect(page.locator("#withheld li")).to_have_count(2)
+    limit = f"{limits['creatinine'][1] / 88.42:.4g}"
+    _, reasons = read_withheld(page)
+    assert reasons[1].startswith(f"Creatinine 5 mg/dL is above {limit} mg/dL.")
+    page.fill("#albumin", "1.8")
+    expect(page.locator("#withheld li")).to_have_count(3)
+    _, reasons = read_withheld(page)
+    assert reasons[2].startswith("Albumin 1.8 g/dL is below 2 g/dL.")
+    page.fill("#crp", TYPED["crp"][0])
+    page.fill("#creatinine", TYPED["creatinine"][0])
+    page.fill("#albumin", TYPED["albumin"][0])
+    shown(page)
+    expect(page.locator("#withheld")).to_be_hidden()
+    expect(page.locator("#contributions")).to_be_visible()
+
+
+def test_other_reasons_have_words_of_their_own(page: Page) -> None:
+    fill(page, TYPED, age="92", sex="male")
+    expect(page.locator("#withheld")).to_be_visible()
+    heading, reasons = read_withheld(page)
+    assert heading == "The model does not know people of this age"
+    assert len(reasons) == 1
+    assert reasons[0].startswith("Age 92 is outside ")
+    together = {b.name: (str(value), b.unit) for b, value in zip(PANEL, UNLIKE, strict=True)}
+    fill(page, together, age="50", sex="male")
+    expect(page.locator("#withheld li")).to_contain_text("unlike those of anybody")
+    assert read_withheld(page)[0] == "This result needs a doctor, not a calculator"
+    fill(page, {}, age="50", sex="male")
+    expect(page.locator("#no-answer")).to_have_text("Type at least one value to see the answer.")
+    for part in ("#withheld", *NUMBERS):
+        expect(page.locator(part)).to_be_hidden()
+
+
+def test_reasons_are_those_of_python(
+    page: Page, runtime: OnnxRuntime, limits: dict[str, Any], fitted_ages: tuple[float, float]
+) -> None:
+    people = []
+    for name, (low, high) in limits.items():
+        usual = dict.fromkeys(NAMES, np.nan) | {"crp": 1.2, "albumin": 43.0}
+        people += [
+            usual | {name: limit * step}
+            for limit, step in ((low, 0.98), (high, 1.02))
+            if limit is not None
+        ]
+    people += [dict.fromkeys(NAMES, np.nan), dict(zip(NAMES, UNLIKE, strict=True))]
+    rows = np.array([list(person.values()) for person in people], np.float32)
+    age = np.where(np.arange(len(rows)) % 3 == 0, 93.0, 50.0).astype(np.float32)
+    outputs = runtime.predict(rows, age, np.zeros(len(rows), np.int64))
+    assert not outputs["reliable"].any()
+    expected = find_reasons(outputs, rows, age, critical_limits=limits, fitted_ages=fitted_ages)
+    seen = page.evaluate(
+        """async ([rows, ages]) => {
+            const { listReasons } = await import("./reliability.js");
+            const sidecar = await (await import("./sidecar.js")).loadSidecar();
+            const predict = await (await import("./model.js")).loadModel("henaw.onnx");
+            const people = rows.map((biomarkers, place) => ({
+                biomarkers: biomarkers.map((value) => value ?? NaN), age: ages[place], sex: 0 }));
+            const unitOf = (name) => sidecar.panel.find((item) => item.name === name).unit;
+            return (await predict(people)).map((answer, place) =>
+                listReasons(sidecar, people[place], answer, unitOf)
+                    .map(({ code, message }) => [code, message]));
+        }""",
+        [[[None if np.isnan(v) else v for v in row] for row in rows.tolist()], age.tolist()],
+    )
+    assert seen == [[[r.code, r.message] for r in expected[row]] for row in range(len(rows))]
+
+
+def test_a_slider_into_the_critical_shows_no_age(page: Page, runtime: OnnxRuntime) -> None:
+    fill(page, TYPED | {"creatinine": ("3.9", "mg/dL")}, age="61", sex="male")
+    shown(page)
+    page.locator("#what-if-creatinine").press("End")
+    words = page.locator("#what-if-words")
+    expect(words).to_have_text("Such values need a doctor, not a calculator: no age is shown.")
+    curve = page.locator("#what-if-creatinine").locator("..").locator("polyline")
+    points = (curve.get_attribute("points") or "").split()
+    assert 0 < len(points) < 21
+    assert "NaN" not in " ".join(points)
+    page.get_by_role("button", name="Back to the typed values").click()
+    expect(words).to_contain_text(" 0.0 from")
+
+
+def test_the_first_bar_says_what_typical_values_are(page: Page, runtime: OnnxRuntime) -> None:
+    fill(page, TYPED, age="61", sex="male")
+    shown(page)
+    rows = page.locator("#contributions tbody tr")
+    years = float(predict(runtime, TYPED, 61, 1)["contributions"][0, 0])
+    assert years < 0
+    expect(rows.nth(1)).to_contain_text("Typical values")
+    expect(rows.nth(1)).to_contain_text(
+        "people with all known values at the median die less than the typical person"
+    )
+    assert read_number(rows.nth(1).locator(".years").inner_text()) == pytest.approx(years, abs=0.06)
 
 
 def test_nothing_leaves_the_page(browser: Browser, site: str) -> None:
@@ -256,7 +394,7 @@ def test_a_late_answer_does_not_move_a_slider_back(page: Page) -> None:
             const sidecar = await (await import("./sidecar.js")).loadSidecar();
             let release;
             const predict = (people) => new Promise((resolve) => {
-                release = () => resolve(people.map(() => ({ biological_age: 50 })));
+                release = () => resolve(people.map(() => ({ biological_age: 50, reliable: true })));
             });
             let current = true;
             const whatIf = new WhatIf(sidecar, predict, () => (current = false));
