@@ -100,6 +100,7 @@ PANEL: tuple[Biomarker, ...] = (
             "by pch-pathlab.com); Heart of England NHS Foundation Trust: 300 (checked there)",
         ),
         harmful=frozenset({"high"}),
+        reporting_step=0.1,
         variation=Variation(
             within_person=42.2,
             analytical=5.2,
@@ -141,6 +142,7 @@ PANEL: tuple[Biomarker, ...] = (
         critical_low=None,
         critical_high=CriticalLimit(value=None, source=_NONE_PUBLISHED),
         harmful=frozenset({"high"}),
+        reporting_step=1.0,
         variation=Variation(
             within_person=2.0,
             analytical=2.7,
@@ -210,6 +212,7 @@ PANEL: tuple[Biomarker, ...] = (
             "pch-pathlab.com), which is stage 3 of acute kidney injury, 4.0 mg/dL (KDIGO 2012)",
         ),
         harmful=frozenset({"high"}),
+        reporting_step=1.0,
         variation=Variation(
             within_person=4.4,
             analytical=2.2,
@@ -252,6 +255,7 @@ PANEL: tuple[Biomarker, ...] = (
         ),
         critical_high=None,
         harmful=frozenset({"low"}),
+        reporting_step=1.0,
         variation=Variation(
             within_person=2.5,
             analytical=1.5,
@@ -284,6 +288,7 @@ PANEL: tuple[Biomarker, ...] = (
         critical_low=CriticalLimit(value=None, source=_NONE_PUBLISHED),
         critical_high=CriticalLimit(value=None, source=_NONE_PUBLISHED),
         harmful=frozenset({"low", "high"}),
+        reporting_step=1.0,
         variation=Variation(
             within_person=10.0,
             analytical=5.0,
@@ -335,6 +340,7 @@ PANEL: tuple[Biomarker, ...] = (
         critical_low=None,
         critical_high=CriticalLimit(value=None, source=_NONE_PUBLISHED),
         harmful=frozenset({"high"}),
+        reporting_step=0.1,
         variation=Variation(
             within_person=2.0,
             analytical=1.0,
@@ -380,6 +386,7 @@ PANEL: tuple[Biomarker, ...] = (
             "results has it",
         ),
         harmful=frozenset({"high"}),
+        reporting_step=1.0,
         variation=Variation(
             within_person=8.9,
             analytical=8.7,
@@ -425,6 +432,7 @@ PANEL: tuple[Biomarker, ...] = (
             "above 600 at an upper limit of 40, Heart of England above 700 (checked there)",
         ),
         harmful=frozenset({"high"}),
+        reporting_step=1.0,
         variation=Variation(
             within_person=9.5,
             analytical=5.5,
@@ -469,6 +477,7 @@ PANEL: tuple[Biomarker, ...] = (
             "(checked there); Heart of England phones from 400",
         ),
         harmful=frozenset({"high"}),
+        reporting_step=1.0,
         variation=Variation(
             within_person=9.3,
             analytical=6.7,

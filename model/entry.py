@@ -87,6 +87,7 @@ class Biomarker:
         critical_high: the limit above which a value needs a doctor; None where high
             values are not dangerous.
         harmful: the directions in which an abnormal value is a bad sign: "low", "high".
+        reporting_step: the step in which laboratories report it, in ``unit``.
         variation: its change between two blood draws of one person.
         ukb_field: UK Biobank data field; None where UK Biobank has none.
         ukb_title: the field's name in the UK Biobank Showcase; None: the label.
@@ -113,6 +114,7 @@ class Biomarker:
     critical_low: CriticalLimit | None
     critical_high: CriticalLimit | None
     harmful: frozenset[str]
+    reporting_step: float
     variation: Variation
     ukb_field: int | None
     loinc: tuple[str, ...]

@@ -49,10 +49,12 @@ from torch import Tensor
 LEAST_TAIL_SLOPE = 0.3
 """Years per score beyond the outermost knot in a harmful direction."""
 CREDIT_MULTIPLE = 2.0
+OLDER_FROM, OLDER_SHARE = 50, 0.8
+"""From what age a reporting step may move the gap by this share of its limit only."""
+_STEEPNESS_SHARES = (0.0, 0.1, 0.25, 0.5, 0.75, 1.0)
+"""Where in the reference interval steepness is judged."""
 _OTHERS_MOVE = (-1.0, 0.0, 1.0)
 """How far other known values may move the expected score of a missing one."""
-_USUAL_SCORES = (-2.0, -1.0, 0.0, 1.0, 2.0)
-"""Scores of the partner at which a change of the ratio is judged."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -316,7 +318,7 @@ def build_credit_rules(
 ) -> HarmRules:
     """That twice the upper limit of a biomarker is not better than its median.
 
-    The partner of AST or ALT in the ratio has any usual value.
+    All other values are those of the median; the ratio AST/ALT changes with its parts.
 
     Args:
         configuration: the shape.
@@ -330,56 +332,95 @@ def build_credit_rules(
         if scores is None:
             continue
         changes = reference.expand(scores) - reference.expand(torch.zeros(1).double())
-        ratios = _list_ratio_changes(reference, name)
+        ratios = _change_ratio(reference, name)
         for code, place in itertools.product(range(len(SEXES)), range(len(reference.age))):
-            own = reference.write_row(INDEX[name], code, place, changes[code, place])
-            for score, ratio in zip(_USUAL_SCORES, ratios, strict=False):
-                main.append(
-                    own
-                    + reference.write_row(VARIABLES.index(RATIO), code, place, ratio[code, place])
-                )
-                groups.append(
-                    f"{name} at twice its limit, {SEXES[code]}, AST/ALT partner at {score:g}"
-                )
-                names.append(f"{groups[-1]}, age {configuration.first_age + place}")
+            main.append(
+                reference.write_row(INDEX[name], code, place, changes[code, place])
+                + reference.write_row(VARIABLES.index(RATIO), code, place, ratios[code, place])
+            )
+            groups.append(f"{name} at {CREDIT_MULTIPLE:g} times its limit, {SEXES[code]}")
+            names.append(f"{groups[-1]}, age {configuration.first_age + place}")
     empty = [[0.0] * len(configuration.interactions)] * len(main)
     return _stack(
         configuration, main, pair=empty, least=[0.0] * len(main), names=names, groups=groups
     )
 
 
-def _list_ratio_changes(reference: _Reference, name: str) -> list[Tensor]:
-    """Change of the ratio's basis from the median to beyond the cap, by partner: (2, ages, J)."""
-    if INDEX[name] not in RATIO_PARTS:
-        return [torch.zeros(2, len(reference.age), reference.configuration.basis_size).double()]
-    own = RATIO_PARTS.index(INDEX[name])
-    partner, variable = RATIO_PARTS[1 - own], VARIABLES.index(RATIO)
-    caps = torch.log(torch.tensor(RATIO_CAPS).double())
-    changes = []
-    for score in _USUAL_SCORES:
-        standardised = reference.margin[partner][
-            int(torch.argmin((reference.scores - score).abs()))
-        ]
-        other = (
-            reference.location[:, :, partner] + standardised * reference.scale[:, :, partner]
-        ).clamp(max=float(caps[1 - own]))
-        sides = [
-            value - other if own == 0 else other - value
-            for value in (
-                reference.location[:, :, INDEX[name]].clamp(max=float(caps[own])),
-                caps[own].expand_as(other),
+def build_steepness_rules(
+    configuration: NetworkConfiguration,
+    tensors: Mapping[str, Tensor],
+    steepest: Mapping[str, float],
+) -> HarmRules:
+    """That one reporting step inside the reference interval moves the gap by so much at most.
+
+    All other values are those of the median; the ratio AST/ALT changes with its parts. From
+    :data:`OLDER_FROM` on, :data:`OLDER_SHARE` of the limit is allowed.
+
+    Args:
+        configuration: the shape.
+        tensors: with the reference tables.
+        steepest: years by biomarker.
+    """
+    reference = _Reference(configuration, tensors)
+    main, least, names, groups = [], [], [], []
+    for name, limit in steepest.items():
+        biomarker = PANEL[INDEX[name]]
+        for code, share in itertools.product(range(len(SEXES)), _STEEPNESS_SHARES):
+            low, high = biomarker.reference.low[code], biomarker.reference.high[code]
+            if low is None or high is None:
+                continue
+            start = low + share * (high - biomarker.reporting_step - low)
+            ends = [
+                torch.full((2, len(reference.age)), value).double()
+                for value in (start, start + biomarker.reporting_step)
+            ]
+            logged = [torch.log(end) if biomarker.log_scaled else end for end in ends]
+            before, after = (
+                reference.expand(reference.place(INDEX[name], value)) for value in logged
             )
-        ]
-        before, after = (
-            reference.expand(
-                reference.place(
-                    variable, side.clamp(math.log(LOWEST_RATIO), math.log(HIGHEST_RATIO))
+            ratio = _read_ratio(reference, name, logged[1]) - _read_ratio(
+                reference, name, logged[0]
+            )
+            for place, sign in itertools.product(range(len(reference.age)), (1.0, -1.0)):
+                age = configuration.first_age + place
+                main.append(
+                    sign
+                    * reference.write_row(INDEX[name], code, place, (after - before)[code, place])
+                    + sign
+                    * reference.write_row(VARIABLES.index(RATIO), code, place, ratio[code, place])
                 )
-            )
-            for side in sides
+                least.append(-limit * (OLDER_SHARE if age >= OLDER_FROM else 1.0))
+                direction = "up" if sign < 0 else "down"
+                groups.append(f"{name} {direction} from {start:.3g}, {SEXES[code]}, {least[-1]:g}")
+                names.append(f"{groups[-1]}, age {age}")
+    empty = [[0.0] * len(configuration.interactions)] * len(main)
+    return _stack(configuration, main, pair=empty, least=least, names=names, groups=groups)
+
+
+def _change_ratio(reference: _Reference, name: str) -> Tensor:
+    """Change of the ratio's basis from the medians to one part beyond its cap: (2, ages, J)."""
+    own = reference.location[:, :, INDEX[name]]
+    beyond = torch.full_like(own, math.log(max(RATIO_CAPS)))
+    return _read_ratio(reference, name, beyond) - _read_ratio(reference, name, own)
+
+
+def _read_ratio(reference: _Reference, name: str, values: Tensor) -> Tensor:
+    """Basis of the ratio where one of its parts has these logarithms, the other the median.
+
+    Shape:
+        values: (2, ages); result: (2, ages, J), 0 for a biomarker that is no part of it
+    """
+    variable = VARIABLES.index(RATIO)
+    if INDEX[name] not in RATIO_PARTS:
+        return torch.zeros_like(reference.expand(values))
+    numerator, denominator = (
+        (values if place == INDEX[name] else reference.location[:, :, place]).clamp(
+            max=math.log(cap)
         )
-        changes.append(after - before)
-    return changes
+        for place, cap in zip(RATIO_PARTS, RATIO_CAPS, strict=True)
+    )
+    ratio = (numerator - denominator).clamp(math.log(LOWEST_RATIO), math.log(HIGHEST_RATIO))
+    return reference.expand(reference.place(variable, ratio))
 
 
 def _stack(

@@ -52,11 +52,12 @@ __all__ = ["HORIZON_YEARS", "Features", "Network", "Parts"]
 INTERVAL_SCORE = 1.6448536269514722
 """The normal quantile that leaves 5 % on each side."""
 
-KNOT_TIE = 2e-5
-"""How far below a knot, in scores, a value already has the slope above it.
+KNOT_WIDTH = 0.4
+"""How far to each side of a knot, in scores, the slope changes evenly.
 
-Many values lie on a knot; at the knot itself, rounding would choose their slope."""
-HALF_STEP = (-0.625 * KNOT_TIE, -0.375 * KNOT_TIE)
+A repeat draw moves a value by some 0.3 scores, so that it feels the slopes around it, and
+rounding must not choose the slope of the many values that lie on a knot."""
+HALF_STEP = (-0.5 * KNOT_WIDTH, 0.5 * KNOT_WIDTH)
 """Half the distances from a knot between which the slope goes from 0 to 1."""
 LINEAR_START = 16.0
 """How far below 0 the linear function's knot is: below every score."""
@@ -248,6 +249,7 @@ class Network(nn.Module):
         self.basis_size = configuration.basis_size
         self.variables = len(VARIABLES)
         self.pairs = len(configuration.interactions)
+        self.members = configuration.members
 
         nine = len(NAMES)
         self._keep("lab_shift", torch.zeros(nine))
@@ -330,7 +332,8 @@ class Network(nn.Module):
         self._keep("cause_matrix", tensors["cause_weight"].T)
         self._keep("cause_of_squared_age", tensors["cause_age_sex"][:, 2:3].T)
         self._keep("largest_hazard", [math.log(-math.log1p(-LARGEST_RISK))])
-        self._keep("interval_scores", [-INTERVAL_SCORE, INTERVAL_SCORE])
+        scores = torch.tensor([-INTERVAL_SCORE, INTERVAL_SCORE])
+        self._keep("interval_scores", scores * tensors["interval_factor"])
 
     def _keep(self, name: str, values: Tensor | list[float]) -> None:
         """Keep a constant; the checkpoint holds the fitted tensors, not these."""
@@ -445,7 +448,7 @@ class Network(nn.Module):
     def compute_main_slope(self, half: Tensor, modulators: Tensor) -> Tensor:
         """Years per unit of a score, without interactions and adaptive weights.
 
-        A hinge rises by 1 from KNOT_TIE below its knot, and by 0 before.
+        A hinge rises by 0 up to KNOT_WIDTH below its knot, and by 1 from as much above.
 
         Shape:
             half: (n, V J) half the distances from the knots; modulators: (n, Q V)

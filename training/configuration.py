@@ -122,6 +122,10 @@ class FitConfiguration:
             look younger (``henaw.model.harm``), besides their multipliers. 0 asks nothing.
         credit_rules: biomarkers of which also twice the upper limit must not be better
             than the median.
+        steepest_years: by how many years one reporting step of a biomarker inside its
+            reference interval may move the gap; less from 50 on. Of those named in
+            ``steepness_rules``.
+        steepness_rules: biomarkers that this is asked of.
         cause_ridge: weight of w^2 for the causes' weights.
         survey_ridge: weight of w^2 for each survey's own level of the hazard.
         period: year whose baseline hazard is shipped, by a trend over surveys that are
@@ -140,7 +144,9 @@ class FitConfiguration:
     modulation_penalty: float = 10.0
     tail_penalty: float = 1.0
     harm_weight: float = 0.01
-    credit_rules: tuple[str, ...] = ("ggt", "ast")
+    credit_rules: tuple[str, ...] = ("ggt", "ast", "alt")
+    steepest_years: float = 1.0
+    steepness_rules: tuple[str, ...] = ()
     cause_ridge: float = 1e-3
     survey_ridge: float = 1e-3
     period: float | None = None
@@ -158,6 +164,7 @@ class FitConfiguration:
                 "modulation_penalty",
                 "tail_penalty",
                 "harm_weight",
+                "steepest_years",
                 "cause_ridge",
                 "survey_ridge",
             )
@@ -168,8 +175,9 @@ class FitConfiguration:
                 f"follow_up_years must be finite and > 0, however: {self.follow_up_years}"
             )
         problems += [
-            f"credit_rules: unknown biomarker {name!r}"
-            for name in self.credit_rules
+            f"{field}: unknown biomarker {name!r}"
+            for field in ("credit_rules", "steepness_rules")
+            for name in getattr(self, field)
             if name not in INDEX
         ]
         if self.period is not None and not 1900 <= self.period <= 2100:

@@ -17,7 +17,13 @@ import numpy.typing as npt
 import torch
 from henaw.model.biomarkers import SEXES
 from henaw.model.errors import CohortError, FitError
-from henaw.model.harm import HarmRules, build_credit_rules, build_missing_rules, build_slope_rules
+from henaw.model.harm import (
+    HarmRules,
+    build_credit_rules,
+    build_missing_rules,
+    build_slope_rules,
+    build_steepness_rules,
+)
 from henaw.model.network import Network
 from henaw.training.cache import Cache, digest_cohort, fetch_reference
 from henaw.training.cohort import Cohort
@@ -208,10 +214,13 @@ def build_rules(
     """The rules of harmful values that the configuration asks for."""
     if configuration.fit.harm_weight == 0:
         return None
-    rules = build_slope_rules(configuration.network, tensors)
-    credited = configuration.fit.credit_rules
-    return rules.join(build_credit_rules(configuration.network, tensors, credited)).join(
-        build_missing_rules(configuration.network, tensors)
+    shape, asked = configuration.network, configuration.fit
+    steepest = dict.fromkeys(asked.steepness_rules, asked.steepest_years)
+    return (
+        build_slope_rules(shape, tensors)
+        .join(build_missing_rules(shape, tensors))
+        .join(build_credit_rules(shape, tensors, asked.credit_rules))
+        .join(build_steepness_rules(shape, tensors, steepest))
     )
 
 

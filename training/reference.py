@@ -5,7 +5,7 @@ Only aggregates leave this module: medians, spreads, quantiles, means and correl
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 import numpy as np
@@ -16,7 +16,7 @@ from henaw.model.configuration import RATIO_CAPS, RATIO_PARTS, VARIABLES, Networ
 from henaw.model.constants import HIGHEST_RATIO, LOWEST_RATIO
 from henaw.model.errors import CohortError
 from henaw.model.network import Network
-from henaw.model.profile import CLIP_SCORE, estimate_shift
+from henaw.model.profile import CLIP_SCORE, estimate_shift, shrink_shift
 from henaw.model.tables import PERCENTILES, list_published_limits, list_tensor_shapes
 from henaw.model.transforms import LOG_SCALED, compute_safe_ratio
 from henaw.training.cohort import Cohort
@@ -172,6 +172,37 @@ def _harmonise(cohort: Cohort, known: Rows, configuration: NetworkConfiguration)
             for row, survey in enumerate(surveys)
         },
     )
+
+
+def take_profile_off(
+    cohort: Cohort, configuration: NetworkConfiguration, tensors: Mapping[str, Tensor]
+) -> Cohort:
+    """People of one survey with the survey's own profile taken off, as a laboratory's would be.
+
+    Nothing but their values, age and sex is used. Biomarkers of fewer than
+    :data:`FEWEST_FOR_SHIFT` people are left alone.
+
+    Args:
+        cohort: the people.
+        configuration: the shape.
+        tensors: of a fit that they were no part of.
+    """
+    tables = [tensors[name].double().numpy() for name in ("location", "scale")]
+    location, scale = _look_up(cohort, configuration, *tables)
+    values = _transform(cohort.biomarkers)
+    shifts = np.zeros(len(NAMES))
+    for column in range(len(NAMES)):
+        rows = np.isfinite(values[:, column])
+        if rows.sum() >= FEWEST_FOR_SHIFT:
+            shift, error = estimate_shift(
+                values[rows, column],
+                location[rows, column],
+                scale[rows, column],
+                usual=float(tensors["usual_score"][column]),
+            )
+            shifts[column], _ = shrink_shift(shift, error, float(tensors["laboratory_sd"][column]))
+    moved = values[:, : len(NAMES)] - shifts
+    return replace(cohort, biomarkers=np.where(LOG_SCALED, np.exp(moved), moved).astype(np.float32))
 
 
 def measure_laboratory_sd(cohort: Cohort, location: Array) -> Array:
