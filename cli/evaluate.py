@@ -31,6 +31,11 @@ from tqdm import tqdm
     help="Bootstrap samples behind each interval of a C-index.",
 )
 @click.option("--seed", type=click.IntRange(min=0), default=1, show_default=True)
+@click.option(
+    "--own-profile",
+    is_flag=True,
+    help="Take each survey's own laboratory profile off first, as `henaw calibrate` would.",
+)
 def evaluate(
     checkpoint: Path,
     *,
@@ -39,6 +44,7 @@ def evaluate(
     surveys: tuple[str, ...],
     draws: int,
     seed: int,
+    own_profile: bool,
 ) -> None:
     """Measure a checkpoint on a cohort and write a report of aggregates."""
     from henaw.model.checkpoint import load_checkpoint
@@ -64,6 +70,7 @@ def evaluate(
             cohort,
             surveys=surveys,
             older=older,
+            own_profile=own_profile,
             draws=draws,
             seed=seed,
             progress=advance,

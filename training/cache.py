@@ -195,7 +195,9 @@ def fetch_reference(
     def build() -> Entry:
         tensors, placed = fit_reference(cohort, shape, floors)
         arrays = {f"tensor.{name}": tensor.numpy() for name, tensor in tensors.items()}
-        return Entry(arrays=arrays | {"biomarkers": placed.biomarkers})
+        return Entry(
+            arrays=arrays | {"biomarkers": placed.biomarkers}, values={"shifts": placed.shifts}
+        )
 
     entry = cache.fetch(
         _name_entry("reference", sorted(set(map(str, cohort.survey))), settings),
@@ -207,7 +209,9 @@ def fetch_reference(
         for name, array in entry.arrays.items()
         if name.startswith("tensor.")
     }
-    return tensors, dataclasses.replace(cohort, biomarkers=entry.arrays["biomarkers"])
+    return tensors, dataclasses.replace(
+        cohort, biomarkers=entry.arrays["biomarkers"], shifts=entry.values["shifts"]
+    )
 
 
 def digest_cohort(cohort: Cohort) -> str:

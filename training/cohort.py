@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -94,13 +94,6 @@ class Cohort:
     def complete(self) -> npt.NDArray[np.bool_]:
         """(n,) bool, true where all nine biomarkers are there."""
         return np.asarray(~np.isnan(self.biomarkers).any(1))
-
-
-def join_cohorts(cohorts: Sequence[Cohort]) -> Cohort:
-    """The people of several cohorts of one file, one after the other; clocks are left out."""
-    arrays = ("biomarkers", "age_years", "sex", "time_years", "event", "cause", "survey")
-    joined = {name: np.concatenate([getattr(one, name) for one in cohorts]) for name in arrays}
-    return replace(cohorts[0], **joined, clocks={})
 
 
 def read_table(path: Path) -> pd.DataFrame:

@@ -108,7 +108,7 @@ def fit_reference(
     margin = _tabulate_margins(standardised, usable, configuration)
     # The score 0 is put at the location: of the nine that is moved, by a hair, to the
     # median of all standardised values; the ratio's is that of the medians of its two.
-    middle = margin[: len(NAMES), configuration.score_steps // 2]
+    middle = margin[: len(NAMES), configuration.score_steps // 2].copy()
     location[:, :, : len(NAMES)] += middle * scale[:, :, : len(NAMES)]
     margin[: len(NAMES)] -= middle[:, None]
     location[:, :, len(NAMES)] = _locate_ratio(location)
@@ -174,13 +174,13 @@ def _harmonise(cohort: Cohort, known: Rows, configuration: NetworkConfiguration)
     )
 
 
-def take_profile_off(
+def estimate_profiles(
     cohort: Cohort, configuration: NetworkConfiguration, tensors: Mapping[str, Tensor]
-) -> Cohort:
-    """People of one survey with the survey's own profile taken off, as a laboratory's would be.
+) -> dict[str, Array]:
+    """Each survey's shifts, as of a laboratory that sends its people: (9,) by survey.
 
-    Nothing but their values, age and sex is used. Biomarkers of fewer than
-    :data:`FEWEST_FOR_SHIFT` people are left alone.
+    Nothing but their values, age and sex is used. A biomarker of fewer than
+    :data:`FEWEST_FOR_SHIFT` people is left alone.
 
     Args:
         cohort: the people.
@@ -190,10 +190,13 @@ def take_profile_off(
     tables = [tensors[name].double().numpy() for name in ("location", "scale")]
     location, scale = _look_up(cohort, configuration, *tables)
     values = _transform(cohort.biomarkers)
-    shifts = np.zeros(len(NAMES))
-    for column in range(len(NAMES)):
-        rows = np.isfinite(values[:, column])
-        if rows.sum() >= FEWEST_FOR_SHIFT:
+    profiles = {}
+    for survey in np.unique(cohort.survey):
+        shifts = np.zeros(len(NAMES))
+        for column in range(len(NAMES)):
+            rows = (cohort.survey == survey) & np.isfinite(values[:, column])
+            if rows.sum() < FEWEST_FOR_SHIFT:
+                continue
             shift, error = estimate_shift(
                 values[rows, column],
                 location[rows, column],
@@ -201,8 +204,17 @@ def take_profile_off(
                 usual=float(tensors["usual_score"][column]),
             )
             shifts[column], _ = shrink_shift(shift, error, float(tensors["laboratory_sd"][column]))
-    moved = values[:, : len(NAMES)] - shifts
-    return replace(cohort, biomarkers=np.where(LOG_SCALED, np.exp(moved), moved).astype(np.float32))
+        profiles[str(survey)] = shifts
+    return profiles
+
+
+def take_profiles_off(cohort: Cohort, profiles: Mapping[str, Array]) -> Cohort:
+    """The people with their survey's shifts taken off; of a survey without any, as they are."""
+    none = np.zeros(len(NAMES))
+    shifts = np.array([profiles.get(str(survey), none) for survey in cohort.survey])
+    moved = _transform(cohort.biomarkers)[:, : len(NAMES)] - shifts.reshape(-1, len(NAMES))
+    harmonised = np.where(LOG_SCALED, np.exp(moved), moved).astype(np.float32)
+    return replace(cohort, biomarkers=harmonised)
 
 
 def measure_laboratory_sd(cohort: Cohort, location: Array) -> Array:

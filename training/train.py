@@ -14,12 +14,12 @@ from henaw.model.errors import CohortError, ConfigurationError
 from henaw.model.network import Network
 from henaw.model.runtime import OUTPUT_NAMES
 from henaw.training.cache import Cache, fetch_cohort
-from henaw.training.cohort import Cohort, join_cohorts, read_cohort
+from henaw.training.cohort import Cohort, read_cohort
 from henaw.training.configuration import TrainingConfiguration
 from henaw.training.execution import Execution
 from henaw.training.fit import ALONE, count_steps, fit, fit_tensors
 from henaw.training.metrics import compute_c_index, select_evaluated
-from henaw.training.reference import take_profile_off
+from henaw.training.reference import estimate_profiles, take_profiles_off
 from henaw.training.settings import move_period
 from torch import Tensor
 
@@ -162,28 +162,21 @@ def evaluate_held_out(
     people = cohort.select(held_out & select_evaluated(cohort))
     measured = predict(people, configuration, tensors)
     # Each survey is a laboratory of its own.
-    apart = [
-        take_profile_off(people.select(people.survey == survey), configuration.network, tensors)
-        for survey in surveys
-    ]
-    risk, age, gap = (
-        np.concatenate([predict(part, configuration, tensors)[name].numpy() for part in apart])
-        for name in ("mortality_10y", "biological_age", "age_gap")
-    )
-    measured_risk = np.concatenate(
-        [measured["mortality_10y"].numpy()[people.survey == survey] for survey in surveys]
-    )
-    people = join_cohorts(apart)
+    profiles = estimate_profiles(people, configuration.network, tensors)
+    people = take_profiles_off(people, profiles)
+    answers = predict(people, configuration, tensors)
+    risk = answers["mortality_10y"].numpy()
+    measured_risk = measured["mortality_10y"].numpy()
     dead = people.event & (people.time_years <= 10)
     result = {
         "surveys": list(surveys),
         "people": len(people),
         "deaths_10y": int(dead.sum()),
         "expected_deaths_10y": round(float(risk.sum()), 1),
-        "median_gap_years": round(float(np.median(gap)), 2),
+        "median_gap_years": round(float(answers["age_gap"].median()), 2),
         "c_index": {
             "mortality_10y": compute_c_index(risk, people),
-            "biological_age": compute_c_index(age, people),
+            "biological_age": compute_c_index(answers["biological_age"].numpy(), people),
             "age": compute_c_index(people.age_years, people),
         },
         "without_profile": {

@@ -58,6 +58,7 @@ from henaw.training.metrics import (
     OLDEST_EVALUATED_YEARS,
     select_evaluated,
 )
+from henaw.training.reference import estimate_profiles, take_profiles_off
 
 Progress = Callable[[str], None]
 
@@ -98,6 +99,7 @@ def evaluate(
     *,
     surveys: tuple[str, ...] = (),
     older: Cohort | None = None,
+    own_profile: bool = False,
     draws: int = 1000,
     seed: int = 1,
     progress: Progress = lambda _: None,
@@ -110,6 +112,8 @@ def evaluate(
         surveys: evaluate these only; without any, everyone.
         older: people of :func:`read_older`, who are reported apart; without them, those of
             the cohort who are too old.
+        own_profile: take each survey's own profile off first, as a laboratory that was
+            calibrated by its people's values would.
         draws: bootstrap samples of each C-index.
         seed: of the bootstrap and the simulation.
         progress: called with the name of each of SECTIONS as it ends.
@@ -118,11 +122,16 @@ def evaluate(
         CohortError: a survey is not in the cohort, or too few people can be evaluated.
     """
     chosen = select_surveys(cohort, surveys)
+    profiles = {}
+    if own_profile:
+        profiles = estimate_profiles(chosen, checkpoint.network, checkpoint.tensors)
+        chosen = take_profiles_off(chosen, profiles)
     usable = chosen.select(chosen.age_years <= OLDEST_EVALUATED_YEARS)
     if older is None:
         older = chosen.select(chosen.age_years > OLDEST_EVALUATED_YEARS)
-    elif surveys:
-        older = older.select(np.isin(older.survey, surveys))
+    else:
+        older = older.select(np.isin(older.survey, chosen.survey))
+        older = take_profiles_off(older, profiles) if own_profile else older
     apart = answer_people(checkpoint, older.select(older.complete))
     people = usable.select(select_evaluated(usable))
     check_people(people, usable)
@@ -175,6 +184,7 @@ def evaluate(
             "draws": draws,
             "auc_draws": AUC_DRAWS,
             "seed": seed,
+            "own_profile": own_profile,
             "fewest_shown": FEWEST_SHOWN,
             "fewest_deaths": FEWEST_DEATHS,
             "curve_draws": min(draws, CURVE_DRAWS),
