@@ -36,7 +36,8 @@ from henaw.handler.assembly import GOLDEN_NAME, ONNX_NAME
 from henaw.handler.configuration import HandlerConfiguration, load_configuration
 from henaw.handler.manifest import check_manifest
 from henaw.handler.selfcheck import check_runtimes, load_golden
-from henaw.model.errors import ArtifactError, HenawError
+from henaw.model.errors import ArtifactError, HenawError, ProfileError
+from henaw.model.profile import read_profile
 from henaw.model.runtime import OnnxRuntime
 from packaging.requirements import Requirement
 
@@ -100,6 +101,7 @@ def examine(deployment: Deployment) -> Iterator[Finding]:
     yield from _check_certificate(properties)
     yield from _check_secrets(properties, handler, deployment)
     yield from _check_redis(handler)
+    yield from _check_lab_profile(handler, deployment)
     yield from _check_folders(deployment.run)
     yield from _check_server(deployment, properties, handler)
 
@@ -243,6 +245,18 @@ def _check_secrets(
 def _holds_password(url: str) -> bool:
     parts = urlsplit(url)
     return bool(parts.password) or "password=" in parts.query
+
+
+def _check_lab_profile(handler: HandlerConfiguration, deployment: Deployment) -> Iterator[Finding]:
+    if handler.lab_profile is None:
+        return
+    path = deployment.run / handler.lab_profile
+    try:
+        profile = read_profile(path)
+    except ProfileError as error:
+        yield _fail("laboratory", str(error), "make it again: henaw calibrate")
+    else:
+        yield _fine("laboratory", f"{path}: {profile.name}, {profile.digest[:12]}")
 
 
 def _check_redis(handler: HandlerConfiguration) -> Iterator[Finding]:

@@ -43,6 +43,7 @@ _LONGEST_SOCKET_PATH = 100
 """A Unix socket's path holds 107 bytes; TorchServe puts its own in the temporary folder."""
 
 _WORKER_DIED = "Backend worker process died."
+_WORKER_BEGINS = "s_name_part0="
 _RAISED = re.compile(r"[\w.]+(?:Error|Exception): ")
 _LINES_SHOWN = 20
 _MODEL_LOG = "model_log.log"
@@ -275,12 +276,17 @@ def find_refusal(run: Path, since: int = 0) -> str | None:
     if len(content) < since:  # a new log was begun
         since = 0
     text = content[since:].decode("utf-8", errors="replace")
-    before, died, _ = text.partition(_WORKER_DIED)
+    before, died, after = text.partition(_WORKER_DIED)
     if not died:
         return None
-    lines = before.splitlines()
-    raised = [i for i, line in enumerate(lines) if _RAISED.match(line)]
-    return "\n".join(lines[raised[-1] :] if raised else lines[-_LINES_SHOWN:])
+    # TorchServe writes the trace of a RuntimeError before its own sentence, that of any other
+    # error after it; what follows then is the next attempt's.
+    for part in (before, after.partition(_WORKER_BEGINS)[0]):
+        lines = part.splitlines()
+        raised = [i for i, line in enumerate(lines) if _RAISED.match(line)]
+        if raised:
+            return "\n".join(lines[raised[-1] :])
+    return "\n".join(before.splitlines()[-_LINES_SHOWN:])
 
 
 def read_log_tail(run: Path) -> str:

@@ -214,12 +214,11 @@ class Metrics:
             (totals.out_of_range, [one.out_of_range for one in evaluations]),
         ):
             counts[:] = (np.array(counts) + np.concatenate(flags).sum(axis=0)).tolist()
-        for code, count in count_codes(
-            np.concatenate([one.withheld for one in evaluations])
-        ).items():
+        withheld = np.concatenate([one.withheld for one in evaluations])
+        for code, count in count_codes(withheld).items():
             totals.withheld[code] += count
         ages = np.concatenate([one.biological_age for one in evaluations]).astype(np.float64)
-        totals.biological_age.observe_all(ages[np.isfinite(ages)])
+        totals.biological_age.observe_all(ages[np.isfinite(ages) & (withheld == 0)])
         bins = count_bins(
             self.reference,
             np.concatenate([one.biomarkers for one in evaluations]),

@@ -42,12 +42,15 @@ _SEED = 20_260_101
 
 @dataclass(frozen=True, kw_only=True)
 class Question:
-    """One body, the status it must have and, about golden people, the ages it must give."""
+    """One body, the status it must have and, about golden people, the ages it must give.
+
+    None where it must give none: the answer is not reliable.
+    """
 
     path: str
     body: bytes
     status: int = 200
-    ages: tuple[float, ...] = ()
+    ages: tuple[float | None, ...] = ()
 
 
 def write_questions(golden: Path) -> list[Question]:
@@ -69,7 +72,14 @@ def write_questions(golden: Path) -> list[Question]:
         }
         for row in np.flatnonzero(accepted)
     ]
-    ages = tuple(outputs["biological_age"][accepted].tolist())
+    ages = tuple(
+        age if reliable else None
+        for age, reliable in zip(
+            outputs["biological_age"][accepted].tolist(),
+            outputs["reliable"][accepted].tolist(),
+            strict=True,
+        )
+    )
     singles = [
         Question(path="predictions", body=_encode(person), ages=(age,))
         for person, age in zip(instances, ages, strict=True)
@@ -127,8 +137,12 @@ class Client:
         elif question.ages:
             document = json.loads(body)
             answers = document.get("predictions", [document])
-            seen = [answer["biological_age"] for answer in answers]
-            if not np.allclose(seen, question.ages, rtol=0, atol=_TOLERANCE_YEARS):
+            # As floats, None is NaN.
+            seen, expected = (
+                np.array(ages, dtype=np.float64)
+                for ages in ([answer["biological_age"] for answer in answers], question.ages)
+            )
+            if not np.allclose(seen, expected, rtol=0, atol=_TOLERANCE_YEARS, equal_nan=True):
                 self.wrong["another answer"] += 1
 
 

@@ -25,6 +25,7 @@ from cryptography.hazmat.primitives.serialization import (
 from henaw.cli.deployment import Deployment, Finding, examine
 from henaw.cli.doctor import doctor
 from henaw.export.archive import build_archive
+from henaw.model.profile import LabProfile
 
 SERVE_CONFIG = Path(__file__).resolve().parents[2] / "serve_config"
 
@@ -62,6 +63,20 @@ def test_one_in_good_order_has_no_problem(deployment: Deployment) -> None:
         "packages", "java", "gpu", "model", "configuration", "folder", "disk", "ports", "server",
     }  # fmt: skip
     assert all(bool(f.advice) == (f.status != "ok") for f in findings)
+
+
+def test_the_profile_of_the_laboratory_is_read(deployment: Deployment) -> None:
+    assert find(deployment, "laboratory") == []
+    with (deployment.configuration / "handler.yaml").open("a") as file:
+        file.write("\nlab_profile: lab.json\n")
+    (finding,) = find(deployment, "laboratory")
+    assert finding.status == "problem"
+    assert "there is no such file" in finding.seen
+    profile = LabProfile(name="north", shift={"rdw": 0.05}, standard_error={"rdw": 0.003})
+    (deployment.run / "lab.json").write_text(json.dumps(profile.describe()))
+    (finding,) = find(deployment, "laboratory")
+    assert finding.status == "ok"
+    assert finding.seen.endswith(f"lab.json: north, {profile.digest[:12]}")
 
 
 def change_model(deployment: Deployment) -> None:

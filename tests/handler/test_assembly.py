@@ -130,9 +130,18 @@ def test_a_runtime_that_differs_is_named(
     assert "(150" in caught.value.problems[0]
 
 
-def test_a_difference_below_the_tolerance_is_none(onnx: OnnxRuntime, artifacts: Path) -> None:
+@pytest.mark.parametrize(("output", "by"), [("biological_age", 5e-5), ("percentile", 5e-3)])
+def test_a_difference_below_the_tolerance_is_none(
+    onnx: OnnxRuntime, artifacts: Path, output: str, by: float
+) -> None:
     golden = load_golden(artifacts / "golden.json")
-    assert list_differences(Shifted(onnx, "biological_age", 150, 5e-5), golden) == []
+    assert list_differences(Shifted(onnx, output, 150, by), golden) == []
+
+
+def test_a_percentile_has_a_tolerance_of_its_own(onnx: OnnxRuntime, artifacts: Path) -> None:
+    golden = load_golden(artifacts / "golden.json")
+    (said,) = list_differences(Shifted(onnx, "percentile", 150, 0.05), golden)
+    assert said.startswith("shifted: percentile must be within 0.01 of the stored answers")
 
 
 def test_a_missing_output_is_named(onnx: OnnxRuntime, artifacts: Path) -> None:

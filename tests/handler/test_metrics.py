@@ -94,6 +94,8 @@ def test_withheld_people_are_counted_by_why(reference: DriftReference) -> None:
         "nothing_known": 1,
         "unlike_fitted": 1,
     }
+    # Of them no age was answered.
+    assert sum(metrics.sum_up().biological_age.counts) == 1
 
 
 def test_an_age_that_is_no_number_is_counted_nowhere(reference: DriftReference) -> None:

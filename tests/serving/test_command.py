@@ -22,6 +22,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 from henaw.export.archive import build_archive
 from henaw.handler.schema import ANSWER_FIELDS
+from henaw.model.profile import LabProfile
 
 SERVE_CONFIG = Path(__file__).resolve().parents[2] / "serve_config"
 
@@ -146,6 +147,24 @@ def test_a_taken_port_is_named(henaw: Command, shipped: Path) -> None:
         refused = henaw("serve", "--archive", str(shipped), HENAW_PORT=str(port))
     assert refused.returncode == 1
     assert f"port {port} (inference_address) is taken" in refused.stderr
+
+
+def test_a_profile_of_the_laboratory_is_used_or_refused_with_the_reason(
+    henaw: Command, shipped: Path, tmp_path: Path
+) -> None:
+    folder = Path(shutil.copytree(SERVE_CONFIG / "local", tmp_path / "local"))
+    with (folder / "handler.yaml").open("a") as file:
+        file.write("\nlab_profile: lab.json\n")
+    arguments = ("serve", "--archive", str(shipped), "--config", str(folder))
+    refused = henaw(*arguments)
+    assert refused.returncode == 1
+    assert "run/lab.json: 1 problem\n  - there is no such file" in refused.stderr
+    assert "answers on" not in refused.stdout
+    profile = LabProfile(name="north", shift={"rdw": 0.05}, standard_error={"rdw": 0.003})
+    (tmp_path / "run" / "lab.json").write_text(json.dumps(profile.describe()))
+    served = henaw(*arguments)
+    assert served.returncode == 0, served.stderr
+    assert '"lab": "north"' in served.stdout
 
 
 def test_a_changed_archive_is_refused_with_the_reason(

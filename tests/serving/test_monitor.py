@@ -20,6 +20,7 @@ from henaw.cli.example_request import EXAMPLE_PERSON, wait_for_answer
 from henaw.cli.torchserve_process import Record, start_server, stop_server
 from henaw.export.archive import build_archive
 from henaw.model.biomarkers import NAMES
+from henaw.model.reliability import CODES
 from prometheus_client.parser import text_string_to_metric_families
 
 SERVE_CONFIG = Path(__file__).resolve().parents[2] / "serve_config"
@@ -180,6 +181,9 @@ def count_traffic(watched: Watched) -> dict[tuple[str, str], float]:
         ("henaw_people_total", ""): 303,
         **{("henaw_imputed_total", n): n not in ("crp", "ggt") for n in NAMES},
         **{("henaw_out_of_range_total", n): n == "ggt" for n in NAMES},
+        # GGT 4000 U/L is beyond its critical limit.
+        **{("henaw_withheld_total", code): code == "critical_value" for code in CODES},
+        ("henaw_biological_age_years_count", ""): 302,
         ("henaw_fallbacks_total", ""): 0,
         ("henaw_worker_starts_total", ""): 0,
         ("henaw_request_seconds_count", ""): 8,
