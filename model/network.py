@@ -241,6 +241,7 @@ class Network(nn.Module):
     cause_of_squared_age: Tensor
     largest_hazard: Tensor
     interval_scores: Tensor
+    draw_factor: Tensor
 
     def __init__(self, configuration: NetworkConfiguration, tensors: Mapping[str, Tensor]) -> None:
         super().__init__()
@@ -334,6 +335,7 @@ class Network(nn.Module):
         self._keep("largest_hazard", [math.log(-math.log1p(-LARGEST_RISK))])
         scores = torch.tensor([-INTERVAL_SCORE, INTERVAL_SCORE])
         self._keep("interval_scores", scores * tensors["interval_factor"])
+        self._keep("draw_factor", tensors["draw_factor"])
 
     def _keep(self, name: str, values: Tensor | list[float]) -> None:
         """Keep a constant; the checkpoint holds the fitted tensors, not these."""
@@ -677,7 +679,7 @@ class Network(nn.Module):
             out_of_range=out_of_range,
             age_out_of_range=outside_ages,
             percentile=self.place_gap(gap, by_age).squeeze(1),
-            draw_sd=torch.sqrt((draws * draws).sum(1)),
+            draw_sd=torch.sqrt((draws * draws).sum(1)) * self.draw_factor,
             critical=critical,
             reliable=near & torch.logical_not(outside_ages),
         )

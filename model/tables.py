@@ -68,6 +68,7 @@ def list_tensor_shapes(configuration: NetworkConfiguration) -> dict[str, tuple[i
         "usual_score": (biomarkers,),
         "extrapolation_sd": (1,),
         "interval_factor": (1,),
+        "draw_factor": (1,),
         "distance_limit": (2**biomarkers,),
         "group_cap": (len(list_variance_groups(configuration)),),
         "missing_variance": (2**biomarkers, 2, len(configuration.variance_ages)),
@@ -150,6 +151,7 @@ POSITIVE_TENSORS: tuple[str, ...] = (
     "baseline_slope",
     "within_person_cv",
     "interval_factor",
+    "draw_factor",
 )
 """Fitted tensors that make no sense unless every entry is above zero."""
 

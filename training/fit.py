@@ -43,8 +43,8 @@ from henaw.training.typical import (
     list_patterns,
 )
 from henaw.training.uncertainty import (
+    fit_factors,
     fit_group_caps,
-    fit_interval_factor,
     fit_member_offset,
     fit_missing_variance,
     measure_extrapolation,
@@ -135,9 +135,7 @@ def fit(
         tensors["member_offset"] = fit_member_offset(cohort, shape, tensors)
         tensors["group_cap"] = fit_group_caps(cohort, shape, tensors)
         tensors["missing_variance"] = fit_missing_variance(cohort, shape, tensors)
-        tensors["interval_factor"] = fit_interval_factor(
-            cohort, shape, tensors, seed=configuration.seed
-        )
+        tensors |= fit_factors(cohort, shape, tensors, seed=configuration.seed)
         progress("interval")
     return Fit(tensors, cohort.shifts, point.loss)
 

@@ -89,6 +89,7 @@ def fit_reference(
         "correlation": torch.eye(len(VARIABLES)),
         "baseline_slope": torch.full((2,), 0.1),
         "interval_factor": torch.ones(1),
+        "draw_factor": torch.ones(1),
         "within_person_cv": torch.tensor(list_total_cv()),
         "laboratory_sd": _tensor(measure_laboratory_sd(cohort, location)),
     }

@@ -7,7 +7,7 @@ import numpy.typing as npt
 import torch
 from henaw.model.biomarkers import NAMES, list_total_cv
 from henaw.model.configuration import NetworkConfiguration
-from henaw.model.network import Network
+from henaw.model.network import INTERVAL_SCORE, Answers, Network
 from henaw.model.transforms import LOG_SCALED
 from henaw.training.cohort import Cohort
 from henaw.training.reference import tabulate_over_ages
@@ -165,29 +165,41 @@ def answer_by_refit(
     return ages
 
 
-def fit_interval_factor(
+def fit_factors(
     cohort: Cohort, configuration: NetworkConfiguration, tensors: dict[str, Tensor], *, seed: int
-) -> Tensor:
-    """By what the interval's width is multiplied so that it holds nine repeats in ten: (1,).
+) -> dict[str, Tensor]:
+    """By what the interval's width and ``draw_sd`` are multiplied to hold nine repeats in ten.
 
-    A repeat is another draw, in another laboratory, answered by another fit, all drawn as
-    the interval assumes. The interval goes by slopes at the person's own values; further
-    out they differ, which is what this makes up for.
+    A repeat is another draw; for the interval also in another laboratory and answered by
+    another fit, all drawn as the interval assumes. Both go by slopes at the person's own
+    values; further out they differ, which is what this makes up for.
     """
     people = choose_people(cohort)
-    network = Network(configuration, tensors | {"interval_factor": torch.ones(1)})
+    one = torch.ones(1)
+    network = Network(configuration, tensors | {"interval_factor": one, "draw_factor": one})
     generator = np.random.default_rng([seed, 2])
-    with torch.inference_mode():
-        answers = network.answer(*take_inputs(people))
-    centre = answers.biological_age.double().numpy()
-    half = (answers.interval[:, 1] - answers.biological_age).double().numpy()
+    age, sex = torch.from_numpy(people.age_years), torch.from_numpy(people.sex)
+
+    def measure(values: npt.NDArray[np.float32]) -> Answers:
+        with torch.inference_mode():
+            return network.answer(torch.from_numpy(values), age, sex)
+
+    own = measure(people.biomarkers)
+    centre = own.biological_age.double().numpy()
+    half = (own.interval[:, 1] - own.biological_age).double().numpy()
+    draw = INTERVAL_SCORE * own.draw_sd.double().numpy()
     spread = tensors["laboratory_sd"].double().numpy()
-    away = []
+    by_draws, by_all = [], []
     for refit in range(configuration.members):
         values = draw_values(people.biomarkers, generator)
+        again = measure(values).biological_age.double().numpy()
+        by_draws.append(np.abs(again - centre) / draw)
         elsewhere = move_laboratory(values, spread, generator)
-        away.append(np.abs(answer_by_refit(network, elsewhere, people, refit) - centre) / half)
-    return torch.tensor([np.quantile(np.concatenate(away), INTERVAL_LEVEL)], dtype=torch.float32)
+        by_all.append(np.abs(answer_by_refit(network, elsewhere, people, refit) - centre) / half)
+    return {
+        name: torch.tensor([np.quantile(np.concatenate(away), INTERVAL_LEVEL)]).float()
+        for name, away in (("interval_factor", by_all), ("draw_factor", by_draws))
+    }
 
 
 def fill_empty(weights: Weights) -> Weights:
