@@ -8,7 +8,7 @@ from henaw.handler.configuration import HandlerConfiguration
 from henaw.handler.drift import load_drift_reference
 from henaw.handler.engine import Engine
 from henaw.handler.manifest import check_manifest
-from henaw.handler.metadata import Metadata, load_metadata
+from henaw.handler.metadata import load_metadata
 from henaw.handler.metrics import Metrics
 from henaw.handler.pairs import Pairing, PairStore
 from henaw.handler.pulse import Pulse
@@ -17,8 +17,7 @@ from henaw.handler.selfcheck import answer_anew, check_runtimes, load_golden
 from henaw.handler.service import Service
 from henaw.handler.throttle import Throttle
 from henaw.handler.worker_state import StateFile
-from henaw.model.errors import ProfileError
-from henaw.model.profile import LabProfile, read_profile, set_profile
+from henaw.model.profile import read_profile, set_profile
 from henaw.model.runtime import OnnxRuntime, TorchRuntime
 
 ONNX_NAME = "henaw.onnx"
@@ -59,7 +58,7 @@ def assemble_service(
     metadata = load_metadata(folder / SIDECAR_NAME)
     golden = load_golden(folder / GOLDEN_NAME)
     threads = configuration.runtime.threads
-    lab = None if lab_profile is None else _read_lab(lab_profile, metadata)
+    lab = None if lab_profile is None else read_profile(lab_profile)
     content = (folder / ONNX_NAME).read_bytes()
     fallback = OnnxRuntime(content, threads=threads)
     torchscript = TorchRuntime.load_torchscript(folder / TORCHSCRIPT_NAME, device=device or "cpu")
@@ -106,16 +105,3 @@ def assemble_service(
         digests=digests,
         lab=lab,
     )
-
-
-def _read_lab(path: Path, metadata: Metadata) -> LabProfile:
-    profile = read_profile(path)
-    if profile.model not in ("", metadata.checkpoint_sha256):
-        raise ProfileError(
-            str(path),
-            [
-                f"it is for the model {profile.model[:12]}; the server has "
-                f"{metadata.checkpoint_sha256[:12]}. Make one with `henaw calibrate` for this model"
-            ],
-        )
-    return profile

@@ -23,7 +23,6 @@ class Metadata:
     Attributes:
         name: the model's name.
         version: the model's version.
-        checkpoint_sha256: of the checkpoint that it was exported from.
         contribution_names: the typical values, biomarkers, then interactions, in the graph's
             order.
         system_names: the systems, in the graph's order.
@@ -36,7 +35,6 @@ class Metadata:
 
     name: str
     version: str
-    checkpoint_sha256: str
     contribution_names: tuple[str, ...]
     system_names: tuple[str, ...]
     cause_names: tuple[str, ...]
@@ -63,7 +61,6 @@ def load_metadata(path: Path) -> Metadata:
     return Metadata(
         name=document["name"],
         version=document["version"],
-        checkpoint_sha256=document["checkpoint_sha256"],
         contribution_names=tuple(document["contribution_names"]),
         system_names=tuple(document["system_names"]),
         cause_names=tuple(document["cause_names"]),
@@ -82,7 +79,6 @@ def _list_problems(document: object) -> Sequence[str]:
     wanted: Mapping[str, type | tuple[type, ...]] = {
         "name": str,
         "version": str,
-        "checkpoint_sha256": str,
         "panel": list,
         "contribution_names": list,
         "system_names": list,

@@ -235,8 +235,9 @@ def ask(service: Service, person: dict[str, Any], **flags: bool) -> Any:
 
 
 @pytest.fixture
-def profile_path(tmp_path: Path, metadata: Metadata) -> Path:
-    profile = LabProfile(**PROFILE, model=metadata.checkpoint_sha256)  # type: ignore[arg-type]
+def profile_path(tmp_path: Path, artifacts: Path) -> Path:
+    sha256 = json.loads((artifacts / "henaw.json").read_text())["checkpoint_sha256"]
+    profile = LabProfile(**PROFILE, model=sha256)  # type: ignore[arg-type]
     path = tmp_path / "lab.json"
     path.write_text(json.dumps(profile.describe()))
     return path
@@ -270,7 +271,7 @@ def test_a_profile_that_cannot_be_used_keeps_the_server_from_starting(
     with pytest.raises(ProfileError, match="changed by hand"):
         assemble(unpacked, profile_path)
     profile_path.write_text(json.dumps({**content, "model": "0" * 64}))
-    with pytest.raises(ProfileError, match="it is for the model 000000000000; the server has"):
+    with pytest.raises(ProfileError, match="it was made for the model 000000000000; this is "):
         assemble(unpacked, profile_path)
 
 
