@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 import torch
-from henaw.model.biomarkers import NAMES
+from henaw.model.biomarkers import NAMES, PANEL
 from henaw.model.checkpoint import Checkpoint
 from henaw.model.configuration import CAUSE_CLASSES
 from henaw.model.network import HORIZON_YEARS
@@ -64,7 +64,10 @@ def draw_synthetic_people(checkpoint: Checkpoint, count: int, seed: int) -> Peop
     for i, skewed in enumerate(LOG_SCALED):
         standardised = np.interp(scores[:, i], grid, margin[i])
         value = reference.location[:, i].numpy() + standardised * reference.scale[:, i].numpy()
-        biomarkers[:, i] = np.exp(value) if skewed else value
+        # A rare score at one age may stand for a value that no laboratory reports.
+        biomarkers[:, i] = np.clip(
+            np.exp(value) if skewed else value, PANEL[i].minimum, PANEL[i].maximum
+        )
     return People(biomarkers, age, sex)
 
 

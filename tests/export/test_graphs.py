@@ -4,9 +4,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import onnx
+import onnx.numpy_helper
 import pytest
 from henaw.export.graphs import _require
 from henaw.model.errors import ArtifactError
+from henaw.model.profile import PROFILE_SHAPES, PROFILE_TENSORS
 from henaw.model.runtime import INPUT_NAMES, OUTPUT_NAMES
 
 FLOAT, LONG, BOOL = onnx.TensorProto.FLOAT, onnx.TensorProto.INT64, onnx.TensorProto.BOOL
@@ -51,12 +53,27 @@ def test_names_types_and_shapes_are_the_contract(model: onnx.ModelProto) -> None
         "interval": (FLOAT, ["n", 2]),
         "mortality_10y": (FLOAT, ["n"]),
         "cause_risk_10y": (FLOAT, ["n", 4]),
-        "contributions": (FLOAT, ["n", 12]),
+        "contributions": (FLOAT, ["n", 13]),
         "system_contributions": (FLOAT, ["n", 4]),
         "imputed": (BOOL, ["n", 9]),
         "out_of_range": (BOOL, ["n", 9]),
         "age_out_of_range": (BOOL, ["n"]),
+        "percentile": (FLOAT, ["n"]),
+        "draw_sd": (FLOAT, ["n"]),
+        "critical": (BOOL, ["n", 9]),
+        "reliable": (BOOL, ["n"]),
     }
+
+
+def test_a_laboratorys_profile_is_initializers_of_0(model: onnx.ModelProto) -> None:
+    tensors = {
+        tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in model.graph.initializer
+    }
+    assert set(PROFILE_TENSORS) <= set(tensors)
+    for name in PROFILE_TENSORS:
+        assert tensors[name].shape == PROFILE_SHAPES[name]
+        assert not tensors[name].any()
+        assert any(name in node.input for node in model.graph.node)
 
 
 def test_nothing_says_where_it_was_made(artifacts: Path, model: onnx.ModelProto) -> None:

@@ -11,6 +11,7 @@ from henaw.model.biomarkers import CAUSES, INDEX, NAMES, PANEL, SEXES, SYSTEMS
 from henaw.model.checkpoint import PROTOCOL, Checkpoint
 from henaw.model.fhir import describe_fhir
 from henaw.model.runtime import INPUT_NAMES, OUTPUT_NAMES, OnnxRuntime, Runtime
+from henaw.model.tables import PERCENTILES
 
 
 @pytest.fixture(scope="module")
@@ -86,8 +87,8 @@ def test_its_shapes_are_those_of_the_answers(
 
 
 def test_contributions_are_named_in_order(sidecar: dict[str, Any]) -> None:
-    assert sidecar["contribution_names"][:10] == [*NAMES, "ast_alt_ratio"]
-    for name in sidecar["contribution_names"][10:]:
+    assert sidecar["contribution_names"][:11] == ["typical_values", *NAMES, "ast_alt_ratio"]
+    for name in sidecar["contribution_names"][11:]:
         first, second = name.split("_x_")
         assert {first, second} <= set(NAMES)
 
@@ -100,6 +101,47 @@ def test_the_fitted_range_is_the_one_that_flags(
         assert high == pytest.approx(float(checkpoint.tensors["range_high"][INDEX[name]]), rel=1e-3)
         assert PANEL[INDEX[name]].minimum <= low < high <= PANEL[INDEX[name]].maximum
     assert sidecar["fitted_ages"] == [20, 85]
+
+
+def test_critical_limits_are_those_that_flag(
+    sidecar: dict[str, Any], checkpoint: Checkpoint
+) -> None:
+    assert list(sidecar["critical_limits"]) == list(NAMES)
+    for biomarker, limits in zip(PANEL, sidecar["critical_limits"].values(), strict=True):
+        for side, limit in zip(("low", "high"), limits, strict=True):
+            if getattr(biomarker, f"critical_{side}") is None:
+                assert limit is None
+            else:
+                stored = checkpoint.tensors[f"critical_{side}"][INDEX[biomarker.name]]
+                assert limit == pytest.approx(float(stored), rel=1e-3)
+
+
+def test_the_reference_holds_the_gap_at_each_percentile(
+    sidecar: dict[str, Any], checkpoint: Checkpoint
+) -> None:
+    assert sidecar["percentiles"] == list(PERCENTILES)
+    for code, sex in enumerate(SEXES):
+        gaps = np.array(sidecar["reference"][sex]["gap_percentiles"])
+        expected = checkpoint.tensors["gap_percentiles"][code].numpy()
+        assert gaps.shape == (66, len(PERCENTILES))
+        np.testing.assert_allclose(gaps, expected, rtol=6e-3, atol=1e-3)
+        middle = gaps[:, PERCENTILES.index(50.0)]
+        assert np.abs(middle).max() < 0.5
+        assert (np.diff(gaps, axis=1) >= 0).all()
+
+
+def test_the_reference_holds_the_typical_persons_risks(
+    sidecar: dict[str, Any], runtimes: dict[str, Runtime]
+) -> None:
+    """Of somebody whose gap is 0."""
+    ages = np.array(sidecar["reference"]["age"], np.float32)
+    unknown = np.full((len(ages), 9), np.nan, np.float32)
+    for code, sex in enumerate(SEXES):
+        answers = runtimes["onnx"].predict(unknown, ages, np.full(len(ages), code))
+        reference = sidecar["reference"][sex]
+        for name in ("mortality_10y", "cause_risk_10y"):
+            np.testing.assert_allclose(reference[name], answers[name], rtol=1e-3)
+        assert (np.diff(reference["mortality_10y"]) > 0).all()
 
 
 def test_the_reference_holds_plausible_medians(sidecar: dict[str, Any]) -> None:

@@ -10,8 +10,15 @@ import safetensors.torch
 import torch
 from henaw.model import files
 from henaw.model.biomarkers import NAMES
-from henaw.model.checkpoint import Checkpoint, load_checkpoint, save_checkpoint, write_whole
+from henaw.model.checkpoint import (
+    PROTOCOL,
+    Checkpoint,
+    load_checkpoint,
+    save_checkpoint,
+    write_whole,
+)
 from henaw.model.errors import CheckpointError
+from henaw.model.runtime import OUTPUT_NAMES
 from torch import Tensor
 
 Header = dict[str, Any]
@@ -138,9 +145,9 @@ def break_symmetry(header: Header, tensors: Tensors) -> None:
 @pytest.mark.parametrize(
     ("change", "problem"),
     [
-        (set_key("protocol", value=2), "protocol must be 1, however: 2; this version"),
-        (set_key("protocol", value=True), "header: protocol must be int, however: True"),
-        (set_key("protocol", value="1"), "header: protocol must be int, however: '1'"),
+        (set_key("protocol", value=3), "protocol must be 2; got 3. This version"),
+        (set_key("protocol", value="2"), "protocol must be 2; got '2'. This version"),
+        (lose_key("protocol"), "protocol must be 2; got None. This version"),
         (set_key("name", value=3), "header: name must be str, however: 3"),
         (set_key("metrics", value=[]), "header: metrics must be dict, however: []"),
         (lose_key("training"), "header: training must be dict, however: None"),
@@ -183,7 +190,13 @@ def break_symmetry(header: Header, tensors: Tensors) -> None:
         (add, "tensor bias: unexpected"),
         (replace("range_low", lambda t: t[:8].clone()), "tensor range_low: shape must be [9]"),
         (replace("range_low", lambda t: t[:0].clone()), "tensor range_low: shape must be [9]"),
-        (replace("margin", lambda t: t.T.contiguous()), "tensor margin: shape must be [10, 25]"),
+        (replace("margin", lambda t: t.T.contiguous()), "tensor margin: shape must be [10, 33]"),
+        (edit("gap_percentiles", (1, 4, 5), -99.0), "tensor gap_percentiles: each row must incr"),
+        (edit("laboratory_sd", 2, -0.1), "tensor laboratory_sd: must be 0 or more"),
+        (edit("extrapolation_sd", 0, -0.1), "tensor extrapolation_sd: must be 0 or more"),
+        (edit("draw_factor", 0, -1.0), "tensor draw_factor: must be above 0"),
+        (edit("interval_factor", 0, 0.0), "tensor interval_factor: must be above 0"),
+        (lose_key("network", "imputes_within_limits"), "network: imputes_within_limits: missing"),
         (replace("scale", Tensor.double), "tensor scale: dtype must be float32, however: torch.f"),
         (replace("scale", Tensor.int), "tensor scale: dtype must be float32"),
         (replace("scale", Tensor.bool), "tensor scale: dtype must be float32"),
@@ -207,7 +220,6 @@ def test_what_is_wrong_is_named(
 
 def test_every_problem_is_listed(rewrite: Callable[..., Path]) -> None:
     def change(header: Header, tensors: Tensors) -> None:
-        header["protocol"] = 9
         header["panel"][3]["unit"] = "g/dL"
         header["network"]["members_"] = 1
         header["network"]["input_dim"] = 10
@@ -215,7 +227,6 @@ def test_every_problem_is_listed(rewrite: Callable[..., Path]) -> None:
 
     problems = list_problems(rewrite(change))
     assert [problem.split()[0] for problem in problems] == [
-        "protocol",
         "panel:",
         "network:",
         "network:",
@@ -230,6 +241,25 @@ def test_every_problem_is_listed(rewrite: Callable[..., Path]) -> None:
         tensors["range_high"] = tensors["range_high"].double()
 
     assert len(list_problems(rewrite(damage))) == 5
+
+
+@pytest.mark.parametrize("protocol", [1, 0, 3, True, "1", None])
+def test_another_protocol_is_refused_with_one_sentence(
+    rewrite: Callable[..., Path], protocol: object
+) -> None:
+    """Whatever else differs: nothing more can be said of another protocol's file."""
+
+    def change(header: Header, tensors: Tensors) -> None:
+        header["protocol"] = protocol
+        header["panel"] = []
+        header["network"] = {"layers": 3}
+        header["parameters"] -= tensors.pop("typical").numel()
+
+    assert PROTOCOL == 2
+    assert list_problems(rewrite(change)) == (
+        f"protocol must be 2; got {protocol!r}. This version computes the age differently; "
+        "fit the model again with `henaw train`",
+    )
 
 
 def test_saving_refuses_what_loading_would(checkpoint: Checkpoint, tmp_path: Path) -> None:
@@ -280,4 +310,5 @@ def test_write_whole_replaces_and_is_readable_by_all(tmp_path: Path) -> None:
 def test_the_network_is_ready_to_answer(checkpoint: Checkpoint) -> None:
     network = checkpoint.build_network()
     assert not network.training
-    assert len(network(torch.full((1, 9), 20.0), torch.tensor([50.0]), torch.tensor([1]))) == 10
+    answers = network(torch.full((1, 9), 20.0), torch.tensor([50.0]), torch.tensor([1]))
+    assert len(answers) == len(OUTPUT_NAMES) == 14

@@ -3,8 +3,13 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import pytest
-from henaw.model.biomarkers import NAMES
-from henaw.model.configuration import NetworkConfiguration, read_configuration
+from henaw.model.biomarkers import NAMES, PANEL
+from henaw.model.configuration import (
+    RATIO_CAPS,
+    RATIO_PARTS,
+    NetworkConfiguration,
+    read_configuration,
+)
 from henaw.model.errors import ConfigurationError
 
 
@@ -151,6 +156,7 @@ def test_another_panel_order_is_refused() -> None:
         ("hierarchy", float("inf")),
         ("knots", (float("nan"),)),
         ("knots", (0.0, float("inf"))),
+        ("imputes_within_limits", ("glucose",)),
     ],
 )
 def test_a_value_out_of_range_is_named(field: str, value: Any) -> None:
@@ -158,6 +164,33 @@ def test_a_value_out_of_range_is_named(field: str, value: Any) -> None:
         NetworkConfiguration(**{field: value})
     assert len(caught.value.problems) == 1
     assert caught.value.problems[0].startswith(field)
+
+
+@pytest.mark.parametrize(
+    "pairs",
+    [
+        (("crp", "hba1c"), ("crp", "hba1c")),
+        (("crp", "hba1c"), ("ast", "ggt"), ("hba1c", "crp")),
+    ],
+)
+def test_an_interaction_is_listed_once(pairs: tuple[tuple[str, str], ...]) -> None:
+    """Either way round: it would be counted twice, and by one name."""
+    with pytest.raises(ConfigurationError) as caught:
+        NetworkConfiguration(interactions=pairs)
+    assert caught.value.problems == (
+        "interactions: ['crp', 'hba1c'] is listed 2 times; list it once",
+    )
+
+
+def test_contributions_are_named_in_the_order_of_the_graph() -> None:
+    names = NetworkConfiguration(interactions=(("ast", "crp"),)).contribution_names
+    assert names == ("typical_values", *NAMES, "ast_alt_ratio", "ast_x_crp")
+
+
+def test_the_ratio_is_capped_at_the_lower_of_the_two_limits() -> None:
+    limits = [PANEL[place].reference.high for place in RATIO_PARTS]
+    assert [NAMES[place] for place in RATIO_PARTS] == ["ast", "alt"]
+    assert [min(x for x in pair if x is not None) for pair in limits] == list(RATIO_CAPS)
 
 
 def test_every_problem_is_in_one_error() -> None:

@@ -6,20 +6,26 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 import torch
-from henaw.export.people import draw_anywhere, list_edge_cases
+from henaw.export.people import draw_anywhere, draw_synthetic_people, list_edge_cases
 from henaw.model.biomarkers import INDEX, NAMES, PANEL
 from henaw.model.checkpoint import Checkpoint
+from henaw.model.configuration import RATIO_CAPS
 from henaw.model.runtime import OUTPUT_NAMES, Outputs, Runtime
 from henaw.model.transforms import compute_safe_ratio
 
 TYPICAL = (1.2, 36.0, 80.0, 43.0, 30.0, 13.0, 22.0, 24.0, 20.0)
-FLAGS = ("imputed", "out_of_range", "age_out_of_range")
+FLAGS = ("imputed", "out_of_range", "age_out_of_range", "critical", "reliable")
 NUMBERS = tuple(name for name in OUTPUT_NAMES if name not in FLAGS)
-COLUMNS = {"interval": 2, "cause_risk_10y": 4, "contributions": 12, "system_contributions": 4} | {
+COLUMNS = {"interval": 2, "cause_risk_10y": 4, "contributions": 13, "system_contributions": 4} | {
     "imputed": 9,
     "out_of_range": 9,
+    "critical": 9,
 }
-RATIO = 9
+TYPICAL_VALUES = 0
+FIRST = 1
+"""Place of the first biomarker among the contributions."""
+RATIO = FIRST + 9
+AST_CAP, ALT_CAP = RATIO_CAPS
 MASKS = ((np.arange(512)[:, None] >> np.arange(9)) & 1).astype(bool)
 
 
@@ -78,38 +84,54 @@ def test_an_infinite_value_is_a_missing_one(runtime: Runtime, infinity: float) -
 
 
 @pytest.mark.parametrize(
-    ("ast", "alt", "ratio"),
+    ("ast", "alt"),
     [
-        (24.0, 0.0, 1.0),
-        (0.0, 20.0, 0.1),
-        (0.0, 0.0, 1.0),
-        (24.0, 1e-42, 1.0),
-        (1e-42, 1e-42, 1.0),
-        (1e-42, 20.0, 0.1),
-        (24.0, -2.0, 1.0),
-        (-3.0, 20.0, 0.1),
-        (-3.0, -2.0, 1.0),
-        (24.0, 1e-7, 1.0),
-        (24.0, 1.1e-6, 10.0),
-        (1e9, 20.0, 10.0),
-        (20.0, 1e9, 0.1),
-        (3e38, 1e-5, 10.0),
+        (24.0, 0.0),
+        (0.0, 20.0),
+        (0.0, 0.0),
+        (24.0, 1e-42),
+        (1e-42, 1e-42),
+        (1e-42, 20.0),
+        (24.0, -2.0),
+        (-3.0, 20.0),
+        (-3.0, -2.0),
+        (24.0, 1e-7),
+        (24.0, 1.1e-6),
+        (1e9, 20.0),
+        (20.0, 1e9),
+        (3e38, 1e-5),
     ],
 )
 def test_the_ratio_is_safe_and_its_values_are_clipped(
-    runtime: Runtime, ast: float, alt: float, ratio: float
+    runtime: Runtime, ast: float, alt: float
 ) -> None:
     outputs = ask(runtime, [vary(ast=ast, alt=alt)])
     assert_finite(outputs)
     assert not outputs["imputed"].any()
     flagged = {NAMES[i] for i in np.flatnonzero(outputs["out_of_range"][0])}
     assert flagged == {n for n, v in (("ast", ast), ("alt", alt)) if not 1.0 < v < 1000.0}
-    like = ask(runtime, [vary(ast=20.0 * ratio, alt=20.0)])
-    clipped = ask(runtime, [vary(ast=min(max(ast, 1.0), 1e4), alt=min(max(alt, 1.0), 1e4))])
-    for column, expected in ((RATIO, like), (INDEX["ast"], clipped), (INDEX["alt"], clipped)):
-        assert outputs["contributions"][0, column] == pytest.approx(
-            expected["contributions"][0, column], abs=1e-4
-        )
+    clipped = [min(max(value, 1.0), 1e4) for value in (ast, alt)]
+    expected = ask(runtime, [vary(ast=clipped[0], alt=clipped[1])])["contributions"]
+    # The ratio is of the clipped values, each up to its cap, and at most 10.
+    ratio = min(max(min(clipped[0], AST_CAP) / min(clipped[1], ALT_CAP), 0.1), 10.0)
+    usual = 10.0 if ratio < 1 else 2.0
+    like = ask(runtime, [vary(ast=usual * ratio, alt=usual)])["contributions"]
+    for seen, other in (
+        (outputs["contributions"][0, RATIO], like[0, RATIO]),
+        (outputs["contributions"][0, FIRST + INDEX["ast"]], expected[0, FIRST + INDEX["ast"]]),
+        (outputs["contributions"][0, FIRST + INDEX["alt"]], expected[0, FIRST + INDEX["alt"]]),
+    ):
+        assert seen == pytest.approx(other, abs=1e-4)
+
+
+@pytest.mark.parametrize("sex", [0, 1])
+def test_beyond_its_cap_a_value_no_longer_moves_the_ratio(runtime: Runtime, sex: int) -> None:
+    for name, cap in (("ast", AST_CAP), ("alt", ALT_CAP)):
+        values = cap * np.array([0.5, 0.9, 1.0, 1.1, 3.0, 100.0])
+        rows = [vary(**{name: float(value)}) for value in values]
+        ratio = ask(runtime, rows, 50.0, sex)["contributions"][:, RATIO]
+        assert np.abs(ratio[:2] - ratio[2]).min() > 0.01
+        np.testing.assert_allclose(ratio[2:], ratio[2], rtol=0, atol=1e-5)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -123,10 +145,7 @@ def test_a_value_far_outside_counts_as_the_end_of_the_accepted_range(
     assert_finite(outputs)
     assert outputs["out_of_range"][:, INDEX[name]].all()
     assert outputs["out_of_range"].sum() == 2
-    own = [i for i in range(12) if name not in ("ast", "alt") or i != RATIO]
-    np.testing.assert_allclose(
-        outputs["contributions"][0, own], outputs["contributions"][1, own], atol=1e-4
-    )
+    np.testing.assert_allclose(outputs["contributions"][0], outputs["contributions"][1], atol=1e-4)
 
 
 def test_the_gap_is_bounded(runtime: Runtime) -> None:
@@ -159,6 +178,7 @@ def test_a_wrong_age_or_sex_answers_nan_for_its_row_alone(
     for name in NUMBERS:
         assert np.isnan(outputs[name][1]).all(), name
     assert not outputs["imputed"].any()
+    assert outputs["reliable"].tolist() == [True, False, True]
     alone = ask(runtime, [TYPICAL] * 2, np.array([50.0, 70.0], np.float32), np.array([0, 1]))
     assert_same(take(outputs, np.array([0, 2])), alone)
 
@@ -199,17 +219,23 @@ def test_runtimes_agree_on_every_edge_case(runtimes: dict[str, Runtime]) -> None
     assert len(names) == len(people.age)
 
 
-def test_nothing_known_answers_age_exactly_with_the_widest_interval(runtime: Runtime) -> None:
+def test_nothing_known_answers_age_exactly_with_the_widest_interval(
+    runtime: Runtime, checkpoint: Checkpoint
+) -> None:
     ages = np.linspace(18, 110, 93).astype(np.float32)
     for sex in (0, 1):
         unknown = ask(runtime, np.full((93, 9), np.nan), ages, sex)
+        # The runtimes may compute one and the same number by other operations.
         exact = 0.0 if runtime.name == "eager" else 2e-5
         np.testing.assert_allclose(unknown["biological_age"], ages, rtol=0, atol=exact)
         np.testing.assert_allclose(unknown["age_gap"], 0.0, atol=exact)
         np.testing.assert_allclose(unknown["contributions"], 0.0, atol=exact)
+        np.testing.assert_array_equal(unknown["draw_sd"], 0.0)
+        assert not unknown["reliable"].any()
         width = unknown["interval"][:, 1] - unknown["interval"][:, 0]
-        people = draw_anywhere(93, seed=6)
-        known = ask(runtime, people.biomarkers, ages, sex)
+        low, high = (checkpoint.tensors[name].numpy() for name in ("range_low", "range_high"))
+        likely = draw_synthetic_people(checkpoint, 93, seed=6).biomarkers
+        known = ask(runtime, np.clip(likely, 1.5 * low, 0.6 * high), ages, sex)
         assert (known["interval"][:, 1] - known["interval"][:, 0] <= width + 1e-4).all()
 
 
@@ -281,11 +307,14 @@ def test_gradients_through_the_whole_network_are_finite(checkpoint: Checkpoint) 
     age = torch.from_numpy(np.concatenate([np.full(others, 50, np.float32), edges.age]))
     sex = torch.from_numpy(np.concatenate([np.ones(others, np.int64), edges.sex]))
     usable = torch.isfinite(age) & ((sex == 0) | (sex == 1))  # the others answer NaN
+    known = torch.isfinite(biomarkers).any(1)
     answers = checkpoint.build_network()(biomarkers, age.requires_grad_(), sex)
     for name, answer in zip(OUTPUT_NAMES, answers, strict=True):
         if name not in FLAGS:
             gradients = torch.autograd.grad(answer.sum(), [biomarkers, age], retain_graph=True)
-            assert all(torch.isfinite(gradient[usable]).all() for gradient in gradients), name
+            # A standard deviation of 0 has no gradient: nothing known, nothing can vary.
+            rows_used = usable & known if name == "draw_sd" else usable
+            assert all(torch.isfinite(gradient[rows_used]).all() for gradient in gradients), name
     # A value that does matter has a gradient at all.
     (slope,) = torch.autograd.grad(answers[0][others], biomarkers)
     assert (slope[others] != 0).sum() >= 7
@@ -297,3 +326,15 @@ def test_largest_finite_values_are_clipped_not_missing(runtime: Runtime) -> None
     assert not answers["imputed"].any()
     assert answers["out_of_range"].all()
     assert np.isfinite(answers["biological_age"]).all()
+
+
+def test_no_death_is_certain(runtime: Runtime) -> None:
+    """However extreme the values, and however old the person."""
+    worst = vary(crp=500.0, hba1c=200.0, creatinine=2000.0, albumin=10.0, lymphocyte_pct=0.1)
+    worst = [1e4 if name in ("ast", "alt") else v for name, v in zip(NAMES, worst, strict=True)]
+    worst[INDEX["rdw"]], worst[INDEX["ggt"]] = 40.0, 5000.0
+    outputs = ask(runtime, [worst] * 4, np.array([20.0, 60.0, 85.0, 120.0], np.float32), 1)
+    assert outputs["mortality_10y"][2] > 0.9
+    assert (outputs["mortality_10y"] < 1.0).all()
+    assert outputs["mortality_10y"].max() <= 0.999 + 1e-6
+    assert (outputs["cause_risk_10y"].sum(1) <= outputs["mortality_10y"]).all()

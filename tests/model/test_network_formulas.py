@@ -9,16 +9,11 @@ import torch
 from henaw.export.people import People, draw_anywhere, draw_synthetic_people
 from henaw.model.biomarkers import INDEX, NAMES, PANEL, SYSTEMS
 from henaw.model.checkpoint import Checkpoint
-from henaw.model.configuration import VARIABLES
+from henaw.model.configuration import RATIO_CAPS, VARIABLES
 from henaw.model.network import LINEAR_START, Network
 from henaw.model.runtime import Runtime
-from henaw.model.tables import (
-    SMALLEST_SPREAD,
-    list_members,
-    list_variance_groups,
-    smooth_margin_slope,
-)
-from henaw.model.transforms import LOG_SCALED, compute_log_distance, compute_safe_ratio
+from henaw.model.tables import SMALLEST_SPREAD, smooth_margin_slope
+from henaw.model.transforms import LOG_SCALED, compute_log_distance
 from scipy import integrate, stats
 
 Array = npt.NDArray[np.float64]
@@ -54,24 +49,14 @@ def test_the_reference_is_interpolated_by_year(
     network: Network, tables: dict[str, Array], checkpoint: Checkpoint, age: float, sex: int
 ) -> None:
     row = network.look_up_reference(torch.tensor([age]), torch.tensor([sex]))
-    parts = dict(
-        zip(
-            ("location", "scale", "weights", "pair_weights", "basis_mean", "interaction_mean"),
-            row.split(network.sections, dim=1)[:6],
-            strict=True,
-        )
-    )
-    for name, part in parts.items():
-        if name.endswith("weights"):
-            continue
+    for name in ("location", "scale"):
         expected = interpolate(tables[name], sex, age)
-        if name == "basis_mean":
-            knots = np.array(checkpoint.network.knots)
-            hinges = stats.norm.pdf(knots) - knots * stats.norm.sf(knots)
-            expected = expected - np.tile([0.0, *hinges], 10)
-        if name == "interaction_mean":
-            expected = np.tile(expected, 2)
-        np.testing.assert_allclose(part[0].numpy(), expected, rtol=1e-6, atol=1e-6)
+        np.testing.assert_allclose(getattr(row, name)[0], expected, rtol=1e-6, atol=1e-6)
+    typical = interpolate(tables["typical"][:, :, None], sex, age)
+    np.testing.assert_allclose(row.typical[0], typical, rtol=1e-6, atol=1e-6)
+    percentiles = interpolate(tables["gap_percentiles"], sex, age)
+    np.testing.assert_allclose(row.percentile_start[0], percentiles[:-1], atol=1e-5)
+    np.testing.assert_allclose(row.percentile_width[0], np.diff(percentiles), atol=1e-5)
 
 
 def test_adaptive_weights_follow_the_coefficient_of_variation(
@@ -79,7 +64,7 @@ def test_adaptive_weights_follow_the_coefficient_of_variation(
 ) -> None:
     for age, sex in itertools.product(range(20, 86, 5), (0, 1)):
         row = network.look_up_reference(torch.tensor([float(age)]), torch.tensor([sex]))
-        seen = torch.cat(row.split(network.sections, dim=1)[2:4], 1)[0].numpy()
+        seen = torch.cat([row.weights, row.pair_weights], 1)[0].numpy()
         variation = tables["coefficient_of_variation"][sex, age - 20]
         held_back = np.exp(-checkpoint.network.adaptive_lambda * variation)
         expected = 9 * held_back / held_back.sum()
@@ -93,12 +78,13 @@ def test_adaptive_weights_follow_the_coefficient_of_variation(
 
 def compute_scores(people: People, tables: dict[str, Array]) -> Array:
     """Normal scores of complete rows by NumPy's interpolation of each margin."""
-    grid = np.linspace(-3.0, 3.0, tables["margin"].shape[1])
+    grid = np.linspace(-4.0, 4.0, tables["margin"].shape[1])
     scores = np.empty((len(people.age), 10))
     for row, (values, age, sex) in enumerate(zip(*people, strict=True)):
         x = np.clip(values.astype(float), [b.minimum for b in PANEL], [b.maximum for b in PANEL])
         x = np.where(LOG_SCALED, np.log(x), x)
-        ratio = np.clip(values[INDEX["ast"]] / values[INDEX["alt"]], 0.1, 10.0)
+        capped = np.minimum(values[[INDEX["ast"], INDEX["alt"]]].astype(float), RATIO_CAPS)
+        ratio = np.clip(capped[0] / capped[1], 0.1, 10.0)
         location = interpolate(tables["location"], int(sex), float(age))
         scale = interpolate(tables["scale"], int(sex), float(age))
         standardised = (np.append(x, np.log(ratio)) - location) / scale
@@ -110,10 +96,12 @@ def test_scores_are_the_margins_read_backwards(
     network: Network, tables: dict[str, Array], people: People
 ) -> None:
     biomarkers, age, sex = map(torch.from_numpy, people)
-    location, scale, *_ = network.look_up_reference(age, sex).split(network.sections, dim=1)
-    scores, known, _ = network.compute_scores(biomarkers, location, scale)
+    row = network.look_up_reference(age, sex)
+    scores, known = network.compute_scores(biomarkers, row.location, row.scale)
     assert known.all()
-    np.testing.assert_allclose(scores.numpy(), compute_scores(people, tables), atol=2e-4)
+    expected = compute_scores(people, tables)
+    assert np.abs(expected).max() < 4.0
+    np.testing.assert_allclose(scores.numpy(), expected, atol=2e-4)
 
 
 def test_imputation_is_the_conditional_gaussian_for_every_pattern(
@@ -126,7 +114,7 @@ def test_imputation_is_the_conditional_gaussian_for_every_pattern(
     both = known[:, INDEX["ast"]] & known[:, INDEX["alt"]]
     known = np.column_stack([known, both])
     given = np.where(known, scores, 0.0)
-    weights, spreads, *_ = network.by_pattern.split(network.pattern_sections, dim=1)
+    weights, spreads, *_ = network.by_pattern.split(network.pattern_widths, dim=1)
     means = network.impute(torch.from_numpy(scores).float(), weights)
     for row in range(512):
         seen = np.flatnonzero(known[row, :9])
@@ -191,24 +179,75 @@ def test_contributions_are_the_formula(
     outputs = runtime.predict(*people)
     scores = compute_scores(people, tables)
     knots = np.array(checkpoint.network.knots)
+    grid = np.linspace(-4.0, 4.0, tables["margin"].shape[1])
+    median = np.array([np.interp(0.0, margin, grid) for margin in tables["margin"]])
+
+    def expand(z: Array) -> Array:
+        return np.column_stack([z, np.maximum(z[:, None] - knots, 0.0)])
+
     for row, (z, age, sex) in enumerate(zip(scores, people.age.tolist(), people.sex, strict=True)):
         variation = interpolate(tables["coefficient_of_variation"], int(sex), age)
         held_back = np.exp(-checkpoint.network.adaptive_lambda * variation)
         share = 9 * held_back / held_back.sum()
         share = np.append(share, (share[INDEX["ast"]] + share[INDEX["alt"]]) / 2)
-        basis = np.column_stack([z, np.maximum(z[:, None] - knots, 0.0)])
-        basis -= interpolate(tables["basis_mean"], int(sex), age).reshape(basis.shape)
-        basis *= share[:, None]
+        basis = (expand(z) - expand(median)) * share[:, None]
         design = np.concatenate([basis, basis * (age - 60) / 15, basis * (sex - 0.5)], 1)
-        expected = list((design * tables["weight"]).sum(1))
+        typical = interpolate(tables["typical"][:, :, None], int(sex), age)
+        expected = [*typical, *(design * tables["weight"]).sum(1)]
         distance = np.sign(z) * np.log1p(np.abs(z))
-        mean = interpolate(tables["interaction_mean"], int(sex), age)
         for i, (a, b) in enumerate(checkpoint.network.interactions):
-            product = distance[INDEX[a]] * distance[INDEX[b]] - mean[i]
             both = (share[INDEX[a]] + share[INDEX[b]]) / 2
-            expected.append(product * both * tables["interaction_weight"][i])
+            product = distance[INDEX[a]] * distance[INDEX[b]] * both
+            expected.append(product * tables["interaction_weight"][i])
         # Weights are softmax of yearly tables, interpolated: not quite of interpolated ones.
         np.testing.assert_allclose(outputs["contributions"][row], expected, rtol=0, atol=1e-3)
+
+
+@pytest.mark.parametrize("sex", [0, 1])
+def test_contributions_are_0_at_the_medians(
+    runtime: Runtime, tables: dict[str, Array], sex: int
+) -> None:
+    """Of each age, between two years, and beyond the fitted ones; the ratio's is the medians'."""
+    ages = np.concatenate([np.arange(18, 93), np.arange(20, 85) + 0.5])
+    location = np.array([interpolate(tables["location"], sex, age) for age in ages])
+    medians = np.where(LOG_SCALED, np.exp(location[:, :9]), location[:, :9])
+    outputs = runtime.predict(
+        medians.astype(np.float32), ages.astype(np.float32), np.full(len(ages), sex)
+    )
+    np.testing.assert_allclose(outputs["contributions"][:, 1:], 0.0, atol=5e-4)
+    np.testing.assert_allclose(outputs["system_contributions"], 0.0, atol=1e-3)
+    typical = np.array([interpolate(tables["typical"][:, :, None], sex, age)[0] for age in ages])
+    np.testing.assert_allclose(outputs["contributions"][:, 0], typical, atol=1e-4)
+    np.testing.assert_allclose(outputs["age_gap"], typical, atol=1e-3)
+    # Those who have nothing but medians are healthier than the typical person.
+    assert typical.max() < -1.0
+
+
+def test_the_ratio_is_at_its_middle_where_its_two_are(tables: dict[str, Array]) -> None:
+    ast, alt = (
+        np.minimum(tables["location"][:, :, INDEX[name]], np.log(cap))
+        for name, cap in zip(("ast", "alt"), RATIO_CAPS, strict=True)
+    )
+    expected = np.clip(ast - alt, np.log(0.1), np.log(10.0))
+    np.testing.assert_allclose(tables["location"][:, :, RATIO], expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("sex", [0, 1])
+@pytest.mark.parametrize("age", [10.0, 20.0, 24.0, 50.0, 77.0, 80.0, 99.0])
+def test_typical_values_depend_on_what_is_known(
+    runtime: Runtime, tables: dict[str, Array], checkpoint: Checkpoint, age: float, sex: int
+) -> None:
+    missing = (np.arange(512)[:, None] >> np.arange(9) & 1).astype(bool)
+    biomarkers = np.where(missing, np.nan, 20.0).astype(np.float32)
+    outputs = runtime.predict(
+        biomarkers, np.full(512, age, np.float32), np.full(512, sex, np.int64)
+    )
+    nodes = checkpoint.network.variance_ages
+    expected = np.array([np.interp(age, nodes, row) for row in tables["typical_missing"][:, sex]])
+    expected[:-1] += interpolate(tables["typical"][:, :, None], sex, age)[0]
+    assert expected[-1] == 0.0
+    np.testing.assert_allclose(outputs["contributions"][:, 0], expected, atol=2e-5)
+    assert np.abs(expected).max() > 1.0
 
 
 def test_a_system_is_the_sum_of_its_shares(
@@ -217,7 +256,7 @@ def test_a_system_is_the_sum_of_its_shares(
     outputs = runtime.predict(*people)
     behind = [(name,) for name in NAMES] + [("ast", "alt"), *checkpoint.network.interactions]
     expected = np.zeros((len(people.age), 4))
-    for column, names in enumerate(behind):
+    for column, names in enumerate(behind, start=1):  # typical_values belong to none
         for name in names:
             homes = [s for s, members in enumerate(SYSTEMS.values()) if name in members]
             for home in homes:
@@ -269,122 +308,94 @@ def test_causes_share_mortality_by_a_softmax(
     np.testing.assert_allclose(outputs["cause_risk_10y"], expected, atol=1e-5)
 
 
-def test_slopes_are_the_derivative_of_the_gap(
-    network: Network, checkpoint: Checkpoint, people: People
-) -> None:
-    """The hand-written slope against automatic differentiation by the scores."""
-    biomarkers, age, sex = map(torch.from_numpy, people)
-    reference = network.look_up_reference(age, sex).split(network.sections, dim=1)
-    location, scale, weights, pair_weights, basis_mean, pair_mean, *_ = reference
-    scores, known, clipped = network.compute_scores(biomarkers, location, scale)
-    means = scores.clone().requires_grad_()
-    assert known.all()
-    values, _ = network.expand_basis(means, torch.full_like(means, SMALLEST_SPREAD))
-    centred = values - network.prior_mean - basis_mean
-    weighted = centred * weights.repeat_interleave(network.basis_size, 1)
-    one, other = network.multiply_pairs(means)
-    pairs = (one * other - pair_mean) * pair_weights
-    features = network.build_features(biomarkers, age, sex)
-    torch.testing.assert_close(features.weighted, weighted.detach())
-    torch.testing.assert_close(features.pairs_twice, pairs.detach())
-    parts = network.compute_contributions(features._replace(weighted=weighted, pairs_twice=pairs))
-    (exact,) = torch.autograd.grad(parts.contributions.sum(), means)
-    ratio = compute_safe_ratio(biomarkers[:, 7], biomarkers[:, 8]).unsqueeze(1)
-    _, margin_slope = network.place(torch.cat([clipped, ratio], 1), location, 1.0 / scale)
-    steepness = margin_slope / scale
-    knots = torch.tensor(checkpoint.network.knots)
-    clear = ((scores.unsqueeze(2) - knots).abs() > 1e-3).all(2)
-    assert clear.float().mean() > 0.95
-    torch.testing.assert_close(
-        features.slope[clear], (exact * steepness)[clear], atol=1e-3, rtol=1e-3
-    )
-
-
 def test_margin_slopes_are_straight_between_whole_scores(
     network: Network, checkpoint: Checkpoint, people: People
 ) -> None:
     biomarkers, age, sex = map(torch.from_numpy, people)
-    location, scale, *_ = network.look_up_reference(age, sex).split(network.sections, dim=1)
-    scores, _, clipped = network.compute_scores(biomarkers, location, scale)
-    ratio = compute_safe_ratio(biomarkers[:, 7], biomarkers[:, 8]).unsqueeze(1)
-    _, slopes = network.place(torch.cat([clipped, ratio], 1), location, 1.0 / scale)
+    row = network.look_up_reference(age, sex)
+    placed = network.place(network.prepare(biomarkers), row.location, 1.0 / row.scale)
     smooth = smooth_margin_slope(
         checkpoint.tensors["margin"].double(), checkpoint.network.score_limit
     )
-    for i, row in enumerate(smooth.numpy()):
-        expected = np.interp(scores[:, i].numpy(), np.arange(-3, 4), row)
-        np.testing.assert_allclose(slopes[:, i].numpy(), expected, rtol=1e-5, atol=1e-5)
+    for i, slopes in enumerate(smooth.numpy()):
+        expected = np.interp(placed.scores[:, i].numpy(), np.arange(-3, 4), slopes)
+        np.testing.assert_allclose(placed.slopes[:, i].numpy(), expected, rtol=1e-4, atol=1e-4)
 
 
-def test_the_interval_is_the_normal_quantile_of_the_variances(
-    network: Network, people: People, runtime: Runtime
+def test_scores_rise_strictly_up_to_the_ends_of_what_is_accepted(
+    network: Network, checkpoint: Checkpoint
 ) -> None:
-    people = people._replace(biomarkers=people.biomarkers.copy())
-    people.biomarkers[::3, INDEX["lymphocyte_pct"]] = np.nan
-    features = network.build_features(*map(torch.from_numpy, people))
-    variance = network.compute_variance(features, network.compute_contributions(features))
-    outputs = runtime.predict(*people)
-    half = (outputs["interval"][:, 1] - outputs["interval"][:, 0]) / 2
-    np.testing.assert_allclose(half, stats.norm.ppf(0.95) * variance[:, 0].sqrt(), atol=1e-4)
+    """Beyond the tabulated quantiles too, so that a worse value never looks as good."""
+    limit = checkpoint.network.score_limit
+    for i, biomarker in enumerate(PANEL):
+        values = np.geomspace(biomarker.minimum, biomarker.maximum, 400)
+        biomarkers = np.full((400, 9), 20.0, np.float32)
+        biomarkers[:, i] = values
+        for age, sex in itertools.product((20.0, 46.5, 85.0), (0, 1)):
+            row = network.look_up_reference(torch.full((400,), age), torch.full((400,), sex))
+            placed = network.place(
+                network.prepare(torch.from_numpy(biomarkers)), row.location, 1.0 / row.scale
+            )
+            scores, unclipped = placed.scores[:, i].double(), placed.unclipped[:, i].double()
+            assert (scores.diff() > 0).all(), (biomarker.name, age, sex)
+            assert (unclipped.diff() > 0).all(), (biomarker.name, age, sex)
+            # What effects are read at rises by one in all; how unusual it is goes on.
+            assert scores.abs().max() <= limit + 1.0 + 1e-5
+            inside = scores.abs() <= limit
+            assert inside.any()
+            torch.testing.assert_close(scores[inside], unclipped[inside], atol=1e-4, rtol=0)
 
 
-def test_variance_is_capped_by_group_and_at_the_cap_where_a_biomarker_is_missing(
-    network: Network, checkpoint: Checkpoint, people: People
+def test_the_furthest_accepted_value_at_any_age_has_the_furthest_score(
+    network: Network, checkpoint: Checkpoint
 ) -> None:
-    """Written out by group, on top of the variance of each, which has its own tests."""
-    biomarkers = people.biomarkers.copy()
-    biomarkers[np.random.default_rng(24).random(biomarkers.shape) < 0.1] = np.nan
-    features = network.build_features(
-        *map(torch.from_numpy, people._replace(biomarkers=biomarkers))
-    )
-    parts = network.compute_contributions(features)
-    by_group = network.compute_group_variance(features, parts).numpy()
-    cap = checkpoint.tensors["group_cap"].numpy()
-    expected = features.left_open.sum(1).numpy().copy()
-    for g, names in enumerate(list_variance_groups(checkpoint.network)):
-        missing = np.isnan(biomarkers[:, [INDEX[name] for name in names]]).any(1)
-        expected += np.where(missing, cap[g], np.minimum(by_group[:, g], cap[g]))
-    seen = network.compute_variance(features, parts)[:, 0].numpy()
-    np.testing.assert_allclose(seen, expected, rtol=1e-5)
+    ages = torch.arange(20, 86).float().repeat(2)
+    sex = torch.tensor([0, 1]).repeat_interleave(66)
+    row = network.look_up_reference(ages, sex)
+    furthest = []
+    for end in ("minimum", "maximum"):
+        ends = torch.tensor([[getattr(b, end) for b in PANEL]]).expand(132, 9)
+        placed = network.place(network.prepare(ends), row.location, 1.0 / row.scale)
+        furthest.append(placed.scores[:, :9])
+    beyond = checkpoint.network.score_limit + 1.0
+    assert (furthest[0] >= -beyond - 1e-4).all()
+    assert (furthest[1] <= beyond + 1e-4).all()
+    margin = checkpoint.tensors["margin"]
+    for i, biomarker in enumerate(PANEL):
+        ends = torch.tensor([biomarker.minimum, biomarker.maximum])
+        ends = torch.log(ends) if biomarker.log_scaled else ends
+        low = ((ends[0] - row.location[:, i]) / row.scale[:, i]).min()
+        high = ((ends[1] - row.location[:, i]) / row.scale[:, i]).max()
+        # Where the range ends close to the last quantile the score need not get there.
+        if low < margin[i, 0] - 1:
+            assert furthest[0][:, i].min() == pytest.approx(-beyond, abs=1e-3)
+        if high > margin[i, -1] + 1:
+            assert furthest[1][:, i].max() == pytest.approx(beyond, abs=1e-3)
 
 
-def test_group_variances_are_those_of_draws_and_refits(
-    network: Network, checkpoint: Checkpoint, tables: dict[str, Array], people: People
-) -> None:
-    features = network.build_features(*map(torch.from_numpy, people))
-    seen = network.compute_group_variance(features, network.compute_contributions(features))
-    design = features.main.double().numpy()
-    pairs = features.pairs.double().numpy()
-    years = np.concatenate(
-        [
-            np.einsum("vnd,bvd->nvb", design, tables["member_weight"] - tables["weight"]),
-            pairs[:, :, None]
-            * (tables["member_interaction_weight"] - tables["interaction_weight"]).T,
-        ],
-        axis=1,
-    )
-    slope = (features.slope * features.unit).double().numpy()
-    slope[:, INDEX["ast"]] += slope[:, RATIO]
-    slope[:, INDEX["alt"]] -= slope[:, RATIO]
-    draws = (slope[:, :9] * tables["within_person_cv"]) ** 2
-    for g, names in enumerate(list_variance_groups(checkpoint.network)):
-        behind = [members[0] in names for members in list_members(checkpoint.network)]
-        expected = (years[:, behind].sum(1) ** 2).mean(1)
-        expected += draws[:, [INDEX[name] for name in names]].sum(1)
-        np.testing.assert_allclose(seen[:, g].numpy(), expected, rtol=1e-3, atol=1e-5)
-
-
+@pytest.mark.parametrize("name", ["ggt", "ast", "alt"])
 @pytest.mark.parametrize("sex", [0, 1])
-@pytest.mark.parametrize("age", [10.0, 20.0, 24.0, 50.0, 77.0, 80.0, 99.0])
-def test_missing_variance_is_interpolated_between_its_ages(
-    network: Network, tables: dict[str, Array], checkpoint: Checkpoint, age: float, sex: int
+def test_beyond_its_limit_a_liver_value_imputes_what_the_limit_does(
+    runtime: Runtime, network: Network, name: str, sex: int
 ) -> None:
-    missing = (np.arange(512)[:, None] >> np.arange(9) & 1).astype(bool)
-    biomarkers = np.where(missing, np.nan, 20.0).astype(np.float32)
-    features = network.build_features(
-        torch.from_numpy(biomarkers), torch.full((512,), age), torch.full((512,), sex)
-    )
-    seen = features.left_open.sum(1)
-    nodes = checkpoint.network.variance_ages
-    expected = [np.interp(age, nodes, row) for row in tables["missing_variance"][:, sex]]
-    np.testing.assert_allclose(seen.numpy(), expected, rtol=1e-5, atol=1e-5)
+    """A sick liver says nothing of the other values; within the limit it does."""
+    limit = PANEL[INDEX[name]].reference.high[sex]
+    assert limit is not None
+    values = limit * np.array([0.4, 0.9999, 1.0001, 2.0, 20.0, 100.0])
+    rows = np.full((6, 9), np.nan, np.float32)
+    rows[:, INDEX[name]] = values
+    outputs = runtime.predict(rows, np.full(6, 50, np.float32), np.full(6, sex, np.int64))
+    others = [1 + i for i in range(10) if i != INDEX[name]]
+    imputed = outputs["contributions"][:, others]
+    assert np.abs(imputed[2:] - imputed[2]).max() < 1e-5
+    np.testing.assert_allclose(imputed[1], imputed[2], atol=1e-3)
+    assert np.abs(imputed[0] - imputed[2]).max() > 0.05
+    own = outputs["contributions"][:, 1 + INDEX[name]]
+    assert (np.diff(own[2:]) > 0).all()
+
+
+def test_another_biomarker_imputes_as_far_as_its_values_go(runtime: Runtime) -> None:
+    rows = np.full((3, 9), np.nan, np.float32)
+    rows[:, INDEX["crp"]] = [5.0, 50.0, 400.0]
+    outputs = runtime.predict(rows, np.full(3, 50, np.float32), np.zeros(3, np.int64))
+    assert (np.abs(np.diff(outputs["contributions"][:, 1 + INDEX["albumin"]])) > 0.01).all()

@@ -15,10 +15,13 @@ from henaw.export.people import (
 from henaw.model.biomarkers import PANEL
 from henaw.model.checkpoint import Checkpoint
 from henaw.model.runtime import OUTPUT_NAMES, Outputs, Runtime
+from henaw.model.transforms import LOG_SCALED
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-NUMBERS = OUTPUT_NAMES[:7]
+FITTED = 3.0
+"""Scores that are inside the fitted range, which ends at 3.09."""
+MARGIN_TABLES = ("location", "scale", "margin")
 MASKS = ((np.arange(512)[:, None] >> np.arange(9)) & 1).astype(bool)
 
 any_number = st.floats(width=32) | st.sampled_from([0.0, -0.0, 1e-42, -1.0, 1e-6, 1e9, 3e38])
@@ -68,9 +71,11 @@ def crowd(checkpoint: Checkpoint) -> People:
 
 def check_sums(outputs: Outputs) -> None:
     gap = outputs["age_gap"].astype(np.float64)
-    for parts in ("contributions", "system_contributions"):
-        total = outputs[parts].astype(np.float64).sum(1)
-        np.testing.assert_allclose(total, gap, rtol=0, atol=1e-4, err_msg=parts)
+    contributions = outputs["contributions"].astype(np.float64)
+    np.testing.assert_allclose(contributions.sum(1), gap, rtol=0, atol=1e-4)
+    # typical_values, the first, belong to no system.
+    systems = outputs["system_contributions"].astype(np.float64).sum(1)
+    np.testing.assert_allclose(systems + contributions[:, 0], gap, rtol=0, atol=1e-4)
 
 
 def check_answers(people: People, outputs: Outputs) -> None:
@@ -82,7 +87,11 @@ def check_answers(people: People, outputs: Outputs) -> None:
     assert (lower < outputs["biological_age"]).all()
     assert (outputs["biological_age"] < upper).all()
     mortality, causes = outputs["mortality_10y"], outputs["cause_risk_10y"]
-    assert ((mortality >= 0) & (mortality <= 1)).all()
+    assert ((mortality >= 0) & (mortality < 1)).all()
+    assert ((outputs["percentile"] >= 0) & (outputs["percentile"] <= 100)).all()
+    assert (outputs["draw_sd"] >= 0).all()
+    unreliable = outputs["critical"].any(1) | outputs["age_out_of_range"]
+    assert not outputs["reliable"][unreliable | outputs["imputed"].all(1)].any()
     assert ((causes >= 0) & (causes <= 1)).all()
     assert (causes.astype(np.float64).sum(1) <= mortality.astype(np.float64) + 1e-7).all()
 
@@ -123,13 +132,41 @@ def test_order_changes_no_answer(eager: Runtime, drawn: Drawn, shuffle: random.R
         np.testing.assert_allclose(permuted[name].astype(float), expected, rtol=1e-5, atol=5e-5)
 
 
-@given(person=one_person, missing=st.sets(st.integers(0, 8), min_size=1))
-@example(person=NO_ENZYMES, missing={7, 8})
+def read_margins(
+    checkpoint: Checkpoint, scores: npt.ArrayLike, age: float, sex: int
+) -> list[float]:
+    """Raw values that have these scores among people of that age and sex."""
+    tables = {name: checkpoint.tensors[name].double().numpy() for name in MARGIN_TABLES}
+    grid = np.linspace(-4.0, 4.0, tables["margin"].shape[1])
+    years = np.arange(20, 86)
+    values = []
+    for i, score in enumerate(np.asarray(scores)):
+        location, scale = (
+            np.interp(age, years, tables[name][sex, :, i]) for name in ("location", "scale")
+        )
+        value = location + scale * np.interp(score, grid, tables["margin"][i])
+        values.append(float(np.exp(value) if LOG_SCALED[i] else value))
+    return values
+
+
+@given(
+    drawn=st.tuples(st.tuples(*([st.floats(-FITTED, FITTED)] * 9)), ages, st.integers(0, 1)),
+    already=st.sets(st.integers(0, 8), max_size=4),
+    missing=st.sets(st.integers(0, 8), min_size=1),
+)
 @together
 def test_knowing_less_never_narrows_the_interval(
-    eager: Runtime, person: tuple[tuple[float, ...], float, int], missing: set[int]
+    eager: Runtime,
+    checkpoint: Checkpoint,
+    drawn: tuple[tuple[float, ...], float, int],
+    already: set[int],
+    missing: set[int],
 ) -> None:
-    values, age, sex = person
+    """Within the fitted range: a value outside of it may widen the interval by itself."""
+    scores, age, sex = drawn
+    values = read_margins(checkpoint, scores, age, sex)
+    values = [np.nan if i in already else value for i, value in enumerate(values)]
+    person = (tuple(values), age, sex)
     less = tuple(np.nan if i in missing else value for i, value in enumerate(values))
     outputs = eager.predict(*build_people([person, (less, age, sex)]))
     more_known, less_known = get_width(outputs)
@@ -137,17 +174,18 @@ def test_knowing_less_never_narrows_the_interval(
 
 
 def test_no_missing_value_narrows_the_interval_of_anyone(
-    runtime: Runtime, checkpoint: Checkpoint, crowd: People
+    runtime: Runtime, checkpoint: Checkpoint
 ) -> None:
     """60 people x 512 patterns x each further biomarker, at the ends of age too."""
-    chosen = np.linspace(0, len(crowd.age) - 1, 60).astype(np.int64)
-    age = crowd.age[chosen].copy()
+    generator = np.random.default_rng(13)
+    age = generator.uniform(18, 100, 60).astype(np.float32)
     age[::6], age[1::6] = 20.0, 85.0
+    sex = generator.integers(0, 2, 60)
+    scores = np.clip(2.0 * generator.standard_normal((60, 9)), -FITTED, FITTED)
+    values = [read_margins(checkpoint, *person) for person in zip(scores, age, sex, strict=True)]
     patterns = np.arange(512)
-    rows = np.where(MASKS, np.nan, crowd.biomarkers[chosen][:, None, :]).astype(np.float32)
-    outputs = runtime.predict(
-        rows.reshape(-1, 9), np.repeat(age, 512), np.repeat(crowd.sex[chosen], 512)
-    )
+    rows = np.where(MASKS, np.nan, np.array(values)[:, None, :]).astype(np.float32)
+    outputs = runtime.predict(rows.reshape(-1, 9), np.repeat(age, 512), np.repeat(sex, 512))
     width = get_width(outputs).reshape(60, 512)
     narrower = [(width[:, patterns | (1 << bit)] - width[:, patterns]).min(1) for bit in range(9)]
     # A float32 of 100 years is 8e-6 wide; the two ends round apart.

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 import torch
-from henaw.model.biomarkers import NAMES
+from henaw.model.biomarkers import NAMES, PANEL
 from henaw.model.checkpoint import Checkpoint
 from henaw.model.configuration import CAUSE_CLASSES
 from henaw.model.runtime import Outputs, TorchRuntime
@@ -31,8 +31,9 @@ def scores(checkpoint: Checkpoint, people: People) -> np.ndarray:
     """Normal scores that the network gives the drawn people: (n, 9)."""
     network = checkpoint.build_network()
     age, sex = torch.from_numpy(people.age), torch.from_numpy(people.sex)
-    location, scale, *_ = network.look_up_reference(age, sex).split(network.sections, dim=1)
-    values, _, _ = network.compute_scores(torch.from_numpy(people.biomarkers), location, scale)
+    row = network.look_up_reference(age, sex)
+    biomarkers = torch.from_numpy(people.biomarkers)
+    values, _ = network.compute_scores(biomarkers, row.location, row.scale)
     return values[:, : len(NAMES)].double().numpy()
 
 
@@ -53,6 +54,11 @@ def test_biomarkers_are_correlated_as_in_the_reference(
     expected = checkpoint.tensors["correlation"][: len(NAMES), : len(NAMES)].numpy()
     assert np.abs(expected - np.eye(len(NAMES))).max() > 0.3
     assert np.abs(np.corrcoef(scores.T) - expected).max() < 0.03
+
+
+def test_no_value_is_outside_what_is_accepted(people: People) -> None:
+    for values, biomarker in zip(people.biomarkers.T, PANEL, strict=True):
+        assert biomarker.minimum <= values.min() < values.max() <= biomarker.maximum
 
 
 def test_deaths_are_as_many_as_the_model_expects(

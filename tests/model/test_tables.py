@@ -3,17 +3,21 @@ import itertools
 import numpy as np
 import pytest
 import torch
-from henaw.model.biomarkers import INDEX, NAMES
+from henaw.model.biomarkers import INDEX, NAMES, PANEL
 from henaw.model.checkpoint import Checkpoint
 from henaw.model.configuration import NetworkConfiguration
 from henaw.model.tables import (
+    PERCENTILES,
     build_copula_tables,
     build_system_shares,
     list_correlation_problems,
     list_hierarchy_problems,
     list_members,
+    list_published_limits,
     list_tensor_shapes,
     list_variance_groups,
+    place_limit,
+    place_values,
     smooth_margin_slope,
 )
 
@@ -59,7 +63,9 @@ def test_members_that_break_the_hierarchy_are_found_though_the_mean_keeps_it() -
 def test_each_contribution_is_shared_among_systems_whole() -> None:
     shares = build_system_shares(NetworkConfiguration())
     torch.testing.assert_close(shares.sum(1), torch.ones(12))
-    rows = dict(zip(NetworkConfiguration().contribution_names, shares.tolist(), strict=True))
+    # typical_values, the first, belong to no system.
+    names = NetworkConfiguration().contribution_names[1:]
+    rows = dict(zip(names, shares.tolist(), strict=True))
     assert rows["lymphocyte_pct"] == [0.5, 0.0, 0.0, 0.5]
     assert rows["ast_alt_ratio"] == [0.0, 1.0, 0.0, 0.0]
     assert rows["crp_x_hba1c"] == [0.5, 0.5, 0.0, 0.0]
@@ -68,7 +74,7 @@ def test_each_contribution_is_shared_among_systems_whole() -> None:
 
 def test_contributions_are_named_once_each() -> None:
     shape = NetworkConfiguration()
-    assert len(set(shape.contribution_names)) == len(list_members(shape)) == 12
+    assert len(set(shape.contribution_names)) == len(list_members(shape)) + 1 == 13
 
 
 @pytest.mark.parametrize(
@@ -115,3 +121,70 @@ def test_a_missing_value_that_narrows_is_named() -> None:
     table[1 << INDEX["rdw"], 1, 3] = 0.5
     (problem,) = list_correlation_problems({"missing_variance": table})
     assert "a missing rdw must never narrow the interval" in problem
+
+
+def test_percentiles_are_symmetric_and_rise() -> None:
+    assert all(a < b for a, b in itertools.pairwise(PERCENTILES))
+    assert [round(100 - p, 6) for p in reversed(PERCENTILES)] == list(PERCENTILES)
+    assert 50.0 in PERCENTILES
+
+
+def test_published_limits_leave_to_the_fit_what_nobody_published() -> None:
+    low, high = list_published_limits()
+    largest = torch.finfo(torch.float32).max
+    for i, biomarker in enumerate(PANEL):
+        for seen, limit, none in (
+            (float(low[i]), biomarker.critical_low, -largest),
+            (float(high[i]), biomarker.critical_high, largest),
+        ):
+            if limit is None:
+                assert seen == none
+            elif limit.value is None:
+                assert np.isnan(seen)
+            else:
+                assert seen == limit.value
+
+
+def test_a_limit_is_placed_by_age_and_sex(checkpoint: Checkpoint) -> None:
+    """By NumPy's interpolation of the margin."""
+    tables = {name: tensor.double().numpy() for name, tensor in checkpoint.tensors.items()}
+    grid = np.linspace(-4, 4, tables["margin"].shape[1])
+    for name, side, multiple in (("alt", "high", 1.0), ("albumin", "low", 1.0), ("ggt", "high", 2)):
+        scores = place_limit(checkpoint.network, checkpoint.tensors, name, side, multiple)
+        assert scores is not None
+        i = INDEX[name]
+        for sex in (0, 1):
+            value = multiple * getattr(PANEL[i].reference, side)[sex]
+            value = np.log(value) if PANEL[i].log_scaled else value
+            z = (value - tables["location"][sex, :, i]) / tables["scale"][sex, :, i]
+            np.testing.assert_allclose(
+                scores[sex].numpy(), np.interp(z, tables["margin"][i], grid), atol=1e-6
+            )
+    assert place_limit(checkpoint.network, checkpoint.tensors, "crp", "low") is None
+
+
+def test_a_value_beyond_the_margin_is_placed_at_its_end(checkpoint: Checkpoint) -> None:
+    for value, score in ((99.0, 4.0), (-99.0, -4.0)):
+        values = torch.full((2, checkpoint.network.ages), value).double()
+        placed = place_values(checkpoint.network, checkpoint.tensors, INDEX["crp"], values)
+        assert placed.unique().tolist() == [score]
+
+
+@pytest.mark.parametrize("name", ["margin", "gap_percentiles"])
+def test_a_table_that_does_not_rise_is_named(checkpoint: Checkpoint, name: str) -> None:
+    table = checkpoint.tensors[name].clone()
+    assert list_correlation_problems({name: table}) == []
+    table[0, ..., 3] = table[0, ..., 2]
+    (problem,) = list_correlation_problems({name: table})
+    assert problem == f"tensor {name}: each row must increase, however one does not"
+
+
+@pytest.mark.parametrize(
+    "name", ["missing_variance", "group_cap", "laboratory_sd", "extrapolation_sd"]
+)
+def test_a_spread_below_0_is_named(checkpoint: Checkpoint, name: str) -> None:
+    table = checkpoint.tensors[name].clone()
+    table[-1] = -1.0
+    assert f"tensor {name}: must be 0 or more, however one is below" in list_correlation_problems(
+        {name: table}
+    )

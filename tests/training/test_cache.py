@@ -147,6 +147,23 @@ def test_many_processes_and_sudden_deaths(tmp_path: Path) -> None:
     assert not list(tmp_path.glob(".*"))
 
 
+def test_the_shifts_of_surveys_are_kept_with_the_reference(
+    tmp_path: Path,
+    simulate: Callable[..., tuple[Cohort, object, object]],
+    configuration: TrainingConfiguration,
+) -> None:
+    """They are provenance of a checkpoint, whether its reference was kept or tabulated."""
+    cohort, _, _ = simulate(4000, seed=9)
+    cohort = dataclasses.replace(cohort, survey=np.where(np.arange(4000) % 2, "a", "b"))
+    kept = []
+    for _ in range(2):
+        _, people = fetch_reference(Cache(tmp_path), cohort, configuration.network, ())
+        kept.append(people.shifts)
+    assert set(kept[0]) == {"a", "b"}
+    assert any(shift != 0 for shift in kept[0]["a"].values())
+    assert kept[0] == kept[1]
+
+
 def assert_same_cohort(a: Cohort, b: Cohort) -> None:
     for item in dataclasses.fields(Cohort):
         left, right = getattr(a, item.name), getattr(b, item.name)

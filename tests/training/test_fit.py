@@ -11,10 +11,12 @@ import torch
 from henaw.model.biomarkers import INDEX
 from henaw.model.errors import CohortError, FitError
 from henaw.model.network import Network
-from henaw.training import uncertainty
+from henaw.training import fit as module
+from henaw.training import reference, uncertainty
 from henaw.training.cohort import Cohort
 from henaw.training.configuration import TrainingConfiguration
-from henaw.training.fit import build_design, count_steps, fit_tensors
+from henaw.training.fit import Fit, build_rules, count_steps, draw_surveys, fit, fit_tensors
+from henaw.training.people import build_people
 from henaw.training.train import predict
 from torch import Tensor
 
@@ -27,6 +29,7 @@ INTERCEPT, SLOPE = -10.0, 0.09
 
 
 class Fitted(NamedTuple):
+    whole: Fit
     cohort: Cohort
     score: Array
     gap: Array
@@ -47,8 +50,9 @@ def few_complete_people() -> object:
 def fitted(simulate: Simulate, configuration: TrainingConfiguration) -> Fitted:
     cohort, score, gap = simulate(8000, seed=21, missing=0.1, effects=EFFECTS)
     steps: list[str] = []
-    tensors = fit_tensors(cohort, configuration, progress=steps.append)
-    return Fitted(cohort, score, gap, tensors, predict(cohort, configuration, tensors), steps)
+    whole = fit(cohort, configuration, progress=steps.append)
+    answers = predict(cohort, configuration, whole.tensors)
+    return Fitted(whole, cohort, score, gap, whole.tensors, answers, steps)
 
 
 def test_the_baseline_is_the_simulated_one(fitted: Fitted) -> None:
@@ -99,19 +103,37 @@ def test_risks_are_calibrated_on_other_people(
         assert risk == pytest.approx(deaths, abs=4 * np.sqrt(deaths))
 
 
-def test_contributions_are_centred_on_people_of_one_age_and_sex(fitted: Fitted) -> None:
-    contributions = fitted.answers["contributions"].double().numpy()
+def test_half_of_the_people_of_an_age_and_sex_are_older_and_half_younger(fitted: Fitted) -> None:
+    gap = fitted.answers["age_gap"].double().numpy()
+    cohort = fitted.cohort
     for sex in (0, 1):
         for low in (25, 45, 65):
-            rows = (
-                (fitted.cohort.sex == sex)
-                & (fitted.cohort.age_years >= low)
-                & (fitted.cohort.age_years < low + 15)
-                & fitted.cohort.complete
-            )
-            # The largest contribution has a standard deviation of 4 years.
-            tolerance = 4 * contributions[rows].std(0) / np.sqrt(rows.sum()) + 0.1
-            assert (np.abs(contributions[rows].mean(0)) < tolerance).all()
+            rows = (cohort.sex == sex) & (cohort.age_years >= low) & (cohort.age_years < low + 15)
+            some = gap[rows & cohort.complete]
+            # A median of so many people is good to a standard error of 1.25 s / sqrt(n).
+            assert abs(np.median(some)) < 4 * 1.25 * some.std() / np.sqrt(len(some)) + 0.1
+    assert abs(np.median(gap[cohort.complete])) < 0.1
+
+
+def test_those_who_have_nothing_but_medians_differ_from_the_typical_person(fitted: Fitted) -> None:
+    """By what the curvature of effects makes; a linear truth has hardly any."""
+    typical = fitted.tensors["typical"]
+    assert typical.abs().max() < 2.0
+    assert typical.abs().max() > 0.0
+
+
+def test_no_harmful_value_looks_younger(
+    fitted: Fitted, configuration: TrainingConfiguration
+) -> None:
+    rules = build_rules(configuration, fitted.tensors)
+    assert rules is not None
+    fits = [(fitted.tensors["weight"], fitted.tensors["interaction_weight"])]
+    fits += zip(
+        fitted.tensors["member_weight"], fitted.tensors["member_interaction_weight"], strict=True
+    )
+    assert len(fits) == 3
+    for weight, pairs in fits:
+        assert float(rules.measure(weight.double(), pairs.double()).min()) > -1e-5
 
 
 def test_every_step_is_reported(fitted: Fitted, configuration: TrainingConfiguration) -> None:
@@ -142,8 +164,15 @@ def test_the_same_seed_gives_the_same_tensors_and_another_changes_the_members_on
     assert all(torch.equal(first[name], second[name]) for name in first)
     changed = {name for name in first if not torch.equal(first[name], other[name])}
     assert {"member_weight", "member_interaction_weight"} <= changed
-    # The caps hold the refits' spread, so they may follow it.
-    assert changed <= {"member_weight", "member_interaction_weight", "group_cap"}
+    # What holds the refits' spread may follow it.
+    assert changed <= {
+        "member_weight",
+        "member_interaction_weight",
+        "member_offset",
+        "group_cap",
+        "interval_factor",
+        "draw_factor",
+    }
 
 
 def test_an_interaction_stays_within_the_hierarchy(
@@ -159,7 +188,9 @@ def test_an_interaction_stays_within_the_hierarchy(
     sizes = []
     for constant in (0.2, 50.0):
         shape = dataclasses.replace(configuration.network, hierarchy=constant)
-        settings = dataclasses.replace(configuration, network=shape)
+        # A product alone would make a high CRP look younger where HbA1c is low.
+        free = dataclasses.replace(configuration.fit, harm_weight=0.0)
+        settings = dataclasses.replace(configuration, network=shape, fit=free)
         tensors = fit_tensors(cohort, settings, members=False)
         own = tensors["weight"][[INDEX["crp"], INDEX["hba1c"]], :basis].norm(dim=1).mean()
         size = float(tensors["interaction_weight"][0])
@@ -170,8 +201,10 @@ def test_an_interaction_stays_within_the_hierarchy(
 
 
 def test_a_surveys_own_level_stays_out_of_the_gap(
-    simulate: Simulate, configuration: TrainingConfiguration
+    simulate: Simulate, configuration: TrainingConfiguration, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    # Harmonised, the surveys would not differ in CRP at all.
+    monkeypatch.setattr(reference, "FEWEST_FOR_SHIFT", 10**9)
     # The second survey has e times the hazard, and twice the CRP by its assay's drift
     # only among those who do not die of it: without a level of its own that would be
     # read as an effect of CRP, which has none here.
@@ -197,7 +230,8 @@ def test_a_surveys_own_level_stays_out_of_the_gap(
     for surveys in (joined.survey, np.full(6000, "all")):
         cohort = dataclasses.replace(joined, survey=surveys)
         tensors = fit_tensors(cohort, configuration, members=False)
-        crp = predict(cohort, configuration, tensors)["contributions"][:, INDEX["crp"]]
+        crp = predict(cohort, configuration, tensors)["contributions"]
+        crp = crp[:, configuration.network.contribution_names.index("crp")]
         log_crp = np.log(cohort.biomarkers[:, INDEX["crp"]])
         slopes.append(np.polyfit(log_crp, crp.double().numpy(), 1)[0])
     assert abs(slopes[0]) < 0.8
@@ -208,12 +242,12 @@ def test_follow_up_is_cut_and_later_deaths_count_as_survival(
     fitted: Fitted, configuration: TrainingConfiguration
 ) -> None:
     cohort = fitted.cohort
-    design = build_design(Network(configuration.network, fitted.tensors), cohort, configuration.fit)
+    people = build_people(Network(configuration.network, fitted.tensors), cohort, configuration.fit)
     later = cohort.event & (cohort.time_years > 10)
     assert later.any()
-    assert float(design.time.max()) == 10.0
-    assert not design.event[torch.from_numpy(later)].any()
-    assert len(design.cause) == int(design.event.sum()) == int((cohort.event & ~later).sum())
+    assert float(people.time.max()) == 10.0
+    assert not people.event[torch.from_numpy(later)].any()
+    assert len(people.cause) == int(people.event.sum()) == int((cohort.event & ~later).sum())
 
 
 def test_a_loss_that_is_not_finite_stops_the_fit(
@@ -265,3 +299,88 @@ def test_ages_without_complete_people_take_the_variance_of_the_nearest(
     assert torch.equal(table[..., 1], table[..., 2])
     assert torch.equal(table[..., 6], table[..., 5])
     assert not torch.equal(table[..., 2], table[..., 4])
+
+
+CONTRARY = {"alt": -5.0, "hba1c": -3.0, "albumin": 2.0}
+"""Years per standard deviation: what harms looks younger."""
+
+
+def test_what_people_say_against_the_rules_is_not_followed_beyond_the_limits(
+    simulate: Simulate, configuration: TrainingConfiguration
+) -> None:
+    cohort, _, _ = simulate(4000, seed=28, effects=CONTRARY)
+    free = dataclasses.replace(
+        configuration, fit=dataclasses.replace(configuration.fit, harm_weight=0.0)
+    )
+    tensors = fit_tensors(cohort, configuration, members=False)
+    unbound = fit_tensors(cohort, free, members=False)
+    rules = build_rules(configuration, tensors)
+    assert rules is not None
+    assert build_rules(free, tensors) is None
+    bound_left, free_left = (
+        rules.measure(of["weight"].double(), of["interaction_weight"].double())
+        for of in (tensors, unbound)
+    )
+    assert float(bound_left.min()) > -1e-5
+    broken = [name for name, left in zip(rules.names, free_left, strict=True) if left < -1.0]
+    assert {name.split()[0] for name in broken} >= set(CONTRARY)
+    # Within the limits ALT is still read as these people have it.
+    column = configuration.network.contribution_names.index("alt")
+    alt = predict(cohort, configuration, tensors)["contributions"][:, column].double().numpy()
+    values = np.log(cohort.biomarkers[:, INDEX["alt"]])
+    inside = (values < np.log(30)) & (values > np.log(10))
+    assert np.polyfit(values[inside], alt[inside], 1)[0] < -2.0
+
+
+def test_a_fit_that_does_not_come_to_keep_the_rules_says_which_and_what_to_do(
+    simulate: Simulate, configuration: TrainingConfiguration, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cohort, _, _ = simulate(4000, seed=28, effects=CONTRARY)
+    monkeypatch.setattr(module, "MOST_TURNS", 1)
+    with pytest.raises(FitError) as caught:
+        fit_tensors(cohort, configuration, members=False)
+    message = str(caught.value)
+    assert message.startswith("after 1 turns the typical years still changed by ")
+    assert " is short by " in message
+    assert "Raise fit.iterations" in message
+
+
+def test_the_parts_of_the_loss_are_told(
+    fitted: Fitted, simulate: Simulate, configuration: TrainingConfiguration
+) -> None:
+    assert set(fitted.whole.loss) >= {"mortality", "age", "elastic", "survey", "harm"}
+    assert np.isfinite(list(fitted.whole.loss.values())).all()
+
+
+def test_a_refit_draws_as_many_surveys_as_there_are() -> None:
+    generator = np.random.default_rng(1)
+    drawn = np.array([draw_surveys(generator, 7) for _ in range(500)])
+    assert (drawn.sum(1) == 7).all()
+    np.testing.assert_allclose(drawn.mean(0), 1.0, atol=0.15)
+    # Without replacement each would be there once.
+    assert (drawn == 0).mean() == pytest.approx((6 / 7) ** 7, abs=0.03)
+
+
+def test_refits_vary_which_surveys_they_are_of(
+    simulate: Simulate, configuration: TrainingConfiguration, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where CRP does much in one survey alone, refits differ more than by people's chance."""
+    monkeypatch.setattr(module, "fit_missing_variance", lambda c, s, t: t["missing_variance"])
+    monkeypatch.setattr(module, "fit_typical_missing", lambda c, s, t, *_: t["typical_missing"])
+    calm, _, _ = simulate(1500, seed=29)
+    strong, _, _ = simulate(1500, seed=30, effects={"crp": 10.0})
+    arrays = ("biomarkers", "age_years", "sex", "time_years", "event", "cause")
+    joined = dataclasses.replace(
+        calm,
+        **{name: np.concatenate([getattr(calm, name), getattr(strong, name)]) for name in arrays},
+    )
+    quick = dataclasses.replace(
+        configuration,
+        network=dataclasses.replace(configuration.network, members=6),
+        fit=dataclasses.replace(configuration.fit, iterations=40, member_iterations=15),
+    )
+    spreads = []
+    for survey in (np.repeat(["calm", "strong"], 1500), np.full(3000, "all")):
+        tensors = fit_tensors(dataclasses.replace(joined, survey=survey), quick)
+        spreads.append(float(tensors["member_weight"][:, INDEX["crp"], 0].std()))
+    assert spreads[0] > 2 * spreads[1]

@@ -8,14 +8,19 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 import torch
-from henaw.model.biomarkers import INDEX, NAMES
-from henaw.model.configuration import RATIO, VARIABLES
+from henaw.model.biomarkers import INDEX, NAMES, PANEL
+from henaw.model.configuration import RATIO, RATIO_CAPS, VARIABLES
 from henaw.model.errors import CohortError
 from henaw.model.network import Network
 from henaw.model.transforms import LOG_SCALED
 from henaw.training.cohort import Cohort
 from henaw.training.configuration import DetectionFloor, TrainingConfiguration
-from henaw.training.reference import FEWEST_PEOPLE, NARROWEST_PIECE, fit_reference
+from henaw.training.reference import (
+    FEWEST_FOR_SHIFT,
+    FEWEST_PEOPLE,
+    NARROWEST_PIECE,
+    fit_reference,
+)
 from scipy.stats import norm
 from torch import Tensor
 
@@ -43,8 +48,9 @@ def fitted(simulate: Simulate, configuration: TrainingConfiguration) -> Fitted:
 def compute_scores(cohort: Cohort, network: Network) -> Array:
     """Scores of the nine, NaN where missing: (n, 9)."""
     age, sex = torch.from_numpy(cohort.age_years), torch.from_numpy(cohort.sex)
-    location, scale, *_ = network.look_up_reference(age, sex).split(network.sections, dim=1)
-    scores, known, _ = network.compute_scores(torch.from_numpy(cohort.biomarkers), location, scale)
+    row = network.look_up_reference(age, sex)
+    biomarkers = torch.from_numpy(cohort.biomarkers)
+    scores, known = network.compute_scores(biomarkers, row.location, row.scale)
     return torch.where(known, scores, torch.nan).double().numpy()[:, :NINE]
 
 
@@ -106,18 +112,157 @@ def test_the_correlation_is_that_of_the_simulation(fitted: Fitted) -> None:
     assert correlation[INDEX["alt"], VARIABLES.index(RATIO)] == pytest.approx(ratio, abs=0.05)
 
 
-def test_basis_functions_and_products_are_centred_at_every_age(fitted: Fitted) -> None:
-    cohort, network = fitted.cohort, fitted.network
-    age, sex = torch.from_numpy(cohort.age_years), torch.from_numpy(cohort.sex)
-    features = network.build_features(torch.from_numpy(cohort.biomarkers), age, sex)
-    known = torch.from_numpy(~np.isnan(cohort.biomarkers))
-    both = known[:, INDEX["crp"]] & known[:, INDEX["hba1c"]]
-    for low in (25, 45, 65):
-        band = torch.from_numpy((cohort.age_years >= low) & (cohort.age_years < low + 15))
-        for column in range(NINE):
-            rows = band & known[:, column]
-            assert float(features.centred[rows, column].mean(0).abs().max()) < 0.06
-        assert float(features.pairs[band & both, 0].mean().abs()) < 0.04
+def test_the_location_is_the_median_and_its_score_is_0(fitted: Fitted) -> None:
+    """Of all values of the cohort, and of the ratio the two medians' ratio."""
+    tensors, grid = fitted.tensors, np.linspace(-4, 4, 13)
+    for column in range(NINE):
+        margin = tensors["margin"][column].double().numpy()
+        assert np.interp(0.0, margin, grid) == pytest.approx(0.0, abs=1e-6)
+    scores = compute_scores(fitted.cohort, fitted.network)
+    np.testing.assert_allclose(np.nanmedian(scores, axis=0), 0.0, atol=0.02)
+    location = tensors["location"].double().numpy()
+    ast, alt = (
+        np.minimum(location[:, :, INDEX[name]], np.log(cap))
+        for name, cap in zip(("ast", "alt"), RATIO_CAPS, strict=True)
+    )
+    np.testing.assert_allclose(location[:, :, NINE], ast - alt, atol=1e-5)
+
+
+def test_critical_limits_that_nobody_published_are_the_cohorts_marks(fitted: Fitted) -> None:
+    for side, quantile in (("low", 0.0005), ("high", 0.9995)):
+        for column, biomarker in enumerate(PANEL):
+            limit = getattr(biomarker, f"critical_{side}")
+            seen = float(fitted.tensors[f"critical_{side}"][column])
+            if limit is not None and limit.value is not None:
+                assert seen == limit.value
+            elif limit is not None:
+                marks = np.nanquantile(fitted.cohort.biomarkers[:, column], quantile)
+                assert seen == pytest.approx(marks, rel=1e-5)
+
+
+def test_the_usual_score_is_the_mean_of_clipped_ones(fitted: Fitted) -> None:
+    """Of the standardised values, which are skewed; a laboratory's are compared with it."""
+    location, scale = (fitted.tensors[name].double().numpy() for name in ("location", "scale"))
+    ages, cohort = np.arange(20, 86), fitted.cohort
+    for column, biomarker in enumerate(PANEL):
+        raw = cohort.biomarkers[:, column].astype(np.float64)
+        values = np.log(raw) if biomarker.log_scaled else raw
+        middle, spread = (
+            np.where(
+                cohort.sex == 0,
+                np.interp(cohort.age_years, ages, table[0, :, column]),
+                np.interp(cohort.age_years, ages, table[1, :, column]),
+            )
+            for table in (location, scale)
+        )
+        expected = np.nanmean(np.clip((values - middle) / spread, -2, 2))
+        assert float(fitted.tensors["usual_score"][column]) == pytest.approx(expected, abs=1e-3)
+
+
+SHIFT = {"rdw": 0.08, "albumin": 1.2, "ast": -0.15}
+"""Of the second assay: of the logarithm, or in g/L."""
+
+
+@pytest.fixture(scope="module")
+def shifted(simulate: Simulate) -> tuple[Cohort, Cohort]:
+    """People of three surveys, of which the last measured otherwise, and as all would have."""
+    cohort, _, _ = simulate(9000, seed=17, missing=0.05)
+    survey = np.array(["one", "two", "three"])[np.arange(9000) % 3]
+    biomarkers = cohort.biomarkers.copy()
+    rows = survey == "three"
+    for name, shift in SHIFT.items():
+        column = INDEX[name]
+        values = biomarkers[rows, column]
+        biomarkers[rows, column] = values * np.exp(shift) if LOG_SCALED[column] else values + shift
+    one_assay = dataclasses.replace(cohort, survey=survey)
+    return dataclasses.replace(one_assay, biomarkers=biomarkers), one_assay
+
+
+def test_a_surveys_shift_is_found_and_taken_off(
+    shifted: tuple[Cohort, Cohort], configuration: TrainingConfiguration
+) -> None:
+    cohort, one_assay = shifted
+    before = cohort.biomarkers.copy()
+    tensors, harmonised = fit_reference(cohort, configuration.network)
+    np.testing.assert_array_equal(cohort.biomarkers, before)
+    assert cohort.shifts == {}
+    assert set(harmonised.shifts) == {"one", "two", "three"}
+    for column, name in enumerate(NAMES):
+        spread = {"albumin": 3.0, "lymphocyte_pct": 8.0}.get(name)
+        spread = spread or float(tensors["scale"][..., column].median())
+        found = {survey: of[name] for survey, of in harmonised.shifts.items()}
+        # Against all three together: a third of it is the others', two thirds its own.
+        difference = found["three"] - (found["one"] + found["two"]) / 2
+        # 3000 people: a standard error of 1.05 / sqrt(3000) of a spread, and a half.
+        assert difference == pytest.approx(SHIFT.get(name, 0.0), abs=4 * 0.024 * spread)
+        # It is the whole of the people that stays where it is.
+        assert sum(found.values()) == pytest.approx(0.0, abs=0.02 * spread)
+        # What is taken off is what is recorded.
+        for survey, shift in found.items():
+            rows = (cohort.survey == survey) & np.isfinite(before[:, column])
+            seen, kept = harmonised.biomarkers[rows, column], before[rows, column]
+            taken = np.log(kept / seen) if LOG_SCALED[column] else kept - seen
+            np.testing.assert_allclose(taken, shift, rtol=0, atol=1e-4)
+    # The same people as if one assay had measured them.
+    away = harmonised.biomarkers[:, INDEX["rdw"]] / one_assay.biomarkers[:, INDEX["rdw"]]
+    assert np.nanstd(np.log(away)) < 0.01
+
+
+def test_the_reference_is_of_the_harmonised_values(
+    shifted: tuple[Cohort, Cohort], configuration: TrainingConfiguration
+) -> None:
+    """Its spread is that of one assay, not of the mixture."""
+    cohort, one_assay = shifted
+    column = INDEX["rdw"]
+    seen, single = (
+        fit_reference(people, configuration.network)[0]["scale"][..., column].median()
+        for people in shifted
+    )
+    raw = np.log(cohort.biomarkers[:, column])
+    mixture = np.nanstd(raw) / np.nanstd(np.log(one_assay.biomarkers[:, column]))
+    assert mixture > 1.05
+    assert float(seen / single) == pytest.approx(1.0, abs=0.02)
+
+
+def test_the_spread_between_surveys_is_that_of_their_shifts(
+    shifted: tuple[Cohort, Cohort], configuration: TrainingConfiguration
+) -> None:
+    tensors, harmonised = fit_reference(shifted[0], configuration.network)
+    for column, name in enumerate(NAMES):
+        shifts = [of[name] for of in harmonised.shifts.values()]
+        expected = np.std(shifts, ddof=1)
+        assert float(tensors["laboratory_sd"][column]) == pytest.approx(expected, rel=1e-5)
+    assert float(tensors["laboratory_sd"][INDEX["rdw"]]) == pytest.approx(0.08 / 3**0.5, rel=0.1)
+
+
+def test_one_survey_alone_has_no_shift_and_the_assays_own_imprecision(
+    simulate: Simulate, configuration: TrainingConfiguration
+) -> None:
+    cohort, _, _ = simulate(3000, seed=18)
+    tensors, same = fit_reference(cohort, configuration.network)
+    np.testing.assert_array_equal(same.biomarkers, cohort.biomarkers)
+    assert all(shift == 0.0 for shift in same.shifts["synthetic"].values())
+    location = tensors["location"].double()
+    for column, biomarker in enumerate(PANEL):
+        size = 1.0 if biomarker.log_scaled else float(np.median(location[:, :, column]))
+        expected = biomarker.variation.analytical / 100 * size
+        assert float(tensors["laboratory_sd"][column]) == pytest.approx(expected, rel=1e-3)
+
+
+def test_a_survey_that_hardly_measured_a_biomarker_keeps_its_values(
+    shifted: tuple[Cohort, Cohort], configuration: TrainingConfiguration
+) -> None:
+    cohort = shifted[0]
+    biomarkers = cohort.biomarkers.copy()
+    column = INDEX["rdw"]
+    third = np.flatnonzero((cohort.survey == "three") & np.isfinite(biomarkers[:, column]))
+    biomarkers[third[FEWEST_FOR_SHIFT - 1 :], column] = np.nan
+    few = dataclasses.replace(cohort, biomarkers=biomarkers)
+    _, harmonised = fit_reference(few, configuration.network)
+    assert "rdw" not in harmonised.shifts["three"]
+    assert "albumin" in harmonised.shifts["three"]
+    rows = third[: FEWEST_FOR_SHIFT - 1]
+    np.testing.assert_array_equal(harmonised.biomarkers[rows, column], biomarkers[rows, column])
 
 
 def test_margins_increase_even_where_most_values_are_tied(
@@ -150,7 +295,9 @@ def test_values_at_a_floor_are_put_where_the_mean_score_below_it_is(
     np.testing.assert_array_equal(seen.biomarkers, before)
     untouched = np.ones_like(floored, bool)
     untouched[at_floor, column] = False
-    np.testing.assert_array_equal(placed.biomarkers[untouched], floored[untouched])
+    # Harmonised by hardly anything: the two surveys are of one assay, but for chance.
+    moved = placed.biomarkers[untouched] / floored[untouched] - 1
+    assert np.nanmedian(np.abs(moved)) < 0.01
 
     truth = place(cohort.age_years.astype(np.float64), cohort.sex)[:, column]
     score = np.log(limit) - truth  # the spread of ln CRP is 1
@@ -164,6 +311,9 @@ def test_values_at_a_floor_are_put_where_the_mean_score_below_it_is(
     # The floored survey tells nothing of the reference of CRP, all of the others'.
     alone, _ = fit_reference(cohort.select(survey == "new"), configuration.network)
     torch.testing.assert_close(tensors["location"][..., column], alone["location"][..., column])
+    assert "crp" not in placed.shifts["old"]
+    assert set(placed.shifts["new"]) == set(NAMES)
+    assert placed.shifts["new"]["crp"] == pytest.approx(0.0, abs=1e-9)
     assert not torch.equal(tensors["location"][..., 1], alone["location"][..., 1])
 
 
