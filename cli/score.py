@@ -56,6 +56,12 @@ _UNRELIABLE_WORDS = {"withhold": "numbers withheld", "keep": "not reliable"}
     help="What becomes of numbers that are not reliable: withhold leaves them empty. The column "
     '"withheld" says why with either.',
 )
+@click.option(
+    "--lab",
+    "lab_path",
+    type=click.Path(path_type=Path),
+    help="Profile of the laboratory that the values come from: a file of `henaw calibrate`.",
+)
 @click.option("--threads", type=click.IntRange(1, 64), default=2, show_default=True)
 @click.option(
     "--engine",
@@ -74,6 +80,7 @@ def score(
     visit: int | None,
     outputs: str | None,
     unreliable: str,
+    lab_path: Path | None,
     threads: int,
     engine: str,
 ) -> None:
@@ -100,12 +107,17 @@ def score(
         people = read_frame(source, separator=separator)
         layout = _find_layout(people.columns, mapped, visit)
         scored = score_frame(
-            people, model_path, layout=layout, outputs=chosen, unreliable=unreliable
+            people,
+            model_path,
+            layout=layout,
+            outputs=chosen,
+            unreliable=unreliable,
+            lab=lab_path,
         )
         write_frame(scored, out)
         _report_spark(out, people.sparkSession, unreliable)
         return
-    model = Henaw.load(model_path)
+    model = Henaw.load(model_path, lab=lab_path)
     path, target = Path(source), Path(out)
     if path.suffix.lower() == ".json":
         from henaw.scoring.bundle import score_bundle
@@ -130,13 +142,24 @@ def score(
             threads=threads,
             progress=bar.update,
         )
-    _report(summary, layout, model.name, target, unreliable)
+    _report(summary, layout, model.full_name, target, unreliable)
 
 
 def _read_layout(map_path: Path) -> Layout:
     from henaw.training.readers.columns_configuration import read_column_map
 
     return read_column_map(map_path).layout
+
+
+def choose_layout(people: Path, map_path: Path | None, visit: int | None) -> Layout | None:
+    """The layout of a table on disk; None for a FHIR Bundle."""
+    from henaw.scoring.sources import open_source
+
+    if people.suffix.lower() == ".json":
+        return None
+    mapped = None if map_path is None else _read_layout(map_path)
+    source = open_source(people, separator=None if mapped is None else mapped.separator)
+    return _find_layout(source.names, mapped, visit)
 
 
 def _find_layout(names: list[str], mapped: Layout | None, visit: int | None) -> Layout:

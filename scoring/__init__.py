@@ -1,5 +1,6 @@
 """Many people at once: tables, FHIR Bundles and Spark, by the ONNX file alone."""
 
+from henaw.scoring.calibration import Calibration, calibrate, calibrate_people
 from henaw.scoring.henaw import Henaw
 
-__all__ = ["Henaw"]
+__all__ = ["Calibration", "Henaw", "calibrate", "calibrate_people"]

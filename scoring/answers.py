@@ -22,6 +22,9 @@ REASON = "reason"
 WITHHELD = "withheld"
 """The column before it: codes of why numbers are not reliable, null where they are."""
 
+LAB = "lab"
+"""The column before that, of a model with a laboratory's profile: whose it is."""
+
 WITHHOLD, KEEP = "withhold", "keep"
 UNRELIABLE_CHOICES: tuple[str, str] = (WITHHOLD, KEEP)
 """What becomes of numbers that are not reliable: they are left empty, or are there."""
@@ -56,14 +59,20 @@ def list_columns(contribution_names: Sequence[str]) -> dict[str, tuple[str, ...]
     }
 
 
-def make_schema(columns: Mapping[str, Sequence[str]], outputs: Sequence[str]) -> pa.Schema:
-    """The schema of the answers: float32 (years, probabilities), booleans, two of text."""
+def make_schema(
+    columns: Mapping[str, Sequence[str]], outputs: Sequence[str], *, lab: str | None = None
+) -> pa.Schema:
+    """The schema of the answers: float32 (years, probabilities), booleans, two of text.
+
+    With a laboratory's profile a third of text names it.
+    """
     fields = [
         pa.field(column, pa.bool_() if name in _BOOLEAN else pa.float32())
         for name in outputs
         for column in columns[name]
     ]
-    return pa.schema([*fields, pa.field(WITHHELD, pa.string()), pa.field(REASON, pa.string())])
+    words = [WITHHELD, REASON] if lab is None else [LAB, WITHHELD, REASON]
+    return pa.schema([*fields, *(pa.field(word, pa.string()) for word in words)])
 
 
 def check_unreliable(choice: str) -> bool:
@@ -118,7 +127,12 @@ class Answers:
         self.codes[rows] = find_codes(outputs)
 
     def to_arrow(
-        self, schema: pa.Schema, reasons: npt.NDArray[np.int64], *, keep: bool
+        self,
+        schema: pa.Schema,
+        reasons: npt.NDArray[np.int64],
+        *,
+        keep: bool,
+        lab: str | None = None,
     ) -> pa.RecordBatch:
         """The columns; null in rows that have a reason.
 
@@ -126,6 +140,7 @@ class Answers:
             schema: of :func:`make_schema`.
             reasons: (n,) why a row was not scored.
             keep: whether numbers that are not reliable are there; else they are null.
+            lab: the laboratory whose profile the model has.
         """
         good = reasons == 0
         codes = np.where(good, self.codes, np.uint8(0))
@@ -142,6 +157,11 @@ class Answers:
             )
             for column in itertools.chain.from_iterable(self.values.values())
         ]
+        if lab is not None:
+            nobody = None if scored is None else ~good
+            arrays.append(
+                pa.array([lab]).take(pa.array(np.zeros(len(good), np.int64), mask=nobody))
+            )
         return pa.RecordBatch.from_arrays(
             [*arrays, _write_codes(codes), write_reasons(reasons)], schema=schema
         )

@@ -43,11 +43,7 @@ def score_bundle(
         ScoringError: it is no Bundle, holds no Patient, or ``out`` cannot be written.
     """
     check_sink(out)
-    try:
-        content = json.loads(path.read_bytes())
-    except (OSError, ValueError, RecursionError) as error:
-        raise ScoringError(str(path), [f"expected a Bundle in JSON, however: {error}"]) from error
-    reading = read_bundle(content, model.description["reference"])
+    reading = read_people(path, model)
     table = tabulate(reading)
     layout = find_layout(table.schema.names)
     answers, _ = model.score(table, layout, outputs, unreliable=unreliable)
@@ -83,6 +79,19 @@ def score_bundle(
         [] if person.problems else sentences
         for person, sentences in zip(reading.people, withheld, strict=True)
     ]
+
+
+def read_people(path: Path, model: Henaw) -> Reading:
+    """The Patients of a Bundle.
+
+    Raises:
+        ScoringError: it is no Bundle, or holds no Patient.
+    """
+    try:
+        content = json.loads(path.read_bytes())
+    except (OSError, ValueError, RecursionError) as error:
+        raise ScoringError(str(path), [f"expected a Bundle in JSON, however: {error}"]) from error
+    return read_bundle(content, model.description["reference"])
 
 
 def tabulate(reading: Reading) -> pa.RecordBatch:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -15,6 +15,7 @@ import pyarrow as pa
 from henaw.model.biomarkers import NAMES, PANEL, SEXES
 from henaw.model.errors import ScoringError
 from henaw.model.layout import Layout
+from henaw.model.profile import METADATA_KEY, LabProfile, read_profile, set_profile
 from henaw.model.reliability import count_codes, find_limit_problems, find_reasons
 from henaw.model.runtime import INPUT_NAMES, OUTPUT_NAMES, OnnxRuntime, Outputs
 from henaw.scoring.answers import (
@@ -47,22 +48,36 @@ class Henaw:
 
     Attributes:
         description: what the file says of itself; what scoring needs of it is parsed.
-        sha256: of the file.
+        content: the file.
+        sha256: of it.
+        lab: the laboratory whose profile it has; None where it has none.
     """
 
     def __init__(self, content: bytes, *, source: str = "model", threads: int = 1) -> None:
+        self.content = content
         self.sha256 = hashlib.sha256(content).hexdigest()
         self.threads = threads
         self._runtime = _open(content, source)
         self.description = _read_description(self._runtime, source)
+        self.lab = _read_lab(self.description, source)
         self._columns = list_columns(self.description["contribution_names"])
 
     @classmethod
-    def load(cls, path: str | Path, *, threads: int = 1) -> Henaw:
+    def load(
+        cls, path: str | Path, *, threads: int = 1, lab: str | Path | LabProfile | None = None
+    ) -> Henaw:
         """Read an ONNX file of ``henaw export``.
+
+        Args:
+            path: of the file.
+            threads: how many blocks of people are scored at once.
+            lab: profile of the laboratory that the values come from, or its file of
+                ``henaw calibrate``; None takes the file as it is.
 
         Raises:
             ScoringError: it cannot be read, or is another model.
+            ProfileError: the profile cannot be read, was made for another model, or the
+                file has one already.
         """
         try:
             content = Path(path).read_bytes()
@@ -70,12 +85,20 @@ class Henaw:
             raise ScoringError(
                 str(path), [f"expected an ONNX file of `henaw export`, however: {error.strerror}"]
             ) from error
+        if lab is not None:
+            profile = lab if isinstance(lab, LabProfile) else read_profile(Path(lab))
+            content = set_profile(content, profile)
         return cls(content, source=str(path), threads=threads)
 
     @property
     def name(self) -> str:
         """The model's name and version."""
         return f"{self.description['name']} {self.description['version']}"
+
+    @property
+    def full_name(self) -> str:
+        """The model's name, version and the laboratory whose profile it has."""
+        return self.name if self.lab is None else f"{self.name} with the profile of {self.lab}"
 
     def predict(
         self,
@@ -98,7 +121,8 @@ class Henaw:
         Returns:
             float32 years and probabilities, boolean flags, and two of text: ``withheld``,
             codes of why the numbers are not reliable, separated by ";", and ``reason``, why
-            a row was not scored. pandas keeps its index.
+            a row was not scored. With a laboratory's profile ``lab`` before them names it.
+            pandas keeps its index.
 
         Raises:
             ScoringError: the table has not the columns, or is in other units.
@@ -135,7 +159,7 @@ class Henaw:
 
     def make_schema(self, layout: Layout, outputs: Sequence[str], people: pa.Schema) -> pa.Schema:
         """The schema of what :meth:`score` returns for people of a schema."""
-        schema = make_schema(self._columns, outputs)
+        schema = make_schema(self._columns, outputs, lab=self.lab)
         if layout.participant_id is None:
             return schema
         return schema.insert(
@@ -259,8 +283,8 @@ class Henaw:
             "unreliable": count_codes(room.codes[scored]),
             "imputed": dict(zip(NAMES, missing.sum(axis=0).tolist(), strict=True)),
         }
-        schema = make_schema(self._columns, outputs)
-        return room.to_arrow(schema, inputs.reasons, keep=keep), counts
+        schema = make_schema(self._columns, outputs, lab=self.lab)
+        return room.to_arrow(schema, inputs.reasons, keep=keep, lab=self.lab), counts
 
     def _explain(self, inputs: Inputs, *, keep: bool) -> pa.RecordBatch:
         rows = np.flatnonzero(inputs.reasons == 0)
@@ -338,6 +362,17 @@ def _open(content: bytes, source: str) -> OnnxRuntime:
         if not type(error).__module__.startswith("onnxruntime"):
             raise
         raise ScoringError(source, [f"expected an ONNX file, however: {error}"]) from error
+
+
+def _read_lab(description: Mapping[str, Any], source: str) -> str | None:
+    """The laboratory whose profile the file has."""
+    text = description.get(METADATA_KEY)
+    if text is None:
+        return None
+    try:
+        return read_profile(json.loads(text)).name
+    except ValueError as error:
+        raise ScoringError(source, [f"its laboratory profile cannot be read: {error}"]) from error
 
 
 _PARSED = (

@@ -16,6 +16,7 @@ import pyarrow as pa
 from henaw.model.errors import RuntimeUnavailableError, ScoringError
 from henaw.model.files import write_whole
 from henaw.model.layout import Layout, find_layout, find_separator
+from henaw.model.profile import LabProfile
 from henaw.model.runtime import OUTPUT_NAMES
 from henaw.scoring.answers import WITHHOLD, check_outputs, check_unreliable
 from henaw.scoring.henaw import Henaw
@@ -37,6 +38,7 @@ def score_frame(
     layout: Layout | None = None,
     outputs: Sequence[str] = OUTPUT_NAMES,
     unreliable: str = WITHHOLD,
+    lab: str | Path | LabProfile | None = None,
 ) -> DataFrame:
     """Score a Spark table; like ``Henaw.score``, identifiers and answers come back.
 
@@ -46,20 +48,22 @@ def score_frame(
         layout: which column is what; None: as the names say.
         outputs: of the graph.
         unreliable: "withhold" or "keep", as ``Henaw.predict`` takes it.
+        lab: profile of the laboratory, as ``Henaw.load`` takes it.
 
     Raises:
         ScoringError: the model or the columns cannot be used.
+        ProfileError: the profile cannot be used.
         RuntimeUnavailableError: pyspark is not installed.
     """
     pandas_types = _import_spark("pyspark.sql.pandas.types")
     layout = find_layout(people.columns) if layout is None else layout
     outputs = check_outputs(outputs)
     check_unreliable(unreliable)
-    loaded = Henaw.load(model)
+    loaded = Henaw.load(model, lab=lab)
     with _explain_failure("columns", f"the columns {', '.join(layout.columns)}"):
         people = people.select(*(f"`{name}`" for name in layout.columns))
     schema = loaded.make_schema(layout, outputs, pandas_types.to_arrow_schema(people.schema))
-    name = _ship(people.sparkSession, Path(model), loaded.sha256)
+    name = _ship(people.sparkSession, loaded)
     return people.mapInArrow(
         make_arrow_function(name, layout, outputs, unreliable=unreliable),
         pandas_types.from_arrow_schema(schema),
@@ -138,15 +142,15 @@ def _open_session() -> SparkSession:
     return session
 
 
-def _ship(session: SparkSession, model: Path, sha256: str) -> str:
+def _ship(session: SparkSession, model: Henaw) -> str:
     """Name of the file in the executors.
 
     Spark tells files apart by their base names alone, and refuses a second of one name or
     keeps the first, so that a model goes by its digest.
     """
-    name = f"henaw-{sha256}.onnx"
+    name = f"henaw-{model.sha256}.onnx"
     copy = Path(_import_spark("pyspark").SparkFiles.getRootDirectory()) / "models" / name
-    write_whole(copy, model.read_bytes())
+    write_whole(copy, model.content)
     session.sparkContext.addFile(str(copy))
     return name
 

@@ -1,0 +1,373 @@
+"""A laboratory's profile, judged on surveys that the model was not fitted on.
+
+    python benchmarks/calibrate_left_out.py COHORT FITS [--draws 10] [--people 500] [--json OUT]
+
+For each of four surveys of NHANES a model is fitted on the others (kept in the folder FITS
+and read from there the next time). 500 of the survey's people, drawn ten times, make a
+profile, and the median age gap of its other people is taken. Then the 500 are drawn among
+the sick or the well instead, in several ways, and the profile's median gap, of everybody in
+the survey, is compared with that of the profile of all its people. A sample that
+``henaw calibrate`` refuses counts as refused.
+
+The samples: ``hazard``, weights exp(k gap), so that the mean gap is 3 years above the
+survey's (1.5, 5); ``died``, people who died within five years among others, so that it is 3
+years above, or all of them; ``hospital``, weighted by high CRP and low albumin, 3 years
+above; ``anaemia``, by high RDW and low albumin, 3 years above; ``diabetes``, ``liver`` and
+``kidney``, by HbA1c, by the three enzymes and by creatinine, 1.5, 1.5 and 1 year above;
+``young half``, the half with the smaller gaps; ``well``, weights exp(-k gap), 3 years below;
+``low CRP``, weighted by low CRP and HbA1c, 2 years below.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from henaw.export.graphs import export_onnx
+from henaw.export.metadata import describe_model, format_properties
+from henaw.model.biomarkers import INDEX, NAMES
+from henaw.model.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from henaw.model.errors import ScoringError
+from henaw.model.profile import LabProfile, estimate_shift, set_profile, shrink_shift
+from henaw.scoring import Henaw
+from henaw.scoring.calibration import calibrate_people, transform
+from henaw.scoring.inputs import Inputs
+from henaw.training.cohort import Cohort, read_cohort
+from henaw.training.configuration import read_training_configuration
+from henaw.training.fit import fit
+from henaw.training.metrics import select_evaluated
+from henaw.training.settings import move_period
+
+CONFIGURATION = Path(__file__).parents[1] / "training" / "configs" / "nhanes.yaml"
+SURVEYS = ("1999-2000", "2001-2002", "2003-2004", "2015-2016")
+SEED = 20
+HORIZON_YEARS = 10.0
+Rows = npt.NDArray[np.int64]
+Array = npt.NDArray[np.float64]
+
+
+class Study:
+    """One survey, left out, and the model that was fitted on the others."""
+
+    def __init__(self, survey: str, cohort: Cohort, checkpoint: Checkpoint) -> None:
+        self.survey = survey
+        self.checkpoint = checkpoint
+        self.people = cohort.select((cohort.survey == survey) & select_evaluated(cohort))
+        network = checkpoint.build_network()
+        onnx = export_onnx(network, format_properties(describe_model(checkpoint)))
+        self.content = onnx.SerializeToString(deterministic=True)
+        self.model = Henaw(self.content)
+        everybody = np.arange(len(self.people))
+        self.unbiased = self.calibrate(everybody)
+        self.gaps = self.answer(self.unbiased)["age_gap"]
+        self.scores = self._standardise(self.unbiased)
+
+    def calibrate(self, rows: Rows) -> LabProfile:
+        """The profile that these people make."""
+        return calibrate_people(self._tabulate(rows), model=self.model, name="survey").profile
+
+    def calibrate_plainly(self, rows: Rows) -> LabProfile:
+        """Each biomarker's shift alone, shrunk, whoever the people are."""
+        values, location, scale = self._place(rows)
+        usual, spread = (
+            self.checkpoint.tensors[name].double().numpy()
+            for name in ("usual_score", "laboratory_sd")
+        )
+        shift, error = {}, {}
+        for name, i in INDEX.items():
+            found = estimate_shift(values[:, i], location[:, i], scale[:, i], usual=float(usual[i]))
+            shift[name], error[name] = shrink_shift(*found, float(spread[i]))
+        return LabProfile(name="plain", shift=shift, standard_error=error)
+
+    def answer(self, profile: LabProfile) -> dict[str, Array]:
+        """What everybody in the survey is answered with a profile."""
+        model = Henaw(set_profile(self.content, profile))
+        people = self.people
+        inputs = Inputs(
+            people.biomarkers, people.age_years, people.sex, np.zeros(len(people), np.int64)
+        )
+        return {name: value.astype(np.float64) for name, value in model.run(inputs).items()}
+
+    def compare_deaths(self, answers: dict[str, Array]) -> float:
+        """Deaths within ten years over those expected by each person's own follow-up."""
+        people = self.people
+        slope = self.checkpoint.tensors["baseline_slope"].double().numpy()[people.sex]
+        start = self.checkpoint.tensors["baseline_intercept"].double().numpy()[people.sex]
+        years = np.minimum(people.time_years, HORIZON_YEARS)
+        hazard = np.exp(start + slope * answers["biological_age"]) * np.expm1(slope * years) / slope
+        return float((people.event & (people.time_years <= HORIZON_YEARS)).sum() / hazard.sum())
+
+    def _tabulate(self, rows: Rows) -> Any:
+        import pyarrow as pa
+
+        people = self.people
+        columns = {"age": people.age_years[rows], "sex": people.sex[rows]}
+        return pa.table(columns | {n: people.biomarkers[rows, i] for n, i in INDEX.items()})
+
+    def _place(self, rows: Rows) -> tuple[Array, Array, Array]:
+        people, network = self.people, self.checkpoint.network
+        ages = np.arange(network.first_age, network.last_age + 1)
+        tables = []
+        for name in ("location", "scale"):
+            table = self.checkpoint.tensors[name].double().numpy()
+            tables.append(
+                np.column_stack(
+                    [
+                        np.where(
+                            people.sex[rows] == 1,
+                            *(
+                                np.interp(people.age_years[rows], ages, table[s, :, i])
+                                for s in (1, 0)
+                            ),
+                        )
+                        for i in range(len(NAMES))
+                    ]
+                )
+            )
+        return transform(people.biomarkers[rows]), tables[0], tables[1]
+
+    def _standardise(self, profile: LabProfile) -> Array:
+        values, location, scale = self._place(np.arange(len(self.people)))
+        shift = np.array([profile.shift.get(name, 0.0) for name in NAMES])
+        return np.clip((values - shift - location) / scale, -3.0, 4.0)
+
+
+def draw_tilted(
+    study: Study, score: Array, years: float, people: int, rng: np.random.Generator
+) -> Rows:
+    """People drawn with weights exp(k score), k such that their mean gap is off by ``years``."""
+    noise = rng.gumbel(size=len(score))
+    away = study.gaps - study.gaps.mean()
+    sign = np.sign(years)
+
+    def draw(k: float) -> Rows:
+        return np.argpartition(-(k * score + noise), people)[:people]
+
+    low, high = 0.0, 8.0
+    for _ in range(40):
+        middle = (low + high) / 2
+        if sign * away[draw(middle)].mean() < abs(years):
+            low = middle
+        else:
+            high = middle
+    return draw((low + high) / 2)
+
+
+def draw_dying(study: Study, years: float, people: int, rng: np.random.Generator) -> Rows:
+    """People who died within five years among others; with replacement where too few died."""
+    died = study.people.event & (study.people.time_years < 5.0)
+    dead, others = np.flatnonzero(died), np.flatnonzero(~died)
+    share = min(1.0, years / (study.gaps[dead].mean() - study.gaps[others].mean()))
+    count = int(rng.binomial(people, share))
+    return np.concatenate(
+        [
+            rng.choice(dead, count, replace=count > len(dead)),
+            rng.choice(others, people - count, replace=False),
+        ]
+    )
+
+
+def list_samples(study: Study, people: int) -> dict[str, Callable[[np.random.Generator], Rows]]:
+    """How the people of a profile are drawn, by name."""
+    gap = np.clip(study.gaps, -15.0, 40.0) / 7.0
+    z = {name: study.scores[:, place] for name, place in INDEX.items()}
+    enzymes = (z["ggt"] + z["ast"] + z["alt"]) / 3
+    tilted = {
+        "hazard, 1.5 years": (gap, 1.5),
+        "hazard, 3 years": (gap, 3.0),
+        "hazard, 5 years": (gap, 5.0),
+        "hospital, 3 years": (z["crp"] - z["albumin"], 3.0),
+        "anaemia, 3 years": (z["rdw"] - z["albumin"], 3.0),
+        "diabetes, 1.5 years": (z["hba1c"], 1.5),
+        "liver, 1.5 years": (enzymes, 1.5),
+        "kidney, 1 year": (z["creatinine"], 1.0),
+        "well, -3 years": (-gap, -3.0),
+        "low CRP, -2 years": (-z["crp"] - z["hba1c"], -2.0),
+    }
+    young = np.flatnonzero(study.gaps < np.median(study.gaps))
+    everybody = len(study.people)
+    samples: dict[str, Callable[[np.random.Generator], Rows]] = {
+        "everybody": lambda rng: rng.choice(everybody, people, replace=False),
+        "died, 3 years": lambda rng: draw_dying(study, 3.0, people, rng),
+        "young half": lambda rng: rng.choice(young, min(people, len(young)), replace=False),
+    }
+    for name, (score, years) in tilted.items():
+        samples[name] = lambda rng, score=score, years=years: draw_tilted(
+            study, score, years, people, rng
+        )
+    return samples
+
+
+def load_study(survey: str, cohort: Cohort, folder: Path) -> Study:
+    """Read the fit without a survey, or fit it; without the refits that intervals need."""
+    path = folder / f"without-{survey}.safetensors"
+    if not path.is_file():
+        configuration = move_period(read_training_configuration(CONFIGURATION), [survey])
+        seen = cohort.select(cohort.survey != survey)
+        fitted = fit(seen, configuration, members=False)
+        checkpoint = Checkpoint(
+            name=f"{configuration.name}-without-{survey}",
+            version=configuration.version,
+            date=configuration.date,
+            intended_use=configuration.intended_use,
+            network=configuration.network,
+            tensors=fitted.tensors,
+            training={"left_out": [survey], "configuration": dataclasses.asdict(configuration)},
+            metrics={},
+        )
+        save_checkpoint(checkpoint, path)
+    return Study(survey, cohort, load_checkpoint(path))
+
+
+def measure_survey(study: Study, draws: int, people: int) -> dict[str, Any]:
+    """Medians of the gap, by sample and draw; None where the sample is refused."""
+    rng = np.random.default_rng(SEED)
+    whole = study.answer(study.unbiased)
+    plain_whole = study.answer(study.calibrate_plainly(np.arange(len(study.people))))
+    result: dict[str, Any] = {
+        "people": len(study.people),
+        "raw": float(
+            np.median(study.answer(LabProfile(name="none", shift={}, standard_error={}))["age_gap"])
+        ),
+        "all": float(np.median(whole["age_gap"])),
+        "all_plain": float(np.median(plain_whole["age_gap"])),
+        "observed_over_expected": study.compare_deaths(whole),
+        "samples": {},
+        "ordinary": [],
+    }
+    decades = study.people.age_years // 10 * 10
+    for name, draw in list_samples(study, people).items():
+        moves, plain_moves, refusals = [], [], []
+        for _ in range(draws):
+            rows = draw(rng)
+            plain = study.answer(study.calibrate_plainly(rows))["age_gap"]
+            plain_moves.append(float(np.median(plain)) - result["all_plain"])
+            try:
+                gaps = study.answer(study.calibrate(rows))["age_gap"]
+            except ScoringError as error:
+                moves.append(None)
+                refusals.append(error.problems[0])
+                gaps = None
+            else:
+                moves.append(float(np.median(gaps)) - result["all"])
+            if name == "everybody":
+                rest = np.ones(len(plain), bool)
+                rest[rows] = False
+                result["ordinary"].append(
+                    {
+                        "gaps": None if gaps is None else gaps[rest],
+                        "plain": plain[rest],
+                        "decades": decades[rest],
+                    }
+                )
+        result["samples"][name] = {
+            "mean_gap": float(study.gaps[rows].mean() - study.gaps.mean()),
+            "moves": moves,
+            "plain_moves": plain_moves,
+            "refusals": refusals,
+        }
+    return result
+
+
+def summarise_ordinary(
+    results: dict[str, dict[str, Any]], draws: int, which: str
+) -> dict[str, Any]:
+    """Median gaps of the people who did not make the profile, all surveys in each draw."""
+    pooled, worst_decades, by_survey = [], [], {survey: [] for survey in results}
+    for draw in range(draws):
+        parts = [
+            r["ordinary"][draw] for r in results.values() if r["ordinary"][draw][which] is not None
+        ]
+        gaps = np.concatenate([part[which] for part in parts])
+        decades = np.concatenate([part["decades"] for part in parts])
+        pooled.append(float(np.median(gaps)))
+        medians = [
+            np.median(gaps[decades == d]) for d in np.unique(decades) if (decades == d).sum() >= 100
+        ]
+        worst_decades.append(float(np.max(np.abs(medians))))
+        for survey, result in results.items():
+            one = result["ordinary"][draw][which]
+            if one is not None:
+                by_survey[survey].append(float(np.median(one)))
+    return {"pooled": pooled, "worst_decade": worst_decades, "by_survey": by_survey}
+
+
+def show(results: dict[str, dict[str, Any]], ordinary: dict[str, dict[str, Any]]) -> None:
+    """Print the tables."""
+    print("survey      people   raw  all, plain  all   O/E")
+    for survey, r in results.items():
+        print(
+            f"{survey}  {r['people']:7d} {r['raw']:+6.2f} {r['all_plain']:+10.2f} {r['all']:+6.2f} "
+            f"{r['observed_over_expected']:6.3f}"
+        )
+    for which, found in ordinary.items():
+        pooled = np.array(found["pooled"])
+        print(
+            f"\n{which}: pooled {pooled.min():+.2f} to {pooled.max():+.2f}, below 0.3 in "
+            f"{(abs(pooled) < 0.3).mean():.0%} of draws; worst decade "
+            f"{max(found['worst_decade']):.2f}"
+        )
+        for survey, medians in found["by_survey"].items():
+            low, high = min(medians), max(medians)
+            print(f"  {survey}: mean {np.mean(medians):+.2f}, {low:+.2f} to {high:+.2f}")
+    print(
+        "\nhow far a sample moves the median gap: mean over surveys, worst survey's mean, and "
+        "of the new method the worst draw"
+    )
+    print(f"{'':22}{'plain':>20}{'this':>22}  refused  beyond 0.5 and not refused")
+    for name in next(iter(results.values()))["samples"]:
+        samples = [r["samples"][name] for r in results.values()]
+        plain = [np.mean(s["plain_moves"]) for s in samples]
+        kept = [[m for m in s["moves"] if m is not None] for s in samples]
+        there = [np.mean(k) for k in kept if k]
+        every = [m for s in samples for m in s["moves"]]
+        told = [m for m in every if m is not None]
+        words = (
+            f"{np.mean(there):+.2f} {there[int(np.argmax(np.abs(there)))]:+.2f} "
+            f"{max(map(abs, told)):.2f}"
+            if told
+            else "-"
+        )
+        print(
+            f"{name:22}{np.mean(plain):+8.2f} {plain[int(np.argmax(np.abs(plain)))]:+.2f}"
+            f"{words:>28}  {1 - len(told) / len(every):7.0%}  "
+            f"{sum(abs(m) > 0.5 for m in told) / len(every):.0%}"
+        )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("cohort", type=Path)
+    parser.add_argument("fits", type=Path)
+    parser.add_argument("--draws", type=int, default=10)
+    parser.add_argument("--people", type=int, default=500)
+    parser.add_argument("--surveys", nargs="+", default=list(SURVEYS))
+    parser.add_argument("--json", type=Path, help="write the figures here too")
+    options = parser.parse_args()
+    configuration = read_training_configuration(CONFIGURATION)
+    cohort = read_cohort(options.cohort, configuration.cohort)
+    options.fits.mkdir(parents=True, exist_ok=True)
+    results = {}
+    for survey in options.surveys:
+        study = load_study(survey, cohort, options.fits)
+        results[survey] = measure_survey(study, options.draws, options.people)
+    ordinary = {
+        words: summarise_ordinary(results, options.draws, which)
+        for words, which in (("plain", "plain"), ("this", "gaps"))
+    }
+    show(results, ordinary)
+    if options.json is not None:
+        for result in results.values():
+            del result["ordinary"]
+        report = {"surveys": results, "ordinary": ordinary}
+        options.json.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

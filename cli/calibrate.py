@@ -1,0 +1,119 @@
+"""``henaw calibrate``: a laboratory's profile from some hundred of its people."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+
+@click.command()
+@click.argument("people", type=click.Path(path_type=Path))
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path, dir_okay=False),
+    required=True,
+    help="The profile, JSON.",
+)
+@click.option(
+    "--name",
+    help="The laboratory, as answers will name it. Default: the name of --out.",
+)
+@click.option(
+    "--model",
+    "model_path",
+    type=click.Path(path_type=Path),
+    default=Path("henaw.onnx"),
+    show_default=True,
+    help="ONNX file of `henaw export`.",
+)
+@click.option(
+    "--columns",
+    "map_path",
+    type=click.Path(path_type=Path),
+    help="YAML file that says which column holds what, in which unit; as `henaw data table`.",
+)
+@click.option(
+    "--visit", type=click.IntRange(min=0), help="UK Biobank instance. Default: the first there is."
+)
+@click.option(
+    "--export",
+    "export_path",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Also write the ONNX file with the profile in it.",
+)
+@click.option(
+    "--life-table",
+    "life_tables",
+    type=click.Path(path_type=Path),
+    multiple=True,
+    metavar="FILE",
+    help="Life table of the laboratory's country, which sets the level of the risks: "
+    "mltper_1x1.txt and fltper_1x1.txt of the Human Mortality Database (give both), or one CSV "
+    "of age, sex, qx.",
+)
+@click.option(
+    "--figure",
+    "figure_path",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Draw the values before and after: .png or .html.",
+)
+def calibrate(
+    people: Path,
+    *,
+    out: Path,
+    name: str | None,
+    model_path: Path,
+    map_path: Path | None,
+    visit: int | None,
+    export_path: Path | None,
+    life_tables: tuple[Path, ...],
+    figure_path: Path | None,
+) -> None:
+    """Estimate how a laboratory's values differ from those that the model was fitted on.
+
+    PEOPLE is what `henaw score` reads: 500 people or more of the laboratory, unselected, with
+    age, sex and their values. Nothing need be known of what became of them.
+
+    Use the profile by `henaw score --lab`, `Henaw.load(..., lab=...)` or the server's setting
+    lab_profile; or use the file of --export in place of henaw.onnx.
+    """
+    from henaw.cli.score import choose_layout
+    from henaw.model.files import write_whole
+    from henaw.model.profile import set_profile
+    from henaw.scoring import Henaw
+    from henaw.scoring.calibration import calibrate_people, list_lines
+
+    if figure_path is not None:
+        from henaw.scoring.calibration_figure import check_figure
+
+        check_figure(figure_path)
+    model = Henaw.load(model_path)
+    calibration = calibrate_people(
+        people,
+        model=model,
+        name=name or out.stem,
+        layout=choose_layout(people, map_path, visit),
+        life_tables=life_tables,
+    )
+    profile = calibration.profile
+    changed = None if export_path is None else set_profile(model.content, profile)
+    if figure_path is not None:
+        from henaw.scoring.calibration_figure import write_figure
+
+        write_figure(calibration, figure_path)
+    if export_path is not None and changed is not None:
+        write_whole(export_path, changed)
+    write_whole(out, (json.dumps(profile.describe(), indent=1) + "\n").encode())
+    for line in list_lines(calibration):
+        click.echo(line)
+    for note in calibration.notes:
+        click.echo(f"note: {note}", err=True)
+    for path, words in (
+        (out, "the profile"),
+        (export_path, "the model with the profile"),
+        (figure_path, "the figure"),
+    ):
+        if path is not None:
+            click.echo(f"{path}: {words}", err=True)

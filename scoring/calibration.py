@@ -1,0 +1,477 @@
+"""A laboratory's profile from some hundred of its people, without follow-up."""
+
+from __future__ import annotations
+
+import json
+import math
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from henaw.model.biomarkers import NAMES, PANEL, SEXES
+from henaw.model.errors import ScoringError
+from henaw.model.layout import Layout, find_layout
+from henaw.model.profile import LabProfile
+from henaw.scoring.frames import read_frame
+from henaw.scoring.henaw import Henaw
+from henaw.scoring.inputs import Inputs, count_reasons, read_inputs
+from henaw.scoring.life_table import describe_level, fit_level, read_life_tables
+from henaw.scoring.shifts import Shifts, describe_usual, estimate, measure
+
+Array = npt.NDArray[np.float64]
+
+FEWEST_PEOPLE = 200
+"""With fewer, chance alone moves the gap by as much as most laboratories do."""
+ENOUGH_PEOPLE = 500
+LARGEST_HEALTH_YEARS = 1.75
+"""People whose gap is further from the fitted people's are no population."""
+NOTED_HEALTH_YEARS = 1.0
+LEAST_CHANCE_OF_POPULATION = 0.5
+LARGEST_MISFIT = 1.1
+"""Samples of left-out surveys have 0.3 to 0.7."""
+LARGEST_SHIFT_SD = 5.0
+"""Standardised values by which another unit differs, and no laboratory."""
+LARGEST_TIE = 0.1
+"""Share of people with the lowest value, above which it is a detection limit."""
+SIMULATED_PEOPLE = 20_000
+_SEED = 1
+_LOGGED = np.array([biomarker.log_scaled for biomarker in PANEL])
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finding:
+    """What a laboratory's values of one biomarker are like.
+
+    Attributes:
+        name: the biomarker's.
+        unit: the laboratory's, in which ``shift`` and the others are.
+        people: with a value.
+        typical: the median value.
+        shift: by how much a typical value reads high.
+        standard_error: of it.
+        percent: the shift, of a typical value.
+        why_not: why there is no shift; None where there is.
+    """
+
+    name: str
+    unit: str
+    people: int
+    typical: float
+    shift: float = 0.0
+    standard_error: float = 0.0
+    percent: float = 0.0
+    why_not: str | None = None
+
+    def __str__(self) -> str:
+        if self.why_not is not None:
+            return f"{self.name}: no shift, {self.why_not}"
+        if f"{abs(self.shift):.1g}" == "0":
+            return f"{self.name}: reads as expected ({self.people} people)"
+        direction = "high" if self.shift > 0 else "low"
+        return (
+            f"{self.name}: reads {abs(self.shift):.2g} {self.unit} {direction} "
+            f"(+-{self.standard_error:.1g}), {abs(self.percent):.1f} % of a typical value of "
+            f"{self.typical:.3g} {self.unit} ({self.people} people)"
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Calibration:
+    """A profile, and what it rests on.
+
+    Attributes:
+        profile: what is taken off the laboratory's values.
+        people: how many were used.
+        findings: one a biomarker, in the panel's order.
+        health_years: how much older than the fitted people these are on average, in years
+            of the age gap, once the shifts are taken off.
+        health_standard_error: of it, years.
+        notes: what to know before the profile is used.
+        before: (n, 9) standardised values as the laboratory gives them, NaN = missing.
+        after: (n, 9) with the shifts taken off.
+        expected: (9, k) standardised values of the fitted people at ``shares``.
+        shares: (k,) of the fitted people below each.
+    """
+
+    profile: LabProfile
+    people: int
+    findings: tuple[Finding, ...]
+    health_years: float
+    health_standard_error: float
+    notes: tuple[str, ...]
+    before: Array
+    after: Array
+    expected: Array
+    shares: Array
+
+
+def calibrate(
+    people: object,
+    *,
+    model: Henaw | str | Path,
+    name: str = "laboratory",
+    layout: Layout | None = None,
+    life_tables: Sequence[Path] = (),
+) -> LabProfile:
+    """Estimate how far a laboratory's values lie from those of the fitted people.
+
+    Args:
+        people: some hundred of the laboratory's people, as they come: a table of pandas,
+            polars or pyarrow, or the path of one. No follow-up is needed.
+        model: the ONNX file, or what :meth:`Henaw.load` returned.
+        name: the laboratory's, as answers will give it.
+        layout: which column is what, where names do not say it.
+        life_tables: of the laboratory's country, as :func:`read_life_tables` reads them.
+
+    Returns:
+        The profile. What to know before it is used is given as warnings.
+
+    Raises:
+        ScoringError: they are too few, no population, or their values are in other units.
+    """
+    calibration = calibrate_people(
+        people, model=model, name=name, layout=layout, life_tables=life_tables
+    )
+    for note in calibration.notes:
+        warnings.warn(note, stacklevel=2)
+    return calibration.profile
+
+
+def calibrate_people(
+    people: object,
+    *,
+    model: Henaw | str | Path,
+    name: str = "laboratory",
+    layout: Layout | None = None,
+    life_tables: Sequence[Path] = (),
+) -> Calibration:
+    """As :func:`calibrate`, with what the profile rests on."""
+    loaded = model if isinstance(model, Henaw) else Henaw.load(model)
+    if loaded.lab is not None:
+        raise ScoringError(
+            "model",
+            [
+                f"it has the profile of the laboratory {loaded.lab!r}. Calibrate with the file "
+                "of `henaw export`"
+            ],
+        )
+    level = fit_level(read_life_tables(life_tables), loaded) if life_tables else None
+    inputs, layout = _read_people(people, layout, loaded)
+    calibration = _calibrate_inputs(inputs, layout, loaded, name)
+    if level is None:
+        return calibration
+    names = ", ".join(path.name for path in life_tables)
+    profile = replace(calibration.profile, level=level, life_table=names)
+    return replace(calibration, profile=profile)
+
+
+def _read_people(people: object, layout: Layout | None, model: Henaw) -> tuple[Inputs, Layout]:
+    """Everybody's inputs, and which column is what."""
+    if not isinstance(people, (str, Path)):
+        batch, layout = read_frame(people, layout)
+        return read_inputs(batch, layout), layout
+    path = Path(people)
+    if path.suffix.lower() == ".json":
+        from henaw.scoring.bundle import read_people, tabulate
+
+        batch = tabulate(read_people(path, model))
+        layout = find_layout(batch.schema.names)
+        return read_inputs(batch, layout), layout
+    from henaw.scoring.sources import open_source
+
+    source = open_source(path, separator=None if layout is None else layout.separator)
+    layout = find_layout(source.names) if layout is None else layout
+    absent = [column for column in layout.columns if column not in source.names]
+    if absent:
+        raise ScoringError(
+            "columns", [f"expected the column {column!r}, found none" for column in absent]
+        )
+    parts = [
+        read_inputs(batch, layout)
+        for _, batch in source.read_chunks(layout, ())
+        if batch is not None
+    ]
+    if not parts:
+        raise ScoringError(str(path), ["it holds nobody"])
+    return Inputs(*(np.concatenate(columns) for columns in zip(*parts, strict=True))), layout
+
+
+def _calibrate_inputs(inputs: Inputs, layout: Layout, model: Henaw, name: str) -> Calibration:
+    reference = _read_reference(model)
+    first, last = reference.ages[0], reference.ages[-1]
+    fitted = (inputs.age >= first) & (inputs.age <= last)
+    known: npt.NDArray[np.bool_] = np.asarray(np.isfinite(inputs.biomarkers).any(1))
+    used = np.flatnonzero((inputs.reasons == 0) & fitted & known)
+    notes = _note_unused(inputs, fitted, known, (first, last))
+    if len(used) < FEWEST_PEOPLE:
+        raise ScoringError(
+            "people",
+            [
+                f"expected at least {FEWEST_PEOPLE} people, {ENOUGH_PEOPLE} or more being better; "
+                f"got {len(used)}",
+                *notes,
+            ],
+        )
+    people = inputs.select(used)
+    values = transform(people.biomarkers)
+    location, scale = reference.look_up(people)
+    why_not = _find_unusable(values)
+    values[:, [NAMES.index(biomarker) for biomarker in why_not]] = np.nan
+    found = measure(values, location, scale, reference.usual_score, FEWEST_PEOPLE)
+    if not np.isfinite(found.shift).any():
+        problems = [f"{biomarker}: {reason}" for biomarker, reason in why_not.items()]
+        raise ScoringError("people", ["no biomarker can be calibrated", *problems])
+    _require_units(found.shift * found.rate)
+    usual = describe_usual(*_simulate(people, reference, model), reference.usual_score)
+    shifts = estimate(found, usual, reference.laboratory_sd)
+    notes += _judge_people(shifts)
+
+    findings = _describe(people, shifts, why_not, layout)
+    few = [
+        f"{finding.name} ({finding.people})"
+        for finding in findings
+        if finding.why_not is None and finding.people < ENOUGH_PEOPLE
+    ]
+    if few:
+        notes.append(
+            f"{ENOUGH_PEOPLE} people or more are better; these have fewer: {', '.join(few)}"
+        )
+    notes += [f"{f.name} has no shift: {f.why_not}" for f in findings if f.why_not is not None]
+    shifted = [finding for finding in findings if finding.why_not is None]
+    error = dict(zip(NAMES, shifts.standard_error.tolist(), strict=True))
+    shift = dict(zip(NAMES, shifts.shift.tolist(), strict=True))
+    return Calibration(
+        profile=LabProfile(
+            name=name,
+            shift={finding.name: shift[finding.name] for finding in shifted},
+            standard_error={finding.name: error[finding.name] for finding in shifted},
+            people={finding.name: finding.people for finding in shifted},
+            model=str(model.description["checkpoint_sha256"]),
+        ),
+        people=len(used),
+        findings=findings,
+        health_years=shifts.health_years,
+        health_standard_error=shifts.health_standard_error,
+        notes=tuple(notes),
+        before=(values - location) / scale,
+        after=(values - shifts.shift - location) / scale,
+        expected=reference.margin,
+        shares=reference.shares,
+    )
+
+
+def transform(biomarkers: npt.NDArray[np.float32]) -> Array:
+    """Raw values (n, 9) on each biomarker's scale, its logarithm or its unit; NaN = missing."""
+    raw = np.where(np.isfinite(biomarkers), biomarkers, np.nan).astype(np.float64)
+    return np.where(_LOGGED, np.log(raw), raw)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Reference:
+    """The fitted people, as the ONNX file describes them.
+
+    Shape:
+        ages: (a,) years; location, scale: (2, a, 9) by sex and age
+        scores: (k,) normal scores; margin: (9, k) standardised values there
+        correlation: (9, 9) of the normal scores
+        usual_score, laboratory_sd: (9,)
+    """
+
+    ages: Array
+    location: Array
+    scale: Array
+    scores: Array
+    margin: Array
+    correlation: Array
+    usual_score: Array
+    laboratory_sd: Array
+
+    @property
+    def shares(self) -> Array:
+        """Of the fitted people below each of the scores: (k,)."""
+        return np.array([0.5 * math.erfc(-score / math.sqrt(2.0)) for score in self.scores])
+
+    def look_up(self, people: Inputs) -> tuple[Array, Array]:
+        """Location and scale at each person's age and sex: (n, 9) each."""
+        tables = np.empty((2, len(people.age), len(NAMES)))
+        for table, by_sex in zip(tables, (self.location, self.scale), strict=True):
+            for code in range(len(SEXES)):
+                rows = people.sex == code
+                for place in range(len(NAMES)):
+                    table[rows, place] = np.interp(
+                        people.age[rows], self.ages, by_sex[code, :, place]
+                    )
+        return tables[0], tables[1]
+
+
+def _read_reference(model: Henaw) -> _Reference:
+    absent = [key for key in ("drift", "calibration") if key not in model.description]
+    if absent:
+        raise ScoringError(
+            "model",
+            [f"expected the property {key!r}, found none. Export it again" for key in absent],
+        )
+    drift, known = (json.loads(model.description[key]) for key in ("drift", "calibration"))
+
+    def by_sex(table: dict[str, Any]) -> Array:
+        return np.array([table[sex] for sex in SEXES], np.float64)
+
+    def by_name(row: dict[str, Any]) -> Array:
+        return np.array([row[name] for name in NAMES], np.float64)
+
+    return _Reference(
+        ages=np.array(drift["age"], np.float64),
+        location=by_sex(drift["location"]),
+        scale=by_sex(drift["scale"]),
+        scores=np.array(known["scores"], np.float64),
+        margin=by_name(known["margin"]),
+        correlation=np.array(known["correlation"], np.float64),
+        usual_score=by_name(known["usual_score"]),
+        laboratory_sd=by_name(known["laboratory_sd"]),
+    )
+
+
+def _simulate(people: Inputs, reference: _Reference, model: Henaw) -> tuple[Array, Array]:
+    """People like the fitted ones, of the laboratory's ages and sexes.
+
+    Returns:
+        Their standardised values (m, 9) and gaps (m,) in years.
+    """
+    rng = np.random.default_rng(_SEED)
+    chosen = rng.integers(len(people.age), size=SIMULATED_PEOPLE)
+    factor = np.linalg.cholesky(reference.correlation)
+    normal = rng.standard_normal((SIMULATED_PEOPLE, len(NAMES))) @ factor.T
+    standardised = np.column_stack(
+        [
+            np.interp(column, reference.scores, m)
+            for column, m in zip(normal.T, reference.margin, strict=True)
+        ]
+    )
+    like = people.select(chosen)
+    location, scale = reference.look_up(like)
+    moved = location + standardised * scale
+    raw = np.where(_LOGGED, np.exp(moved), moved).astype(np.float32)
+    return standardised, model.run(like._replace(biomarkers=raw))["age_gap"].astype(np.float64)
+
+
+def _note_unused(
+    inputs: Inputs,
+    fitted: npt.NDArray[np.bool_],
+    known: npt.NDArray[np.bool_],
+    ages: tuple[float, float],
+) -> list[str]:
+    notes = [
+        f"{count} people are not used: {reason}"
+        for reason, count in count_reasons(inputs.reasons).items()
+    ]
+    outside = int(((inputs.reasons == 0) & ~fitted).sum())
+    if outside:
+        notes.append(
+            f"{outside} people are not used: the model was fitted on ages {ages[0]:g} to "
+            f"{ages[1]:g}"
+        )
+    blank = int(((inputs.reasons == 0) & fitted & ~known).sum())
+    if blank:
+        notes.append(f"{blank} people are not used: no biomarker is known")
+    return notes
+
+
+def _find_unusable(values: Array) -> dict[str, str]:
+    """Biomarkers that have no shift, and why."""
+    reasons = {}
+    for place, name in enumerate(NAMES):
+        known = values[np.isfinite(values[:, place]), place]
+        if len(known) < FEWEST_PEOPLE:
+            reasons[name] = f"{len(known)} people have a value, fewer than {FEWEST_PEOPLE}"
+            continue
+        tied = float((known == known.min()).mean())
+        if tied > LARGEST_TIE:
+            reasons[name] = (
+                f"{tied:.0%} of the people have its lowest value. It looks like a detection limit"
+            )
+    return reasons
+
+
+def _require_units(standardised: Array) -> None:
+    wrong = [
+        f"{name} lies {shift:+.1f} standard deviations from the fitted people's. Is its unit right?"
+        for name, shift in zip(NAMES, standardised.tolist(), strict=True)
+        if abs(shift) > LARGEST_SHIFT_SD
+    ]
+    if wrong:
+        raise ScoringError("people", wrong)
+
+
+def _judge_people(shifts: Shifts) -> list[str]:
+    """Refuse people who are no population; note what lies between.
+
+    Raises:
+        ScoringError: they look like patients, or like the visitors of a wellness clinic.
+    """
+    years, error = shifts.health_years, shifts.health_standard_error
+    direction, kind = ("older", "patients") if years > 0 else ("younger", "healthy volunteers")
+    said = (
+        f"the people look like {kind}: {abs(years):.1f} years {direction} than a population "
+        f"(+-{error:.1f})"
+    )
+    take = "Take everybody of whom blood was drawn in primary care or a check-up, unselected"
+    unlike = shifts.misfit > LARGEST_MISFIT
+    if unlike or shifts.chance_of_population < LEAST_CHANCE_OF_POPULATION:
+        place = int(np.argmax(np.abs(shifts.tilts)))
+        side = "high" if shifts.tilts[place] > 0 else "low"
+        raise ScoringError(
+            "people",
+            [
+                f"they look chosen, as the patients of one clinic are: {side} values of "
+                f"{NAMES[place]} stand out, by more than a shift of the assay explains. {take}"
+            ],
+        )
+    if abs(years) > LARGEST_HEALTH_YEARS:
+        raise ScoringError("people", [f"{said}. {take}"])
+    return [f"{said}. The profile allows for it"] if abs(years) > NOTED_HEALTH_YEARS else []
+
+
+def _describe(
+    people: Inputs, shifts: Shifts, why_not: dict[str, str], layout: Layout
+) -> tuple[Finding, ...]:
+    units = {mapped.name: mapped.unit for mapped in layout.biomarkers}
+    findings = []
+    for place, biomarker in enumerate(PANEL):
+        values = people.biomarkers[:, place]
+        values = values[np.isfinite(values)].astype(np.float64)
+        spelled = units.get(biomarker.name) or biomarker.unit
+        unit = biomarker.find_unit(spelled)
+        typical = float(np.median(values)) if len(values) else float("nan")
+        shift, error = float(shifts.shift[place]), float(shifts.standard_error[place])
+        if biomarker.log_scaled:
+            # Of a typical value as it is read, shift included.
+            shift, error = typical * -np.expm1(-shift), typical * error
+        findings.append(
+            Finding(
+                name=biomarker.name,
+                unit=spelled,
+                people=len(values),
+                typical=unit.from_si(typical),
+                shift=float(shift / unit.factor),
+                standard_error=float(error / unit.factor),
+                percent=float(100.0 * shift / (typical - shift)),
+                why_not=why_not.get(biomarker.name),
+            )
+        )
+    return tuple(findings)
+
+
+def list_lines(calibration: Calibration) -> Sequence[str]:
+    """What a calibration found, a line each."""
+    level = calibration.profile.level
+    return [
+        f"{calibration.profile.name}: {calibration.people} people, whose biological age is "
+        f"{calibration.health_years:+.1f} years (+-{calibration.health_standard_error:.1f}) from "
+        "that of the fitted people once the shifts are taken off",
+        *map(str, calibration.findings),
+        *([] if level is None else describe_level(level)),
+    ]
