@@ -116,10 +116,7 @@ def test_torch_is_not_needed(source: Path, artifacts: Path, tmp_path: Path) -> N
     import subprocess
     import sys
 
-    code = (
-        "import sys; sys.modules['torch'] = None\n"
-        "from henaw.cli.main import main; main()"
-    )
+    code = "import sys; sys.modules['torch'] = None\nfrom henaw.cli.main import main; main()"
     arguments = ["calibrate", source, "--out", tmp_path / "l.json", "--model"]
     done = subprocess.run(
         [sys.executable, "-c", code, *map(str, arguments), str(artifacts / "henaw.onnx")],
