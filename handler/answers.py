@@ -18,7 +18,7 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 import orjson
-from henaw.handler.contract import Answer, Model, Unusual, Withheld
+from henaw.handler.contract import ANSWER_FIELDS, Answer, Model, Unusual, Withheld
 from henaw.handler.metadata import Metadata
 from henaw.handler.schema import Form, People
 from henaw.handler.wording import describe_implausible
@@ -182,7 +182,11 @@ class Answers:
             people: a request.
             rows: where its people are.
         """
-        frame = self._form.get_frame(people.outputs, self.model)
+        fields = people.outputs
+        if people.answer_unreliable:
+            # Numbers that would be withheld never stand without saying so.
+            fields = tuple(name for name in ANSWER_FIELDS if name in fields or name in _WHY)
+        frame = self._form.get_frame(fields, self.model)
         before, after = frame.around_id
         width, step = len(self._form.scale), len(frame.pieces)
         numbers = self._texts[rows.start * width : rows.stop * width]

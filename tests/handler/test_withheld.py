@@ -117,8 +117,10 @@ def test_asked_numbers_are_withheld_and_the_reason_is_added(
     # Where no number is asked for, nothing is withheld.
     answer = read(client.send({**critical, "outputs": ["imputed"]}))
     assert tuple(answer) == ("participant_id", "imputed")
+    # A number that would be withheld never stands without saying so.
     answer = read(client.send({**critical, **asked, "unreliable": "answer"}))
-    assert tuple(answer) == ("participant_id", "age_gap", "imputed")
+    assert tuple(answer) == ("participant_id", "age_gap", "imputed", "reliable", "withheld")
+    assert answer["reliable"] is False
     assert isinstance(answer["age_gap"], float)
 
 
