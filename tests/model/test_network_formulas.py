@@ -10,7 +10,7 @@ from henaw.export.people import People, draw_anywhere, draw_synthetic_people
 from henaw.model.biomarkers import INDEX, NAMES, PANEL, SYSTEMS
 from henaw.model.checkpoint import Checkpoint
 from henaw.model.configuration import RATIO_CAPS, VARIABLES
-from henaw.model.network import LINEAR_START, Network
+from henaw.model.network import KNOT_WIDTH, LINEAR_START, Network
 from henaw.model.runtime import Runtime
 from henaw.model.tables import SMALLEST_SPREAD, smooth_margin_slope
 from henaw.model.transforms import LOG_SCALED, compute_log_distance
@@ -159,7 +159,9 @@ def test_a_known_score_has_the_plain_hinge(network: Network, checkpoint: Checkpo
     # Age 60 and the middle of both sexes: the constant block of the weights alone.
     middle = torch.tensor([1.0, 0.0, 0.0]).repeat_interleave(10).expand(50, 30)
     weight = checkpoint.tensors["weight"][:, : network.basis_size]
-    reached = (means.unsqueeze(2) >= torch.tensor(checkpoint.network.knots)).float()
+    # The slope goes evenly from 0 to 1 around a knot.
+    distance = means.unsqueeze(2) - torch.tensor(checkpoint.network.knots)
+    reached = ((distance + KNOT_WIDTH) / (2 * KNOT_WIDTH)).clamp(0.0, 1.0)
     slopes = weight[:, 0] + (reached * weight[:, 1:]).sum(2)
     torch.testing.assert_close(
         network.compute_main_slope(half, middle), slopes, atol=1e-4, rtol=1e-4

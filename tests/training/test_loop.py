@@ -14,7 +14,6 @@ import safetensors.torch
 import torch
 from henaw.model.checkpoint import Checkpoint
 from henaw.model.errors import FitError
-from henaw.model.network import Network
 from henaw.training.cohort import Cohort
 from henaw.training.configuration import FitConfiguration
 from henaw.training.execution import Execution
@@ -22,7 +21,7 @@ from henaw.training.loop import BatchProblem, Schedule
 from henaw.training.metrics import compute_c_index
 from henaw.training.objective import Solution
 from henaw.training.people import People, compute_gap
-from henaw.training.problem import Problem, build_design
+from henaw.training.problem import Problem
 from henaw.training.states import StateFolder
 from torch import Tensor
 
@@ -44,19 +43,13 @@ def measure_gap(problem: BatchProblem, people: People, free: Tensor) -> np.ndarr
 
 
 def measure_total(problem: Problem, free: Tensor, weight: Tensor, *, causes: bool) -> float:
-    return float(
-        torch.stack(list(problem.compute_loss(free, weight, causes=causes).values())).sum()
-    )
+    people = dataclasses.replace(problem.people, weight=weight)
+    return float(sum(problem.compute_loss(free, people, causes=causes).values()))
 
 
 @pytest.fixture(scope="module")
-def exact(
-    network: Network,
-    synthetic: tuple[Cohort, object, object],
-    checkpoint: Checkpoint,
-) -> tuple[Problem, Solution]:
-    design = build_design(network, synthetic[0], FitConfiguration())
-    problem = Problem(design, checkpoint.network, PENALISED)
+def exact(people: People, checkpoint: Checkpoint) -> tuple[Problem, Solution]:
+    problem = Problem(people, checkpoint.network, PENALISED)
     return problem, problem.solve(None, 400)
 
 
