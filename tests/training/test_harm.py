@@ -100,6 +100,9 @@ def test_any_solver_comes_to_the_best_weights_that_keep_the_rules(run: Run, seed
         if penalty.update(free[:4], free[4:]) <= 0:
             break
     assert float(rules.measure(free[:4], free[4:]).min()) >= 0.0
+    # Multipliers spare the weight: alone, it would come to a thousand and more.
+    assert penalty.weight < 500
+    assert penalty.multipliers.any()
     best = solve_exactly(rules, target)
     worst_of_best = float(compute_loss(torch.from_numpy(best), target))
     assert float(compute_loss(free, target)) == pytest.approx(worst_of_best, rel=0.02, abs=0.01)
