@@ -73,7 +73,7 @@ class Study:
         return calibrate_people(self._tabulate(rows), model=self.model, name="survey").profile
 
     def calibrate_plainly(self, rows: Rows) -> LabProfile:
-        """Each biomarker's shift alone, shrunk, whoever the people are."""
+        """Each biomarker's shift by itself, shrunk, with no check for sick people."""
         values, location, scale = self._place(rows)
         usual, spread = (
             self.checkpoint.tensors[name].double().numpy()

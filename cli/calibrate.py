@@ -73,7 +73,7 @@ def calibrate(
 ) -> None:
     """Estimate how a laboratory's values differ from those that the model was fitted on.
 
-    PEOPLE is what `henaw score` reads: 500 people or more of the laboratory, unselected, with
+    PEOPLE is what `henaw score` reads: 500 people or more of the laboratory, not selected, with
     age, sex and their values. Nothing need be known of what became of them.
 
     Use the profile by `henaw score --lab`, `Henaw.load(..., lab=...)` or the server's setting

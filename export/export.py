@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from henaw.export.golden import choose_golden_people, format_golden
 from henaw.export.graphs import export_onnx, export_program, export_torchscript
-from henaw.export.harm import require_no_credit
+from henaw.export.harm import check_rules, require_no_credit
 from henaw.export.metadata import describe_model, format_properties
 from henaw.export.parity import compare_runtimes, describe_parity, require_parity
 from henaw.export.people import (
@@ -60,6 +60,7 @@ def export_checkpoint(source: Path, out: Path) -> dict[str, Any]:
     """
     _require_replaceable(out)
     checkpoint = load_checkpoint(source)
+    least = check_rules(checkpoint)
     network = checkpoint.build_network()
     description = describe_model(checkpoint)
     out.parent.mkdir(parents=True, exist_ok=True)
@@ -88,9 +89,10 @@ def export_checkpoint(source: Path, out: Path) -> dict[str, Any]:
         comparisons = compare_runtimes(runtimes, people)
         require_parity(comparisons, people)
         parity = describe_parity(comparisons, people)
-        parity["harmful_values"] = require_no_credit(
-            checkpoint, runtimes[-1], synthetic.select(slice(0, HARM_PEOPLE))
-        )
+        parity["harmful_values"] = {
+            "least_slope_left": round(least, 5),
+            **require_no_credit(runtimes[-1], synthetic.select(slice(0, HARM_PEOPLE))),
+        }
         (staging / "parity.json").write_text(json.dumps(parity, indent=1), encoding="utf-8")
         golden = format_golden(choose_golden_people(checkpoint), eager)
         (staging / "golden.json").write_text(golden, encoding="utf-8")

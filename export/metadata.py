@@ -143,8 +143,7 @@ def _describe_critical_limits(checkpoint: Checkpoint) -> dict[str, list[float | 
 def _describe_reference(checkpoint: Checkpoint) -> dict[str, Any]:
     """By sex, and for each year of age: medians, gaps at the percentiles, typical risks.
 
-    The typical person's risks are those of somebody of whom nothing but age and sex is
-    known, whose gap is 0.
+    The typical person has the gap 0: the graph answers so where only age and sex are known.
     """
     location = checkpoint.tensors["location"].double()[:, :, : len(NAMES)]
     medians = torch.where(torch.tensor(LOG_SCALED), torch.exp(location), location)

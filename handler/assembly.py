@@ -13,7 +13,7 @@ from henaw.handler.metrics import Metrics
 from henaw.handler.pairs import Pairing, PairStore
 from henaw.handler.pulse import Pulse
 from henaw.handler.request_log import RequestLog
-from henaw.handler.selfcheck import answer_anew, check_runtimes, load_golden
+from henaw.handler.selfcheck import recompute_answers, check_runtimes, load_golden
 from henaw.handler.service import Service
 from henaw.handler.throttle import Throttle
 from henaw.handler.worker_state import StateFile
@@ -67,7 +67,7 @@ def assemble_service(
         # The stored answers are without a profile: they are checked before one is set.
         fallback = OnnxRuntime(set_profile(content, lab), threads=threads)
         torchscript.set_profile(lab)
-        golden = answer_anew(golden, fallback)
+        golden = recompute_answers(golden, fallback)
         check_runtimes((torchscript,), golden)
     engine = Engine(
         fallback,

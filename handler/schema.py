@@ -155,7 +155,9 @@ def _read_unreliable(tree: dict[str, Any], problems: ProblemList) -> bool:
     if choice is not None and choice not in UNRELIABLE_CHOICES:
         expected = " or ".join(f'"{name}"' for name in UNRELIABLE_CHOICES)
         seen = show_value(choice)
-        problems.add(None, "unreliable", "not_allowed", f"expected {expected}, however: {seen}")
+        problems.add(
+            None, "unreliable", "not_allowed", f"unreliable must be {expected}; got {seen}"
+        )
     return choice == ANSWER_ALL
 
 

@@ -66,7 +66,7 @@ def load_golden(path: Path) -> Golden:
         raise ArtifactError(path.name, [f"expected golden people, however: {error}"]) from error
 
 
-def answer_anew(golden: Golden, runtime: Runtime) -> Golden:
+def recompute_answers(golden: Golden, runtime: Runtime) -> Golden:
     """Return the same people with what ``runtime`` answers now."""
     outputs = runtime.predict(golden.biomarkers, golden.age, golden.sex)
     return replace(

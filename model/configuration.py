@@ -103,8 +103,10 @@ class NetworkConfiguration:
             )
         if not 1.0 <= self.score_limit <= 5.0:
             problems.append(f"score_limit must be in [1, 5], however: {self.score_limit}")
-        if not 2 <= self.score_steps <= 200:
-            problems.append(f"score_steps must be in [2, 200], however: {self.score_steps}")
+        if not 2 <= self.score_steps <= 200 or self.score_steps % 2:
+            problems.append(
+                f"score_steps must be an even number of 2 to 200; got {self.score_steps}"
+            )
         problems += _check_increasing("knots", self.knots)
         problems += _check_increasing("variance_ages", self.variance_ages, at_least=2)
         for pair in self.interactions:

@@ -39,6 +39,9 @@ AGE_CENTRE_YEARS = 60.0
 AGE_SCALE_YEARS = 15.0
 BEYOND_CAPS = 1e9
 """A variance that every cap is below, years squared."""
+DRAW_SPREAD = 0.25
+"""How far a repeat draw moves a value, in scores: it feels the slopes so far around it, and
+rounding must not choose the slope of the many values that lie on a knot."""
 BEYOND_SCORES = 100.0
 """A score beyond all."""
 RISE_BEYOND = 1.0
@@ -95,7 +98,8 @@ class PatternRow(NamedTuple):
     Shape:
         copula: (n, V V) weights of the V scores in the mean of each variable, a known
             one's own being 1
-        spreads: (n, V) of the imputed scores
+        spreads: (n, V) of the imputed scores; slope_spreads: (n, V) the same with
+            :data:`DRAW_SPREAD`
         known: (n, V) and complete: (n, 2 I), 1 where a variable or interaction is known
         beyond_caps: (n, G) :data:`BEYOND_CAPS` where a variance group is not wholly known
         any_known: (n, 1) 0 where nothing is known, else 1
@@ -105,6 +109,7 @@ class PatternRow(NamedTuple):
 
     copula: Tensor
     spreads: Tensor
+    slope_spreads: Tensor
     known: Tensor
     complete: Tensor
     beyond_caps: Tensor
@@ -327,6 +332,7 @@ def build_pattern_table(
     row = PatternRow(
         copula=weights.flatten(1),
         spreads=spreads.double().clamp(min=SMALLEST_SPREAD),
+        slope_spreads=torch.sqrt(spreads.double() ** 2 + DRAW_SPREAD**2),
         known=known.double(),
         complete=torch.stack([*complete, *complete], 1).double()
         if complete

@@ -52,13 +52,6 @@ __all__ = ["HORIZON_YEARS", "Features", "Network", "Parts"]
 INTERVAL_SCORE = 1.6448536269514722
 """The normal quantile that leaves 5 % on each side."""
 
-KNOT_WIDTH = 0.4
-"""How far to each side of a knot, in scores, the slope changes evenly.
-
-A repeat draw moves a value by some 0.3 scores, so that it feels the slopes around it, and
-rounding must not choose the slope of the many values that lie on a knot."""
-HALF_STEP = (-0.5 * KNOT_WIDTH, 0.5 * KNOT_WIDTH)
-"""Half the distances from a knot between which the slope goes from 0 to 1."""
 LINEAR_START = 16.0
 """How far below 0 the linear function's knot is: below every score."""
 HALF_LOG_PI = 0.5 * math.log(math.pi)
@@ -310,9 +303,10 @@ class Network(nn.Module):
 
         matrix, self.part_widths = build_contribution_matrix(configuration, tensors)
         self._keep("contribution_matrix", matrix)
-        slopes = build_slope_matrix(tensors["weight"]) / (HALF_STEP[1] - HALF_STEP[0])
+        # Phi is (1 + erf) / 2.
+        slopes = 0.5 * build_slope_matrix(tensors["weight"])
         self._keep("slope_matrix", slopes)
-        self._keep("slope_offset", -HALF_STEP[0] * slopes.sum(0))
+        self._keep("slope_offset", slopes.sum(0))
         self._keep("sum_modulators", repeat_blocks(self.variables, 3).T)
         ends, signs = torch.zeros(nine), torch.zeros(nine)
         ends[list(RATIO_PARTS)] = torch.tensor(RATIO_CAPS)
@@ -392,10 +386,8 @@ class Network(nn.Module):
         factor = torch.exp(-self.lab_shift * self.logged)
         shifted = raw * factor - self.lab_shift * (1.0 - self.logged)
         clipped = torch.minimum(torch.maximum(shifted, self.minimum), self.maximum)
-        # The clipped values never are 0; the ratio of two of them is finite, and its
-        # guard is for whoever computes it of raw ones.
         numerator, denominator = (
-            torch.minimum(clipped[:, place : place + 1], cap)
+            torch.minimum(shifted[:, place : place + 1], cap)
             for place, cap in zip(RATIO_PARTS, self.ratio_caps.split(1), strict=True)
         )
         return torch.cat([clipped, divide_finite(numerator, denominator)], 1)
@@ -447,16 +439,17 @@ class Network(nn.Module):
         density = torch.exp(-HALF_LOG_PI - relative * relative)
         return half + half * torch.erf(relative) + spread * density, half
 
-    def compute_main_slope(self, half: Tensor, modulators: Tensor) -> Tensor:
-        """Years per unit of a score, without interactions and adaptive weights.
+    def compute_main_slope(self, half: Tensor, slope_spreads: Tensor, modulators: Tensor) -> Tensor:
+        """Expected years per unit of a score, without interactions and adaptive weights.
 
-        A hinge rises by 0 up to KNOT_WIDTH below its knot, and by 1 from as much above.
+        A hinge rises by Phi(d / s), d the distance from its knot and s the spread: that of
+        the score, known or not, with that of a repeat draw.
 
         Shape:
-            half: (n, V J) half the distances from the knots; modulators: (n, Q V)
-            result: (n, V)
+            half: (n, V J) half the distances from the knots; slope_spreads: (n, V);
+            modulators: (n, Q V); result: (n, V)
         """
-        steps = torch.clamp(half, *HALF_STEP)
+        steps = torch.erf(half / (slope_spreads @ self.spread_basis))
         slopes = torch.addmm(self.slope_offset, steps, self.slope_matrix)
         return (slopes * modulators) @ self.sum_modulators
 
@@ -517,11 +510,13 @@ class Network(nn.Module):
         complete_weights = by_age.pair_weights * by_pattern.complete
         one, other = self.multiply_pairs(placed.scores)
 
-        slope = self.compute_main_slope(half, by_age.modulators) * by_age.weights + (
-            (other * complete_weights) @ self.place_pairs
-        ) / (1.0 + placed.scores.abs())
+        main_slope = self.compute_main_slope(half, by_pattern.slope_spreads, by_age.modulators)
+        slope = main_slope * by_age.weights + ((other * complete_weights) @ self.place_pairs) / (
+            1.0 + placed.scores.abs()
+        )
         per_value = placed.slopes * rate
-        traced = self.trace_back(slope, by_pattern.copula)
+        imputes = (imputing == placed.scores).to(torch.float32)
+        traced = slope * known + self.trace_back(slope * (1.0 - known), by_pattern.copula) * imputes
         nine = natural.split([len(NAMES), 1], dim=1)[0]
         # A value beyond its cap no longer moves the ratio.
         moves_ratio = torch.where(nine < self.ratio_ends, self.ratio_signs, 0.0)

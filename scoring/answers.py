@@ -83,7 +83,7 @@ def check_unreliable(choice: str) -> bool:
     """
     if choice not in UNRELIABLE_CHOICES:
         expected = " or ".join(map(repr, UNRELIABLE_CHOICES))
-        raise ScoringError("unreliable", [f"expected {expected}, however: {choice!r}"])
+        raise ScoringError("unreliable", [f"unreliable must be {expected}; got {choice!r}"])
     return choice == KEEP
 
 

@@ -418,7 +418,7 @@ def _judge_people(shifts: Shifts) -> list[str]:
         f"the people look like {kind}: {abs(years):.1f} years {direction} than a population "
         f"(+-{error:.1f})"
     )
-    take = "Take everybody of whom blood was drawn in primary care or a check-up, unselected"
+    take = "Take everybody whose blood was drawn in primary care or at a check-up"
     unlike = shifts.misfit > LARGEST_MISFIT
     if unlike or shifts.chance_of_population < LEAST_CHANCE_OF_POPULATION:
         place = int(np.argmax(np.abs(shifts.tilts)))

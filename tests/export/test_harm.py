@@ -63,9 +63,9 @@ def test_values_get_worse_from_the_limit_to_the_end_of_what_is_accepted() -> Non
 def test_the_shipped_model_gives_no_credit(
     checkpoint: Checkpoint, runtime: Runtime, people: People
 ) -> None:
-    found = require_no_credit(checkpoint, runtime, people)
+    assert check_rules(checkpoint) > -1e-4
+    found = require_no_credit(runtime, people)
     assert found["people"] == 60
-    assert found["least_slope_left"] > -1e-4
     assert set(found["largest_fall_years"]) == {f"{name} {side}" for name, side in SIDES}
     assert max(found["largest_fall_years"].values()) <= LARGEST_FALL_YEARS
 
@@ -100,7 +100,7 @@ def test_the_scan_alone_finds_what_the_weights_do_not_show(
     bent = tamper(checkpoint, "weight", lower_tail("crp", 30.0))
     runtime = TorchRuntime(bent.build_network(), name="eager")
     with pytest.raises(ArtifactError) as caught:
-        require_no_credit(checkpoint, runtime, people)
+        require_no_credit(runtime, people)
     (problem,) = caught.value.problems
     assert problem.startswith("a worse value looks younger: crp high, by ")
 
