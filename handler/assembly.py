@@ -13,7 +13,7 @@ from henaw.handler.metrics import Metrics
 from henaw.handler.pairs import Pairing, PairStore
 from henaw.handler.pulse import Pulse
 from henaw.handler.request_log import RequestLog
-from henaw.handler.selfcheck import recompute_answers, check_runtimes, load_golden
+from henaw.handler.selfcheck import check_runtimes, load_golden, recompute_answers
 from henaw.handler.service import Service
 from henaw.handler.throttle import Throttle
 from henaw.handler.worker_state import StateFile

@@ -197,7 +197,7 @@ def test_another_choice_is_refused(
         assert response.status == 422
         (problem,) = read(response)["errors"]
         assert (problem["field"], problem["code"]) == ("unreliable", "not_allowed")
-        assert problem["message"].startswith('expected "withhold" or "answer", however: ')
+        assert problem["message"].startswith('unreliable must be "withhold" or "answer"; got ')
 
 
 def test_it_stands_beside_the_outputs_and_not_in_a_person(

@@ -10,7 +10,8 @@ from henaw.export.people import People, draw_anywhere, draw_synthetic_people
 from henaw.model.biomarkers import INDEX, NAMES, PANEL, SYSTEMS
 from henaw.model.checkpoint import Checkpoint
 from henaw.model.configuration import RATIO_CAPS, VARIABLES
-from henaw.model.network import KNOT_WIDTH, LINEAR_START, Network
+from henaw.model.constants import DRAW_SPREAD
+from henaw.model.network import LINEAR_START, Network
 from henaw.model.runtime import Runtime
 from henaw.model.tables import SMALLEST_SPREAD, smooth_margin_slope
 from henaw.model.transforms import LOG_SCALED, compute_log_distance
@@ -159,12 +160,15 @@ def test_a_known_score_has_the_plain_hinge(network: Network, checkpoint: Checkpo
     # Age 60 and the middle of both sexes: the constant block of the weights alone.
     middle = torch.tensor([1.0, 0.0, 0.0]).repeat_interleave(10).expand(50, 30)
     weight = checkpoint.tensors["weight"][:, : network.basis_size]
-    # The slope goes evenly from 0 to 1 around a knot.
+    # The slope is that over the reach of a repeat draw.
     distance = means.unsqueeze(2) - torch.tensor(checkpoint.network.knots)
-    reached = ((distance + KNOT_WIDTH) / (2 * KNOT_WIDTH)).clamp(0.0, 1.0)
+    reached = torch.special.ndtr(distance / DRAW_SPREAD)
     slopes = weight[:, 0] + (reached * weight[:, 1:]).sum(2)
     torch.testing.assert_close(
-        network.compute_main_slope(half, middle), slopes, atol=1e-4, rtol=1e-4
+        network.compute_main_slope(half, torch.full((50, 10), DRAW_SPREAD), middle),
+        slopes,
+        atol=1e-4,
+        rtol=1e-4,
     )
 
 

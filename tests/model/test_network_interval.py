@@ -7,7 +7,8 @@ import torch
 from henaw.export.people import People, draw_synthetic_people
 from henaw.model.biomarkers import INDEX, NAMES
 from henaw.model.checkpoint import Checkpoint
-from henaw.model.network import FITTED_SCORE, KNOT_WIDTH, Features, Network
+from henaw.model.constants import DRAW_SPREAD
+from henaw.model.network import FITTED_SCORE, Features, Network
 from henaw.model.runtime import Runtime, TorchRuntime
 from henaw.model.tables import list_members, list_variance_groups
 from henaw.model.transforms import LOG_SCALED
@@ -49,9 +50,9 @@ def compute_half_width(network: Network, people: People) -> Array:
 
 
 def round_hinge(distance: torch.Tensor) -> torch.Tensor:
-    """A hinge whose slope goes evenly from 0 to 1 within KNOT_WIDTH of its knot."""
-    inside = distance.clamp(-KNOT_WIDTH, KNOT_WIDTH)
-    return (inside + KNOT_WIDTH) ** 2 / (4 * KNOT_WIDTH) + (distance - KNOT_WIDTH).clamp(min=0)
+    """The hinge's expectation over a repeat draw, DRAW_SPREAD wide."""
+    normal = torch.distributions.Normal(0.0, DRAW_SPREAD)
+    return distance * normal.cdf(distance) + DRAW_SPREAD**2 * torch.exp(normal.log_prob(distance))
 
 
 def differentiate(network: Network, people: People) -> Array:
