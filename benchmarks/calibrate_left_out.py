@@ -21,7 +21,6 @@ above; ``anaemia``, by high RDW and low albumin, 3 years above; ``diabetes``, ``
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -29,6 +28,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from fit_without_survey import CONFIGURATION, fit_without
 from henaw.export.graphs import export_onnx
 from henaw.export.metadata import describe_model, format_properties
 from henaw.model.biomarkers import INDEX, NAMES
@@ -40,11 +40,8 @@ from henaw.scoring.calibration import calibrate_people, transform
 from henaw.scoring.inputs import Inputs
 from henaw.training.cohort import Cohort, read_cohort
 from henaw.training.configuration import read_training_configuration
-from henaw.training.fit import fit
 from henaw.training.metrics import select_evaluated
-from henaw.training.settings import move_period
 
-CONFIGURATION = Path(__file__).parents[1] / "training" / "configs" / "nhanes.yaml"
 SURVEYS = ("1999-2000", "2001-2002", "2003-2004", "2015-2016")
 SEED = 20
 HORIZON_YEARS = 10.0
@@ -208,20 +205,7 @@ def load_study(survey: str, cohort: Cohort, folder: Path) -> Study:
     """Read the fit without a survey, or fit it; without the refits that intervals need."""
     path = folder / f"without-{survey}.safetensors"
     if not path.is_file():
-        configuration = move_period(read_training_configuration(CONFIGURATION), [survey])
-        seen = cohort.select(cohort.survey != survey)
-        fitted = fit(seen, configuration, members=False)
-        checkpoint = Checkpoint(
-            name=f"{configuration.name}-without-{survey}",
-            version=configuration.version,
-            date=configuration.date,
-            intended_use=configuration.intended_use,
-            network=configuration.network,
-            tensors=fitted.tensors,
-            training={"left_out": [survey], "configuration": dataclasses.asdict(configuration)},
-            metrics={},
-        )
-        save_checkpoint(checkpoint, path)
+        save_checkpoint(fit_without(cohort, survey, members=False), path)
     return Study(survey, cohort, load_checkpoint(path))
 
 

@@ -15,9 +15,9 @@ import sys
 from pathlib import Path
 
 from henaw.model.checkpoint import Checkpoint, save_checkpoint
-from henaw.training.cohort import read_cohort
+from henaw.training.cohort import Cohort, read_cohort
 from henaw.training.configuration import read_training_configuration
-from henaw.training.fit import fit_tensors
+from henaw.training.fit import fit
 from henaw.training.settings import move_period
 
 CONFIGURATION = Path(__file__).parents[1] / "training" / "configs" / "nhanes.yaml"
@@ -25,21 +25,32 @@ CONFIGURATION = Path(__file__).parents[1] / "training" / "configs" / "nhanes.yam
 
 def main() -> None:
     cohort_path, survey, out = Path(sys.argv[1]), sys.argv[2], Path(sys.argv[3])
-    configuration = read_training_configuration(CONFIGURATION)
-    cohort = read_cohort(cohort_path, configuration.cohort)
-    left_out = cohort.survey == survey
-    if not left_out.any():
-        raise SystemExit(f"expected one of {sorted(set(cohort.survey))}, however: {survey}")
-    seen = cohort.select(~left_out)
-    configuration = move_period(configuration, [survey])
-    tensors = fit_tensors(seen, configuration, progress=lambda step: print(step, flush=True))
-    checkpoint = Checkpoint(
+    cohort = read_cohort(cohort_path, read_training_configuration(CONFIGURATION).cohort)
+    if survey not in cohort.survey:
+        raise SystemExit(f"survey must be one of {sorted(set(cohort.survey))}; got {survey}")
+    save_checkpoint(fit_without(cohort, survey), out)
+
+
+def fit_without(cohort: Cohort, survey: str, *, members: bool = True) -> Checkpoint:
+    """Fit on everybody else, for the survey's own years.
+
+    Args:
+        cohort: everybody.
+        survey: left out.
+        members: also fit what the interval needs.
+    """
+    configuration = move_period(read_training_configuration(CONFIGURATION), [survey])
+    seen = cohort.select(cohort.survey != survey)
+    fitted = fit(
+        seen, configuration, members=members, progress=lambda step: print(step, flush=True)
+    )
+    return Checkpoint(
         name=f"{configuration.name}-without-{survey}",
         version=configuration.version,
         date=configuration.date,
         intended_use=configuration.intended_use,
         network=configuration.network,
-        tensors=tensors,
+        tensors=fitted.tensors,
         training={
             "data": f"{configuration.training_data} Without {survey}.",
             "data_sha256": cohort.digest,
@@ -52,7 +63,6 @@ def main() -> None:
         },
         metrics={},
     )
-    save_checkpoint(checkpoint, out)
 
 
 if __name__ == "__main__":

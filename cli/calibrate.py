@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import click
+from henaw.cli.options import columns_option, visit_option
 
 
 @click.command()
@@ -28,15 +29,8 @@ import click
     show_default=True,
     help="ONNX file of `henaw export`.",
 )
-@click.option(
-    "--columns",
-    "map_path",
-    type=click.Path(path_type=Path),
-    help="YAML file that says which column holds what, in which unit; as `henaw data table`.",
-)
-@click.option(
-    "--visit", type=click.IntRange(min=0), help="UK Biobank instance. Default: the first there is."
-)
+@columns_option
+@visit_option
 @click.option(
     "--export",
     "export_path",

@@ -29,3 +29,12 @@ run_option = click.option(
     show_default=True,
     help="Folder for its pid, logs, throttle store and temporary files.",
 )
+columns_option = click.option(
+    "--columns",
+    "map_path",
+    type=click.Path(path_type=Path),
+    help="YAML file that says which column holds what, in which unit; as `henaw data table`.",
+)
+visit_option = click.option(
+    "--visit", type=click.IntRange(min=0), help="UK Biobank instance. Default: the first there is."
+)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+from henaw.cli.options import columns_option, visit_option
 from henaw.model.errors import ScoringError
 from henaw.model.runtime import OUTPUT_NAMES
 from tqdm import tqdm
@@ -35,15 +36,8 @@ _UNRELIABLE_WORDS = {"withhold": "numbers withheld", "keep": "not reliable"}
     required=True,
     help="ONNX file of `henaw export`.",
 )
-@click.option(
-    "--columns",
-    "map_path",
-    type=click.Path(path_type=Path),
-    help="YAML file that says which column holds what, in which unit; as `henaw data table`.",
-)
-@click.option(
-    "--visit", type=click.IntRange(min=0), help="UK Biobank instance. Default: the first there is."
-)
+@columns_option
+@visit_option
 @click.option(
     "--outputs",
     help="Comma-separated outputs of the graph, such as biological_age,interval. Default: all.",

@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 import torch
-from henaw.export.people import People, draw_anywhere, draw_synthetic_people
+from henaw.export.people import People, draw_anywhere
 from henaw.model.biomarkers import INDEX, NAMES, PANEL, SYSTEMS
 from henaw.model.checkpoint import Checkpoint
 from henaw.model.configuration import RATIO_CAPS, VARIABLES
@@ -19,21 +19,6 @@ from scipy import integrate, stats
 
 Array = npt.NDArray[np.float64]
 RATIO = VARIABLES.index("ast_alt_ratio")
-
-
-@pytest.fixture(scope="module")
-def network(checkpoint: Checkpoint) -> Network:
-    return checkpoint.build_network()
-
-
-@pytest.fixture(scope="module")
-def tables(checkpoint: Checkpoint) -> dict[str, Array]:
-    return {name: tensor.double().numpy() for name, tensor in checkpoint.tensors.items()}
-
-
-@pytest.fixture(scope="module")
-def people(checkpoint: Checkpoint) -> People:
-    return draw_synthetic_people(checkpoint, 300, seed=21)
 
 
 def interpolate(table: Array, sex: int, age: float) -> Array:

@@ -18,21 +18,6 @@ Array = npt.NDArray[np.float64]
 AST, ALT = INDEX["ast"], INDEX["alt"]
 
 
-@pytest.fixture(scope="module")
-def network(checkpoint: Checkpoint) -> Network:
-    return checkpoint.build_network()
-
-
-@pytest.fixture(scope="module")
-def tables(checkpoint: Checkpoint) -> dict[str, Array]:
-    return {name: tensor.double().numpy() for name, tensor in checkpoint.tensors.items()}
-
-
-@pytest.fixture(scope="module")
-def people(checkpoint: Checkpoint) -> People:
-    return draw_synthetic_people(checkpoint, 300, seed=21)
-
-
 def blank(people: People, share: float, seed: int) -> People:
     hidden = np.random.default_rng(seed).random(people.biomarkers.shape) < share
     biomarkers = np.where(hidden, np.float32(np.nan), people.biomarkers)

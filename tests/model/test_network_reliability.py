@@ -18,16 +18,6 @@ TYPICAL = tuple(biomarker.typical for biomarker in PANEL)
 
 
 @pytest.fixture(scope="module")
-def network(checkpoint: Checkpoint) -> Network:
-    return checkpoint.build_network()
-
-
-@pytest.fixture(scope="module")
-def tables(checkpoint: Checkpoint) -> dict[str, Array]:
-    return {name: tensor.double().numpy() for name, tensor in checkpoint.tensors.items()}
-
-
-@pytest.fixture(scope="module")
 def people(checkpoint: Checkpoint) -> People:
     """Likely people, likely values in unlikely company, and values from anywhere."""
     likely = draw_synthetic_people(checkpoint, 3_000, seed=61)
