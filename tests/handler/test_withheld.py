@@ -208,7 +208,7 @@ def test_it_stands_beside_the_outputs_and_not_in_a_person(
     assert read(response)["errors"][0]["field"] == "unreliable"
 
 
-PROFILE = {
+PROFILE: dict[str, Any] = {
     "name": "north",
     "shift": {"rdw": 0.05, "albumin": 1.5},
     "standard_error": {"rdw": 0.003, "albumin": 0.2},
@@ -239,7 +239,7 @@ def ask(service: Service, person: dict[str, Any], **flags: bool) -> Any:
 @pytest.fixture
 def profile_path(tmp_path: Path, artifacts: Path) -> Path:
     sha256 = json.loads((artifacts / "henaw.json").read_text())["checkpoint_sha256"]
-    profile = LabProfile(**PROFILE, model=sha256)  # type: ignore[arg-type]
+    profile = LabProfile(**PROFILE, model=sha256)
     path = tmp_path / "lab.json"
     path.write_text(json.dumps(profile.describe()))
     return path

@@ -1,5 +1,6 @@
 """A laboratory's profile: its shifts are taken off before anything else is computed."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -48,11 +49,12 @@ def take_off(people: People) -> People:
     return people._replace(biomarkers=shifted.astype(np.float32))
 
 
-def open_runtime(name: str, checkpoint: Checkpoint, artifacts: Path, **parts: object) -> Runtime:
+def open_runtime(
+    name: str, checkpoint: Checkpoint, artifacts: Path, **parts: Mapping[str, float]
+) -> Runtime:
     """A runtime of its own with a profile of these parts."""
-    shift: dict[str, float] = parts.get("shift", {})  # type: ignore[assignment]
-    error: dict[str, float] = parts.get("standard_error", {})  # type: ignore[assignment]
-    profile = LabProfile(name="north", shift=shift, standard_error=error)
+    nothing: dict[str, Mapping[str, float]] = {"shift": {}, "standard_error": {}}
+    profile = LabProfile(name="north", **(nothing | parts))
     if name == "onnx":
         return OnnxRuntime(set_profile((artifacts / "henaw.onnx").read_bytes(), profile))
     runtime = (

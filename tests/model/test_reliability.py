@@ -39,8 +39,8 @@ def describe(outputs: Outputs, values: dict[str, float], age: float = 50.0) -> l
     for name, value in values.items():
         row[0, INDEX[name]] = value
     ages = np.array([age], np.float32)
-    limits = {"critical_limits": LIMITS, "fitted_ages": (20.0, 85.0)}
-    return find_reasons(outputs, row, ages, **limits).get(0, [])  # type: ignore[arg-type]
+    reasons = find_reasons(outputs, row, ages, critical_limits=LIMITS, fitted_ages=(20.0, 85.0))
+    return reasons.get(0, [])
 
 
 def flag(*names: str) -> list[list[bool]]:
