@@ -176,6 +176,18 @@ def test_another_unit_is_refused(model: Henaw, population: pd.DataFrame) -> None
         calibrate(people, model=model)
 
 
+@pytest.mark.parametrize(
+    ("name", "factor"), [("lymphocyte_pct", 0.01), ("crp", 0.1), ("rdw", 3.1), ("ggt", 1 / 60)]
+)
+def test_a_slip_of_the_unit_never_becomes_a_shift(
+    model: Henaw, population: pd.DataFrame, name: str, factor: float
+) -> None:
+    people = population.sample(800, random_state=5).copy()
+    people[name] *= factor
+    with pytest.raises((ScoringError, ProfileError), match=rf"{name}.*unit"):
+        calibrate(people, model=model, name="north")
+
+
 @pytest.mark.parametrize(("sign", "words"), [(1, "patients"), (-1, "healthy volunteers")])
 def test_the_sick_and_the_well_are_refused(
     model: Henaw, population: pd.DataFrame, gaps: np.ndarray, sign: int, words: str

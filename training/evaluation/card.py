@@ -165,6 +165,13 @@ def render_card(checkpoint: Checkpoint, unseen: Sequence[Json], reference: Json)
         followed=[evaluation for evaluation in unseen if evaluation["calibration"]["shown"]],
         pooled=pool_surveys(unseen),
         reference=reference,
+        interactions=dict(
+            zip(
+                (" x ".join(pair) for pair in checkpoint.network.interactions),
+                checkpoint.tensors["interaction_weight"].tolist(),
+                strict=True,
+            )
+        ),
         parameters=sum(tensor.numel() for tensor in checkpoint.tensors.values()),
         panel=PANEL,
         find_group=find_group,
