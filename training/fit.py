@@ -150,8 +150,7 @@ def _fit_point(
     shape = configuration.network
     patterns = np.unique(list_patterns(cohort))
     point = solver.solve_first()
-    for turn in range(MOST_TURNS):
-        point = point if turn == 0 else solver.solve_again(point)
+    for _ in range(MOST_TURNS):
         tensors |= {
             "weight": point.weight,
             "interaction_weight": point.interaction_weight,
@@ -170,6 +169,7 @@ def _fit_point(
         broken = solver.update_rules(point)
         if change < CLOSE_YEARS and broken <= 0.0:
             return point, tensors
+        point = solver.solve_again(point)
     raise FitError(
         f"after {MOST_TURNS} turns the typical years still changed by {change:.3g} and "
         f"{solver.describe_rules(point)}. Raise fit.iterations, "
