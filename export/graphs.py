@@ -79,6 +79,8 @@ def export_onnx(network: Network, properties: dict[str, str]) -> onnx.ModelProto
     """
     # It logs which torchvision operators it does without.
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+    # And which operators it does not fold, which is no loss.
+    logging.getLogger("onnxscript.optimizer").setLevel(logging.ERROR)
     people = torch.export.Dim("n", min=0)
     profile = [torch.zeros(PROFILE_SHAPES[name]) for name in PROFILE_TENSORS]
     program = torch.export.export(
