@@ -112,7 +112,7 @@ def test_numbers_that_are_not_reliable_are_withheld(model: Henaw, doubtful: pd.D
     assert list(few) == ["age_gap", "withheld", "reason"]
     assert few["age_gap"].isna().tolist() == [False] + [True] * 5
     assert few["withheld"].equals(answers["withheld"])
-    with pytest.raises(ScoringError, match="expected 'withhold' or 'keep', however: 'answer'"):
+    with pytest.raises(ScoringError, match="unreliable must be 'withhold' or 'keep'; got 'answer'"):
         model.predict(doubtful, unreliable="answer")
 
 
