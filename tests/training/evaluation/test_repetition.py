@@ -23,7 +23,8 @@ def test_repeats_are_simulated_for_everyone(checkpoint: Checkpoint, evaluated: E
     assert figures["people"] == len(evaluated.people)
     # The interval holds the spread of refits besides that of the draws.
     assert 0.88 < figures["coverage"]["value"] < 1
-    assert figures["coverage_of_next"]["value"] < figures["coverage"]["value"]
+    # Two draws in one laboratory differ by less than refits and laboratories do.
+    assert figures["coverage"]["value"] < figures["coverage_of_next"]["value"] < 1
     assert figures["icc_gap"] < figures["icc_biological_age"] < 1
     assert figures["icc_gap_corrected"] < figures["icc_gap"]
     if "draw_sd" in OUTPUT_NAMES:
