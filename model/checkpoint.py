@@ -43,6 +43,9 @@ PROTOCOL = 2
 """Raised when a file of the old protocol can no longer be read."""
 
 _METADATA_KEY = "henaw"
+_ADDED = ("causes",)
+"""Fields of the network that protocol 2 got later: where a file has none, it is the default
+that was fitted, and so a file leaves the default out."""
 _HEADER_TYPES: dict[str, type] = {
     "protocol": int,
     "name": str,
@@ -105,7 +108,7 @@ def save_checkpoint(checkpoint: Checkpoint, path: Path) -> None:
         "version": checkpoint.version,
         "date": checkpoint.date,
         "intended_use": checkpoint.intended_use,
-        "network": dataclasses.asdict(checkpoint.network),
+        "network": _describe_network(checkpoint.network),
         "panel": describe_fitted_panel(),
         "parameters": sum(tensor.numel() for tensor in tensors.values()),
         "tensors_sha256": _digest_tensors(tensors),
@@ -149,7 +152,7 @@ def load_checkpoint(path: Path) -> Checkpoint:
         problems += [
             f"network: {field.name}: missing key"
             for field in dataclasses.fields(NetworkConfiguration)
-            if field.name not in shape
+            if field.name not in shape and field.name not in _ADDED
         ]
     network = None
     try:
@@ -176,6 +179,14 @@ def load_checkpoint(path: Path) -> Checkpoint:
         metrics=header["metrics"],
         sha256=hashlib.sha256(content).hexdigest(),
     )
+
+
+def _describe_network(network: NetworkConfiguration) -> dict[str, Any]:
+    return {
+        field.name: getattr(network, field.name)
+        for field in dataclasses.fields(network)
+        if field.name not in _ADDED or getattr(network, field.name) != field.default
+    }
 
 
 def _read_bytes(path: Path) -> bytes:

@@ -10,6 +10,7 @@ import dataclasses
 import difflib
 import itertools
 import math
+import re
 import types
 import typing
 from collections import Counter
@@ -43,7 +44,12 @@ TYPICAL_VALUES = "typical_values"
 """The contribution of having the median of every known value."""
 
 MODULATORS: tuple[str, ...] = ("constant", "age", "sex")
-CAUSE_CLASSES: tuple[str, ...] = (*CAUSES, "other")
+OTHER_CAUSE = "other"
+"""Deaths of a known cause that has no name of its own."""
+
+CAUSE_NAME = re.compile("[a-z][a-z0-9_]{0,39}")
+CAUSE_NAME_RULE = "a lower-case letter, then up to 39 lower-case letters, digits or _"
+CAUSE_CLASSES: tuple[str, ...] = (*CAUSES, OTHER_CAUSE)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,6 +73,8 @@ class NetworkConfiguration:
         hierarchy: C in |beta_interaction| <= C |alpha_individual|.
         members: refits in the ensemble that gives the interval its spread.
         variance_ages: ages at which the variance left by missing values is kept.
+        causes: names of the causes of death whose risks are answered, in order; there may
+            be none.
     """
 
     panel: tuple[str, ...] = NAMES
@@ -82,6 +90,7 @@ class NetworkConfiguration:
     hierarchy: float = 1.0
     members: int = 10
     variance_ages: tuple[int, ...] = (20, 30, 40, 50, 60, 70, 80)
+    causes: tuple[str, ...] = CAUSES
 
     def __post_init__(self) -> None:
         problems: list[str] = []
@@ -133,6 +142,7 @@ class NetworkConfiguration:
             problems.append(f"hierarchy must be > 0, however: {self.hierarchy}")
         if not 2 <= self.members <= 100:
             problems.append(f"members must be in [2, 100], however: {self.members}")
+        problems += _check_causes(self.causes)
         if problems:
             raise ConfigurationError("network", problems)
 
@@ -147,9 +157,31 @@ class NetworkConfiguration:
         return 1 + len(self.knots)
 
     @property
+    def cause_classes(self) -> tuple[str, ...]:
+        """What a death is told apart by: the named causes, then all others."""
+        return (*self.causes, OTHER_CAUSE)
+
+    @property
     def contribution_names(self) -> tuple[str, ...]:
         """The names of the columns of ``contributions``."""
         return (TYPICAL_VALUES, *VARIABLES, *(f"{a}_x_{b}" for a, b in self.interactions))
+
+
+def _check_causes(names: Sequence[str]) -> list[str]:
+    problems = [
+        f"causes: a name must be {CAUSE_NAME_RULE}; got {name!r}"
+        for name in names
+        if not CAUSE_NAME.fullmatch(name)
+    ]
+    if OTHER_CAUSE in names:
+        problems.append(
+            f"causes: {OTHER_CAUSE!r} stands for every code that is listed nowhere; leave it out"
+        )
+    return problems + [
+        f"causes: {name!r} is listed {count} times; list it once"
+        for name, count in Counter(names).items()
+        if count > 1
+    ]
 
 
 def _check_increasing(name: str, values: Sequence[float], at_least: int = 1) -> list[str]:

@@ -10,7 +10,6 @@ from collections.abc import Mapping, Sequence
 import torch
 from henaw.model.biomarkers import INDEX, NAMES, PANEL, SYSTEMS
 from henaw.model.configuration import (
-    CAUSE_CLASSES,
     MODULATORS,
     RATIO,
     RATIO_PARTS,
@@ -61,8 +60,8 @@ def list_tensor_shapes(configuration: NetworkConfiguration) -> dict[str, tuple[i
         "member_offset": (2, ages, len(list_variance_groups(configuration)) * members),
         "baseline_intercept": (2,),
         "baseline_slope": (2,),
-        "cause_weight": (len(CAUSE_CLASSES), variables * basis),
-        "cause_age_sex": (len(CAUSE_CLASSES), 4),
+        "cause_weight": (len(configuration.cause_classes), variables * basis),
+        "cause_age_sex": (len(configuration.cause_classes), 4),
         "within_person_cv": (biomarkers,),
         "laboratory_sd": (biomarkers,),
         "usual_score": (biomarkers,),

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from henaw.model.configuration import CAUSE_CLASSES, MODULATORS, VARIABLES, NetworkConfiguration
+from henaw.model.configuration import MODULATORS, VARIABLES, NetworkConfiguration
 from henaw.model.harm import HarmRules
 from henaw.training.configuration import FitConfiguration
 from henaw.training.harm import HarmPenalty
@@ -114,6 +114,7 @@ class Objective:
         self.first, self.second = torch.tensor(pairs, dtype=torch.int64).reshape(-1, 2).unbind(1)
         columns = len(scales.main)
         settings = count_settings(configuration.period)
+        classes = len(shape.cause_classes)
         blocks = torch.full((len(VARIABLES), columns // len(VARIABLES)), 1.0)
         blocks[:, shape.basis_size :] = configuration.modulation_penalty
         # The linear term comes before the hinges; the constant block is left alone.
@@ -128,10 +129,10 @@ class Objective:
             2,
             2,
             scales.surveys,
-            len(CAUSE_CLASSES) * len(scales.causes),
-            len(CAUSE_CLASSES) * 4,
+            classes * len(scales.causes),
+            classes * 4,
             settings,
-            len(CAUSE_CLASSES) * count_cause_settings(configuration.period),
+            classes * count_cause_settings(configuration.period),
         ]
 
     def to(self, device: torch.device) -> Objective:
@@ -156,6 +157,7 @@ class Objective:
         )
         weight = (main / self.main_scale).unflatten(0, (len(VARIABLES), -1))
         individual = self.measure_individual(weight)
+        classes = len(self.shape.cause_classes)
         limit = self.shape.hierarchy * 0.5 * (individual[self.first] + individual[self.second])
         return Weights(
             weight=weight,
@@ -164,9 +166,9 @@ class Objective:
             slope=torch.exp(slope),
             survey=survey,
             setting=setting,
-            cause_weight=cause.unflatten(0, (len(CAUSE_CLASSES), -1)),
-            cause_age_sex=age_sex.unflatten(0, (len(CAUSE_CLASSES), -1)),
-            cause_setting=cause_setting.unflatten(0, (len(CAUSE_CLASSES), -1)),
+            cause_weight=cause.unflatten(0, (classes, -1)),
+            cause_age_sex=age_sex.unflatten(0, (classes, -1)),
+            cause_setting=cause_setting.unflatten(0, (classes, -1)),
         )
 
     def measure_individual(self, weight: Tensor) -> Tensor:
