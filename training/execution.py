@@ -6,7 +6,7 @@ Nothing here changes what a fit gives, beyond rounding.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,12 +30,14 @@ class Execution:
             without it.
         rank: number of this process, from 0.
         world: number of processes.
+        tick: told, in a few words, where a solver is, at most some times a second.
     """
 
     device: torch.device = _CPU
     work: Path | None = None
     rank: int = 0
     world: int = 1
+    tick: Callable[[str], None] = lambda _: None
 
     @property
     def leads(self) -> bool:
