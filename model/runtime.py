@@ -6,6 +6,8 @@ what the graph computes is in :mod:`henaw.model.network`.
 
 from __future__ import annotations
 
+import logging
+import threading
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,13 +15,16 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
-from henaw.model.errors import RuntimeUnavailableError
+from henaw.model.errors import ArtifactError, RuntimeUnavailableError
+from henaw.model.onnx_session import open_session
 from henaw.model.profile import PROFILE_TENSORS, LabProfile
 
 if TYPE_CHECKING:
     import torch
 
 Outputs = dict[str, npt.NDArray[Any]]
+
+_LOGGER = logging.getLogger(__name__)
 
 INPUT_NAMES: tuple[str, ...] = ("biomarkers", "age", "sex")
 OUTPUT_NAMES: tuple[str, ...] = (
@@ -119,31 +124,42 @@ class TorchRuntime:
 
 
 class OnnxRuntime:
-    """The ONNX file in ONNX Runtime, on the CPU.
+    """The ONNX file in ONNX Runtime; safe to share between threads.
+
+    Where CUDA cannot be used, or fails later, it runs on the CPU and logs why, once.
 
     Args:
         source: the file, or its bytes.
         threads: intra-op threads; 1 keeps a worker to one core.
+        device: auto, cpu, cuda or cuda:N; auto is CUDA where ONNX Runtime can use it.
+
+    Attributes:
+        name: onnxruntime-cpu or onnxruntime-cuda.
+        device: that it runs on now: cpu or cuda:N.
+
+    Raises:
+        ConfigurationError: the device is none of those.
     """
 
-    def __init__(self, source: Path | bytes, *, threads: int = 1) -> None:
-        import onnxruntime as ort
-
-        options = ort.SessionOptions()
-        options.intra_op_num_threads = threads
-        options.inter_op_num_threads = 1
-        options.log_severity_level = 3
-        self.name = "onnxruntime-cpu"
-        self._session = ort.InferenceSession(
-            source if isinstance(source, bytes) else str(source),
-            options,
-            providers=["CPUExecutionProvider"],
-        )
+    def __init__(self, source: Path | bytes, *, threads: int = 1, device: str = "cpu") -> None:
+        self._source, self._threads = source, threads
+        self._leaving = threading.Lock()
+        self._session, self.device = open_session(source, device=device, threads=threads)
+        self.name = f"onnxruntime-{self.device.partition(':')[0]}"
 
     @property
     def metadata(self) -> Mapping[str, str]:
-        """The file's ``metadata_props``."""
-        properties: Mapping[str, str] = self._session.get_modelmeta().custom_metadata_map
+        """The file's ``metadata_props``.
+
+        Raises:
+            ArtifactError: they are no text: the file was damaged.
+        """
+        try:
+            properties: Mapping[str, str] = self._session.get_modelmeta().custom_metadata_map
+        except UnicodeDecodeError as error:
+            raise ArtifactError(
+                "ONNX file", [f"its properties must be UTF-8, however: {error}. Export it again"]
+            ) from error
         return properties
 
     def predict(
@@ -153,6 +169,27 @@ class OnnxRuntime:
         sex: npt.NDArray[np.int64],
     ) -> Outputs:
         """See :meth:`Runtime.predict`."""
-        feeds = dict(zip(INPUT_NAMES, (biomarkers, age, sex), strict=True))
-        values = self._session.run(list(OUTPUT_NAMES), feeds)
+        feeds: Mapping[str, npt.NDArray[Any]] = dict(
+            zip(INPUT_NAMES, (biomarkers, age, sex), strict=True)
+        )
+        device, session = self.device, self._session
+        try:
+            values = session.run(list(OUTPUT_NAMES), feeds)
+        except Exception as error:
+            if device == "cpu":
+                raise
+            values = self._leave_cuda(feeds, error)
         return dict(zip(OUTPUT_NAMES, values, strict=True))
+
+    def _leave_cuda(self, feeds: Mapping[str, npt.NDArray[Any]], error: Exception) -> Any:
+        """Answer by the CPU, from now on: the device was lost or is out of memory."""
+        with self._leaving:
+            session = self._session
+            if self.device != "cpu":
+                session, _ = open_session(self._source, device="cpu", threads=self._threads)
+            # Before anything changes: what the CPU refuses too is not the device's fault.
+            values = session.run(list(OUTPUT_NAMES), feeds)
+            if self.device != "cpu":
+                _LOGGER.warning("%s failed, the CPU answers from now on: %s", self.device, error)
+                self._session, self.device, self.name = session, "cpu", "onnxruntime-cpu"
+        return values

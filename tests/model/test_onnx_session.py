@@ -1,0 +1,171 @@
+"""Devices of ONNX Runtime: a session on the CPU stands in for one on CUDA."""
+
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime
+import pytest
+from henaw.export.people import People
+from henaw.model.errors import ConfigurationError
+from henaw.model.onnx_session import CPU_PROVIDER, CUDA_PROVIDER, check_device
+from henaw.model.runtime import OnnxRuntime, Outputs
+
+Golden = tuple[People, Outputs]
+REAL_SESSION = onnxruntime.InferenceSession
+
+
+class StandIn:
+    """A session that says it is on CUDA, and computes on the CPU."""
+
+    opened: list[list[Any]]
+    keeps_cuda = True
+    starts = True
+    runs_before_failing = 1_000
+
+    def __init__(self, source: Any, options: Any, *, providers: list[Any], **named: Any) -> None:
+        self.opened.append(providers)
+        self.is_cuda = providers != [CPU_PROVIDER]
+        if self.is_cuda and not self.starts:
+            raise RuntimeError("CUDA failure 100: no CUDA-capable device is detected")
+        self._session = REAL_SESSION(source, options, providers=[CPU_PROVIDER], **named)
+
+    def get_providers(self) -> list[str]:
+        return [CUDA_PROVIDER, CPU_PROVIDER] if self.is_cuda and self.keeps_cuda else [CPU_PROVIDER]
+
+    def run(self, names: list[str], feeds: dict[str, Any]) -> Any:
+        if self.is_cuda and self.runs_before_failing <= 0:
+            raise RuntimeError("CUDA failure 2: out of memory")
+        self.runs_before_failing -= 1
+        return self._session.run(names, feeds)
+
+
+Install = Callable[..., type[StandIn]]
+
+
+@pytest.fixture
+def install(monkeypatch: pytest.MonkeyPatch) -> Install:
+    """Put a stand-in for onnxruntime-gpu in place."""
+
+    def put(**behaviour: Any) -> type[StandIn]:
+        stand_in = type("StandIn", (StandIn,), {"opened": [], **behaviour})
+        monkeypatch.setattr(onnxruntime, "InferenceSession", stand_in)
+        monkeypatch.setattr(
+            onnxruntime, "get_available_providers", lambda: [CUDA_PROVIDER, CPU_PROVIDER]
+        )
+        return stand_in
+
+    return put
+
+
+@pytest.mark.parametrize("name", ["", "gpu", "cuda:", "cuda:-1", "CUDA", "cuda:0 ", "mps"])
+def test_other_devices_are_refused(name: str) -> None:
+    with pytest.raises(ConfigurationError, match="device must be auto, cpu, cuda or cuda:N; got"):
+        check_device(name)
+
+
+@pytest.mark.parametrize(("device", "number"), [("auto", 0), ("cuda", 0), ("cuda:3", 3)])
+def test_cuda_is_used_without_tf32(
+    artifacts: Path, golden: Golden, install: Install, device: str, number: int
+) -> None:
+    stand_in = install()
+    runtime = OnnxRuntime(artifacts / "henaw.onnx", device=device)
+    assert (runtime.name, runtime.device) == ("onnxruntime-cuda", f"cuda:{number}")
+    ((cuda, cpu),) = stand_in.opened
+    assert cuda == (CUDA_PROVIDER, {"device_id": str(number), "use_tf32": "0"})
+    assert cpu == CPU_PROVIDER
+    expected = golden[1]["biological_age"]
+    seen = runtime.predict(*golden[0])["biological_age"]
+    np.testing.assert_allclose(seen, expected, rtol=0, atol=1e-4)
+
+
+def test_the_cpu_is_the_default_also_where_there_is_cuda(artifacts: Path, install: Install) -> None:
+    stand_in = install()
+    assert OnnxRuntime(artifacts / "henaw.onnx").device == "cpu"
+    assert stand_in.opened == [[CPU_PROVIDER]]
+
+
+BROKEN = {
+    "no device": ({"starts": False}, "no CUDA-capable device is detected"),
+    "left out without an error": ({"keeps_cuda": False}, "it left CUDA out when it started"),
+}
+
+
+@pytest.mark.parametrize(("behaviour", "why"), BROKEN.values(), ids=BROKEN.keys())
+@pytest.mark.parametrize("device", ["auto", "cuda"])
+def test_cuda_that_cannot_start_is_told_once_where_it_was_asked_for(  # noqa: PLR0917
+    artifacts: Path,
+    install: Install,
+    caplog: pytest.LogCaptureFixture,
+    capsys: pytest.CaptureFixture[str],
+    behaviour: dict[str, Any],
+    why: str,
+    device: str,
+) -> None:
+    install(**behaviour)
+    runtime = OnnxRuntime(artifacts / "henaw.onnx", device=device)
+    assert (runtime.name, runtime.device) == ("onnxruntime-cpu", "cpu")
+    warnings = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert len(warnings) == (device != "auto")
+    assert all(why in said and "onnxruntime-gpu[cuda,cudnn]" in said for said in warnings)
+    assert capsys.readouterr().out == ""
+
+
+def test_a_build_for_the_cpu_says_what_to_install(
+    artifacts: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: [CPU_PROVIDER])
+    for device in ("auto", "cuda:1"):
+        assert OnnxRuntime(artifacts / "henaw.onnx", device=device).device == "cpu"
+    (record,) = (record for record in caplog.records if record.levelno >= logging.WARNING)
+    assert "runs on the CPU, not on cuda:1: onnxruntime " in record.getMessage()
+    assert "pip install 'onnxruntime-gpu[cuda,cudnn]'" in record.getMessage()
+
+
+def test_a_damaged_file_is_the_error_and_not_the_device(
+    install: Install, caplog: pytest.LogCaptureFixture
+) -> None:
+    install()
+    with pytest.raises(Exception, match="INVALID_PROTOBUF"):
+        OnnxRuntime(b"no model", device="cuda")
+    assert not caplog.records
+
+
+def test_a_device_that_fails_leaves_the_work_to_the_cpu(
+    artifacts: Path, golden: Golden, install: Install, caplog: pytest.LogCaptureFixture
+) -> None:
+    stand_in = install(runs_before_failing=1)
+    runtime = OnnxRuntime(artifacts / "henaw.onnx", device="cuda")
+    first, *others = (runtime.predict(*golden[0]) for _ in range(3))
+    for other in others:
+        np.testing.assert_array_equal(first["biological_age"], other["biological_age"])
+    assert (runtime.name, runtime.device) == ("onnxruntime-cpu", "cpu")
+    (record,) = (record for record in caplog.records if record.levelno >= logging.WARNING)
+    assert "cuda:0 failed, the CPU answers from now on: CUDA failure 2" in record.getMessage()
+    assert len(stand_in.opened) == 2
+
+
+def test_people_of_another_shape_do_not_cost_the_device(
+    artifacts: Path, golden: Golden, install: Install
+) -> None:
+    install()
+    runtime = OnnxRuntime(artifacts / "henaw.onnx", device="cuda")
+    people = golden[0]
+    with pytest.raises(Exception, match="biomarkers"):
+        runtime.predict(people.biomarkers[:, :3], people.age, people.sex)
+    assert runtime.device == "cuda:0"
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(
+    CUDA_PROVIDER not in onnxruntime.get_available_providers(), reason="no onnxruntime-gpu"
+)
+def test_cuda_answers_as_the_cpu(artifacts: Path, golden: Golden) -> None:
+    runtime = OnnxRuntime(artifacts / "henaw.onnx", device="cuda")
+    assert runtime.device == "cuda:0"
+    seen = runtime.predict(*golden[0])
+    for name, expected in golden[1].items():
+        atol = 1e-1 if name == "percentile" else 1e-3
+        np.testing.assert_allclose(seen[name], expected, rtol=0, atol=atol)
