@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 from henaw.cli.options import columns_option, visit_option
-from henaw.model.errors import ScoringError
+from henaw.model.errors import ConfigurationError, ScoringError
 from henaw.model.runtime import OUTPUT_NAMES
 from tqdm import tqdm
 
@@ -58,6 +58,15 @@ _UNRELIABLE_WORDS = {"withhold": "numbers withheld", "keep": "not reliable"}
 )
 @click.option("--threads", type=click.IntRange(1, 64), default=2, show_default=True)
 @click.option(
+    "--device",
+    default="cpu",
+    show_default=True,
+    callback=lambda _context, _option, name: _check_device(name),
+    help="auto, cpu, cuda or cuda:N. CUDA needs onnxruntime-gpu; where it cannot be used, the "
+    "CPU scores, with a warning unless it was auto. Only the CPU gives the same numbers to the "
+    "last bit.",
+)
+@click.option(
     "--engine",
     type=click.Choice(["local", "spark"]),
     default="local",
@@ -76,6 +85,7 @@ def score(
     unreliable: str,
     lab_path: Path | None,
     threads: int,
+    device: str,
     engine: str,
 ) -> None:
     """Score IN (.parquet, .csv, .tsv, either with .gz, .arrow, or .json: a FHIR R4 Bundle).
@@ -96,6 +106,8 @@ def score(
     mapped = None if map_path is None else _read_layout(map_path)
     separator = None if mapped is None else mapped.separator
     if engine == "spark":
+        if device != "cpu":
+            raise click.UsageError("--device is for --engine local: Spark scores on the CPU")
         from henaw.scoring.spark import read_frame, score_frame, write_frame
 
         people = read_frame(source, separator=separator)
@@ -111,13 +123,13 @@ def score(
         write_frame(scored, out)
         _report_spark(out, people.sparkSession, unreliable)
         return
-    model = Henaw.load(model_path, lab=lab_path)
+    model = Henaw.load(model_path, lab=lab_path, device=device)
     path, target = Path(source), Path(out)
     if path.suffix.lower() == ".json":
         from henaw.scoring.bundle import score_bundle
 
         reading, withheld = score_bundle(model, path, target, outputs=chosen, unreliable=unreliable)
-        _report_bundle(reading, withheld, target, unreliable)
+        _report_bundle(reading, withheld, target, unreliable, model.device)
         return
     from henaw.scoring.job import score_table
     from henaw.scoring.sources import open_source
@@ -137,6 +149,15 @@ def score(
             progress=bar.update,
         )
     _report(summary, layout, model.full_name, target, unreliable)
+
+
+def _check_device(name: str) -> str:
+    from henaw.model.onnx_session import check_device
+
+    try:
+        return check_device(name)
+    except ConfigurationError as error:
+        raise click.BadParameter("; ".join(error.problems)) from error
 
 
 def _read_layout(map_path: Path) -> Layout:
@@ -170,7 +191,13 @@ def _find_layout(names: list[str], mapped: Layout | None, visit: int | None) -> 
 
 
 def _report(summary: Summary, layout: Layout, model: str, out: Path, unreliable: str) -> None:
-    click.echo(f"{out}: {summary.rows} rows, {summary.scored} scored by {model}", err=True)
+    # A device that failed on the way, or another in the run before, makes two of them.
+    devices = [
+        device if len(summary.devices) == 1 else f"{device} ({rows} rows)"
+        for device, rows in summary.devices.items()
+    ]
+    where = f" on {', '.join(devices)}" if devices else ""
+    click.echo(f"{out}: {summary.rows} rows, {summary.scored} scored by {model}{where}", err=True)
     if summary.resumed:
         click.echo(f"of these, {summary.resumed} by a run that was stopped before", err=True)
     if layout.absent:
@@ -205,12 +232,15 @@ def _report_spark(out: str, session: SparkSession, unreliable: str) -> None:
 
 
 def _report_bundle(
-    reading: Reading, withheld: Sequence[Sequence[str]], out: Path, unreliable: str
+    reading: Reading,
+    withheld: Sequence[Sequence[str]],
+    out: Path,
+    unreliable: str,
+    device: str,
 ) -> None:
     wrong = [person for person in reading.people if person.problems]
-    click.echo(
-        f"{out}: {len(reading.people)} people, {len(reading.people) - len(wrong)} scored", err=True
-    )
+    scored = len(reading.people) - len(wrong)
+    click.echo(f"{out}: {len(reading.people)} people, {scored} scored on {device}", err=True)
     for person in wrong:
         reasons = "; ".join(person.problems.values())
         click.echo(f"not scored: Patient {person.patient}: {reasons}", err=True)

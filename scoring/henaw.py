@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -15,9 +14,9 @@ import pyarrow as pa
 from henaw.model.biomarkers import NAMES, PANEL, SEXES
 from henaw.model.errors import ScoringError
 from henaw.model.layout import Layout
-from henaw.model.profile import METADATA_KEY, LabProfile, read_profile, set_profile
-from henaw.model.reliability import count_codes, find_limit_problems, find_reasons
-from henaw.model.runtime import INPUT_NAMES, OUTPUT_NAMES, OnnxRuntime, Outputs
+from henaw.model.profile import LabProfile, read_profile, set_profile
+from henaw.model.reliability import count_codes, find_reasons
+from henaw.model.runtime import OUTPUT_NAMES, Outputs
 from henaw.scoring.answers import (
     WITHHOLD,
     Answers,
@@ -26,6 +25,7 @@ from henaw.scoring.answers import (
     list_columns,
     make_schema,
 )
+from henaw.scoring.description import open_model, read_description, read_lab
 from henaw.scoring.frames import read_frame, write_like
 from henaw.scoring.inputs import Inputs, count_reasons, read_inputs
 
@@ -36,6 +36,8 @@ Frame = TypeVar("Frame")
 
 _BLOCK = 1024
 """People in one run of the graph: what they need fits into the processor's cache."""
+_CUDA_BLOCK = 65_536
+"""The same on CUDA: launches and copies cost the less the more people share them."""
 
 
 class Henaw:
@@ -45,6 +47,7 @@ class Henaw:
         content: the ONNX file.
         source: what it is called in messages.
         threads: how many blocks of people are scored at once.
+        device: auto, cpu, cuda or cuda:N, as :meth:`load` takes it.
 
     Attributes:
         description: what the file says of itself; what scoring needs of it is parsed.
@@ -53,18 +56,25 @@ class Henaw:
         lab: the laboratory whose profile it has; None where it has none.
     """
 
-    def __init__(self, content: bytes, *, source: str = "model", threads: int = 1) -> None:
+    def __init__(
+        self, content: bytes, *, source: str = "model", threads: int = 1, device: str = "cpu"
+    ) -> None:
         self.content = content
         self.sha256 = hashlib.sha256(content).hexdigest()
         self.threads = threads
-        self._runtime = _open(content, source)
-        self.description = _read_description(self._runtime, source)
-        self.lab = _read_lab(self.description, source)
+        self._runtime = open_model(content, source, device=device)
+        self.description = read_description(self._runtime, source)
+        self.lab = read_lab(self.description, source)
         self._columns = list_columns(self.description["contribution_names"])
 
     @classmethod
     def load(
-        cls, path: str | Path, *, threads: int = 1, lab: str | Path | LabProfile | None = None
+        cls,
+        path: str | Path,
+        *,
+        threads: int = 1,
+        lab: str | Path | LabProfile | None = None,
+        device: str = "cpu",
     ) -> Henaw:
         """Read an ONNX file of ``henaw export``.
 
@@ -73,9 +83,13 @@ class Henaw:
             threads: how many blocks of people are scored at once.
             lab: profile of the laboratory that the values come from, or its file of
                 ``henaw calibrate``; None takes the file as it is.
+            device: cuda or cuda:N needs onnxruntime-gpu; where it cannot be used, the CPU
+                answers and a warning is logged. auto is CUDA where it works. Only the CPU
+                gives the same answers to the last bit.
 
         Raises:
             ScoringError: it cannot be read, or is another model.
+            ConfigurationError: there is no such device.
             ProfileError: the profile cannot be read, was made for another model, or the
                 file has one already.
         """
@@ -88,7 +102,12 @@ class Henaw:
         if lab is not None:
             profile = lab if isinstance(lab, LabProfile) else read_profile(Path(lab))
             content = set_profile(content, profile)
-        return cls(content, source=str(path), threads=threads)
+        return cls(content, source=str(path), threads=threads, device=device)
+
+    @property
+    def device(self) -> str:
+        """Where people are scored now: cpu or cuda:N."""
+        return self._runtime.device
 
     @property
     def name(self) -> str:
@@ -144,8 +163,8 @@ class Henaw:
         """Score a batch: its identifiers beside the answers, and what happened, in counts.
 
         Returns:
-            A batch of :meth:`make_schema`, and ``rows``, ``scored``, ``reasons``,
-            ``unreliable`` by code and ``imputed`` by biomarker.
+            A batch of :meth:`make_schema`, and ``rows``, ``scored``, ``device``,
+            ``reasons``, ``unreliable`` by code and ``imputed`` by biomarker.
         """
         inputs = read_inputs(batch, layout)
         answers, counts = self._answer(inputs, outputs, keep=check_unreliable(unreliable))
@@ -262,12 +281,13 @@ class Henaw:
     ) -> tuple[pa.RecordBatch, dict[str, Any]]:
         rows = len(inputs.age)
         room = Answers({name: len(self._columns[name]) for name in outputs}, rows)
+        size = _BLOCK if self.device == "cpu" else _CUDA_BLOCK
 
         def run(start: int) -> None:
-            block = slice(start, min(start + _BLOCK, rows))
+            block = slice(start, min(start + size, rows))
             room.put(block, self.run(inputs.select(block)))
 
-        starts = range(0, rows, _BLOCK)
+        starts = range(0, rows, size)
         if self.threads > 1 and len(starts) > 1:
             with ThreadPoolExecutor(self.threads) as pool:
                 list(pool.map(run, starts))
@@ -279,6 +299,7 @@ class Henaw:
         counts = {
             "rows": rows,
             "scored": int(scored.sum()),
+            "device": self.device,
             "reasons": count_reasons(inputs.reasons),
             "unreliable": count_codes(room.codes[scored]),
             "imputed": dict(zip(NAMES, missing.sum(axis=0).tolist(), strict=True)),
@@ -352,55 +373,3 @@ def describe_typical(years: float) -> str:
         return who
     less = "less than" if years < 0 else "more than" if years > 0 else "as often as"
     return f"{who} die {less} the typical person"
-
-
-def _open(content: bytes, source: str) -> OnnxRuntime:
-    try:
-        return OnnxRuntime(content)
-    except Exception as error:
-        # onnxruntime's own errors share no public base class.
-        if not type(error).__module__.startswith("onnxruntime"):
-            raise
-        raise ScoringError(source, [f"expected an ONNX file, however: {error}"]) from error
-
-
-def _read_lab(description: Mapping[str, Any], source: str) -> str | None:
-    """The laboratory whose profile the file has."""
-    text = description.get(METADATA_KEY)
-    if text is None:
-        return None
-    try:
-        return read_profile(json.loads(text)).name
-    except ValueError as error:
-        raise ScoringError(source, [f"its laboratory profile cannot be read: {error}"]) from error
-
-
-_PARSED = (
-    *("inputs", "outputs", "panel", "contribution_names", "reference"),
-    *("fitted_ages", "critical_limits"),
-)
-
-
-def _read_description(runtime: OnnxRuntime, source: str) -> dict[str, Any]:
-    """The file's own properties, once they are those of a model of this panel."""
-    properties = runtime.metadata
-    needed = ("name", "version", *_PARSED)
-    problems = [f"expected the property {k!r}, found none" for k in needed if k not in properties]
-    if problems:
-        raise ScoringError(source, [*problems, "is it a file of `henaw export`?"])
-    description = {**properties, **{key: json.loads(properties[key]) for key in _PARSED}}
-    seen = {
-        "inputs": list(description["inputs"]),
-        "outputs": list(description["outputs"]),
-        "panel": [row["name"] for row in description["panel"]],
-    }
-    expected = {"inputs": INPUT_NAMES, "outputs": OUTPUT_NAMES, "panel": NAMES}
-    problems = [
-        f"{key} must be {', '.join(names)}, however: {', '.join(seen[key])}"
-        for key, names in expected.items()
-        if seen[key] != list(names)
-    ]
-    problems += find_limit_problems(description["critical_limits"])
-    if problems:
-        raise ScoringError(source, problems)
-    return description

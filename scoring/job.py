@@ -39,6 +39,7 @@ class Summary:
     Attributes:
         rows: read and written.
         scored: that have answers.
+        devices: rows by the device that answered: cpu or cuda:N.
         resumed: that a run before this one had scored.
         reasons: rows that were not scored by reason; one with several is at each.
         unreliable: scored rows whose numbers are not reliable, by code; one with several is
@@ -49,6 +50,7 @@ class Summary:
     rows: int = 0
     scored: int = 0
     resumed: int = 0
+    devices: collections.Counter[str] = field(default_factory=collections.Counter)
     reasons: collections.Counter[str] = field(default_factory=collections.Counter)
     unreliable: collections.Counter[str] = field(default_factory=collections.Counter)
     imputed: collections.Counter[str] = field(default_factory=collections.Counter)
@@ -58,6 +60,7 @@ class Summary:
         self.rows += counts["rows"]
         self.scored += counts["scored"]
         self.resumed += counts["rows"] if resumed else 0
+        self.devices[counts["device"]] += counts["rows"]
         self.reasons.update(counts["reasons"])
         self.unreliable.update(counts["unreliable"])
         self.imputed.update(counts["imputed"])
@@ -158,7 +161,7 @@ def _score_chunks(
     ahead: collections.deque[tuple[Future[pa.RecordBatch], bool]] = collections.deque()
     with ThreadPoolExecutor(threads) as pool:
         try:
-            for number, people in chunks:
+            for number, people in _read_ahead(chunks):
                 if people is None:
                     ahead.append((pool.submit(read, kept[number]), True))
                 else:
@@ -172,6 +175,15 @@ def _score_chunks(
         finally:
             for future, _ in ahead:
                 future.cancel()
+
+
+def _read_ahead(chunks: Chunks) -> Chunks:
+    """Decode the next chunk while answers are written: a device must not wait for it."""
+    with ThreadPoolExecutor(1) as reader:
+        upcoming = reader.submit(next, chunks, None)
+        while (chunk := upcoming.result()) is not None:
+            upcoming = reader.submit(next, chunks, None)
+            yield chunk
 
 
 @contextmanager
@@ -208,6 +220,7 @@ def _take_fingerprint(
         status.st_size,
         status.st_mtime_ns,
         model.sha256,
+        model.device.partition(":")[0],
         repr(layout),
         outputs,
         unreliable,

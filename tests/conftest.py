@@ -3,17 +3,28 @@
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import onnxruntime
 import psutil
 import pytest
+import torch
 from henaw.export.export import export_checkpoint
 from henaw.export.golden import read_golden
 from henaw.export.people import People
 from henaw.model.checkpoint import Checkpoint, load_checkpoint
+from henaw.model.onnx_session import CPU_PROVIDER, CUDA_PROVIDER
 from henaw.model.runtime import OnnxRuntime, Outputs, Runtime, TorchRuntime
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 RUNTIME_NAMES = ("eager", "torchscript", "onnx")
+REAL_SESSION = onnxruntime.InferenceSession
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skip what is marked ``gpu`` where there is none."""
+    if item.get_closest_marker("gpu") is not None and not torch.cuda.is_available():
+        pytest.skip("needs a CUDA device")
 
 
 @pytest.fixture(scope="session")
@@ -84,3 +95,48 @@ def set_clock(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
         assert psutil.Process().create_time() > before
 
     return set_forward
+
+
+class SessionStandIn:
+    """A session that says it is on CUDA, and computes on the CPU."""
+
+    opened: list[list[Any]]
+    people: list[int]
+    keeps_cuda = True
+    starts = True
+    runs_before_failing = 1_000
+
+    def __init__(self, source: Any, options: Any, *, providers: list[Any], **named: Any) -> None:
+        self.opened.append(providers)
+        self.is_cuda = providers != [CPU_PROVIDER]
+        if self.is_cuda and not self.starts:
+            raise RuntimeError("CUDA failure 100: no CUDA-capable device is detected")
+        self._session = REAL_SESSION(source, options, providers=[CPU_PROVIDER], **named)
+
+    def get_providers(self) -> list[str]:
+        return [CUDA_PROVIDER, CPU_PROVIDER] if self.is_cuda and self.keeps_cuda else [CPU_PROVIDER]
+
+    def get_modelmeta(self) -> Any:
+        return self._session.get_modelmeta()
+
+    def run(self, names: list[str], feeds: dict[str, Any]) -> Any:
+        if self.is_cuda and self.runs_before_failing <= 0:
+            raise RuntimeError("CUDA failure 2: out of memory")
+        self.runs_before_failing -= 1
+        self.people.append(len(feeds["age"]))
+        return self._session.run(names, feeds)
+
+
+@pytest.fixture
+def pretend_cuda(monkeypatch: pytest.MonkeyPatch) -> Callable[..., type[SessionStandIn]]:
+    """Put a stand-in for onnxruntime-gpu in place, which behaves as told."""
+
+    def put(**behaviour: Any) -> type[SessionStandIn]:
+        stand_in = type("StandIn", (SessionStandIn,), {"opened": [], "people": [], **behaviour})
+        monkeypatch.setattr(onnxruntime, "InferenceSession", stand_in)
+        monkeypatch.setattr(
+            onnxruntime, "get_available_providers", lambda: [CUDA_PROVIDER, CPU_PROVIDER]
+        )
+        return stand_in
+
+    return put

@@ -9,7 +9,9 @@ import struct
 import subprocess
 import sys
 import termios
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -62,6 +64,45 @@ def test_the_summary_and_the_status_say_what_happened(
     result = run(tmp_path / "b.parquet", out, "--model", artifacts / "henaw.onnx")
     assert result.exit_code == 3
     assert "not scored: 1 rows, age is outside 18 to 120 years" in result.stderr
+
+
+def test_the_summary_says_which_device_scored(
+    source: Path,
+    artifacts: Path,
+    tmp_path: Path,
+    pretend_cuda: Callable[..., Any],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    model = ("--model", artifacts / "henaw.onnx")
+    out = tmp_path / "out.parquet"
+    assert " on cpu\n" in run(source, out, *model).stderr
+    # onnxruntime of the tests is built for the CPU: asked for by its name, that is told.
+    assert " on cpu\n" in run(source, out, *model, "--device", "auto").stderr
+    assert not caplog.records
+    assert " on cpu\n" in run(source, out, *model, "--device", "cuda").stderr
+    assert [record.levelname for record in caplog.records] == ["WARNING"]
+    pretend_cuda()
+    assert " on cuda:2\n" in run(source, out, *model, "--device", "cuda:2").stderr
+    assert " on cuda:0\n" in run(source, out, *model, "--device", "auto").stderr
+    case = Path(__file__).parents[1] / "fhir" / "limits.json"
+    bundle = tmp_path / "bundle.json"
+    bundle.write_text(json.dumps(json.loads(case.read_text())["bundle"]))
+    assert " scored on cuda:0\n" in run(bundle, out, *model, "--device", "cuda").stderr
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (("--device", "gpu"), "device must be auto, cpu, cuda or cuda:N; got 'gpu'"),
+        (("--device", "cuda", "--engine", "spark"), "--device is for --engine local"),
+    ],
+)
+def test_a_device_that_cannot_be_is_a_wrong_command_line(
+    source: Path, artifacts: Path, tmp_path: Path, options: tuple[str, ...], said: str
+) -> None:
+    result = run(source, tmp_path / "out.csv", "--model", artifacts / "henaw.onnx", *options)
+    assert result.exit_code == 2
+    assert said in result.stderr
 
 
 def test_what_is_withheld_is_told_and_is_no_failure(artifacts: Path, tmp_path: Path) -> None:

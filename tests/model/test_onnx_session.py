@@ -1,4 +1,4 @@
-"""Devices of ONNX Runtime: a session on the CPU stands in for one on CUDA."""
+"""Devices of ONNX Runtime; a session on the CPU stands in for one on CUDA."""
 
 import logging
 from collections.abc import Callable
@@ -14,50 +14,7 @@ from henaw.model.onnx_session import CPU_PROVIDER, CUDA_PROVIDER, check_device
 from henaw.model.runtime import OnnxRuntime, Outputs
 
 Golden = tuple[People, Outputs]
-REAL_SESSION = onnxruntime.InferenceSession
-
-
-class StandIn:
-    """A session that says it is on CUDA, and computes on the CPU."""
-
-    opened: list[list[Any]]
-    keeps_cuda = True
-    starts = True
-    runs_before_failing = 1_000
-
-    def __init__(self, source: Any, options: Any, *, providers: list[Any], **named: Any) -> None:
-        self.opened.append(providers)
-        self.is_cuda = providers != [CPU_PROVIDER]
-        if self.is_cuda and not self.starts:
-            raise RuntimeError("CUDA failure 100: no CUDA-capable device is detected")
-        self._session = REAL_SESSION(source, options, providers=[CPU_PROVIDER], **named)
-
-    def get_providers(self) -> list[str]:
-        return [CUDA_PROVIDER, CPU_PROVIDER] if self.is_cuda and self.keeps_cuda else [CPU_PROVIDER]
-
-    def run(self, names: list[str], feeds: dict[str, Any]) -> Any:
-        if self.is_cuda and self.runs_before_failing <= 0:
-            raise RuntimeError("CUDA failure 2: out of memory")
-        self.runs_before_failing -= 1
-        return self._session.run(names, feeds)
-
-
-Install = Callable[..., type[StandIn]]
-
-
-@pytest.fixture
-def install(monkeypatch: pytest.MonkeyPatch) -> Install:
-    """Put a stand-in for onnxruntime-gpu in place."""
-
-    def put(**behaviour: Any) -> type[StandIn]:
-        stand_in = type("StandIn", (StandIn,), {"opened": [], **behaviour})
-        monkeypatch.setattr(onnxruntime, "InferenceSession", stand_in)
-        monkeypatch.setattr(
-            onnxruntime, "get_available_providers", lambda: [CUDA_PROVIDER, CPU_PROVIDER]
-        )
-        return stand_in
-
-    return put
+Install = Callable[..., Any]
 
 
 @pytest.mark.parametrize("name", ["", "gpu", "cuda:", "cuda:-1", "CUDA", "cuda:0 ", "mps"])
@@ -68,9 +25,9 @@ def test_other_devices_are_refused(name: str) -> None:
 
 @pytest.mark.parametrize(("device", "number"), [("auto", 0), ("cuda", 0), ("cuda:3", 3)])
 def test_cuda_is_used_without_tf32(
-    artifacts: Path, golden: Golden, install: Install, device: str, number: int
+    artifacts: Path, golden: Golden, pretend_cuda: Install, device: str, number: int
 ) -> None:
-    stand_in = install()
+    stand_in = pretend_cuda()
     runtime = OnnxRuntime(artifacts / "henaw.onnx", device=device)
     assert (runtime.name, runtime.device) == ("onnxruntime-cuda", f"cuda:{number}")
     ((cuda, cpu),) = stand_in.opened
@@ -81,8 +38,10 @@ def test_cuda_is_used_without_tf32(
     np.testing.assert_allclose(seen, expected, rtol=0, atol=1e-4)
 
 
-def test_the_cpu_is_the_default_also_where_there_is_cuda(artifacts: Path, install: Install) -> None:
-    stand_in = install()
+def test_the_cpu_is_the_default_also_where_there_is_cuda(
+    artifacts: Path, pretend_cuda: Install
+) -> None:
+    stand_in = pretend_cuda()
     assert OnnxRuntime(artifacts / "henaw.onnx").device == "cpu"
     assert stand_in.opened == [[CPU_PROVIDER]]
 
@@ -97,14 +56,14 @@ BROKEN = {
 @pytest.mark.parametrize("device", ["auto", "cuda"])
 def test_cuda_that_cannot_start_is_told_once_where_it_was_asked_for(  # noqa: PLR0917
     artifacts: Path,
-    install: Install,
+    pretend_cuda: Install,
     caplog: pytest.LogCaptureFixture,
     capsys: pytest.CaptureFixture[str],
     behaviour: dict[str, Any],
     why: str,
     device: str,
 ) -> None:
-    install(**behaviour)
+    pretend_cuda(**behaviour)
     runtime = OnnxRuntime(artifacts / "henaw.onnx", device=device)
     assert (runtime.name, runtime.device) == ("onnxruntime-cpu", "cpu")
     warnings = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
@@ -113,7 +72,7 @@ def test_cuda_that_cannot_start_is_told_once_where_it_was_asked_for(  # noqa: PL
     assert capsys.readouterr().out == ""
 
 
-def test_a_build_for_the_cpu_says_what_to_install(
+def test_a_build_for_the_cpu_says_what_to_pretend_cuda(
     artifacts: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: [CPU_PROVIDER])
@@ -125,18 +84,18 @@ def test_a_build_for_the_cpu_says_what_to_install(
 
 
 def test_a_damaged_file_is_the_error_and_not_the_device(
-    install: Install, caplog: pytest.LogCaptureFixture
+    pretend_cuda: Install, caplog: pytest.LogCaptureFixture
 ) -> None:
-    install()
+    pretend_cuda()
     with pytest.raises(Exception, match="INVALID_PROTOBUF"):
         OnnxRuntime(b"no model", device="cuda")
     assert not caplog.records
 
 
 def test_a_device_that_fails_leaves_the_work_to_the_cpu(
-    artifacts: Path, golden: Golden, install: Install, caplog: pytest.LogCaptureFixture
+    artifacts: Path, golden: Golden, pretend_cuda: Install, caplog: pytest.LogCaptureFixture
 ) -> None:
-    stand_in = install(runs_before_failing=1)
+    stand_in = pretend_cuda(runs_before_failing=1)
     runtime = OnnxRuntime(artifacts / "henaw.onnx", device="cuda")
     first, *others = (runtime.predict(*golden[0]) for _ in range(3))
     for other in others:
@@ -148,9 +107,9 @@ def test_a_device_that_fails_leaves_the_work_to_the_cpu(
 
 
 def test_people_of_another_shape_do_not_cost_the_device(
-    artifacts: Path, golden: Golden, install: Install
+    artifacts: Path, golden: Golden, pretend_cuda: Install
 ) -> None:
-    install()
+    pretend_cuda()
     runtime = OnnxRuntime(artifacts / "henaw.onnx", device="cuda")
     people = golden[0]
     with pytest.raises(Exception, match="biomarkers"):

@@ -2,6 +2,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -12,7 +13,7 @@ import pyarrow.dataset
 import pytest
 from henaw.export.people import People
 from henaw.model.biomarkers import NAMES
-from henaw.model.errors import RuntimeUnavailableError, ScoringError
+from henaw.model.errors import ConfigurationError, RuntimeUnavailableError, ScoringError
 from henaw.model.layout import BiomarkerColumn, Layout, SexColumn
 from henaw.model.runtime import Outputs
 from henaw.scoring import Henaw
@@ -359,6 +360,73 @@ def test_another_file_is_no_model(tmp_path: Path, model_path: Path) -> None:
     onnx.save(other, tmp_path / "bare.onnx")
     with pytest.raises(ScoringError, match="property 'panel', found none"):
         Henaw.load(tmp_path / "bare.onnx")
+
+
+DAMAGED = {
+    "no JSON": ("reference", lambda _: "{", "'reference' must be an object in JSON"),
+    "deep": ("panel", lambda _: "[" * 100_000, "'panel' must be a list in JSON"),
+    "another kind": ("fitted_ages", lambda _: "{}", "'fitted_ages' must be a list in JSON"),
+    "another panel": ("panel", lambda text: text.replace("rdw", "rbw"), "panel must be crp, "),
+    "rows that are numbers": ("panel", lambda _: "[1, 2]", "panel must be crp, .*however: 1, 2"),
+    "names that are none": (
+        "contribution_names",
+        lambda _: "[1]",
+        "must begin with typical_values",
+    ),
+    "causes that are none": ("cause_names", lambda _: "[null]", "cause_names must be names"),
+    "ages that are none": (
+        "fitted_ages",
+        lambda _: '["20", 85]',
+        "fitted_ages must be two numbers",
+    ),
+    "no reference": ("reference", lambda _: "{}", r"reference\.age must be a list of ages"),
+    "no medians": (
+        "reference",
+        lambda _: '{"age": [20]}',
+        r"reference\.male\.alt must be 1 medians",
+    ),
+    "no limits": ("critical_limits", lambda _: "{}", r"critical_limits\.crp must be two numbers"),
+    "no text": ("version", lambda _: b"\xff\xfe", "properties must be UTF-8"),
+    "no profile": ("lab", lambda _: "[]", "laboratory profile cannot be read"),
+}
+
+
+@pytest.mark.parametrize(("key", "damage", "said"), DAMAGED.values(), ids=DAMAGED.keys())
+def test_damaged_properties_are_named(
+    model_path: Path, tmp_path: Path, key: str, damage: Callable[[str], Any], said: str
+) -> None:
+    file = onnx.load(model_path)
+    entry = next((e for e in file.metadata_props if e.key == key), None)
+    entry = file.metadata_props.add(key=key) if entry is None else entry
+    value = damage(entry.value)
+    # A protocol buffer of text takes no other bytes: they are put in afterwards.
+    entry.value = "#" * len(value) if isinstance(value, bytes) else value
+    content = file.SerializeToString()
+    if isinstance(value, bytes):
+        marked = b"\x12" + bytes([len(value)])
+        content = content.replace(marked + b"#" * len(value), marked + value)
+    (tmp_path / "damaged.onnx").write_bytes(content)
+    with pytest.raises(ScoringError, match=said) as caught:
+        Henaw.load(tmp_path / "damaged.onnx")
+    assert str(tmp_path / "damaged.onnx") in str(caught.value)
+
+
+def test_cuda_takes_people_in_large_pieces(
+    model: Henaw, model_path: Path, people: pd.DataFrame, pretend_cuda: Callable[..., Any]
+) -> None:
+    many = pd.concat([people] * 3, ignore_index=True)
+    expected = model.predict(many)
+    stand_in = pretend_cuda()
+    cuda = Henaw.load(model_path, device="cuda:1")
+    assert (model.device, cuda.device) == ("cpu", "cuda:1")
+    answers = cuda.predict(many)
+    assert stand_in.people == [len(many)]
+    for column in ("biological_age", "interval_low", "percentile"):
+        np.testing.assert_allclose(
+            answers[column].to_numpy(), expected[column].to_numpy(), atol=1e-3
+        )
+    with pytest.raises(ConfigurationError, match="device must be auto, cpu, cuda or cuda:N"):
+        Henaw.load(model_path, device="gpu")
 
 
 def test_it_needs_only_numpy_pyarrow_and_onnxruntime(model_path: Path) -> None:

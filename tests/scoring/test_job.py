@@ -7,7 +7,9 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -420,3 +422,41 @@ def test_names_are_refused_before_work(
         score(model, tmp_path / names[0], tmp_path / names[1])
     assert not (tmp_path / names[1]).is_file()
     assert not list(tmp_path.glob(".*.parts"))
+
+
+def test_the_summary_counts_rows_by_device(
+    model: Henaw,
+    model_path: Path,
+    table: pa.Table,
+    tmp_path: Path,
+    pretend_cuda: Callable[..., Any],
+) -> None:
+    source = write(table, tmp_path / "in.arrow")  # in four batches, each a chunk
+    assert score(model, source, tmp_path / "cpu.parquet").devices == {"cpu": 1000}
+    pretend_cuda(runs_before_failing=2)
+    cuda = Henaw.load(model_path, device="cuda")
+    summary = score(cuda, source, tmp_path / "cuda.parquet")
+    # The device fails at the third chunk, and the rest is scored all the same.
+    assert summary.devices == {"cuda:0": 600, "cpu": 400}
+    assert (summary.rows, summary.scored) == (1000, 1000)
+    seen, expected = (read(tmp_path / f"{name}.parquet") for name in ("cuda", "cpu"))
+    np.testing.assert_allclose(
+        seen["biological_age"].to_numpy(), expected["biological_age"].to_numpy(), atol=1e-3
+    )
+
+
+def test_what_another_device_scored_is_not_gone_on_with(
+    model: Henaw,
+    model_path: Path,
+    table: pa.Table,
+    tmp_path: Path,
+    pretend_cuda: Callable[..., Any],
+) -> None:
+    pretend_cuda()
+    source = write(table, tmp_path / "in.parquet")
+    layout = find_layout(table.schema.names)
+    keys = [
+        _take_fingerprint(one, source, layout, ("age_gap",), "withhold")
+        for one in (model, Henaw.load(model_path, device="cuda"), Henaw.load(model_path))
+    ]
+    assert keys[0] == keys[2] != keys[1]

@@ -1,0 +1,137 @@
+"""What an ONNX file says of itself, checked before anything is scored by it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from henaw.model.biomarkers import NAMES, SEXES
+from henaw.model.errors import ArtifactError, ScoringError
+from henaw.model.profile import METADATA_KEY, read_profile
+from henaw.model.reliability import find_limit_problems
+from henaw.model.runtime import INPUT_NAMES, OUTPUT_NAMES, OnnxRuntime
+
+_PARSED: Mapping[str, type] = {
+    "inputs": dict,
+    "outputs": dict,
+    "panel": list,
+    "contribution_names": list,
+    "cause_names": list,
+    "reference": dict,
+    "fitted_ages": list,
+    "critical_limits": dict,
+}
+"""Properties in JSON that scoring reads, and what each holds."""
+
+
+def open_model(content: bytes, source: str, *, device: str = "cpu") -> OnnxRuntime:
+    """Open an ONNX file that is called ``source`` in messages.
+
+    Raises:
+        ScoringError: it is no ONNX file.
+        ConfigurationError: there is no such device.
+    """
+    try:
+        return OnnxRuntime(content, device=device)
+    except Exception as error:
+        # onnxruntime's own errors share no public base class.
+        if not type(error).__module__.startswith("onnxruntime"):
+            raise
+        raise ScoringError(source, [f"expected an ONNX file, however: {error}"]) from error
+
+
+def read_description(runtime: OnnxRuntime, source: str) -> dict[str, Any]:
+    """The file's own properties, once they are those of a model of this panel.
+
+    Raises:
+        ScoringError: one is missing or damaged, or the model is of another panel.
+    """
+    try:
+        properties = runtime.metadata
+    except ArtifactError as error:
+        raise ScoringError(source, error.problems) from error
+    needed = ("name", "version", *_PARSED)
+    problems = [f"expected the property {k!r}, found none" for k in needed if k not in properties]
+    if problems:
+        raise ScoringError(source, [*problems, "is it a file of `henaw export`?"])
+    parsed = {key: _parse(properties[key]) for key in _PARSED}
+    description = {**properties, **parsed}
+    problems = [
+        f"its property {key!r} must be {'a list' if kind is list else 'an object'} in JSON"
+        for key, kind in _PARSED.items()
+        if not isinstance(parsed[key], kind)
+    ] or [
+        *_find_name_problems(description),
+        *_find_number_problems(description),
+        *find_limit_problems(description["critical_limits"]),
+    ]
+    if problems:
+        raise ScoringError(
+            source, [*problems, "where the file was damaged, export the model again"]
+        )
+    return description
+
+
+def read_lab(description: Mapping[str, Any], source: str) -> str | None:
+    """The laboratory whose profile the file has; None where it has none.
+
+    Raises:
+        ScoringError: the profile was damaged.
+    """
+    text = description.get(METADATA_KEY)
+    if text is None:
+        return None
+    try:
+        return read_profile(json.loads(text)).name
+    except (ValueError, RecursionError) as error:
+        raise ScoringError(source, [f"its laboratory profile cannot be read: {error}"]) from error
+
+
+def _parse(text: str) -> Any:
+    """What JSON says; None where it is no JSON."""
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+
+
+def _find_name_problems(description: Mapping[str, Any]) -> Iterator[str]:
+    expected: dict[str, Sequence[str]] = {
+        "inputs": INPUT_NAMES,
+        "outputs": OUTPUT_NAMES,
+        "panel": NAMES,
+    }
+    for key, names in expected.items():
+        seen = [row.get("name") if isinstance(row, dict) else row for row in description[key]]
+        if seen != list(names):
+            yield f"{key} must be {', '.join(names)}, however: {', '.join(map(str, seen))}"
+    for key in ("contribution_names", "cause_names"):
+        if not all(isinstance(name, str) for name in description[key]):
+            yield f"{key} must be names, however: {description[key]}"
+    if description["contribution_names"][: len(NAMES) + 1] != ["typical_values", *NAMES]:
+        yield f"contribution_names must begin with typical_values, {', '.join(NAMES)}"
+
+
+def _find_number_problems(description: Mapping[str, Any]) -> Iterator[str]:
+    if not _are_numbers(description["fitted_ages"], 2):
+        yield f"fitted_ages must be two numbers, however: {description['fitted_ages']}"
+    reference = description["reference"]
+    ages = reference.get("age")
+    if not isinstance(ages, list) or not _are_numbers(ages):
+        yield "reference.age must be a list of ages"
+        return
+    for sex in SEXES:
+        medians = reference.get(sex)
+        for name in NAMES:
+            values = medians.get(name) if isinstance(medians, dict) else None
+            if not _are_numbers(values, len(ages)):
+                yield f"reference.{sex}.{name} must be {len(ages)} medians"
+
+
+def _are_numbers(values: Any, count: int | None = None) -> bool:
+    return (
+        isinstance(values, list)
+        and count in (None, len(values))
+        and all(isinstance(value, (int, float)) and not isinstance(value, bool) for value in values)
+    )
