@@ -69,6 +69,32 @@ class Runtime(Protocol):
         ...
 
 
+def load_torchscript(path: Path, *, device: str) -> torch.nn.Module:
+    """Load an exported TorchScript file onto a torch device.
+
+    Raises:
+        RuntimeUnavailableError: the device is CUDA and there is none.
+    """
+    import torch
+
+    if device.startswith("cuda") and not torch.cuda.is_available():
+        raise RuntimeUnavailableError(f"expected a CUDA device for {device!r}, found none")
+    with warnings.catch_warnings():
+        # torch.jit is deprecated upstream and still what TorchServe's GPU path loads.
+        warnings.filterwarnings("ignore", r".*torch\.jit.*", DeprecationWarning)
+        module: torch.nn.Module = torch.jit.load(str(path), map_location=device)
+    return module
+
+
+def set_module_profile(module: torch.nn.Module, profile: LabProfile) -> None:
+    """Write a laboratory's shifts into the network's buffers, in place."""
+    import torch
+
+    with torch.no_grad():
+        for name, array in zip(PROFILE_TENSORS, profile.arrays, strict=True):
+            getattr(module, name).copy_(torch.from_numpy(array))
+
+
 class TorchRuntime:
     """The eager network, or its TorchScript export, on a torch device."""
 
@@ -84,23 +110,12 @@ class TorchRuntime:
         Raises:
             RuntimeUnavailableError: the device is CUDA and there is none.
         """
-        import torch
-
-        if device.startswith("cuda") and not torch.cuda.is_available():
-            raise RuntimeUnavailableError(f"expected a CUDA device for {device!r}, found none")
-        with warnings.catch_warnings():
-            # torch.jit is deprecated upstream and still what TorchServe's GPU path loads.
-            warnings.filterwarnings("ignore", r".*torch\.jit.*", DeprecationWarning)
-            module = torch.jit.load(str(path), map_location=device)
+        module = load_torchscript(path, device=device)
         return cls(module, name=f"torchscript-{device.split(':', maxsplit=1)[0]}", device=device)
 
     def set_profile(self, profile: LabProfile) -> None:
         """Take a laboratory's shifts off values from now on."""
-        import torch
-
-        for name, array in zip(PROFILE_TENSORS, profile.arrays, strict=True):
-            with torch.no_grad():
-                getattr(self._module, name).copy_(torch.from_numpy(array))
+        set_module_profile(self._module, profile)
 
     def predict(
         self,

@@ -71,7 +71,7 @@ def test_cuda_without_a_device_is_refused(artifacts: Path) -> None:
             TorchRuntime.load_torchscript(artifacts / "henaw.torchscript.pt", device=device)
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+@pytest.mark.gpu
 def test_cuda_answers_as_the_cpu(artifacts: Path, golden: Golden) -> None:
     people, expected = golden
     runtime = TorchRuntime.load_torchscript(artifacts / "henaw.torchscript.pt", device="cuda:0")

@@ -110,7 +110,7 @@ def test_the_gradient_is_clipped(make_problem: Make, monkeypatch: pytest.MonkeyP
     assert max(lengths) > 0.5
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.gpu
 def test_a_gpu_that_is_too_small_ends_where_small_batches_end(make_problem: Make) -> None:
     execution = Execution(device=torch.device("cuda", 0))
     settings = {"batch_size": 3000, "epochs": 3, "precision": "float64", "execution": execution}
