@@ -221,7 +221,8 @@ def _read_header(path: Path, content: bytes) -> dict[str, Any]:
         )
     try:
         header = json.loads(metadata[_METADATA_KEY])
-    except (json.JSONDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:
+        # Also of an integer with more digits than Python reads.
         raise CheckpointError(str(path), [f"header: expected JSON, however: {error}"]) from error
     if not isinstance(header, dict):
         raise CheckpointError(str(path), [f"header: expected an object, however: {header!r}"])

@@ -275,7 +275,11 @@ def _convert(hint: Any, value: object, path: str, problems: list[str]) -> object
             problems.append(f"{path}: expected one of {list(arguments)}, however: {value!r}")
         return value
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
+        try:
+            return float(value)
+        except OverflowError:
+            problems.append(f"{path}: expected a number up to 1.8e308, however: a larger one")
+            return None
     if not isinstance(value, hint) or (isinstance(value, bool) and hint is not bool):
         problems.append(f"{path}: expected {hint.__name__}, however: {value!r}")
     return value

@@ -169,6 +169,11 @@ def break_symmetry(header: Header, tensors: Tensors) -> None:
             "network: panel: order must be crp, hba1c",
         ),
         (set_key("network", "adaptive_lambda", value=float("nan")), "network: adaptive_lambda"),
+        (
+            set_key("network", "adaptive_lambda", value=10**400),
+            "network: adaptive_lambda: expected",
+        ),
+        (set_key("network", "knots", 0, value=-(10**400)), "network: knots[0]: expected a number"),
         (edit("weight", (0, 0), float("nan")), "tensor weight: must be finite, however: 1 values"),
         (edit("margin", (1, 0), float("-inf")), "tensor margin: must be finite"),
         (edit("scale", (0, 0, 0), -1.0), "tensor scale: must be above 0, however its least is -1"),
@@ -216,6 +221,17 @@ def test_what_is_wrong_is_named(
     problems = list_problems(rewrite(change))
     assert any(text.startswith(problem) for text in problems), problems
     assert not any("the file was damaged" in text for text in problems)
+
+
+def test_an_integer_of_too_many_digits_is_no_header(
+    shipped_checkpoint_path: Path, tmp_path: Path
+) -> None:
+    tensors = safetensors.torch.load(shipped_checkpoint_path.read_bytes())
+    path = tmp_path / "large.safetensors"
+    header = '{"protocol": ' + "9" * 5000 + "}"
+    path.write_bytes(safetensors.torch.save(tensors, metadata={"henaw": header}))
+    (problem,) = list_problems(path)
+    assert problem.startswith("header: expected JSON, however: Exceeds the limit")
 
 
 def test_every_problem_is_listed(rewrite: Callable[..., Path]) -> None:
