@@ -59,4 +59,6 @@ def _write_text(report: dict[str, Any]) -> str:
     )
     lines.append(f"out of range by one version only: {report['flagged_by_one']} people")
     lines.append(f"reliable by one version only: {report['reliable_by_one']} people")
+    if report["causes_of_one"]:
+        lines.append(f"not compared, of one version only: {', '.join(report['causes_of_one'])}")
     return "\n".join(lines)

@@ -11,7 +11,6 @@ from henaw.export.drift import describe_drift
 from henaw.model.biomarkers import (
     AGE_MAXIMUM_YEARS,
     AGE_MINIMUM_YEARS,
-    CAUSES,
     INDEX,
     NAMES,
     PANEL,
@@ -26,7 +25,7 @@ from henaw.model.tables import PERCENTILES
 from henaw.model.transforms import LOG_SCALED
 from henaw.model.units import COUNT_PER_VOLUME, UNIT_ALIASES, UNIT_ANNOTATION, UNIT_REWRITES
 
-SHAPES: dict[str, list[str | int]] = {
+_SHAPES: dict[str, list[str | int]] = {
     "biomarkers": ["n", len(NAMES)],
     "age": ["n"],
     "sex": ["n"],
@@ -34,7 +33,6 @@ SHAPES: dict[str, list[str | int]] = {
     "age_gap": ["n"],
     "interval": ["n", 2],
     "mortality_10y": ["n"],
-    "cause_risk_10y": ["n", len(CAUSES)],
     "contributions": ["n", "k"],
     "system_contributions": ["n", len(SYSTEMS)],
     "imputed": ["n", len(NAMES)],
@@ -54,6 +52,8 @@ def describe_model(checkpoint: Checkpoint) -> dict[str, Any]:
     units; ``units`` what converts into them, by ``(value - offset) * factor``; ``fhir``
     which Observations are a biomarker.
     """
+    causes = checkpoint.network.causes
+    shapes = _SHAPES | {"cause_risk_10y": ["n", len(causes)]}
     return {
         "name": checkpoint.name,
         "version": checkpoint.version,
@@ -61,8 +61,8 @@ def describe_model(checkpoint: Checkpoint) -> dict[str, Any]:
         "date": checkpoint.date,
         "intended_use": checkpoint.intended_use,
         "checkpoint_sha256": checkpoint.sha256,
-        "inputs": {name: SHAPES[name] for name in INPUT_NAMES},
-        "outputs": {name: SHAPES[name] for name in OUTPUT_NAMES},
+        "inputs": {name: _SHAPES[name] for name in INPUT_NAMES},
+        "outputs": {name: shapes[name] for name in OUTPUT_NAMES},
         "panel": describe_panel(),
         "units": describe_units(),
         "fhir": describe_fhir(),
@@ -74,7 +74,7 @@ def describe_model(checkpoint: Checkpoint) -> dict[str, Any]:
         "contribution_names": list(checkpoint.network.contribution_names),
         "system_names": list(SYSTEMS),
         "systems": {name: list(members) for name, members in SYSTEMS.items()},
-        "cause_names": list(CAUSES),
+        "cause_names": list(causes),
         "interval_level": 0.9,
         "training": {
             key: value for key, value in checkpoint.training.items() if key != "configuration"

@@ -13,7 +13,6 @@ from typing import Annotated, Any, Final, Literal, Union
 from henaw.model.biomarkers import (
     AGE_MAXIMUM_YEARS,
     AGE_MINIMUM_YEARS,
-    CAUSES,
     NAMES,
     PANEL,
     SEXES,
@@ -50,7 +49,13 @@ def _each_of(names: tuple[str, ...]) -> Meta:
 
 Probability = Annotated[float, Meta(ge=0.0, le=1.0)]
 BiomarkerName = Annotated[str, Meta(extra_json_schema={"enum": list(NAMES)})]
-CauseRisks = Annotated[dict[str, Probability], _each_of(CAUSES)]
+CauseRisks = Annotated[
+    dict[str, Probability],
+    Meta(
+        description="by cause of death, as the model's metadata lists them in cause_names; "
+        "empty where the model was fitted without causes"
+    ),
+]
 SystemYears = Annotated[dict[str, float], _each_of(tuple(SYSTEMS))]
 BiomarkerYears = Annotated[
     dict[str, float],

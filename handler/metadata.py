@@ -10,8 +10,8 @@ from typing import Any
 import msgspec
 import numpy as np
 import numpy.typing as npt
-from henaw.model.biomarkers import CAUSES, NAMES, SEXES, SYSTEMS
-from henaw.model.configuration import TYPICAL_VALUES
+from henaw.model.biomarkers import NAMES, SEXES, SYSTEMS
+from henaw.model.configuration import TYPICAL_VALUES, check_causes
 from henaw.model.errors import ArtifactError
 from henaw.model.reliability import CriticalLimits, find_limit_problems
 
@@ -94,14 +94,11 @@ def _list_problems(document: object) -> Sequence[str]:
     ]
     if problems:
         return problems
-    expected: Mapping[str, tuple[Any, ...]] = {
-        "system_names": tuple(SYSTEMS),
-        "cause_names": CAUSES,
-    }
+    if tuple(document["system_names"]) != tuple(SYSTEMS):
+        seen = ", ".join(map(str, document["system_names"]))
+        problems.append(f"system_names must be {', '.join(SYSTEMS)}, however: {seen}")
     problems += [
-        f"{key} must be {', '.join(names)}, however: {', '.join(map(str, document[key]))}"
-        for key, names in expected.items()
-        if tuple(document[key]) != names
+        f"cause_names: {problem}" for problem in check_causes([*map(str, document["cause_names"])])
     ]
     panel = tuple(row.get("name") for row in document["panel"] if isinstance(row, dict))
     if panel != NAMES:

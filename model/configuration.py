@@ -49,7 +49,6 @@ OTHER_CAUSE = "other"
 
 CAUSE_NAME = re.compile("[a-z][a-z0-9_]{0,39}")
 CAUSE_NAME_RULE = "a lower-case letter, then up to 39 lower-case letters, digits or _"
-CAUSE_CLASSES: tuple[str, ...] = (*CAUSES, OTHER_CAUSE)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -142,7 +141,7 @@ class NetworkConfiguration:
             problems.append(f"hierarchy must be > 0, however: {self.hierarchy}")
         if not 2 <= self.members <= 100:
             problems.append(f"members must be in [2, 100], however: {self.members}")
-        problems += _check_causes(self.causes)
+        problems += [f"causes: {problem}" for problem in check_causes(self.causes)]
         if problems:
             raise ConfigurationError("network", problems)
 
@@ -167,18 +166,19 @@ class NetworkConfiguration:
         return (TYPICAL_VALUES, *VARIABLES, *(f"{a}_x_{b}" for a, b in self.interactions))
 
 
-def _check_causes(names: Sequence[str]) -> list[str]:
+def check_causes(names: Sequence[str]) -> list[str]:
+    """What is wrong with the names of causes of death."""
     problems = [
-        f"causes: a name must be {CAUSE_NAME_RULE}; got {name!r}"
+        f"a name must be {CAUSE_NAME_RULE}; got {name!r}"
         for name in names
         if not CAUSE_NAME.fullmatch(name)
     ]
     if OTHER_CAUSE in names:
         problems.append(
-            f"causes: {OTHER_CAUSE!r} stands for every code that is listed nowhere; leave it out"
+            f"{OTHER_CAUSE!r} stands for every code that is listed nowhere; leave it out"
         )
     return problems + [
-        f"causes: {name!r} is listed {count} times; list it once"
+        f"{name!r} is listed {count} times; list it once"
         for name, count in Counter(names).items()
         if count > 1
     ]
@@ -270,6 +270,14 @@ def _convert(hint: Any, value: object, path: str, problems: list[str]) -> object
             _convert(inner, item, f"{path}[{i}]", problems)
             for i, (inner, item) in enumerate(zip(inner_hints, value, strict=True))
         )
+    if origin is Mapping:
+        if not isinstance(value, Mapping):
+            problems.append(f"{path}: expected a mapping, however: {value!r}")
+            return None
+        return {
+            str(key): _convert(arguments[1], item, f"{path}.{key}", problems)
+            for key, item in value.items()
+        }
     if origin is typing.Literal:
         if value not in arguments:
             problems.append(f"{path}: expected one of {list(arguments)}, however: {value!r}")

@@ -12,7 +12,6 @@ import numpy.typing as npt
 import torch
 from henaw.model.biomarkers import NAMES, PANEL
 from henaw.model.checkpoint import Checkpoint
-from henaw.model.configuration import CAUSE_CLASSES
 from henaw.model.network import HORIZON_YEARS
 from henaw.model.runtime import OUTPUT_NAMES
 from henaw.model.transforms import LOG_SCALED
@@ -38,7 +37,7 @@ class FollowUp(NamedTuple):
     Shape:
         time_years: (n,) float64, to death or to the end of follow-up
         event: (n,) bool, died
-        cause: (n,) int64, place in CAUSE_CLASSES, -1 where alive
+        cause: (n,) int64, place in the network's ``cause_classes``, -1 where alive
     """
 
     time_years: npt.NDArray[np.float64]
@@ -104,10 +103,10 @@ def draw_follow_up(
 def _answer(
     checkpoint: Checkpoint, people: People
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    """Biological age (n,) in years, and the shares of the named causes (n, 4)."""
+    """Biological age (n,) in years, and the shares of the named causes (n, C)."""
     network = checkpoint.build_network()
     ages = np.empty(len(people.age))
-    shares = np.empty((len(people.age), len(CAUSE_CLASSES) - 1))
+    shares = np.empty((len(people.age), len(checkpoint.network.causes)))
     with torch.inference_mode():
         for start in range(0, len(people.age), _CHUNK):
             rows = slice(start, start + _CHUNK)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-from henaw.model.biomarkers import CAUSES, NAMES, SYSTEMS
+from henaw.model.biomarkers import NAMES, SYSTEMS
 from henaw.model.errors import ScoringError
 from henaw.model.reliability import find_codes, list_codes
 from henaw.model.runtime import OUTPUT_NAMES
@@ -35,16 +35,19 @@ _PATTERNS: Mapping[str, str] = MappingProxyType(
 )
 
 
-def list_columns(contribution_names: Sequence[str]) -> dict[str, tuple[str, ...]]:
+def list_columns(
+    contribution_names: Sequence[str], cause_names: Sequence[str]
+) -> dict[str, tuple[str, ...]]:
     """The columns that each output of the graph becomes.
 
     Example:
-        >>> list_columns(["crp"])["interval"], list_columns(["crp"])["contributions"]
-        (('interval_low', 'interval_high'), ('contribution_crp',))
+        >>> columns = list_columns(["crp"], ["cancer"])
+        >>> columns["interval"], columns["contributions"], columns["cause_risk_10y"]
+        (('interval_low', 'interval_high'), ('contribution_crp',), ('cause_risk_10y_cancer',))
     """
     parts: dict[str, Sequence[str]] = {
         "interval": ("low", "high"),
-        "cause_risk_10y": CAUSES,
+        "cause_risk_10y": cause_names,
         "contributions": contribution_names,
         "system_contributions": tuple(SYSTEMS),
         "imputed": NAMES,

@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from henaw.model.biomarkers import CAUSES
 from henaw.model.errors import ScoringError
 from henaw.model.layout import Layout
 from henaw.scoring.henaw import Henaw
@@ -27,12 +26,16 @@ def compare_models(
         ``refused`` (by both: what is accepted is this code's matter), ``flagged_by_one``
         (people of whom one version says that a value or the age is outside its range, and
         the other does not), ``reliable_by_one`` (people whose answer one version calls
-        reliable, and the other does not), ``outputs`` by name (years or probabilities: both
+        reliable, and the other does not), ``causes_of_one`` (causes of death that one version
+        alone answers, which are not compared), ``outputs`` by name (years or probabilities: both
         means, and the difference, candidate less stable) and ``share_beyond_years``.
 
     Raises:
         ScoringError: the table cannot be read, or nobody in it can be scored.
     """
+    named = [model.description["cause_names"] for model in (stable, candidate)]
+    causes = [name for name in named[0] if name in named[1]]
+    places = [[of.index(name) for name in causes] for of in named]
     people = 0
     flagged_by_one = reliable_by_one = 0
     pairs: list[npt.NDArray[np.float32]] = []
@@ -54,10 +57,10 @@ def compare_models(
                             one["biological_age"],
                             np.diff(one["interval"], axis=1),
                             one["mortality_10y"],
-                            one["cause_risk_10y"],
+                            one["cause_risk_10y"][:, own],
                         ]
                     )
-                    for one in answers
+                    for one, own in zip(answers, places, strict=True)
                 ]
             )
         )
@@ -67,7 +70,7 @@ def compare_models(
     before, after = np.concatenate(pairs, axis=1).astype(np.float64)
     difference = after - before
     size = np.abs(difference)
-    names = ("biological_age", "interval_width", "mortality_10y", *CAUSES)
+    names = ("biological_age", "interval_width", "mortality_10y", *causes)
     return {
         "stable": {"name": stable.name, "sha256": stable.sha256},
         "candidate": {"name": candidate.name, "sha256": candidate.sha256},
@@ -75,6 +78,7 @@ def compare_models(
         "refused": people - scored,
         "flagged_by_one": flagged_by_one,
         "reliable_by_one": reliable_by_one,
+        "causes_of_one": sorted(set(named[0]) ^ set(named[1])),
         "outputs": {
             name: {
                 "stable_mean": before[:, column].mean(),

@@ -65,7 +65,9 @@ class Henaw:
         self._runtime = open_model(content, source, device=device)
         self.description = read_description(self._runtime, source)
         self.lab = read_lab(self.description, source)
-        self._columns = list_columns(self.description["contribution_names"])
+        self._columns = list_columns(
+            self.description["contribution_names"], self.description["cause_names"]
+        )
 
     @classmethod
     def load(

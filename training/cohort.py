@@ -20,8 +20,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from henaw.model.biomarkers import CAUSES, NAMES, PANEL, suggest_name
-from henaw.model.configuration import CAUSE_CLASSES
+from henaw.model.biomarkers import NAMES, PANEL, suggest_name
 from henaw.model.errors import CohortError
 from henaw.training.configuration import CohortConfiguration
 
@@ -51,7 +50,8 @@ class Cohort:
         sex: (n,) int64, 0 female, 1 male.
         time_years: (n,) float64, follow-up from the examination.
         event: (n,) bool, died at the end of it.
-        cause: (n,) int64, place in CAUSE_CLASSES, -1 where alive or unknown.
+        cause: (n,) int64, place among the configuration's ``cause_names`` and then "other",
+            -1 where alive or unknown.
         survey: (n,) text.
         digest: SHA-256 of the file.
         report: what was dropped and why, in counts.
@@ -138,7 +138,9 @@ def read_cohort(
     _check_columns(table, path, clocks)
     report = {"rows": len(table)}
 
-    numbers = table[list(NAMES)].apply(pd.to_numeric, errors="coerce").to_numpy(np.float64)
+    measured = table[list(NAMES)].apply(pd.to_numeric, errors="coerce")
+    # Copied: pandas 3 hands out arrays that may not be written.
+    numbers = measured.to_numpy(np.float64, copy=True)
     low = np.array([biomarker.minimum for biomarker in PANEL])
     high = np.array([biomarker.maximum for biomarker in PANEL])
     with np.errstate(invalid="ignore"):
@@ -245,9 +247,10 @@ def _code_causes(
     dead: npt.NDArray[np.bool_],
     configuration: CohortConfiguration,
 ) -> IntArray:
+    names = configuration.cause_names
     causes = np.full(len(codes), -1, np.int64)
-    causes[dead & np.isfinite(codes)] = CAUSE_CLASSES.index("other")
-    for name in CAUSES:
-        listed = np.isin(codes, getattr(configuration.causes, name))
-        causes[dead & listed] = CAUSE_CLASSES.index(name)
+    # Where no cause has a name, all deaths are of one kind, known or not.
+    causes[dead & (np.isfinite(codes) | (not names))] = len(names)
+    for place, name in enumerate(names):
+        causes[dead & np.isin(codes, configuration.causes[name])] = place
     return causes

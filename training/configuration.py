@@ -4,33 +4,16 @@ from __future__ import annotations
 
 import datetime
 import math
+from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
 import yaml
 from henaw.model.biomarkers import CAUSES, INDEX, NAMES
-from henaw.model.configuration import NetworkConfiguration, read_configuration
+from henaw.model.configuration import NetworkConfiguration, check_causes, read_configuration
 from henaw.model.errors import ConfigurationError
-
-
-@dataclass(frozen=True, kw_only=True)
-class CauseCodes:
-    """Codes of the underlying cause of death, by cause; every other code is "other"."""
-
-    cardiovascular: tuple[int, ...]
-    cancer: tuple[int, ...]
-    diabetes: tuple[int, ...]
-    dementia: tuple[int, ...]
-
-    def __post_init__(self) -> None:
-        codes = [code for cause in CAUSES for code in getattr(self, cause)]
-        twice = sorted({code for code in codes if codes.count(code) > 1})
-        if twice:
-            raise ConfigurationError(
-                "causes", [f"expected each code under one cause, however twice: {twice}"]
-            )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,7 +61,8 @@ class CohortConfiguration:
     Attributes:
         minimum_age: youngest person fitted, years.
         maximum_age: oldest person fitted, years.
-        causes: codes of the cause of death.
+        causes: codes of the underlying cause of death, by the cause's name; every other
+            code is "other". Without any, the model answers no risks by cause.
         detection_floors: assays with a floor that many people sit on.
         top_codes: surveys whose oldest ages are not known; those people are left out.
         hold_out: surveys kept out of a second fit, on which metrics are reported.
@@ -86,20 +70,35 @@ class CohortConfiguration:
 
     minimum_age: float = 20.0
     maximum_age: float = 90.0
-    causes: CauseCodes
+    causes: Mapping[str, tuple[int, ...]]
     detection_floors: tuple[DetectionFloor, ...] = ()
     top_codes: tuple[TopCode, ...] = ()
     hold_out: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
+        problems = [f"causes: {problem}" for problem in check_causes(self.cause_names)]
+        codes = Counter(code for listed in self.causes.values() for code in listed)
+        twice = sorted(code for code, count in codes.items() if count > 1)
+        if twice:
+            problems.append(f"causes: expected each code under one cause, however twice: {twice}")
+        problems += [
+            f"causes.{name}: expected at least one code; leave {name} out to answer no risk of it"
+            for name, listed in self.causes.items()
+            if not listed
+        ]
         if not 18 <= self.minimum_age < self.maximum_age <= 120:
-            raise ConfigurationError(
-                "cohort",
-                [
-                    "ages must hold 18 <= minimum_age < maximum_age <= 120, however: "
-                    f"minimum_age={self.minimum_age}, maximum_age={self.maximum_age}"
-                ],
+            problems.append(
+                "ages must hold 18 <= minimum_age < maximum_age <= 120, however: "
+                f"minimum_age={self.minimum_age}, maximum_age={self.maximum_age}"
             )
+        if problems:
+            raise ConfigurationError("cohort", problems)
+
+    @property
+    def cause_names(self) -> tuple[str, ...]:
+        """The causes in the model's order: those of the shipped model first, then by name."""
+        usual = tuple(name for name in CAUSES if name in self.causes)
+        return usual + tuple(sorted(set(self.causes) - set(usual)))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -281,7 +280,7 @@ class TrainingConfiguration:
         training_data: what it is fitted on, for the metadata.
         intended_use: for the metadata.
         seed: of the refits.
-        network: the shape.
+        network: the shape; its causes are those of ``cohort``.
         cohort: who is fitted.
         fit: what is minimised.
         loop: how it is minimised in batches.
@@ -313,6 +312,8 @@ class TrainingConfiguration:
         ]
         if problems:
             raise ConfigurationError("training", problems)
+        # Named once, under ``cohort``; the network that is fitted answers them.
+        object.__setattr__(self, "network", replace(self.network, causes=self.cohort.cause_names))
 
 
 def read_training_configuration(path: Path) -> TrainingConfiguration:

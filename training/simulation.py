@@ -9,11 +9,10 @@ import numpy as np
 import pandas as pd
 from henaw.model.biomarkers import NAMES
 from henaw.model.checkpoint import Checkpoint
-from henaw.model.configuration import CAUSE_CLASSES
 from henaw.model.errors import CohortError
 from henaw.model.network import HORIZON_YEARS
 from henaw.model.synthetic import draw_follow_up, draw_synthetic_people
-from henaw.training.readers.table import CAUSE_CODES, check_table_path, order_columns
+from henaw.training.readers.table import check_table_path, code_causes, order_columns
 
 WORD = "synthetic"
 
@@ -56,7 +55,8 @@ def simulate_table(
     people = draw_synthetic_people(checkpoint, count, seed)
     follow_up = draw_follow_up(checkpoint, people, seed, years=years)
     # The last code answers place -1, nobody's cause.
-    codes = np.array([*(CAUSE_CODES[name] for name in CAUSE_CLASSES), np.nan])
+    coded = code_causes(checkpoint.network.causes)
+    codes = np.array([*coded.values(), np.nan])
     table = pd.DataFrame(
         {
             "participant_id": [f"{WORD}-{number}" for number in range(1, count + 1)],
@@ -80,5 +80,6 @@ def simulate_table(
         "rows": count,
         "deaths": int(follow_up.event.sum()),
         "follow_up_years": years,
+        "ucod_leading": coded,
     }
     return order_columns(table), report

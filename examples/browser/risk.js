@@ -80,7 +80,8 @@ export function listCauses(sidecar, answer) {
     risk,
   }));
   const others = answer.mortality_10y - named.reduce((sum, { risk }) => sum + risk, 0);
-  return [...named, { label: "Other causes", risk: Math.max(0, others) }].map(
+  const label = named.length ? "Other causes" : "All causes";
+  return [...named, { label, risk: Math.max(0, others) }].map(
     ({ label, risk }) => [label, showPercent(risk)],
   );
 }

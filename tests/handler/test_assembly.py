@@ -166,7 +166,7 @@ def drop(key: str) -> Callable[[dict[str, Any]], None]:
 SPOILT: dict[str, tuple[Callable[[dict[str, Any]], Any], str]] = {
     "no version": (drop("version"), "version"),
     "no reference": (drop("reference"), "reference"),
-    "other causes": (lambda d: d["cause_names"].reverse(), "cause_names must be"),
+    "other causes": (lambda d: d["cause_names"].append("Liver 1"), "cause_names: a name must be"),
     "other panel": (lambda d: d["panel"].pop(), "panel must be"),
     "short medians": (lambda d: d["reference"]["male"]["crp"].pop(), r"reference\.male\.crp"),
     "no limits": (drop("critical_limits"), "critical_limits"),

@@ -1,9 +1,8 @@
 import numpy as np
 import pytest
 import torch
-from henaw.model.biomarkers import NAMES, PANEL
+from henaw.model.biomarkers import CAUSES, NAMES, PANEL
 from henaw.model.checkpoint import Checkpoint
-from henaw.model.configuration import CAUSE_CLASSES
 from henaw.model.runtime import Outputs, TorchRuntime
 from henaw.model.synthetic import FollowUp, People, draw_follow_up, draw_synthetic_people
 from scipy.stats import kstest
@@ -91,7 +90,7 @@ def test_causes_are_shared_as_the_model_says(answers: Outputs, follow_up: Follow
     dead = follow_up.event
     shares = answers["cause_risk_10y"][dead] / answers["mortality_10y"][dead, None]
     shares = np.column_stack([shares, 1 - shares.sum(1)]).astype(np.float64)
-    for place in range(len(CAUSE_CLASSES)):
+    for place in range(len(CAUSES) + 1):
         spread = np.sqrt((shares[:, place] * (1 - shares[:, place])).sum())
         seen = (follow_up.cause[dead] == place).sum()
         assert abs(seen - shares[:, place].sum()) < 4 * spread
@@ -115,5 +114,5 @@ def test_the_draw_of_many_is_that_of_few_joined(
 
     ages, shares = synthetic._answer(checkpoint, people)
     assert np.abs(ages - answers["biological_age"]).max() < 1e-4
-    assert shares.shape == (COUNT, len(CAUSE_CLASSES) - 1)
+    assert shares.shape == (COUNT, len(CAUSES))
     assert synthetic._CHUNK < COUNT

@@ -11,7 +11,7 @@ import pytest
 import torch
 from henaw.model.biomarkers import INDEX, NAMES
 from henaw.model.checkpoint import Checkpoint
-from henaw.model.configuration import CAUSE_CLASSES, read_configuration
+from henaw.model.configuration import read_configuration
 from henaw.model.network import Network
 from henaw.model.transforms import LOG_SCALED
 from henaw.training.cohort import Cohort
@@ -30,7 +30,7 @@ SPREAD = (1.0, 0.15, 0.2, 3.0, 8.0, 0.07, 0.6, 0.3, 0.4)
 CORRELATED = {("crp", "albumin"): -0.3, ("ast", "alt"): 0.6, ("ggt", "alt"): 0.4}
 INTERCEPT, SLOPE = -10.0, 0.09
 CAUSE_CODES = (1, 2, 7, 6, 10)
-"""Codes of CAUSE_CLASSES in the synthetic tables."""
+"""Codes of the four causes and of others in the synthetic tables."""
 
 
 class Simulated(NamedTuple):
@@ -83,7 +83,7 @@ def simulate(
     hazard = np.exp(INTERCEPT + SLOPE * (age + gap))
     time = np.log1p(SLOPE * generator.exponential(size=count) / hazard) / SLOPE
     event = time <= follow_up_years
-    cause = generator.choice(len(CAUSE_CLASSES), count, p=(0.35, 0.25, 0.05, 0.05, 0.3))
+    cause = generator.choice(len(CAUSE_CODES), count, p=(0.35, 0.25, 0.05, 0.05, 0.3))
     cohort = Cohort(
         biomarkers=biomarkers.astype(np.float32),
         age_years=age.astype(np.float32),

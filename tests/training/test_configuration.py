@@ -1,5 +1,7 @@
 """Reading a fit's configuration: every problem in one error."""
 
+import dataclasses
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -7,12 +9,13 @@ from typing import Any
 import pytest
 import yaml
 from henaw.model.biomarkers import NAMES
+from henaw.model.configuration import read_configuration
 from henaw.model.errors import ConfigurationError
 from henaw.training.configuration import (
-    CauseCodes,
     CohortConfiguration,
     DetectionFloor,
     FitConfiguration,
+    TrainingConfiguration,
     read_training_configuration,
 )
 
@@ -30,7 +33,7 @@ def test_the_shipped_configuration_reads() -> None:
     configuration = read_training_configuration(SHIPPED)
     assert configuration.network.panel == NAMES
     assert configuration.cohort.hold_out == ("2003-2004",)
-    assert configuration.cohort.causes.cardiovascular == (1, 5)
+    assert configuration.cohort.causes["cardiovascular"] == (1, 5)
     assert configuration.cohort.detection_floors == (
         DetectionFloor(survey="1988-1994", biomarker="crp", limit=2.1),
     )
@@ -72,13 +75,13 @@ def test_every_problem_is_in_one_error(tmp_path: Path, mapping: Mapping) -> None
 
 def test_missing_keys_are_all_listed(tmp_path: Path, mapping: Mapping) -> None:
     short = mapping()
-    del short["name"], short["intended_use"], short["cohort"]["causes"]["dementia"]
+    del short["name"], short["intended_use"], short["cohort"]["causes"]
     with pytest.raises(ConfigurationError) as caught:
         read_training_configuration(write(tmp_path, short))
     assert set(caught.value.problems) == {
         "name: missing key",
         "intended_use: missing key",
-        "cohort.causes.dementia: missing key",
+        "cohort.causes: missing key",
     }
 
 
@@ -117,6 +120,35 @@ def test_a_missing_file_and_a_folder_are_refused(tmp_path: Path) -> None:
         read_training_configuration(tmp_path)
 
 
+def test_causes_are_named_once_and_answered_by_the_network(mapping: Mapping) -> None:
+    own = mapping()
+    own["cohort"]["causes"] = {"liver": [4], "cancer": [2, 3], "cardiovascular": [1]}
+    read = read_configuration(TrainingConfiguration, own, subject="synthetic")
+    assert read.network.causes == ("cardiovascular", "cancer", "liver")
+    assert read.network.cause_classes[-1] == "other"
+    # A checkpoint's header sorts its keys; the order is the same.
+    header = json.loads(json.dumps(dataclasses.asdict(read), sort_keys=True))
+    assert read_configuration(TrainingConfiguration, header, subject="header") == read
+    none = dataclasses.replace(read, cohort=dataclasses.replace(read.cohort, causes={}))
+    assert none.network.causes == ()
+
+
+def test_a_wrong_cause_says_which_and_why(mapping: Mapping) -> None:
+    wrong = mapping()
+    wrong["cohort"]["causes"] = {"Liver": [4], "other": [9], "cancer": [], "kidney": ["N18"]}
+    with pytest.raises(ConfigurationError) as caught:
+        read_configuration(TrainingConfiguration, wrong, subject="synthetic")
+    assert caught.value.problems[0] == "cohort.causes.kidney[0]: expected int, however: 'N18'"
+    del wrong["cohort"]["causes"]["kidney"]
+    with pytest.raises(ConfigurationError) as caught:
+        read_configuration(TrainingConfiguration, wrong, subject="synthetic")
+    said = " ".join(caught.value.problems)
+    assert "a lower-case letter, then up to 39" in said
+    assert "got 'Liver'" in said
+    assert "'other' stands for every code" in said
+    assert "causes.cancer: expected at least one code" in said
+
+
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), -1e-9])
 def test_weights_of_the_loss_are_finite_and_not_negative(value: float) -> None:
     with pytest.raises(ConfigurationError) as caught:
@@ -132,6 +164,6 @@ def test_elastic_alpha_is_a_share(alpha: float) -> None:
 
 @pytest.mark.parametrize(("low", "high"), [(10.0, 80.0), (50.0, 50.0), (20.0, 130.0)])
 def test_ages_are_a_range_of_adults(low: float, high: float) -> None:
-    codes = CauseCodes(cardiovascular=(1,), cancer=(2,), diabetes=(7,), dementia=(6,))
+    codes = {"cardiovascular": (1,), "cancer": (2,), "diabetes": (7,), "dementia": (6,)}
     with pytest.raises(ConfigurationError, match="18 <= minimum_age < maximum_age <= 120"):
         CohortConfiguration(minimum_age=low, maximum_age=high, causes=codes)

@@ -11,10 +11,10 @@ from henaw.model.checkpoint import Checkpoint
 from henaw.model.errors import CohortError
 from henaw.model.transforms import LOG_SCALED
 from henaw.training.cohort import read_cohort
-from henaw.training.configuration import CauseCodes, CohortConfiguration
+from henaw.training.configuration import CohortConfiguration
 from henaw.training.simulation import check_synthetic_path, simulate_table
 
-CAUSES = CauseCodes(cardiovascular=(1, 5), cancer=(2,), diabetes=(7,), dementia=(6,))
+CAUSES = {"cardiovascular": (1, 5), "cancer": (2,), "diabetes": (7,), "dementia": (6,)}
 
 
 def test_a_simulated_table_is_a_cohort(

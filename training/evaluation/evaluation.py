@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
-from henaw.model.biomarkers import CAUSES
 from henaw.model.checkpoint import Checkpoint
-from henaw.model.configuration import CAUSE_CLASSES
+from henaw.model.configuration import OTHER_CAUSE
 from henaw.training.cohort import Cohort
 from henaw.training.evaluation.calibration import calibrate, calibrate_cells, observe_risk
 from henaw.training.evaluation.comparison import (
@@ -146,7 +145,7 @@ def evaluate(
         "clocks": lambda: compare_clocks(evaluated, draws=draws, seed=seed),
         "auc": lambda: measure_auc(evaluated, seed=seed),
         "follow_up": lambda: measure_follow_up(evaluated, apart),
-        "calibration": lambda: measure_calibration(evaluated),
+        "calibration": lambda: measure_calibration(evaluated, checkpoint.network.causes),
         "smoothed": lambda: measure_smoothed(evaluated, draws=min(draws, CURVE_DRAWS), seed=seed),
         "prediction_error": lambda: measure_prediction_error(evaluated, draws=draws, seed=seed),
         "decisions": lambda: measure_decisions(evaluated),
@@ -216,11 +215,11 @@ def describe_cohort(checkpoint: Checkpoint, evaluated: Evaluated, usable: Cohort
     people, dead = evaluated.people, evaluated.dead
     causes = {
         name: describe_count(int((dead & (people.cause == code)).sum()))
-        for code, name in enumerate(CAUSE_CLASSES)
+        for code, name in enumerate(checkpoint.network.cause_classes)
     }
     if None in causes.values():
         # "other" is shown nowhere else: without it the sum tells of no single cause.
-        causes["other"] = None
+        causes[OTHER_CAUSE] = None
     incomplete = describe_count(len(usable) - len(people))
     return {
         "sha256": people.digest,
@@ -333,8 +332,13 @@ def measure_decisions(evaluated: Evaluated) -> dict[str, Any]:
     }
 
 
-def measure_calibration(evaluated: Evaluated) -> dict[str, Any]:
-    """Calibration of the 10-year risks, or why it cannot be measured."""
+def measure_calibration(evaluated: Evaluated, names: Sequence[str]) -> dict[str, Any]:
+    """Calibration of the 10-year risks, or why it cannot be measured.
+
+    Args:
+        evaluated: the people.
+        names: the model's causes of death, in its order.
+    """
     time, event, people = evaluated.time_years, evaluated.event, evaluated.people
     short = explain_short(evaluated)
     if short is not None:
@@ -342,7 +346,7 @@ def measure_calibration(evaluated: Evaluated) -> dict[str, Any]:
     risk = evaluated.score("mortality_10y")
     causes = evaluated.answers["cause_risk_10y"].astype(np.float64)
     # A death of unknown cause competes with every cause, as "other" does.
-    code = np.where(event, np.where(people.cause < 0, len(CAUSES), people.cause) + 1, 0)
+    code = np.where(event, np.where(people.cause < 0, len(names), people.cause) + 1, 0)
     return {
         "shown": True,
         "all_causes": calibrate(risk, time, event, HORIZON_YEARS),
@@ -358,6 +362,6 @@ def measure_calibration(evaluated: Evaluated) -> dict[str, Any]:
             name: calibrate(
                 causes[:, place], time, event, HORIZON_YEARS, cause=code, of_interest=place + 1
             )
-            for place, name in enumerate(CAUSES)
+            for place, name in enumerate(names)
         },
     }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -155,8 +156,9 @@ def draw_calibration(calibration: Json) -> Figure | None:
         return None
     panels = {"all causes": calibration["all_causes"], **calibration["by_cause"]}
     panels = {name: panel for name, panel in panels.items() if panel["shown"]}
-    figure = Figure(figsize=(9.6, 3.2 * (1 + (len(panels) > 3))))
-    grid = np.atleast_1d(figure.subplots(1 + (len(panels) > 3), min(3, len(panels)))).ravel()
+    rows = math.ceil(len(panels) / 3)
+    figure = Figure(figsize=(9.6, 3.2 * rows))
+    grid = np.atleast_1d(figure.subplots(rows, min(3, len(panels)))).ravel()
     for axes, (name, panel) in zip(grid, panels.items(), strict=False):
         groups = panel["by_risk"] or [panel["overall"]]
         expected = [group["expected"] for group in groups]

@@ -15,12 +15,13 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 from henaw.model.biomarkers import INDEX, NAMES, PANEL, Biomarker
+from henaw.model.configuration import OTHER_CAUSE
 from henaw.model.errors import CohortError, PanelError
 from henaw.model.layout import BiomarkerColumn, find_separator
 from henaw.model.units import Unit
 from henaw.training.readers.columns_configuration import CauseColumn, ColumnMap
 from henaw.training.readers.table import (
-    CAUSE_CODES,
+    code_causes,
     count_implausible,
     count_missing,
     order_columns,
@@ -90,6 +91,8 @@ def build_table(path: Path, columns: ColumnMap) -> tuple[pd.DataFrame, dict[str,
         "missing": count_missing(table),
         "outside_accepted_range": count_implausible(table),
     }
+    if columns.cause is not None:
+        report["ucod_leading"] = code_causes(columns.cause.codes)
     return order_columns(table.astype({"sex": "int8"})), report
 
 
@@ -281,20 +284,21 @@ def _add_follow_up(table: pd.DataFrame, raw: _Raw, columns: ColumnMap) -> None:
 
 def _code_causes(raw: _Raw, mapped: CauseColumn) -> pd.Series[float]:
     text = raw.read_text(mapped.column)
+    coded = code_causes(mapped.codes)
     codes = {}
     for code in text.dropna().unique():
         causes = [
             cause
-            for cause, patterns in mapped.list_codes().items()
+            for cause, patterns in mapped.codes.items()
             if any(fnmatchcase(code, pattern) for pattern in patterns)
         ]
         if len(causes) > 1:
             raw.problems.append(
                 f"column {mapped.column!r}: expected one cause for {code!r}, however: {causes}"
             )
-        codes[code] = CAUSE_CODES[causes[0] if causes else "other"]
-    coded: pd.Series[float] = text.map(codes).astype(float)
-    return coded
+        codes[code] = coded[causes[0] if causes else OTHER_CAUSE]
+    result: pd.Series[float] = text.map(codes).astype(float)
+    return result
 
 
 def _check(table: pd.DataFrame, columns: ColumnMap) -> list[str]:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 import yaml
-from henaw.model.biomarkers import CAUSES
-from henaw.model.configuration import read_configuration
+from henaw.model.configuration import check_causes, read_configuration
 from henaw.model.errors import ConfigurationError
 from henaw.model.layout import BiomarkerColumn, Layout, SexColumn
 
@@ -40,20 +40,18 @@ class DateColumns:
 
 @dataclass(frozen=True, kw_only=True)
 class CauseColumn:
-    """The column with the underlying cause of death, and the codes of each cause.
+    """The column with the underlying cause of death, and the codes of each cause by name.
 
     A code may hold the wildcards ``*``, ``?`` and ``[0-4]``; what matches none is "other".
     """
 
     column: str
-    cardiovascular: tuple[str, ...] = ()
-    cancer: tuple[str, ...] = ()
-    diabetes: tuple[str, ...] = ()
-    dementia: tuple[str, ...] = ()
+    codes: Mapping[str, tuple[str, ...]]
 
-    def list_codes(self) -> dict[str, tuple[str, ...]]:
-        """Codes by cause."""
-        return {cause: getattr(self, cause) for cause in CAUSES}
+    def __post_init__(self) -> None:
+        problems = check_causes(tuple(self.codes))
+        if problems:
+            raise ConfigurationError("cause", [f"codes: {problem}" for problem in problems])
 
 
 @dataclass(frozen=True, kw_only=True)

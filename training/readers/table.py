@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import io
+import itertools
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -12,6 +13,7 @@ from typing import Any
 import pandas as pd
 from henaw.model.biomarkers import NAMES, PANEL
 from henaw.model.checkpoint import write_whole
+from henaw.model.configuration import OTHER_CAUSE
 from henaw.model.errors import CohortError
 
 _FIRST = ("participant_id", "survey", "age", "sex", *NAMES)
@@ -21,8 +23,22 @@ _ATTRIBUTE = "henaw"
 CAUSE_CODES: Mapping[str, int] = MappingProxyType(
     {"cardiovascular": 1, "cancer": 2, "diabetes": 7, "dementia": 6, "other": 10}
 )
-"""``ucod_leading`` for tables whose causes come as CAUSE_CLASSES: codes of the leading
-underlying causes of death (NCHS), as the shipped configuration reads them."""
+"""``ucod_leading`` of the shipped model's causes: codes of the leading underlying causes of
+death (NCHS), as the shipped configuration reads them."""
+_FIRST_OWN_CODE = 101
+"""Of causes that the NCHS recode does not have."""
+
+
+def code_causes(names: Iterable[str]) -> dict[str, int]:
+    """``ucod_leading`` by cause, "other" last, for tables whose causes come by name.
+
+    Example:
+        >>> code_causes(["cancer", "liver", "lung"])
+        {'cancer': 2, 'liver': 101, 'lung': 102, 'other': 10}
+    """
+    own = itertools.count(_FIRST_OWN_CODE)
+    codes = {name: CAUSE_CODES[name] if name in CAUSE_CODES else next(own) for name in names}
+    return codes | {OTHER_CAUSE: CAUSE_CODES[OTHER_CAUSE]}
 
 
 def order_columns(table: pd.DataFrame) -> pd.DataFrame:

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from henaw.model.biomarkers import CAUSES
 from henaw.model.checkpoint import Checkpoint
 from henaw.model.errors import CohortError, ConfigurationError
 from henaw.training.cohort import Cohort
@@ -186,7 +187,7 @@ def test_short_follow_up_leaves_out_what_needs_ten_years(checkpoint: Checkpoint,
         event=synthetic.event & (synthetic.time_years <= 6.0),
     )
     people = answer_people(checkpoint, short.select(select_evaluated(short)))
-    calibration = measure_calibration(people)
+    calibration = measure_calibration(people, CAUSES)
     assert not calibration["shown"]
     assert "10 years" in calibration["reason"]
     for measured in (

@@ -12,7 +12,7 @@ from henaw.cli.main import commands
 from henaw.model.biomarkers import NAMES
 from henaw.model.errors import CohortError, ConfigurationError
 from henaw.training.cohort import read_cohort
-from henaw.training.configuration import CauseCodes, CohortConfiguration
+from henaw.training.configuration import CohortConfiguration
 from henaw.training.readers.columns import build_table
 from henaw.training.readers.columns_configuration import read_column_map
 
@@ -44,7 +44,7 @@ MAP: dict[str, Any] = {
     ],
     "death": {"column": "vital", "dead": ["dead"], "alive": ["alive"]},
     "follow_up": {"column": "fu", "unit": "days"},
-    "cause": {"column": "icd", "cardiovascular": ["I[0-9]*"], "cancer": ["C*"]},
+    "cause": {"column": "icd", "codes": {"cardiovascular": ["I[0-9]*"], "cancer": ["C*"]}},
     "pregnant": {"column": "preg", "pregnant": ["yes"]},
     "survey_column": "wave",
     "missing": ["", "NA", "-9"],
@@ -118,6 +118,7 @@ def test_columns_are_found_and_converted(build: Build, suffix: str) -> None:
         "not_mapped": [name for name in NAMES if name not in ("crp", "hba1c", "ggt")],
         "missing": dict.fromkeys(NAMES, 4) | {"crp": 1, "hba1c": 1, "ggt": 0},
         "outside_accepted_range": dict.fromkeys(NAMES, 0) | {"ggt": 1},
+        "ucod_leading": {"cardiovascular": 1, "cancer": 2, "other": 10},
     }
 
 
@@ -176,7 +177,7 @@ def test_everything_wrong_in_the_rows_is_listed_together(build: Build) -> None:
             "a1c_unit": ["%", "mg/dL", "%", "", "%"],
             "fu": [-5, 1, 1, 1, 1],
         },
-        cause={"column": "icd", "cardiovascular": ["I*"], "dementia": ["I21*"]},
+        cause={"column": "icd", "codes": {"cardiovascular": ["I*"], "dementia": ["I21*"]}},
     )
     assert [problem.split(";")[0] for problem in problems] == [
         "column 'years' must hold numbers, however: 1 rows do not, first row 4: 'old'",
@@ -335,7 +336,7 @@ def test_the_command_writes_what_a_cohort_is_read_from(tmp_path: Path) -> None:
         "ggt: 0 missing, 1 outside the accepted range",
     ):
         assert part in result.output
-    causes = CauseCodes(cardiovascular=(1, 5), cancer=(2,), diabetes=(7,), dementia=(6,))
+    causes = {"cardiovascular": (1, 5), "cancer": (2,), "diabetes": (7,), "dementia": (6,)}
     cohort = read_cohort(out, CohortConfiguration(causes=causes))
     assert len(cohort) == 3
     assert out.with_suffix(".report.json").is_file()

@@ -13,7 +13,7 @@ from henaw.cli.main import commands
 from henaw.model.biomarkers import NAMES
 from henaw.model.errors import CohortError, DownloadError
 from henaw.training.cohort import REQUIRED_COLUMNS, read_cohort
-from henaw.training.configuration import CauseCodes, CohortConfiguration
+from henaw.training.configuration import CohortConfiguration
 from henaw.training.readers.download import Patience
 from henaw.training.readers.nhanes import (
     build_nhanes_table,
@@ -302,7 +302,7 @@ def test_surveys_are_joined_into_one_table_that_a_cohort_is_read_from(
     assert set(REQUIRED_COLUMNS) <= set(table.columns)
     out = tmp_path / "cohort.parquet"
     beside = write_table(table, report, out)
-    causes = CauseCodes(cardiovascular=(1, 5), cancer=(2,), diabetes=(7,), dementia=(6,))
+    causes = {"cardiovascular": (1, 5), "cancer": (2,), "diabetes": (7,), "dementia": (6,)}
     cohort = read_cohort(out, CohortConfiguration(causes=causes))
     assert len(cohort) == 2 * len(FITTING)
     assert json.loads(beside.read_text()) == report

@@ -59,6 +59,6 @@ def test_cause_codes_are_read_back_by_the_shipped_configuration() -> None:
     causes = read_training_configuration(path).cohort.causes
     for cause, code in CAUSE_CODES.items():
         if cause != "other":
-            assert code in getattr(causes, cause)
+            assert code in causes[cause]
         else:
-            assert not any(code in getattr(causes, c) for c in CAUSE_CODES if c != "other")
+            assert not any(code in causes[c] for c in CAUSE_CODES if c != "other")

@@ -10,7 +10,7 @@ from henaw.model.biomarkers import NAMES
 from henaw.model.errors import CohortError
 from henaw.model.ukb_names import BIOMARKER_FIELDS, Place
 from henaw.training.cohort import read_cohort
-from henaw.training.configuration import CauseCodes, CohortConfiguration
+from henaw.training.configuration import CohortConfiguration
 from henaw.training.readers.ukb import COLUMNS, build_ukb_table
 from henaw.training.readers.ukb_configuration import UkbConfiguration
 
@@ -103,7 +103,7 @@ def test_columns_scattered_over_files_of_every_kind_are_joined(folder, out, peop
 def test_a_cohort_is_read_from_it(folder, out, people, extracts):
     scatter(people, folder, extracts)
     build(folder, out)
-    causes = CauseCodes(cardiovascular=(1, 5), cancer=(2,), diabetes=(7,), dementia=(6,))
+    causes = {"cardiovascular": (1, 5), "cancer": (2,), "diabetes": (7,), "dementia": (6,)}
     cohort = read_cohort(out, CohortConfiguration(causes=causes))
     assert len(cohort) == PEOPLE
     assert cohort.complete.all()

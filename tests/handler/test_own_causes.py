@@ -1,0 +1,95 @@
+"""A model with other causes of death than the shipped one's, or none, from export to answer."""
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from henaw.export.export import export_checkpoint
+from henaw.handler.metadata import Metadata, load_metadata
+from henaw.model.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from henaw.model.runtime import OnnxRuntime
+from henaw.scoring import Henaw
+
+OWN = ("cancer", "heart", "kidney", "liver", "lung")
+
+
+@pytest.fixture(scope="module", params=[OWN, ()], ids=["five", "none"])
+def names(request: pytest.FixtureRequest) -> tuple[str, ...]:
+    return request.param
+
+
+@pytest.fixture(scope="module")
+def artifacts(
+    names: tuple[str, ...], checkpoint: Checkpoint, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """An export of the shipped model with its causes' rows used again under other names."""
+    rows = [*np.arange(len(names)) % 4, 4]
+    shares = {name: checkpoint.tensors[name][rows] for name in ("cause_weight", "cause_age_sex")}
+    folder = tmp_path_factory.mktemp("own")
+    save_checkpoint(
+        dataclasses.replace(
+            checkpoint,
+            network=dataclasses.replace(checkpoint.network, causes=names),
+            tensors=dict(checkpoint.tensors) | shares,
+        ),
+        folder / "own.safetensors",
+    )
+    export_checkpoint(folder / "own.safetensors", folder / "export")
+    return folder / "export"
+
+
+@pytest.fixture(scope="module")
+def metadata(artifacts: Path) -> Metadata:
+    return load_metadata(artifacts / "henaw.json")
+
+
+@pytest.fixture(scope="module")
+def onnx(artifacts: Path) -> OnnxRuntime:
+    return OnnxRuntime(artifacts / "henaw.onnx")
+
+
+def test_the_file_keeps_the_names(artifacts: Path, names: tuple[str, ...]) -> None:
+    read = load_checkpoint(artifacts.parent / "own.safetensors")
+    assert read.network.causes == names
+    assert tuple(Henaw.load(artifacts / "henaw.onnx").description["cause_names"]) == names
+
+
+def test_the_server_names_the_models_own(
+    client: Any, read: Callable[[Any], Any], person: dict[str, Any], names: tuple[str, ...]
+) -> None:
+    answer = read(client.send(person))
+    assert tuple(answer["cause_risk_10y"]) == names
+    assert sum(answer["cause_risk_10y"].values()) <= answer["mortality_10y"]
+    assert (
+        read(client.send({**person, "outputs": ["cause_risk_10y"]}))["cause_risk_10y"]
+        == (answer["cause_risk_10y"])
+    )
+
+
+def test_tensors_are_as_wide_as_there_are_causes(
+    client: Any, read: Callable[[Any], Any], names: tuple[str, ...]
+) -> None:
+    body = {
+        "inputs": [
+            {"name": "biomarkers", "shape": [2, 9], "datatype": "FP32", "data": [20.0] * 18},
+            {"name": "age", "shape": [2], "datatype": "FP32", "data": [50, 60]},
+            {"name": "sex", "shape": [2], "datatype": "INT64", "data": [0, 1]},
+        ],
+        "outputs": [{"name": "cause_risk_10y"}],
+    }
+    outputs = {output["name"]: output for output in read(client.send(body))["outputs"]}
+    assert outputs["cause_risk_10y"]["shape"] == [2, len(names)]
+    assert len(outputs["cause_risk_10y"]["data"]) == 2 * len(names)
+
+
+def test_a_table_has_a_column_for_each(artifacts: Path, names: tuple[str, ...]) -> None:
+    people = pd.DataFrame({"age": [50.0], "sex": ["male"], "crp": [1.0], "albumin": [43.0]})
+    answers = Henaw.load(artifacts / "henaw.onnx").predict(people)
+    assert [column for column in answers if column.startswith("cause_risk_10y")] == [
+        f"cause_risk_10y_{name}" for name in names
+    ]
+    assert answers["mortality_10y"].notna().all()
