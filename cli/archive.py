@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import importlib.resources
 import tempfile
 from pathlib import Path
 
 import click
+
+_CHECKPOINT = Path("model/weights/henaw-nhanes.safetensors")
+_MODEL_CONFIG = Path("serve_config/model-config.yaml")
+"""In a clone these are taken; elsewhere what is installed, under the same names."""
 
 
 @click.command()
 @click.option(
     "--checkpoint",
     type=click.Path(path_type=Path, dir_okay=False),
-    default=Path("model/weights/henaw-nhanes.safetensors"),
-    show_default=True,
-    help="Exported first, with its proof of parity.",
+    help=f"Exported first, with its proof of parity. Default: {_CHECKPOINT}, or the one that "
+    "is installed.",
 )
 @click.option(
     "--exported",
@@ -24,9 +28,7 @@ import click
 @click.option(
     "--model-config",
     type=click.Path(path_type=Path, dir_okay=False),
-    default=Path("serve_config/model-config.yaml"),
-    show_default=True,
-    help="Batching and workers.",
+    help=f"Batching and workers. Default: {_MODEL_CONFIG}, or the one that is installed.",
 )
 @click.option(
     "--out",
@@ -35,14 +37,26 @@ import click
     show_default=True,
     help="Folder for henaw.mar.",
 )
-def archive(checkpoint: Path, exported: Path | None, model_config: Path, out: Path) -> None:
+def archive(
+    checkpoint: Path | None, exported: Path | None, model_config: Path | None, out: Path
+) -> None:
     """Pack the exported model and the code that serves it into henaw.mar."""
     from henaw.export.archive import build_archive
     from henaw.export.export import export_checkpoint
 
+    model_config = model_config or _find(_MODEL_CONFIG)
+    source = exported or checkpoint or _find(_CHECKPOINT)
     with tempfile.TemporaryDirectory(prefix="henaw-export-") as temporary:
         if exported is None:
             exported = Path(temporary) / "exported"
-            export_checkpoint(checkpoint, exported)
+            export_checkpoint(source, exported)
         path = build_archive(exported, model_config, out)
-    click.echo(f"{path}: {path.stat().st_size} bytes")
+    click.echo(f"{path}: {path.stat().st_size} bytes, of {source} and {model_config}")
+
+
+def _find(path: Path) -> Path:
+    """The file in this folder, else the installed one."""
+    if path.is_file():
+        return path
+    package = importlib.resources.files(f"henaw.{path.parts[0]}")
+    return Path(str(package.joinpath(*path.parts[1:])))
