@@ -13,6 +13,7 @@ from types import MappingProxyType
 from typing import Any
 
 import click
+from henaw.cli.logs import add_logging_options, list_logging_options
 from henaw.model.errors import HenawError
 
 SUBCOMMANDS: Mapping[str, str] = MappingProxyType(
@@ -52,16 +53,20 @@ class _Subcommands(click.Group):
             return None
         module: Any = importlib.import_module(f"henaw.cli.{_MODULES.get(cmd_name, cmd_name)}")
         command: click.Command = getattr(module, cmd_name)
-        return command
+        return add_logging_options(command)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
             formatter.write_dl(list(SUBCOMMANDS.items()))
 
 
-@click.group(cls=_Subcommands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(
+    cls=_Subcommands,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    params=list_logging_options(),
+)
 @click.version_option(package_name="henaw")
-def commands() -> None:
+def commands(**_: object) -> None:
     """HENAW: biological age from routine blood values, age and sex."""
 
 

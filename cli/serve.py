@@ -47,7 +47,11 @@ def serve(  # noqa: PLR0917 -- click passes by name
     port: int | None,
     foreground: bool,
 ) -> None:
-    """Start TorchServe and wait until the model answers."""
+    """Start TorchServe and wait until the model answers.
+
+    The log options are for what this command itself says; the server writes its own logs
+    into the run folder, as log4j2.xml of its configuration says.
+    """
     from henaw.cli.example_request import wait_for_answer, write_curl
     from henaw.cli.torchserve_process import (
         ServerError,

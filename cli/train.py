@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import tempfile
 import time
 from pathlib import Path
 
 import click
+from henaw.cli.bar import Bar
 from henaw.cli.options import cohort_option, config_option
-from tqdm import tqdm
 
 
 @click.command()
@@ -53,18 +54,15 @@ def train(
     usual = "cpu" if configuration.fit.method == "lbfgs" else "auto"
     with (
         open_execution(device or usual, work) as execution,
-        tqdm(
-            total=count_train_steps(configuration),
-            unit="step",
-            disable=not execution.leads,
-        ) as bar,
+        Bar(count_train_steps(configuration), "step", shown=execution.leads) as bar,
     ):
-
-        def advance(step: str) -> None:
-            bar.set_postfix_str(step, refresh=False)
-            bar.update()
-
-        checkpoint = run(configuration, cohort_path, target, progress=advance, execution=execution)
+        checkpoint = run(
+            configuration,
+            cohort_path,
+            target,
+            progress=bar.advance,
+            execution=dataclasses.replace(execution, tick=bar.tell),
+        )
     if not execution.leads:
         return
     click.echo(

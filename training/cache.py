@@ -13,6 +13,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import logging
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -40,6 +41,7 @@ FORMAT = 1
 _OWNER_ONLY = 0o600
 _DIGEST_BYTES = hashlib.sha256().digest_size
 _METADATA_KEY = "henaw_cache"
+_LOGGER = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,10 +85,12 @@ class Cache:
             build: makes the entry; it runs in at most one process at a time.
         """
         path = self.folder / f"{name}.cached"
+        began = time.monotonic()
         found = _read_entry(path, made_from)
         if not isinstance(found, Entry):
             with _HeldLock(self.folder / f"{name}.lock", self.counts):
                 # Another process may have made it while this one waited.
+                began = time.monotonic()
                 found = _read_entry(path, made_from)
                 if not isinstance(found, Entry):
                     self.counts.misses += 1
@@ -95,10 +99,14 @@ class Cache:
                     # Only the lock's holder writes, so these were left by one that died.
                     for rest in self.folder.glob(f".{path.name}.*"):
                         rest.unlink()
+                    level = logging.WARNING if found == "damaged" else logging.INFO
+                    _LOGGER.log(level, "cache: %s is %s; it is made now", path.name, found)
                     built = build()
                     write_whole(path, encode_entry(built, made_from), mode=_OWNER_ONLY)
+                    _LOGGER.info("cache: %s made in %.2f s", path.name, time.monotonic() - began)
                     return built
         self.counts.hits += 1
+        _LOGGER.info("cache: %s read in %.2f s", path.name, time.monotonic() - began)
         return found
 
 
@@ -120,6 +128,7 @@ class _HeldLock:
     """A file lock that counts how often, and how long, it had to be waited for."""
 
     def __init__(self, path: Path, counts: CacheCounts) -> None:
+        self._path = path
         self._lock = FileLock(path, mode=_OWNER_ONLY)
         self._counts = counts
 
@@ -128,9 +137,12 @@ class _HeldLock:
             self._lock.acquire(timeout=0)
         except Timeout:
             began = time.monotonic()
+            _LOGGER.info("cache: waiting for another process, which makes %s", self._path.stem)
             self._lock.acquire(poll_interval=0.01)
+            waited = time.monotonic() - began
+            _LOGGER.info("cache: waited %.2f s for %s", waited, self._path.stem)
             self._counts.lock_waits += 1
-            self._counts.lock_wait_seconds += time.monotonic() - began
+            self._counts.lock_wait_seconds += waited
 
     def __exit__(self, *_: object) -> None:
         self._lock.release()
@@ -212,6 +224,23 @@ def fetch_reference(
     return tensors, dataclasses.replace(
         cohort, biomarkers=entry.arrays["biomarkers"], shifts=entry.values["shifts"]
     )
+
+
+def fetch_search(
+    cache: Cache,
+    named: tuple[str, ...],
+    made_from: Mapping[str, Any],
+    build: Callable[[], Entry],
+) -> Entry:
+    """What a search of a fit ended in, so that a fit that was stopped goes on.
+
+    Args:
+        cache: where it is kept.
+        named: the surveys fitted and the search's own name: what replaces it has the same.
+        made_from: everything that it depends on, but for the code.
+        build: runs the search.
+    """
+    return cache.fetch(_name_entry("search", *named), {**made_from, **_describe_code()}, build)
 
 
 def digest_cohort(cohort: Cohort) -> str:

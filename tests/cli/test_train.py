@@ -169,6 +169,7 @@ def test_a_wrong_cohort_is_one_message_and_writes_no_checkpoint(
     assert "missing column 'rdw'" in done.stderr
     assert "missing column 'ast'" in done.stderr
     assert "Traceback" not in done.stderr
+    assert "step" not in done.stderr  # no progress bar before the message
     assert not out.exists()
 
 
