@@ -5,6 +5,7 @@ Only aggregates leave this module: medians, spreads, quantiles, means and correl
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 
@@ -31,6 +32,8 @@ NARROWEST_PIECE = 0.02
 """Least width of a margin's piece, in standardised values: rounding ties many values,
 and a steeper piece would turn rounding differences of runtimes into score differences."""
 FEWEST_PEOPLE = 20
+FURTHEST_YEARS = 2
+"""From an age with too few people to the nearest with enough, whose reference it takes."""
 RANGE_QUANTILES = (0.001, 0.999)
 CRITICAL_QUANTILES = (0.0005, 0.9995)
 """Where no critical limit is published."""
@@ -39,6 +42,7 @@ FEWEST_FOR_SHIFT = 200
 HARMONISING_ROUNDS = 6
 CLOSE_SHIFT = 0.002
 """A change of the shifts, in standard deviations, that ends the rounds."""
+_LOGGER = logging.getLogger(__name__)
 _IQR_OF_NORMAL = 1.3489795003921634
 
 
@@ -285,15 +289,42 @@ def tabulate_over_ages(
     configuration: NetworkConfiguration,
     summarise: Callable[[Rows], npt.ArrayLike],
 ) -> Array:
-    """Apply ``summarise`` to the people near each age, by sex, and smooth over age."""
+    """Apply ``summarise`` to the people near each age, by sex, and smooth over age.
+
+    Where nobody is near an age, or ``summarise`` gives NaN, the nearest age's value stands.
+
+    Raises:
+        CohortError: nobody of a sex is near any age.
+    """
     table = []
-    for sex in (0, 1):
-        rows = []
-        for age in range(configuration.first_age, configuration.last_age + 1):
-            near = (cohort.sex == sex) & (np.abs(cohort.age_years - age) <= WINDOW_YEARS)
-            rows.append(np.asarray(summarise(near), np.float64))
-        table.append(_smooth(np.stack(rows)))
+    for sex, near_ages in enumerate(_list_near(cohort, configuration)):
+        rows = [np.asarray(summarise(near), np.float64) for near in near_ages if near.any()]
+        if not rows:
+            raise CohortError("reference", [f"expected people of sex {sex} at the fitted ages"])
+        whole = np.full((configuration.ages, len(rows[0])), np.nan)
+        whole[[near.any() for near in near_ages]] = rows
+        table.append(_smooth(_fill_from_nearest(whole)))
     return np.stack(table)
+
+
+def _list_near(cohort: Cohort, configuration: NetworkConfiguration) -> list[list[Rows]]:
+    """The people near each age, by sex: 2 times ages of (n,) bool."""
+    ages = range(configuration.first_age, configuration.last_age + 1)
+    return [
+        [(cohort.sex == sex) & (np.abs(cohort.age_years - age) <= WINDOW_YEARS) for age in ages]
+        for sex in (0, 1)
+    ]
+
+
+def _fill_from_nearest(rows: Array) -> Array:
+    """NaN replaced by the nearest row's value of the same column: (A, columns)."""
+    filled: Array = rows.copy()
+    places = np.arange(len(rows))[:, None]
+    for column in range(rows.shape[1]):
+        known = np.flatnonzero(np.isfinite(rows[:, column]))
+        if len(known):
+            filled[:, column] = rows[known[np.abs(places - known).argmin(1)], column]
+    return filled
 
 
 def _smooth(rows: Array) -> Array:
@@ -308,12 +339,18 @@ def _tabulate_quartiles(
     cohort: Cohort, values: Array, usable: Rows, configuration: NetworkConfiguration
 ) -> tuple[Array, Array]:
     """Median and robust standard deviation by age and sex: (2, ages, columns) each."""
-    kept = np.where(usable[:, : values.shape[1]], values, np.nan)
-    table = tabulate_over_ages(
-        cohort,
-        configuration,
-        lambda near: np.nanpercentile(kept[near], [25, 50, 75], axis=0).flatten(),
-    )
+    usable = usable[:, : values.shape[1]]
+    kept = np.where(usable, values, np.nan)
+
+    def summarise(near: Rows) -> Array:
+        people, few = kept[near], usable[near].sum(0) < FEWEST_PEOPLE
+        people[:, few] = 0.0
+        quartiles = np.nanpercentile(people, [25, 50, 75], axis=0)
+        quartiles[:, few] = np.nan
+        flat: Array = quartiles.flatten()
+        return flat
+
+    table = tabulate_over_ages(cohort, configuration, summarise)
     low, middle, high = np.split(table, 3, axis=2)
     return middle, (high - low) / _IQR_OF_NORMAL
 
@@ -339,21 +376,41 @@ def _tabulate_spread(
 
 
 def _check_counts(cohort: Cohort, usable: Rows, configuration: NetworkConfiguration) -> None:
-    """Refuse a cohort with too few people around some age to tabulate them."""
+    """Refuse a cohort with too few people around some age to tabulate them.
+
+    An age that is :data:`FURTHEST_YEARS` or less from one with enough people has that one's
+    reference.
+    """
     pairs = configuration.interactions
     names = [*VARIABLES, *(f"{a} and {b}" for a, b in pairs)]
     both = [usable[:, INDEX[a]] & usable[:, INDEX[b]] for a, b in pairs]
     columns = np.column_stack([usable, *both])
-    counts = tabulate_over_ages(cohort, configuration, lambda near: columns[near].sum(0))
-    if counts.min() < FEWEST_PEOPLE:
-        sex, age, column = np.unravel_index(int(counts.argmin()), counts.shape)
+    near_ages = _list_near(cohort, configuration)
+    counts = np.array([[columns[near].sum(0) for near in ages] for ages in near_ages])
+    enough = counts >= FEWEST_PEOPLE
+    padded = np.pad(enough, ((0, 0), (FURTHEST_YEARS, FURTHEST_YEARS), (0, 0)))
+    windows = np.lib.stride_tricks.sliding_window_view(padded, 2 * FURTHEST_YEARS + 1, axis=1)
+    alone = np.argwhere(~windows.any(-1))
+    if len(alone):
+        sex, age, column = alone[counts[tuple(alone.T)].argmin()]
         raise CohortError(
             "reference",
             [
                 f"expected at least {FEWEST_PEOPLE} people with {names[column]} within "
                 f"{WINDOW_YEARS} years of age {configuration.first_age + int(age)} of sex "
-                f"{int(sex)}, however: {counts.min():.0f}; narrow first_age and last_age"
+                f"{int(sex)}, however: {counts[sex, age, column]}; narrow first_age and last_age"
             ],
+        )
+    for sex, column in np.argwhere(~enough[:, :, : len(VARIABLES)].all(1)):
+        ages = configuration.first_age + np.flatnonzero(~enough[sex, :, column])
+        _LOGGER.warning(
+            "reference: fewer than %d people of sex %d have %s within %d years of age %s; "
+            "the reference of the nearest age that has them stands there",
+            FEWEST_PEOPLE,
+            sex,
+            names[column],
+            WINDOW_YEARS,
+            ", ".join(map(str, ages)),
         )
 
 

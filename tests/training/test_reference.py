@@ -19,7 +19,9 @@ from henaw.training.reference import (
     FEWEST_FOR_SHIFT,
     FEWEST_PEOPLE,
     NARROWEST_PIECE,
+    WINDOW_YEARS,
     fit_reference,
+    tabulate_over_ages,
 )
 from scipy.stats import norm
 from torch import Tensor
@@ -364,6 +366,51 @@ def test_too_few_people_are_refused_with_where(
     assert f"at least {FEWEST_PEOPLE} people with {name} within 5 years of age" in message
     assert "of sex 1" in message
     assert "narrow first_age and last_age" in message
+
+
+def test_an_age_next_to_people_takes_their_reference_and_says_so(
+    simulate: Simulate, configuration: TrainingConfiguration, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Surveys that top-code ages, or measured a biomarker in the young alone, end like this."""
+    cohort, _, _ = simulate(6000, seed=15)
+    shape = configuration.network
+    whole, _ = fit_reference(cohort, shape)
+    assert not caplog.records
+    biomarkers = cohort.biomarkers.copy()
+    last = shape.last_age - 1
+    old = (cohort.sex == 1) & (cohort.age_years > last - WINDOW_YEARS - 0.01)
+    biomarkers[old, INDEX["crp"]] = np.nan
+    tensors, _ = fit_reference(dataclasses.replace(cohort, biomarkers=biomarkers), shape)
+    assert [record.message for record in caplog.records] == [
+        f"reference: fewer than {FEWEST_PEOPLE} people of sex 1 have crp within 5 years of age "
+        f"{last}, {last + 1}; the reference of the nearest age that has them stands there"
+    ]
+    for name in ("location", "scale", "coefficient_of_variation"):
+        table = tensors[name]
+        assert bool(torch.isfinite(table).all())
+        assert torch.equal(table[:, :, INDEX["rdw"]], whole[name][:, :, INDEX["rdw"]])
+    # The last table entry is smoothed over three ages, and all have the value of the first.
+    near = (cohort.sex == 1) & (np.abs(cohort.age_years - (last - 1)) <= WINDOW_YEARS)
+    low, high = np.nanpercentile(np.log(biomarkers[near, INDEX["crp"]]), [25, 75])
+    expected = (high - low) / (norm.ppf(0.75) - norm.ppf(0.25))
+    assert float(tensors["scale"][1, -1, INDEX["crp"]]) == pytest.approx(expected, rel=1e-5)
+
+
+def test_nobody_near_an_age_takes_the_nearest_ages_value(
+    simulate: Simulate, configuration: TrainingConfiguration
+) -> None:
+    cohort, _, _ = simulate(3000, seed=15)
+    shape = configuration.network
+    young = cohort.select(cohort.age_years < shape.last_age - WINDOW_YEARS - 2)
+
+    def summarise(near: npt.NDArray[np.bool_]) -> list[float]:
+        assert near.any()
+        return [float(young.age_years[near].mean())]
+
+    table = tabulate_over_ages(young, shape, summarise)[:, :, 0]
+    assert np.isfinite(table).all()
+    assert (np.diff(table) >= 0).all()
+    assert (table[:, -1] == table[:, -2]).all()
 
 
 def test_a_biomarker_that_most_people_share_one_value_of_is_refused(
