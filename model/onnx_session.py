@@ -59,7 +59,7 @@ def open_session(source: Path | bytes, *, device: str, threads: int) -> tuple[An
     if match is None:
         return _open(source, [CPU_PROVIDER], threads), "cpu"
     number = int(match.group(1) or 0)
-    session, problem = _try_cuda(source, number, threads)
+    session, problem = try_cuda(source, number, threads)
     if session is not None:
         return session, f"cuda:{number}"
     # Opened first: where the file is at fault, that error is the one to tell.
@@ -69,8 +69,8 @@ def open_session(source: Path | bytes, *, device: str, threads: int) -> tuple[An
     return session, "cpu"
 
 
-def _try_cuda(source: Path | bytes, number: int, threads: int) -> tuple[Any, str]:
-    """A session on CUDA, or None and why there is none."""
+def try_cuda(source: Path | bytes, number: int, threads: int) -> tuple[Any, str]:
+    """Open a model on a CUDA device by its number: the session, or None and why not."""
     import onnxruntime as ort
 
     if CUDA_PROVIDER not in ort.get_available_providers():

@@ -22,8 +22,9 @@ from cryptography.hazmat.primitives.serialization import (
     PrivateFormat,
     load_pem_private_key,
 )
-from henaw.cli.deployment import Deployment, Finding, examine
+from henaw.cli.deployment import Deployment, examine
 from henaw.cli.doctor import doctor
+from henaw.cli.findings import Finding
 from henaw.export.archive import build_archive
 from henaw.model.profile import LabProfile
 
@@ -60,7 +61,8 @@ def test_one_in_good_order_has_no_problem(deployment: Deployment) -> None:
     findings = list(examine(deployment))
     assert not [finding for finding in findings if finding.status == "problem"]
     assert {f.check for f in findings} >= {
-        "packages", "java", "gpu", "model", "configuration", "folder", "disk", "ports", "server",
+        "packages", "java", "gpu", "torch", "onnxruntime", "model", "configuration",
+        "folder", "disk", "ports", "server",
     }  # fmt: skip
     assert all(bool(f.advice) == (f.status != "ok") for f in findings)
 
