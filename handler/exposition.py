@@ -58,16 +58,25 @@ class WorkersCollector(Collector):
         )
         workers = GaugeMetricFamily(
             "henaw_workers",
-            "Living workers, by the runtime that answers.",
+            "Living workers, by the runtime that answers large batches.",
             labels=("version", "runtime"),
+        )
+        crossovers = GaugeMetricFamily(
+            "henaw_gpu_crossover_people",
+            "People in a batch from which on the GPU answers; +Inf where it is not used.",
+            labels=("version", "device"),
         )
         for version, group in _group(alive):
             checked.add_metric((version,), max(now_s - state.checked_at for state in group))
             for runtime in sorted({state.runtime for state in group}):
                 count = sum(state.runtime == runtime for state in group)
                 workers.add_metric((version, runtime), count)
+            for device in sorted({device for state in group for device in state.crossovers}):
+                people = [state.crossovers[device] for state in group if device in state.crossovers]
+                crossovers.add_metric((version, device), max(people))
         yield checked
         yield workers
+        yield crossovers
         groups = _group(states)
         yield from _count(groups)
         yield from _measure(groups)

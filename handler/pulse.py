@@ -1,21 +1,23 @@
 """A worker's thread that proves the model anew and tells how the worker is.
 
-The golden people go through the engine as requests do. Where the model hangs, so does
+The golden people go through every runtime that requests go through. Where the model hangs, so does
 this thread; where the whole process is stopped, so is this: either way nothing more is
 told, and who reads the states sees it.
 """
 
 from __future__ import annotations
 
+import math
 import os
 import threading
 import time
 from collections.abc import Callable
 
 from henaw.handler.engine import Engine
+from henaw.handler.gpu import Gpu
 from henaw.handler.metrics import DRIFT_SLOTS, Metrics
 from henaw.handler.process_identity import identify_process
-from henaw.handler.selfcheck import Golden, compare_answers
+from henaw.handler.selfcheck import Golden
 from henaw.handler.throttle import Throttle
 from henaw.handler.worker_state import StateFile, WorkerState
 
@@ -29,6 +31,7 @@ class Pulse(threading.Thread):
         engine: answers the golden people.
         golden: the people and their stored answers.
         metrics: what the worker counts.
+        gpu: the worker's, told with the state; None where there is none.
         throttle: whose fallbacks are told.
         file: where the state is told.
         version: of the model.
@@ -41,6 +44,7 @@ class Pulse(threading.Thread):
         *,
         engine: Engine,
         golden: Golden,
+        gpu: Gpu | None = None,
         metrics: Metrics,
         throttle: Throttle,
         file: StateFile,
@@ -58,7 +62,11 @@ class Pulse(threading.Thread):
         self._check_every_s = check_every_s
         self._report = report
         self._created = identify_process(os.getpid()) or ""
-        self._runtime = engine.preferred_name
+        self._crossovers = (
+            {}
+            if gpu is None
+            else {gpu.device: math.inf if gpu.crossover is None else gpu.crossover}
+        )
         self._checked_at = 0.0
         self._differences: list[str] = []
         self._untold: str | None = None
@@ -73,13 +81,11 @@ class Pulse(threading.Thread):
 
     def check(self) -> None:
         """Compare what the model answers now with the stored answers."""
-        golden = self._golden
         before = self._differences
         try:
-            outputs, self._runtime = self._engine.predict(golden.biomarkers, golden.age, golden.sex)
-            self._differences = compare_answers(self._runtime, outputs, golden)
+            self._differences = self._engine.check(self._golden)
         except Exception as error:
-            self._differences = [f"{self._runtime} failed with {type(error).__name__}"]
+            self._differences = [f"{self._engine.fallback.name} failed with {type(error).__name__}"]
         self._checked_at = time.monotonic()
         if self._differences and not before:
             self._report("the model is wrong: " + "; ".join(self._differences))
@@ -94,7 +100,8 @@ class Pulse(threading.Thread):
                     pid=os.getpid(),
                     created=self._created,
                     version=self._version,
-                    runtime=self._runtime,
+                    runtime=self._engine.runtime_name,
+                    crossovers=self._crossovers,
                     fallbacks=self._engine.failures,
                     throttle_fallbacks=self._throttle.fallbacks,
                     checked_at=self._checked_at,

@@ -38,6 +38,15 @@ class Golden:
     sex: npt.NDArray[np.int64]
     outputs: Mapping[str, npt.NDArray[np.float64]]
 
+    def select(self, rows: npt.NDArray[np.intp]) -> Golden:
+        """Return the people of these rows, which may repeat."""
+        return Golden(
+            biomarkers=self.biomarkers[rows],
+            age=self.age[rows],
+            sex=self.sex[rows],
+            outputs={name: values[rows] for name, values in self.outputs.items()},
+        )
+
 
 def load_golden(path: Path) -> Golden:
     """Read golden people; null is NaN, and "Infinity" and "-Infinity" are as spelt.
@@ -78,14 +87,19 @@ def recompute_answers(golden: Golden, runtime: Runtime) -> Golden:
 def list_differences(runtime: Runtime, golden: Golden) -> list[str]:
     """Return one sentence an output in which ``runtime`` differs from the stored answers."""
     outputs = runtime.predict(golden.biomarkers, golden.age, golden.sex)
-    return compare_answers(runtime.name, outputs, golden)
+    return compare_answers(runtime.name, outputs, golden.outputs)
 
 
-def compare_answers(runtime: str, outputs: Outputs, golden: Golden) -> list[str]:
-    """Return one sentence an output in which what ``runtime`` answered differs."""
+def compare_answers(
+    runtime: str, outputs: Outputs, right: Mapping[str, npt.NDArray[Any]]
+) -> list[str]:
+    """Return one sentence an output in which what ``runtime`` answered is not right.
+
+    NaN is right where the right answer is NaN.
+    """
     return [
         difference
-        for name, stored in golden.outputs.items()
+        for name, stored in right.items()
         for difference in _compare(runtime, name, outputs, stored)
     ]
 
@@ -101,9 +115,29 @@ def check_runtimes(runtimes: Iterable[Runtime], golden: Golden) -> None:
         raise ParityError("start-up self-check", differences)
 
 
-def _compare(
-    runtime: str, name: str, outputs: Outputs, stored: npt.NDArray[np.float64]
-) -> Iterable[str]:
+def check_sizes(runtime: Runtime, golden: Golden, sizes: Iterable[int]) -> None:
+    """Refuse to go on unless a runtime gives the stored answers to calls of every size.
+
+    Args:
+        runtime: it answers calls of different sizes in different ways.
+        golden: repeated where a call is larger.
+        sizes: people a call.
+
+    Raises:
+        ParityError: naming each size and output that differs, by how much and where.
+    """
+    count = len(golden.age)
+    differences = [
+        f"{size} people at once: {difference}"
+        for size in sizes
+        for rows in (np.arange(-(-count // size) * size) % count).reshape(-1, size)
+        for difference in list_differences(runtime, golden.select(rows))
+    ]
+    if differences:
+        raise ParityError("start-up self-check", differences)
+
+
+def _compare(runtime: str, name: str, outputs: Outputs, stored: npt.NDArray[Any]) -> Iterable[str]:
     if name not in outputs or outputs[name].shape != stored.shape:
         shape = outputs[name].shape if name in outputs else "none"
         yield f"{runtime}: {name} must have the shape {stored.shape}, however: {shape}"
@@ -111,7 +145,7 @@ def _compare(
     # In float64, so that NaN against a number is infinitely far and NaN against NaN is not.
     seen = outputs[name].astype(np.float64)
     with np.errstate(invalid="ignore"):
-        distance = np.abs(seen - stored)
+        distance = np.abs(seen - stored.astype(np.float64))
     distance[np.isnan(seen) & np.isnan(stored)] = 0.0
     distance[seen == stored] = 0.0
     distance[np.isnan(distance)] = np.inf

@@ -28,6 +28,7 @@ from henaw.handler.errors import (
 )
 from henaw.handler.explanations import write_explanations
 from henaw.handler.fast_path import read_valid
+from henaw.handler.gpu import Gpu
 from henaw.handler.metadata import Metadata
 from henaw.handler.metrics import Batch, Evaluation, Metrics
 from henaw.handler.overload import WorkBound
@@ -112,6 +113,7 @@ class Service:
         pairing: takes answers to requests that another version is asked too; None takes none.
         digests: of the files in use, for the description.
         lab: the profile of the laboratory that is set; None where none is.
+        gpu: the worker's, for the description; None where there is none.
     """
 
     def __init__(
@@ -126,6 +128,7 @@ class Service:
         pairing: Pairing | None = None,
         digests: Mapping[str, str] | None = None,
         lab: LabProfile | None = None,
+        gpu: Gpu | None = None,
     ) -> None:
         self._engine = engine
         self._metadata = metadata
@@ -137,7 +140,7 @@ class Service:
         self._pairing = pairing
         self._bound = WorkBound(configuration.limits.batch_s)
         # Made once: anybody may ask for it.
-        self._description = self._describe(digests or {}, lab)
+        self._description = self._describe(digests or {}, lab, gpu)
 
     def answer(self, requests: Sequence[Request], *, is_ending: bool = False) -> list[Response]:
         """Answer every request of a batch; never raises.
@@ -196,12 +199,14 @@ class Service:
         )
         return responses
 
-    def _describe(self, digests: Mapping[str, str], lab: LabProfile | None) -> bytes:
+    def _describe(
+        self, digests: Mapping[str, str], lab: LabProfile | None, gpu: Gpu | None
+    ) -> bytes:
         return _encode(
             {
                 "name": self._metadata.name,
                 "version": self._metadata.version,
-                "runtime": self._engine.preferred_name,
+                "runtime": self._engine.runtime_name,
                 "panel": [
                     {
                         "name": b.name,
@@ -215,6 +220,7 @@ class Service:
                 ],
                 "sha256": digests,
                 "lab": None if lab is None else lab.describe(),
+                "gpu": None if gpu is None else gpu.describe(),
             }
         )
 

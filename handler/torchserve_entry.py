@@ -48,6 +48,7 @@ class HenawHandler:
         from henaw.handler.assembly import assemble_service
         from henaw.handler.configuration import HandlerConfiguration, load_configuration
         from henaw.handler.drain import find_drain_mark
+        from henaw.handler.gpu import choose_device
         from henaw.handler.location import (
             find_configuration,
             find_lab_profile,
@@ -63,8 +64,7 @@ class HenawHandler:
         self._log = RequestLog(sys.stdout.buffer, find_log_folder())
         path = find_configuration()
         configuration = HandlerConfiguration() if path is None else load_configuration(path)
-        gpu = context.system_properties.get("gpu_id")
-        device = f"cuda:{gpu}" if gpu is not None and torch.cuda.is_available() else None
+        device = choose_device(context.system_properties.get("gpu_id"), self._log.report)
         # The graph is small: more threads than the runtime's own only get in the way.
         torch.set_num_threads(configuration.runtime.threads)
         self._service = assemble_service(

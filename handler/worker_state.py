@@ -116,7 +116,8 @@ class WorkerState(msgspec.Struct, kw_only=True):
         pid: its process.
         created: tells that process from its number's next owner.
         version: of the model.
-        runtime: that answered last.
+        runtime: that answers large batches at present.
+        crossovers: by GPU, people from which on it answers; infinite where it never does.
         fallbacks: failures of the preferred runtime.
         throttle_fallbacks: failures of one of the throttle's stores.
         checked_at: monotonic seconds at the last check of the model.
@@ -132,6 +133,7 @@ class WorkerState(msgspec.Struct, kw_only=True):
     created: str
     version: str
     runtime: str
+    crossovers: dict[str, float] = {}
     fallbacks: int
     throttle_fallbacks: int
     checked_at: float
