@@ -137,6 +137,9 @@ class CudaRuntime:
         try:
             replay = capture(run)
             replay()
+        except torch.OutOfMemoryError:
+            # Operations one by one need as much.
+            raise
         except RuntimeError as error:
             if self.captured:
                 first = str(error).partition("\n")[0]

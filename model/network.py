@@ -244,6 +244,7 @@ class Network(nn.Module):
         self.variables = len(VARIABLES)
         self.pairs = len(configuration.interactions)
         self.members = configuration.members
+        self.causes = len(configuration.causes)
 
         nine = len(NAMES)
         self._keep("lab_shift", torch.zeros(nine))
@@ -623,8 +624,9 @@ class Network(nn.Module):
             features.centred,
             self.cause_matrix,
         )
-        causes = logits.shape[1]
-        named: Tensor = torch.softmax(logits, 1).split([causes - 1, 1], dim=1)[0]
+        # Not by the shape of logits: a trace would read that from the device at each call,
+        # which no CUDA graph may do.
+        named: Tensor = torch.softmax(logits, 1).split([self.causes, 1], dim=1)[0]
         return named
 
     def forward(self, biomarkers: Tensor, age: Tensor, sex: Tensor) -> tuple[Tensor, ...]:

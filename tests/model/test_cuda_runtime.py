@@ -2,6 +2,7 @@
 
 import threading
 from pathlib import Path
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from henaw.model.cuda_runtime import SIZES, CudaRuntime, Run
 from henaw.model.errors import RuntimeUnavailableError
 from henaw.model.profile import LabProfile, set_profile
 from henaw.model.runtime import OUTPUT_NAMES, OnnxRuntime, Outputs, Runtime, load_torchscript
+from torch.utils._python_dispatch import TorchDispatchMode
 
 Golden = tuple[People, Outputs]
 SMALL = (4, 32)
@@ -172,6 +174,38 @@ def test_no_call_compiles(taped: CudaRuntime, golden: Golden) -> None:
         taped.predict(*golden[0].select(slice(0, people)))
     with pytest.raises(RuntimeError, match="optimized_plan_"):
         taped._module.get_debug_state()
+
+
+def test_nothing_that_is_captured_waits_for_the_device(artifacts: Path) -> None:
+    """A graph can hold no step whose value the host reads, nor a tensor made on the host."""
+
+    class Recorder(TorchDispatchMode):
+        names: ClassVar[set[str]] = set()
+
+        def __torch_dispatch__(
+            self, function: Any, types: Any, args: Any = (), kwargs: Any = None
+        ) -> Any:
+            self.names.add(function.overloadpacket.__name__)
+            return function(*args, **kwargs or {})
+
+    def record(run: Run) -> Run:
+        with Recorder():
+            run()
+        return run
+
+    module = load_torchscript(artifacts / "henaw.torchscript.pt", device="cpu")
+    CudaRuntime(module, device="cpu", sizes=(4,), capture=record)
+    assert {"addmm", "embedding", "erf"} <= Recorder.names
+    assert Recorder.names.isdisjoint({"_local_scalar_dense", "nonzero", "scalar_tensor", "item"})
+
+
+def test_too_little_memory_for_a_capture_is_no_reason_for_plain_calls(artifacts: Path) -> None:
+    def refuse(run: Run) -> Run:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    module = load_torchscript(artifacts / "henaw.torchscript.pt", device="cpu")
+    with pytest.raises(torch.OutOfMemoryError):
+        CudaRuntime(module, device="cpu", sizes=SMALL, capture=refuse)
 
 
 def test_tf32_is_off(taped: CudaRuntime) -> None:
