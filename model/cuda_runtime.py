@@ -156,10 +156,12 @@ class CudaRuntime:
         if self.device.type != "cuda":
             raise RuntimeError(f"the device must be CUDA; got {self.device}")
         graph = torch.cuda.CUDAGraph()
+        # torch's own stream for captures is the first device's.
+        stream = torch.cuda.Stream(self.device)
         # Other threads may use the device meanwhile.
         with (
             torch.cuda.device(self.device),
-            torch.cuda.graph(graph, capture_error_mode="thread_local"),
+            torch.cuda.graph(graph, stream=stream, capture_error_mode="thread_local"),
         ):
             run()
         replay: Run = graph.replay

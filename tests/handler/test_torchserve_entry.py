@@ -18,7 +18,7 @@ import henaw.handler as installed
 from ts.context import Context, RequestProcessor
 import torchserve_entry
 handler = torchserve_entry.HenawHandler()
-context = Context("henaw", sys.argv[1], None, 4, None, "0")
+context = Context("henaw", sys.argv[1], None, 4, 99, "0")
 handler.initialize(context)
 good = json.dumps({"age": 54, "sex": "male", "biomarkers": {"crp": 1}}).encode()
 items = [{"body": bytearray(b"{")}, {"body": bytearray(good)}, {}, {"body": bytearray(good)}]
@@ -96,8 +96,9 @@ def test_the_archives_copy_answers_even_where_henaw_is_installed(
     logged = (tmp_path / "logs" / "requests.0.log").read_text()
     ids = [json.loads(line)["id"] for line in logged.splitlines()]
     assert ids == ["r0", "r1", "r2", "r3"]
-    # One line that the worker is ready, and one of what went wrong.
-    ready, failed = [json.loads(line)["message"] for line in lines[:-1]]
+    # One line of the GPU that is not there, one that the worker is ready, one of what went wrong.
+    unseen, ready, failed = [json.loads(line)["message"] for line in lines[:-1]]
+    assert unseen.startswith("TorchServe gives this worker GPU 99, but torch ")
     assert ready.startswith("ready on ")
     # Whatever escapes the service TorchServe would log with its message, and answer by itself.
     told = ["Internal Server Error", "application/problem+json"]
