@@ -1,7 +1,11 @@
 """On the CPU everything but the capture itself, with stand-ins for it; on a GPU the real thing."""
 
+import inspect
 import threading
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -206,6 +210,64 @@ def test_too_little_memory_for_a_capture_is_no_reason_for_plain_calls(artifacts:
     module = load_torchscript(artifacts / "henaw.torchscript.pt", device="cpu")
     with pytest.raises(torch.OutOfMemoryError):
         CudaRuntime(module, device="cpu", sizes=SMALL, capture=refuse)
+
+
+class Cuda:
+    """Stands in for torch's CUDA calls, and says in which order they came."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.calls: list[str] = []
+        options = inspect.signature(torch.cuda.graph)
+
+        @contextmanager
+        def enter(name: str) -> Iterator[None]:
+            self.calls.append(f"enter {name}")
+            yield
+            self.calls.append(f"leave {name}")
+
+        def graph(*given: Any, **named: Any) -> AbstractContextManager[None]:
+            options.bind(*given, **named)
+            return enter(f"capture on {named['stream']}")
+
+        def say(name: str) -> Run:
+            return lambda: self.calls.append(name)
+
+        stream = SimpleNamespace(synchronize=say("wait"))
+        monkeypatch.setattr(torch.cuda, "device", lambda device: enter(str(device)))
+        monkeypatch.setattr(torch.cuda, "Stream", lambda device: f"stream of {device}")
+        monkeypatch.setattr(torch.cuda, "current_stream", lambda: stream)
+        monkeypatch.setattr(torch.cuda, "CUDAGraph", lambda: SimpleNamespace(replay=say("replay")))
+        monkeypatch.setattr(torch.cuda, "graph", graph)
+
+
+def test_a_capture_is_on_the_runtimes_own_device(
+    taped: CudaRuntime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cuda = Cuda(monkeypatch)
+    taped.device = torch.device("cuda:1")
+    taped._capture(lambda: cuda.calls.append("run"))()
+    inside = ["enter capture on stream of cuda:1", "run", "leave capture on stream of cuda:1"]
+    assert cuda.calls == ["enter cuda:1", *inside, "leave cuda:1", "replay"]
+
+
+def test_answers_are_read_once_the_device_is_done(
+    taped: CudaRuntime, golden: Golden, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cuda = Cuda(monkeypatch)
+    plan = taped._plans[0]
+    plan._device = torch.device("cuda:1")
+    replay = plan._replay
+
+    def note() -> None:
+        cuda.calls.append("replay")
+        replay()
+
+    plan._replay = note
+    some = golden[0].select(slice(100, 103))
+    np.testing.assert_allclose(
+        taped.predict(*some)["biological_age"], golden[1]["biological_age"][100:103], atol=1e-4
+    )
+    assert cuda.calls == ["enter cuda:1", "replay", "wait", "leave cuda:1"]
 
 
 def test_tf32_is_off(taped: CudaRuntime) -> None:
