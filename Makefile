@@ -13,7 +13,7 @@ SOURCES := $(wildcard model/*.py training/*.py training/*/*.py export/*.py handl
 
 NPM := $(shell command -v npm)
 
-.PHONY: install serve stop test check lint typecheck train evaluate export archive figure bench bench-serve soak bench-train bench-score bench-row clean contract fuzz web
+.PHONY: install serve stop test check lint typecheck train evaluate export archive figure bench bench-serve soak bench-train bench-score bench-row gpu clean contract fuzz web
 
 install: $(VENV)/.serve ## what serving needs
 
@@ -101,6 +101,9 @@ bench-score: $(VENV)/.dev ## how fast people are scored
 
 bench-row: $(VENV)/.dev export ## one person by ONNX Runtime, against a small perceptron
 	$(BIN)/python benchmarks/run_one_row.py build/exported
+
+gpu: $(VENV)/.dev ## every GPU test and benchmark, and one report of them, into build/gpu
+	$(BIN)/python benchmarks/gpu
 
 clean: ## everything made here, the environment included
 	rm -rf $(VENV) node_modules build model_store run .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,0 +1,205 @@
+"""Every test and benchmark that needs a GPU, and one report of them.
+
+    python benchmarks/gpu [--out build/gpu] [--limit-s 540]
+    python benchmarks/gpu --device cpu --people 5000     # a rehearsal where there is none
+
+Python with torch is enough to begin: neither HENAW nor anything else need be installed, and
+what a part lacks is named in the report. Packages in folders of PYTHONPATH count. Without a
+GPU it says so and ends with 0. Each part is a process of its own: what one breaks on the
+device, the next does not find broken.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.metadata
+import importlib.util
+import json
+import os
+import platform
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+PARTS = {
+    "tests": (),
+    "batches": ("serving", "answer_batches"),
+    "epochs": ("fitting", "run_epochs"),
+    "scoring": ("serving", "score_file"),
+    "held out": ("fitting", "measure_held_out"),
+    "fits": ("fitting", "fit_synthetic"),
+}
+"""In the order of what to see first, should the time run out."""
+PACKAGES = ("torch", "onnxruntime-gpu", "onnxruntime", "onnx", "numpy", "pandas", "pyarrow")
+_SAID = 2_000
+"""Characters kept of what a part said last."""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--out", type=Path, default=REPOSITORY / "build" / "gpu")
+    parser.add_argument("--device", default="cuda", help="cuda, cuda:N or, to rehearse, cpu")
+    parser.add_argument("--people", type=int, help="at most so many in each benchmark")
+    parser.add_argument("--limit-s", type=float, default=540, help="seconds for everything")
+    parser.add_argument("--only", nargs="*", choices=PARTS, default=list(PARTS))
+    parser.add_argument("--child", nargs=2, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if importlib.util.find_spec("torch") is None:
+        sys.exit("expected the Python package torch, found none: install it first")
+    import torch
+
+    is_cuda = options.device.startswith("cuda")
+    if is_cuda and not torch.cuda.is_available():
+        print(
+            f"torch {torch.__version__} sees no CUDA device here: nothing was run, and nothing "
+            "is claimed. Rehearse with: --device cpu --people 5000"
+        )
+        return
+    if options.child:
+        run_part(*options.child, device=options.device, people=options.people)
+        return
+    from report import write_report
+
+    report = {
+        "device": torch.cuda.get_device_name(options.device) if is_cuda else "the CPU",
+        "rehearsal": not is_cuda,
+        "people": options.people,
+        "versions": list_versions(),
+        "gpus": list_gpus(),
+        "parts": {},
+    }
+    until = time.monotonic() + options.limit_s
+    for name in options.only:
+        print(f"{name} ...", flush=True)
+        report["parts"][name] = start_part(name, options, until - time.monotonic())
+        # After each part: what was seen is there, whatever ends the run.
+        path = write_report(report, options.out)
+        print(f"  {report['parts'][name]['outcome']}", flush=True)
+    print(path)
+
+
+def start_part(name: str, options: argparse.Namespace, limit_s: float) -> dict[str, Any]:
+    """Run one part in a process of its own, in which ``henaw`` is this repository."""
+    began = time.monotonic()
+    with tempfile.TemporaryDirectory(prefix="henaw-gpu-") as temporary:
+        # henaw.model is the folder model, and so on.
+        (Path(temporary) / "henaw").symlink_to(REPOSITORY)
+        results = Path(temporary) / "results.jsonl"
+        results.touch()
+        paths = [temporary, *filter(None, [os.environ.get("PYTHONPATH")])]
+        command = [sys.executable, __file__, "--device", options.device]
+        command += ["--child", name, str(results)]
+        if options.people is not None:
+            command += ["--people", str(options.people)]
+        said, outcome = _run(command, paths, limit_s)
+        found = [json.loads(line) for line in results.read_text().splitlines()]
+    missing = [result["missing"] for result in found if "missing" in result]
+    if outcome == "done" and missing:
+        outcome = "done in part, for want of " + "; ".join(missing)
+    return {
+        "outcome": outcome,
+        "seconds": round(time.monotonic() - began, 1),
+        "results": found,
+        "said": said[-_SAID:],
+    }
+
+
+def _run(command: list[str], paths: list[str], limit_s: float) -> tuple[str, str]:
+    """What a process said, and how it ended."""
+    process = subprocess.Popen(
+        command,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+    try:
+        said, _ = process.communicate(timeout=max(1.0, limit_s))
+    except subprocess.TimeoutExpired:
+        # With what it started itself: the tests are a process of their own.
+        os.killpg(process.pid, signal.SIGKILL)
+        said, _ = process.communicate()
+        return said, f"STOPPED: the time ran out after {limit_s:.0f} s"
+    return said, "done" if process.returncode == 0 else "FAILED"
+
+
+def run_part(name: str, results: str, *, device: str, people: int | None) -> None:
+    """What the process of a part does."""
+    from measuring import Meter
+
+    meter = Meter(device, Path(results), seconds=3.0 if device != "cpu" else 0.1)
+    if name == "tests":
+        run_tests(meter)
+        return
+    module, function = PARTS[name]
+    try:
+        getattr(importlib.import_module(module), function)(meter, people)
+    except ModuleNotFoundError as error:
+        meter.tell("not run", missing=f"the Python package {error.name}")
+
+
+def run_tests(meter: Any) -> None:
+    """The tests that are marked ``gpu``; only files that hold one are collected."""
+    if importlib.util.find_spec("pytest") is None:
+        meter.tell("not run", missing="the Python package pytest")
+        return
+    tests = REPOSITORY / "tests"
+    files = [str(p) for p in sorted(tests.rglob("test_*.py")) if "mark.gpu" in p.read_text()]
+    command = [sys.executable, "-m", "pytest", "-m", "gpu", "-ra", "--color=no", *files]
+    command += ["-p", "no:cacheprovider", "--continue-on-collection-errors"]
+    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False)
+    lines = done.stdout.strip().splitlines()
+    meter.tell("pytest -m gpu", status=done.returncode, summary=lines[-1] if lines else "")
+    for line in lines:
+        if line.startswith(("SKIPPED", "FAILED", "ERROR")):
+            meter.tell("test", outcome=line)
+    if done.returncode != 0:
+        sys.exit(f"{done.stdout[-_SAID:]}\n{done.stderr[-_SAID:]}")
+
+
+def list_versions() -> dict[str, str]:
+    """Versions of what answers depend on."""
+    import torch
+
+    versions = {"python": platform.python_version(), "machine": platform.platform()}
+    versions["cores"] = str(len(os.sched_getaffinity(0)))
+    versions |= {name: find_version(name) for name in PACKAGES}
+    versions["torch's CUDA"] = str(torch.version.cuda)
+    commit = subprocess.run(
+        ["git", "-C", str(REPOSITORY), "rev-parse", "HEAD"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    versions["commit"] = commit.stdout.strip() or "not known"
+    return versions
+
+
+def find_version(name: str) -> str:
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return "not installed"
+
+
+def list_gpus() -> list[str]:
+    """What nvidia-smi says that there is."""
+    program = shutil.which("nvidia-smi")
+    if program is None:
+        return []
+    query = ["--query-gpu=name,driver_version,memory.total", "--format=csv,noheader"]
+    said = subprocess.run([program, *query], capture_output=True, text=True, check=False)
+    return said.stdout.strip().splitlines()
+
+
+if __name__ == "__main__":
+    main()
