@@ -16,6 +16,7 @@ from tqdm import tqdm
 
 if TYPE_CHECKING:
     from henaw.model.layout import Layout
+    from henaw.scoring import Henaw
     from henaw.scoring.fhir import Reading
     from henaw.scoring.job import Summary
     from pyspark.sql import SparkSession
@@ -129,6 +130,7 @@ def score(
         from henaw.scoring.bundle import score_bundle
 
         reading, withheld = score_bundle(model, path, target, outputs=chosen, unreliable=unreliable)
+        _report_left_out(model)
         _report_bundle(reading, withheld, target, unreliable, model.device)
         return
     from henaw.scoring.job import score_table
@@ -148,6 +150,7 @@ def score(
             threads=threads,
             progress=bar.update,
         )
+    _report_left_out(model)
     _report(summary, layout, model.full_name, target, unreliable)
 
 
@@ -209,6 +212,12 @@ def _report(summary: Summary, layout: Layout, model: str, out: Path, unreliable:
     for reason, count in summary.reasons.most_common():
         click.echo(f"not scored: {count} rows, {reason}", err=True)
     sys.exit(NOT_ALL_SCORED if summary.scored < summary.rows else 0)
+
+
+def _report_left_out(model: Henaw) -> None:
+    """Say which values the model does not use."""
+    if model.left_out:
+        click.echo(f"not part of the model, so not used: {', '.join(model.left_out)}", err=True)
 
 
 def _report_unreliable(counts: Mapping[str, int], choice: str) -> None:

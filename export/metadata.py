@@ -50,7 +50,8 @@ def describe_model(checkpoint: Checkpoint) -> dict[str, Any]:
 
     ``reference`` holds the median of each biomarker by age and sex, in the panel's
     units; ``units`` what converts into them, by ``(value - offset) * factor``; ``fhir``
-    which Observations are a biomarker.
+    which Observations are a biomarker. A biomarker that is not among ``used_biomarkers`` is
+    not part of the model: its value is ignored, and its median stands for nobody.
     """
     causes = checkpoint.network.causes
     shapes = _SHAPES | {"cause_risk_10y": ["n", len(causes)]}
@@ -64,6 +65,7 @@ def describe_model(checkpoint: Checkpoint) -> dict[str, Any]:
         "inputs": {name: _SHAPES[name] for name in INPUT_NAMES},
         "outputs": {name: shapes[name] for name in OUTPUT_NAMES},
         "panel": describe_panel(),
+        "used_biomarkers": list(checkpoint.network.panel),
         "units": describe_units(),
         "fhir": describe_fhir(),
         "sexes": list(SEXES),

@@ -308,6 +308,18 @@ def find_warnings(
                 " the reference of the nearest fitted age was used",
             )
         ]
+    for place, name in enumerate(NAMES):
+        if name in metadata.used_biomarkers:
+            continue
+        for row in np.flatnonzero(np.isfinite(biomarkers[:, place])).tolist():
+            warnings.setdefault(row, []).append(
+                Unusual(
+                    code="not_in_model",
+                    field=name,
+                    message=f"{PANEL[place].label} is not part of this model: "
+                    "its value is not used",
+                )
+            )
     if not outputs["out_of_range"].any():
         return warnings
     for row, column in np.argwhere(outputs["out_of_range"]).tolist():

@@ -75,9 +75,9 @@ DrawSpread = Annotated[
 
 
 class Unusual(Struct, frozen=True, forbid_unknown_fields=True):
-    """A value that few of the fitted people have."""
+    """A value that few of the fitted people have, or that the model does not use."""
 
-    code: Literal["outside_reference", "age_outside_fitted"]
+    code: Literal["outside_reference", "age_outside_fitted", "not_in_model"]
     field: str
     message: str
 

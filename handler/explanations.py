@@ -83,6 +83,7 @@ def write_explanations(
                     outputs["out_of_range"][row].tolist(),
                     strict=True,
                 )
+                if biomarker.name in metadata.used_biomarkers
             ],
             interactions=[
                 ExplainedInteraction(name=name, contribution=contribution)

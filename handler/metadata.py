@@ -27,6 +27,8 @@ class Metadata:
             order.
         system_names: the systems, in the graph's order.
         cause_names: the causes of death, in the graph's order.
+        used_biomarkers: the biomarkers that the model is made of; of others it ignores the
+            value.
         fitted_ages: lowest and highest age of the fit, years.
         critical_limits: by biomarker, lowest and highest value that is not critical.
         reference_ages: ages at which medians are known, years, ascending.
@@ -38,6 +40,7 @@ class Metadata:
     contribution_names: tuple[str, ...]
     system_names: tuple[str, ...]
     cause_names: tuple[str, ...]
+    used_biomarkers: tuple[str, ...]
     fitted_ages: tuple[float, float]
     critical_limits: CriticalLimits
     reference_ages: npt.NDArray[np.float64]
@@ -64,6 +67,8 @@ def load_metadata(path: Path) -> Metadata:
         contribution_names=tuple(document["contribution_names"]),
         system_names=tuple(document["system_names"]),
         cause_names=tuple(document["cause_names"]),
+        # An export from before biomarkers could be left out uses all.
+        used_biomarkers=tuple(document.get("used_biomarkers", NAMES)),
         fitted_ages=(float(document["fitted_ages"][0]), float(document["fitted_ages"][1])),
         critical_limits=document["critical_limits"],
         reference_ages=np.array(reference["age"], dtype=np.float64),
@@ -100,6 +105,9 @@ def _list_problems(document: object) -> Sequence[str]:
     problems += [
         f"cause_names: {problem}" for problem in check_causes([*map(str, document["cause_names"])])
     ]
+    used = document.get("used_biomarkers", NAMES)
+    if not isinstance(used, Sequence) or not set(map(str, used)) <= set(NAMES):
+        problems.append(f"used_biomarkers must be among {', '.join(NAMES)}, however: {used}")
     panel = tuple(row.get("name") for row in document["panel"] if isinstance(row, dict))
     if panel != NAMES:
         problems.append(f"panel must be {', '.join(NAMES)}, however: {', '.join(map(str, panel))}")

@@ -604,14 +604,14 @@ def suggest_name(unknown: str, names: Sequence[str] = NAMES) -> str | None:
 
 
 def check_names(names: Iterable[str], *, subject: str) -> None:
-    """Refuse a biomarker list that is not the panel, in the panel's order.
+    """Refuse a biomarker list that is not some of the panel, in the panel's order.
 
     Args:
         names: names as found in a configuration or a checkpoint.
         subject: where they were found, for the message.
 
     Raises:
-        PanelError: listing every unknown, missing and misplaced name.
+        PanelError: listing every unknown, repeated and misplaced name.
     """
     seen = list(names)
     problems = []
@@ -623,8 +623,10 @@ def check_names(names: Iterable[str], *, subject: str) -> None:
             )
         elif seen.count(name) > 1:
             problems.append(f"{name} is listed {seen.count(name)} times")
-    problems += [f"missing biomarker {name!r}" for name in NAMES if name not in seen]
-    if not problems and tuple(seen) != NAMES:
-        problems.append(f"order must be {', '.join(NAMES)}, however: {', '.join(seen)}")
+    ordered = [name for name in NAMES if name in seen]
+    if not problems and not seen:
+        problems.append(f"expected at least one of {', '.join(NAMES)}")
+    if not problems and seen != ordered:
+        problems.append(f"order must be {', '.join(ordered)}, however: {', '.join(seen)}")
     if problems:
         raise PanelError(subject, problems)

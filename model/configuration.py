@@ -56,8 +56,9 @@ class NetworkConfiguration:
     """The shape of the network: what cannot change without other tensors.
 
     Attributes:
-        panel: biomarker names, in the panel's order.
-        input_dim: width of the biomarker input; it must equal the panel's length.
+        panel: names of the biomarkers that the gap is made of, in the panel's order. The
+            value of one that is left out is never used.
+        input_dim: width of the biomarker input, all of the panel whatever is left out.
         first_age: first year of age of the reference tables.
         last_age: last year of age of the reference tables.
         score_limit: normal scores are tabulated up to +- this; beyond, they rise by one
@@ -97,11 +98,8 @@ class NetworkConfiguration:
             check_names(self.panel, subject="panel")
         except PanelError as error:
             problems += [f"panel: {problem}" for problem in error.problems]
-        if self.input_dim != len(self.panel):
-            problems.append(
-                f"input_dim must equal the panel's length, {len(self.panel)}, "
-                f"however: input_dim={self.input_dim}"
-            )
+        if self.input_dim != len(NAMES):
+            problems.append(f"input_dim must be {len(NAMES)}; got {self.input_dim}")
         if self.first_age < 1:
             problems.append(f"first_age must be at least 1, however: {self.first_age}")
         if self.last_age - self.first_age < 2:
@@ -122,6 +120,11 @@ class NetworkConfiguration:
                 f"interactions: unknown biomarker {name!r} in {list(pair)}"
                 for name in pair
                 if name not in INDEX
+            ]
+            problems += [
+                f"interactions: {name} is not in network.panel; leave {list(pair)} out"
+                for name in pair
+                if name in INDEX and name not in self.panel
             ]
             if len(set(pair)) != 2:
                 problems.append(f"interactions: expected two different names; got {list(pair)}")
@@ -144,6 +147,17 @@ class NetworkConfiguration:
         problems += [f"causes: {problem}" for problem in check_causes(self.causes)]
         if problems:
             raise ConfigurationError("network", problems)
+
+    @property
+    def used(self) -> tuple[bool, ...]:
+        """Which variables the gap is made of: the ratio needs both its parts."""
+        nine = tuple(name in self.panel for name in NAMES)
+        return (*nine, all(nine[place] for place in RATIO_PARTS))
+
+    @property
+    def left_out(self) -> tuple[str, ...]:
+        """Biomarkers whose values are never used."""
+        return tuple(name for name in NAMES if name not in self.panel)
 
     @property
     def ages(self) -> int:

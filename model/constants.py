@@ -328,7 +328,9 @@ def build_pattern_table(
     complete = [known[:, INDEX[a]] & known[:, INDEX[b]] for a, b in configuration.interactions]
     groups = list_variance_groups(configuration)
     members = build_memberships([(name,) for name in NAMES], groups).double()
-    missing = (~known[:, : len(NAMES)]).double()
+    # A biomarker that is left out of the model is nothing that a person's interval lacks.
+    used = torch.tensor(configuration.used[: len(NAMES)])
+    missing = (~known[:, : len(NAMES)] & used).double()
     row = PatternRow(
         copula=weights.flatten(1),
         spreads=spreads.double().clamp(min=SMALLEST_SPREAD),

@@ -191,7 +191,7 @@ class _Piece(NamedTuple):
 
 def _list_pieces(reference: _Reference, places: Sequence[int]) -> Iterator[_Piece]:
     edges = [-math.inf, *reference.configuration.knots, math.inf]
-    for name in NAMES:
+    for name in reference.configuration.panel:
         for side in sorted(PANEL[INDEX[name]].harmful):
             limits = reference.place_limit(name, side)
             if limits is None:
@@ -284,11 +284,12 @@ def build_missing_rules(
         if piece.name in configuration.imputes_within_limits:
             continue
         own = INDEX[piece.name]
-        others = [i for i in range(len(NAMES)) if i != own]
+        others = [i for i, used in enumerate(configuration.used[: len(NAMES)]) if used and i != own]
         score = max(min(piece.nearest, configuration.score_limit), -configuration.score_limit)
         for absent in (*([i] for i in others), others):
             pattern = sum(1 << i for i in absent)
-            imputed = [*absent, *([VARIABLES.index(RATIO)] if {*absent} & {*RATIO_PARTS} else [])]
+            ratio = configuration.used[-1] and {*absent} & {*RATIO_PARTS}
+            imputed = [*absent, *([VARIABLES.index(RATIO)] if ratio else [])]
             alone = len(absent) > 1
             usual = []
             for i in imputed:
@@ -323,11 +324,13 @@ def build_credit_rules(
     Args:
         configuration: the shape.
         tensors: with the reference tables.
-        credited: the biomarkers.
+        credited: the biomarkers; nothing is asked of one that is not in the model.
     """
     reference = _Reference(configuration, tensors)
     main, names, groups = [], [], []
     for name in credited:
+        if name not in configuration.panel:
+            continue
         scores = reference.place_limit(name, "high", CREDIT_MULTIPLE)
         if scores is None:
             continue
@@ -359,11 +362,13 @@ def build_steepness_rules(
     Args:
         configuration: the shape.
         tensors: with the reference tables.
-        steepest: years by biomarker.
+        steepest: years by biomarker; nothing is asked of one that is not in the model.
     """
     reference = _Reference(configuration, tensors)
     main, least, names, groups = [], [], [], []
     for name, limit in steepest.items():
+        if name not in configuration.panel:
+            continue
         biomarker = PANEL[INDEX[name]]
         for code, share in itertools.product(range(len(SEXES)), _STEEPNESS_SHARES):
             low, high = biomarker.reference.low[code], biomarker.reference.high[code]
@@ -408,10 +413,11 @@ def _read_ratio(reference: _Reference, name: str, values: Tensor) -> Tensor:
     """Basis of the ratio where one of its parts has these logarithms, the other the median.
 
     Shape:
-        values: (2, ages); result: (2, ages, J), 0 for a biomarker that is no part of it
+        values: (2, ages); result: (2, ages, J), 0 for a biomarker that is no part of it, and
+        where the ratio is not in the model
     """
     variable = VARIABLES.index(RATIO)
-    if INDEX[name] not in RATIO_PARTS:
+    if INDEX[name] not in RATIO_PARTS or not reference.configuration.used[-1]:
         return torch.zeros_like(reference.expand(values))
     numerator, denominator = (
         (values if place == INDEX[name] else reference.location[:, :, place]).clamp(

@@ -184,6 +184,8 @@ class Network(nn.Module):
             the fitted people: the log hazard's change by age and sex. 0 as shipped.
     """
 
+    used: Tensor | None
+    used_basis: Tensor | None
     lab_shift: Tensor
     lab_standard_error: Tensor
     lab_level: Tensor
@@ -247,6 +249,13 @@ class Network(nn.Module):
         self.causes = len(configuration.causes)
 
         nine = len(NAMES)
+        # None, and so nothing in the graph, where all nine are used.
+        self.register_buffer("used", None, persistent=False)
+        self.register_buffer("used_basis", None, persistent=False)
+        if configuration.left_out:
+            used = torch.tensor(configuration.used)
+            self._keep("used", used[:nine])
+            self._keep("used_basis", used.repeat_interleave(self.basis_size).double())
         self._keep("lab_shift", torch.zeros(nine))
         self._keep("lab_standard_error", torch.zeros(nine))
         self._keep("lab_level", torch.zeros(LEVEL_SIZE, 1))
@@ -481,8 +490,13 @@ class Network(nn.Module):
 
     def build_features(self, biomarkers: Tensor, age: Tensor, sex: Tensor) -> Features:
         """Raw values to what the answers are computed from: (n, 9), (n,), (n,) int64."""
-        observed = biomarkers.abs() <= LARGEST
+        observed = self.find_observed(biomarkers)
         return self.compute_features(torch.where(observed, biomarkers, MADE_UP), observed, age, sex)
+
+    def find_observed(self, biomarkers: Tensor) -> Tensor:
+        """Which values are there and used: (n, 9) to (n, 9) bool."""
+        observed = biomarkers.abs() <= LARGEST
+        return observed if self.used is None else observed & self.used
 
     def compute_features(self, raw: Tensor, observed: Tensor, age: Tensor, sex: Tensor) -> Features:
         """See :class:`Features`.
@@ -508,6 +522,9 @@ class Network(nn.Module):
         # A value that was imputed is compared with a value imputed from nothing, so that
         # a person of whom nothing is known has the gap 0 exactly.
         centred = values - torch.addmm(self.unknown_basis, known, self.known_basis)
+        if self.used_basis is not None:
+            # To the last bit, so that a fit finds nothing in it.
+            centred = centred * self.used_basis
         complete_weights = by_age.pair_weights * by_pattern.complete
         one, other = self.multiply_pairs(placed.scores)
 
@@ -635,7 +652,7 @@ class Network(nn.Module):
 
     def answer(self, biomarkers: Tensor, age: Tensor, sex: Tensor) -> Answers:
         """What ``forward`` returns, by name."""
-        observed = biomarkers.abs() <= LARGEST
+        observed = self.find_observed(biomarkers)
         raw = torch.where(observed, biomarkers, MADE_UP)
         features = self.compute_features(raw, observed, age, sex)
         parts = self.compute_contributions(features)

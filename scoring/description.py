@@ -18,6 +18,7 @@ _PARSED: Mapping[str, type] = {
     "panel": list,
     "contribution_names": list,
     "cause_names": list,
+    "used_biomarkers": list,
     "reference": dict,
     "fitted_ages": list,
     "critical_limits": dict,
@@ -48,7 +49,8 @@ def read_description(runtime: OnnxRuntime, source: str) -> dict[str, Any]:
         ScoringError: one is missing or damaged, or the model is of another panel.
     """
     try:
-        properties = runtime.metadata
+        # A file from before biomarkers could be left out uses all.
+        properties = {"used_biomarkers": json.dumps(NAMES), **runtime.metadata}
     except ArtifactError as error:
         raise ScoringError(source, error.problems) from error
     needed = ("name", "version", *_PARSED)
@@ -106,7 +108,7 @@ def _find_name_problems(description: Mapping[str, Any]) -> Iterator[str]:
         seen = [row.get("name") if isinstance(row, dict) else row for row in description[key]]
         if seen != list(names):
             yield f"{key} must be {', '.join(names)}, however: {', '.join(map(str, seen))}"
-    for key in ("contribution_names", "cause_names"):
+    for key in ("contribution_names", "cause_names", "used_biomarkers"):
         if not all(isinstance(name, str) for name in description[key]):
             yield f"{key} must be names, however: {description[key]}"
     if description["contribution_names"][: len(NAMES) + 1] != ["typical_values", *NAMES]:

@@ -117,6 +117,11 @@ class Henaw:
         return f"{self.description['name']} {self.description['version']}"
 
     @property
+    def left_out(self) -> tuple[str, ...]:
+        """Biomarkers that are not part of the model: their values are not used."""
+        return tuple(name for name in NAMES if name not in self.description["used_biomarkers"])
+
+    @property
     def full_name(self) -> str:
         """The model's name, version and the laboratory whose profile it has."""
         return self.name if self.lab is None else f"{self.name} with the profile of {self.lab}"
@@ -351,7 +356,10 @@ class Henaw:
         )
 
     def _find_medians(self, inputs: Inputs) -> Any:
-        """(n, 9) reference medians of each person's age and sex, in the panel's units."""
+        """(n, 9) reference medians of each person's age and sex, in the panel's units.
+
+        NaN for a biomarker that is not part of the model.
+        """
         reference = self.description["reference"]
         medians = np.empty(inputs.biomarkers.shape)
         for code, sex in enumerate(SEXES):
@@ -360,6 +368,7 @@ class Henaw:
                 medians[rows, place] = np.interp(
                     inputs.age[rows], reference["age"], reference[sex][name]
                 )
+        medians[:, [name in self.left_out for name in NAMES]] = np.nan
         return medians
 
 

@@ -1,41 +1,32 @@
 """Reading a cohort table into arrays that a fit can use.
 
 The table has one row a participant and these columns: ``participant_id``, ``age``
-(years), ``sex`` (0 female, 1 male), the nine biomarkers of the panel in its units,
-``death`` (1 dead, 0 alive at the end of follow-up, empty: not followed),
-``followup_months`` (from examination), ``ucod_leading`` (code of the underlying cause),
-and, where they exist, ``survey`` (the wave a person was examined in) and ``pregnant``
-(1 yes). Other columns are left alone.
+(years), ``sex`` (0 female, 1 male), the biomarkers of the panel in its units, ``death`` (1
+dead, 0 alive at the end of follow-up, empty: not followed), ``followup_months`` (from
+examination), and, where they exist, ``ucod_leading`` (code of the underlying cause),
+``survey`` (the wave a person was examined in) and ``pregnant`` (1 yes). Other columns are
+left alone.
 """
 
 from __future__ import annotations
 
 import hashlib
 import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from henaw.model.biomarkers import NAMES, PANEL, suggest_name
+from henaw.model.biomarkers import INDEX, NAMES, PANEL
 from henaw.model.errors import CohortError
 from henaw.training.configuration import CohortConfiguration
+from henaw.training.table_checks import list_table_problems, warn_of_times
 
 FloatArray = npt.NDArray[np.float32]
 IntArray = npt.NDArray[np.int64]
 
-REQUIRED_COLUMNS: tuple[str, ...] = (
-    "participant_id",
-    "age",
-    "sex",
-    *NAMES,
-    "death",
-    "followup_months",
-    "ucod_leading",
-)
 SHORTEST_FOLLOW_UP_YEARS = 0.5 / 12
 """A death in the month of the examination happened on average half a month in."""
 
@@ -59,6 +50,8 @@ class Cohort:
             those that the reader was asked for.
         shifts: what was taken off each survey's biomarkers to harmonise them: of the
             logarithm of the log-scaled, of the others in the panel's unit.
+        panel: the biomarkers that there are; of the others every value is NaN.
+        laboratory_sd: spread of laboratories' shifts that the configuration gives.
     """
 
     biomarkers: FloatArray
@@ -72,6 +65,8 @@ class Cohort:
     report: dict[str, int]
     clocks: Mapping[str, npt.NDArray[np.float64]] = field(default_factory=dict)
     shifts: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    panel: Sequence[str] = NAMES
+    laboratory_sd: Mapping[str, float] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.age_years)
@@ -90,10 +85,17 @@ class Cohort:
             clocks={name: ages[rows] for name, ages in self.clocks.items()},
         )
 
+    def take(self, panel: Sequence[str]) -> Cohort:
+        """The same people without the values of the biomarkers that are not in ``panel``."""
+        biomarkers = self.biomarkers.copy()
+        biomarkers[:, [name not in panel for name in NAMES]] = np.nan
+        return replace(self, biomarkers=biomarkers, panel=panel)
+
     @property
     def complete(self) -> npt.NDArray[np.bool_]:
-        """(n,) bool, true where all nine biomarkers are there."""
-        return np.asarray(~np.isnan(self.biomarkers).any(1))
+        """(n,) bool, true where every biomarker of the panel is there."""
+        columns = [INDEX[name] for name in self.panel]
+        return np.asarray(~np.isnan(self.biomarkers[:, columns]).any(1))
 
 
 def read_table(path: Path) -> pd.DataFrame:
@@ -135,12 +137,15 @@ def read_cohort(
     """
     table = read_table(path)
     clocks = tuple(name for name in clocks if name in table)
-    _check_columns(table, path, clocks)
+    problems = list_table_problems(table, configuration.panel, clocks)
+    if problems:
+        raise CohortError(str(path), problems)
     report = {"rows": len(table)}
 
-    measured = table[list(NAMES)].apply(pd.to_numeric, errors="coerce")
+    measured = table.reindex(columns=list(NAMES)).apply(pd.to_numeric, errors="coerce")
     # Copied: pandas 3 hands out arrays that may not be written.
     numbers = measured.to_numpy(np.float64, copy=True)
+    numbers[:, [name not in configuration.panel for name in NAMES]] = np.nan
     low = np.array([biomarker.minimum for biomarker in PANEL])
     high = np.array([biomarker.maximum for biomarker in PANEL])
     with np.errstate(invalid="ignore"):
@@ -171,75 +176,32 @@ def read_cohort(
         report[reason] = int((keep & ~kept).sum())
         keep &= kept
     report["kept"] = int(keep.sum())
+    given = configuration.laboratories
     if not keep.any():
         raise CohortError(str(path), [f"no row can be used, however: {report}"])
 
     dead = death == 1
-    return Cohort(
+    causes = (
+        table["ucod_leading"].to_numpy(np.float64)
+        if "ucod_leading" in table
+        else np.full(len(table), np.nan)
+    )
+    cohort = Cohort(
         biomarkers=numbers.astype(np.float32),
         age_years=age.astype(np.float32),
         sex=table["sex"].to_numpy(np.int64),
         time_years=np.maximum(months / 12.0, SHORTEST_FOLLOW_UP_YEARS),
         event=dead,
-        cause=_code_causes(table["ucod_leading"].to_numpy(np.float64), dead, configuration),
+        cause=_code_causes(causes, dead, configuration),
         survey=survey.to_numpy(np.str_),
         digest=hashlib.sha256(path.read_bytes()).hexdigest(),
         report=report,
         clocks={name: table[name].to_numpy(np.float64) for name in clocks},
+        panel=configuration.panel,
+        laboratory_sd=dict(given.standard_deviation) if given is not None else {},
     ).select(keep)
-
-
-def _check_columns(table: pd.DataFrame, path: Path, clocks: tuple[str, ...]) -> None:
-    problems = []
-    columns = [str(column) for column in table.columns]
-    for name in REQUIRED_COLUMNS:
-        if name not in columns:
-            near = suggest_name(name, columns)
-            problems.append(
-                f"missing column {name!r}" + (f": is it {near!r}?" if near is not None else "")
-            )
-    if not problems:
-        problems += _check_values(table, clocks)
-    if problems:
-        raise CohortError(str(path), problems)
-
-
-def _check_values(table: pd.DataFrame, clocks: tuple[str, ...]) -> list[str]:
-    problems = []
-    twice = table["participant_id"].duplicated()
-    if twice.any():
-        first = table["participant_id"][twice].iloc[0]
-        problems.append(
-            f"participant_id must be unique, however: {int(twice.sum())} repeated, first {first!r}"
-        )
-    optional = [name for name in ("pregnant", *clocks) if name in table]
-    for name in ("age", "death", "followup_months", "ucod_leading", *NAMES, *optional):
-        column = table[name]
-        if not pd.api.types.is_numeric_dtype(column) and column.notna().any():
-            bad = column[pd.to_numeric(column, errors="coerce").isna() & column.notna()]
-            if len(bad):
-                problems.append(
-                    f"{name} must hold numbers, however: row {bad.index[0]} is {bad.iloc[0]!r}"
-                )
-    problems += _check_codes(table, "sex", {0, 1}, empty=False)
-    problems += _check_codes(table, "death", {0, 1}, empty=True)
-    if table["age"].isna().any():
-        problems.append(f"age must be there, however: {int(table['age'].isna().sum())} are empty")
-    months = pd.to_numeric(table["followup_months"], errors="coerce")
-    if (months < 0).any():
-        problems.append(f"followup_months must be >= 0, however: {months.min()}")
-    return problems
-
-
-def _check_codes(table: pd.DataFrame, name: str, codes: set[int], *, empty: bool) -> list[str]:
-    seen: set[Any] = set(table[name].dropna().unique())
-    problems = []
-    if not seen <= codes:
-        wrong = sorted(map(str, seen - codes))[:5]
-        problems.append(f"{name} must be one of {sorted(codes)}, however: {', '.join(wrong)}")
-    if not empty and table[name].isna().any():
-        problems.append(f"{name} must be there, however: {int(table[name].isna().sum())} are empty")
-    return problems
+    warn_of_times(cohort.age_years.astype(np.float64), cohort.time_years, cohort.event)
+    return cohort
 
 
 def _code_causes(

@@ -55,6 +55,37 @@ class TopCode:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Laboratories:
+    """How far laboratories differ, known from elsewhere than the cohort.
+
+    Attributes:
+        standard_deviation: of laboratories' shifts, by biomarker: of the logarithm where the
+            biomarker is log-scaled, else in the panel's unit. Used where fewer than two
+            surveys of the cohort measured the biomarker.
+        source: where the numbers are from.
+    """
+
+    standard_deviation: Mapping[str, float]
+    source: str
+
+    def __post_init__(self) -> None:
+        problems = [
+            f"standard_deviation: unknown biomarker {name!r}, the panel is {list(NAMES)}"
+            for name in self.standard_deviation
+            if name not in INDEX
+        ]
+        problems += [
+            f"standard_deviation.{name} must be finite and > 0; got {value}"
+            for name, value in self.standard_deviation.items()
+            if not 0 < value < math.inf
+        ]
+        if not self.source.strip():
+            problems.append("source: expected where the numbers are from, however it is empty")
+        if problems:
+            raise ConfigurationError("laboratories", problems)
+
+
+@dataclass(frozen=True, kw_only=True)
 class CohortConfiguration:
     """Who is fitted, and how the table's codes are read.
 
@@ -66,6 +97,8 @@ class CohortConfiguration:
         detection_floors: assays with a floor that many people sit on.
         top_codes: surveys whose oldest ages are not known; those people are left out.
         hold_out: surveys kept out of a second fit, on which metrics are reported.
+        panel: the biomarkers that are read, those of the network.
+        laboratories: how far laboratories differ, for a cohort of one survey.
     """
 
     minimum_age: float = 20.0
@@ -74,6 +107,8 @@ class CohortConfiguration:
     detection_floors: tuple[DetectionFloor, ...] = ()
     top_codes: tuple[TopCode, ...] = ()
     hold_out: tuple[str, ...] = ()
+    panel: tuple[str, ...] = NAMES
+    laboratories: Laboratories | None = None
 
     def __post_init__(self) -> None:
         problems = [f"causes: {problem}" for problem in check_causes(self.cause_names)]
@@ -281,7 +316,7 @@ class TrainingConfiguration:
         intended_use: for the metadata.
         seed: of the refits.
         network: the shape; its causes are those of ``cohort``.
-        cohort: who is fitted.
+        cohort: who is fitted; its panel is that of ``network``.
         fit: what is minimised.
         loop: how it is minimised in batches.
     """
@@ -310,10 +345,16 @@ class TrainingConfiguration:
             for name in ("name", "version", "training_data", "intended_use")
             if not getattr(self, name).strip()
         ]
+        problems += [
+            f"cohort.detection_floors: {floor.biomarker} is not in network.panel; leave it out"
+            for floor in self.cohort.detection_floors
+            if floor.biomarker not in self.network.panel
+        ]
         if problems:
             raise ConfigurationError("training", problems)
-        # Named once, under ``cohort``; the network that is fitted answers them.
+        # Each is named once: causes under ``cohort``, biomarkers under ``network``.
         object.__setattr__(self, "network", replace(self.network, causes=self.cohort.cause_names))
+        object.__setattr__(self, "cohort", replace(self.cohort, panel=self.network.panel))
 
 
 def read_training_configuration(path: Path) -> TrainingConfiguration:

@@ -6,6 +6,7 @@ Only aggregates leave this module: medians, spreads, quantiles, means and correl
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 
@@ -68,6 +69,8 @@ def fit_reference(
     Raises:
         CohortError: too few people to tabulate a biomarker.
     """
+    if configuration.left_out:
+        cohort = _stand_in(cohort, configuration)
     known = np.isfinite(cohort.biomarkers)
     for floor in floors:
         known[cohort.survey == floor.survey, INDEX[floor.biomarker]] = False
@@ -130,7 +133,57 @@ def fit_reference(
     cohort = _place_below_floors(cohort, network, tensors, configuration, floors)
     scores = _compute_scores(cohort, network)
     tensors["correlation"] = _tensor(_correlate(np.where(usable, scores, np.nan)))
+    if configuration.left_out:
+        _neutralise(tensors, configuration)
+        cohort = _remove_stand_ins(cohort, configuration)
     return tensors, cohort
+
+
+def _stand_in(cohort: Cohort, configuration: NetworkConfiguration) -> Cohort:
+    """Usual values for the biomarkers that are left out, so that all nine can be tabulated.
+
+    Nothing of them stays, see :func:`_neutralise`; the tables of the others are by biomarker.
+    """
+    biomarkers = cohort.biomarkers.copy()
+    # Evenly over the normal distribution, in an order that no other value has.
+    share = (np.arange(len(cohort)) * (math.sqrt(5.0) - 1.0) / 2.0 + 0.5) % 1.0
+    scores = torch.special.ndtri(torch.from_numpy(share.clip(1e-6, 1.0 - 1e-6))).numpy()
+    for name in configuration.left_out:
+        biomarkers[:, INDEX[name]] = PANEL[INDEX[name]].typical * np.exp(0.1 * scores)
+    return replace(cohort, biomarkers=biomarkers)
+
+
+def _neutralise(tensors: dict[str, Tensor], configuration: NetworkConfiguration) -> None:
+    """Put what says nothing in the place of the stand-ins, by variable: see :func:`_stand_in`."""
+    limit = configuration.score_limit
+    unused = [variable for variable, used in enumerate(configuration.used) if not used]
+    for variable in unused:
+        tensors["scale"][:, :, variable] = 1.0
+        tensors["margin"][variable] = torch.linspace(-limit, limit, configuration.score_steps + 1)
+        tensors["correlation"][variable] = tensors["correlation"][:, variable] = 0.0
+        tensors["correlation"][variable, variable] = 1.0
+    used = torch.tensor([INDEX[name] for name in configuration.panel])
+    tensors["location"][:, :, len(NAMES)] *= float(configuration.used[-1])
+    for name in configuration.left_out:
+        place, biomarker = INDEX[name], PANEL[INDEX[name]]
+        typical = np.log(biomarker.typical) if biomarker.log_scaled else biomarker.typical
+        tensors["location"][:, :, place] = float(typical)
+        tensors["usual_score"][place] = 0.0
+        # Of the weights, which sum to nine over all biomarkers, it takes a ninth.
+        variation = tensors["coefficient_of_variation"]
+        variation[:, :, place] = variation[:, :, used].mean(2)
+        for side, end in (("low", biomarker.minimum), ("high", biomarker.maximum)):
+            tensors[f"range_{side}"][place] = end
+            published = list_published_limits()[side == "high"][place]
+            tensors[f"critical_{side}"][place] = torch.where(published.isnan(), end, published)
+
+
+def _remove_stand_ins(cohort: Cohort, configuration: NetworkConfiguration) -> Cohort:
+    shifts = {
+        survey: {name: shift for name, shift in of.items() if name in configuration.panel}
+        for survey, of in cohort.shifts.items()
+    }
+    return replace(cohort.take(configuration.panel), shifts=shifts)
 
 
 def _harmonise(cohort: Cohort, known: Rows, configuration: NetworkConfiguration) -> Cohort:
@@ -225,8 +278,8 @@ def take_profiles_off(cohort: Cohort, profiles: Mapping[str, Array]) -> Cohort:
 def measure_laboratory_sd(cohort: Cohort, location: Array) -> Array:
     """Spread of shifts between laboratories: (9,) on each biomarker's scale.
 
-    That of the surveys' shifts; of a biomarker that one survey alone measured, its
-    analytical imprecision stands in.
+    That of the surveys' shifts; of a biomarker that one survey alone measured, what the
+    configuration gives, else its analytical imprecision stands in.
 
     Args:
         cohort: with its ``shifts``.
@@ -237,6 +290,8 @@ def measure_laboratory_sd(cohort: Cohort, location: Array) -> Array:
         shifts = [of[biomarker.name] for of in cohort.shifts.values() if biomarker.name in of]
         if len(shifts) > 1:
             spreads.append(float(np.std(shifts, ddof=1)))
+        elif biomarker.name in cohort.laboratory_sd:
+            spreads.append(cohort.laboratory_sd[biomarker.name])
         else:
             size = 1.0 if biomarker.log_scaled else float(np.median(location[:, :, column]))
             spreads.append(biomarker.variation.analytical / 100.0 * size)

@@ -20,6 +20,7 @@ from henaw.training.execution import Execution
 from henaw.training.fit import ALONE, count_steps, fit, fit_tensors
 from henaw.training.metrics import compute_c_index, select_evaluated
 from henaw.training.reference import estimate_profiles, take_profiles_off
+from henaw.training.requirements import settle
 from henaw.training.settings import move_period
 from torch import Tensor
 
@@ -57,6 +58,7 @@ def train(
         cohort = read_cohort(cohort_path, configuration.cohort)
     else:
         cohort = fetch_cohort(cache, cohort_path, configuration.cohort)
+    configuration, cohort = settle(configuration, cohort)
     metrics = {}
     if configuration.cohort.hold_out:
         metrics["held_out"] = evaluate_held_out(

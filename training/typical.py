@@ -12,7 +12,7 @@ from collections.abc import Mapping
 import numpy as np
 import numpy.typing as npt
 import torch
-from henaw.model.biomarkers import NAMES
+from henaw.model.biomarkers import INDEX, NAMES
 from henaw.model.configuration import NetworkConfiguration
 from henaw.model.network import Network
 from henaw.model.tables import PERCENTILES
@@ -83,9 +83,12 @@ def fit_typical_missing(
     table = np.zeros(tensors["typical_missing"].shape)
     nothing = len(table) - 1
     chosen = np.arange(1, nothing) if patterns is None else patterns
+    # What the model leaves out is missing from everybody, and from the typical person.
+    always = sum(1 << INDEX[name] for name in configuration.left_out)
+    chosen = chosen[(chosen & ~always) > 0]
     bits = torch.tensor([2**i for i in range(len(NAMES))])
     with torch.inference_mode():
-        for pattern in chosen[(chosen > 0) & (chosen < nothing)].tolist():
+        for pattern in chosen[chosen < nothing].tolist():
             blanked = torch.where((pattern & bits) != 0, torch.nan, biomarkers)
             gaps = network.answer(blanked, age, sex).age_gap.double().numpy()
             order = np.argsort(gaps)
@@ -152,7 +155,7 @@ def compute_typical(
         for begin in range(0, len(people), _PIECE):
             biomarkers, age, sex = _take(people, begin)
             by_age = network.look_up_reference(age, sex)
-            by_pattern = network.look_up_pattern(torch.isfinite(biomarkers))
+            by_pattern = network.look_up_pattern(network.find_observed(biomarkers))
             pieces.append(network.compute_typical(by_age, by_pattern))
     return torch.cat(pieces).squeeze(1).double()
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 import torch
-from henaw.model.biomarkers import NAMES, list_total_cv
+from henaw.model.biomarkers import INDEX, NAMES, list_total_cv
 from henaw.model.configuration import NetworkConfiguration
 from henaw.model.network import INTERVAL_SCORE, Answers, Network
 from henaw.model.transforms import LOG_SCALED
@@ -75,7 +75,8 @@ def measure_extrapolation(
     Nobody was seen there. What slope to expect is told by those of all biomarkers beyond
     their outermost knots: their root mean square.
     """
-    weight = tensors["weight"][: len(NAMES), : configuration.basis_size].double()
+    used = [INDEX[name] for name in configuration.panel]
+    weight = tensors["weight"][used, : configuration.basis_size].double()
     slopes = torch.cat([weight[:, 0], weight.sum(1)])
     return slopes.square().mean().sqrt().reshape(1).float()
 

@@ -250,10 +250,13 @@ def test_check_names_lists_every_problem() -> None:
         "crp is listed 2 times",
         "unknown biomarker 'hba1': did you mean hba1c?",
         "unknown biomarker 'zzz'",
-        "missing biomarker 'hba1c'",
-        "missing biomarker 'albumin'",
-        "missing biomarker 'alt'",
     }
+
+
+def test_check_names_accepts_some_of_the_panel_and_refuses_none() -> None:
+    check_names(["crp", "alt"], subject="panel")
+    with pytest.raises(PanelError, match="expected at least one of crp"):
+        check_names([], subject="panel")
 
 
 def test_check_names_refuses_another_order() -> None:

@@ -5,8 +5,10 @@ from typing import Any, Literal
 import pytest
 from henaw.model.biomarkers import NAMES, PANEL
 from henaw.model.configuration import (
+    RATIO,
     RATIO_CAPS,
     RATIO_PARTS,
+    VARIABLES,
     NetworkConfiguration,
     read_configuration,
 )
@@ -124,9 +126,22 @@ def test_something_that_is_no_mapping_is_refused(mapping: object) -> None:
     assert problem.startswith("top level: expected a mapping")
 
 
-def test_input_dim_must_be_the_length_of_the_panel() -> None:
-    assert list_problems(NetworkConfiguration, {"input_dim": 8}) == (
-        "input_dim must equal the panel's length, 9, however: input_dim=8",
+def test_input_dim_is_the_panels_length() -> None:
+    assert list_problems(NetworkConfiguration, {"input_dim": 8}) == ("input_dim must be 9; got 8",)
+
+
+def test_biomarkers_may_be_left_out() -> None:
+    panel = [name for name in NAMES if name not in ("ggt", "alt")]
+    read = read_configuration(NetworkConfiguration, {"panel": panel}, subject="network")
+    assert read.left_out == ("ggt", "alt")
+    used = dict(zip(VARIABLES, read.used, strict=True))
+    assert [name for name, is_used in used.items() if not is_used] == ["ggt", "alt", RATIO]
+
+
+def test_an_interaction_needs_both_its_biomarkers() -> None:
+    panel = [name for name in NAMES if name != "hba1c"]
+    assert list_problems(NetworkConfiguration, {"panel": panel}) == (
+        "interactions: hba1c is not in network.panel; leave ['crp', 'hba1c'] out",
     )
 
 
@@ -197,7 +212,7 @@ def test_every_problem_is_in_one_error() -> None:
     problems = list_problems(
         NetworkConfiguration,
         {
-            "panel": ["crp", "hba1c"],
+            "panel": ["hba1c", "crp"],
             "input_dim": 8,
             "memberz": 3,
             "members": 1,
@@ -211,8 +226,8 @@ def test_every_problem_is_in_one_error() -> None:
         "memberz: unknown key, did you mean members?",
         "knots_: unknown key, did you mean knots?",
         "knots: expected a list, however: 'no'",
-        "panel: missing biomarker 'alt'",
-        "input_dim must equal the panel's length, 2, however: input_dim=8",
+        "panel: order must be crp, hba1c, however: hba1c, crp",
+        "input_dim must be 9; got 8",
         "members must be in [2, 100], however: 1",
         "hierarchy must be > 0",
         "interactions: unknown biomarker 'glucose'",

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from henaw.model.biomarkers import CAUSES, NAMES
+from henaw.model.biomarkers import CAUSES, INDEX, NAMES
 from henaw.model.errors import CohortError
 from henaw.training.cohort import SHORTEST_FOLLOW_UP_YEARS, Cohort, read_cohort
 from henaw.training.configuration import CohortConfiguration, TopCode, TrainingConfiguration
@@ -65,10 +65,32 @@ def test_missing_columns_are_all_listed_with_near_names(
     with pytest.raises(CohortError) as caught:
         read(renamed)
     assert caught.value.problems == (
-        "missing column 'creatinine': is it 'creatinin'?",
-        "missing column 'rdw'",
         "missing column 'death'",
+        "missing column 'creatinine': is it 'creatinin'?",
+        "missing column 'rdw': where nobody has it, leave rdw out of network.panel",
     )
+
+
+def test_a_biomarker_that_the_panel_leaves_out_is_not_read(
+    tmp_path: Path, table: pd.DataFrame, codes: CohortConfiguration
+) -> None:
+    table["ggt"] = "not measured"
+    path = tmp_path / "synthetic.parquet"
+    table.to_parquet(path)
+    panel = tuple(name for name in NAMES if name != "ggt")
+    cohort = read_cohort(path, dataclasses.replace(codes, panel=panel))
+    assert np.isnan(cohort.biomarkers[:, INDEX["ggt"]]).all()
+    assert cohort.complete.all()
+    assert cohort.select(cohort.sex == 0).complete.all()
+    table.drop(columns="ggt").to_parquet(path)
+    again = read_cohort(path, dataclasses.replace(codes, panel=panel))
+    np.testing.assert_array_equal(again.biomarkers, cohort.biomarkers)
+
+
+def test_without_a_column_of_causes_none_is_known(
+    table: pd.DataFrame, read: Callable[[pd.DataFrame], Cohort]
+) -> None:
+    assert set(read(table.drop(columns="ucod_leading")).cause) == {-1}
 
 
 def test_wrong_values_are_all_listed(

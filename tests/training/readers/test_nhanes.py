@@ -12,7 +12,7 @@ from click.testing import CliRunner
 from henaw.cli.main import commands
 from henaw.model.biomarkers import NAMES
 from henaw.model.errors import CohortError, DownloadError
-from henaw.training.cohort import REQUIRED_COLUMNS, read_cohort
+from henaw.training.cohort import read_cohort
 from henaw.training.configuration import CohortConfiguration
 from henaw.training.readers.download import Patience
 from henaw.training.readers.nhanes import (
@@ -23,6 +23,7 @@ from henaw.training.readers.nhanes import (
 from henaw.training.readers.nhanes_layout import Sites
 from henaw.training.readers.nhanes_surveys import SURVEYS
 from henaw.training.readers.table import write_table
+from henaw.training.table_checks import ALWAYS_NEEDED
 
 QUICK = Patience(attempts=2, backoff_seconds=0.01, timeout_seconds=5)
 FITTING = ["1988-1994", *(f"{y}-{y + 1}" for y in (1999, 2001, 2003, 2011, 2013, 2015, 2017))]
@@ -299,7 +300,7 @@ def test_surveys_are_joined_into_one_table_that_a_cohort_is_read_from(
         *("participant_id", "survey", "age", "sex", *NAMES),
         *("death", "followup_months", "ucod_leading"),
     )
-    assert set(REQUIRED_COLUMNS) <= set(table.columns)
+    assert {*ALWAYS_NEEDED, *NAMES, "ucod_leading"} <= set(table.columns)
     out = tmp_path / "cohort.parquet"
     beside = write_table(table, report, out)
     causes = {"cardiovascular": (1, 5), "cancer": (2,), "diabetes": (7,), "dementia": (6,)}

@@ -1,4 +1,4 @@
-"""A model with other causes of death than the shipped one's, or none, from export to answer."""
+"""A model of other causes of death than the shipped one's, or of fewer biomarkers."""
 
 import dataclasses
 from collections.abc import Callable
@@ -8,8 +8,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from click.testing import CliRunner
+from henaw.cli.main import commands
 from henaw.export.export import export_checkpoint
 from henaw.handler.metadata import Metadata, load_metadata
+from henaw.model.biomarkers import NAMES
 from henaw.model.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from henaw.model.runtime import OnnxRuntime
 from henaw.scoring import Henaw
@@ -17,23 +20,35 @@ from henaw.scoring import Henaw
 OWN = ("cancer", "heart", "kidney", "liver", "lung")
 
 
-@pytest.fixture(scope="module", params=[OWN, ()], ids=["five", "none"])
-def names(request: pytest.FixtureRequest) -> tuple[str, ...]:
+@pytest.fixture(
+    scope="module", params=[(OWN, ()), ((), ("ggt",))], ids=["five causes", "no cause, no ggt"]
+)
+def shape(request: pytest.FixtureRequest) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Names of the causes, and of the biomarkers that are left out."""
     return request.param
 
 
 @pytest.fixture(scope="module")
+def names(shape: tuple[tuple[str, ...], tuple[str, ...]]) -> tuple[str, ...]:
+    return shape[0]
+
+
+@pytest.fixture(scope="module")
 def artifacts(
-    names: tuple[str, ...], checkpoint: Checkpoint, tmp_path_factory: pytest.TempPathFactory
+    shape: tuple[tuple[str, ...], tuple[str, ...]],
+    checkpoint: Checkpoint,
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> Path:
     """An export of the shipped model with its causes' rows used again under other names."""
+    names, left_out = shape
+    panel = tuple(name for name in NAMES if name not in left_out)
     rows = [*np.arange(len(names)) % 4, 4]
     shares = {name: checkpoint.tensors[name][rows] for name in ("cause_weight", "cause_age_sex")}
     folder = tmp_path_factory.mktemp("own")
     save_checkpoint(
         dataclasses.replace(
             checkpoint,
-            network=dataclasses.replace(checkpoint.network, causes=names),
+            network=dataclasses.replace(checkpoint.network, causes=names, panel=panel),
             tensors=dict(checkpoint.tensors) | shares,
         ),
         folder / "own.safetensors",
@@ -93,3 +108,37 @@ def test_a_table_has_a_column_for_each(artifacts: Path, names: tuple[str, ...]) 
         f"cause_risk_10y_{name}" for name in names
     ]
     assert answers["mortality_10y"].notna().all()
+
+
+def test_a_value_that_the_model_does_not_use_is_told(
+    client: Any,
+    read: Callable[[Any], Any],
+    person: dict[str, Any],
+    shape: tuple[tuple[str, ...], tuple[str, ...]],
+) -> None:
+    left_out = list(shape[1])
+    answer = read(client.send(person))
+    told = [warning for warning in answer["warnings"] if warning["code"] == "not_in_model"]
+    assert [warning["field"] for warning in told] == left_out == answer["imputed"]
+    assert all(warning["message"].endswith("its value is not used") for warning in told)
+    assert all(answer["contributions"][name] == 0 for name in left_out)
+    without = {name: value for name, value in person["biomarkers"].items() if name not in left_out}
+    again = read(client.send({**person, "biomarkers": without}))
+    assert again["biological_age"] == answer["biological_age"]
+    assert again["interval"] == answer["interval"]
+    assert again["warnings"] == []
+    explained = read(client.send(person, explain=True))
+    listed = [row["name"] for row in explained["biomarkers"]]
+    assert listed == [name for name in NAMES if name not in left_out]
+
+
+def test_a_table_says_once_what_is_not_used(
+    artifacts: Path, tmp_path: Path, shape: tuple[tuple[str, ...], tuple[str, ...]]
+) -> None:
+    people = pd.DataFrame({"age": [50.0, 60.0], "sex": ["male", "female"], "ggt": [20.0, 30.0]})
+    people["crp"] = 1.0
+    people.to_csv(tmp_path / "people.csv", index=False)
+    paths = [tmp_path / "people.csv", tmp_path / "out.csv", "--model", artifacts / "henaw.onnx"]
+    result = CliRunner().invoke(commands, ["score", *map(str, paths)])
+    assert result.exit_code == 0, result.output
+    assert result.stderr.count("not part of the model, so not used: ggt") == len(shape[1])

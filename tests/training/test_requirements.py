@@ -1,0 +1,110 @@
+"""What a cohort lacks is said, and is left out of the fit or refused with the fix."""
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+import pytest
+from henaw.model.errors import CohortError
+from henaw.training.cohort import Cohort
+from henaw.training.configuration import (
+    DetectionFloor,
+    Laboratories,
+    TopCode,
+    TrainingConfiguration,
+)
+from henaw.training.reference import measure_laboratory_sd
+from henaw.training.requirements import settle
+
+
+@pytest.fixture
+def cohort(synthetic: Any) -> Cohort:
+    return synthetic.cohort
+
+
+def change(configuration: TrainingConfiguration, **parts: Any) -> TrainingConfiguration:
+    return dataclasses.replace(
+        configuration, cohort=dataclasses.replace(configuration.cohort, **parts)
+    )
+
+
+def test_a_whole_cohort_is_fitted_as_asked_for(
+    configuration: TrainingConfiguration, cohort: Cohort, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert settle(configuration, cohort) == (configuration, cohort)
+    assert caplog.messages == []
+
+
+def test_without_a_known_cause_no_risk_by_cause_is_fitted(
+    configuration: TrainingConfiguration, cohort: Cohort, caplog: pytest.LogCaptureFixture
+) -> None:
+    unknown = dataclasses.replace(cohort, cause=np.full(len(cohort), -1))
+    settled, people = settle(configuration, unknown)
+    assert settled.network.causes == ()
+    assert settled.cohort.causes == {}
+    np.testing.assert_array_equal(people.cause, np.where(cohort.event, 0, -1))
+    assert "no cause of death is known" in caplog.text
+
+
+def test_a_cause_that_nobody_died_of_is_refused(
+    configuration: TrainingConfiguration, cohort: Cohort
+) -> None:
+    without = dataclasses.replace(cohort, cause=np.where(cohort.cause == 2, 4, cohort.cause))
+    with pytest.raises(CohortError, match=r"causes\.diabetes: nobody died of it within 10 years"):
+        settle(configuration, without)
+
+
+def test_surveys_that_are_not_there_are_named_with_the_nearest(
+    configuration: TrainingConfiguration, cohort: Cohort
+) -> None:
+    wrong = change(
+        configuration,
+        top_codes=(TopCode(survey="latte", age=85), TopCode(survey="late", age=85)),
+        detection_floors=(DetectionFloor(survey="1999", biomarker="crp", limit=2.0),),
+        hold_out=("erly",),
+    )
+    with pytest.raises(CohortError) as caught:
+        settle(wrong, cohort)
+    there = "is not in the cohort, whose surveys are 'early', 'late'"
+    assert caught.value.problems == (
+        f"cohort.top_codes: survey 'latte' {there}; did you mean 'late'?",
+        f"cohort.detection_floors: survey '1999' {there}",
+        f"cohort.hold_out: survey 'erly' {there}; did you mean 'early'?",
+    )
+
+
+def test_one_sex_is_refused_with_what_to_do(
+    configuration: TrainingConfiguration, cohort: Cohort
+) -> None:
+    with pytest.raises(CohortError, match=r"nobody is male.*together with a cohort that has both"):
+        settle(configuration, cohort.select(cohort.sex == 0))
+
+
+def test_one_survey_says_what_the_interval_lacks(
+    configuration: TrainingConfiguration, cohort: Cohort, caplog: pytest.LogCaptureFixture
+) -> None:
+    alone = dataclasses.replace(cohort, survey=np.full(len(cohort), "all"))
+    settle(configuration, alone)
+    assert "one survey alone measured crp, hba1c" in caplog.text
+    assert "cohort.laboratories" in caplog.text
+    caplog.clear()
+    given = Laboratories(
+        standard_deviation=dict.fromkeys(alone.panel, 0.1), source="nine other surveys"
+    )
+    settle(change(configuration, laboratories=given), alone)
+    assert caplog.messages == []
+
+
+def test_the_spread_that_is_given_holds_where_one_survey_measured(
+    configuration: TrainingConfiguration, cohort: Cohort
+) -> None:
+    given = dataclasses.replace(
+        cohort,
+        laboratory_sd={"crp": 0.3, "hba1c": 0.2},
+        shifts={"early": {"crp": 0.0, "hba1c": 0.1}, "late": {"hba1c": -0.1}},
+    )
+    location = np.ones((2, 3, 10))
+    spread = measure_laboratory_sd(given, location)
+    assert spread[0] == 0.3
+    assert spread[1] == pytest.approx(np.std([0.1, -0.1], ddof=1))
+    assert (spread > 0).all()
