@@ -164,8 +164,9 @@ class FitConfiguration:
         survey_ridge: weight of w^2 for each survey's own level of the hazard.
         period: year whose baseline hazard is shipped, by a trend over surveys that are
             named by their years; without it, that of the average person fitted.
-        method: lbfgs, exact, for up to some 100 000 people; minibatch, for more, on one
-            GPU or several (see :class:`LoopConfiguration`). Both minimise the same loss.
+        method: lbfgs, by everyone in each evaluation, on any device; minibatch comes near
+            the minimum by :class:`LoopConfiguration` first, and lbfgs goes on from there.
+            Both end in the same minimum.
         iterations: most L-BFGS iterations of the point estimate.
         member_iterations: most L-BFGS iterations of a refit, which starts from it.
     """
@@ -229,24 +230,17 @@ class FitConfiguration:
 
 @dataclass(frozen=True, kw_only=True)
 class LoopConfiguration:
-    """How ``fit.method: minibatch`` goes about it.
+    """How the mini-batches of ``fit.method: minibatch`` go about it.
 
     Attributes:
         batch_size: most people in a step, over all processes.
         accumulation: pieces a batch is computed in, one after another; doubled whenever
             memory runs out.
-        epochs: most passes over the people for the point estimate.
-        member_epochs: passes for a refit, which starts from it.
+        epochs: passes over the people.
         learning_rate: of Adam, at its highest.
-        member_learning_rate: of Adam for a refit, at its highest.
         warmup_share: the share of the steps in which the learning rate rises from 0;
             after it, the rate falls to 0 along a cosine.
         gradient_clip_norm: a longer gradient is shortened to this.
-        validation_share: the share of people kept out of the point estimate to stop it
-            early; 0 fits everyone, for all epochs.
-        patience: epochs without a better validation loss before stopping.
-        precision: of the product of features and weights. mixed is bfloat16; the
-            likelihood is in float64 always. auto is mixed on CUDA, float64 elsewhere.
         save_steps: steps between saved states, besides the end of each epoch.
         log_steps: steps between records.
         max_history_size: most epochs kept in a saved state's history.
@@ -255,15 +249,10 @@ class LoopConfiguration:
 
     batch_size: int = 8192
     accumulation: int = 1
-    epochs: int = 100
-    member_epochs: int = 20
+    epochs: int = 10
     learning_rate: float = 0.2
-    member_learning_rate: float = 0.05
     warmup_share: float = 0.05
     gradient_clip_norm: float = 1.0
-    validation_share: float = 0.05
-    patience: int = 10
-    precision: Literal["auto", "float64", "float32", "mixed"] = "auto"
     save_steps: int = 200
     log_steps: int = 20
     max_history_size: int = 1000
@@ -276,8 +265,6 @@ class LoopConfiguration:
                 "batch_size",
                 "accumulation",
                 "epochs",
-                "member_epochs",
-                "patience",
                 "save_steps",
                 "log_steps",
                 "max_history_size",
@@ -286,14 +273,11 @@ class LoopConfiguration:
         ]
         problems += [
             f"{name} must be finite and > 0, however: {getattr(self, name)}"
-            for name in ("learning_rate", "member_learning_rate", "gradient_clip_norm")
+            for name in ("learning_rate", "gradient_clip_norm")
             if not 0 < getattr(self, name) < math.inf
         ]
-        problems += [
-            f"{name} must be in [0, 0.5], however: {getattr(self, name)}"
-            for name in ("warmup_share", "validation_share")
-            if not 0 <= getattr(self, name) <= 0.5
-        ]
+        if not 0 <= self.warmup_share <= 0.5:
+            problems.append(f"warmup_share must be in [0, 0.5], however: {self.warmup_share}")
         if self.accumulation > self.batch_size:
             problems.append(
                 f"accumulation must be at most batch_size, {self.batch_size}, "

@@ -5,6 +5,7 @@ Nothing here changes what a fit gives, beyond rounding.
 
 from __future__ import annotations
 
+import datetime
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -18,6 +19,8 @@ from henaw.model.errors import ConfigurationError, RuntimeUnavailableError
 from torch import Tensor
 
 _CPU = torch.device("cpu")
+_LONGEST_WAIT = datetime.timedelta(hours=12)
+"""Processes wait while the leading one tabulates the reference, minutes on a large cohort."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,22 +48,35 @@ class Execution:
         return self.rank == 0
 
     def add_up(self, values: Tensor) -> Tensor:
-        """Sum over the processes, in place; what each gives must have the same shape."""
-        if self.world > 1:
-            torch.distributed.all_reduce(values)
-        return values
+        """Sum over the processes; what each gives must have the same shape."""
+        if self.world == 1:
+            return values
+        # NCCL adds up what is on its device only.
+        total = values.to(self.device, copy=True)
+        torch.distributed.all_reduce(total)
+        return total.to(values.device)
+
+    def spread(self, values: Tensor) -> Tensor:
+        """The leading process's values, in every process; all must have the same shape."""
+        if self.world == 1:
+            return values
+        sent = values.to(self.device, copy=True)
+        torch.distributed.broadcast(sent, 0)
+        return sent.to(values.device)
 
     def share(self, content: bytes) -> bytes:
         """The leading process's bytes, in every process."""
         if self.world == 1:
             return content
-        length = torch.tensor([len(content)], device=self.device)
-        torch.distributed.broadcast(length, 0)
-        data = torch.zeros(int(length), dtype=torch.uint8, device=self.device)
+        length = int(self.spread(torch.tensor([len(content)])))
+        data = torch.zeros(length, dtype=torch.uint8)
         if self.leads and content:
-            data = torch.frombuffer(bytearray(content), dtype=torch.uint8).to(self.device)
-        torch.distributed.broadcast(data, 0)
-        return data.cpu().numpy().tobytes()
+            data = torch.frombuffer(bytearray(content), dtype=torch.uint8)
+        return self.spread(data).numpy().tobytes()
+
+
+ALONE = Execution()
+"""On the CPU, in one process, keeping nothing."""
 
 
 @contextmanager
@@ -90,7 +106,9 @@ def open_execution(device: str, work: Path | None) -> Iterator[Execution]:
     try:
         if world > 1:
             backend = "nccl" if chosen.type == "cuda" else "gloo"
-            torch.distributed.init_process_group(backend, rank=rank, world_size=world)
+            torch.distributed.init_process_group(
+                backend, rank=rank, world_size=world, timeout=_LONGEST_WAIT
+            )
         yield Execution(device=chosen, work=work, rank=rank, world=world)
         if world > 1:
             # torchrun stops every process when one fails as it ends: the leading one

@@ -9,11 +9,13 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import logging
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+import safetensors.torch
 import torch
 from henaw.model.biomarkers import SEXES
 from henaw.model.errors import CohortError, FitError
@@ -25,11 +27,20 @@ from henaw.model.harm import (
     build_steepness_rules,
 )
 from henaw.model.network import Network
-from henaw.training.cache import Cache, digest_cohort, fetch_reference
+from henaw.training.cache import Cache, Entry, digest_cohort, fetch_reference, fetch_search
+from henaw.training.causes import (
+    FEWEST_DEATHS,
+    CauseSolution,
+    Deaths,
+    build_deaths,
+    count_by_class,
+    solve_causes,
+)
 from henaw.training.cohort import Cohort
 from henaw.training.configuration import TrainingConfiguration
-from henaw.training.execution import Execution
-from henaw.training.loop import BatchProblem
+from henaw.training.execution import ALONE, Execution
+from henaw.training.loop import MiniBatches
+from henaw.training.minimise import Search
 from henaw.training.objective import Solution
 from henaw.training.people import People, build_people
 from henaw.training.problem import Problem
@@ -52,14 +63,14 @@ from henaw.training.uncertainty import (
 from torch import Tensor
 
 Progress = Callable[[str], None]
+Keep = Callable[[str, Callable[[], Entry]], Entry]
+"""What a search of this name ended in: kept from before, or made by the second argument."""
 MOST_TURNS = 20
 """How often weights and typical years are fitted in turn, at most."""
 CLOSE_YEARS = 0.02
 """A change of the typical years that ends the turns."""
-
-
-ALONE = Execution()
-"""On the CPU, in one process, keeping nothing."""
+_METADATA_KEY = "henaw_fit"
+_LOGGER = logging.getLogger(__name__)
 
 
 class Fit(NamedTuple):
@@ -68,12 +79,13 @@ class Fit(NamedTuple):
     Attributes:
         tensors: every tensor of a checkpoint.
         shifts: what was taken off each survey's biomarkers, see :class:`Cohort`.
-        loss: the parts of the loss of the point estimate.
+        record: how it went: the parts of the loss of the point estimate, deaths observed
+            over expected in the fit, the deaths of each cause, and each search.
     """
 
     tensors: dict[str, Tensor]
     shifts: Mapping[str, Mapping[str, float]]
-    loss: Mapping[str, float]
+    record: Mapping[str, Any]
 
 
 def fit_tensors(
@@ -100,14 +112,15 @@ def fit(
         members: also refit the ensemble and what the interval needs; without them the
             interval is meaningless and only the point estimate may be used.
         progress: called with the name of each step as it ends.
-        execution: where a fit in batches runs.
-        cache: keeps the reference; None tabulates it anew.
+        execution: where it runs; every process returns the same.
+        cache: keeps the reference and what each search ended in, so that a fit that was
+            stopped goes on; None keeps nothing.
 
     Raises:
         CohortError: too few people for the reference, no deaths, or nobody complete.
-        FitError: the loss or a weight is not finite.
+        FitError: the loss or a weight is not finite, or the minimum was not reached.
     """
-    _check_people(cohort, configuration.fit.follow_up_years)
+    _check_people(cohort, configuration)
     shape = configuration.network
     floors = configuration.cohort.detection_floors
     if cache is None:
@@ -117,12 +130,62 @@ def fit(
     progress("reference")
     network = Network(shape, tensors)
     people = build_people(network, cohort, configuration.fit)
-    minibatch = configuration.fit.method == "minibatch"
-    batches = (
-        _prepare_batches(people, cohort, configuration, execution, cache) if minibatch else None
+    rules = build_rules(configuration, tensors)
+    problem = Problem(people, shape, configuration.fit, rules, execution)
+    start = problem.objective.start()
+    if configuration.fit.method == "minibatch":
+        start = _warm_start(problem, people, cohort, configuration, cache)
+    del people
+    content = b""
+    if execution.leads:
+        try:
+            with problem.population.lead():
+                solver = _Solver(
+                    problem, configuration, _keep_searches(cache, cohort, configuration)
+                )
+                tensors = _fit_all(
+                    solver,
+                    cohort,
+                    configuration,
+                    tensors,
+                    start,
+                    members=members,
+                    progress=progress,
+                )
+            content = safetensors.torch.save(
+                tensors, metadata={_METADATA_KEY: json.dumps(solver.record)}
+            )
+        finally:
+            execution.share(content)
+    else:
+        problem.population.follow()
+        content = execution.share(b"")
+    if not content:
+        raise FitError("the leading process stopped; its message says why")
+    header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
+    return Fit(
+        safetensors.torch.load(content),
+        cohort.shifts,
+        json.loads(header["__metadata__"][_METADATA_KEY]),
     )
-    solver = _Solver(people, configuration, build_rules(configuration, tensors), batches)
-    point, tensors = _fit_point(solver, cohort, configuration, tensors)
+
+
+def _fit_all(
+    solver: _Solver,
+    cohort: Cohort,
+    configuration: TrainingConfiguration,
+    tensors: dict[str, Tensor],
+    start: Tensor,
+    *,
+    members: bool,
+    progress: Progress,
+) -> dict[str, Tensor]:
+    """Everything after the reference, by the leading process."""
+    shape = configuration.network
+    network = Network(shape, tensors)
+    causes = solver.solve_causes(build_deaths(network, cohort, configuration.fit))
+    tensors |= {"cause_weight": causes.weight, "cause_age_sex": causes.age_sex}
+    point, tensors = _fit_point(solver, cohort, configuration, tensors, start)
     progress("point estimate")
     if members:
         tensors |= _fit_members(solver, cohort, configuration, point, progress)
@@ -137,7 +200,7 @@ def fit(
         tensors["missing_variance"] = fit_missing_variance(cohort, shape, tensors)
         tensors |= fit_factors(cohort, shape, tensors, seed=configuration.seed)
         progress("interval")
-    return Fit(tensors, cohort.shifts, point.loss)
+    return tensors
 
 
 def _fit_point(
@@ -145,19 +208,23 @@ def _fit_point(
     cohort: Cohort,
     configuration: TrainingConfiguration,
     tensors: dict[str, Tensor],
+    start: Tensor,
 ) -> tuple[Solution, dict[str, Tensor]]:
     """Weights, and the typical years that put the median of their gap at 0, in turns."""
     shape = configuration.network
     patterns = np.unique(list_patterns(cohort))
-    point = solver.solve_first()
-    for _ in range(MOST_TURNS):
+    point, _ = solver.search(
+        "without interactions", configuration.fit.iterations, start, interactions=False
+    )
+    for turn in range(1, MOST_TURNS + 1):
+        point, search = solver.search(
+            f"point estimate, turn {turn}", configuration.fit.iterations, point.free
+        )
         tensors |= {
             "weight": point.weight,
             "interaction_weight": point.interaction_weight,
             "baseline_intercept": point.intercept,
             "baseline_slope": point.slope,
-            "cause_weight": point.cause_weight,
-            "cause_age_sex": point.cause_age_sex,
             "member_weight": point.weight.expand(shape.members, -1, -1).clone(),
             "member_interaction_weight": point.interaction_weight.expand(shape.members, -1).clone(),
         }
@@ -165,14 +232,18 @@ def _fit_point(
         tensors["typical"] = fit_typical(cohort, shape, tensors)
         tensors["typical_missing"] = fit_typical_missing(cohort, shape, tensors, patterns)
         change = float((tensors["typical"] - before).abs().max())
-        solver.problem.centre(compute_typical(cohort, shape, tensors))
+        solver.problem.population.centre(compute_typical(cohort, shape, tensors))
         broken = solver.update_rules(point)
-        if change < CLOSE_YEARS and broken <= 0.0:
+        _LOGGER.info(
+            "turn %d: typical years change by %.3f; %s", turn, change, solver.describe_rules(point)
+        )
+        if change < CLOSE_YEARS and broken <= 0.0 and search.converged:
+            solver.settle(point)
             return point, tensors
-        point = solver.solve_again(point)
     raise FitError(
-        f"after {MOST_TURNS} turns the typical years still changed by {change:.3g} and "
-        f"{solver.describe_rules(point)}. Raise fit.iterations, "
+        f"after {MOST_TURNS} turns the typical years still changed by {change:.3g}, "
+        f"{solver.describe_rules(point)}, and the last search, of {search.iterations} "
+        f"iterations, {'ended' if search.converged else 'did not'}. Raise fit.iterations, "
         "or take other fit.credit_rules"
     )
 
@@ -188,13 +259,13 @@ def _fit_members(
     generator = np.random.default_rng(configuration.seed)
     surveys, place = np.unique(cohort.survey, return_inverse=True)
     weights, interactions = [], []
-    for member in range(configuration.network.members):
+    for member in range(1, configuration.network.members + 1):
         times = draw_surveys(generator, len(surveys))[place].astype(np.float64)
         drawn = generator.multinomial(len(cohort), times / times.sum())
-        refit = solver.refit(torch.from_numpy(drawn).double(), point)
+        refit = solver.refit(f"refit {member}", torch.from_numpy(drawn).double(), point)
         weights.append(refit.weight)
         interactions.append(refit.interaction_weight)
-        progress(f"refit {member + 1} of {configuration.network.members}")
+        progress(f"refit {member} of {configuration.network.members}")
     return {
         "member_weight": torch.stack(weights),
         "member_interaction_weight": torch.stack(interactions),
@@ -223,67 +294,127 @@ def build_rules(
 
 
 class _Solver:
-    """L-BFGS on everyone at once; where asked for, from where mini-batches ended."""
+    """Searches of the leading process, each kept as it ends, and a record of them."""
 
-    def __init__(
-        self,
-        people: People,
-        configuration: TrainingConfiguration,
-        rules: HarmRules | None,
-        batches: BatchProblem | None,
-    ) -> None:
+    def __init__(self, problem: Problem, configuration: TrainingConfiguration, keep: Keep) -> None:
         self.fit = configuration.fit
-        self.problem = Problem(people, configuration.network, self.fit, rules)
-        self.batches = batches
+        self.problem = problem
+        self.classes = configuration.network.cause_classes
+        self.record: dict[str, Any] = {
+            "device": str(problem.execution.device),
+            "processes": problem.execution.world,
+            "searches": [],
+        }
+        self._keep = keep
 
-    def solve_first(self) -> Solution:
-        start = None if self.batches is None else self.batches.solve("point", None, start=None)
-        return self.problem.solve(None, self.fit.iterations, start=start)
+    def search(
+        self, name: str, iterations: int, start: Tensor, *, interactions: bool = True
+    ) -> tuple[Solution, Search]:
+        """Solve the problem as it stands, or take what was kept of it."""
 
-    def solve_again(self, start: Solution) -> Solution:
-        # The causes do not depend on where the gap's middle is.
-        return self.problem.solve(None, self.fit.iterations, start=start, causes=False)
+        def build() -> Entry:
+            solution, search = self.problem.solve(
+                name, iterations, start=start, interactions=interactions
+            )
+            return Entry(
+                arrays={"free": solution.free.numpy()},
+                values={"parts": solution.loss, "search": dataclasses.asdict(search)},
+            )
+
+        entry = self._keep(name, build)
+        search = Search(**entry.values["search"])
+        self.record["searches"].append(search.describe())
+        free = torch.from_numpy(entry.arrays["free"])
+        return self.problem.settle(free, entry.values["parts"]), search
+
+    def solve_causes(self, deaths: Deaths) -> CauseSolution:
+        """The causes' shares; also tells how many deaths each rests on."""
+        counts = count_by_class(deaths, len(self.classes))
+        self.record["deaths_by_cause"] = dict(zip(self.classes, counts, strict=True))
+        for name, count in zip(self.classes[:-1], counts, strict=False):
+            if count < FEWEST_DEATHS:
+                _LOGGER.warning(
+                    "%s: %d deaths are few, and its risk is hardly more than the average; "
+                    "leave it out of cohort.causes or give it more codes",
+                    *(name, count),
+                )
+        causes = solve_causes(deaths, len(self.classes), self.fit, tick=self.problem.execution.tick)
+        self.record["searches"].append(causes.search.describe())
+        return causes
+
+    def settle(self, point: Solution) -> None:
+        """Tell what the point estimate came to."""
+        ratio = self.problem.measure_calibration(point)
+        self.record["loss"] = {name: round(part, 9) for name, part in point.loss.items()}
+        self.record["observed_over_expected"] = round(ratio, 4)
+        _LOGGER.info("deaths observed over expected in the fit: %.4f", ratio)
 
     def update_rules(self, solution: Solution) -> float:
         """Ask more of the rules of harmful values; by how much the worst is broken, years."""
         harm = self.problem.objective.harm
         if harm is None:
             return 0.0
-        return harm.update(solution.weight.double(), solution.interaction_weight.double())
+        return harm.update(solution.weight, solution.interaction_weight)
 
     def describe_rules(self, solution: Solution) -> str:
         """The rule that is furthest from holding, in words."""
         harm = self.problem.objective.harm
         if harm is None:
             return "no rule is asked for"
-        return harm.describe(solution.weight.double(), solution.interaction_weight.double())
+        return harm.describe(solution.weight, solution.interaction_weight)
 
-    def refit(self, weight: Tensor, start: Solution) -> Solution:
+    def refit(self, name: str, weight: Tensor, start: Solution) -> Solution:
         """Fit again, each person counting so many times, until the rules hold."""
-        objective = self.problem.objective
+        objective, population = self.problem.objective, self.problem.population
         kept = objective.harm
         objective.harm = None if kept is None else kept.copy()
+        population.weigh(weight)
         try:
-            for _ in range(MOST_TURNS):
-                start = self.problem.solve(
-                    weight, self.fit.member_iterations, start=start, causes=False
+            for turn in range(1, MOST_TURNS + 1):
+                start, _ = self.search(
+                    f"{name}, turn {turn}", self.fit.member_iterations, start.free
                 )
                 if self.update_rules(start) <= 0.0:
                     return start
-            raise FitError(f"in a refit {self.describe_rules(start)}. Raise fit.member_iterations")
+            raise FitError(f"in {name} {self.describe_rules(start)}. Raise fit.member_iterations")
         finally:
             objective.harm = kept
+            population.weigh(None)
 
 
-def _prepare_batches(
+def _keep_searches(
+    cache: Cache | None, cohort: Cohort, configuration: TrainingConfiguration
+) -> Keep:
+    if cache is None:
+        return lambda _, build: build()
+    made_from = _describe_fit(cohort, configuration)
+    surveys = sorted(set(map(str, cohort.survey)))
+    return lambda name, build: fetch_search(cache, (*surveys, name), made_from, build)
+
+
+def _warm_start(
+    problem: Problem,
     people: People,
     cohort: Cohort,
     configuration: TrainingConfiguration,
-    execution: Execution,
     cache: Cache | None,
-) -> BatchProblem:
-    """Adam on batches, on the execution's device."""
-    described = {
+) -> Tensor:
+    """Free parameters near the minimum, by mini-batches in every process."""
+    text = json.dumps(_describe_fit(cohort, configuration), sort_keys=True)
+    return MiniBatches(
+        people,
+        problem.objective,
+        configuration.loop,
+        problem.execution,
+        seed=configuration.seed,
+        fingerprint=hashlib.sha256(text.encode()).hexdigest()[:16],
+        notes={} if cache is None else cache.counts.describe(),
+    ).solve()
+
+
+def _describe_fit(cohort: Cohort, configuration: TrainingConfiguration) -> dict[str, Any]:
+    """Everything that a search depends on, but for the code."""
+    return {
         "cohort": digest_cohort(cohort),
         "seed": configuration.seed,
         **{
@@ -291,21 +422,11 @@ def _prepare_batches(
             for part in ("network", "fit", "loop")
         },
     }
-    text = json.dumps(described, sort_keys=True)
-    return BatchProblem(
-        people,
-        configuration.network,
-        configuration.fit,
-        configuration.loop,
-        execution,
-        seed=configuration.seed,
-        fingerprint=hashlib.sha256(text.encode()).hexdigest()[:16],
-        notes={} if cache is None else cache.counts.describe(),
-    )
 
 
-def _check_people(cohort: Cohort, follow_up_years: float) -> None:
+def _check_people(cohort: Cohort, configuration: TrainingConfiguration) -> None:
     """Refuse a cohort that cannot place a baseline, tell causes apart or give intervals."""
+    follow_up_years = configuration.fit.follow_up_years
     event = cohort.event & (cohort.time_years <= follow_up_years)
     problems = []
     for code, name in enumerate(SEXES):
@@ -316,8 +437,11 @@ def _check_people(cohort: Cohort, follow_up_years: float) -> None:
         if not cohort.complete[cohort.sex == code].any():
             problems.append(f"expected people with all nine biomarkers, however: none {name}")
     known = int((event & (cohort.cause >= 0)).sum())
-    if known < 2:
-        problems.append(f"expected deaths with a known cause, however: {known}")
+    if configuration.network.causes and known < 2:
+        problems.append(
+            f"expected deaths with a known cause, however: {known}; without causes, "
+            "leave cohort.causes empty"
+        )
     if problems:
         raise CohortError("fit", problems)
 

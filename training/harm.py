@@ -14,6 +14,9 @@ import torch
 from henaw.model.harm import HarmRules
 from torch import Tensor
 
+SMOOTH_YEARS = 1e-3
+"""|x| of an interaction is sqrt(x^2 + this^2) in the loss: never less, and smooth at 0, where
+a quasi-Newton method would stop short of the minimum."""
 MARGIN_YEARS = 0.002
 """How far inside its limit each rule is asked to be, years per score or years."""
 SLOW_SHRINKING, HARDER = 0.5, 3.0
@@ -53,7 +56,8 @@ class HarmPenalty:
         Shape:
             weight: (V, Q J); interaction_weight: (I,)
         """
-        left = self._asked.measure(weight, interaction_weight) - MARGIN_YEARS
+        smooth = torch.sqrt(interaction_weight.square() + SMOOTH_YEARS**2)
+        left = self._asked.measure(weight, smooth) - MARGIN_YEARS
         push = (self.multipliers - self.weight * left).clamp(min=0.0)
         return (push.square() - self.multipliers.square()).sum() / (2.0 * self.weight)
 
@@ -63,7 +67,8 @@ class HarmPenalty:
         Returns:
             By how much the worst of all rules is broken; at most 0 where all hold.
         """
-        left = self._asked.measure(weight, interaction_weight) - MARGIN_YEARS
+        smooth = torch.sqrt(interaction_weight.square() + SMOOTH_YEARS**2)
+        left = self._asked.measure(weight, smooth) - MARGIN_YEARS
         self.multipliers = (self.multipliers - self.weight * left).clamp(min=0.0).detach()
         every = self.rules.measure(weight, interaction_weight)
         self._ask_for_more(every)

@@ -1,13 +1,14 @@
-"""The fit by mini-batches: for cohorts that one design no longer suits.
+"""Mini-batches: a quick way to the neighbourhood of the minimum, for very large cohorts.
 
-It minimises what :mod:`henaw.training.problem` minimises, with Adam, on a device that
-holds everyone. People are dealt to the processes once, person i to process i modulo
-their number; every process draws the same batches and takes its own people out of each.
+Adam on balanced batches, on a device that holds everyone, comes near what
+:mod:`henaw.training.problem` then solves exactly from there. People are dealt to the
+processes once, person i to process i modulo their number; every process draws the same
+batches and takes its own people out of each.
 """
 
 from __future__ import annotations
 
-import dataclasses
+import logging
 import math
 import time
 from collections.abc import Iterator
@@ -19,22 +20,20 @@ import numpy.typing as npt
 import safetensors.torch
 import torch
 from henaw.model.checkpoint import write_whole
-from henaw.model.configuration import NetworkConfiguration
 from henaw.model.errors import FitError
-from henaw.training.configuration import FitConfiguration, LoopConfiguration
+from henaw.training.configuration import LoopConfiguration
 from henaw.training.execution import Execution
-from henaw.training.objective import Objective, Solution
-from henaw.training.people import People, measure_scales
+from henaw.training.objective import Objective
+from henaw.training.people import People
 from henaw.training.sampler import StratifiedSampler, group_ages
 from henaw.training.states import LoopState, StateFolder, decode_state, encode_state
-from henaw.training.steps import PARTS, Batch, FreeParameters, Stepper, StepReport
+from henaw.training.steps import Batch, Stepper, StepReport
 from henaw.training.watch import Record, Watch, check_tensorboard
 from torch import Tensor
 
 Rows = npt.NDArray[np.int64]
-
-SMALLEST_GAIN = 1e-6
-"""Of the validation loss, per person, to count as better."""
+_NAME = "mini-batches"
+_LOGGER = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,16 +52,15 @@ class Schedule:
         return self.highest * 0.5 * (1.0 + math.cos(math.pi * passed))
 
 
-class BatchProblem:
-    """One cohort, solved for the point estimate and again for each refit.
+class MiniBatches:
+    """A warm start of one cohort's fit, from its first step or from the last saved state.
 
     Args:
         people: the cohort, on the CPU; the same in every process.
-        shape: of the network.
-        fit: what is minimised.
+        objective: what is minimised, but for the rules of harmful values.
         loop: how.
         execution: where.
-        seed: of the batches and of who is kept for validation.
+        seed: of the batches.
         fingerprint: names what is fitted and how; only states under the same name are
             gone on from.
         notes: figures to put into every record.
@@ -71,8 +69,7 @@ class BatchProblem:
     def __init__(
         self,
         people: People,
-        shape: NetworkConfiguration,
-        fit: FitConfiguration,
+        objective: Objective,
         loop: LoopConfiguration,
         execution: Execution,
         *,
@@ -84,264 +81,159 @@ class BatchProblem:
             check_tensorboard()
         self.loop = loop
         self.execution = execution
-        self.seed = seed
-        self.fingerprint = fingerprint
         self.notes = dict(notes or {})
-        self.objective = Objective(measure_scales(people), shape, fit).to(execution.device)
-        counts = torch.bincount(people.survey, minlength=self.objective.sizes[4])
-        self.survey_share = counts.double() / len(people)
-        self.group = group_ages(people.age.numpy())
-        self.death = people.death.numpy()
-        mine = torch.arange(execution.rank, len(people), execution.world)
-        self.people = people.select(mine).to(execution.device)
-        automatic = "mixed" if execution.device.type == "cuda" else "float64"
-        self.precision = automatic if loop.precision == "auto" else loop.precision
-
-    def solve(self, name: str, weight: Tensor | None, *, start: Solution | None) -> Solution:
-        """Minimise the loss from zero, or for a refit from ``start`` without the causes.
-
-        Args:
-            name: of this fit within the run, for its states and records.
-            weight: (n,) how many times a person counts; None for once each.
-            start: where a refit starts.
-
-        Raises:
-            FitError: the loss is not finite, or one person does not fit into memory.
-        """
-        return _Run(self, name, weight, start).solve()
-
-
-class _Run:
-    """One fit from its first step, or from the last saved state, to its solution."""
-
-    def __init__(
-        self, problem: BatchProblem, name: str, weight: Tensor | None, start: Solution | None
-    ) -> None:
-        loop, execution = problem.loop, problem.execution
-        self.problem, self.name, self.loop, self.execution = problem, name, loop, execution
-        refit = start is not None
-        everyone = len(problem.group)
-        self.weight = np.ones(everyone) if weight is None else weight.double().numpy()
-        # Nobody is kept back from a refit: it is short, and its spread is what is wanted.
-        share = 0.0 if refit else loop.validation_share
-        drawn = np.random.default_rng((problem.seed, everyone)).random(everyone) < share
-        self.validation = np.flatnonzero(drawn & (self.weight > 0))
-        self.training = np.flatnonzero(~drawn & (self.weight > 0))
-        self.sampler = StratifiedSampler(
-            problem.group[self.training], loop.batch_size, seed=problem.seed
+        self.people = people.select(slice(execution.rank, None, execution.world)).to(
+            execution.device
         )
-        self.epochs = loop.member_epochs if refit else loop.epochs
-        steps = self.epochs * len(self.sampler)
+        self.sampler = StratifiedSampler(group_ages(people.age.numpy()), loop.batch_size, seed=seed)
+        steps = loop.epochs * len(self.sampler)
         self.schedule = Schedule(
-            highest=loop.member_learning_rate if refit else loop.learning_rate,
+            highest=loop.learning_rate,
             steps=steps,
             warmup=max(1, round(loop.warmup_share * steps)),
         )
-        mine = torch.from_numpy(self.weight[execution.rank :: execution.world].copy())
-        self.people = dataclasses.replace(problem.people, weight=mine.to(execution.device))
-        folder = execution.work
-        self.folder = None if folder is None else folder / "states" / problem.fingerprint / name
+        self.fingerprint = fingerprint
+        work = execution.work
+        self.folder = None if work is None else work / "states" / fingerprint
         self.states = None if self.folder is None else StateFolder(self.folder)
-        free = problem.objective.start() if start is None else start.free
-        self.state = self._resume(free)
-        self.stepper = self._build_stepper(causes=not refit)
+        self.state = self._resume(objective.start())
+        self.stepper = self._build_stepper(objective)
 
     def _resume(self, free: Tensor) -> LoopState:
         """The newest state of the leading process, in every process."""
         found = self.states.load() if self.states is not None and self.execution.leads else None
         content = self.execution.share(encode_state(found) if found is not None else b"")
         state = decode_state(content) if content else None
-        return state or LoopState.begin(free.cpu(), self.loop.accumulation)
+        return state or LoopState.begin(free, self.loop.accumulation)
 
-    def _build_stepper(self, *, causes: bool) -> Stepper:
-        problem, state, device = self.problem, self.state, self.execution.device
-        parameters = FreeParameters(
-            problem.objective, state.free.to(device), causes=causes, precision=problem.precision
-        )
+    def _build_stepper(self, objective: Objective) -> Stepper:
+        state, device = self.state, self.execution.device
         stepper = Stepper(
-            parameters,
+            objective.to(device),
             self.people,
             self.execution,
+            free=state.free,
+            longest=int(np.diff(self.sampler.bounds).max()),
             clip_norm=self.loop.gradient_clip_norm,
             accumulation=state.accumulation,
         )
         stepper.out_of_memory = state.out_of_memory
-        stepper.optimiser.state[parameters.free] = {
-            "step": torch.tensor(float(state.step)),
+        on_cuda = device.type == "cuda"
+        stepper.optimiser.state[stepper.free] = {
+            "step": torch.tensor(float(state.step), device=device if on_cuda else "cpu"),
             "exp_avg": state.first_moment.to(device),
             "exp_avg_sq": state.second_moment.to(device),
         }
         return stepper
 
-    def solve(self) -> Solution:
-        """Run to the end; see :meth:`BatchProblem.solve`."""
+    def solve(self) -> Tensor:
+        """Run to the end: the free parameters (P,), on the CPU.
+
+        Raises:
+            FitError: the loss is not finite, or one person does not fit into memory.
+        """
         state = self.state
-        fit = f"{self.problem.fingerprint}/{self.name}"
         folder = self.execution.work if self.execution.leads else None
         board = self.loop.tensorboard and self.execution.leads
-        watch = Watch(folder, fit, state.step, tensorboard=board)
+        watch = Watch(folder, self.fingerprint, state.step, tensorboard=board)
         try:
-            while not state.finished:
+            while state.epoch < self.loop.epochs:
                 self._run_epoch(watch)
                 self._end_epoch(watch)
         finally:
             watch.close()
-        solved = state.best_free if len(self.validation) else state.free
-        loss = self._measure(solved, self.training)
-        objective = self.problem.objective.to(torch.device("cpu"))
-        return objective.settle(solved, self.problem.survey_share, loss)
+        return state.free
 
     def _run_epoch(self, watch: Watch) -> None:
         state = self.state
         began = time.perf_counter()
-        for batch in self._deal(self.training, state.epoch, first=state.batch):
-            rate = self.schedule.look_up(state.step)
-            try:
-                report = self.stepper.take(batch, rate)
-            except FloatingPointError as error:
-                raise self._save_batch(batch, str(error)) from error
-            self._advance(report)
+        for batch in self._deal(state.epoch, first=state.batch):
+            self.stepper.take(batch, self.schedule.look_up(state.step), state.step)
+            state.step += 1
+            state.batch += 1
             if state.step % self.loop.log_steps == 0:
+                report = self._collect()
                 passed = time.perf_counter() - began
-                watch.write(state.step, self._describe(report, rate, passed))
+                watch.write(state.step, self._describe(report, passed))
                 began = time.perf_counter()
             if state.step % self.loop.save_steps == 0:
+                self._collect()
                 self._save()
 
-    def _advance(self, report: StepReport) -> None:
-        state = self.state
-        state.step += 1
-        state.batch += 1
-        for name, value in report.parts.items():
-            state.epoch_loss[name] = state.epoch_loss.get(name, 0.0) + value
+    def _collect(self) -> StepReport:
+        """Read back what the steps since the last time gave."""
+        failed = self.stepper.find_failure()
+        report = self.stepper.report()
+        if failed is not None:
+            told = {**report.parts, "gradient norm": report.gradient_norm}
+            seen = ", ".join(f"{name}={value:g}" for name, value in told.items())
+            raise self._save_batch(failed, seen)
+        for name, value in self.stepper.take_sums().items():
+            self.state.epoch_loss[name] = self.state.epoch_loss.get(name, 0.0) + value
+        return report
 
-    def _describe(self, report: StepReport, rate: float, seconds: float) -> Record:
+    def _describe(self, report: StepReport, seconds: float) -> Record:
         steps = min(self.loop.log_steps, self.state.batch)
         return {
             **{f"loss/{name}": value for name, value in report.parts.items()},
             "gradient_norm": report.gradient_norm,
-            "learning_rate": rate,
+            "learning_rate": self.schedule.look_up(self.state.step - 1),
             "batch_seconds": seconds / steps,
             "out_of_memory": self.stepper.out_of_memory,
             "accumulation": self.stepper.accumulation,
-            **self.problem.notes,
+            **self.notes,
         }
 
     def _end_epoch(self, watch: Watch) -> None:
         state = self.state
-        record = {f"epoch_loss/{name}": v / state.batch for name, v in state.epoch_loss.items()}
+        self._collect()
+        means = {name: total / state.batch for name, total in state.epoch_loss.items()}
         state.epoch += 1
         state.batch = 0
         state.epoch_loss = {}
-        improved = False
-        if len(self.validation):
-            parts = self._measure(self.stepper.parameters.free.detach().cpu(), self.validation)
-            loss = sum(parts[name] for name in PARTS[:3] if name in parts)
-            record["validation_loss"] = loss
-            improved = state.best_loss is None or loss < state.best_loss - SMALLEST_GAIN
-            state.waited = 0 if improved else state.waited + 1
-            if improved:
-                state.best_loss = loss
-                state.best_free = self.stepper.parameters.free.detach().cpu().clone()
-        state.finished = state.epoch >= self.epochs or state.waited >= self.loop.patience
-        state.history = [*state.history, {"epoch": state.epoch, **record}]
-        state.history = state.history[-self.loop.max_history_size :]
+        record = {"epoch": state.epoch, **{f"epoch_loss/{name}": v for name, v in means.items()}}
+        state.history = [*state.history, record][-self.loop.max_history_size :]
         # Records first: a state without its record would leave a hole after a kill.
-        watch.write(state.step, {"epoch": state.epoch, **record, **self.problem.notes})
-        self._save(best=improved)
+        watch.write(state.step, {**record, **self.notes})
+        self._save()
+        told = f"{_NAME}: epoch {state.epoch} of {self.loop.epochs}, loss {sum(means.values()):.6f}"
+        _LOGGER.info("%s, memory ran out %d times", told, self.stepper.out_of_memory)
+        self.execution.tick(told)
 
-    def _save(self, *, best: bool = False) -> None:
-        state, moments = self.state, self.stepper.optimiser.state[self.stepper.parameters.free]
-        state.free = self.stepper.parameters.free.detach().cpu().clone()
+    def _save(self) -> None:
+        state, moments = self.state, self.stepper.optimiser.state[self.stepper.free]
+        state.free = self.stepper.free.detach().cpu().clone()
         state.first_moment = moments["exp_avg"].cpu()
         state.second_moment = moments["exp_avg_sq"].cpu()
         state.accumulation = self.stepper.accumulation
         state.out_of_memory = self.stepper.out_of_memory
         if self.states is not None and self.execution.leads:
-            if best:
-                self.states.save_best(state)
             self.states.save(state)
 
-    def _deal(self, chosen: Rows, epoch: int, *, first: int = 0) -> Iterator[Batch]:
-        """This process's share of each batch of an epoch."""
-        order = chosen[self.sampler.draw(epoch)]
-        yield from self._cut(order, self.sampler.bounds, first=first)
-
-    def _cut(self, order: Rows, bounds: Rows, *, first: int = 0) -> Iterator[Batch]:
-        """Cut an order of everybody into batches, and each to this process's people."""
+    def _deal(self, epoch: int, *, first: int = 0) -> Iterator[Batch]:
+        """This process's share of each batch of an epoch, from batch ``first`` on."""
         rank, world = self.execution.rank, self.execution.world
+        order, bounds = self.sampler.draw(epoch), self.sampler.bounds
         mine = order % world == rank
         kept = np.concatenate([[0], np.cumsum(mine)])
-        rows = order[mine] // world
-        places = self.people.death.numpy()[rows]
-        ends = np.concatenate([[0], np.cumsum(places >= 0)])
-        rows_there = torch.from_numpy(rows).to(self.execution.device)
-        deaths_there = torch.from_numpy(places[places >= 0]).to(self.execution.device)
-        batches = len(bounds) - 1
-        scale = batches / float(self.weight[order].sum())
-        death_scale = batches / max(1, int((self.problem.death[order] >= 0).sum()))
+        rows = torch.from_numpy(order[mine] // world).to(self.execution.device)
+        scale = len(self.sampler) / len(order)
         for begin, end in zip(kept[bounds[first:-1]], kept[bounds[first + 1 :]], strict=True):
-            yield Batch(
-                rows=rows_there[begin:end],
-                deaths=deaths_there[ends[begin] : ends[end]],
-                ends=ends[begin : end + 1] - ends[begin],
-                scale=scale,
-                death_scale=death_scale,
-            )
+            yield Batch(rows=rows[begin:end], scale=scale)
 
-    def _measure(self, free: Tensor, chosen: Rows) -> dict[str, float]:
-        """The loss by part at the free parameters, over some people of all processes."""
-        device = self.execution.device
-        parameters = FreeParameters(
-            self.problem.objective,
-            free.to(device),
-            causes=self.stepper.parameters.causes,
-            precision=self.problem.precision,
-        )
-        size = max(1, self.loop.batch_size // self.stepper.accumulation)
-        bounds = np.append(np.arange(0, len(chosen), size), len(chosen))
-        sums = torch.zeros(3, dtype=torch.float64, device=device)
-        with torch.no_grad():
-            for batch in self._cut(chosen, bounds):
-                if len(batch.rows) == 0:
-                    continue
-                means = parameters(self.people, batch.rows, batch.deaths)
-                share = self.people.weight[batch.rows].sum() * batch.scale
-                deaths = len(batch.deaths) * batch.death_scale
-                sums += torch.stack(
-                    [
-                        means["mortality"] * share,
-                        means["age"] * share,
-                        means.get("cause", share * 0) * deaths,
-                    ]
-                )
-            penalties = parameters(None)
-        sums = self.execution.add_up(sums) / (len(bounds) - 1)
-        values = [*sums.tolist(), *(float(part) for part in penalties.values())]
-        return dict(zip(PARTS, values, strict=False))
-
-    def _save_batch(self, batch: Batch, seen: str) -> FitError:
+    def _save_batch(self, step: int, seen: str) -> FitError:
         """Save what a loss that is not finite came from; the error says where it is."""
+        state = self.state
+        batch = next(self._deal(state.epoch, first=state.batch - (state.step - step)))
         where = "run with a working folder (--work) to have the batch saved"
         if self.folder is not None:
-            path = Path(self.folder) / f"batch-{self.state.step}-{self.execution.rank}.safetensors"
-            columns = (
-                "basis",
-                "modulators",
-                "pairs",
-                "age",
-                "sex",
-                "setting",
-                "time",
-                "event",
-                "weight",
-            )
-            tensors = {name: getattr(self.people, name)[batch.rows].cpu() for name in columns}
+            path = Path(self.folder) / f"batch-{step}-{self.execution.rank}.safetensors"
+            people = self.people.select(batch.rows).to(torch.device("cpu"))
+            tensors = {name: value.contiguous() for name, value in vars(people).items()}
             tensors["rows"] = batch.rows.cpu() * self.execution.world + self.execution.rank
-            tensors["free"] = self.stepper.parameters.free.detach().cpu()
+            tensors["free"] = self.stepper.free.detach().cpu()
             write_whole(path, safetensors.torch.save(tensors), mode=0o600)
             where = f"the batch is in {path}, data of individuals: keep it there"
         return FitError(
-            f"expected a finite loss at step {self.state.step} of {self.name}, however: {seen}; "
-            f"{where}"
+            f"expected a finite loss at step {step} of the {_NAME}, however: {seen}; {where}"
         )

@@ -9,14 +9,19 @@ import torch
 from torch import Tensor
 
 
+def compute_cumulative_hazard(log_hazard: Tensor, slope: Tensor, time_years: Tensor) -> Tensor:
+    """Deaths expected of each person in the follow-up: e^a (e^{bT} - 1) / b, all (n,)."""
+    return torch.exp(log_hazard) * torch.expm1(slope * time_years) / slope
+
+
 def compute_mortality_loss(
     log_hazard: Tensor, slope: Tensor, time_years: Tensor, event: Tensor, weight: Tensor
 ) -> Tensor:
-    """Negative log-likelihood of the Gompertz model, per person.
+    """Negative log-likelihood of the Gompertz model, summed over people.
 
     With log h(t) = a + b t, a the log hazard at the examination, a person followed for
-    T years contributes e^a (e^{bT} - 1) / b - d (a + b T). The sum runs over people, so
-    that any split into batches gives the same total.
+    T years contributes e^a (e^{bT} - 1) / b - d (a + b T). Being a plain sum, any split
+    into batches gives the same total.
 
     Shape:
         all: (n,)
@@ -26,10 +31,10 @@ def compute_mortality_loss(
         slope: b, per year.
         time_years: T, follow-up.
         event: d, 1 where the follow-up ended in death.
-        weight: how many times a person counts.
+        weight: how much a person counts; with weights of sum 1 the loss is a mean.
 
     Returns:
-        The weighted mean, a scalar.
+        The weighted sum, a scalar.
 
     Source:
         Gompertz B (1825), Phil Trans R Soc 115:513-583.
@@ -39,14 +44,13 @@ def compute_mortality_loss(
         >>> compute_mortality_loss(-3 * one, 0.1 * one, 10 * one, one, one)
         tensor(2.8555, dtype=torch.float64)
     """
-    cumulative = torch.exp(log_hazard) * torch.expm1(slope * time_years) / slope
-    per_person = cumulative - event * (log_hazard + slope * time_years)
-    return (weight * per_person).sum() / weight.sum()
+    cumulative = compute_cumulative_hazard(log_hazard, slope, time_years)
+    return (weight * (cumulative - event * (log_hazard + slope * time_years))).sum()
 
 
 def compute_age_loss(age_gap: Tensor, weight: Tensor) -> Tensor:
-    """Mean squared age gap, years squared: (n,), (n,) to a scalar."""
-    return (weight * age_gap * age_gap).sum() / weight.sum()
+    """Sum of weighted squared age gaps, years squared: (n,), (n,) to a scalar."""
+    return (weight * age_gap * age_gap).sum()
 
 
 def compute_cause_loss(logits: Tensor, cause: Tensor) -> Tensor:

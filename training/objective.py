@@ -3,7 +3,8 @@
 The free parameters are one vector, scaled so that a unit step means much the same for
 each: weights per standard deviation of their feature, bounds of the interactions inside
 tanh, the log of the baseline's slope. :class:`Objective` turns them into weights in the
-network's units and into the parts of the loss.
+network's units and into the parts of the loss. The causes of death share no parameter
+with the gap and are fitted by themselves (:mod:`henaw.training.causes`).
 """
 
 from __future__ import annotations
@@ -13,17 +14,13 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from henaw.model.biomarkers import SEXES
 from henaw.model.configuration import MODULATORS, VARIABLES, NetworkConfiguration
 from henaw.model.harm import HarmRules
 from henaw.training.configuration import FitConfiguration
 from henaw.training.harm import HarmPenalty
-from henaw.training.losses import (
-    compute_age_loss,
-    compute_cause_loss,
-    compute_elastic_net,
-    compute_mortality_loss,
-)
-from henaw.training.settings import count_cause_settings, count_settings
+from henaw.training.losses import compute_elastic_net
+from henaw.training.settings import count_settings
 from torch import Tensor
 
 TAIL_SCORE = 1.5
@@ -35,40 +32,47 @@ FIRST_SLOPE = 0.09
 
 @dataclass(frozen=True, kw_only=True)
 class Weights:
-    """Weights in the network's units.
+    """Weights in the network's units: all that the likelihood depends on.
 
     Shape:
-        weight: (V, Q J); interaction_weight: (I,); intercept, slope: (2,)
-        survey: (S,) log hazard; setting: (T,) log hazard; cause_weight: (C, V J) per
-        standard deviation of its feature; cause_age_sex: (C, 4); cause_setting: (C, T2)
+        weight: (V, Q J); interaction_weight: (I,); slope: (2,) per year;
+        level: (2 + S + T,) log hazard, by sex, by survey and per setting
     """
 
     weight: Tensor
     interaction_weight: Tensor
-    intercept: Tensor
     slope: Tensor
-    survey: Tensor
-    setting: Tensor
-    cause_weight: Tensor
-    cause_age_sex: Tensor
-    cause_setting: Tensor
+    level: Tensor
+
+    def flatten(self) -> Tensor:
+        """All of them in one vector."""
+        return torch.cat([self.weight.flatten(), self.interaction_weight, self.slope, self.level])
+
+    def unflatten(self, flat: Tensor) -> Weights:
+        """Weights of these shapes from such a vector."""
+        sizes = [t.numel() for t in (self.weight, self.interaction_weight, self.slope, self.level)]
+        weight, interactions, slope, level = flat.split(sizes)
+        return Weights(
+            weight=weight.reshape(self.weight.shape),
+            interaction_weight=interactions,
+            slope=slope,
+            level=level,
+        )
 
 
-@dataclass
+@dataclass(frozen=True, kw_only=True)
 class Solution:
-    """Weights in the network's units.
+    """Weights as the network holds them.
 
     Shape:
-        weight: (V, Q J); interaction_weight: (I,); intercept, slope: (2,)
-        cause_weight: (C, V J); cause_age_sex: (C, 4); free: every parameter, as solved
+        weight: (V, Q J); interaction_weight: (I,); intercept, slope: (2,);
+        free: every parameter, as solved
     """
 
     weight: Tensor
     interaction_weight: Tensor
     intercept: Tensor
     slope: Tensor
-    cause_weight: Tensor
-    cause_age_sex: Tensor
     free: Tensor
     loss: dict[str, float]
 
@@ -78,12 +82,11 @@ class Scales:
     """Standard deviations of the features, and how many surveys have a level of their own.
 
     Shape:
-        main: (V Q J,); pairs: (I,); causes: (V J,)
+        main: (V Q J,); pairs: (I,)
     """
 
     main: Tensor
     pairs: Tensor
-    causes: Tensor
     surveys: int
 
 
@@ -109,12 +112,11 @@ class Objective:
         self.harm = None if rules is None else HarmPenalty(rules, configuration.harm_weight)
         self.main_scale = scales.main.clamp(min=1e-6)
         self.pair_scale = scales.pairs.clamp(min=1e-6)
-        self.cause_scale = scales.causes.clamp(min=1e-6)
-        pairs = [[VARIABLES.index(name) for name in pair] for pair in shape.interactions]
-        self.first, self.second = torch.tensor(pairs, dtype=torch.int64).reshape(-1, 2).unbind(1)
+        # By products, not by index: on CUDA the backward pass of a few indices is slow.
+        self.both = torch.zeros(len(shape.interactions), len(VARIABLES), dtype=torch.float64)
+        for row, pair in enumerate(shape.interactions):
+            self.both[row, [VARIABLES.index(name) for name in pair]] = 0.5
         columns = len(scales.main)
-        settings = count_settings(configuration.period)
-        classes = len(shape.cause_classes)
         blocks = torch.full((len(VARIABLES), columns // len(VARIABLES)), 1.0)
         blocks[:, shape.basis_size :] = configuration.modulation_penalty
         # The linear term comes before the hinges; the constant block is left alone.
@@ -123,21 +125,19 @@ class Objective:
             configuration.tail_penalty
         )
         self.penalty = blocks.flatten().double()
-        self.sizes = [
-            columns,
-            len(scales.pairs),
-            2,
-            2,
-            scales.surveys,
-            classes * len(scales.causes),
-            classes * 4,
-            settings,
-            classes * count_cause_settings(configuration.period),
-        ]
+        self.sizes = {
+            "main": columns,
+            "pairs": len(scales.pairs),
+            "intercept": len(SEXES),
+            "slope": len(SEXES),
+            "survey": scales.surveys,
+            "setting": count_settings(configuration.period),
+        }
 
     def to(self, device: torch.device) -> Objective:
-        """The same objective for free parameters on another device."""
+        """The same objective, but for the rules, of parameters on another device."""
         moved = copy.copy(self)
+        moved.harm = None
         for name, value in vars(self).items():
             if isinstance(value, Tensor):
                 setattr(moved, name, value.to(device))
@@ -145,109 +145,54 @@ class Objective:
 
     def start(self) -> Tensor:
         """Free parameters of a population without any gap: (P,)."""
-        parts = [torch.zeros(size, dtype=torch.float64) for size in self.sizes]
-        parts[2] += FIRST_INTERCEPT
-        parts[3] += float(np.log(FIRST_SLOPE))
-        return torch.cat(parts)
+        parts = {name: torch.zeros(size, dtype=torch.float64) for name, size in self.sizes.items()}
+        parts["intercept"] += FIRST_INTERCEPT
+        parts["slope"] += float(np.log(FIRST_SLOPE))
+        return torch.cat(list(parts.values()))
+
+    def split(self, free: Tensor) -> dict[str, Tensor]:
+        """Free parameters (P,) by what they are."""
+        return dict(zip(self.sizes, free.split(list(self.sizes.values())), strict=True))
 
     def unpack(self, free: Tensor) -> Weights:
         """Free parameters (P,) to weights in the network's units."""
-        main, bound, intercept, slope, survey, cause, age_sex, setting, cause_setting = free.split(
-            self.sizes
-        )
-        weight = (main / self.main_scale).unflatten(0, (len(VARIABLES), -1))
-        individual = self.measure_individual(weight)
-        classes = len(self.shape.cause_classes)
-        limit = self.shape.hierarchy * 0.5 * (individual[self.first] + individual[self.second])
+        parts = self.split(free)
+        weight = (parts["main"] / self.main_scale).unflatten(0, (len(VARIABLES), -1))
+        limit = self.shape.hierarchy * (self.both @ self.measure_individual(weight))
         return Weights(
             weight=weight,
-            interaction_weight=limit * torch.tanh(bound),
-            intercept=intercept,
-            slope=torch.exp(slope),
-            survey=survey,
-            setting=setting,
-            cause_weight=cause.unflatten(0, (classes, -1)),
-            cause_age_sex=age_sex.unflatten(0, (classes, -1)),
-            cause_setting=cause_setting.unflatten(0, (classes, -1)),
+            interaction_weight=limit * torch.tanh(parts["pairs"]),
+            slope=torch.exp(parts["slope"]),
+            level=torch.cat([parts["intercept"], parts["survey"], parts["setting"]]),
         )
 
     def measure_individual(self, weight: Tensor) -> Tensor:
         """|alpha| of each biomarker: (V, Q J) to (V,)."""
         return torch.sqrt((weight[:, : self.shape.basis_size] ** 2).sum(1) + 1e-12)
 
-    def compute_likelihood(
-        self,
-        weights: Weights,
-        gap: Tensor,
-        *,
-        age: Tensor,
-        sex: Tensor,
-        survey: Tensor,
-        setting: Tensor,
-        time: Tensor,
-        event: Tensor,
-        weight: Tensor,
-    ) -> dict[str, Tensor]:
-        """The parts that are weighted means over people.
+    def compute_penalties(self, free: Tensor, weights: Weights) -> dict[str, Tensor]:
+        """The parts that weigh on the parameters, once for a cohort of any size.
 
-        Shape:
-            gap, age, time: (n,) years; sex, survey: (n,) int64; setting: (n, T);
-            event, weight: (n,)
+        Args:
+            free: (P,) the free parameters.
+            weights: what they unpack to.
         """
-        slopes = weights.slope[sex]
-        level = weights.survey[survey] + setting @ weights.setting
-        log_hazard = weights.intercept[sex] + slopes * (age + gap) + level
-        return {
-            "mortality": compute_mortality_loss(log_hazard, slopes, time, event, weight),
-            "age": self.configuration.age_weight * compute_age_loss(gap, weight),
-        }
-
-    def compute_penalties(self, weights: Weights, main: Tensor) -> dict[str, Tensor]:
-        """The parts that weigh on the gap's parameters, once for a cohort of any size.
-
-        Shape:
-            main: (V Q J,) the free parameters of the same name
-        """
-        configuration = self.configuration
-        parts = {
+        configuration, parts = self.configuration, self.split(free)
+        penalties = {
             "elastic": configuration.elastic_weight
             * (
-                compute_elastic_net(main, self.penalty, configuration.elastic_alpha)
+                compute_elastic_net(parts["main"], self.penalty, configuration.elastic_alpha)
                 + compute_elastic_net(
                     weights.interaction_weight * self.pair_scale,
                     torch.ones_like(weights.interaction_weight),
                     configuration.elastic_alpha,
                 )
             ),
-            "survey": configuration.survey_ridge * (weights.survey**2).sum(),
+            "survey": configuration.survey_ridge * (parts["survey"] ** 2).sum(),
         }
         if self.harm is not None:
-            parts["harm"] = self.harm.compute(weights.weight, weights.interaction_weight)
-        return parts
-
-    def compute_cause_part(
-        self, weights: Weights, causes: Tensor, age_sex: Tensor, setting: Tensor, cause: Tensor
-    ) -> dict[str, Tensor]:
-        """The part that is a mean over deaths of a known cause.
-
-        Shape:
-            causes: (d, V J) per standard deviation; age_sex: (d, 4); setting: (d, T);
-            cause: (d,) int64
-        """
-        logits = causes @ weights.cause_weight.T
-        logits = logits + age_sex @ weights.cause_age_sex.T + setting @ weights.cause_setting.T
-        return {"cause": self.configuration.cause_weight * compute_cause_loss(logits, cause)}
-
-    def compute_cause_penalty(self, weights: Weights) -> dict[str, Tensor]:
-        """The part that weighs on the causes' parameters."""
-        return {
-            "cause_ridge": self.configuration.cause_ridge
-            * (
-                (weights.cause_weight**2).sum()
-                + 0.01 * (weights.cause_age_sex**2).sum()
-                + 0.01 * (weights.cause_setting**2).sum()
-            )
-        }
+            penalties["harm"] = self.harm.compute(weights.weight, weights.interaction_weight)
+        return penalties
 
     def settle(self, free: Tensor, survey_share: Tensor, loss: dict[str, float]) -> Solution:
         """Weights as the network holds them.
@@ -258,15 +203,14 @@ class Objective:
                 what is shipped is the hazard of the average person.
             loss: the parts of the loss there.
         """
-        weights = self.unpack(free)
-        level = survey_share @ weights.survey if self.configuration.period is None else 0.0
+        weights, parts = self.unpack(free), self.split(free)
+        average = self.configuration.period is None
+        level = survey_share @ parts["survey"] if average else 0.0
         return Solution(
             weight=weights.weight,
             interaction_weight=weights.interaction_weight,
-            intercept=weights.intercept + level,
+            intercept=parts["intercept"] + level,
             slope=weights.slope,
-            cause_weight=weights.cause_weight / self.cause_scale,
-            cause_age_sex=weights.cause_age_sex,
             free=free,
             loss=loss,
         )

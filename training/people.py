@@ -1,4 +1,4 @@
-"""People as the mini-batch loop needs them: few numbers each, on the device.
+"""People as a solver needs them: few numbers each.
 
 A person's features are their centred basis functions times each modulator (1, age, sex).
 Kept apart they take a third of the memory and, since
@@ -11,16 +11,18 @@ from dataclasses import dataclass, fields, replace
 
 import numpy as np
 import torch
+from henaw.model.biomarkers import SEXES
 from henaw.model.configuration import MODULATORS, VARIABLES
 from henaw.model.network import Network
 from henaw.training.cohort import Cohort
 from henaw.training.configuration import FitConfiguration
-from henaw.training.objective import Objective, Scales, Weights
-from henaw.training.settings import (
-    describe_cause_settings,
-    describe_settings,
-    select_followed,
+from henaw.training.losses import (
+    compute_age_loss,
+    compute_cumulative_hazard,
+    compute_mortality_loss,
 )
+from henaw.training.objective import Scales, Weights
+from henaw.training.settings import describe_settings
 from torch import Tensor
 
 _PIECE = 65_536
@@ -30,17 +32,18 @@ _PIECE = 65_536
 
 @dataclass(frozen=True, kw_only=True)
 class People:
-    """Features, follow-up and causes of people.
+    """Features and follow-up of people.
+
+    Whom the baseline's level depends on is a design of its own, so that it costs a
+    product: looking up one of two sexes is slow to differentiate on CUDA.
 
     Shape:
         basis: (n, V J) float32; modulators: (n, Q) float32; pairs: (n, I) float32
         typical: (n,) float64 years, added to the gap
-        age: (n,) float64 years; sex, survey: (n,) int64; time: (n,) float64 years
+        age: (n,) float64 years; time: (n,) float64 years
+        levels: (n, 2 + S + T) float64, 1 in the column of the sex and of the survey,
+        then the settings
         event, weight: (n,) float64
-        death: (n,) int64, place among the deaths below, -1 for none of known cause
-        setting: (n, T) float64
-        causes: (d, V J) float32; age_sex: (d, 4) float32; cause: (d,) int64
-        cause_setting: (d, T2) float64
     """
 
     basis: Tensor
@@ -48,55 +51,35 @@ class People:
     pairs: Tensor
     typical: Tensor
     age: Tensor
-    sex: Tensor
-    survey: Tensor
-    setting: Tensor
+    levels: Tensor
     time: Tensor
     event: Tensor
     weight: Tensor
-    death: Tensor
-    causes: Tensor
-    age_sex: Tensor
-    cause_setting: Tensor
-    cause: Tensor
 
     def __len__(self) -> int:
         return len(self.age)
 
-    def select(self, rows: Tensor) -> People:
+    def select(self, rows: Tensor | slice) -> People:
         """Some of the people, in that order: (m,) int64."""
-        death = self.death[rows]
-        known = death[death >= 0]
-        place = torch.full_like(death, -1)
-        place[death >= 0] = torch.arange(len(known))
-        chosen = {
-            name: getattr(self, name)[rows]
-            for name in (field.name for field in fields(self))
-            if name not in _OF_DEATHS
-        }
-        of_deaths = {name: getattr(self, name)[known] for name in _OF_DEATHS}
-        return replace(self, **chosen | of_deaths | {"death": place})
+        return replace(self, **{name: _take(column, rows) for name, column in self._columns()})
 
     def to(self, device: torch.device) -> People:
-        """The same people on another device; ``death``, which lays out batches, stays."""
-        moved = {
-            field.name: getattr(self, field.name).to(device)
-            for field in fields(self)
-            if field.name != "death"
-        }
-        return replace(self, **moved)
+        """The same people on another device."""
+        return replace(self, **{name: column.to(device) for name, column in self._columns()})
 
+    def weighed(self, weight: Tensor) -> People:
+        """The same people, each counting so much: (n,)."""
+        return replace(self, weight=weight)
 
-_OF_DEATHS = ("causes", "age_sex", "cause_setting", "cause")
+    def _columns(self) -> list[tuple[str, Tensor]]:
+        return [(field.name, getattr(self, field.name)) for field in fields(self)]
 
 
 def build_people(network: Network, cohort: Cohort, configuration: FitConfiguration) -> People:
     """Compute the features of a cohort and cut its follow-up."""
     follow_up_years = configuration.follow_up_years
     event = cohort.event & (cohort.time_years <= follow_up_years)
-    known = torch.from_numpy(event & (cohort.cause >= 0) & select_followed(cohort, follow_up_years))
     columns: dict[str, list[Tensor]] = {"basis": [], "modulators": [], "pairs": []}
-    age_sex = []
     age, sex = torch.from_numpy(cohort.age_years), torch.from_numpy(cohort.sex)
     biomarkers = torch.from_numpy(cohort.biomarkers)
     with torch.no_grad():
@@ -108,32 +91,30 @@ def build_people(network: Network, cohort: Cohort, configuration: FitConfigurati
             ones = torch.ones(len(age[piece]), 1, 1)
             columns["modulators"].append(network.modulate(ones, age[piece], sex[piece])[0])
             columns["pairs"].append(features.pairs)
-            dead = known[piece]
-            columns.setdefault("causes", []).append(features.centred.flatten(1)[dead])
-            age_sex.append(network.build_age_sex(age[piece], sex[piece])[dead])
-    death = torch.full((len(cohort),), -1, dtype=torch.int64)
-    death[known] = torch.arange(int(known.sum()))
-    _, survey = np.unique(cohort.survey, return_inverse=True)
-    setting = describe_settings(cohort, configuration.period)
+    surveys, place = np.unique(cohort.survey, return_inverse=True)
+    levels = [
+        torch.nn.functional.one_hot(sex, len(SEXES)).double(),
+        torch.nn.functional.one_hot(torch.from_numpy(place), len(surveys)).double(),
+        describe_settings(cohort, configuration.period),
+    ]
     return People(
         **{name: torch.cat(pieces) for name, pieces in columns.items()},
         typical=torch.zeros(len(cohort), dtype=torch.float64),
         age=age.double(),
-        sex=sex,
-        survey=torch.from_numpy(survey.astype(np.int64)),
-        setting=setting,
+        levels=torch.cat(levels, dim=1),
         time=torch.from_numpy(np.minimum(cohort.time_years, follow_up_years)),
         event=torch.from_numpy(event).double(),
         weight=torch.ones(len(cohort), dtype=torch.float64),
-        death=death,
-        age_sex=torch.cat(age_sex),
-        cause_setting=describe_cause_settings(cohort, configuration.period, follow_up_years)[known],
-        cause=torch.from_numpy(cohort.cause)[known],
     )
 
 
-def measure_scales(people: People) -> Scales:
-    """Standard deviations of the features, multiplied out; float64."""
+def measure_scales(people: People, settings: int) -> Scales:
+    """Standard deviations of the features, multiplied out; float64.
+
+    Args:
+        people: of a cohort.
+        settings: how many of the last columns of ``levels`` are settings.
+    """
     sums = squares = torch.zeros((), dtype=torch.float64)
     for begin in range(0, len(people), _PIECE):
         basis = people.basis[begin : begin + _PIECE].double()
@@ -146,59 +127,65 @@ def measure_scales(people: People) -> Scales:
     return Scales(
         main=by_variable.transpose(1, 2).flatten(),
         pairs=people.pairs.double().std(0),
-        causes=people.causes.double().std(0),
-        surveys=int(people.survey.max()) + 1,
+        surveys=people.levels.shape[1] - len(SEXES) - settings,
     )
 
 
-def compute_gap(
-    weights: Weights, people: People, rows: Tensor | slice, *, precision: torch.dtype
-) -> Tensor:
-    """Age gap of some of the people: (m,) float64, years.
+def compute_gap(weights: Weights, people: People, *, precision: torch.dtype) -> Tensor:
+    """Age gap of each person: (n,) float64, years.
 
     Args:
         weights: in the network's units, float64.
-        people: of a cohort.
-        rows: which of them.
+        people: whose.
         precision: of the product; the sums of a few terms after it are float64.
     """
     by_modulator = weights.weight.unflatten(1, (len(MODULATORS), -1)).transpose(1, 2).flatten(0, 1)
-    # Autocast takes float32 down to bfloat16 where it is switched on; float64 it leaves.
-    product = _take(people.basis, rows).to(precision) @ by_modulator.to(precision)
-    pairs = _take(people.pairs, rows).double() @ weights.interaction_weight
-    main = (product.double() * _take(people.modulators, rows).double()).sum(1)
-    gap: Tensor = main + pairs + _take(people.typical, rows)
+    product = people.basis.to(precision) @ by_modulator.to(precision)
+    pairs = people.pairs.double() @ weights.interaction_weight
+    gap: Tensor = (product.double() * people.modulators.double()).sum(1) + pairs + people.typical
     return gap
 
 
-def compute_likelihood(
-    objective: Objective, weights: Weights, people: People, rows: Tensor | slice, gap: Tensor
-) -> dict[str, Tensor]:
-    """The parts of the loss that are means over people, for some of them."""
-    return objective.compute_likelihood(
-        weights,
-        gap,
-        age=_take(people.age, rows),
-        sex=_take(people.sex, rows),
-        survey=_take(people.survey, rows),
-        setting=_take(people.setting, rows),
-        time=_take(people.time, rows),
-        event=_take(people.event, rows),
-        weight=_take(people.weight, rows),
-    )
+def compute_likelihood(weights: Weights, people: People, gap: Tensor) -> dict[str, Tensor]:
+    """What adds up over people, each weighted: the parts of the loss, and deaths expected.
+
+    Returns:
+        ``mortality``, ``age`` (before its weight in the loss) and ``expected``, scalars.
+    """
+    slope = people.levels[:, : len(SEXES)] @ weights.slope
+    log_hazard = people.levels @ weights.level + slope * (people.age + gap)
+    expected = compute_cumulative_hazard(log_hazard, slope, people.time).detach()
+    return {
+        "mortality": compute_mortality_loss(
+            log_hazard, slope, people.time, people.event, people.weight
+        ),
+        "age": compute_age_loss(gap, people.weight),
+        "expected": (people.weight * expected).sum(),
+    }
 
 
-def compute_cause_part(
-    objective: Objective, weights: Weights, people: People, deaths: Tensor | slice
-) -> dict[str, Tensor]:
-    """The part of the loss that is a mean over deaths of known cause, for some of them."""
-    return objective.compute_cause_part(
-        weights,
-        _take(people.causes, deaths).double() / objective.cause_scale,
-        _take(people.age_sex, deaths).double(),
-        _take(people.cause_setting, deaths),
-        _take(people.cause, deaths),
-    )
+def build_design(weights: Weights, people: People) -> tuple[Tensor, Tensor]:
+    """How the log hazard answers to each weight, and the deaths expected, by person.
+
+    Args:
+        weights: at which.
+        people: whose.
+
+    Returns:
+        (n, W) derivatives by :meth:`Weights.flatten`, midway in the follow-up, and (n,)
+        weighted expected deaths; float64.
+    """
+    gap = compute_gap(weights, people, precision=torch.float64)
+    sexes = people.levels[:, : len(SEXES)]
+    slope = sexes @ weights.slope
+    log_hazard = people.levels @ weights.level + slope * (people.age + gap)
+    expected = compute_cumulative_hazard(log_hazard, slope, people.time)
+    main = people.basis.double().unflatten(1, (len(VARIABLES), 1, -1))
+    main = main * people.modulators.double()[:, None, :, None]
+    by_gap = torch.cat([main.flatten(1), people.pairs.double()], dim=1)
+    age_at = people.age + gap + 0.5 * people.time
+    design = [by_gap * slope.unsqueeze(1), sexes * age_at.unsqueeze(1), people.levels]
+    return torch.cat(design, dim=1), people.weight * expected
 
 
 def _take(column: Tensor, rows: Tensor | slice) -> Tensor:

@@ -1,30 +1,26 @@
-"""The fit by L-BFGS: every person in each evaluation, on one fixed design.
+"""The fit by L-BFGS: every person in each evaluation.
 
 The network is linear in its weights once the reference is tabulated, and the
 likelihood is a sum over people, so the point estimate and every refit are small smooth
-problems. Exact, and quick up to some 100 000 people.
+problems: exact, on one device or several, for any number of people.
 """
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import torch
+from henaw.model.biomarkers import SEXES
 from henaw.model.configuration import NetworkConfiguration
-from henaw.model.errors import FitError
 from henaw.model.harm import HarmRules
 from henaw.training.configuration import FitConfiguration
+from henaw.training.execution import ALONE, Execution
+from henaw.training.minimise import Parts, Search, minimise
 from henaw.training.objective import Objective, Solution
-from henaw.training.people import (
-    People,
-    compute_cause_part,
-    compute_gap,
-    compute_likelihood,
-    measure_scales,
-)
+from henaw.training.people import People, measure_scales
+from henaw.training.population import Population
+from henaw.training.settings import count_settings
+from henaw.training.threads import one_thread
 from torch import Tensor
-
-_EVERYONE = slice(None)
+from torch.autograd.functional import hessian, jacobian
 
 
 class Problem:
@@ -35,6 +31,7 @@ class Problem:
         shape: of the network.
         configuration: what is minimised.
         rules: what harmful values must hold.
+        execution: where it runs.
     """
 
     def __init__(
@@ -43,88 +40,98 @@ class Problem:
         shape: NetworkConfiguration,
         configuration: FitConfiguration,
         rules: HarmRules | None = None,
+        execution: Execution = ALONE,
     ) -> None:
-        self.objective = Objective(measure_scales(people), shape, configuration, rules)
-        self.people = replace(
+        with one_thread():
+            scales = measure_scales(people, count_settings(configuration.period))
+        self.objective = Objective(scales, shape, configuration, rules)
+        self.execution = execution
+        self.survey_share = people.levels[:, len(SEXES) : len(SEXES) + scales.surveys].mean(0)
+        self.population = Population(
             people,
-            basis=people.basis.double(),
-            modulators=people.modulators.double(),
-            pairs=people.pairs.double(),
-            causes=people.causes.double(),
-            age_sex=people.age_sex.double(),
+            self.objective.unpack(self.objective.start()),
+            execution,
+            age_weight=configuration.age_weight,
         )
 
-    def centre(self, typical: Tensor) -> None:
-        """Add these years to each person's gap from now on: (n,) float64."""
-        self.people = replace(self.people, typical=typical)
+    def evaluate(self, free: Tensor) -> tuple[Parts, Tensor]:
+        """The parts of the loss at the free parameters (P,), and the gradient of their sum."""
+        free = free.detach().requires_grad_()
+        weights = self.objective.unpack(free)
+        flat = weights.flatten()
+        means, by_weights = self.population.evaluate(flat.detach())
+        penalties = self.objective.compute_penalties(free, weights)
+        # The chain rule: what the likelihood's gradient by the weights is by the parameters.
+        total = torch.stack(list(penalties.values())).sum() + flat @ by_weights
+        (gradient,) = torch.autograd.grad(total, free)
+        parts = {
+            "mortality": means["mortality"],
+            "age": self.objective.configuration.age_weight * means["age"],
+            **{name: float(part.detach()) for name, part in penalties.items()},
+        }
+        return parts, gradient
 
-    def compute_loss(self, free: Tensor, people: People, *, causes: bool) -> dict[str, Tensor]:
-        """The parts of the loss at the free parameters (P,)."""
-        objective = self.objective
-        weights = objective.unpack(free)
-        gap = compute_gap(weights, people, _EVERYONE, precision=torch.float64)
-        parts = compute_likelihood(objective, weights, people, _EVERYONE, gap)
-        parts |= objective.compute_penalties(weights, free[: objective.sizes[0]])
-        if causes:
-            parts |= compute_cause_part(objective, weights, people, _EVERYONE)
-            parts |= objective.compute_cause_penalty(weights)
-        return parts
+    def curve(self, free: Tensor) -> Tensor:
+        """Roughly the second derivatives of the loss at the free parameters: (P, P)."""
+
+        def unpack(free: Tensor) -> Tensor:
+            return self.objective.unpack(free).flatten()
+
+        def penalise(free: Tensor) -> Tensor:
+            penalties = self.objective.compute_penalties(free, self.objective.unpack(free))
+            return torch.stack(list(penalties.values())).sum()
+
+        by_free: Tensor = jacobian(unpack, free)
+        by_weights = self.population.measure_curvature(unpack(free))
+        penalties: Tensor = hessian(penalise, free)
+        return by_free.T @ by_weights @ by_free + penalties
 
     def solve(
-        self,
-        weight: Tensor | None,
-        iterations: int,
-        *,
-        start: Solution | None = None,
-        causes: bool = True,
-    ) -> Solution:
-        """Minimise the loss from zero, or from ``start``.
+        self, name: str, iterations: int, *, start: Tensor, interactions: bool = True
+    ) -> tuple[Solution, Search]:
+        """Minimise the loss from ``start``.
 
         Args:
-            weight: (n,) how many times each person counts; None is once.
+            name: what is solved, for the log and for errors.
             iterations: most iterations of L-BFGS.
-            start: where to start.
-            causes: whether the causes are fitted, or left as they are.
+            start: (P,) free parameters to start from.
+            interactions: whether they are solved for, or 0. How far each may go depends on
+                the effects of its two biomarkers, so that a loss with both has minima of
+                its own beside the least; the least is found from where the loss without
+                interactions is least.
 
         Raises:
             FitError: the loss or a weight is not finite.
         """
-        people = self.people if weight is None else replace(self.people, weight=weight)
-        free = self.objective.start() if start is None else start.free.clone()
-        # From a start that is not finite the line search would try, and fail, to the end.
-        _check_finite(free, self.compute_loss(free, people, causes=causes))
-        free.requires_grad_()
-        optimiser = torch.optim.LBFGS(
-            [free],
-            max_iter=iterations,
-            history_size=20,
-            tolerance_grad=1e-7,
-            tolerance_change=1e-10,
-            line_search_fn="strong_wolfe",
-        )
+        moving = torch.ones(len(start), dtype=torch.bool)
+        if not interactions:
+            self.objective.split(moving)["pairs"].fill_(False)
+        origin = torch.where(moving, start, 0.0)
 
-        def closure() -> Tensor:
-            optimiser.zero_grad()
-            parts = self.compute_loss(free, people, causes=causes)
-            total: Tensor = torch.stack(list(parts.values())).sum()
-            total.backward()
-            return total
+        def place(moved: Tensor) -> Tensor:
+            return origin.masked_scatter(moving, moved)
 
-        optimiser.step(closure)
-        solved = free.detach()
-        parts = self.compute_loss(solved, people, causes=causes)
-        _check_finite(solved, parts)
-        counts = torch.bincount(people.survey, minlength=self.objective.sizes[4])
-        return self.objective.settle(
-            solved,
-            counts.double() / len(people.survey),
-            {name: float(part) for name, part in parts.items()},
-        )
+        def evaluate(moved: Tensor) -> tuple[Parts, Tensor]:
+            parts, gradient = self.evaluate(place(moved))
+            return parts, gradient[moving]
 
+        with one_thread():
+            moved, parts, search = minimise(
+                evaluate,
+                origin[moving],
+                curve=lambda moved: self.curve(place(moved))[moving][:, moving],
+                iterations=iterations,
+                name=name,
+                tick=self.execution.tick,
+            )
+        return self.settle(place(moved), parts), search
 
-def _check_finite(free: Tensor, parts: dict[str, Tensor]) -> None:
-    if not torch.isfinite(free).all() or not all(torch.isfinite(p) for p in parts.values()):
-        raise FitError(
-            "expected a finite loss, however: "
-            + ", ".join(f"{name}={float(part):g}" for name, part in parts.items())
-        )
+    def settle(self, free: Tensor, parts: Parts) -> Solution:
+        """The weights of solved parameters, as the network holds them."""
+        return self.objective.settle(free, self.survey_share, parts)
+
+    def measure_calibration(self, solution: Solution) -> float:
+        """Deaths observed over expected among the people fitted, within their follow-up."""
+        flat = self.objective.unpack(solution.free).flatten()
+        expected = self.population.evaluate(flat)[0]["expected"]
+        return self.population.event_share / expected

@@ -1,7 +1,6 @@
 """Saved states of a fit: enough to go on from, to the same last bit.
 
-A state is one safetensors file, written whole or not at all. The last three are kept,
-and the best.
+A state is one safetensors file, written whole or not at all. The last three are kept.
 """
 
 from __future__ import annotations
@@ -20,10 +19,10 @@ import torch
 from henaw.model.checkpoint import write_whole
 from torch import Tensor
 
-FORMAT = 1
+FORMAT = 2
 KEPT = 3
 _METADATA_KEY = "henaw_state"
-_TENSORS = ("free", "first_moment", "second_moment", "best_free")
+_TENSORS = ("free", "first_moment", "second_moment")
 _LOGGER = logging.getLogger(__name__)
 
 
@@ -35,12 +34,9 @@ class LoopState:
         free: (P,) float64, the parameters.
         first_moment: (P,) float64, Adam's.
         second_moment: (P,) float64, Adam's.
-        best_free: (P,) float64, the parameters with the least validation loss.
-        best_loss: that loss; None before the first.
         step: steps taken in all.
         epoch: epochs begun and ended.
         batch: batches taken of the next one.
-        waited: epochs since the best.
         accumulation: pieces a batch is computed in.
         out_of_memory: how often memory ran out.
         epoch_loss: sums over this epoch's batches, by part.
@@ -51,12 +47,9 @@ class LoopState:
     free: Tensor
     first_moment: Tensor
     second_moment: Tensor
-    best_free: Tensor
-    best_loss: float | None = None
     step: int = 0
     epoch: int = 0
     batch: int = 0
-    waited: int = 0
     accumulation: int = 1
     out_of_memory: int = 0
     epoch_loss: dict[str, float] = field(default_factory=dict)
@@ -70,7 +63,6 @@ class LoopState:
             free=free.clone(),
             first_moment=torch.zeros_like(free),
             second_moment=torch.zeros_like(free),
-            best_free=free.clone(),
             accumulation=accumulation,
         )
 
@@ -124,10 +116,6 @@ class StateFolder:
         write_whole(self.folder / f"state-{state.step:012d}.safetensors", encode_state(state))
         for old in self._list()[:-KEPT]:
             old.unlink()
-
-    def save_best(self, state: LoopState) -> None:
-        """Save the state with the least validation loss so far."""
-        write_whole(self.folder / "best.safetensors", encode_state(state))
 
     def load(self) -> LoopState | None:
         """The newest sound state, None where there is none.

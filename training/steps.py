@@ -1,35 +1,27 @@
-"""One step of a fit by mini-batches: gradients in pieces, memory that runs out, clipping.
+"""One step of the mini-batches: gradients in pieces, memory that runs out, clipping.
 
 A step is taken by all processes at once. Each computes the gradient of its own share of
-the batch, piece by piece; the penalties' gradient comes last, and its backward pass is
-the one in which DistributedDataParallel adds the processes up. What can run out of
-memory is thereby over before any process waits for another.
+the batch, piece by piece, and they are added up. Nothing of a step is read back from the
+device, unless several processes must agree whether it fitted into memory: on CUDA steps
+queue up, and one process's are replayed as one recording.
 """
 
 from __future__ import annotations
 
-import contextlib
+from collections.abc import Callable
 from dataclasses import dataclass
-from itertools import pairwise
 
-import numpy as np
 import torch
 from henaw.model.errors import FitError
+from henaw.training.captured import capture
 from henaw.training.execution import Execution
+from henaw.training.memory import ran_out
 from henaw.training.objective import Objective
-from henaw.training.people import (
-    People,
-    compute_cause_part,
-    compute_gap,
-    compute_likelihood,
-)
-from torch import Tensor, nn
-from torch.nn.parallel import DistributedDataParallel
+from henaw.training.people import People, compute_gap, compute_likelihood
+from torch import Tensor
 
-PARTS = ("mortality", "age", "cause", "elastic", "survey", "cause_ridge")
-_OUT_OF_MEMORY_WORDS = ("can't allocate memory", "ALLOC_FAILED")
-_OVER_PEOPLE = 3
-"""The first parts are sums over people; the others count once."""
+PARTS = ("mortality", "age", "elastic", "survey")
+_NONE = -1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,20 +29,15 @@ class Batch:
     """This process's share of a batch.
 
     Shape:
-        rows: (m,) int64; deaths: (d,) int64, places among the deaths, in the order of rows
-        ends: (m + 1,) int64 numpy, how many of the deaths are among the first rows
+        rows: (m,) int64
 
     Attributes:
         scale: by how much its sums over people are multiplied to stand for the cohort's
-            means: batches in an epoch over the cohort's weight.
-        death_scale: the same for deaths.
+            means: batches in an epoch over the cohort's people.
     """
 
     rows: Tensor
-    deaths: Tensor
-    ends: np.ndarray[tuple[int], np.dtype[np.int64]]
     scale: float
-    death_scale: float
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,66 +48,55 @@ class StepReport:
     gradient_norm: float
 
 
-class FreeParameters(nn.Module):
-    """The free parameters, and the loss of a piece of a batch as a function of them."""
-
-    def __init__(self, objective: Objective, free: Tensor, *, causes: bool, precision: str) -> None:
-        super().__init__()
-        self.free = nn.Parameter(free.clone())
-        self.objective = objective
-        self.causes = causes
-        self.mixed = precision == "mixed"
-        self.precision = torch.float64 if precision == "float64" else torch.float32
-
-    def forward(
-        self, people: People | None, rows: Tensor | None = None, deaths: Tensor | None = None
-    ) -> dict[str, Tensor]:
-        """Parts of the loss of some people and deaths; of nobody, the penalties."""
-        weights = self.objective.unpack(self.free)
-        if people is None or rows is None or deaths is None:
-            main = self.free[: self.objective.sizes[0]]
-            parts = self.objective.compute_penalties(weights, main)
-            return parts | (self.objective.compute_cause_penalty(weights) if self.causes else {})
-        with torch.autocast(self.free.device.type, dtype=torch.bfloat16, enabled=self.mixed):
-            gap = compute_gap(weights, people, rows, precision=self.precision)
-        parts = compute_likelihood(self.objective, weights, people, rows, gap)
-        if self.causes:
-            parts |= compute_cause_part(self.objective, weights, people, deaths)
-        return parts
-
-
 class Stepper:
     """Takes steps; holds the parameters, Adam, and into how many pieces a batch goes.
 
+    From the first step whose loss or gradient is not finite on, nothing moves any more;
+    :meth:`find_failure` says which it was.
+
     Args:
-        parameters: what is fitted.
+        objective: what is minimised, on the device.
         people: this process's, on the device.
         execution: where it runs.
+        free: (P,) the parameters to start from.
+        longest: most people of this process in a batch.
         clip_norm: a longer gradient is shortened to this.
         accumulation: pieces a batch is computed in at first.
     """
 
     def __init__(
         self,
-        parameters: FreeParameters,
+        objective: Objective,
         people: People,
         execution: Execution,
         *,
+        free: Tensor,
+        longest: int,
         clip_norm: float,
         accumulation: int,
     ) -> None:
-        self.parameters = parameters
+        device = execution.device
         self.people = people
-        self.execution = execution
-        self.clip_norm = clip_norm
         self.accumulation = accumulation
         self.out_of_memory = 0
-        self.optimiser = torch.optim.Adam([parameters.free], lr=0.0)
-        self._module: nn.Module = parameters
-        if execution.world > 1:
-            self._module = DistributedDataParallel(parameters)
+        self.free = torch.nn.Parameter(free.to(device))
+        on_cuda = device.type == "cuda"
+        # Recorded steps read the rate from the device.
+        rate = torch.zeros((), device=device) if on_cuda else 0.0
+        self.optimiser = torch.optim.Adam([self.free], lr=rate, capturable=on_cuda)
+        self._objective = objective
+        self._execution = execution
+        self._clip_norm = clip_norm
+        # Recorded steps read their people here; places that a batch leaves over count 0.
+        self._rows = torch.zeros(longest, dtype=torch.int64, device=device)
+        self._scale = torch.zeros(longest, dtype=torch.float64, device=device)
+        self._step = torch.zeros((), dtype=torch.int64, device=device)
+        self._failed_at = torch.full((), _NONE, dtype=torch.int64, device=device)
+        self._report = torch.zeros(len(PARTS) + 1, dtype=torch.float64, device=device)
+        self._sums = torch.zeros(len(PARTS), dtype=torch.float64, device=device)
+        self._replay: Callable[[], Tensor] | None = None
 
-    def take(self, batch: Batch, learning_rate: float) -> StepReport:
+    def take(self, batch: Batch, learning_rate: float, step: int) -> None:
         """Move the parameters along a batch's gradient.
 
         A batch that does not fit into memory is computed in twice as many pieces, and
@@ -128,89 +104,120 @@ class Stepper:
 
         Raises:
             FitError: one person does not fit into memory.
-            FloatingPointError: the loss or its gradient is not finite; the parameters are
-                as before.
         """
-        sums = self._try(batch)
-        while sums is None:
-            self._shrink(batch)
-            sums = self._try(batch)
-        penalties = self._module(None)
-        torch.stack(list(penalties.values())).sum().backward()
-        norm = torch.nn.utils.clip_grad_norm_([self.parameters.free], self.clip_norm)
-        values = [
-            *sums.tolist(),
-            *(float(part.detach()) for part in penalties.values()),
-            float(norm),
-        ]
-        if not np.isfinite(values).all():
-            self.optimiser.zero_grad(set_to_none=True)
-            named = dict(zip((*PARTS[: len(values) - 1], "gradient norm"), values, strict=True))
-            raise FloatingPointError(
-                ", ".join(f"{name}={value:g}" for name, value in named.items())
-            )
+        count = len(batch.rows)
+        self._rows[:count] = batch.rows
+        self._scale[:count] = batch.scale
+        self._scale[count:] = 0.0
+        self._step.fill_(step)
         for group in self.optimiser.param_groups:
-            group["lr"] = learning_rate
-        self.optimiser.step()
-        self.optimiser.zero_grad(set_to_none=True)
-        return StepReport(
-            parts=dict(zip(PARTS, values[:-1], strict=False)), gradient_norm=values[-1]
-        )
+            if isinstance(group["lr"], Tensor):
+                group["lr"].fill_(learning_rate)
+            else:
+                group["lr"] = learning_rate
+        while not self._try(count):
+            self._shrink(count)
 
-    def _try(self, batch: Batch) -> Tensor | None:
-        """Gradients of every process's share, or None, and no gradient, if memory ran out.
+    def find_failure(self) -> int | None:
+        """The step whose loss or gradient was not finite, None without one."""
+        failed = int(self._failed_at)
+        return None if failed == _NONE else failed
 
-        Returns:
-            (3,) the parts over people, over all processes.
-        """
-        failed = torch.zeros(1, dtype=torch.float64, device=self.execution.device)
-        sums = torch.zeros(_OVER_PEOPLE, dtype=torch.float64, device=self.execution.device)
+    def report(self) -> StepReport:
+        """Of the last step, or of the one that failed."""
+        *parts, norm = self._report.tolist()
+        return StepReport(parts=dict(zip(PARTS, parts, strict=True)), gradient_norm=norm)
+
+    def take_sums(self) -> dict[str, float]:
+        """The loss by part, added up since this was last asked."""
+        sums = self._sums.tolist()
+        self._sums.zero_()
+        return dict(zip(PARTS, sums, strict=True))
+
+    def _try(self, count: int) -> bool:
+        """Whether the step fitted into memory, everywhere."""
+        alone = self._execution.world == 1
         try:
-            self._accumulate(batch, sums)
-        except (torch.OutOfMemoryError, MemoryError):
-            failed += 1
-        except RuntimeError as error:
-            # The CPU's allocator and cuBLAS have no class of their own for it.
-            if not any(words in str(error) for words in _OUT_OF_MEMORY_WORDS):
+            if alone and self.free.device.type == "cuda":
+                if self._replay is None:
+                    self._replay = self._record()
+                self._replay()
+                return True
+            gradient = self._differentiate(count)
+        except (RuntimeError, MemoryError) as error:
+            if not ran_out(error):
                 raise
-            failed += 1
-        # Outside the handlers: their traceback holds the locals that filled the memory.
-        agreed = self.execution.add_up(torch.cat([failed, sums]))
-        if float(agreed[0]) == 0:
-            return agreed[1:]
-        self.optimiser.zero_grad(set_to_none=True)
-        if self.execution.device.type == "cuda":
-            torch.cuda.empty_cache()
-        return None
+            gradient = None
+        # Outside the handler: its traceback holds the locals that filled the memory.
+        failed = float(gradient is None)
+        if gradient is None:
+            self._replay = None
+            if self.free.device.type == "cuda":
+                torch.cuda.empty_cache()
+            gradient = self._report.new_zeros(2 + len(self.free))
+        if not alone:
+            told = torch.cat([gradient.new_tensor([failed]), gradient])
+            told = self._execution.add_up(told)
+            failed, gradient = float(told[0]), told[1:]
+        if failed:
+            return False
+        self._move(gradient)
+        return True
 
-    def _shrink(self, batch: Batch) -> None:
+    def _record(self) -> Callable[[], Tensor]:
+        def step() -> Tensor:
+            self._move(self._differentiate(len(self._rows)))
+            return self._report
+
+        # Adam makes its moments in its first step; they must be there to be put back.
+        state = self.optimiser.state[self.free]
+        changes = [self.free, self._report, self._sums, self._failed_at, *state.values()]
+        return capture(step, reads=self.free, changes=changes)
+
+    def _shrink(self, count: int) -> None:
         self.out_of_memory += 1
-        largest = torch.tensor([float(len(batch.rows))], device=self.execution.device)
-        if self.accumulation >= float(self.execution.add_up(largest)):
+        largest = torch.tensor([float(count)])
+        if self.accumulation >= float(self._execution.add_up(largest)):
             raise FitError(
                 "expected memory for the features of one person at a time, however even those "
-                f"do not fit on {self.execution.device}"
+                f"do not fit on {self._execution.device}"
             )
         self.accumulation *= 2
 
-    def _accumulate(self, batch: Batch, sums: Tensor) -> None:
-        bounds = np.linspace(0, len(batch.rows), self.accumulation + 1).round().astype(int)
-        hold = (
-            self._module.no_sync()
-            if isinstance(self._module, DistributedDataParallel)
-            else contextlib.nullcontext()
+    def _differentiate(self, count: int) -> Tensor:
+        """The parts over this process's first ``count`` people, and their gradient."""
+        total = self._report.new_zeros(2 + len(self.free))
+        pieces = min(self.accumulation, max(count, 1))
+        for piece in range(pieces):
+            rows = slice(count * piece // pieces, count * (piece + 1) // pieces)
+            people = self.people.select(self._rows[rows])
+            free = self.free.detach().requires_grad_()
+            weights = self._objective.unpack(free)
+            gap = compute_gap(weights, people, precision=torch.float32)
+            parts = compute_likelihood(weights, people.weighed(self._scale[rows]), gap)
+            age = self._objective.configuration.age_weight * parts["age"]
+            (gradient,) = torch.autograd.grad(parts["mortality"] + age, free)
+            total += torch.cat([torch.stack([parts["mortality"], age]).detach(), gradient])
+        return total
+
+    def _move(self, total: Tensor) -> None:
+        """Take the step that everybody's people, and the penalties, ask for."""
+        over_people, gradient = total[:2], total[2:]
+        free = self.free.detach().requires_grad_()
+        penalties = list(
+            self._objective.compute_penalties(free, self._objective.unpack(free)).values()
         )
-        with hold:
-            for begin, end in pairwise(bounds.tolist()):
-                if begin == end:
-                    continue
-                rows = batch.rows[begin:end]
-                deaths = batch.deaths[int(batch.ends[begin]) : int(batch.ends[end])]
-                means = self._module(self.people, rows, deaths)
-                share = self.people.weight[rows].sum() * batch.scale
-                parts = [means["mortality"] * share, means["age"] * share]
-                if "cause" in means:
-                    parts.append(means["cause"] * (len(deaths) * batch.death_scale))
-                # DistributedDataParallel takes the mean of the processes.
-                (torch.stack(parts).sum() * self.execution.world).backward()
-                sums[: len(parts)] += torch.stack(parts).detach()
+        (of_penalties,) = torch.autograd.grad(torch.stack(penalties).sum(), free)
+        self.free.grad = gradient + of_penalties
+        norm = torch.nn.utils.clip_grad_norm_([self.free], self._clip_norm)
+        parts = torch.cat([over_people, torch.stack(penalties).detach()])
+        report = torch.cat([parts, norm.reshape(1)])
+        before = self.free.detach().clone()
+        self.optimiser.step()
+        with torch.no_grad():
+            held = self._failed_at != _NONE
+            fails = ~torch.isfinite(report).all()
+            self._report.copy_(torch.where(held, self._report, report))
+            self.free.copy_(torch.where(held | fails, before, self.free))
+            self._failed_at.copy_(torch.where(fails & ~held, self._step, self._failed_at))
+            self._sums += torch.where(held | fails, torch.zeros_like(parts), parts)

@@ -10,14 +10,14 @@ from typing import Any
 import numpy as np
 import torch
 from henaw.model.checkpoint import Checkpoint, save_checkpoint
-from henaw.model.errors import CohortError, ConfigurationError
+from henaw.model.errors import CohortError
 from henaw.model.network import Network
 from henaw.model.runtime import OUTPUT_NAMES
 from henaw.training.cache import Cache, fetch_cohort
 from henaw.training.cohort import Cohort, read_cohort
 from henaw.training.configuration import TrainingConfiguration
-from henaw.training.execution import Execution
-from henaw.training.fit import ALONE, count_steps, fit, fit_tensors
+from henaw.training.execution import ALONE, Execution
+from henaw.training.fit import count_steps, fit, fit_tensors
 from henaw.training.metrics import compute_c_index, select_evaluated
 from henaw.training.reference import estimate_profiles, take_profiles_off
 from henaw.training.requirements import settle
@@ -49,10 +49,8 @@ def train(
 
     Raises:
         CohortError: the cohort cannot be used.
-        ConfigurationError: the execution does not suit the fit's method.
-        FitError: the fit did not stay finite.
+        FitError: the fit did not stay finite, or did not reach its minimum.
     """
-    _check_execution(configuration, execution)
     cache = None if execution.work is None else Cache(execution.work / "cache")
     if cache is None:
         cohort = read_cohort(cohort_path, configuration.cohort)
@@ -82,6 +80,7 @@ def train(
             "distribution": _describe_people(cohort),
             "read": cohort.report,
             "harmonised": {survey: dict(shifts) for survey, shifts in fitted.shifts.items()},
+            "fit": dict(fitted.record),
             "configuration": dataclasses.asdict(configuration),
         },
         metrics=metrics,
@@ -101,24 +100,6 @@ def _describe_people(cohort: Cohort) -> dict[str, list[float]]:
         "age_shares": (np.bincount(bins, minlength=5) / len(cohort)).round(4).tolist(),
         "sex_shares": (np.bincount(cohort.sex, minlength=2) / len(cohort)).round(4).tolist(),
     }
-
-
-def _check_execution(configuration: TrainingConfiguration, execution: Execution) -> None:
-    if configuration.fit.method == "minibatch":
-        return
-    problems = []
-    if execution.world > 1:
-        problems.append(
-            f"expected one process, however torchrun started {execution.world}: "
-            "lbfgs does not share its work; set fit.method: minibatch"
-        )
-    if execution.device.type != "cpu":
-        problems.append(
-            f"expected the device cpu, however: {execution.device}; "
-            "lbfgs runs there only; set fit.method: minibatch"
-        )
-    if problems:
-        raise ConfigurationError("fit.method: lbfgs", problems)
 
 
 def count_train_steps(configuration: TrainingConfiguration) -> int:

@@ -16,10 +16,11 @@ from henaw.model.network import Network
 from henaw.model.transforms import LOG_SCALED
 from henaw.training.cohort import Cohort
 from henaw.training.configuration import FitConfiguration, LoopConfiguration, TrainingConfiguration
-from henaw.training.execution import Execution
-from henaw.training.fit import ALONE
-from henaw.training.loop import BatchProblem
-from henaw.training.people import People, build_people
+from henaw.training.execution import ALONE, Execution
+from henaw.training.loop import MiniBatches
+from henaw.training.objective import Objective
+from henaw.training.people import People, build_people, measure_scales
+from henaw.training.settings import count_settings
 
 Array = npt.NDArray[np.float64]
 
@@ -189,11 +190,11 @@ def people(network: Network, synthetic: Simulated) -> People:
     return build_people(network, synthetic.cohort, FitConfiguration())
 
 
-@pytest.fixture
-def make_problem(
+@pytest.fixture(scope="session")
+def make_batches(
     people: People, checkpoint: Checkpoint, configuration: TrainingConfiguration
-) -> Callable[..., BatchProblem]:
-    """A problem on those people, with some of the loop's settings changed."""
+) -> Callable[..., MiniBatches]:
+    """Mini-batches of those people, with some of the loop's settings changed."""
 
     def make(
         *,
@@ -201,12 +202,12 @@ def make_problem(
         crowd: People = people,
         fit: FitConfiguration = configuration.fit,
         **settings: Any,
-    ) -> BatchProblem:
-        usual = {"batch_size": 512, "epochs": 3, "learning_rate": 0.2, "validation_share": 0.0}
-        return BatchProblem(
+    ) -> MiniBatches:
+        usual = {"batch_size": 512, "epochs": 3, "learning_rate": 0.2}
+        scales = measure_scales(people, count_settings(fit.period))
+        return MiniBatches(
             crowd,
-            checkpoint.network,
-            fit,
+            Objective(scales, checkpoint.network, fit),
             LoopConfiguration(**usual | settings),
             execution,
             seed=3,

@@ -18,28 +18,32 @@ import safetensors.torch
 from henaw.model.checkpoint import load_checkpoint
 from henaw.training.configuration import FitConfiguration, LoopConfiguration
 from henaw.training.execution import open_execution
-from henaw.training.loop import BatchProblem
-from henaw.training.people import People
+from henaw.training.loop import MiniBatches
+from henaw.training.objective import Objective
+from henaw.training.people import People, measure_scales
+from henaw.training.settings import count_settings
 
-LOOP = LoopConfiguration(
-    batch_size=256, epochs=6, learning_rate=0.2, validation_share=0.1, save_steps=3, log_steps=1
-)
+LOOP = LoopConfiguration(batch_size=256, epochs=6, learning_rate=0.2, save_steps=3, log_steps=1)
 
 
 def fit(people: str, checkpoint: str, work: str, out: str) -> None:
     with open_execution("cpu", Path(work)) as execution:
-        problem = BatchProblem(
-            People(**safetensors.torch.load_file(people)),
-            load_checkpoint(Path(checkpoint)).network,
-            FitConfiguration(),
+        crowd = People(**safetensors.torch.load_file(people))
+        batches = MiniBatches(
+            crowd,
+            Objective(
+                measure_scales(crowd, count_settings(None)),
+                load_checkpoint(Path(checkpoint)).network,
+                FitConfiguration(),
+            ),
             LOOP,
             execution,
             seed=3,
             fingerprint="synthetic",
         )
-        solution = problem.solve("point", None, start=None)
+        free = batches.solve()
         if execution.leads:
-            safetensors.torch.save_file({"free": solution.free}, out)
+            safetensors.torch.save_file({"free": free}, out)
 
 
 def kill_and_repeat(arguments: list[str]) -> None:

@@ -1,4 +1,4 @@
-"""Devices by name, one fit a folder, and what suits which method."""
+"""Devices by name, and one fit a folder."""
 
 import dataclasses
 from pathlib import Path
@@ -6,9 +6,8 @@ from pathlib import Path
 import pytest
 import torch
 from henaw.model.errors import ConfigurationError, RuntimeUnavailableError
-from henaw.training.configuration import LoopConfiguration, TrainingConfiguration
-from henaw.training.execution import Execution, choose_device, open_execution
-from henaw.training.train import train
+from henaw.training.configuration import LoopConfiguration
+from henaw.training.execution import choose_device, open_execution
 
 
 def test_devices_are_chosen_by_name() -> None:
@@ -42,15 +41,6 @@ def test_one_fit_holds_a_working_folder(tmp_path: Path) -> None:
         pass
 
 
-def test_lbfgs_refuses_what_it_cannot_use(
-    configuration: TrainingConfiguration, tmp_path: Path
-) -> None:
-    execution = Execution(device=torch.device("cuda", 0), rank=1, world=2)
-    with pytest.raises(ConfigurationError) as caught:
-        train(configuration, tmp_path / "no.csv", tmp_path / "out", execution=execution)
-    assert len(caught.value.problems) == 2
-
-
 def test_every_problem_of_the_loop_is_in_one_error() -> None:
     with pytest.raises(ConfigurationError) as caught:
         LoopConfiguration(
@@ -58,9 +48,9 @@ def test_every_problem_of_the_loop_is_in_one_error() -> None:
             accumulation=8,
             epochs=0,
             learning_rate=float("inf"),
-            validation_share=0.6,
+            warmup_share=0.6,
         )
     assert len(caught.value.problems) == 4
     named = {problem.split(" ")[0] for problem in caught.value.problems}
-    assert named == {"accumulation", "epochs", "learning_rate", "validation_share"}
+    assert named == {"accumulation", "epochs", "learning_rate", "warmup_share"}
     assert dataclasses.replace(LoopConfiguration(), epochs=1).epochs == 1

@@ -1,4 +1,4 @@
-"""The features of people: of both methods, and what batches make of them."""
+"""The features of people, and what the likelihood makes of them."""
 
 import dataclasses
 
@@ -9,24 +9,17 @@ from henaw.model.checkpoint import Checkpoint
 from henaw.model.network import Features, Network
 from henaw.training import people as module
 from henaw.training.cohort import Cohort
-from henaw.training.configuration import FitConfiguration, TrainingConfiguration
-from henaw.training.objective import Objective, Weights
+from henaw.training.configuration import FitConfiguration
+from henaw.training.objective import Weights
 from henaw.training.people import (
     People,
+    build_design,
     build_people,
-    compute_cause_part,
     compute_gap,
     compute_likelihood,
     measure_scales,
 )
-from henaw.training.problem import Problem
-
-
-@pytest.fixture(scope="module")
-def problem(
-    people: People, checkpoint: Checkpoint, configuration: TrainingConfiguration
-) -> Problem:
-    return Problem(people, checkpoint.network, configuration.fit)
+from torch.autograd.functional import jacobian
 
 
 @pytest.fixture(scope="module")
@@ -40,17 +33,11 @@ def features(network: Network, synthetic: tuple[Cohort, object, object]) -> Feat
         )
 
 
-def draw_free(objective: Objective) -> torch.Tensor:
-    noise = torch.from_numpy(np.random.default_rng(5).normal(0, 0.1, sum(objective.sizes)))
-    return objective.start() + noise
-
-
 def test_scales_are_those_of_the_features(people: People, features: Features) -> None:
-    scales = measure_scales(people)
+    scales = measure_scales(people, 1)
     main = features.main.transpose(0, 1).flatten(1).double()
     torch.testing.assert_close(scales.main, main.std(0), rtol=1e-4, atol=1e-6)
     torch.testing.assert_close(scales.pairs, features.pairs.double().std(0))
-    torch.testing.assert_close(scales.causes, people.causes.double().std(0))
     assert scales.surveys == 2
 
 
@@ -59,7 +46,7 @@ def test_the_gap_of_people_is_that_of_the_network(
 ) -> None:
     """But for the typical years, which are people's own."""
     weights = draw_weights(checkpoint)
-    gap = compute_gap(weights, people, slice(None), precision=torch.float64)
+    gap = compute_gap(weights, people, precision=torch.float64)
     expected = (features.main.double() * weights.weight.unsqueeze(1)).sum((0, 2))
     expected = expected + features.pairs.double() @ weights.interaction_weight
     torch.testing.assert_close(gap, expected, rtol=1e-5, atol=1e-5)
@@ -67,7 +54,6 @@ def test_the_gap_of_people_is_that_of_the_network(
     moved = compute_gap(
         weights,
         dataclasses.replace(people, typical=typical),
-        slice(None),
         precision=torch.float64,
     )
     torch.testing.assert_close(moved, gap + typical)
@@ -77,45 +63,52 @@ def test_the_gap_of_people_is_that_of_the_network(
 def draw_weights(checkpoint: Checkpoint) -> Weights:
     generator = torch.Generator().manual_seed(7)
     shape = checkpoint.tensors["weight"].shape
-    rest = ("intercept", "slope", "survey", "setting")
-    causes = ("cause_weight", "cause_age_sex", "cause_setting")
     return Weights(
         weight=torch.randn(shape, generator=generator).double(),
         interaction_weight=torch.randn(2, generator=generator).double(),
-        **dict.fromkeys((*rest, *causes), torch.zeros(1).double()),
+        slope=torch.tensor([0.08, 0.1]).double(),
+        level=torch.tensor([-9.5, -9.0, 0.1, -0.1, 0.2]).double(),
     )
 
 
-def test_the_loss_is_that_of_everyone_at_once(people: People, problem: Problem) -> None:
-    objective, free = problem.objective, draw_free(problem.objective)
-    weights = objective.unpack(free)
-    everyone = slice(None)
-    gap = compute_gap(weights, people, everyone, precision=torch.float64)
-    parts = compute_likelihood(objective, weights, people, everyone, gap)
-    parts |= compute_cause_part(objective, weights, people, everyone)
-    expected = problem.compute_loss(free, problem.people, causes=True)
-    assert expected["mortality"] != 0
-    for name, part in parts.items():
-        torch.testing.assert_close(part, expected[name], rtol=1e-6, atol=1e-9)
-    assert "harm" not in expected
-
-
-def test_a_problem_is_centred_by_years_added_to_each_gap(
-    people: People, checkpoint: Checkpoint, configuration: TrainingConfiguration
+def test_the_likelihood_is_that_of_the_sexes_and_surveys_looked_up(
+    people: People, synthetic: tuple[Cohort, object, object], checkpoint: Checkpoint
 ) -> None:
-    """Two years for all are the same as a baseline two years of slope lower."""
-    problem = Problem(people, checkpoint.network, configuration.fit)
-    free = draw_free(problem.objective)
-    before = problem.compute_loss(free, problem.people, causes=False)["mortality"]
-    problem.centre(torch.full((len(people),), 2.0).double())
-    after = problem.compute_loss(free, problem.people, causes=False)["mortality"]
-    assert abs(float(after - before)) > 1e-4
-    weights = problem.objective.unpack(free)
-    lower = free.clone()
-    start = sum(problem.objective.sizes[:2])
-    lower[start : start + 2] -= 2.0 * weights.slope
-    again = problem.compute_loss(lower, problem.people, causes=False)["mortality"]
-    torch.testing.assert_close(again, before)
+    weights, cohort = draw_weights(checkpoint), synthetic[0]
+    gap = torch.linspace(-5, 5, len(people)).double()
+    parts = compute_likelihood(weights, people, gap)
+    slope = weights.slope.numpy()[cohort.sex]
+    survey = np.unique(cohort.survey, return_inverse=True)[1]
+    incomplete = np.isnan(cohort.biomarkers).any(1)
+    intercept, by_survey = weights.level.numpy()[:2], weights.level.numpy()[2:4]
+    level = intercept[cohort.sex] + by_survey[survey] + 0.2 * incomplete
+    log_hazard = level + slope * (people.age.numpy() + gap.numpy())
+    time, event = people.time.numpy(), people.event.numpy()
+    expected = np.exp(log_hazard) * np.expm1(slope * time) / slope
+    assert float(parts["expected"]) == pytest.approx(expected.sum())
+    assert float(parts["mortality"]) == pytest.approx(
+        (expected - event * (log_hazard + slope * time)).sum()
+    )
+    assert float(parts["age"]) == pytest.approx(float((gap**2).sum()))
+
+
+def test_the_design_is_how_the_log_hazard_answers_to_each_weight(
+    people: People, checkpoint: Checkpoint
+) -> None:
+    weights, some = draw_weights(checkpoint), people.select(slice(0, 40))
+    design, expected = build_design(weights, some)
+
+    def log_hazard(flat: torch.Tensor) -> torch.Tensor:
+        moved = weights.unflatten(flat)
+        gap = compute_gap(moved, some, precision=torch.float64)
+        # Midway in the follow-up.
+        slope = some.levels[:, :2] @ moved.slope
+        return some.levels @ moved.level + slope * (some.age + gap + 0.5 * some.time)
+
+    wanted = jacobian(log_hazard, weights.flatten())
+    torch.testing.assert_close(design, wanted)
+    gap = compute_gap(weights, some, precision=torch.float64)
+    torch.testing.assert_close(expected.sum(), compute_likelihood(weights, some, gap)["expected"])
 
 
 def test_pieces_make_no_difference(
@@ -128,16 +121,13 @@ def test_pieces_make_no_difference(
     again = build_people(network, synthetic[0], FitConfiguration())
     torch.testing.assert_close(vars(again), vars(people), rtol=1e-5, atol=1e-6)
     torch.testing.assert_close(
-        vars(measure_scales(again)), vars(measure_scales(people)), rtol=1e-5, atol=1e-7
+        vars(measure_scales(again, 1)), vars(measure_scales(people, 1)), rtol=1e-5, atol=1e-7
     )
 
 
-def test_some_people_keep_their_deaths(people: People) -> None:
+def test_some_people_are_chosen_by_row(people: People) -> None:
     rows = torch.from_numpy(np.random.default_rng(6).permutation(len(people))[:500])
     some = people.select(rows)
-    known = people.death[rows] >= 0
-    torch.testing.assert_close(some.death[known], torch.arange(int(known.sum())))
-    assert (some.death[~known] == -1).all()
-    torch.testing.assert_close(some.causes, people.causes[people.death[rows][known]])
-    torch.testing.assert_close(some.cause, people.cause[people.death[rows][known]])
-    torch.testing.assert_close(some.basis, people.basis[rows])
+    assert len(some) == 500
+    for name, column in vars(people).items():
+        assert torch.equal(getattr(some, name), column[rows])

@@ -1,4 +1,4 @@
-"""Saved states: whole or not at all, the last three and the best."""
+"""Saved states: whole or not at all, and the last three."""
 
 import dataclasses
 import logging
@@ -11,14 +11,13 @@ from henaw.training.states import LoopState, StateFolder, decode_state, encode_s
 
 def make_state(step: int) -> LoopState:
     generator = torch.Generator().manual_seed(step)
-    tensors = torch.rand(4, 7, dtype=torch.float64, generator=generator)
+    tensors = torch.rand(3, 7, dtype=torch.float64, generator=generator)
     return LoopState(
         *tensors,
-        best_loss=0.1 + 0.2 * step,
         step=step,
         epoch=2,
         epoch_loss={"mortality": 1 / 3},
-        history=[{"epoch": 1, "validation_loss": 2 / 3}],
+        history=[{"epoch": 1, "epoch_loss/mortality": 2 / 3}],
     )
 
 
@@ -46,16 +45,13 @@ def test_any_byte_changed_is_noticed() -> None:
     assert decode_state(b"") is None
 
 
-def test_the_last_three_and_the_best_are_kept(tmp_path: Path) -> None:
+def test_the_last_three_are_kept(tmp_path: Path) -> None:
     folder = StateFolder(tmp_path / "point")
     assert folder.load() is None
     for step in (5, 900, 1000, 10_000):
         folder.save(make_state(step))
-    folder.save_best(make_state(5))
     names = sorted(path.name for path in folder.folder.iterdir())
-    assert names == ["best.safetensors"] + [
-        f"state-{step:012d}.safetensors" for step in (900, 1000, 10_000)
-    ]
+    assert names == [f"state-{step:012d}.safetensors" for step in (900, 1000, 10_000)]
     assert_same(folder.load(), make_state(10_000))
 
 

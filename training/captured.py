@@ -1,0 +1,66 @@
+"""A computation on CUDA recorded once and replayed: one launch instead of hundreds."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+
+WARM_UP = 3
+"""Plain runs before the recording, in which libraries set up what they need."""
+_LOGGER = logging.getLogger(__name__)
+
+
+def capture(
+    compute: Callable[[], Tensor], *, reads: Tensor, changes: Sequence[Tensor] = ()
+) -> Callable[[], Tensor]:
+    """``compute``, or on CUDA its recording.
+
+    A recording reads and writes the same memory each time, so whatever changes between
+    calls must be changed in place. Nothing in it may wait for the device or copy from the
+    CPU. Where recording fails, which is told once, the computation itself is returned.
+
+    Args:
+        compute: what to record; it always returns a tensor of the same shape.
+        reads: a tensor that it reads: on another device than CUDA nothing is recorded.
+        changes: tensors that it changes, as they are to be before the first call.
+
+    Raises:
+        torch.OutOfMemoryError: it does not fit.
+    """
+    if reads.device.type != "cuda":
+        return compute
+    before = [tensor.detach().clone() for tensor in changes]
+    try:
+        return _record(compute, reads.device)
+    except torch.OutOfMemoryError:
+        raise
+    except RuntimeError as error:
+        _LOGGER.warning("a CUDA graph could not be recorded, which costs speed alone: %s", error)
+        torch.cuda.synchronize(reads.device)
+        return compute
+    finally:
+        with torch.no_grad():
+            for tensor, value in zip(changes, before, strict=True):
+                tensor.copy_(value)
+
+
+def _record(compute: Callable[[], Tensor], device: torch.device) -> Callable[[], Tensor]:
+    with torch.cuda.device(device):
+        stream = torch.cuda.Stream()
+        stream.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(stream):
+            for _ in range(WARM_UP):
+                compute()
+        torch.cuda.current_stream().wait_stream(stream)
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph):
+            result = compute()
+
+    def replay() -> Tensor:
+        graph.replay()
+        return result.clone()
+
+    return replay
