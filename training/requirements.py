@@ -27,8 +27,8 @@ def settle(
         cohort: as read by its ``cohort`` part.
 
     Raises:
-        CohortError: a survey or cause that the configuration names is not there, or one of
-            the sexes.
+        CohortError: a survey, cause or biomarker that the configuration names is not there,
+            or one of the sexes.
     """
     dead = cohort.event & (cohort.time_years <= configuration.fit.follow_up_years)
     known = dead & (cohort.cause >= 0)
@@ -45,6 +45,11 @@ def settle(
     problems = [
         *_check_surveys(configuration.cohort, cohort),
         *_check_sexes(cohort),
+        *(
+            f"{name} is empty for everybody: leave {name} out of network.panel"
+            for name in cohort.panel
+            if np.isnan(cohort.biomarkers[:, INDEX[name]]).all()
+        ),
         *(
             f"cohort.causes.{name}: nobody died of it within "
             f"{configuration.fit.follow_up_years:g} years; leave {name} out, or correct its codes"

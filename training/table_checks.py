@@ -106,7 +106,6 @@ def _check_unit(biomarker: Biomarker, values: npt.NDArray[np.float64]) -> Iterat
     """Whether a cohort's values can be in the panel's unit: (n,) finite."""
     name, unit = biomarker.name, biomarker.unit
     if not len(values):
-        yield f"{name} is empty for everybody: leave {name} out of network.panel"
         return
     outside = (values < biomarker.minimum) | (values > biomarker.maximum)
     factor = _compare(biomarker, float(np.median(values)))

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from henaw.model.biomarkers import INDEX, NAMES
 from henaw.model.errors import CohortError
 from henaw.training.cohort import Cohort
 from henaw.training.configuration import (
@@ -71,6 +72,17 @@ def test_surveys_that_are_not_there_are_named_with_the_nearest(
         f"cohort.detection_floors: survey '1999' {there}",
         f"cohort.hold_out: survey 'erly' {there}; did you mean 'early'?",
     )
+
+
+def test_a_biomarker_that_is_empty_is_refused_with_the_fix(
+    configuration: TrainingConfiguration, cohort: Cohort
+) -> None:
+    values = cohort.biomarkers.copy()
+    values[:, INDEX["ggt"]] = np.nan
+    empty = dataclasses.replace(cohort, biomarkers=values)
+    with pytest.raises(CohortError, match=r"ggt is empty for everybody: leave ggt out of network"):
+        settle(configuration, empty)
+    settle(configuration, empty.take([name for name in NAMES if name != "ggt"]))
 
 
 def test_one_sex_is_refused_with_what_to_do(

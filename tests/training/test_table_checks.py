@@ -57,12 +57,6 @@ def test_rdw_in_femtolitres_is_refused_with_the_reason(table: pd.DataFrame) -> N
     assert "RDW-SD" in find_problem(table)
 
 
-def test_a_biomarker_that_is_empty_is_refused_with_the_fix(table: pd.DataFrame) -> None:
-    table["ggt"] = np.nan
-    assert find_problem(table).endswith("leave ggt out of network.panel")
-    assert list_table_problems(table, [name for name in NAMES if name != "ggt"], ()) == []
-
-
 @pytest.mark.parametrize(
     ("change", "expected"),
     [

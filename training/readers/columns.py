@@ -26,6 +26,7 @@ from henaw.training.readers.table import (
     count_missing,
     order_columns,
 )
+from henaw.training.table_checks import LONGEST_MONTHS
 
 _MONTHS_PER = {"days": 12 / 365.25, "months": 1.0, "years": 12.0}
 _MOST_IMPLAUSIBLE = 0.5
@@ -314,6 +315,12 @@ def _check(table: pd.DataFrame, columns: ColumnMap) -> list[str]:
     early = int((table["followup_months"] < 0).sum())
     if early:
         problems.append(f"follow-up must not be below 0, however: {early} rows are")
+    long = int((table["followup_months"] > LONGEST_MONTHS).sum())
+    if long:
+        problems.append(
+            f"follow-up must be at most a hundred years, however: {long} of {len(table)} rows are "
+            "longer; is follow_up.unit right, or a date wrong?"
+        )
     for mapped in columns.biomarkers:
         problems += _check_unit(table[mapped.name], PANEL[INDEX[mapped.name]], mapped)
     return problems

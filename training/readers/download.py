@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from http import HTTPStatus
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import requests
 from filelock import FileLock
@@ -20,6 +23,7 @@ from urllib3.util import Retry
 Progress = Callable[[str, int, int | None], None]
 """Called with a file's name, the bytes there so far, and its size where it is known."""
 
+_LOGGER = logging.getLogger(__name__)
 _TRANSPORT_START = b"HEADER RECORD*******LIB"
 _CHUNK_BYTES = 1 << 16
 """A cut loses at most as much: what has come of an unfinished chunk is not handed over."""
@@ -49,11 +53,15 @@ class Patience:
         attempts: tries in a row that bring nothing, before a file is given up.
         backoff_seconds: wait before the second of them; it doubles each time.
         timeout_seconds: longest silence of the site.
+        connect_attempts: tries to reach a site, before it is given up with all its files.
+        connect_seconds: longest wait for each of them.
     """
 
     attempts: int = 6
     backoff_seconds: float = 1.0
     timeout_seconds: float = 60.0
+    connect_attempts: int = 3
+    connect_seconds: float = 10.0
 
 
 def fetch_files(
@@ -77,14 +85,20 @@ def fetch_files(
         SHA-256 of each file, by path.
 
     Raises:
-        DownloadError: listing every file that cannot be had, and why.
+        DownloadError: listing every file that cannot be had, and why. Of a site that cannot
+            be reached one file is tried.
     """
     digests: dict[Path, str] = {}
     problems: list[str] = []
+    not_tried: Counter[str] = Counter()
     with requests.Session() as session:
         for prefix in ("https://", "http://"):
             session.mount(prefix, _build_adapter(patience or Patience()))
         for source in sources:
+            site = urlsplit(source.url).netloc
+            if site in not_tried and not source.path.is_file():
+                not_tried[site] += 1
+                continue
             source.path.parent.mkdir(parents=True, exist_ok=True)
             try:
                 # Two runs in one folder must not append to one partial file.
@@ -92,8 +106,16 @@ def fetch_files(
                     digests[source.path] = _have_file(
                         source, session, patience or Patience(), progress
                     )
+            except requests.ConnectionError as error:
+                not_tried[site] = 0
+                problems += _explain_unreachable(source, site, error)
             except (DownloadError, requests.RequestException, OSError) as error:
                 problems += _explain(source, error)
+    problems += [
+        f"{site}: {count} more files of it are needed, and were not tried"
+        for site, count in not_tried.items()
+        if count
+    ]
     if problems:
         raise DownloadError("download", problems)
     return digests
@@ -112,6 +134,8 @@ def _build_adapter(patience: Patience) -> HTTPAdapter:
     return HTTPAdapter(
         max_retries=Retry(
             total=patience.attempts - 1,
+            # Reaching the site at all is tried with a message, by _open.
+            connect=0,
             backoff_factor=patience.backoff_seconds,
             status_forcelist=_BUSY,
             # The last answer is handed over, so that its status can be named.
@@ -174,9 +198,7 @@ def _fetch(
         start = part.stat().st_size if part.is_file() and version.is_file() else 0
         if start:
             headers |= {"Range": f"bytes={start}-", "If-Range": version.read_text("utf-8")}
-        with session.get(
-            source.url, headers=headers, stream=True, timeout=patience.timeout_seconds
-        ) as response:
+        with _open(source.url, headers, session, patience) as response:
             try:
                 if _receive(response, part, start, progress):
                     return
@@ -191,6 +213,30 @@ def _fetch(
                 if fruitless >= patience.attempts:
                     raise
         time.sleep(patience.backoff_seconds * 2**fruitless)
+
+
+def _open(
+    url: str,
+    headers: dict[str, str],
+    session: requests.Session,
+    patience: Patience,
+    *,
+    attempt: int = 1,
+) -> requests.Response:
+    """Ask for a file, saying so where the site cannot be reached."""
+    timeout = (patience.connect_seconds, patience.timeout_seconds)
+    try:
+        return session.get(url, headers=headers, stream=True, timeout=timeout)
+    except requests.ConnectionError as error:
+        if attempt == patience.connect_attempts:
+            raise
+        wait = patience.backoff_seconds * 2**attempt
+        _LOGGER.warning(
+            "%s cannot be reached: %s. Trying again in %g s (%d of %d)",
+            *(url, _find_reason(error), wait, attempt + 1, patience.connect_attempts),
+        )
+    time.sleep(wait)
+    return _open(url, headers, session, patience, attempt=attempt + 1)
 
 
 def _receive(response: requests.Response, part: Path, start: int, progress: Progress) -> bool:
@@ -250,6 +296,20 @@ def _check_content(path: Path, source: Source) -> None:
         source.url,
         [f"expected {kind}, however it starts with {start.decode('latin-1')!r}: has it moved?"],
     )
+
+
+def _find_reason(error: requests.ConnectionError) -> str:
+    """What failed, without the layers that it went through."""
+    reason = getattr(error.args[0], "reason", error) if error.args else error
+    return str(reason).rpartition(": ")[2]
+
+
+def _explain_unreachable(source: Source, site: str, error: requests.ConnectionError) -> list[str]:
+    return [
+        f"{source.url}: it cannot be fetched: {site} cannot be reached "
+        f"({_find_reason(error)}). Is this machine connected, or does it need a proxy "
+        f"(HTTPS_PROXY)? A file that was fetched elsewhere may be put at {source.path}"
+    ]
 
 
 def _explain(source: Source, error: Exception) -> list[str]:

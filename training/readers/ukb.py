@@ -23,6 +23,7 @@ from henaw.model.ukb_names import (
     DATE_OF_DEATH,
     DATE_OF_VISIT,
     FIELDS,
+    LOST_TO_FOLLOW_UP,
     MONTH_OF_BIRTH,
     REPORTABILITY_FIELDS,
     SEX,
@@ -37,6 +38,7 @@ from henaw.training.readers.ukb_follow_up import follow_up
 from henaw.training.readers.ukb_join import Joined, join_sources
 from henaw.training.readers.ukb_participants import read_participants
 from henaw.training.readers.ukb_visits import fill_beyond_limits, select_visits
+from henaw.training.table_checks import LONGEST_MONTHS
 
 COLUMNS: tuple[str, ...] = (
     "participant_id",
@@ -49,6 +51,7 @@ COLUMNS: tuple[str, ...] = (
     "ucod_leading",
     "pregnant",
 )
+_FIRST_YEAR = 2006
 _FOREIGN_UNIT_SHARE = 0.5
 """More values than this outside the accepted range are another unit, not slips."""
 
@@ -94,6 +97,7 @@ def build_ukb_table(
         people, counts["not_in_the_list"] = _filter(people, pl.col("eid").is_in(kept.implode()))
     people, selected = select_visits(people, configuration)
     counts |= selected
+    _check_visits(people, root)
     people, limits = fill_beyond_limits(people, configuration)
     deaths, death_counts = merge_deaths(
         [records.join(people, on="eid", how="semi") for records in joined.deaths],
@@ -221,6 +225,19 @@ def _describe_biomarkers(
     return described
 
 
+def _check_visits(people: pl.DataFrame, root: Path) -> None:
+    early = people.filter(pl.col("visit_date").dt.year() < _FIRST_YEAR).height
+    if early:
+        raise CohortError(
+            str(root),
+            [
+                f"{FIELDS[DATE_OF_VISIT].title} (field {DATE_OF_VISIT}) must be {_FIRST_YEAR} or "
+                f"later, when UK Biobank began, however {early:,} of {people.height:,} dates are "
+                "earlier: correct the format of the dates"
+            ],
+        )
+
+
 def _check_table(
     table: pl.DataFrame,
     biomarkers: dict[str, dict[str, Any]],
@@ -229,7 +246,15 @@ def _check_table(
 ) -> None:
     if table.is_empty():
         raise CohortError(str(root), [f"no participant is left, however: {counts}"])
-    problems = [
+    problems = []
+    long = table.filter(pl.col("followup_months") > LONGEST_MONTHS).height
+    if long:
+        problems.append(
+            f"{long:,} of {table.height:,} participants would be followed for over a hundred "
+            f"years: correct the censoring dates, or fields {DATE_OF_DEATH} and "
+            f"{LOST_TO_FOLLOW_UP}"
+        )
+    problems += [
         f"{biomarker.name} must be in [{biomarker.minimum:g}, {biomarker.maximum:g}] "
         f"{biomarker.unit}, however {row['outside_accepted_range_kept']:,} of "
         f"{row['present']:,} values are not: is it in another unit, or another field of that name?"

@@ -14,8 +14,12 @@ import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet
 from henaw.model.errors import CohortError
+from henaw.training.readers.line_counter import LineCounter
 from henaw.training.readers.ukb_files import Source, describe_error, open_text
 
+_UNQUOTED = "\t"
+"""Where the tab separates, a quote is a part of the text, as in 5'10": ukbconv quotes nothing.
+Other programs put every cell in quotes, which are taken off one by one."""
 _BLOCK_BYTES = 1 << 20
 """Arrow reads some thirty blocks ahead, so that this bounds memory. A row of 30 000 fields
 fits; larger is hardly faster."""
@@ -43,6 +47,8 @@ def read_batches(source: Source) -> Iterator[pl.DataFrame]:
             pl.when(~pl.col(name).str.to_lowercase().is_in(missing)).then(name).alias(name)
             for name in names
         )
+        if source.delimiter == _UNQUOTED:
+            frame = frame.with_columns(pl.all().str.replace(r'^"(.*)"$', "$1"))
         if source.delimiter == ";":
             # Where the semicolon separates, the comma is often the decimal sign.
             frame = frame.with_columns(pl.all().str.replace(r"^(-?\d+),(\d+)$", "$1.$2"))
@@ -69,11 +75,13 @@ def _stream_text(source: Source) -> Iterator[pa.RecordBatch]:
         return "skip"
 
     wanted = [str(number) for number in source.wanted]
+    rows = 0
     try:
         with (
             open_text(source.path, source.compression) as file,
+            LineCounter(file, source.encoding) as lines,
             pyarrow.csv.open_csv(
-                file,
+                lines,
                 read_options=pyarrow.csv.ReadOptions(
                     block_size=_BLOCK_BYTES,
                     # Columns go by number: names may be there twice, or hold a BOM.
@@ -82,7 +90,9 @@ def _stream_text(source: Source) -> Iterator[pa.RecordBatch]:
                     encoding=source.encoding,
                 ),
                 parse_options=pyarrow.csv.ParseOptions(
-                    delimiter=source.delimiter, invalid_row_handler=count_row
+                    delimiter=source.delimiter,
+                    quote_char=False if source.delimiter == _UNQUOTED else '"',
+                    invalid_row_handler=count_row,
                 ),
                 convert_options=pyarrow.csv.ConvertOptions(
                     include_columns=wanted,
@@ -90,11 +100,26 @@ def _stream_text(source: Source) -> Iterator[pa.RecordBatch]:
                 ),
             ) as reader,
         ):
-            yield from reader
+            for batch in reader:
+                rows += batch.num_rows
+                yield batch
     except (OSError, pa.ArrowException, UnicodeError) as error:
         raise CohortError(str(source.path), [f"cannot be read: {describe_error(error)}"]) from None
     if short:
         raise CohortError(str(source.path), [_explain_rows(source, short)])
+    # The header is a line too.
+    if lines.count != rows + 1:
+        raise CohortError(str(source.path), [_explain_lines(lines, rows)])
+
+
+def _explain_lines(lines: LineCounter, rows: int) -> str:
+    where = f", the first of them in line {lines.unpaired}" if lines.unpaired else ""
+    return (
+        f"expected a row for each of the {lines.count - 1:,} lines below the header, however "
+        f"{rows:,} rows were read: quotes that open in one line and close in another"
+        f"{where} take what is between them for one value. Export it again as text separated "
+        "by tabs, without line breaks inside of values"
+    )
 
 
 def _explain_rows(source: Source, short: dict[int, int]) -> str:

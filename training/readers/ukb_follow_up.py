@@ -12,6 +12,8 @@ _DAYS_PER_MONTH = 365.25 / 12
 _ENOUGH_DEATHS = 1000
 _LATE_MONTHS = 3
 _COMPLETE_SHARE = 0.9
+_LEAST_SHARE = 0.5
+"""Of the usual month's deaths; a month with fewer is a few stray records."""
 
 
 def follow_up(
@@ -83,8 +85,9 @@ def _check_dates(
     """Compare each nation's date with the deaths there are, by UK Biobank's own rule.
 
     The rule: the last month with more than 90 % of the mean number of records of the
-    three months before it. An extract older than its censoring date would otherwise make
-    survivors of everyone who died in between.
+    three months before it; and with half of what a month usually has, or a stray death
+    long after the others would be a complete month. An extract older than its censoring
+    date would otherwise make survivors of everyone who died in between.
     """
     report: dict[str, Any] = {}
     warnings = []
@@ -124,7 +127,11 @@ def _find_last_complete_month(deaths: pl.Series) -> tuple[int, int] | None:
         .with_columns(pl.col("records").fill_null(0))
     )
     before = pl.col("records").shift(1).rolling_mean(3)
-    complete = months.filter(pl.col("records") > _COMPLETE_SHARE * before)
+    usual = months.filter(pl.col("records") > 0)["records"].median()
+    complete = months.filter(
+        (pl.col("records") > _COMPLETE_SHARE * before)
+        & (pl.col("records") >= _LEAST_SHARE * pl.lit(usual))
+    )
     if complete.is_empty():
         return None
     last = complete["date"][-1]

@@ -22,7 +22,7 @@ from henaw.model.ukb_names import (
 from henaw.training.readers.ukb_batches import read_batches
 from henaw.training.readers.ukb_deaths import take_fields, take_records
 from henaw.training.readers.ukb_files import Source
-from henaw.training.readers.ukb_values import parse_values
+from henaw.training.readers.ukb_values import find_short_year, parse_values
 
 _UNREADABLE_SHARE = 0.01
 """More values than this that cannot be read mean another coding, not a few slips."""
@@ -98,6 +98,7 @@ def _join_one(
 ) -> None:
     parts, rows = [], 0
     for batch in read_batches(source):
+        _refuse_short_years(batch, source, first_line=rows + 2)
         rows += batch.height
         part = _read_participants(batch, joined)
         if source.records:
@@ -117,6 +118,26 @@ def _join_one(
         raise CohortError(str(source.path), ["expected participants, however there is no row"])
     if parts:
         _lay_over(joined, _drop_repeated(pl.concat(parts), source, joined))
+
+
+def _refuse_short_years(batch: pl.DataFrame, source: Source, *, first_line: int) -> None:
+    dates = {
+        str(number): FIELDS[place.field].title
+        for place, number in source.places.items()
+        if FIELDS[place.field].kind == "date"
+    }
+    if "date" in source.records:
+        dates[str(source.records["date"])] = FIELDS[DATE_OF_DEATH].title
+    for column, title in dates.items():
+        short = batch.select(find_short_year(column)).to_series()
+        if short.any():
+            raise CohortError(
+                str(source.path),
+                [
+                    f"{title}, line {first_line + int(short.arg_max() or 0)}: the year has two "
+                    "digits, and its century is not known; export dates as YYYY-MM-DD"
+                ],
+            )
 
 
 def _read_participants(batch: pl.DataFrame, joined: Joined) -> pl.DataFrame:

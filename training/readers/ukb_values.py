@@ -87,6 +87,7 @@ _MEANINGS: Mapping[Kind, Mapping[str, int]] = MappingProxyType(
     }
 )
 
+_DAY = r"\d{4}[/-]\d\d?[/-]\d\d?|\d\d?/\d\d?/\d{4}|\d\d?-?[A-Za-z]{3}-?\d{4}"
 _DATE_FORMATS = ("%Y-%m-%d", "%Y/%m/%d", "%d/%m/%Y", "%d%b%Y", "%d-%b-%Y")
 
 _LEADING_CAUSES: Mapping[int, tuple[tuple[str, str], ...]] = MappingProxyType(
@@ -141,8 +142,8 @@ def parse_values(column: str, kind: Kind) -> pl.Expr:
         number = pl.when(number.is_finite()).then(number)
         return number if kind == "number" else number.round().cast(pl.Int32, strict=False)
     if kind == "date":
-        # A time of day may follow; a date has at most eleven characters.
-        day = text.str.extract(r"^([0-9A-Za-z/-]{8,11})(?:[T ][0-9:.]+)?Z?$")
+        # A time of day may follow. Of a year of two digits nobody knows the century.
+        day = text.str.extract(rf"^({_DAY})(?:[T ][0-9:.]+)?Z?$")
         return pl.coalesce(
             day.str.to_date(form, strict=False, exact=True) for form in _DATE_FORMATS
         ).alias(column)
@@ -151,6 +152,18 @@ def parse_values(column: str, kind: Kind) -> pl.Expr:
     spelled = text.str.to_lowercase().str.replace(r"^(\d+)\.0+$", "$1")
     dtype = pl.Int32 if kind == "month" else pl.Int8
     return spelled.replace_strict(_MEANINGS[kind], default=None, return_dtype=dtype)
+
+
+def find_short_year(column: str) -> pl.Expr:
+    """Whether a column of text has a date whose year has two digits: bool.
+
+    Example:
+        >>> dates = pl.DataFrame({"x": ["01/03/08", "1-Mar-08", "01/03/2008", None]})
+        >>> dates.select(find_short_year("x"))["x"].to_list()
+        [True, True, False, False]
+    """
+    short = pl.col(column).str.contains(r"^\d\d?[/-](?:\d\d?|[A-Za-z]{3})[/-]\d\d$")
+    return short.fill_null(value=False)
 
 
 def code_cause(column: str, *, other_dementia: bool) -> pl.Expr:

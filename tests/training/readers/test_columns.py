@@ -123,11 +123,18 @@ def test_columns_are_found_and_converted(build: Build, suffix: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("unit", "months"), [("months", 365.25), ("years", 365.25 * 12), ("days", 12.0)]
+    ("column", "unit", "months"),
+    [("fu", "months", 365.25), ("years", "years", 12.0), ("fu", "days", 12.0)],
 )
-def test_follow_up_is_in_months(build: Build, unit: str, months: float) -> None:
-    table, _ = build(follow_up={"column": "fu", "unit": unit})
-    assert table["followup_months"][0] == pytest.approx(months)
+def test_follow_up_is_in_months(build: Build, column: str, unit: str, months: float) -> None:
+    table, _ = build(follow_up={"column": column, "unit": unit})
+    factor = float(ROWS["years"][0]) if column == "years" else 1.0
+    assert table["followup_months"][0] == pytest.approx(months * factor)
+
+
+def test_follow_up_of_centuries_is_refused(build: Build) -> None:
+    with pytest.raises(CohortError, match=r"2 of 4 rows are longer; is follow_up\.unit right"):
+        build(follow_up={"column": "fu", "unit": "years"})
 
 
 def test_follow_up_can_be_between_two_dates(build: Build) -> None:

@@ -1,5 +1,6 @@
 import hashlib
 import os
+import socket
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -141,6 +142,35 @@ def test_a_file_put_there_by_hand_is_taken_and_digested(site: Any, folder: Path)
     fetch(site, folder)
     assert site.asked == []
     assert (folder / "a.dat.sha256").read_text().split()[0] == DIGEST
+
+
+def test_a_site_that_cannot_be_reached_is_given_up_with_what_to_do(
+    folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{closed.getsockname()[1]}"
+    sources = [Source(url=f"{url}/{name}", path=folder / name) for name in ("a", "b", "c")]
+    with pytest.raises(DownloadError) as caught:
+        fetch_files(sources, patience=QUICK)
+    first, rest = caught.value.problems
+    assert first.startswith(f"{url}/a: it cannot be fetched: {url[7:]} cannot be reached (")
+    assert "Connection refused" in first
+    assert first.endswith(f"may be put at {folder / 'a'}")
+    assert rest == f"{url[7:]}: 2 more files of it are needed, and were not tried"
+    assert [message.partition("Trying")[2] for message in caplog.messages] == [
+        " again in 0.02 s (2 of 3)",
+        " again in 0.04 s (3 of 3)",
+    ]
+
+
+def test_files_that_are_there_need_no_site(site: Any, folder: Path) -> None:
+    fetch(site, folder)
+    elsewhere = "http://127.0.0.1:1"
+    kept = Source(url=f"{elsewhere}/a.dat", path=folder / "a.dat")
+    with pytest.raises(DownloadError) as caught:
+        fetch_files([Source(url=f"{elsewhere}/b", path=folder / "b"), kept], patience=QUICK)
+    assert len(caught.value.problems) == 1
 
 
 def test_progress_is_of_the_file_with_its_size(site: Any, folder: Path) -> None:

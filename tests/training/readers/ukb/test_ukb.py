@@ -12,7 +12,7 @@ from henaw.model.ukb_names import BIOMARKER_FIELDS, Place
 from henaw.training.cohort import read_cohort
 from henaw.training.configuration import CohortConfiguration
 from henaw.training.readers.ukb import COLUMNS, build_ukb_table
-from henaw.training.readers.ukb_configuration import UkbConfiguration
+from henaw.training.readers.ukb_configuration import CensoringDates, UkbConfiguration
 
 PEOPLE = 240
 
@@ -322,3 +322,55 @@ def test_the_table_may_lie_in_the_extract(folder, people, extracts):
     check_against(table, people)
     assert report["unused_files"] == {}
     shutil.rmtree(folder)
+
+
+QUOTED = """f.eid\tf.31.0.0\tf.53.0.0\tf.21003.0.0\tf.20115.0.0\tf.30710.0.0\tf.40000.0.0
+1\t0\t2008-03-01\t55\tx\t1.5\t2015-02-02
+2\t1\t2008-03-01\t55\t"5 ft\t1.5\tNA
+3\t1\t2008-03-01\t55\tx\t1.5\tNA
+4\t1\t2008-03-01\t55\t"6 ft\t1.5\tNA
+5\t"1"\t"2008-03-01"\t"55"\t"x"\t"1.5"\t"NA"
+"""
+
+
+def test_a_quote_that_begins_a_cell_loses_nobody(folder, out):
+    (folder / "ukb.tab").write_text(QUOTED)
+    table, report = build(folder, out)
+    assert table["participant_id"].tolist() == [1, 2, 3, 4, 5]
+    assert table["crp"].tolist() == [1.5] * 5
+    assert report["files"]["ukb.tab"]["rows"] == 5
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\n\n"])
+def test_rows_that_a_quote_would_swallow_are_refused(folder, out, end):
+    (folder / "ukb.csv").write_bytes(QUOTED.replace("\t", ",").replace("\n", end).encode())
+    with pytest.raises(
+        CohortError, match=r"each of the 5 lines.*however 3 rows.*in line "
+    ) as caught:
+        build(folder, out)
+    assert f"in line {5 if end == chr(10) * 2 else 3} take" in str(caught.value)
+    assert not out.exists()
+
+
+@pytest.mark.parametrize("short", ["01/03/08", "1-Mar-08"])
+def test_a_year_of_two_digits_is_refused_with_its_line(folder, out, people, extracts, short):
+    dates = [str(d) for d in people[Place(53)]]
+    people[Place(53)] = [*dates[:3], short, *dates[4:]]
+    extracts.write_text(extracts.spell(people, "platform"), folder / "a.csv")
+    with pytest.raises(CohortError, match="line 5: the year has two digits") as caught:
+        build(folder, out)
+    assert short not in str(caught.value)
+
+
+def test_times_of_centuries_are_refused(folder, out, people, extracts):
+    dates = [str(d) for d in people[Place(53)]]
+    people[Place(53)] = ["1718-03-01", *dates[1:]]
+    extracts.write_text(extracts.spell(people, "platform"), folder / "a.csv")
+    with pytest.raises(CohortError, match=r"must be 2006 or later.*1 of 240 dates are earlier"):
+        build(folder, out)
+    people[Place(53)] = dates
+    people[Place(40000, 0)] = [None] * PEOPLE
+    extracts.write_text(extracts.spell(people, "platform"), folder / "a.csv")
+    far = CensoringDates(england="2322-11-30", scotland="2022-11-30", wales="2022-11-30")
+    with pytest.raises(CohortError, match="followed for over a hundred years"):
+        build(folder, out, UkbConfiguration(censoring=far))

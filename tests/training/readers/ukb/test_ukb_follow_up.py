@@ -97,13 +97,16 @@ def test_a_death_on_the_day_of_the_visit_is_followed():
         ("2015-01-31", "to use them"),
     ],
 )
-def test_dates_are_compared_with_the_deaths_there_are(censored, warning):
+@pytest.mark.parametrize("stray", [0, 5], ids=["no stray", "stray deaths"])
+def test_dates_are_compared_with_the_deaths_there_are(censored, warning, stray):
     """By UK Biobank's rule: the last month near the mean of the three before."""
     n = 20_000
     random = np.random.default_rng(1)
     days = random.integers(0, 3287, n)  # 2010 to the end of 2018
     # What has reached the register of the months after.
     days[:60] = random.integers(3287, 3287 + 60, 60)
+    # A death years after the others is a slip, not a complete register.
+    days[60 : 60 + stray] = 3287 + 1000
     people = pl.DataFrame(
         {"eid": range(n), "visit_date": [VISIT] * n, "nation": [0] * n, "lost_date": [None] * n},
         schema={"eid": pl.Int64, "visit_date": pl.Date, "nation": pl.Int8, "lost_date": pl.Date},
