@@ -142,7 +142,11 @@ def _score_chunks(
     kept: dict[int, Path],
     threads: int,
 ) -> Iterator[tuple[pa.RecordBatch, bool]]:
-    """Answers in the order of the rows, a few chunks ahead of who takes them."""
+    """Answers in the order of the rows, a few chunks ahead of who takes them.
+
+    The pool scores while this thread reads and its caller writes. Reading in a thread of its
+    own gains nothing more, even where the graph takes no time.
+    """
 
     def work(number: int, people: pa.RecordBatch) -> pa.RecordBatch:
         answers, counts = score(people)
@@ -161,7 +165,7 @@ def _score_chunks(
     ahead: collections.deque[tuple[Future[pa.RecordBatch], bool]] = collections.deque()
     with ThreadPoolExecutor(threads) as pool:
         try:
-            for number, people in _read_ahead(chunks):
+            for number, people in chunks:
                 if people is None:
                     ahead.append((pool.submit(read, kept[number]), True))
                 else:
@@ -175,15 +179,6 @@ def _score_chunks(
         finally:
             for future, _ in ahead:
                 future.cancel()
-
-
-def _read_ahead(chunks: Chunks) -> Chunks:
-    """Decode the next chunk while answers are written: a device must not wait for it."""
-    with ThreadPoolExecutor(1) as reader:
-        upcoming = reader.submit(next, chunks, None)
-        while (chunk := upcoming.result()) is not None:
-            upcoming = reader.submit(next, chunks, None)
-            yield chunk
 
 
 @contextmanager
