@@ -27,9 +27,11 @@ from henaw.training.cache import CacheCounts, _HeldLock, digest_cohort
 from henaw.training.cohort import Cohort
 from henaw.training.configuration import FitConfiguration, LoopConfiguration
 from henaw.training.execution import Execution
-from henaw.training.loop import BatchProblem
-from henaw.training.people import build_people
+from henaw.training.loop import MiniBatches
+from henaw.training.objective import Objective
+from henaw.training.people import build_people, measure_scales
 from henaw.training.sampler import StratifiedSampler, group_ages
+from henaw.training.settings import count_settings
 from torch.utils.data import DataLoader, Dataset
 
 CHECKPOINT = Path(__file__).parents[1] / "model" / "weights" / "henaw-nhanes.safetensors"
@@ -96,7 +98,7 @@ def main() -> None:
     torch.set_num_threads(1)
     cohort = simulate(PEOPLE)
     checkpoint = load_checkpoint(CHECKPOINT)
-    people = build_people(checkpoint.build_network(), cohort, 10.0)
+    people = build_people(checkpoint.build_network(), cohort, FitConfiguration())
     sampler = StratifiedSampler(group_ages(cohort.age_years), BATCH, seed=1)
     loader = DataLoader(PerRow(cohort), batch_size=BATCH, shuffle=True)
 
@@ -105,26 +107,21 @@ def main() -> None:
     ours = measure(lambda: gather(columns, sampler, 1), 5)
     print(f"data of an epoch: DataLoader {usual:.2f} s, here {ours:.3f} s, {usual / ours:.0f} x")
 
-    def fit(epochs: int, precision: str) -> float:
-        loop = LoopConfiguration(epochs=epochs, validation_share=0.0, precision=precision)
-        problem = BatchProblem(
-            people,
-            checkpoint.network,
-            FitConfiguration(),
-            loop,
-            Execution(),
-            seed=1,
-            fingerprint="synthetic",
-        )
-        return measure(lambda: problem.solve("point", None, start=None), 1)
+    objective = Objective(
+        measure_scales(people, count_settings(None)), checkpoint.network, FitConfiguration()
+    )
 
-    for precision in ("float64", "float32"):
-        # The difference of two lengths is epochs alone, without what is done once.
-        epoch = (fit(5, precision) - fit(1, precision)) / 4
-        print(
-            f"whole epoch, {precision}: {epoch:.2f} s; the same steps fed by the DataLoader "
-            f"{epoch + usual - ours:.2f} s, {(epoch + usual - ours) / epoch:.0f} x"
-        )
+    def fit(epochs: int) -> float:
+        loop = LoopConfiguration(epochs=epochs)
+        batches = MiniBatches(people, objective, loop, Execution(), seed=1, fingerprint="synthetic")
+        return measure(batches.solve, 1)
+
+    # The difference of two lengths is epochs alone, without what is done once.
+    epoch = (fit(5) - fit(1)) / 4
+    print(
+        f"whole epoch: {epoch:.2f} s; the same steps fed by the DataLoader "
+        f"{epoch + usual - ours:.2f} s, {(epoch + usual - ours) / epoch:.0f} x"
+    )
 
     million = StratifiedSampler(np.arange(1_000_000) % 13, BATCH, seed=1)
     print(f"sampler, 1 000 000 rows: {measure(lambda: million.draw(1), 9) * 1e3:.1f} ms an epoch")

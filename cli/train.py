@@ -28,19 +28,21 @@ from henaw.cli.options import cohort_option, config_option
 )
 @click.option(
     "--device",
-    help="auto, cpu, cuda or cuda:N, for fit.method minibatch. Default: auto.",
+    default="auto",
+    show_default=True,
+    help="auto, cpu, cuda or cuda:N; auto is CUDA where there is one.",
 )
 def train(
     config_path: Path,
     cohort_path: Path,
     out: Path | None,
     work: Path | None,
-    device: str | None,
+    device: str,
 ) -> None:
     """Fit a model on a cohort and write its checkpoint.
 
-    With fit.method minibatch, several GPUs or hosts share the work when this is started
-    by torchrun: torchrun --no-python --nproc-per-node 2 henaw train ...
+    Several GPUs or hosts share the work when this is started by torchrun:
+    torchrun --no-python --nproc-per-node 2 henaw train ...
     """
     from henaw.training.configuration import read_training_configuration
     from henaw.training.execution import open_execution
@@ -51,9 +53,8 @@ def train(
     target = out or Path("model/weights") / f"{configuration.name}.safetensors"
     _check_writable(target.parent)
     began = time.monotonic()
-    usual = "cpu" if configuration.fit.method == "lbfgs" else "auto"
     with (
-        open_execution(device or usual, work) as execution,
+        open_execution(device, work) as execution,
         Bar(count_train_steps(configuration), "step", shown=execution.leads) as bar,
     ):
         checkpoint = run(

@@ -56,7 +56,8 @@ def _record(compute: Callable[[], Tensor], device: torch.device) -> Callable[[],
                 compute()
         torch.cuda.current_stream().wait_stream(stream)
         graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph):
+        # Its own default stream for captures is of the device that was first asked for one.
+        with torch.cuda.graph(graph, stream=stream):
             result = compute()
 
     def replay() -> Tensor:

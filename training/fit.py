@@ -238,7 +238,7 @@ def _fit_point(
             "turn %d: typical years change by %.3f; %s", turn, change, solver.describe_rules(point)
         )
         if change < CLOSE_YEARS and broken <= 0.0 and search.converged:
-            solver.settle(point)
+            solver.tell_outcome(point)
             return point, tensors
     raise FitError(
         f"after {MOST_TURNS} turns the typical years still changed by {change:.3g}, "
@@ -342,7 +342,7 @@ class _Solver:
         self.record["searches"].append(causes.search.describe())
         return causes
 
-    def settle(self, point: Solution) -> None:
+    def tell_outcome(self, point: Solution) -> None:
         """Tell what the point estimate came to."""
         ratio = self.problem.measure_calibration(point)
         self.record["loss"] = {name: round(part, 9) for name, part in point.loss.items()}
