@@ -3,10 +3,10 @@
     python benchmarks/gpu [--out build/gpu] [--limit-s 540]
     python benchmarks/gpu --device cpu --people 5000     # a rehearsal where there is none
 
-Python with torch is enough to begin: neither HENAW nor anything else need be installed, and
-what a part lacks is named in the report. Packages in folders of PYTHONPATH count. Without a
-GPU it says so and ends with 0. Each part is a process of its own: what one breaks on the
-device, the next does not find broken.
+HENAW need not be installed. Packages that are missing are named, with the way to bring them
+to a machine without a network; parts that lack one are left out, which the report says.
+Without a GPU it says so and ends with 0. Each part is a process of its own: what one breaks on
+the device, the next does not find broken.
 """
 
 from __future__ import annotations
@@ -37,6 +37,27 @@ PARTS = {
 }
 """In the order of what to see first, should the time run out."""
 PACKAGES = ("torch", "onnxruntime-gpu", "onnxruntime", "onnx", "numpy", "pandas", "pyarrow")
+NEEDED = {
+    "numpy": "numpy",
+    "safetensors": "safetensors",
+    "onnxruntime": "onnxruntime",
+    "onnx": "onnx",
+    "onnxscript": "onnxscript",
+    "pandas": "pandas",
+    "pyarrow": "pyarrow",
+    "scipy": "scipy",
+    "yaml": "pyyaml",
+    "filelock": "filelock",
+    "lifelines": "lifelines",
+    "click": "click",
+    "tqdm": "tqdm",
+    "msgspec": "msgspec",
+    "orjson": "orjson",
+    "psutil": "psutil",
+    "pytest": "pytest",
+    "hypothesis": "hypothesis",
+}
+"""Modules that the parts import, by the packages that have them; torch is there."""
 _SAID = 2_000
 """Characters kept of what a part said last."""
 
@@ -68,10 +89,18 @@ def main() -> None:
         return
     from report import write_report
 
+    missing = [package for name, package in NEEDED.items() if not importlib.util.find_spec(name)]
+    if missing:
+        print(
+            f"Missing: {', '.join(missing)}. Parts that need them are left out. To bring them: "
+            f"pip install --target gpu-packages {' '.join(missing)}, where there is a network and "
+            "the same Python; here: PYTHONPATH=gpu-packages python benchmarks/gpu"
+        )
     report = {
         "device": torch.cuda.get_device_name(options.device) if is_cuda else "the CPU",
         "rehearsal": not is_cuda,
         "people": options.people,
+        "missing": missing,
         "versions": list_versions(),
         "gpus": list_gpus(),
         "parts": {},

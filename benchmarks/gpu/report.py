@@ -28,10 +28,12 @@ def format_report(report: Mapping[str, Any]) -> str:
         lines += ["A rehearsal on the CPU: nothing here was seen on a GPU.", ""]
     lines += [f"- {name}: {value}" for name, value in report["versions"].items()]
     lines += [f"- GPU: {gpu}" for gpu in report["gpus"]]
+    if report["missing"]:
+        lines.append(f"- missing packages: {', '.join(report['missing'])}")
     for name, part in report["parts"].items():
         lines += ["", f"## {name}", "", f"{part['outcome']}, {part['seconds']:.0f} s", ""]
         lines += [_format_result(result) for result in part["results"]]
-        if part["outcome"] != "done" and part["said"]:
+        if not part["outcome"].startswith("done"):
             lines += ["", "```", part["said"], "```"]
     return "\n".join(lines)
 

@@ -1,9 +1,11 @@
 """`make gpu`, rehearsed on the CPU: every part runs, and nothing is claimed of a GPU."""
 
+import importlib.util
 import json
 import os
 import subprocess
 import sys
+import venv
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +14,18 @@ import torch
 
 REPOSITORY = Path(__file__).parents[2]
 PEOPLE = 3000
+TORCH_ALONE = (
+    *("torch", "torchgen", "numpy", "typing_extensions", "sympy", "mpmath", "networkx"),
+    *("jinja2", "markupsafe", "filelock", "fsspec"),
+)
+"""torch and what it imports."""
 
 
-def run(*options: object, **environment: str) -> subprocess.CompletedProcess[str]:
+def run(
+    *options: object, python: str = sys.executable, **environment: str
+) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, REPOSITORY / "benchmarks" / "gpu", *map(str, options)],
+        [python, REPOSITORY / "benchmarks" / "gpu", *map(str, options)],
         env={**os.environ, "HENAW_COHORT": "none", "OMP_NUM_THREADS": "1", **environment},
         capture_output=True,
         text=True,
@@ -91,17 +100,39 @@ def test_a_part_that_takes_too_long_is_stopped_and_reported(tmp_path: Path) -> N
     assert part["seconds"] < 60
 
 
-def test_a_package_that_is_missing_is_named(tmp_path: Path) -> None:
-    for name in ("onnx", "pytest", "pandas"):
-        (tmp_path / name).mkdir()
-        (tmp_path / name / "__init__.py").write_text(
-            f"raise ModuleNotFoundError('No module named {name}', name='{name}')"
-        )
+def test_what_a_bare_machine_lacks_is_named_at_once(tmp_path: Path) -> None:
+    venv.create(tmp_path / "bare", with_pip=False)
+    (packages,) = (tmp_path / "bare").glob("lib/python3*/site-packages")
+    for name in TORCH_ALONE:
+        specification = importlib.util.find_spec(name)
+        assert specification is not None
+        assert specification.origin is not None
+        path = Path(specification.origin)
+        path = path.parent if path.name == "__init__.py" else path
+        (packages / path.name).symlink_to(path)
     options = ("--device", "cpu", "--people", 64, "--out", tmp_path / "report")
-    done = run(*options, "--only", "batches", "scoring", "epochs", PYTHONPATH=str(tmp_path))
+    done = run(
+        *options, "--only", "batches", "tests", python=str(tmp_path / "bare" / "bin" / "python")
+    )
     assert done.returncode == 0, done.stdout + done.stderr
+    assert "pip install --target gpu-packages safetensors onnxruntime onnx" in done.stdout
     parts = read_parts(tmp_path / "report")
-    for name, package in (("batches", "onnx"), ("scoring", "onnx"), ("epochs", "pandas")):
-        assert f"for want of the Python package {package}" in parts[name]["outcome"]
-    # The network itself is measured all the same.
-    assert {a["runtime"] for a in find(parts["batches"], "answer a batch")} == {"torchscript-cpu"}
+    for name, package in (("batches", "safetensors"), ("tests", "pytest")):
+        assert parts[name]["outcome"] == (f"done in part, for want of the Python package {package}")
+    assert (
+        "missing packages: safetensors, onnxruntime, "
+        in (tmp_path / "report" / "report.md").read_text()
+    )
+
+
+def test_without_onnx_the_network_itself_is_measured(tmp_path: Path) -> None:
+    (tmp_path / "onnx").mkdir()
+    (tmp_path / "onnx" / "__init__.py").write_text(
+        "raise ModuleNotFoundError('No module named onnx', name='onnx')"
+    )
+    options = ("--device", "cpu", "--people", 64, "--out", tmp_path / "report")
+    done = run(*options, "--only", "batches", PYTHONPATH=str(tmp_path))
+    assert done.returncode == 0, done.stdout + done.stderr
+    part = read_parts(tmp_path / "report")["batches"]
+    assert "for want of the Python package onnx: no ONNX Runtime here" in part["outcome"]
+    assert {a["runtime"] for a in find(part, "answer a batch")} == {"torchscript-cpu"}
