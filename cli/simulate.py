@@ -3,8 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
+
+if TYPE_CHECKING:
+    from henaw.training.simulation import Layout
+
+_USUAL_YEARS = 10.0
 
 
 @click.command()
@@ -19,30 +25,58 @@ import click
 @click.option(
     "--follow-up-years",
     type=click.FloatRange(min=0, min_open=True, max=100),
-    default=10.0,
+    help="When follow-up ends for who is alive; default: 10. Not of an extract, which ends "
+    "on a day.",
+)
+@click.option(
+    "--layout",
+    type=click.Choice(["cohort", "ukb"]),
+    default="cohort",
     show_default=True,
-    help="When follow-up ends for who is alive.",
+    help="A cohort table, or an extract of UK Biobank for `henaw data ukb`.",
 )
 @click.option(
     "--out",
     type=click.Path(path_type=Path, dir_okay=False),
     required=True,
-    help="Table to write, .parquet, with 'synthetic' in its name.",
+    help="Table to write, .parquet or of an extract .csv, with 'synthetic' in its name.",
 )
-def simulate(*, count: int, model: Path, seed: int, follow_up_years: float, out: Path) -> None:
-    """Draw synthetic participants from a model, as a cohort table.
+def simulate(
+    *,
+    count: int,
+    model: Path,
+    seed: int,
+    follow_up_years: float | None,
+    layout: Layout,
+    out: Path,
+) -> None:
+    """Draw synthetic participants from a model, as a cohort table or an extract.
 
     By age and sex they are distributed as the model's reference says; they die by its
     hazard, of its causes. File name, columns and metadata say that they are synthetic.
     """
     from henaw.model.checkpoint import load_checkpoint
     from henaw.training.readers.table import write_table
-    from henaw.training.simulation import check_synthetic_path, simulate_table
+    from henaw.training.simulation import (
+        check_synthetic_path,
+        simulate_table,
+        simulate_ukb_extract,
+        write_ukb_extract,
+    )
 
-    check_synthetic_path(out)
-    table, report = simulate_table(load_checkpoint(model), count, seed, years=follow_up_years)
-    beside = write_table(table, report, out)
+    check_synthetic_path(out, layout)
+    checkpoint = load_checkpoint(model)
+    if layout == "ukb":
+        if follow_up_years is not None:
+            raise click.UsageError("An extract ends on a day: leave --follow-up-years out.")
+        table, report = simulate_ukb_extract(checkpoint, count, seed)
+        beside = write_ukb_extract(table, report, out)
+        during = "before the day of the extract"
+    else:
+        years = _USUAL_YEARS if follow_up_years is None else follow_up_years
+        table, report = simulate_table(checkpoint, count, seed, years=years)
+        beside = write_table(table, report, out)
+        during = f"in {years:g} years"
     click.echo(
-        f"{out}: {report['rows']} synthetic people, {report['deaths']} deaths in "
-        f"{follow_up_years:g} years; {beside}"
+        f"{out}: {report['rows']} synthetic people, {report['deaths']} deaths {during}; {beside}"
     )

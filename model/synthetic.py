@@ -67,6 +67,8 @@ def draw_synthetic_people(checkpoint: Checkpoint, count: int, seed: int) -> Peop
         biomarkers[:, i] = np.clip(
             np.exp(value) if skewed else value, PANEL[i].minimum, PANEL[i].maximum
         )
+    # Of what the model leaves out it has no reference.
+    biomarkers[:, [name in shape.left_out for name in NAMES]] = np.nan
     return People(biomarkers, age, sex)
 
 

@@ -2,26 +2,54 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from types import MappingProxyType
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
-from henaw.model.biomarkers import NAMES
-from henaw.model.checkpoint import Checkpoint
+from henaw.model.biomarkers import INDEX, NAMES
+from henaw.model.checkpoint import Checkpoint, write_whole
+from henaw.model.configuration import OTHER_CAUSE
 from henaw.model.errors import CohortError
 from henaw.model.network import HORIZON_YEARS
 from henaw.model.synthetic import draw_follow_up, draw_synthetic_people
+from henaw.model.ukb_names import (
+    AGE_AT_VISIT,
+    BIOMARKER_FIELDS,
+    CAUSE_OF_DEATH,
+    CENTRE,
+    DATE_OF_DEATH,
+    DATE_OF_VISIT,
+    SEX,
+)
 from henaw.training.readers.table import check_table_path, code_causes, order_columns
+from henaw.training.readers.ukb_configuration import CensoringDates
 
 WORD = "synthetic"
+Layout = Literal["cohort", "ukb"]
+_FIRST_VISIT, _VISITING_DAYS = "2006-04-01", 1645
+_LONGEST_YEARS = 30.0
+"""Beyond every censoring date."""
+_CENTRES = (11012, 11004, 11003)
+"""Barts, Glasgow and Cardiff: one of each nation."""
+_ICD10: Mapping[str, str] = MappingProxyType(
+    {
+        **{"cardiovascular": "I219", "cancer": "C349", "diabetes": "E119", "dementia": "G309"},
+        OTHER_CAUSE: "R99",
+    }
+)
+"""One code of each cause, as a certificate has it."""
 
 
-def check_synthetic_path(out: Path) -> None:
+def check_synthetic_path(out: Path, layout: Layout = "cohort") -> None:
     """Refuse a file name that does not say what is in the file.
 
     Raises:
-        CohortError: the name has no "synthetic" in it, or does not end in .parquet.
+        CohortError: the name has no "synthetic" in it, or does not end in .parquet, of an
+            extract in .csv.
     """
     if WORD not in out.stem.lower():
         raise CohortError(
@@ -31,7 +59,10 @@ def check_synthetic_path(out: Path) -> None:
                 f"from a model must never pass for data: try {WORD}-{out.name}"
             ],
         )
-    check_table_path(out)
+    if layout == "cohort":
+        check_table_path(out)
+    elif out.suffix != ".csv":
+        raise CohortError(str(out), [f"expected a name that ends in .csv, however: {out.name!r}"])
 
 
 def simulate_table(
@@ -72,14 +103,92 @@ def simulate_table(
         }
     )
     report = {
+        **_describe(checkpoint, seed, count),
+        "deaths": int(follow_up.event.sum()),
+        "follow_up_years": years,
+        "ucod_leading": coded,
+    }
+    return order_columns(table), report
+
+
+def simulate_ukb_extract(
+    checkpoint: Checkpoint, count: int, seed: int
+) -> tuple[pd.DataFrame, dict[str, Any]]:
+    """Draw people as an extract of UK Biobank has them, which ``henaw data ukb`` reads.
+
+    They visit between 2006 and 2010 and are as old as the model's people. Whoever dies
+    after :class:`CensoringDates` is alive in it, as in an extract of that day.
+
+    Args:
+        checkpoint: the model.
+        count: how many people.
+        seed: the same seed gives the same extract.
+
+    Returns:
+        The table, (count,) rows, with columns by field (``30710-0.0``), and the report.
+
+    Raises:
+        CohortError: the model has a cause of death of which no ICD-10 code is known here.
+    """
+    unknown = [name for name in checkpoint.network.causes if name not in _ICD10]
+    if unknown:
+        raise CohortError(
+            "UK Biobank's layout",
+            [f"expected causes among {', '.join(_ICD10)}, however: {', '.join(unknown)}"],
+        )
+    people = draw_synthetic_people(checkpoint, count, seed)
+    generator = np.random.default_rng([seed, 2])
+    visit = pd.Timestamp(_FIRST_VISIT) + pd.to_timedelta(
+        generator.integers(0, _VISITING_DAYS, count), unit="D"
+    )
+    follow_up = draw_follow_up(checkpoint, people, seed, years=_LONGEST_YEARS)
+    died = visit + pd.to_timedelta(np.ceil(follow_up.time_years * 365.25), unit="D")
+    dead = follow_up.event & (died <= pd.Timestamp(CensoringDates().england))
+    codes = np.array([*(_ICD10[name] for name in checkpoint.network.cause_classes), ""])
+    table = pd.DataFrame(
+        {
+            "eid": np.arange(1, count + 1),
+            _name_field(SEX): people.sex,
+            _name_field(DATE_OF_VISIT): visit.strftime("%Y-%m-%d"),
+            _name_field(CENTRE): generator.choice(_CENTRES, count),
+            _name_field(AGE_AT_VISIT): np.floor(people.age).astype(np.int64),
+            **{
+                _name_field(field): people.biomarkers[:, INDEX[name]].round(4)
+                for name, field in BIOMARKER_FIELDS.items()
+            },
+            _name_field(DATE_OF_DEATH): died.strftime("%Y-%m-%d").where(dead, ""),
+            _name_field(CAUSE_OF_DEATH): np.where(dead, codes[follow_up.cause], ""),
+            WORD: True,
+        }
+    )
+    return table, {**_describe(checkpoint, seed, count), "deaths": int(dead.sum())}
+
+
+def write_ukb_extract(table: pd.DataFrame, report: dict[str, Any], out: Path) -> Path:
+    """Write an extract as CSV, and its report as ``NAME.report.json`` beside it.
+
+    Each is written whole or not at all.
+
+    Returns:
+        The path of the report.
+    """
+    beside = out.with_suffix(".report.json")
+    write_whole(beside, f"{json.dumps(report, indent=2)}\n".encode())
+    write_whole(out, table.to_csv(index=False).encode())
+    return beside
+
+
+def _describe(checkpoint: Checkpoint, seed: int, count: int) -> dict[str, Any]:
+    return {
         WORD: True,
         "about": "drawn from a model: no row is a person",
         "model": f"{checkpoint.name} {checkpoint.version}",
         "model_sha256": checkpoint.sha256,
         "seed": seed,
         "rows": count,
-        "deaths": int(follow_up.event.sum()),
-        "follow_up_years": years,
-        "ucod_leading": coded,
     }
-    return order_columns(table), report
+
+
+def _name_field(number: int) -> str:
+    """The column of a field's first instance and array, as ukbconv names it."""
+    return f"{number}-0.0"
