@@ -22,6 +22,8 @@ INSTALL_GPU = (
 )
 """Two commands: both distributions hold the same files, so that one has to go first."""
 
+_FATAL, _WARNING = 4, 2
+"""ONNX Runtime's severities; it logs from warnings on unless it is told otherwise."""
 _LOGGER = logging.getLogger(__name__)
 _CUDA = re.compile(r"cuda(?::([0-9]{1,3}))?")
 
@@ -80,16 +82,23 @@ def try_cuda(source: Path | bytes, number: int, threads: int) -> tuple[Any, str]
     # It says on stdout, where answers may go, which libraries it does not find.
     with contextlib.redirect_stdout(io.StringIO()) as said:
         ort.preload_dlls(directory="")
-    _LOGGER.debug("onnxruntime.preload_dlls: %s", said.getvalue().strip() or "all found")
+    missing = said.getvalue().partition("\n")[0]
     # With TF32, products are rounded to ten bits: ages move by 0.02 years.
     options = {"device_id": str(number), "use_tf32": "0"}
     advice = f"Run henaw doctor. For CUDA and cuDNN of its version: {INSTALL_GPU}."
+    # Of a CUDA that does not start it logs three lines by itself, also where auto tries it.
+    ort.set_default_logger_severity(_FATAL)
     try:
         session = _open(source, [(CUDA_PROVIDER, options), CPU_PROVIDER], threads)
     except Exception as error:  # onnxruntime's own errors share no public base class.
-        return None, f"it cannot start there: {error}. {advice}"
+        return None, f"CUDA does not start: {missing or error}. {advice}"
+    finally:
+        ort.set_default_logger_severity(_WARNING)
     if CUDA_PROVIDER not in session.get_providers():
-        return None, f"it left CUDA out when it started, without an error. {advice}"
+        return (
+            None,
+            f"CUDA does not start: {missing or 'it is left out without an error'}. {advice}",
+        )
     return session, ""
 
 

@@ -48,7 +48,10 @@ def test_the_cpu_is_the_default_also_where_there_is_cuda(
 
 BROKEN = {
     "no device": ({"starts": False}, "no CUDA-capable device is detected"),
-    "left out without an error": ({"keeps_cuda": False}, "it left CUDA out when it started"),
+    "left out without an error": (
+        {"keeps_cuda": False},
+        "CUDA does not start: it is left out without an error",
+    ),
 }
 
 
@@ -70,6 +73,25 @@ def test_cuda_that_cannot_start_is_told_once_where_it_was_asked_for(  # noqa: PL
     assert len(warnings) == (device != "auto")
     assert all(why in said and "onnxruntime-gpu[cuda,cudnn]" in said for said in warnings)
     assert capsys.readouterr().out == ""
+
+
+def test_a_library_that_is_missing_is_named(
+    artifacts: Path,
+    pretend_cuda: Install,
+    caplog: pytest.LogCaptureFixture,
+    capfd: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    pretend_cuda(keeps_cuda=False)
+    # What onnxruntime-gpu 1.31 prints on a machine without CUDA.
+    said = "Failed to load libcublasLt.so.13: cannot open shared object file\nPlease follow"
+    monkeypatch.setattr(onnxruntime, "preload_dlls", lambda **_: print(said))
+    assert OnnxRuntime(artifacts / "henaw.onnx", device="cuda").device == "cpu"
+    (record,) = caplog.records
+    assert "not on cuda: CUDA does not start: Failed to load libcublasLt.so.13: cannot open" in (
+        record.getMessage()
+    )
+    assert capfd.readouterr().out == ""
 
 
 def test_a_build_for_the_cpu_says_what_to_pretend_cuda(
