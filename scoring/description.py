@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from henaw.model.biomarkers import NAMES, SEXES
@@ -73,6 +74,21 @@ def read_description(runtime: OnnxRuntime, source: str) -> dict[str, Any]:
             source, [*problems, "where the file was damaged, export the model again"]
         )
     return description
+
+
+@contextmanager
+def explain_damage(*properties: str) -> Iterator[None]:
+    """Say of properties that are read only where they are needed that they were damaged."""
+    try:
+        yield
+    except (LookupError, TypeError, ValueError, RecursionError) as error:
+        raise ScoringError(
+            "model",
+            [
+                f"its properties {' and '.join(properties)} cannot be read: "
+                f"{type(error).__name__}: {error}. Export it again"
+            ],
+        ) from error
 
 
 def read_lab(description: Mapping[str, Any], source: str) -> str | None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from henaw.model.biomarkers import NAMES
+from henaw.model.biomarkers import INDEX, NAMES
 from henaw.model.checkpoint import Checkpoint
 from henaw.model.runtime import Runtime, TorchRuntime
 from henaw.model.transforms import LOG_SCALED
@@ -63,7 +63,8 @@ def measure_missing(
     full_risk, full_gap = answer(runtime, biomarkers, age_years, sex)
     scores = {"full": full_risk}
     errors: dict[str, float] = {}
-    for column, name in enumerate(NAMES):
+    for name in checkpoint.network.panel:
+        column = INDEX[name]
         for kind, values in {"imputed": np.nan, "median": medians[:, column]}.items():
             changed = biomarkers.copy()
             changed[:, column] = values
@@ -86,5 +87,5 @@ def measure_missing(
             "error_imputed": errors[f"{name} imputed"],
             "error_median": errors[f"{name} median"],
         }
-        for name in NAMES
+        for name in checkpoint.network.panel
     ]

@@ -143,6 +143,8 @@ def describe_baseline(evaluated: Evaluated, usable: Cohort) -> dict[str, Any]:
     }
     missing = {}
     for place, biomarker in enumerate(PANEL):
+        if biomarker.name not in usable.panel:
+            continue
         key = (biomarker.label, biomarker.unit)
         values[key] = evaluated.people.biomarkers[:, place].astype(np.float64)
         missing[key] = _share_missing(usable, place)

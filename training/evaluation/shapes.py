@@ -39,7 +39,9 @@ def trace_shapes(checkpoint: Checkpoint) -> list[dict[str, Any]]:
     runtime = TorchRuntime(checkpoint.build_network(), name="eager")
     columns = checkpoint.network.contribution_names
     shapes = []
-    for name in VARIABLES:
+    for name, used in zip(VARIABLES, checkpoint.network.used, strict=True):
+        if not used:
+            continue
         curves = []
         for sex, sex_name in enumerate(SEXES):
             for age in AGES_YEARS:

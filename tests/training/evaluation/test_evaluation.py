@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from henaw.model.biomarkers import CAUSES
+from henaw.model.biomarkers import CAUSES, NAMES
 from henaw.model.checkpoint import Checkpoint
 from henaw.model.errors import CohortError, ConfigurationError
 from henaw.training.cohort import Cohort
@@ -329,3 +329,23 @@ def test_a_checkpoint_that_does_not_say_whom_it_is_for_is_refused(checkpoint: Ch
     silent = dataclasses.replace(checkpoint, training={})
     with pytest.raises(ConfigurationError, match="causes: missing key"):
         read_cohort_configuration(silent)
+
+
+def test_a_model_of_fewer_biomarkers_and_of_no_causes_is_evaluated(
+    checkpoint: Checkpoint, synthetic: Cohort
+):
+    panel = tuple(name for name in NAMES if name != "ggt")
+    other = {name: checkpoint.tensors[name][4:] for name in ("cause_weight", "cause_age_sex")}
+    fewer = dataclasses.replace(
+        checkpoint,
+        network=dataclasses.replace(checkpoint.network, panel=panel, causes=()),
+        tensors=dict(checkpoint.tensors) | other,
+    )
+    people = dataclasses.replace(synthetic.take(panel), cause=np.where(synthetic.event, 0, -1))
+    result = evaluate(fewer, people, draws=100)
+    json.dumps(result, allow_nan=False)
+    assert result["cohort"]["people"] > 0
+    assert result["cohort"]["deaths_by_cause"].keys() == {"other"}
+    assert result["calibration"]["by_cause"] == {}
+    assert [row["biomarker"] for row in result["missing"]] == list(panel)
+    assert "ggt" not in {shape["name"] for shape in result["shapes"]}
