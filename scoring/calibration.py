@@ -16,6 +16,7 @@ from henaw.model.biomarkers import NAMES, PANEL, SEXES
 from henaw.model.errors import ScoringError
 from henaw.model.layout import Layout, find_layout
 from henaw.model.profile import LabProfile
+from henaw.scoring.description import explain_damage
 from henaw.scoring.frames import read_frame
 from henaw.scoring.henaw import Henaw
 from henaw.scoring.inputs import Inputs, count_reasons, read_inputs
@@ -316,7 +317,6 @@ def _read_reference(model: Henaw) -> _Reference:
             "model",
             [f"expected the property {key!r}, found none. Export it again" for key in absent],
         )
-    drift, known = (json.loads(model.description[key]) for key in ("drift", "calibration"))
 
     def by_sex(table: dict[str, Any]) -> Array:
         return np.array([table[sex] for sex in SEXES], np.float64)
@@ -324,16 +324,18 @@ def _read_reference(model: Henaw) -> _Reference:
     def by_name(row: dict[str, Any]) -> Array:
         return np.array([row[name] for name in NAMES], np.float64)
 
-    return _Reference(
-        ages=np.array(drift["age"], np.float64),
-        location=by_sex(drift["location"]),
-        scale=by_sex(drift["scale"]),
-        scores=np.array(known["scores"], np.float64),
-        margin=by_name(known["margin"]),
-        correlation=np.array(known["correlation"], np.float64),
-        usual_score=by_name(known["usual_score"]),
-        laboratory_sd=by_name(known["laboratory_sd"]),
-    )
+    with explain_damage("drift", "calibration"):
+        drift, known = (json.loads(model.description[key]) for key in ("drift", "calibration"))
+        return _Reference(
+            ages=np.array(drift["age"], np.float64),
+            location=by_sex(drift["location"]),
+            scale=by_sex(drift["scale"]),
+            scores=np.array(known["scores"], np.float64),
+            margin=by_name(known["margin"]),
+            correlation=np.array(known["correlation"], np.float64),
+            usual_score=by_name(known["usual_score"]),
+            laboratory_sd=by_name(known["laboratory_sd"]),
+        )
 
 
 def _simulate(people: Inputs, reference: _Reference, model: Henaw) -> tuple[Array, Array]:

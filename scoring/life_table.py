@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 from henaw.model.biomarkers import SEXES
 from henaw.model.errors import ScoringError
+from henaw.scoring.description import explain_damage
 from henaw.scoring.henaw import Henaw
 
 Array = npt.NDArray[np.float64]
@@ -94,14 +95,19 @@ def fit_level(table: Table, model: Henaw) -> dict[str, list[float]]:
         SCORE2 working group (2021), Eur Heart J 42:2439-2454 (rates of a region).
     """
     reference = model.description["reference"]
-    shares = np.array(json.loads(model.description["percentiles"]), np.float64) / 100.0
+    with explain_damage("percentiles", "reference"):
+        shares = np.array(json.loads(model.description["percentiles"]), np.float64) / 100.0
+        risks, gap_tables = (
+            {sex: np.array(reference[sex][name], np.float64) for sex in SEXES}
+            for name in ("mortality_10y", "gap_percentiles")
+        )
     ages = np.array(LEVEL_AGES)
     level = {}
     for sex in SEXES:
-        hazard = -np.log1p(-np.interp(ages, reference["age"], reference[sex]["mortality_10y"]))
+        hazard = -np.log1p(-np.interp(ages, reference["age"], risks[sex]))
         # The typical person's gap is 0, so that the log hazard is a line over age.
         slope = float(np.polyfit(ages, np.log(hazard), 1)[0])
-        gaps = np.array(reference[sex]["gap_percentiles"], np.float64)
+        gaps = gap_tables[sex]
         ratios = []
         for age, typical in zip(ages.tolist(), hazard.tolist(), strict=True):
             row = gaps[reference["age"].index(age)]

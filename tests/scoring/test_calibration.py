@@ -318,6 +318,16 @@ def test_the_figure_is_written(model: Henaw, population: pd.DataFrame, tmp_path:
         write_figure(calibration, tmp_path / "lab.gif")
 
 
+@pytest.mark.parametrize("damaged", ["{", "[]", "{}", '{"age": [[1], [1, 2]]}'])
+def test_damaged_properties_are_told(
+    model_path: Path, population: pd.DataFrame, damaged: str
+) -> None:
+    model = Henaw.load(model_path)
+    model.description["drift"] = damaged
+    with pytest.raises(ScoringError, match="its properties drift and calibration cannot be read"):
+        calibrate(population.head(500), model=model)
+
+
 def test_a_survey_of_real_people(model: Henaw, model_path: Path, cohort_path: Path) -> None:
     table = pd.read_parquet(cohort_path)
     survey = table.query("survey == '2003-2004' and pregnant != 1 and age < 85")

@@ -85,6 +85,13 @@ def test_twice_the_deaths_double_the_hazard(model: Henaw) -> None:
         assert twice[sex][0] - once[sex][0] == pytest.approx(np.log(2.0), abs=0.1)
 
 
+def test_damaged_properties_are_told(model_path: Path) -> None:
+    model = Henaw.load(model_path)
+    del model.description["reference"]["female"]["gap_percentiles"]
+    with pytest.raises(ScoringError, match="its properties percentiles and reference cannot be r"):
+        fit_level(make_table(1.0), model)
+
+
 def test_the_mean_risk_is_that_of_the_life_table(
     model: Henaw, model_path: Path, people: pd.DataFrame
 ) -> None:
