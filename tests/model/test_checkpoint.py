@@ -161,7 +161,7 @@ def break_symmetry(header: Header, tensors: Tensors) -> None:
         ),
         (set_key("panel", 1, "minimum", value=0), "panel: hba1c.minimum must be 15.0, however: 0"),
         (set_key("network", value=None), "network: top level: expected a mapping"),
-        (set_key("network", "input_dim", value=8), "network: input_dim must equal"),
+        (set_key("network", "input_dim", value=8), "network: input_dim must be 9; got 8"),
         (set_key("network", "layers", value=8), "network: layers: unknown key"),
         (lose_key("network", "hierarchy"), "network: hierarchy: missing key"),
         (
