@@ -7,6 +7,8 @@ problems: exact, on one device or several, for any number of people.
 
 from __future__ import annotations
 
+import itertools
+
 import torch
 from henaw.model.biomarkers import SEXES
 from henaw.model.configuration import NetworkConfiguration
@@ -46,6 +48,7 @@ class Problem:
             scales = measure_scales(people, count_settings(configuration.period))
         self.objective = Objective(scales, shape, configuration, rules)
         self.execution = execution
+        self._by_weights: Tensor | None = None
         self.survey_share = people.levels[:, len(SEXES) : len(SEXES) + scales.surveys].mean(0)
         self.population = Population(
             people,
@@ -71,8 +74,14 @@ class Problem:
         }
         return parts, gradient
 
-    def curve(self, free: Tensor) -> Tensor:
-        """Roughly the second derivatives of the loss at the free parameters: (P, P)."""
+    def curve(self, free: Tensor, *, anew: bool = True) -> Tensor:
+        """Roughly the second derivatives of the loss at the free parameters: (P, P).
+
+        Args:
+            free: (P,) where.
+            anew: of the likelihood too; else that is as it was measured last, and for
+                other weights of the people.
+        """
 
         def unpack(free: Tensor) -> Tensor:
             return self.objective.unpack(free).flatten()
@@ -82,9 +91,10 @@ class Problem:
             return torch.stack(list(penalties.values())).sum()
 
         by_free: Tensor = jacobian(unpack, free)
-        by_weights = self.population.measure_curvature(unpack(free))
+        if anew or self._by_weights is None:
+            self._by_weights = self.population.measure_curvature(unpack(free))
         penalties: Tensor = hessian(penalise, free)
-        return by_free.T @ by_weights @ by_free + penalties
+        return by_free.T @ self._by_weights @ by_free + penalties
 
     def solve(
         self, name: str, iterations: int, *, start: Tensor, interactions: bool = True
@@ -115,11 +125,17 @@ class Problem:
             parts, gradient = self.evaluate(place(moved))
             return parts, gradient[moving]
 
+        rounds = itertools.count()
+
+        def curve(moved: Tensor) -> Tensor:
+            # What the last search knew is enough to begin with.
+            return self.curve(place(moved), anew=next(rounds) > 0)[moving][:, moving]
+
         with one_thread():
             moved, parts, search = minimise(
                 evaluate,
                 origin[moving],
-                curve=lambda moved: self.curve(place(moved))[moving][:, moving],
+                curve=curve,
                 iterations=iterations,
                 name=name,
                 tick=self.execution.tick,
