@@ -1,6 +1,7 @@
 """``henaw train`` as a person types it, on synthetic people."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -65,7 +66,7 @@ def build_mapping() -> dict[str, object]:
             "causes": {"cardiovascular": [1], "cancer": [2], "diabetes": [7], "dementia": [6]},
             "hold_out": ["late"],
         },
-        "fit": {"iterations": 40, "member_iterations": 5},
+        "fit": {"iterations": 400, "member_iterations": 200},
     }
 
 
@@ -125,6 +126,9 @@ def test_it_writes_a_sound_checkpoint_and_says_how_good_it_is(
     assert f"all {recorded:.4f}" in lines[1]
     assert recorded > 0.7
     assert "8/8" in done.stderr  # the progress bar reached its end
+    # And it said where the solver was before the first point estimate ended.
+    before = done.stderr[: done.stderr.index(" 2/8 ")]
+    assert re.search(r" 1/8 .*, loss \d", before)
     assert os.listdir(out.parent) == [out.name]
 
 
@@ -150,7 +154,7 @@ def test_a_wrong_configuration_is_one_message_and_writes_nothing(
     for expected in (
         "seeed: unknown key, did you mean seed?",
         "version: missing key",
-        "input_dim must equal the panel's length, 9, however: input_dim=8",
+        "input_dim must be 9; got 8",
         "iterations must be >= 1, however: 0",
     ):
         assert expected in done.stderr
@@ -171,6 +175,20 @@ def test_a_wrong_cohort_is_one_message_and_writes_no_checkpoint(
     assert "Traceback" not in done.stderr
     assert "step" not in done.stderr  # no progress bar before the message
     assert not out.exists()
+
+
+def test_a_fit_that_does_not_reach_its_minimum_is_one_message_and_writes_no_checkpoint(
+    inputs: Inputs, tmp_path: Path
+) -> None:
+    hasty = build_mapping() | {"fit": {"iterations": 3, "member_iterations": 200}}
+    path, out = tmp_path / "hasty.yaml", tmp_path / "out" / "synthetic.safetensors"
+    path.write_text(yaml.safe_dump(hasty), encoding="utf-8")
+    done = run(inputs._replace(configuration=path), out)
+    assert done.returncode == 1
+    assert "error: " in done.stderr
+    assert "Raise fit.iterations" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert os.listdir(out.parent) == []
 
 
 def test_a_place_that_cannot_be_written_to_is_refused_before_the_fit(
