@@ -20,28 +20,16 @@ _LOGGER = logging.getLogger(__name__)
 def settle(
     configuration: TrainingConfiguration, cohort: Cohort
 ) -> tuple[TrainingConfiguration, Cohort]:
-    """The fit that a cohort allows: without risks by cause where no cause is known.
+    """The fit that a cohort allows: without the causes that nobody is known to have died of.
 
     Args:
         configuration: as asked for.
         cohort: as read by its ``cohort`` part.
 
     Raises:
-        CohortError: a survey, cause or biomarker that the configuration names is not there,
-            or one of the sexes.
+        CohortError: a survey or biomarker that the configuration names is not there, or one
+            of the sexes.
     """
-    dead = cohort.event & (cohort.time_years <= configuration.fit.follow_up_years)
-    known = dead & (cohort.cause >= 0)
-    if configuration.network.causes and not known.any():
-        _LOGGER.warning(
-            "no cause of death is known (column ucod_leading): the model answers no risks by cause"
-        )
-        configuration = dataclasses.replace(
-            configuration, cohort=dataclasses.replace(configuration.cohort, causes={})
-        )
-        cohort = dataclasses.replace(cohort, cause=np.where(cohort.event, 0, -1))
-    elif not configuration.network.causes:
-        _LOGGER.warning("cohort.causes is empty: the model answers no risks by cause")
     problems = [
         *_check_surveys(configuration.cohort, cohort),
         *_check_sexes(cohort),
@@ -50,17 +38,46 @@ def settle(
             for name in cohort.panel
             if np.isnan(cohort.biomarkers[:, INDEX[name]]).all()
         ),
-        *(
-            f"cohort.causes.{name}: nobody died of it within "
-            f"{configuration.fit.follow_up_years:g} years; leave {name} out, or correct its codes"
-            for place, name in enumerate(configuration.network.causes)
-            if not (known & (cohort.cause == place)).any()
-        ),
     ]
     if problems:
         raise CohortError("cohort", problems)
     _warn_of_laboratories(configuration.cohort, cohort)
-    return configuration, cohort
+    return _settle_causes(configuration, cohort)
+
+
+def _settle_causes(
+    configuration: TrainingConfiguration, cohort: Cohort
+) -> tuple[TrainingConfiguration, Cohort]:
+    names, years = configuration.network.causes, configuration.fit.follow_up_years
+    known = cohort.event & (cohort.time_years <= years) & (cohort.cause >= 0)
+    if not names:
+        _LOGGER.warning("cohort.causes is empty: the model answers no risks by cause")
+        return configuration, cohort
+    kept = [name for place, name in enumerate(names) if (known & (cohort.cause == place)).any()]
+    if len(kept) == len(names):
+        return configuration, cohort
+    if known.any():
+        _LOGGER.warning(
+            "cohort.causes: nobody died of %s within %g years, and the model answers no risk of "
+            "it; are its codes those of the column ucod_leading?",
+            *(", ".join(name for name in names if name not in kept), years),
+        )
+    else:
+        _LOGGER.warning(
+            "no cause of death is known (column ucod_leading): the model answers no risks by cause"
+        )
+    causes = {name: configuration.cohort.causes[name] for name in kept}
+    # What has no name any more is "other", which comes last.
+    places = [kept.index(name) if name in kept else len(kept) for name in (*names, None)]
+    cause = np.where(cohort.cause >= 0, np.array(places)[cohort.cause], -1)
+    if not kept:
+        cause = np.where(cohort.event, 0, -1)
+    return (
+        dataclasses.replace(
+            configuration, cohort=dataclasses.replace(configuration.cohort, causes=causes)
+        ),
+        dataclasses.replace(cohort, cause=cause),
+    )
 
 
 def _check_surveys(configuration: CohortConfiguration, cohort: Cohort) -> Iterator[str]:

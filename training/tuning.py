@@ -36,6 +36,7 @@ from henaw.training.crossvalidation import (
     score_fold,
     split,
 )
+from henaw.training.requirements import settle
 from henaw.training.search import SearchConfiguration, SearchSpace, Settings
 from henaw.training.study import REASON, SCORES, StudyFile, Trials, open_study_file
 from optuna.trial import FrozenTrial, TrialState
@@ -259,8 +260,9 @@ def prepare_tuning(
         ConfigurationError: the search does not fit the configuration.
         CohortError: the cohort cannot be used, or cannot be left out of in this way.
     """
+    configuration, cohort = settle(configuration, read_cohort(cohort_path, configuration.cohort))
     space = SearchSpace(search, configuration)
-    cohort = _drop_held_out(read_cohort(cohort_path, configuration.cohort), configuration)
+    cohort = cohort.select(~np.isin(cohort.survey, configuration.cohort.hold_out))
     seed, surveys = configuration.seed, search.surveys
     searches = []
     for fold in () if outer is None else split(cohort, outer, surveys=surveys, seed=seed):
@@ -272,16 +274,6 @@ def prepare_tuning(
     folds = split(cohort, inner, surveys=surveys, seed=seed)
     searches.append(Search(name=FINAL, cohort=cohort, folds=folds))
     return Tuning(space=space, cohort=cohort, inner=inner, trials=trials, searches=tuple(searches))
-
-
-def _drop_held_out(cohort: Cohort, configuration: TrainingConfiguration) -> Cohort:
-    hold_out = configuration.cohort.hold_out
-    there = sorted(set(map(str, cohort.survey)))
-    absent = sorted(set(hold_out) - set(there))
-    if absent:
-        # A misspelt survey would not be held out at all.
-        raise CohortError("hold_out", [f"expected some of the surveys {there}, however: {absent}"])
-    return cohort.select(~np.isin(cohort.survey, hold_out))
 
 
 def write_tuned(tuned: Tuned, path: Path, *, overwrite: bool = False) -> Path:

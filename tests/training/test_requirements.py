@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from henaw.model.biomarkers import INDEX, NAMES
+from henaw.model.biomarkers import CAUSES, INDEX, NAMES
 from henaw.model.errors import CohortError
 from henaw.training.cohort import Cohort
 from henaw.training.configuration import (
@@ -47,12 +47,21 @@ def test_without_a_known_cause_no_risk_by_cause_is_fitted(
     assert "no cause of death is known" in caplog.text
 
 
-def test_a_cause_that_nobody_died_of_is_refused(
-    configuration: TrainingConfiguration, cohort: Cohort
+def test_a_cause_that_nobody_died_of_is_left_out_and_said(
+    configuration: TrainingConfiguration, cohort: Cohort, caplog: pytest.LogCaptureFixture
 ) -> None:
-    without = dataclasses.replace(cohort, cause=np.where(cohort.cause == 2, 4, cohort.cause))
-    with pytest.raises(CohortError, match=r"causes\.diabetes: nobody died of it within 10 years"):
-        settle(configuration, without)
+    without = dataclasses.replace(cohort, cause=np.where(cohort.cause == 1, 4, cohort.cause))
+    settled, people = settle(configuration, without)
+    assert settled.network.causes == ("cardiovascular", "diabetes", "dementia")
+    before, after = (*CAUSES, "other"), settled.network.cause_classes
+    dead = without.cause >= 0
+    named = [
+        [names[code] for code in of.cause[dead]]
+        for names, of in ((before, without), (after, people))
+    ]
+    assert named[0] == named[1]
+    assert (people.cause[~dead] == -1).all()
+    assert "nobody died of cancer within 10 years" in caplog.text
 
 
 def test_surveys_that_are_not_there_are_named_with_the_nearest(
