@@ -110,6 +110,27 @@ def open_log(level: str, path: Path | None, form: str) -> Iterator[None]:
         handler.close()
 
 
+@contextmanager
+def say_once(*names: str) -> Iterator[None]:
+    """Let loggers give each warning once: every fit of a search would give the same."""
+    said: set[str] = set()
+
+    def is_new(record: logging.LogRecord) -> bool:
+        line = record.getMessage()
+        known = record.levelno >= logging.WARNING and line in said
+        said.add(line)
+        return not known
+
+    loggers = [logging.getLogger(name) for name in names]
+    for logger in loggers:
+        logger.addFilter(is_new)
+    try:
+        yield
+    finally:
+        for logger in loggers:
+            logger.removeFilter(is_new)
+
+
 def _describe(error: Exception) -> str:
     """What a log may hold of an error: nothing that names a person or their values."""
     if isinstance(error, CohortError | ScoringError):

@@ -20,6 +20,12 @@ cohort_option = click.option(
     required=True,
     help="Parquet or CSV table of participants.",
 )
+device_option = click.option(
+    "--device",
+    default="auto",
+    show_default=True,
+    help="auto, cpu, cuda or cuda:N; auto is CUDA where there is one.",
+)
 run_option = click.option(
     "--run",
     "run",

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import click
 from henaw.cli.bar import Bar
-from henaw.cli.options import cohort_option, config_option
+from henaw.cli.options import cohort_option, config_option, device_option
 
 
 @click.command()
@@ -26,12 +26,7 @@ from henaw.cli.options import cohort_option, config_option
     help="Folder to cache the cohort in (data of individuals) and, for fit.method "
     "minibatch, to save states and records in. A fit that was stopped goes on from there.",
 )
-@click.option(
-    "--device",
-    default="auto",
-    show_default=True,
-    help="auto, cpu, cuda or cuda:N; auto is CUDA where there is one.",
-)
+@device_option
 def train(
     config_path: Path,
     cohort_path: Path,

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
+import sys
 from pathlib import Path
 from typing import Literal
 
 import click
-from henaw.cli.options import cohort_option, config_option
+from henaw.cli.bar import Bar
+from henaw.cli.logs import say_once
+from henaw.cli.options import cohort_option, config_option, device_option
 from tqdm import tqdm
 
 
@@ -64,6 +68,7 @@ def _read_folds(_: click.Context, param: click.Parameter, value: str) -> str | i
     type=click.Path(path_type=Path, dir_okay=False),
     help="Configuration to write, its report beside it; default: beside the study, .yaml.",
 )
+@device_option
 @click.option("--overwrite", is_flag=True, help="Replace --out where it is there.")
 def tune(
     *,
@@ -75,6 +80,7 @@ def tune(
     folds: Literal["survey"] | int,
     outer: Literal["survey", "none"] | int,
     out: Path | None,
+    device: str,
     overwrite: bool,
 ) -> None:
     """Choose settings by cross-validation inside the training surveys.
@@ -84,6 +90,7 @@ def tune(
     for `henaw train`. Killed at any moment, the same command goes on where it stopped.
     """
     from henaw.training.configuration import read_training_configuration
+    from henaw.training.execution import open_execution
     from henaw.training.search import DEFAULT_SEARCH, read_search_configuration
     from henaw.training.tuning import check_free, prepare_tuning, write_tuned
 
@@ -99,13 +106,20 @@ def tune(
         inner=folds,
         outer=None if outer == "none" else outer,
     )
-    with tqdm(total=tuning.count_fits(), unit="fit") as bar:
+    click.echo(tuning.describe_plan(), err=True)
+    with (
+        open_execution(device, None) as execution,
+        say_once("henaw.training.fit", "henaw.training.reference"),
+        Bar(tuning.count_fits(), "fit") as bar,
+    ):
+        forecast = _Forecast(tuning.count_fits())
 
-        def advance(step: str) -> None:
-            bar.set_postfix_str(step, refresh=False)
-            bar.update()
+        def advance(step: str, seconds: float | None) -> None:
+            bar.advance(step)
+            forecast.count(seconds)
 
-        tuned = tuning.run(study, progress=advance)
+        told = dataclasses.replace(execution, tick=bar.tell)
+        tuned = tuning.run(study, progress=advance, execution=told)
     report = write_tuned(tuned, target, overwrite=overwrite)
     for trial in tuned.report["trials"]:
         if "failed" in trial:
@@ -124,6 +138,26 @@ def tune(
     for name, value in tuned.report["chosen"]["settings"].items():
         click.echo(f"{name}: {value}")
     click.echo(f"{target}: the configuration; {report}: every trial")
+
+
+class _Forecast:
+    """Says once, after the first fit that was run, how long the others take."""
+
+    def __init__(self, left: int) -> None:
+        self._left = left
+        self._said = False
+
+    def count(self, seconds: float | None) -> None:
+        self._left -= 1
+        if seconds is None or self._said:
+            return
+        self._said = True
+        hours, minutes = divmod(round(self._left * seconds / 60), 60)
+        tqdm.write(
+            f"The first fit took {seconds:.1f} s: the {self._left} left take about "
+            f"{hours} h {minutes} min.",
+            file=sys.stderr,
+        )
 
 
 def _format(bands: dict[str, float]) -> str:

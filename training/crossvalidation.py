@@ -15,6 +15,7 @@ import numpy.typing as npt
 from henaw.model.errors import CohortError
 from henaw.training.cohort import Cohort
 from henaw.training.configuration import TrainingConfiguration
+from henaw.training.execution import ALONE, Execution
 from henaw.training.fit import fit_tensors
 from henaw.training.metrics import AGE_BANDS, HORIZON_YEARS, compute_c_index, select_evaluated
 from henaw.training.settings import move_period
@@ -128,7 +129,13 @@ def _split_alike(cohort: Cohort, count: int, seed: int) -> tuple[Fold, ...]:
     return tuple(Fold(name=str(i + 1), left_out=part == i) for i in range(count))
 
 
-def score_fold(cohort: Cohort, configuration: TrainingConfiguration, fold: Fold) -> FoldScore:
+def score_fold(
+    cohort: Cohort,
+    configuration: TrainingConfiguration,
+    fold: Fold,
+    *,
+    execution: Execution = ALONE,
+) -> FoldScore:
     """Fit without a fold and score on its complete people.
 
     Raises:
@@ -136,7 +143,8 @@ def score_fold(cohort: Cohort, configuration: TrainingConfiguration, fold: Fold)
         FitError: the fit did not stay finite.
     """
     configuration = move_period(configuration, cohort.survey[fold.left_out])
-    tensors = fit_tensors(cohort.select(~fold.left_out), configuration, members=False)
+    rest = cohort.select(~fold.left_out)
+    tensors = fit_tensors(rest, configuration, members=False, execution=execution)
     people = cohort.select(fold.left_out & select_evaluated(cohort))
     risk = predict(people, configuration, tensors)["mortality_10y"].double().numpy()
     return FoldScore(
@@ -154,6 +162,7 @@ def cross_validate(
     folds: Iterable[Fold],
     *,
     progress: Progress = lambda _: None,
+    execution: Execution = ALONE,
 ) -> tuple[FoldScore, ...]:
     """Score every fold in turn.
 
@@ -163,7 +172,7 @@ def cross_validate(
     """
     scores = []
     for fold in folds:
-        scores.append(score_fold(cohort, configuration, fold))
+        scores.append(score_fold(cohort, configuration, fold, execution=execution))
         progress(fold.name)
     return tuple(scores)
 

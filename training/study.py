@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 import sqlite3
 import zlib
 from collections.abc import Callable, Iterator, Mapping
@@ -29,6 +30,7 @@ SCORES = "scores"
 REASON = "reason"
 INTERRUPTED = "interrupted: the process that ran it ended"
 
+_LOGGER = logging.getLogger(__name__)
 _FIX = "take another study file, or the inputs that this one was made from"
 
 
@@ -69,9 +71,11 @@ class Trials:
                 some settings. An error of HENAW's own fails the trial and is its reason.
             stored: called for each of them that was done before.
         """
-        for _ in self.list_done()[:count]:
+        kept = self.list_done()[:count]
+        for _ in kept:
             stored()
         name, seed = self.study.study_name, self.space.configuration.seed
+        _LOGGER.info("%s: %d of %d trials are stored", name, len(kept), count)
         while (done := len(self.list_done())) < count:
             if done == 0 and not self.study.get_trials(states=(TrialState.WAITING,)):
                 self.study.enqueue_trial(self.space.configured)
@@ -87,11 +91,15 @@ class Trials:
             try:
                 value, scores = evaluate(settings)
             except HenawError as error:
+                _LOGGER.warning("%s: trial %d failed: %s", name, done + 1, error)
                 trial.set_user_attr(REASON, f"{type(error).__name__}: {error}")
                 self.study.tell(trial, state=TrialState.FAIL)
             else:
                 trial.set_user_attr(SCORES, scores)
                 self.study.tell(trial, value)
+                _LOGGER.info(
+                    "%s: trial %d of %d: C %.4f by %s", name, done + 1, count, value, settings
+                )
 
     def choose_best(self, count: int) -> FrozenTrial:
         """The best of the first trials; of equals the first.

@@ -16,6 +16,8 @@ from __future__ import annotations
 import dataclasses
 import importlib.metadata
 import json
+import logging
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,12 +38,16 @@ from henaw.training.crossvalidation import (
     score_fold,
     split,
 )
+from henaw.training.execution import ALONE, Execution
 from henaw.training.requirements import settle
 from henaw.training.search import SearchConfiguration, SearchSpace, Settings
 from henaw.training.study import REASON, SCORES, StudyFile, Trials, open_study_file
 from optuna.trial import FrozenTrial, TrialState
 
-Progress = Callable[[str], None]
+Progress = Callable[[str, float | None], None]
+"""Called with the name of a fit and the seconds it took; None where it was not run."""
+
+_LOGGER = logging.getLogger(__name__)
 
 OUTER = "outer"
 """Where a study keeps what its chosen settings did on the people left out of it."""
@@ -103,6 +109,15 @@ class Tuning:
             for search in self.searches
         )
 
+    def describe_plan(self) -> str:
+        """The fits that :meth:`run` does, in words."""
+        parts = []
+        for search in self.searches:
+            trials = "1 trial" if self.trials == 1 else f"{self.trials} trials"
+            fits = f"{search.name}, {trials} of {len(search.folds)} fits"
+            parts.append(fits + ("" if search.outer is None else " and 2 fits that score"))
+        return f"{self.count_fits()} fits: {'; '.join(parts)}"
+
     def describe_inputs(self) -> dict[str, Any]:
         """Everything that a trial's outcome depends on, as a study keeps it."""
         configuration = self.space.configuration
@@ -118,12 +133,19 @@ class Tuning:
             "inner_folds": self.inner,
         }
 
-    def run(self, study: Path, *, progress: Progress = lambda _: None) -> Tuned:
+    def run(
+        self,
+        study: Path,
+        *,
+        progress: Progress = lambda _, __: None,
+        execution: Execution = ALONE,
+    ) -> Tuned:
         """Run what the study does not hold yet.
 
         Args:
             study: the SQLite file to keep trials in, or to go on with.
-            progress: called with the name of each fit as it ends, or is found stored.
+            progress: called as each fit ends, or is found stored.
+            execution: where fits run.
 
         Raises:
             StudyError: the file belongs to other inputs or cannot be used, or every
@@ -134,31 +156,38 @@ class Tuning:
         outer = []
         with open_study_file(study, self.describe_inputs()) as file:
             for search in self.searches:
-                trials = self._try(search, file, progress)
+                trials = self._try(search, file, progress, execution)
                 best = trials.choose_best(self.trials)
                 if search.outer is not None:
-                    outer.append(self._score_outer(search.outer, trials, best, progress))
+                    outer.append(self._score_outer(search.outer, trials, best, progress, execution))
             return self._conclude(trials, best, outer)
 
-    def _try(self, search: Search, file: StudyFile, progress: Progress) -> Trials:
+    def _try(
+        self, search: Search, file: StudyFile, progress: Progress, execution: Execution
+    ) -> Trials:
         trials = file.open_trials(search.name, self.space)
         bands = self.space.search.bands
 
         def evaluate(settings: Settings) -> tuple[float, Any]:
-            ended = 0
+            ended, began = 0, time.monotonic()
 
             def advance(fold: str) -> None:
-                nonlocal ended
+                nonlocal ended, began
                 ended += 1
-                progress(f"{search.name}, without {fold}")
+                took, began = time.monotonic() - began, time.monotonic()
+                _report(progress, f"{search.name}, without {fold}", took)
 
             try:
                 scores = cross_validate(
-                    search.cohort, self.space.apply(settings), search.folds, progress=advance
+                    search.cohort,
+                    self.space.apply(settings),
+                    search.folds,
+                    progress=advance,
+                    execution=execution,
                 )
             finally:
                 for fold in search.folds[ended:]:
-                    advance(fold.name)
+                    progress(f"{search.name}, without {fold.name}, not run", None)
             mean = average(scores)
             absent = [band for band in bands if band not in mean]
             if absent:
@@ -171,35 +200,46 @@ class Tuning:
 
         def skip() -> None:
             for fold in search.folds:
-                progress(f"{search.name}, without {fold.name}, stored")
+                progress(f"{search.name}, without {fold.name}, stored", None)
 
         trials.run(self.trials, evaluate, stored=skip)
         return trials
 
     def _score_outer(
-        self, fold: Fold, trials: Trials, best: FrozenTrial, progress: Progress
+        self,
+        fold: Fold,
+        trials: Trials,
+        best: FrozenTrial,
+        progress: Progress,
+        execution: Execution,
     ) -> dict[str, Any]:
         """Score what was chosen, and what was configured, on people neither has seen."""
         settings = dict(self.space.read_settings(best.params))
         plain = json.loads(json.dumps(settings))
         kept: dict[str, Any] | None = trials.study.user_attrs.get(OUTER)
+        names = [f"{fold.name} by settings chosen without it", f"{fold.name} as configured"]
         # With more trials than before, the choice may have changed.
-        if kept is None or kept["settings"] != plain:
-            chosen = self.space.apply(settings)
-            tuned = score_fold(self.cohort, chosen, fold)
-            progress(f"{fold.name} by settings chosen without it")
-            configuration = self.space.configuration
-            same = chosen == configuration
-            configured = tuned if same else score_fold(self.cohort, configuration, fold)
-            kept = {
-                "settings": plain,
-                "tuned": dataclasses.asdict(tuned),
-                "configured": dataclasses.asdict(configured),
-            }
-            trials.study.set_user_attr(OUTER, kept)
-        else:
-            progress(f"{fold.name} by settings chosen without it, stored")
-        progress(f"{fold.name} as configured")
+        if kept is not None and kept["settings"] == plain:
+            for name in names:
+                progress(f"{name}, stored", None)
+            return kept
+        scores: list[FoldScore] = []
+        chosen = self.space.apply(settings)
+        for name, tried in zip(names, (chosen, self.space.configuration), strict=True):
+            if scores and tried == chosen:
+                scores *= 2
+                progress(f"{name}, the same", None)
+                continue
+            began = time.monotonic()
+            scores.append(score_fold(self.cohort, tried, fold, execution=execution))
+            _report(progress, name, time.monotonic() - began)
+        tuned, configured = scores
+        kept = {
+            "settings": plain,
+            "tuned": dataclasses.asdict(tuned),
+            "configured": dataclasses.asdict(configured),
+        }
+        trials.study.set_user_attr(OUTER, kept)
         return kept
 
     def _conclude(
@@ -231,6 +271,11 @@ class Tuning:
         if trial.state == TrialState.FAIL:
             return described | {"failed": trial.user_attrs.get(REASON)}
         return described | {"value": trial.value, **trial.user_attrs[SCORES]}
+
+
+def _report(progress: Progress, name: str, seconds: float) -> None:
+    _LOGGER.info("%s: fitted and scored in %.1f s", name, seconds)
+    progress(name, seconds)
 
 
 def _describe(scores: Sequence[FoldScore]) -> list[dict[str, Any]]:

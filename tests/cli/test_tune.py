@@ -1,6 +1,7 @@
 """``henaw tune`` as a person types it, killed and started again, on synthetic people."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -68,7 +69,7 @@ def inputs(tmp_path_factory: pytest.TempPathFactory) -> Inputs:
         "cohort": {
             "causes": {"cardiovascular": [1], "cancer": [2], "diabetes": [7], "dementia": [6]}
         },
-        "fit": {"iterations": 15},
+        "fit": {"iterations": 400, "harm_weight": 0.0},
     }
     search = {"elastic_alpha": {"low": 0.0, "high": 1.0}, "follow_up_years": [10, 12]}
     files = Inputs(folder / "synthetic.yaml", folder / "synthetic.csv", folder / "search.yaml")
@@ -110,6 +111,11 @@ def test_it_writes_a_configuration_that_can_be_trained_and_says_how_good_it_is(
     assert done.returncode == 0, done.stderr
     assert "Traceback" not in done.stderr
     assert f"{FITS}/{FITS}" in done.stderr  # the progress bar reached its end
+    plan = f"{FITS} fits: all training people, 2 trials of 3 fits"
+    assert done.stderr.splitlines()[0] == plan
+    # One forecast, after the first fit.
+    said = re.findall(r"The first fit took [\d.]+ s: the (\d+) left take about ", done.stderr)
+    assert said == [str(FITS - 1)]
     chosen = read_training_configuration(folder / "study.yaml")
     assert chosen.name == "synthetic"
     lines = done.stdout.splitlines()
@@ -169,13 +175,13 @@ def test_a_study_of_another_configuration_is_one_message(
 ) -> None:
     changed = tmp_path / "changed.yaml"
     text = inputs.configuration.read_text(encoding="utf-8")
-    changed.write_text(text.replace("iterations: 15", "iterations: 16"), encoding="utf-8")
+    changed.write_text(text.replace("iterations: 400", "iterations: 401"), encoding="utf-8")
     done = run(
         inputs._replace(configuration=changed), tuned[0], "--out", str(tmp_path / "out.yaml")
     )
     assert done.returncode == 1
     assert f"error: {tuned[0] / 'study.db'}: 1 problem" in done.stderr
-    assert "fit.iterations: this study was made from 15, however: 16" in done.stderr
+    assert "fit.iterations: this study was made from 400, however: 401" in done.stderr
     assert "Traceback" not in done.stderr
     assert not (tmp_path / "out.yaml").exists()
 

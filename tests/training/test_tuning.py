@@ -23,14 +23,15 @@ from henaw.training.tuning import FINAL, Tuned, Tuning, locate_report, prepare_t
 
 PEOPLE = 1600
 SURVEYS = ("alpha", "beta", "gamma", "sealed")
-SEARCH = SearchConfiguration(elastic_weight=Range(low=1e-6, high=0.1, log=True))
+SEARCH = SearchConfiguration(elastic_weight=Range(low=1e-4, high=0.1, log=True))
 
 
 class Run(NamedTuple):
     tuning: Tuning
     tuned: Tuned
     study: Path
-    told: list[str]
+    told: list[tuple[str, bool]]
+    """Each fit, and whether it was run."""
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +45,7 @@ def overpenalised(mapping: Callable[[], dict[str, Any]]) -> TrainingConfiguratio
     given["cohort"] |= {"minimum_age": 40, "maximum_age": 70, "hold_out": ["sealed"]}
     # A seed whose second settings are, in every search, far from the penalty's end.
     given["seed"] = 21
-    given["fit"] = {"elastic_weight": 0.1, "iterations": 20}
+    given["fit"] = {"elastic_weight": 0.1, "harm_weight": 0.0}
     return read_configuration(TrainingConfiguration, given, subject="synthetic")
 
 
@@ -85,9 +86,10 @@ def run(
     cohort = folder / "synthetic.csv"
     people.to_csv(cohort, index=False)
     tuning = prepare_tuning(configuration, SEARCH, cohort, **({"trials": 2} | options))
-    told: list[str] = []
+    told: list[tuple[str, bool]] = []
     study = folder / "study.db"
-    return Run(tuning, tuning.run(study, progress=told.append), study, told)
+    tuned = tuning.run(study, progress=lambda name, took: told.append((name, took is not None)))
+    return Run(tuning, tuned, study, told)
 
 
 @pytest.fixture(scope="module")
@@ -143,6 +145,12 @@ def test_the_outer_loop_scores_what_was_chosen_without_the_survey(nested: Run) -
 def test_every_fit_was_counted_and_told(nested: Run) -> None:
     # Three outer folds: 2 trials on 2 others, and 2 scores; and 2 trials on all 3.
     assert nested.tuning.count_fits() == len(nested.told) == 3 * (2 * 2 + 2) + 2 * 3
+    assert all(was_run for _, was_run in nested.told)
+    assert nested.tuning.describe_plan() == (
+        "24 fits: without alpha, 2 trials of 2 fits and 2 fits that score; without beta, "
+        "2 trials of 2 fits and 2 fits that score; without gamma, 2 trials of 2 fits and "
+        "2 fits that score; all training people, 2 trials of 3 fits"
+    )
 
 
 def test_a_finished_study_is_read_and_not_run_again(
@@ -152,10 +160,10 @@ def test_a_finished_study_is_read_and_not_run_again(
         raise AssertionError("nothing is left to fit")
 
     monkeypatch.setattr("henaw.training.crossvalidation.fit_tensors", refuse)
-    told: list[str] = []
-    again = nested.tuning.run(nested.study, progress=told.append)
+    told: list[float | None] = []
+    again = nested.tuning.run(nested.study, progress=lambda _, took: told.append(took))
     assert again == nested.tuned
-    assert len(told) == nested.tuning.count_fits()
+    assert told == [None] * nested.tuning.count_fits()
 
 
 def test_held_out_people_change_nothing(
@@ -231,7 +239,7 @@ def test_a_study_of_another_cohort_or_configuration_is_refused(
     cohort = tmp_path / "synthetic.csv"
     spoil(people, "alpha").to_csv(cohort, index=False)
     changed = dataclasses.replace(
-        overpenalised, seed=9, fit=dataclasses.replace(overpenalised.fit, iterations=21)
+        overpenalised, seed=9, fit=dataclasses.replace(overpenalised.fit, iterations=401)
     )
     with pytest.raises(StudyError) as caught:
         prepare_tuning(changed, SEARCH, cohort, trials=1, inner=2).run(nested.study)
