@@ -242,9 +242,8 @@ def _fit_point(
             return point, tensors
     raise FitError(
         f"after {MOST_TURNS} turns the typical years still changed by {change:.3g}, "
-        f"{solver.describe_rules(point)}, and the last search, of {search.iterations} "
-        f"iterations, {'ended' if search.converged else 'did not'}. Raise fit.iterations, "
-        "or take other fit.credit_rules"
+        f"{solver.describe_rules(point)}, and the last search {search.describe_end()}. "
+        "Raise fit.iterations, or take other fit.credit_rules"
     )
 
 
@@ -316,8 +315,9 @@ class _Solver:
             solution, search = self.problem.solve(
                 name, iterations, start=start, interactions=interactions
             )
+            curvature = self.problem.curvature.numpy()
             return Entry(
-                arrays={"free": solution.free.numpy()},
+                arrays={"free": solution.free.numpy(), "curvature": curvature},
                 values={"parts": solution.loss, "search": dataclasses.asdict(search)},
             )
 
@@ -325,6 +325,8 @@ class _Solver:
         search = Search(**entry.values["search"])
         self.record["searches"].append(search.describe())
         free = torch.from_numpy(entry.arrays["free"])
+        # What is kept must leave the next search where the search itself would have.
+        self.problem.curvature = torch.from_numpy(entry.arrays["curvature"])
         return self.problem.settle(free, entry.values["parts"]), search
 
     def solve_causes(self, deaths: Deaths) -> CauseSolution:
@@ -371,12 +373,15 @@ class _Solver:
         population.weigh(weight)
         try:
             for turn in range(1, MOST_TURNS + 1):
-                start, _ = self.search(
+                start, search = self.search(
                     f"{name}, turn {turn}", self.fit.member_iterations, start.free
                 )
-                if self.update_rules(start) <= 0.0:
+                if self.update_rules(start) <= 0.0 and search.converged:
                     return start
-            raise FitError(f"in {name} {self.describe_rules(start)}. Raise fit.member_iterations")
+            raise FitError(
+                f"in {name} {self.describe_rules(start)}, and the last search "
+                f"{search.describe_end()}. Raise fit.member_iterations"
+            )
         finally:
             objective.harm = kept
             population.weigh(None)

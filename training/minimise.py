@@ -59,6 +59,12 @@ class Search:
         """Whether it ended for any reason but the limit."""
         return self.stopped != "iterations"
 
+    def describe_end(self) -> str:
+        """How it ended, as the end of a sentence."""
+        if self.converged:
+            return f"reached its minimum in {self.iterations} iterations"
+        return f"did not reach its minimum in {self.iterations} iterations"
+
     def describe(self) -> dict[str, float | int | str]:
         """As a checkpoint gives it: all that another run would give again."""
         return {

@@ -28,6 +28,10 @@ from torch.autograd.functional import hessian, jacobian
 class Problem:
     """One cohort, solved for the point estimate and again for each refit.
 
+    Attributes:
+        curvature: the likelihood's by the weights (W, W), as measured last, or empty: what the
+            next search begins with.
+
     Args:
         people: the cohort.
         shape: of the network.
@@ -48,7 +52,7 @@ class Problem:
             scales = measure_scales(people, count_settings(configuration.period))
         self.objective = Objective(scales, shape, configuration, rules)
         self.execution = execution
-        self._by_weights: Tensor | None = None
+        self.curvature = torch.zeros(0)
         self.survey_share = people.levels[:, len(SEXES) : len(SEXES) + scales.surveys].mean(0)
         self.population = Population(
             people,
@@ -91,10 +95,10 @@ class Problem:
             return torch.stack(list(penalties.values())).sum()
 
         by_free: Tensor = jacobian(unpack, free)
-        if anew or self._by_weights is None:
-            self._by_weights = self.population.measure_curvature(unpack(free))
+        if anew or not len(self.curvature):
+            self.curvature = self.population.measure_curvature(unpack(free))
         penalties: Tensor = hessian(penalise, free)
-        return by_free.T @ self._by_weights @ by_free + penalties
+        return by_free.T @ self.curvature @ by_free + penalties
 
     def solve(
         self, name: str, iterations: int, *, start: Tensor, interactions: bool = True

@@ -130,7 +130,7 @@ def build_mapping() -> dict[str, Any]:
         "cohort": {
             "causes": {"cardiovascular": [1, 5], "cancer": [2], "diabetes": [7], "dementia": [6]}
         },
-        "fit": {"elastic_weight": 1e-4, "iterations": 120, "member_iterations": 30},
+        "fit": {"elastic_weight": 1e-4, "iterations": 200, "member_iterations": 200},
     }
 
 
@@ -157,6 +157,11 @@ def configuration() -> TrainingConfiguration:
 @pytest.fixture(scope="session", name="simulate")
 def simulate_fixture() -> Callable[..., Simulated]:
     return simulate
+
+
+@pytest.fixture(scope="session", name="build_table")
+def build_table_fixture() -> Callable[[Cohort], pd.DataFrame]:
+    return build_table
 
 
 @pytest.fixture(scope="session", name="place")

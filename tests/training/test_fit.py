@@ -278,8 +278,7 @@ def test_a_cohort_that_nothing_can_be_learnt_from_is_refused_before_the_fit(
     assert set(caught.value.problems) == {
         "expected deaths within 10 years, however: none male",
         "expected people with all nine biomarkers, however: none female",
-        "expected deaths with a known cause, however: 0; without causes, "
-        "leave cohort.causes empty",
+        "expected deaths with a known cause, however: 0; without causes, leave cohort.causes empty",
     }
 
 

@@ -4,6 +4,7 @@ The whole command runs, on the shipped settings but for fewer refits, on the sur
 before 2003-2004 and in 2015-2016; judged by its answers for 2003-2004, which it did not see.
 """
 
+import dataclasses
 import os
 import subprocess
 import sys
@@ -25,8 +26,9 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 SHIPPED = REPOSITORY / "training" / "configs" / "nhanes.yaml"
 FITTED = ("1988-1994", "1999-2000", "2001-2002", "2015-2016")
 UNSEEN = "2003-2004"
-ONE = ("-m", "henaw.cli.main")
-TWO = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", *ONE)
+HENAW = str(Path(sys.executable).with_name("henaw"))
+TORCHRUN = str(Path(sys.executable).with_name("torchrun"))
+TWO = (TORCHRUN, "--standalone", "--no-python", "--nproc-per-node", "2", HENAW)
 Train = Callable[..., Checkpoint]
 
 
@@ -46,7 +48,7 @@ def train(cohort_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Train:
         (folder / f"{name}.yaml").write_text(
             yaml.safe_dump({**mapping, "fit": {**mapping["fit"], **settings}}), encoding="utf-8"
         )
-        command = [sys.executable, *(launch or ONE), "train", "--device", device]
+        command = [*(launch or (HENAW,)), "train", "--device", device]
         for option, path in {
             "--config": folder / f"{name}.yaml",
             "--cohort": folder / "fitted.parquet",
@@ -84,9 +86,7 @@ def compare(found: Checkpoint, expected: Checkpoint, unseen: Cohort) -> None:
     there, here = (
         predict(unseen, replace_shape(configuration, of), of.tensors) for of in (found, expected)
     )
-    torch.testing.assert_close(
-        there["biological_age"], here["biological_age"], rtol=0, atol=1e-3
-    )
+    torch.testing.assert_close(there["biological_age"], here["biological_age"], rtol=0, atol=1e-3)
     torch.testing.assert_close(there["contributions"], here["contributions"], rtol=0, atol=1e-3)
     torch.testing.assert_close(there["interval"], here["interval"], rtol=0, atol=1e-2)
     torch.testing.assert_close(there["mortality_10y"], here["mortality_10y"], rtol=0, atol=1e-4)
@@ -103,8 +103,6 @@ def compare(found: Checkpoint, expected: Checkpoint, unseen: Cohort) -> None:
 def replace_shape(
     configuration: TrainingConfiguration, checkpoint: Checkpoint
 ) -> TrainingConfiguration:
-    import dataclasses
-
     return dataclasses.replace(configuration, network=checkpoint.network)
 
 
