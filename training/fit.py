@@ -45,6 +45,7 @@ from henaw.training.objective import Solution
 from henaw.training.people import People, build_people
 from henaw.training.problem import Problem
 from henaw.training.reference import fit_reference
+from henaw.training.threads import one_thread
 from henaw.training.typical import (
     compute_typical,
     fit_distance_limits,
@@ -340,7 +341,10 @@ class _Solver:
                     "leave it out of cohort.causes or give it more codes",
                     *(name, count),
                 )
-        causes = solve_causes(deaths, len(self.classes), self.fit, tick=self.problem.execution.tick)
+        with one_thread():
+            causes = solve_causes(
+                deaths, len(self.classes), self.fit, tick=self.problem.execution.tick
+            )
         self.record["searches"].append(causes.search.describe())
         return causes
 
