@@ -187,7 +187,7 @@ class FitConfiguration:
     period: float | None = None
     method: Literal["lbfgs", "minibatch"] = "lbfgs"
     iterations: int = 400
-    member_iterations: int = 60
+    member_iterations: int = 200
 
     def __post_init__(self) -> None:
         problems = [
