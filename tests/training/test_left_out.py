@@ -110,7 +110,8 @@ def test_nobody_is_less_sure_or_further_from_others_for_it(
 def test_what_is_left_out_has_neutral_tables_and_no_weight(fitted: Fitted) -> None:
     tensors = fitted.checkpoint.tensors
     for name in ("weight", "member_weight"):
-        assert not tensors[name][..., UNUSED, :].any()
+        # The solver's rounding is all that there is.
+        assert tensors[name][..., UNUSED, :].abs().max() < 1e-6
     correlation = tensors["correlation"]
     torch.testing.assert_close(correlation[UNUSED], torch.eye(len(VARIABLES))[UNUSED])
     used = [INDEX[name] for name in PANEL]
