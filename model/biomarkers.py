@@ -385,7 +385,7 @@ PANEL: tuple[Biomarker, ...] = (
             *("Ampiezza di distribuzione eritrocitaria", "Ampiezza distribuzione eritrociti"),
             *("Erytrocyten distributiebreedte", "Rode bloedcel distributiebreedte"),
         ),
-        shared_synonyms=("EVB", "IDR", "ADE"),
+        shared_synonyms=("EVB",),
         unit_spellings=dict.fromkeys(("% CV", "CV", "CV %"), "%"),
         refused_units={"fL": f"{_RDW_SD}: give RDW-CV"},
     ),

@@ -84,6 +84,11 @@ TRAITS: dict[str, tuple[str, dict[str, float]]] = {
         "a,54,F,Creatinine,2160-0,0.9,mg/dL,2024-03-01\n",
         {"creatinine": 79.578},
     ),
+    "a code of something else": (
+        "patid,age,sex,test,loinc,value,unit,date\na,54,F,Creatinine,99999-9,0.8,mg/dL,2024-03-05\n"
+        "a,54,F,ALT,1742-6,20,U/L,2024-03-01\n",
+        {"alt": 20},
+    ),
     # https://github.com/RConsortium/pharma-skills/issues/149
     "CDISC LB": (
         "USUBJID,AGE,SEX,LBTESTCD,LBORRES,LBORRESU,LBSPEC,LBDTC\n"
@@ -170,7 +175,7 @@ TRAITS: dict[str, tuple[str, dict[str, float]]] = {
     ),
     # https://github.com/dateutil/dateutil/issues/1103
     "one date that shows the order": (
-        f"{HEAD}\na,54,F,AST,24,U/L,02/03/2021\na,54,F,AST,26,U/L,16/02/2021\n",
+        f"{HEAD}\na,54,F,AST,24,U/L,16/04/2021\na,54,F,AST,26,U/L,05/03/2021\n",
         {"ast": 24},
     ),
     # https://github.com/araddon/dateparse/issues/139
@@ -224,6 +229,7 @@ OMOP = (
     "3,10,3017250,2024-03-02,,90,8840,mg/dL,Creatinine\n"
     "4,10,0,2024-03-01,,0.9,0,mg/dL,Creatinine\n"
     "5,10,3023314,2024-03-01,,41,8554,%,HCT\n"
+    "6,10,77,2024-03-01,,45,8636,g/L,Albumin\n"
 )
 
 
@@ -243,6 +249,7 @@ def test_omop_with_its_person_table(read: Read) -> None:
     said = "\n".join(notes)
     assert "LOINC 2161-8: it is measured in urine" in said
     assert "'HCT' (1)" in said
+    assert "concept 77 is not known as albumin" in said
 
 
 def test_omop_alone_says_what_is_missing(read: Read) -> None:
