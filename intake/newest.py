@@ -57,11 +57,13 @@ class Newest:
     Attributes:
         people: identifiers, in the order in which they were first seen.
         refused: results that are not used, in counts by reason.
+        tied: people by biomarker of which several results are the newest, and differ.
     """
 
     def __init__(self) -> None:
         self.people: dict[str, int] = {}
         self.refused: collections.Counter[str] = collections.Counter()
+        self.tied: collections.Counter[str] = collections.Counter()
         self._rows: list[_Rows] = []
         self._waiting = 0
 
@@ -123,7 +125,13 @@ class Newest:
         rows = _Rows(*joined)
         order = np.lexsort((rows.age, rows.value, rows.comparator, -rows.time, rows.key))
         key = rows.key[order]
-        first = order[np.flatnonzero(np.diff(key, prepend=-1))]
+        starts = np.flatnonzero(np.diff(key, prepend=-1))
+        first = order[starts]
+        after = order[np.minimum(starts + 1, len(order) - 1)]
+        same = (rows.key[first] == rows.key[after]) & (rows.time[first] == rows.time[after])
+        limits = (rows.comparator[first] > 0) | (rows.comparator[after] > 0)
+        tied = rows.key[first[same & ~limits & (rows.value[first] != rows.value[after])]]
+        self.tied.update(NAMES[place] for place in (tied % len(NAMES)).tolist())
         kept: Any = (part[first] for part in rows)
         self._rows = [_Rows(*kept)]
         self._waiting = 0

@@ -140,6 +140,15 @@ def tabulate_people(
     birth_order = _find_order(results, parts.get("birth"), may_be_alone=False)
     if people is not None:
         birth_order = _add_people(facts, people, "person" in parts) or birth_order
+    differing = [part for part, several in facts.differing.items() if several]
+    if differing and "person" not in parts:
+        raise ScoringError(
+            "people",
+            [
+                f"expected a column that says whose a result is, as {' and '.join(differing)} "
+                f"differ, however: {', '.join(map(repr, names))}"
+            ],
+        )
     values = newest.finish()
     ages = _find_ages(newest, values, facts, birth_order)
     sexes = [facts.find("sex", person) or None for person in newest.people]
@@ -254,6 +263,9 @@ def _report(table: LongTable, newest: Newest, facts: _Facts, has_person: bool) -
     if len(refused) > _MOST_NAMED:
         left = sum(refused.values()) - sum(count for _, count in refused.most_common(_MOST_NAMED))
         lines.append(f"not used: {left} rows more, for {len(refused) - _MOST_NAMED} other reasons")
+    if newest.tied:
+        tied = ", ".join(f"{name} ({count})" for name, count in newest.tied.most_common())
+        lines.append(f"several results of one time, of which the lowest is used: {tied}")
     lines += [
         f"not used: {part} of {len(people)} people, which differs between their rows"
         for part, people in facts.differing.items()

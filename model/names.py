@@ -36,6 +36,8 @@ _FILLING = frozenset({"im", "in", "i", "du", "de", "en", "el", "nel", "level", "
 PERSON: tuple[str, ...] = (
     *("participant_id", "person_id", "patient_id", "patient", "person", "participant"),
     *("subject_id", "subject", "USUBJID", "subjid", "patid", "pat_id", "patient number"),
+    *("patient key", "patient code", "study_id", "record_id", "client_id", "case_id", "person no"),
+    *("pseudonym", "pseudo_id", "individual", "person number", "member_id", "empi"),
     *("patientnr", "patient no", "MRN", "medical record number", "SEQN", "eid", "id"),
     *("Patienten-ID", "Patientennummer", "Patientennr", "Pat-Nr", "Patienten-Nr"),
     *("identifiant patient", "num\u00e9ro patient", "IPP", "NIP", "paciente", "id paciente"),
@@ -44,6 +46,7 @@ PERSON: tuple[str, ...] = (
 )
 AGE: tuple[str, ...] = (
     *("age", "age_years", "age (years)", "age at draw", "age in years", "age_yrs", "age (y)"),
+    *("age at test", "age at collection", "age at visit", "age at measurement", "patient age"),
     *("Alter", "Alter (Jahre)", "\u00e2ge", "\u00e2ge (ans)", "edad", "edad (a\u00f1os)"),
     *("et\u00e0", "et\u00e0 (anni)", "leeftijd", "leeftijd (jaar)"),
 )

@@ -309,6 +309,22 @@ def test_of_two_people_none_is_mixed_into_the_other(read: Read) -> None:
     assert seen == [("A", 54, "female", 1.2, None), ("B", 78, "male", None, 180)]
 
 
+def test_several_results_of_one_time_are_said(read: Read) -> None:
+    rows, notes = read(
+        f"{HEAD}\na,54,F,AST,24,U/L,2024-03-01\na,54,F,AST,30,U/L,2024-03-01\n"
+        "a,54,F,ALT,20,U/L,2024-03-01\na,54,F,ALT,20,U/L,2024-03-01\n"
+        "a,54,F,ALT,<30,U/L,2024-03-01\na,54,F,ALT,30,U/L,2024-02-01\n"
+    )
+    assert find_values(rows) == {"ast": 24, "alt": 20}
+    assert notes[-1] == "several results of one time, of which the lowest is used: ast (1)"
+
+
+def test_people_whom_no_column_tells_apart_are_refused(read: Read) -> None:
+    rows = "x,F,AST,24,U/L,2024-03-01\ny,M,AST,30,U/L,2024-03-01\n"
+    with pytest.raises(ScoringError, match=r"says whose a result is, as sex differ.*'ward'"):
+        read(f"ward,sex,test,value,unit,date\n{rows}")
+
+
 def test_an_age_is_of_the_newest_value(read: Read) -> None:
     rows, _ = read(
         f"{HEAD}\na,56,F,Sodium,140,mmol/L,2026-03-01\na,54,F,AST,24,U/L,2024-03-01\n"
