@@ -86,9 +86,8 @@ class Study:
         """What everybody in the survey is answered with a profile."""
         model = Henaw(set_profile(self.content, profile))
         people = self.people
-        inputs = Inputs(
-            people.biomarkers, people.age_years, people.sex, np.zeros(len(people), np.int64)
-        )
+        nothing = np.zeros(len(people), np.int64)
+        inputs = Inputs(people.biomarkers, people.age_years, people.sex, nothing, nothing)
         return {name: value.astype(np.float64) for name, value in model.run(inputs).items()}
 
     def compare_deaths(self, answers: dict[str, Array]) -> float:

@@ -40,6 +40,19 @@ _UNRELIABLE_WORDS = {"withhold": "numbers withheld", "keep": "not reliable"}
 @columns_option
 @visit_option
 @click.option(
+    "--people",
+    "people_path",
+    type=click.Path(path_type=Path),
+    help="Where IN has a result a row: a table with a row a person, with identifier, birth date or "
+    "age, and sex. Not needed where IN has them.",
+)
+@click.option(
+    "--tests",
+    "tests_path",
+    type=click.Path(path_type=Path),
+    help="Where IN has a result a row: YAML of the laboratory's own codes, such as CRPH: crp.",
+)
+@click.option(
     "--outputs",
     help="Comma-separated outputs of the graph, such as biological_age,interval. Default: all.",
 )
@@ -82,6 +95,8 @@ def score(
     model_path: Path,
     map_path: Path | None,
     visit: int | None,
+    people_path: Path | None,
+    tests_path: Path | None,
     outputs: str | None,
     unreliable: str,
     lab_path: Path | None,
@@ -89,9 +104,12 @@ def score(
     device: str,
     engine: str,
 ) -> None:
-    """Score IN (.parquet, .csv, .tsv, either with .gz, .arrow, or .json: a FHIR R4 Bundle).
+    """Score IN (.parquet, .csv, .tsv or .txt, with .gz or not, .arrow, or .json: a FHIR R4 Bundle).
 
-    OUT (.parquet, .csv, .arrow) has a row for each of IN, in its order. Rows that cannot be
+    IN has a row a person, or a result a row (person, test, value, unit, date), of which each
+    biomarker's newest usable result counts.
+
+    OUT (.parquet, .csv, .arrow) has a row for each person, in IN's order. Rows that cannot be
     scored say why in the column "reason". Where the answer is not reliable, the numbers are
     empty and the column "withheld" says why. Started again after it was killed, the same
     command goes on where it was.
@@ -133,11 +151,15 @@ def score(
         _report_left_out(model)
         _report_bundle(reading, withheld, target, unreliable, model.device)
         return
+    from henaw.model.layout import describe_layout
     from henaw.scoring.job import score_table
     from henaw.scoring.sources import open_source
 
-    table = open_source(path, threads=threads, separator=separator)
+    tests = None if tests_path is None else _read_tests(tests_path)
+    table = open_source(path, threads=threads, separator=separator, people=people_path, tests=tests)
     layout = _find_layout(table.names, mapped, visit)
+    for line in (*table.notes, *describe_layout(layout, table.names)):
+        click.echo(f"{path.name}: {line}", err=True)
     with tqdm(total=table.rows, unit=" people", unit_scale=True, disable=None) as bar:
         summary = score_table(
             model,
@@ -148,6 +170,7 @@ def score(
             outputs=chosen,
             unreliable=unreliable,
             threads=threads,
+            beside=[file for file in (people_path, tests_path) if file is not None],
             progress=bar.update,
         )
     _report_left_out(model)
@@ -167,6 +190,12 @@ def _read_layout(map_path: Path) -> Layout:
     from henaw.training.readers.columns_configuration import read_column_map
 
     return read_column_map(map_path).layout
+
+
+def _read_tests(path: Path) -> dict[str, str]:
+    from henaw.intake.local_codes import read_local_codes
+
+    return read_local_codes(path)
 
 
 def choose_layout(people: Path, map_path: Path | None, visit: int | None) -> Layout | None:
@@ -208,6 +237,8 @@ def _report(summary: Summary, layout: Layout, model: str, out: Path, unreliable:
     for name, count in summary.imputed.items():
         if count and name not in layout.absent:
             click.echo(f"{name}: missing in {count}, imputed", err=True)
+    for note, count in summary.notes.items():
+        click.echo(f"{count} rows: {note}", err=True)
     _report_unreliable(summary.unreliable, unreliable)
     for reason, count in summary.reasons.most_common():
         click.echo(f"not scored: {count} rows, {reason}", err=True)

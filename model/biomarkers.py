@@ -21,7 +21,6 @@ every such value is marked.
 from __future__ import annotations
 
 import difflib
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from types import MappingProxyType
@@ -35,6 +34,7 @@ from henaw.model.entry import (
     Variation,
 )
 from henaw.model.errors import PanelError
+from henaw.model.folding import fold_name
 from henaw.model.units import Unit
 
 __all__ = [
@@ -113,14 +113,20 @@ PANEL: tuple[Biomarker, ...] = (
             ("LBXHSCRP", "mg/L"),
         ),
         loinc=("1988-5", "30522-7"),
+        loinc_by_method=("71426-1", "48421-2"),  # high sensitivity in blood, capillary blood
         synonyms=(
-            "CRP",
-            "C-reactive protein",
-            "C reactive protein",
-            "hsCRP",
-            "hs-CRP",
-            "CRP, high sensitivity",
+            *("CRP", "C-reactive protein", "hsCRP", "CRP, high sensitivity"),
+            *("C-reactive protein, cardiac", "C-reactive protein, high sensitivity"),
+            *("High sensitivity CRP", "High-sensitivity C-reactive protein", "CRP high sens"),
+            *("CRP hs", "us-CRP", "CRP us", "CRP quant", "CRP quantitative"),
+            *("C-reactive protein, quant", "Protein, C-reactive", "C-reaktives Protein"),
+            *("CRP hochsensitiv", "CRP ultrasensitiv", "Hochsensitives CRP"),
+            *("Protéine C réactive", "Protéine C-réactive ultrasensible", "CRP ultrasensible"),
+            *("Proteína C reactiva", "Proteína C reactiva ultrasensible", "PCR ultrasensible"),
+            *("Proteina C reattiva", "PCR ultrasensibile", "C-reactief proteïne"),
+            *("C-reactieve proteïne",),
         ),
+        shared_synonyms=("PCR",),
         other_units={"mg/dL": Unit(factor=10.0)},
     ),
     Biomarker(
@@ -156,15 +162,15 @@ PANEL: tuple[Biomarker, ...] = (
         loinc=("59261-8", "4548-4"),
         loinc_by_method=("17856-6", "4549-2"),  # HPLC, electrophoresis
         synonyms=(
-            "HbA1c",
-            "Hb A1c",
-            "A1c",
-            "Hemoglobin A1c",
-            "Haemoglobin A1c",
-            "Glycated haemoglobin",
-            "Glycated hemoglobin",
-            "Glycosylated hemoglobin",
-            "Glycohemoglobin",
+            *("HbA1c", "A1c", "Hemoglobin A1c", "Haemoglobin A1c", "Glycated haemoglobin"),
+            *("Glycated hemoglobin", "Glycosylated hemoglobin", "Glycohemoglobin"),
+            *("HBA1CHGB", "HbA1c IFCC", "HbA1c NGSP", "HbA1c DCCT", "HgbA1c"),
+            *("Hemoglobin A1c/Hemoglobin.total", "Glycated Hb", "GHb", "Glykiertes Hämoglobin"),
+            *("Glykosyliertes Hämoglobin", "Glykohämoglobin", "Hämoglobin A1c"),
+            *("Hémoglobine glyquée", "Hémoglobine glycosylée", "Hémoglobine A1c"),
+            *("Hemoglobina glicosilada", "Hemoglobina glucosilada", "Hemoglobina glicada"),
+            *("Hemoglobina A1c", "Emoglobina glicata", "Emoglobina glicosilata"),
+            *("Emoglobina A1c", "Geglyceerd hemoglobine", "Geglycosyleerd hemoglobine"),
         ),
         other_units={"%": Unit(factor=1 / 0.09148, offset=2.152)},
         unit_spellings={
@@ -225,12 +231,20 @@ PANEL: tuple[Biomarker, ...] = (
             ("LBDSCR", "mg/dL"),
         ),
         loinc=("14682-9", "2160-0"),
+        loinc_by_method=("77140-2",),  # serum, plasma or blood
         loinc_refused={
             "2161-8": _URINE,
             "14683-7": _URINE,
             "38483-4": "it is measured in whole blood, not in serum or plasma",
         },
-        synonyms=("Creatinine", "Creat", "Crea", "Serum creatinine"),
+        synonyms=(
+            *("Creatinine", "Creat", "Crea", "Serum creatinine", "Plasma creatinine"),
+            *("S-Creatinine", "P-Creatinine", "SCr", "Creatinine enzymatic"),
+            *("Creatinine (Jaffe)", "Kreatinin", "Krea", "Creatinin", "Serumkreatinin"),
+            *("S-Kreatinin", "P-Kreatinin", "Kreatinin enzymatisch", "Kreatinin (Jaffé)"),
+            *("Créatininémie", "Créatinine sérique", "Creatinina", "Creatinina sérica"),
+            *("Creatinina sierica", "Creatininemia", "Kreatinine"),
+        ),
         other_units={"mg/dL": Unit(factor=88.42), "mg/L": Unit(factor=8.842)},
     ),
     Biomarker(
@@ -268,7 +282,11 @@ PANEL: tuple[Biomarker, ...] = (
         loinc=("1751-7",),
         loinc_by_method=("61151-7", "61152-5"),  # bromocresol green, purple
         loinc_refused={"1754-1": _URINE, "14957-5": _URINE},
-        synonyms=("Albumin", "Alb", "Serum albumin"),
+        synonyms=(
+            *("Albumin", "Alb", "Serum albumin", "Plasma albumin", "S-Albumin", "P-Albumin"),
+            *("Albumin (BCG)", "Albumin (BCP)", "Albumine", "Albumine sérique", "Albuminémie"),
+            *("Albúmina", "Albúmina sérica", "Albumina sierica", "Albuminemia"),
+        ),
         other_units={"g/dL": Unit(factor=10.0)},
     ),
     Biomarker(
@@ -302,14 +320,17 @@ PANEL: tuple[Biomarker, ...] = (
         loinc_by_method=("26478-8", "737-7"),  # no method, manual count
         loinc_refused={"731-0": _COUNT, "732-8": _COUNT, "26474-7": _COUNT},
         synonyms=(
-            "Lymphocyte percentage",
-            "Lymphocytes %",
-            "Lymphocytes",
-            "Lymphs",
-            "Lymphs %",
-            "Lymph %",
-            "Lymphocyte",
-            "LYM%",
+            *("Lymphocyte percentage", "Lymphocytes %", "Lymphs %", "Lymph %", "LYM%"),
+            *("LYMLE", "Lymphocytes percent", "Lymphocyte percent", "Lymphocytes relative"),
+            *("Relative lymphocytes", "Lymphocytes/100 leukocytes", "% Lymphocytes"),
+            *("% Lymphs", "% LYM", "LY%", "Lymphozyten %", "% Lymphozyten"),
+            *("Lymphozyten relativ", "Lymphozyten prozentual", "Linfocitos %", "% Linfocitos"),
+            *("Linfocitos porcentaje", "Linfociti %", "% Linfociti", "Linfociti percentuale"),
+            *("Lymfocyten %", "% Lymfocyten", "Lymfocyten percentage"),
+        ),
+        shared_synonyms=(
+            *("Lymphocytes", "Lymphocyte", "Lymphs", "Lymph", "LYM", "LY", "Lymphozyten"),
+            *("Lympho", "Linfocitos", "Linfociti", "Lymfocyten"),
         ),
         other_units={"fraction": Unit(factor=100.0)},
         unit_spellings={
@@ -354,12 +375,17 @@ PANEL: tuple[Biomarker, ...] = (
         loinc_by_method=("30385-9",),  # no method
         loinc_refused={"21000-5": _RDW_SD, "30384-2": _RDW_SD},
         synonyms=(
-            "RDW",
-            "RDW-CV",
-            "Red cell distribution width",
-            "Red blood cell distribution width",
-            "Erythrocyte distribution width",
+            *("RDW", "RDW-CV", "Red cell distribution width"),
+            *("Red blood cell distribution width", "Erythrocyte distribution width", "RDW %"),
+            *("RDW ratio", "RBC distribution width", "Red cell distribution width CV"),
+            *("Erythrocyte distribution width ratio", "Erythrozytenverteilungsbreite"),
+            "Indice de distribution des globules rouges",
+            *("Indice de distribution érythrocytaire", "Ancho de distribución eritrocitaria"),
+            "Amplitud de distribución eritrocitaria",
+            *("Ampiezza di distribuzione eritrocitaria", "Ampiezza distribuzione eritrociti"),
+            *("Erytrocyten distributiebreedte", "Rode bloedcel distributiebreedte"),
         ),
+        shared_synonyms=("EVB",),
         unit_spellings=dict.fromkeys(("% CV", "CV", "CV %"), "%"),
         refused_units={"fL": f"{_RDW_SD}: give RDW-CV"},
     ),
@@ -398,14 +424,11 @@ PANEL: tuple[Biomarker, ...] = (
         nhanes=(("LBXSGTSI", "U/L"),),
         loinc=("2324-2",),
         synonyms=(
-            "GGT",
-            "GGTP",
-            "Gamma GT",
-            "Gamma-GT",
-            "y-GT",
-            "Gamma-glutamyltransferase",
-            "Gamma glutamyl transferase",
-            "Gamma-glutamyl transpeptidase",
+            *("GGT", "GGTP", "Gamma GT", "y-GT", "Gamma-glutamyltransferase"),
+            *("Gamma-glutamyl transpeptidase", "GGT (gamma)"),
+            *("Gamma-glutamyl transferase (GGT)", "Gamma-glutamyl transpeptidase (GGT)"),
+            *("Gamma-glutamil transferasa", "Gamma-glutamil transpeptidasa"),
+            *("Gamma-glutamil transferasi", "Gamma-glutamil transpeptidasi"),
         ),
         other_units=_ENZYME_UNITS,
     ),
@@ -443,13 +466,12 @@ PANEL: tuple[Biomarker, ...] = (
         loinc=("1920-8",),
         loinc_by_method=("30239-8", "88112-8"),  # with and without pyridoxal phosphate
         synonyms=(
-            "AST",
-            "ASAT",
-            "SGOT",
-            "GOT",
-            "AST (SGOT)",
-            "Aspartate aminotransferase",
-            "Aspartate transaminase",
+            *("AST", "ASAT", "SGOT", "GOT", "AST (SGOT)", "Aspartate aminotransferase"),
+            *("Aspartate transaminase", "AST (GOT)", "ASAT (GOT)", "TGO", "ASAT (TGO)"),
+            *("AspAT", "Aspartat-Aminotransferase", "Aspartattransaminase", "Transaminase GOT"),
+            *("Transaminases GOT", "Transaminases TGO", "Aspartato aminotransferasa"),
+            *("Aspartato transaminasa", "Aspartato aminotransferasi"),
+            *("Aspartaat aminotransferase",),
         ),
         other_units=_ENZYME_UNITS,
     ),
@@ -488,13 +510,11 @@ PANEL: tuple[Biomarker, ...] = (
         loinc=("1742-6",),
         loinc_by_method=("1743-4", "1744-2"),  # with and without pyridoxal phosphate
         synonyms=(
-            "ALT",
-            "ALAT",
-            "SGPT",
-            "GPT",
-            "ALT (SGPT)",
-            "Alanine aminotransferase",
-            "Alanine transaminase",
+            *("ALT", "ALAT", "SGPT", "GPT", "ALT (SGPT)", "Alanine aminotransferase"),
+            *("Alanine transaminase", "ALT (GPT)", "ALAT (GPT)", "TGP", "ALAT (TGP)", "AlaAT"),
+            *("Alanin-Aminotransferase", "Alanintransaminase", "Transaminase GPT"),
+            *("Transaminases GPT", "Transaminases TGP", "Alanina aminotransferasa"),
+            *("Alanina transaminasa", "Alanina aminotransferasi"),
         ),
         other_units=_ENZYME_UNITS,
     ),
@@ -525,7 +545,7 @@ def describe_panel() -> list[dict[str, Any]]:
         {
             "name": biomarker.name,
             "label": biomarker.label,
-            "synonyms": list(biomarker.synonyms),
+            "synonyms": [*biomarker.synonyms, *biomarker.shared_synonyms],
             "unit": biomarker.unit,
             "units": list(biomarker.units),
             "minimum": biomarker.minimum,
@@ -576,15 +596,11 @@ def list_total_cv() -> list[float]:
     return [biomarker.variation.total_cv for biomarker in PANEL]
 
 
-def _fold_name(name: str) -> str:
-    return re.sub(r"[^a-z0-9]", "", name.casefold())
-
-
 _SYNONYMS: Mapping[str, str] = MappingProxyType(
     {
-        _fold_name(spelling): biomarker.name
+        fold_name(spelling): biomarker.name
         for biomarker in PANEL
-        for spelling in (biomarker.label, *biomarker.synonyms)
+        for spelling in (biomarker.label, *biomarker.synonyms, *biomarker.shared_synonyms)
     }
 )
 
@@ -596,7 +612,7 @@ def suggest_name(unknown: str, names: Sequence[str] = NAMES) -> str | None:
         >>> suggest_name("creatinin"), suggest_name("gamma-GT"), suggest_name("zzz")
         ('creatinine', 'ggt', None)
     """
-    synonym = _SYNONYMS.get(_fold_name(unknown))
+    synonym = _SYNONYMS.get(fold_name(unknown))
     if synonym in names:
         return synonym
     near = difflib.get_close_matches(unknown.casefold(), names, n=1, cutoff=0.6)

@@ -95,7 +95,9 @@ class Biomarker:
         loinc: LOINC codes of any method, panel unit first.
         loinc_by_method: LOINC codes of the same quantity by one method.
         loinc_refused: LOINC codes of look-alikes, with why they are not this biomarker.
-        synonyms: other names, as people and laboratories write them.
+        synonyms: other names, as people and laboratories write them, in the languages of
+            several countries; each means this biomarker and nothing else.
+        shared_synonyms: names that another quantity has as well, which its unit tells apart.
         other_units: other accepted units by canonical spelling.
         unit_spellings: spellings of a unit that mean it for this biomarker alone, to one
             of :attr:`units`; spellings for all biomarkers are in :mod:`henaw.model.units`.
@@ -123,6 +125,7 @@ class Biomarker:
     loinc_by_method: tuple[str, ...] = ()
     loinc_refused: Mapping[str, str] = field(default_factory=dict)
     synonyms: tuple[str, ...] = ()
+    shared_synonyms: tuple[str, ...] = ()
     other_units: Mapping[str, Unit] = field(default_factory=dict)
     unit_spellings: Mapping[str, str] = field(default_factory=dict)
     refused_units: Mapping[str, str] = field(default_factory=dict)

@@ -8,15 +8,16 @@ from dataclasses import dataclass
 
 from henaw.model.biomarkers import INDEX, NAMES, PANEL, suggest_name
 from henaw.model.errors import ConfigurationError, PanelError, ScoringError
+from henaw.model.names import AGE, PERSON, SEX, find_first, read_header
 from henaw.model.ukb_names import (
     AGE_AT_RECRUITMENT,
     AGE_AT_VISIT,
     BIOMARKER_FIELDS,
-    SEX,
     Place,
     is_participant,
     parse_column,
 )
+from henaw.model.ukb_names import SEX as SEX_FIELD
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,7 +70,8 @@ class Layout:
     Attributes:
         age: column of the age at the blood draw, years.
         sex: see :class:`SexColumn`.
-        biomarkers: one entry a biomarker; those without an entry are missing for all.
+        biomarkers: where the values are; those without an entry are missing for all. Of several
+            entries of one biomarker each row takes the first that has a value.
         participant_id: column of the identifier, where there is one.
         missing: codes, as text, that mean there is no value, in every column.
         separator: between the columns of a CSV file; None: what its header shows.
@@ -107,17 +109,30 @@ def find_separator(header: str) -> str:
         >>> find_separator('age;sex;"CRP, mg/L, serum, high sensitivity"')
         ';'
     """
-    return max(",;\t", key=re.sub('"[^"]*"', "", header).count)
+    return max(",;\t|", key=re.sub('"[^"]*"', "", header).count)
 
 
 _FEMALE, _MALE = ("0", "female", "f"), ("1", "male", "m")
+_FEMALE_WORDS = (
+    *_FEMALE,
+    *("woman", "w", "weiblich", "frau", "femme", "f\u00e9minin", "feminin", "mujer"),
+    *("femenino", "femmina", "femminile", "donna", "vrouw", "vrouwelijk"),
+)
+_MALE_WORDS = (
+    *_MALE,
+    *("man", "m\u00e4nnlich", "maennlich", "mann", "homme", "masculin", "hombre", "var\u00f3n"),
+    *("varon", "masculino", "maschio", "maschile", "uomo", "mannelijk"),
+)
+"""Single letters but f, w and m are left out: v is vrouw in one country and varon in another."""
 
 
 def find_layout(names: Sequence[str], *, visit: int | None = None) -> Layout:
     """Recognise the columns of a table by their names.
 
     Known are the panel's own names (with ``age``, ``sex`` and ``participant_id``), UK
-    Biobank's in every convention, and the variables of NHANES.
+    Biobank's in every convention, the variables of NHANES, and the panel's synonyms, with a
+    unit or without: "Kreatinin (mg/dl)". Case does not matter. Without a unit in its name or
+    in a column beside it, "crp_unit", a biomarker is in the panel's.
 
     Args:
         names: of the table's columns.
@@ -132,11 +147,18 @@ def find_layout(names: Sequence[str], *, visit: int | None = None) -> Layout:
     """
     if any(name in INDEX for name in names):
         return _find_own(names)
+    is_named = any(h is not None and h.problem is None for h in map(read_header, names))
+    # "Sex" and "Albumin" alone are titles of UK Biobank too, whose ages have longer ones.
+    if is_named and find_first(names, AGE) and find_first(names, SEX):
+        return _find_own(names)
     places = {name: place for name in names if (place := parse_column(name)) is not None}
     if any(place.field in BIOMARKER_FIELDS.values() for place in places.values()):
         return _find_ukb(names, places, visit)
-    if any(variable in names for b in PANEL for variable, _ in b.nhanes):
+    upper = {name.upper() for name in names}
+    if any(variable in upper for b in PANEL for variable, _ in b.nhanes):
         return _find_nhanes(names)
+    if is_named:
+        return _find_own(names)
     listed = ", ".join(names[:12]) + (", ..." if len(names) > 12 else "")
     raise ScoringError(
         "columns",
@@ -147,27 +169,87 @@ def find_layout(names: Sequence[str], *, visit: int | None = None) -> Layout:
     )
 
 
+def describe_layout(layout: Layout, names: Sequence[str]) -> list[str]:
+    """Say what each column was taken for, and which were not used, where names do not say it.
+
+    Example:
+        >>> names = ["age", "sex", "Kreatinin (mg/dl)", "RDW (fL)"]
+        >>> for line in describe_layout(find_layout(names), names):
+        ...     print(line)
+        creatinine: column 'Kreatinin (mg/dl)', in mg/dl
+        not used: column 'RDW (fL)': RDW-SD (fL) is another measurement than RDW-CV (%) and ...
+    """
+    lines = [
+        f"{part}: column {column!r}"
+        for part, column in (
+            ("participant_id", layout.participant_id),
+            ("age", layout.age),
+            ("sex", layout.sex.column),
+        )
+        if column not in (part, None)
+    ]
+    for mapped in layout.biomarkers:
+        if mapped.column != mapped.name or mapped.unit != PANEL[INDEX[mapped.name]].unit:
+            unit = mapped.unit if mapped.unit_column is None else f"column {mapped.unit_column!r}"
+            lines.append(f"{mapped.name}: column {mapped.column!r}, in {unit}")
+    unused = [name for name in names if name not in layout.columns]
+    for name in unused:
+        header = read_header(name)
+        if header is not None:
+            reason = header.problem or f"{header.biomarker} is taken from another column"
+            lines.append(f"not used: column {name!r}: {reason}")
+    return lines
+
+
 def _find_own(names: Sequence[str]) -> Layout:
     problems = []
-    for name in ("age", "sex"):
-        if name not in names:
-            near = suggest_name(name, names)
+    places: dict[str, str] = {}
+    for part, known in (("age", AGE), ("sex", SEX)):
+        found = part if part in names else find_first(names, known)
+        if found is None:
+            near = suggest_name(part, names)
             hint = f": is it {near!r}?" if near else ""
-            problems.append(f"expected the column {name!r}, found none{hint}")
-    twice = [name for name in (*NAMES, "age", "sex") if names.count(name) > 1]
+            problems.append(f"expected the column {part!r}, found none{hint}")
+            continue
+        places[part] = found
+    columns: dict[str, list[str]] = {}
+    for name in dict.fromkeys(names):
+        header = read_header(name)
+        if header is not None and header.problem is None:
+            columns.setdefault(header.biomarker, []).append(name)
+    for biomarker, mine in columns.items():
+        if biomarker in mine:
+            mine[:] = [biomarker]
+        if len(mine) > 1:
+            listed = ", ".join(map(repr, mine))
+            problems.append(
+                f"expected one column of {biomarker}, however: {listed}; name the right one "
+                f"{biomarker}, or give a map of columns"
+            )
+    used = [*places.values(), *(mine[0] for mine in columns.values())]
+    twice = [name for name in used if names.count(name) > 1]
     problems += [f"expected the column {name!r} once, found it again" for name in twice]
     if problems:
         raise ScoringError("columns", problems)
     return Layout(
-        age="age",
-        sex=SexColumn(column="sex", female=_FEMALE, male=_MALE),
+        age=places["age"],
+        sex=SexColumn(column=places["sex"], female=_FEMALE_WORDS, male=_MALE_WORDS),
         biomarkers=tuple(
-            BiomarkerColumn(name=b.name, column=b.name, unit=b.unit)
-            for b in PANEL
-            if b.name in names
+            _find_unit(b.name, columns[b.name][0], names) for b in PANEL if b.name in columns
         ),
-        participant_id="participant_id" if "participant_id" in names else None,
+        participant_id="participant_id" if "participant_id" in names else find_first(names, PERSON),
     )
+
+
+def _find_unit(biomarker: str, column: str, names: Sequence[str]) -> BiomarkerColumn:
+    """The unit that a column's name has, else the column of units beside it, else the panel's."""
+    header = read_header(column)
+    unit = None if header is None else header.unit
+    beside = [f"{column} unit", f"{column} units", f"unit {column}", f"{column} Einheit"]
+    unit_column = find_first(names, beside) if unit is None else None
+    if unit is None and unit_column is None:
+        unit = PANEL[INDEX[biomarker]].unit
+    return BiomarkerColumn(name=biomarker, column=column, unit=unit, unit_column=unit_column)
 
 
 def _find_ukb(names: Sequence[str], places: Mapping[str, Place], visit: int | None) -> Layout:
@@ -175,7 +257,7 @@ def _find_ukb(names: Sequence[str], places: Mapping[str, Place], visit: int | No
     if visit is None:
         visit = min(place.instance for place in places.values() if place.field in fields)
     wanted = {
-        SEX: Place(SEX),
+        SEX_FIELD: Place(SEX_FIELD),
         AGE_AT_VISIT: Place(AGE_AT_VISIT, visit),
         **{field: Place(field, visit) for field in fields},
     }
@@ -195,15 +277,15 @@ def _find_ukb(names: Sequence[str], places: Mapping[str, Place], visit: int | No
     age = columns.get(AGE_AT_VISIT, columns.get(AGE_AT_RECRUITMENT))
     if age is None:
         problems.append(f"expected field {AGE_AT_VISIT} (age) at visit {visit}, found none")
-    if SEX not in columns:
-        problems.append(f"expected field {SEX} (sex), found none")
+    if SEX_FIELD not in columns:
+        problems.append(f"expected field {SEX_FIELD} (sex), found none")
     if not set(columns) & set(fields):
         problems.append(f"expected biomarkers at visit {visit}, found none")
     if problems or age is None:
         raise ScoringError("UK Biobank columns", problems)
     return Layout(
         age=age,
-        sex=SexColumn(column=columns[SEX], female=_FEMALE, male=_MALE),
+        sex=SexColumn(column=columns[SEX_FIELD], female=_FEMALE, male=_MALE),
         biomarkers=tuple(
             BiomarkerColumn(name=b.name, column=columns[b.ukb_field], unit=b.unit)
             for b in PANEL
@@ -214,20 +296,23 @@ def _find_ukb(names: Sequence[str], places: Mapping[str, Place], visit: int | No
 
 
 def _find_nhanes(names: Sequence[str]) -> Layout:
+    """The variables of NHANES, in either case; of two of a biomarker each row has one."""
+    upper = {name.upper(): name for name in reversed(names)}
     problems = [
         f"expected the variable {name}, found none"
         for name in ("RIDAGEYR", "RIAGENDR")
-        if name not in names
+        if name not in upper
     ]
     if problems:
         raise ScoringError("NHANES columns", problems)
     return Layout(
-        age="RIDAGEYR",
-        sex=SexColumn(column="RIAGENDR", female=("2",), male=("1",)),
+        age=upper["RIDAGEYR"],
+        sex=SexColumn(column=upper["RIAGENDR"], female=("2", "female"), male=("1", "male")),
         biomarkers=tuple(
-            BiomarkerColumn(name=b.name, column=column, unit=unit)
+            BiomarkerColumn(name=b.name, column=upper[column], unit=unit)
             for b in PANEL
-            for column, unit in [v for v in b.nhanes if v[0] in names][:1]
+            for column, unit in b.nhanes
+            if column in upper
         ),
-        participant_id="SEQN" if "SEQN" in names else None,
+        participant_id=upper.get("SEQN"),
     )

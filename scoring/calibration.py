@@ -19,7 +19,7 @@ from henaw.model.profile import LabProfile
 from henaw.scoring.description import explain_damage
 from henaw.scoring.frames import read_frame
 from henaw.scoring.henaw import Henaw
-from henaw.scoring.inputs import Inputs, count_reasons, read_inputs
+from henaw.scoring.inputs import REASONS, Inputs, count_bits
 from henaw.scoring.life_table import describe_level, fit_level, read_life_tables
 from henaw.scoring.shifts import Shifts, describe_usual, estimate, measure
 
@@ -175,14 +175,14 @@ def _read_people(people: object, layout: Layout | None, model: Henaw) -> tuple[I
     """Everybody's inputs, and which column is what."""
     if not isinstance(people, (str, Path)):
         batch, layout = read_frame(people, layout)
-        return read_inputs(batch, layout), layout
+        return model.read(batch, layout), layout
     path = Path(people)
     if path.suffix.lower() == ".json":
         from henaw.scoring.bundle import read_people, tabulate
 
         batch = tabulate(read_people(path, model))
         layout = find_layout(batch.schema.names)
-        return read_inputs(batch, layout), layout
+        return model.read(batch, layout), layout
     from henaw.scoring.sources import open_source
 
     source = open_source(path, separator=None if layout is None else layout.separator)
@@ -193,7 +193,7 @@ def _read_people(people: object, layout: Layout | None, model: Henaw) -> tuple[I
             "columns", [f"expected the column {column!r}, found none" for column in absent]
         )
     parts = [
-        read_inputs(batch, layout)
+        model.read(batch, layout)
         for _, batch in source.read_chunks(layout, ())
         if batch is not None
     ]
@@ -369,7 +369,7 @@ def _note_unused(
 ) -> list[str]:
     notes = [
         f"{count} people are not used: {reason}"
-        for reason, count in count_reasons(inputs.reasons).items()
+        for reason, count in count_bits(inputs.reasons, REASONS).items()
     ]
     outside = int(((inputs.reasons == 0) & ~fitted).sum())
     if outside:

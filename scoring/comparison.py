@@ -9,7 +9,6 @@ import numpy.typing as npt
 from henaw.model.errors import ScoringError
 from henaw.model.layout import Layout
 from henaw.scoring.henaw import Henaw
-from henaw.scoring.inputs import read_inputs
 from henaw.scoring.sources import Source
 
 BOUNDS_YEARS = (0.1, 1.0, 3.0)
@@ -43,7 +42,7 @@ def compare_models(
         if batch is None:
             continue
         people += batch.num_rows
-        inputs = read_inputs(batch, layout)
+        inputs = stable.read(batch, layout)
         inputs = inputs.select(np.flatnonzero(inputs.reasons == 0))
         answers = [model.run(inputs) for model in (stable, candidate)]
         flags = [np.column_stack([one["out_of_range"], one["age_out_of_range"]]) for one in answers]

@@ -13,6 +13,7 @@ from datetime import date, datetime, timedelta, timezone
 from typing import Any, NamedTuple, TypeGuard
 
 import numpy as np
+from henaw.intake.dates import count_years, read_birth_date, read_time
 from henaw.model.biomarkers import (
     AGE_MAXIMUM_YEARS,
     AGE_MINIMUM_YEARS,
@@ -29,7 +30,6 @@ from henaw.model.fhir import (
     STATUSES,
     UCUM_SYSTEMS,
 )
-from henaw.scoring.dates import count_years, read_birth_date, read_time
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -27,7 +27,7 @@ from henaw.scoring.answers import (
 )
 from henaw.scoring.description import open_model, read_description, read_lab
 from henaw.scoring.frames import read_frame, write_like
-from henaw.scoring.inputs import Inputs, count_reasons, read_inputs
+from henaw.scoring.inputs import NOTES, REASONS, Inputs, count_bits, read_inputs
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -156,7 +156,7 @@ class Henaw:
         outputs = check_outputs(outputs)
         keep = check_unreliable(unreliable)
         batch, layout = read_frame(people, layout)
-        answers, _ = self._answer(read_inputs(batch, layout), outputs, keep=keep)
+        answers, _ = self._answer(self.read(batch, layout), outputs, keep=keep)
         return write_like(people, answers)
 
     def score(
@@ -171,9 +171,9 @@ class Henaw:
 
         Returns:
             A batch of :meth:`make_schema`, and ``rows``, ``scored``, ``device``,
-            ``reasons``, ``unreliable`` by code and ``imputed`` by biomarker.
+            ``reasons``, ``notes``, ``unreliable`` by code and ``imputed`` by biomarker.
         """
-        inputs = read_inputs(batch, layout)
+        inputs = self.read(batch, layout)
         answers, counts = self._answer(inputs, outputs, keep=check_unreliable(unreliable))
         if layout.participant_id is not None:
             identifiers = batch.column(layout.participant_id)
@@ -208,7 +208,7 @@ class Henaw:
         """
         keep = check_unreliable(unreliable)
         batch, layout = read_frame(people, layout)
-        parts = self._explain(read_inputs(batch, layout), keep=keep)
+        parts = self._explain(self.read(batch, layout), keep=keep)
         return write_like(people, parts, keep_index=False)
 
     def find_withheld(self, people: object, *, layout: Layout | None = None) -> list[list[str]]:
@@ -219,7 +219,7 @@ class Henaw:
             scored.
         """
         batch, layout = read_frame(people, layout)
-        inputs = read_inputs(batch, layout)
+        inputs = self.read(batch, layout)
         reasons = self._describe_withheld(inputs, self.run(inputs))
         good = inputs.reasons == 0
         return [
@@ -254,7 +254,7 @@ class Henaw:
         batch, layout = read_frame(people, layout)
         if not 0 <= row < batch.num_rows:
             raise ScoringError("plot", [f"expected a row of {batch.num_rows}, however: {row}"])
-        inputs = read_inputs(batch.slice(row, 1), layout)
+        inputs = self.read(batch.slice(row, 1), layout)
         answers, counts = self._answer(inputs, OUTPUT_NAMES, keep=keep)
         problems = list(counts["reasons"])
         if counts["unreliable"] and not keep:
@@ -267,6 +267,10 @@ class Henaw:
             age=float(inputs.age[0]),
             sex=SEXES[inputs.sex[0]],
         )
+
+    def read(self, batch: pa.RecordBatch, layout: Layout) -> Inputs:
+        """The graph's inputs of a batch; limits are judged by this model's medians."""
+        return read_inputs(batch, layout, self.description["reference"])
 
     def run(self, inputs: Inputs) -> Outputs:
         """The graph's own outputs, for every row, scored or not."""
@@ -307,7 +311,8 @@ class Henaw:
             "rows": rows,
             "scored": int(scored.sum()),
             "device": self.device,
-            "reasons": count_reasons(inputs.reasons),
+            "reasons": count_bits(inputs.reasons, REASONS),
+            "notes": count_bits(inputs.notes[scored], NOTES),
             "unreliable": count_codes(room.codes[scored]),
             "imputed": dict(zip(NAMES, missing.sum(axis=0).tolist(), strict=True)),
         }

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
+from henaw.intake.cells import read_cell
 from henaw.model.biomarkers import (
     AGE_MAXIMUM_YEARS,
     AGE_MINIMUM_YEARS,
@@ -20,6 +21,7 @@ from henaw.model.biomarkers import (
     Biomarker,
 )
 from henaw.model.errors import PanelError, ScoringError
+from henaw.model.fhir import COMPARATORS
 from henaw.model.layout import BiomarkerColumn, Layout
 
 FloatArray = npt.NDArray[np.floating[Any]]
@@ -36,6 +38,14 @@ REASONS: tuple[str, ...] = (
 )
 """Why a row is not scored; a row's reasons are one bit each, by their place here."""
 
+NOTES: tuple[str, ...] = (
+    *(f"{name} is a limit, which is used as the value" for name in NAMES),
+    *(f"{name} is a limit that says too little, and is missing" for name in NAMES),
+    *(f"{name} is a word for no value, and is missing" for name in NAMES),
+)
+"""How a value of a row was read that is not plain; bits as of REASONS."""
+
+_LIMIT_USED, _LIMIT_DROPPED, _WORD = 0, len(NAMES), 2 * len(NAMES)
 _NOT_A_NUMBER, _OUTSIDE, _NO_UNIT = 4, 4 + len(NAMES), 4 + 2 * len(NAMES)
 _LOWS = np.array([b.minimum for b in PANEL], np.float32)
 _HIGHS = np.array([b.maximum for b in PANEL], np.float32)
@@ -51,57 +61,81 @@ class Inputs(NamedTuple):
         age: (n,) float32, years
         sex: (n,) int64, 0 female, 1 male
         reasons: (n,) int64, bits of REASONS; 0 where the row can be scored
+        notes: (n,) int64, bits of NOTES
     """
 
     biomarkers: npt.NDArray[np.float32]
     age: npt.NDArray[np.float32]
     sex: npt.NDArray[np.int64]
     reasons: npt.NDArray[np.int64]
+    notes: npt.NDArray[np.int64]
 
     def select(self, rows: slice | npt.NDArray[np.int64]) -> Inputs:
         """The people at ``rows``."""
-        return Inputs(self.biomarkers[rows], self.age[rows], self.sex[rows], self.reasons[rows])
+        return Inputs(
+            self.biomarkers[rows],
+            self.age[rows],
+            self.sex[rows],
+            self.reasons[rows],
+            self.notes[rows],
+        )
 
 
-def read_inputs(batch: pa.RecordBatch, layout: Layout) -> Inputs:
+def read_inputs(batch: pa.RecordBatch, layout: Layout, reference: Mapping[str, Any]) -> Inputs:
     """Turn a batch of somebody's table into the graph's inputs.
+
+    A value below or above a limit, such as "<0.3", stands for the limit where that is on its
+    side of the median of that age and sex, and is missing otherwise: "CRP below 5 mg/L" says
+    less than nothing known does. Words for no value are missing. Both are noted.
 
     Args:
         batch: n rows with the layout's columns, of any numeric or text type.
         layout: which column is what.
+        reference: medians by age and sex, the model's ``reference``.
 
     Raises:
         ScoringError: most values of a biomarker are outside what is accepted, so that its
             unit must be another.
     """
     rows = batch.num_rows
-    reasons = np.zeros(rows, np.int64)
+    reasons, notes = np.zeros(rows, np.int64), np.zeros(rows, np.int64)
 
-    def note(place: int, wrong: Mask | None) -> None:
+    def note(place: int, wrong: Mask | None, bits: npt.NDArray[np.int64] = reasons) -> None:
         if wrong is not None and wrong.any():
-            reasons[wrong] |= 1 << place
+            bits[wrong] |= 1 << place
 
-    age, unreadable = _read_numbers(batch.column(layout.age), layout.missing)
-    age = age.astype(np.float32)
+    age, unreadable = _read_ages(batch.column(layout.age), layout.missing)
     note(1, unreadable)
     note(0, np.isnan(age) if unreadable is None else np.isnan(age) & ~unreadable)
     note(2, (age < AGE_MINIMUM_YEARS) | (age > AGE_MAXIMUM_YEARS))
     sex = _read_sex(batch.column(layout.sex.column), layout)
     note(3, sex < 0)
+    accepted = (age >= AGE_MINIMUM_YEARS) & (age <= AGE_MAXIMUM_YEARS)
     biomarkers = np.full((rows, len(NAMES)), np.nan, np.float32)
     for mapped in layout.biomarkers:
         place = INDEX[mapped.name]
-        values, unreadable = _read_numbers(batch.column(mapped.column), layout.missing)
-        values, foreign = _convert(values, mapped, batch, layout)
-        biomarkers[:, place] = values
-        note(_NOT_A_NUMBER + place, unreadable)
+        cells = _read_numbers(batch.column(mapped.column), layout.missing)
+        values, foreign = _convert(cells.values, mapped, batch, layout)
+        note(_NOT_A_NUMBER + place, cells.unreadable)
         note(_NO_UNIT + place, foreign)
+        note(_WORD + place, cells.word, notes)
+        if cells.side is not None:
+            useful = cells.side == 0
+            for code, group in enumerate(SEXES):
+                medians = np.interp(age, reference["age"], reference[group][mapped.name])
+                informs = np.where(cells.side < 0, values <= medians, values >= medians)
+                useful |= (sex == code) & accepted & informs
+            note(_LIMIT_USED + place, (cells.side != 0) & useful, notes)
+            note(_LIMIT_DROPPED + place, (cells.side != 0) & ~useful & ~np.isnan(values), notes)
+            values = np.where(useful, values, np.nan)
+        earlier = biomarkers[:, place]
+        biomarkers[:, place] = np.where(np.isnan(earlier), values, earlier)
     outside = (biomarkers < _LOWS) | (biomarkers > _HIGHS)
     if outside.any():
         _check_units(biomarkers, outside, layout)
         for place in range(len(NAMES)):
             note(_OUTSIDE + place, outside[:, place])
-    return Inputs(biomarkers, age, sex, reasons)
+    return Inputs(biomarkers, age, sex, reasons, notes)
 
 
 def write_reasons(reasons: npt.NDArray[np.int64]) -> pa.Array:
@@ -129,35 +163,87 @@ def write_words(codes: npt.NDArray[Any], spell: Callable[[int], str]) -> pa.Arra
     return text.take(pa.Array.from_buffers(pa.int64(), len(places), indices))
 
 
-def count_reasons(reasons: npt.NDArray[np.int64]) -> dict[str, int]:
-    """Rows by reason; a row with several is counted at each."""
-    bad = reasons[reasons != 0]
-    counts = {reason: int((bad >> bit & 1).sum()) for bit, reason in enumerate(REASONS)}
-    return {reason: count for reason, count in counts.items() if count}
+def count_bits(bits: npt.NDArray[np.int64], words: Sequence[str]) -> dict[str, int]:
+    """Rows by reason or note, those of ``words``; a row with several is counted at each."""
+    some = bits[bits != 0]
+    counts = {word: int((some >> place & 1).sum()) for place, word in enumerate(words)}
+    return {word: count for word, count in counts.items() if count}
 
 
-def _read_numbers(column: pa.Array, missing: tuple[str, ...]) -> tuple[FloatArray, Mask | None]:
-    """Numbers, NaN where there is none, and where something else than a number is."""
+class _Cells(NamedTuple):
+    """A column's cells; None where no cell is such.
+
+    Shape:
+        values: (n,) NaN where there is no number
+        unreadable: (n,) whether something else than a number is there
+        word: (n,) whether that is a word for no value
+        side: (n,) int8, -1 below the value, 1 above it, 0 the value itself
+    """
+
+    values: FloatArray
+    unreadable: Mask | None = None
+    word: Mask | None = None
+    side: npt.NDArray[np.int8] | None = None
+
+
+def _read_numbers(column: pa.Array, missing: tuple[str, ...]) -> _Cells:
     if pa.types.is_dictionary(column.type):
         column = column.dictionary_decode()
     if pa.types.is_float32(column.type) or pa.types.is_float64(column.type):
-        return _drop_codes(_to_numpy(column), missing), None
+        return _Cells(_drop_codes(_to_numpy(column), missing))
     if _is_text(column.type):
         text = _strip(column, missing)
         try:
-            return _to_numpy(pc.cast(text, pa.float64())), None
+            return _Cells(_to_numpy(pc.cast(text, pa.float64())))
         except pa.ArrowInvalid:
-            number = pc.match_substring_regex(text, _NUMBER).fill_null(True)
-            text = pc.if_else(number, text, pa.scalar(None, text.type))
-            unreadable: Mask = pc.invert(number).to_numpy(zero_copy_only=False)
-            return _to_numpy(pc.cast(text, pa.float64())), unreadable
+            return _read_text(text)
     if pa.types.is_boolean(column.type) or pa.types.is_nested(column.type):
-        return np.full(len(column), np.nan), column.is_valid().to_numpy(zero_copy_only=False)
+        return _refuse(column)
     try:
         values = _to_numpy(pc.cast(column, pa.float64(), safe=False))
-        return _drop_codes(values, missing), None
+        return _Cells(_drop_codes(values, missing))
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
-        return np.full(len(column), np.nan), column.is_valid().to_numpy(zero_copy_only=False)
+        return _refuse(column)
+
+
+def _refuse(column: pa.Array) -> _Cells:
+    valid = column.is_valid().to_numpy(zero_copy_only=False)
+    return _Cells(np.full(len(column), np.nan), valid)
+
+
+def _read_text(text: pa.Array) -> _Cells:
+    """Plain numbers by Arrow; what is left, limits, decimal commas and words, cell by cell."""
+    number = pc.match_substring_regex(text, _NUMBER).fill_null(True)
+    plain = pc.if_else(number, text, pa.scalar(None, text.type))
+    values = _to_numpy(pc.cast(plain, pa.float64())).copy()
+    rows = np.flatnonzero(~number.to_numpy(zero_copy_only=False))
+    coded = pc.dictionary_encode(text.take(pa.array(rows)))
+    places = coded.indices.to_numpy(zero_copy_only=False)
+    cells = [read_cell(cell) for cell in coded.dictionary.to_pylist()]
+    # A unit in a cell may be another than the column's.
+    read = [None if cell.unit else cell.value for cell in cells]
+    values[rows] = np.array([np.nan if one is None else one for one in read])[places]
+    word, unreadable = np.zeros(len(text), np.bool_), np.zeros(len(text), np.bool_)
+    word[rows] = np.array([cell.is_absent for cell in cells])[places]
+    unreadable[rows] = np.isnan(values[rows]) & ~word[rows]
+    side = np.zeros(len(text), np.int8)
+    side[rows] = np.array([_SIDES.get(cell.comparator, 0) for cell in cells], np.int8)[places]
+    return _Cells(values, unreadable, word, side if side.any() else None)
+
+
+_SIDES = {sign: -1 if side == "below" else 1 for sign, side in COMPARATORS.items()}
+
+
+def _read_ages(
+    column: pa.Array, missing: tuple[str, ...]
+) -> tuple[npt.NDArray[np.float32], Mask | None]:
+    """Years, NaN where there is none, and where something else is; a limit is no age."""
+    cells = _read_numbers(column, missing)
+    if cells.side is None or cells.unreadable is None:
+        return cells.values.astype(np.float32), cells.unreadable
+    limits = cells.side != 0
+    values = np.where(limits, np.nan, cells.values)
+    return values.astype(np.float32), cells.unreadable | limits
 
 
 def _to_numpy(column: pa.Array) -> FloatArray:
@@ -211,7 +297,7 @@ def _read_sex(column: pa.Array, layout: Layout) -> npt.NDArray[np.int64]:
     }
     answer: npt.NDArray[np.int64]
     if not _is_text(column.type):
-        numbers, _ = _read_numbers(column, layout.missing)
+        numbers = _read_numbers(column, layout.missing).values
         answer = np.full(len(numbers), -1, np.int64)
         for code, sex in codes.items():
             if code.isdecimal():

@@ -13,7 +13,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -42,6 +42,7 @@ class Summary:
         devices: rows by the device that answered: cpu or cuda:N.
         resumed: that a run before this one had scored.
         reasons: rows that were not scored by reason; one with several is at each.
+        notes: scored rows by how a value was read that is not plain; one with several is at each.
         unreliable: scored rows whose numbers are not reliable, by code; one with several is
             at each.
         imputed: scored rows without a value, by biomarker.
@@ -52,6 +53,7 @@ class Summary:
     resumed: int = 0
     devices: collections.Counter[str] = field(default_factory=collections.Counter)
     reasons: collections.Counter[str] = field(default_factory=collections.Counter)
+    notes: collections.Counter[str] = field(default_factory=collections.Counter)
     unreliable: collections.Counter[str] = field(default_factory=collections.Counter)
     imputed: collections.Counter[str] = field(default_factory=collections.Counter)
 
@@ -62,6 +64,7 @@ class Summary:
         self.resumed += counts["rows"] if resumed else 0
         self.devices[counts["device"]] += counts["rows"]
         self.reasons.update(counts["reasons"])
+        self.notes.update(counts["notes"])
         self.unreliable.update(counts["unreliable"])
         self.imputed.update(counts["imputed"])
 
@@ -76,6 +79,7 @@ def score_table(
     outputs: tuple[str, ...],
     unreliable: str = WITHHOLD,
     threads: int = 1,
+    beside: Sequence[Path] = (),
     progress: Callable[[int], object] = lambda _: None,
 ) -> Summary:
     """Score every row of a table and write the answers in its order.
@@ -89,6 +93,7 @@ def score_table(
         outputs: of the graph, in its order.
         unreliable: "withhold" or "keep", as ``Henaw.predict`` takes it.
         threads: chunks that are scored at once.
+        beside: more files that the people come from.
         progress: called with the number of rows after each chunk.
 
     Raises:
@@ -101,7 +106,7 @@ def score_table(
     if out.exists() and out.samefile(path):
         raise ScoringError(str(out), ["expected another name than the input's, however: the same"])
     parts = out.with_name(f".{out.name}.parts")
-    key = _take_fingerprint(model, path, layout, outputs, unreliable)
+    key = _take_fingerprint(model, path, layout, outputs, unreliable, beside=beside)
     schema = model.make_schema(layout, outputs, source.read_schema(layout))
     summary = Summary()
     with _explain_stop(out, parts), _hold(parts, key):
@@ -202,18 +207,17 @@ def _is_whole(part: Path) -> bool:
 
 
 def _take_fingerprint(
-    model: Henaw, path: Path, layout: Layout, outputs: tuple[str, ...], unreliable: str
+    model: Henaw,
+    path: Path,
+    layout: Layout,
+    outputs: tuple[str, ...],
+    unreliable: str,
+    *,
+    beside: Sequence[Path] = (),
 ) -> str:
     """What the kept answers depend on."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(_DIGEST_BLOCK_BYTES):
-            digest.update(block)
-    status = path.stat()
     content = [
-        digest.hexdigest(),
-        status.st_size,
-        status.st_mtime_ns,
+        [_describe_file(file) for file in (path, *beside)],
         model.sha256,
         model.device.partition(":")[0],
         repr(layout),
@@ -222,6 +226,15 @@ def _take_fingerprint(
         CHUNK,
     ]
     return hashlib.sha256(json.dumps(content).encode()).hexdigest()
+
+
+def _describe_file(path: Path) -> tuple[str, int, int]:
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(_DIGEST_BLOCK_BYTES):
+            digest.update(block)
+    status = path.stat()
+    return digest.hexdigest(), status.st_size, status.st_mtime_ns
 
 
 @contextmanager

@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import csv
-import io
-from collections.abc import Container, Iterator
+from collections.abc import Container, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
+from henaw.intake.columns import ResultColumns, find_result_columns
+from henaw.intake.people import ReadColumns, tabulate_people
+from henaw.intake.text import find_shape
 from henaw.model.errors import ScoringError
-from henaw.model.layout import Layout, find_separator
+from henaw.model.layout import Layout
 
 CHUNK = 65_536
 """Rows at most: what is held in memory, scored at once and kept when a run is killed."""
 
-TEXT_SUFFIXES: tuple[str, ...] = (".csv", ".csv.gz", ".tsv", ".tsv.gz")
+TEXT_SUFFIXES: tuple[str, ...] = (".csv", ".csv.gz", ".tsv", ".tsv.gz", ".txt", ".txt.gz")
 
 _CSV_BLOCK_BYTES = 8 << 20
 _PARQUET_BUFFER_BYTES = 1 << 20
@@ -33,10 +36,12 @@ class Source(Protocol):
     Attributes:
         names: of its columns.
         rows: how many; None where only reading tells.
+        notes: what the file was taken for, in sentences, where that is not plain.
     """
 
     names: list[str]
     rows: int | None
+    notes: list[str]
 
     def read_schema(self, layout: Layout) -> pa.Schema:
         """The types of the layout's columns."""
@@ -51,17 +56,55 @@ class Source(Protocol):
         ...
 
 
-def open_source(path: Path, *, threads: int = 1, separator: str | None = None) -> Source:
-    """Open a table by its suffix: .parquet, .csv, .csv.gz or .arrow.
+class _Table(Protocol):
+    """A file of columns, as it is written."""
+
+    names: list[str]
+    decimal: str
+
+    def read_columns(self, columns: Sequence[str], done: Container[int]) -> Chunks:
+        """Yield numbered chunks of some columns; None for those that are ``done``."""
+        ...
+
+
+def open_source(
+    path: Path,
+    *,
+    threads: int = 1,
+    separator: str | None = None,
+    people: Path | None = None,
+    tests: Mapping[str, str] | None = None,
+) -> Source:
+    """Open a table by its suffix: .parquet, .csv, .tsv, .txt (each with .gz) or .arrow.
+
+    A table with a result a row becomes one with a row a person: of each biomarker the newest
+    usable result (see :mod:`henaw.intake.newest`).
 
     Args:
         path: of the table.
         threads: more than one: columns are decoded at once.
-        separator: between the columns of CSV; None: what its header shows.
+        separator: between the columns of text; None: what its header shows.
+        people: a table with a row a person, for one with a result a row: their ages or birth
+            dates, and sexes.
+        tests: biomarkers by the laboratory's own codes or names of tests.
 
     Raises:
         ScoringError: it is of another kind, or cannot be read.
     """
+    table = _open_table(path, threads, separator)
+    columns = find_result_columns(table.names)
+    if columns is not None:
+        beside = None if people is None else _open_table(people, threads, None)
+        return _People(path, table, columns, beside, tests or {})
+    if people is not None or tests:
+        raise ScoringError(
+            str(path),
+            ["expected a result a row, which --people and --tests are for, however: it has none"],
+        )
+    return table
+
+
+def _open_table(path: Path, threads: int, separator: str | None) -> _Parquet | _Csv | _Arrow:
     name = path.name.lower()
     try:
         if name.endswith((".parquet", ".pq")):
@@ -107,6 +150,8 @@ _UNREADABLE = (
 class _Parquet:
     """Row groups that are done are not decoded again."""
 
+    decimal = "."
+
     def __init__(self, path: Path, threads: int) -> None:
         # Mapped, or read ahead, a large file or row group would be held whole.
         self._path = path
@@ -114,12 +159,16 @@ class _Parquet:
         self._threads = threads > 1
         self.names = list(self._file.schema_arrow.names)
         self.rows: int | None = self._file.metadata.num_rows
+        self.notes: list[str] = []
 
     def read_schema(self, layout: Layout) -> pa.Schema:
         schema = self._file.schema_arrow
         return pa.schema([schema.field(name) for name in layout.columns])
 
     def read_chunks(self, layout: Layout, done: Container[int]) -> Chunks:
+        yield from self.read_columns(layout.columns, done)
+
+    def read_columns(self, columns: Sequence[str], done: Container[int]) -> Chunks:
         first = 0
         for group in range(self._file.num_row_groups):
             rows = self._file.metadata.row_group(group).num_rows
@@ -129,11 +178,11 @@ class _Parquet:
                 yield from ((number, None) for number in numbers)
                 continue
             batches = self._file.iter_batches(
-                CHUNK, row_groups=[group], columns=layout.columns, use_threads=self._threads
+                CHUNK, row_groups=[group], columns=list(columns), use_threads=self._threads
             )
             with _reading(self._path):
                 for number, batch in zip(numbers, batches, strict=True):
-                    yield number, None if number in done else batch.select(layout.columns)
+                    yield number, None if number in done else batch.select(columns)
 
 
 class _Csv:
@@ -142,43 +191,66 @@ class _Csv:
     def __init__(self, path: Path, threads: int, separator: str | None) -> None:
         self._path = path
         self._threads = threads > 1
+        self._shape = find_shape(path, separator)
+        self.decimal = self._shape.decimal
+        self.names = list(self._shape.names)
         self.rows: int | None = None
-        if separator is not None and len(separator) != 1:
-            raise ScoringError(
-                str(path), [f"expected a separator of one character, however: {separator!r}"]
-            )
-        with pa.input_stream(str(path), compression="detect") as stream:
-            self._header = io.TextIOWrapper(stream, encoding="utf-8-sig").readline()
-        self._separator = separator or find_separator(self._header)
-        self.names = next(csv.reader([self._header], delimiter=self._separator), [])
+        self.notes = list(self._shape.notes)
 
     def read_schema(self, layout: Layout) -> pa.Schema:
         return pa.schema([pa.field(name, pa.string()) for name in layout.columns])
 
     def read_chunks(self, layout: Layout, done: Container[int]) -> Chunks:
+        numbers = {layout.age, *(mapped.column for mapped in layout.biomarkers)}
+        for number, batch in self.read_columns(layout.columns, done):
+            if batch is None or self.decimal == ".":
+                yield number, batch
+                continue
+            pairs = zip(batch.schema.names, batch.columns, strict=True)
+            columns = [_write_points(cells) if name in numbers else cells for name, cells in pairs]
+            yield number, pa.RecordBatch.from_arrays(columns, schema=batch.schema)
+
+    def read_columns(self, columns: Sequence[str], done: Container[int]) -> Chunks:
+        shape = self._shape
         with _reading(self._path):
             try:
                 batches = pa_csv.open_csv(
                     str(self._path),
                     read_options=pa_csv.ReadOptions(
-                        block_size=_CSV_BLOCK_BYTES, use_threads=self._threads
+                        block_size=_CSV_BLOCK_BYTES,
+                        use_threads=self._threads,
+                        encoding="utf8" if shape.encoding.startswith("utf-8") else shape.encoding,
+                        column_names=self.names,
+                        skip_rows=shape.skip,
+                        skip_rows_after_names=1,
                     ),
-                    parse_options=pa_csv.ParseOptions(delimiter=self._separator),
+                    parse_options=pa_csv.ParseOptions(
+                        delimiter=shape.separator, newlines_in_values=True
+                    ),
                     convert_options=pa_csv.ConvertOptions(
-                        include_columns=layout.columns,
-                        column_types=self.read_schema(layout),
+                        include_columns=list(columns),
+                        column_types=dict.fromkeys(columns, pa.string()),
                         strings_can_be_null=False,
                     ),
                 )
             except pa.ArrowInvalid as error:
-                if self._header and "Empty CSV file" in str(error):
+                if not shape.is_empty and "Empty CSV file" in str(error):
                     return
                 raise
             yield from ((n, None if n in done else batch) for n, batch in enumerate(batches))
 
 
+def _write_points(column: pa.Array) -> pa.Array:
+    """Numbers with a decimal point, of such as have a decimal comma: 1.079,6 becomes 1079.6."""
+    grouped = pc.match_substring_regex(column, r"^\D*\d{1,3}(\.\d{3})+(,\d+)?\D*$")
+    joined = pc.if_else(grouped, pc.replace_substring(column, ".", ""), column)
+    return pc.replace_substring_regex(joined, r"(\d),(\d)", r"\1.\2")
+
+
 class _Arrow:
     """An IPC file, Feather included, or a stream."""
+
+    decimal = "."
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -190,16 +262,20 @@ class _Arrow:
         self._schema: pa.Schema = reader.schema
         self.names = list(self._schema.names)
         self.rows: int | None = None
+        self.notes: list[str] = []
 
     def read_schema(self, layout: Layout) -> pa.Schema:
         return pa.schema([self._schema.field(name) for name in layout.columns])
 
     def read_chunks(self, layout: Layout, done: Container[int]) -> Chunks:
+        yield from self.read_columns(layout.columns, done)
+
+    def read_columns(self, columns: Sequence[str], done: Container[int]) -> Chunks:
         number = 0
         with _reading(self._path), pa.memory_map(str(self._path)) as source:
             for batch in _iterate_batches(source):
                 for start in range(0, batch.num_rows, CHUNK):
-                    chunk = batch.slice(start, CHUNK).select(layout.columns)
+                    chunk = batch.slice(start, CHUNK).select(columns)
                     yield number, None if number in done else chunk
                     number += 1
 
@@ -213,3 +289,44 @@ def _iterate_batches(source: pa.NativeFile) -> Iterator[pa.RecordBatch]:
         return
     for number in range(reader.num_record_batches):
         yield reader.get_batch(number)
+
+
+class _People:
+    """A table with a result a row, as one with a row a person; read whole when it is needed."""
+
+    def __init__(
+        self,
+        path: Path,
+        table: _Table,
+        columns: ResultColumns,
+        beside: _Table | None,
+        tests: Mapping[str, str],
+    ) -> None:
+        people = None if beside is None else (_reader(beside), beside.names)
+        with _reading(path):
+            self._people, notes = tabulate_people(
+                _reader(table),
+                columns,
+                table.names,
+                decimal=table.decimal,
+                local=tests,
+                people=people,
+            )
+        self.notes = notes
+        self.names = list(self._people.schema.names)
+        self.rows: int | None = self._people.num_rows
+
+    def read_schema(self, layout: Layout) -> pa.Schema:
+        return pa.schema([self._people.schema.field(name) for name in layout.columns])
+
+    def read_chunks(self, layout: Layout, done: Container[int]) -> Chunks:
+        for number, start in enumerate(range(0, self._people.num_rows, CHUNK)):
+            chunk = self._people.slice(start, CHUNK).select(layout.columns)
+            yield number, None if number in done else chunk
+
+
+def _reader(table: _Table) -> ReadColumns:
+    def read(columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
+        return (batch for _, batch in table.read_columns(columns, ()) if batch is not None)
+
+    return read

@@ -89,6 +89,15 @@ def test_tables_are_scored_where_only_that_is_installed(artifacts: Path, tmp_pat
     assert result.returncode == 0, result.stderr
     assert "1 rows, 1 scored" in result.stderr
     assert (tmp_path / "out.csv").exists()
+    (tmp_path / "long.csv").write_text(
+        "id,age,sex,test,value,unit\na,54,f,CRP,1.2,mg/L\nb,60,m,CRP,<0.3,mg/L\n"
+    )
+    result = run_without(
+        (*ONLY_FOR_SERVING, *others, *FOR_BOTH),
+        *("score", tmp_path / "long.csv", tmp_path / "out.csv"),
+        *("--model", artifacts / "henaw.onnx"),
+    )
+    assert "2 rows, 2 scored" in result.stderr
 
 
 def test_the_server_is_managed_where_only_serving_is_installed() -> None:

@@ -127,6 +127,46 @@ def test_what_is_withheld_is_told_and_is_no_failure(artifacts: Path, tmp_path: P
     assert run(tmp_path / "in.csv", "x.csv", *options, "--unreliable", "answer").exit_code == 2
 
 
+LONG = (
+    "patient_id,test,value,unit,date\n"
+    "a,CRPH,1.2,mg/L,2024-03-01\n"
+    "a,Creatinine,0.9,mg/dL,2024-03-01\n"
+    "a,Sodium,140,mmol/L,2024-03-01\n"
+    "b,CRPH,<0.3,mg/L,2024-03-01\n"
+)
+
+
+def test_a_result_a_row_becomes_a_row_a_person(artifacts: Path, tmp_path: Path) -> None:
+    (tmp_path / "in.csv").write_text(LONG)
+    people = tmp_path / "people.csv"
+    people.write_text("patient_id,dob,gender\na,1970-03-01,F\nb,1960-03-01,M\n")
+    (tmp_path / "tests.yaml").write_text("CRPH: crp\n")
+    options = ("--people", people, "--tests", tmp_path / "tests.yaml", "--outputs", "age_gap")
+    model = ("--model", artifacts / "henaw.onnx")
+    out = tmp_path / "out.parquet"
+    result = run(tmp_path / "in.csv", out, *model, *options)
+    assert result.exit_code == 0, result.output
+    for said in (
+        "in.csv: a result a row; columns: person 'patient_id', test 'test'",
+        "in.csv: tests that are not of the panel, by rows: 'Sodium' (1)",
+        "2 rows, 2 scored by henaw-nhanes",
+        "1 rows: crp is a limit, which is used as the value",
+    ):
+        assert said in result.stderr
+    seen = pq.read_table(out)
+    (tmp_path / "wide.csv").write_text(
+        "id,age,sex,crp,creatinine (mg/dL)\na,54,F,1.2,0.9\nb,64,M,0.3,\n"
+    )
+    result = run(tmp_path / "wide.csv", out, *model, "--outputs", "age_gap")
+    assert "wide.csv: creatinine: column 'creatinine (mg/dL)', in mg/dL" in result.stderr
+    expected = pq.read_table(out)
+    assert seen["participant_id"].to_pylist() == ["a", "b"]
+    np.testing.assert_allclose(seen["age_gap"], expected["age_gap"], atol=1e-4)
+    result = run(tmp_path / "in.csv", out, *model)
+    assert isinstance(result.exception, ScoringError)
+    assert "by --people" in str(result.exception)
+
+
 def test_a_map_of_columns_has_units(artifacts: Path, tmp_path: Path) -> None:
     (tmp_path / "in.csv").write_text("id,years,gender,a1c\nx,54,w,5.4\ny,54,m,n/a\n")
     (tmp_path / "map.yaml").write_text(

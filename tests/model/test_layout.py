@@ -1,7 +1,7 @@
 import pytest
 from henaw.model.biomarkers import NAMES
 from henaw.model.errors import ScoringError
-from henaw.model.layout import Layout, find_layout
+from henaw.model.layout import Layout, describe_layout, find_layout
 
 
 def get_units(layout: Layout) -> dict[str, tuple[str, str | None]]:
@@ -45,7 +45,7 @@ def test_uk_biobank_has_visits() -> None:
 
 def test_nhanes_has_units_and_codes_of_its_own() -> None:
     layout = find_layout(["SEQN", "RIAGENDR", "RIDAGEYR", "LBXHSCRP", "LBXGH"])
-    assert (layout.sex.female, layout.sex.male) == (("2",), ("1",))
+    assert (layout.sex.female, layout.sex.male) == (("2", "female"), ("1", "male"))
     assert get_units(layout) == {"crp": ("LBXHSCRP", "mg/L"), "hba1c": ("LBXGH", "%")}
 
 
@@ -53,7 +53,9 @@ def test_nhanes_has_units_and_codes_of_its_own() -> None:
     ("names", "message"),
     [
         (["a", "b"], "however: a, b; a map"),
-        (["Age", "sex", "crp"], "'age', found none"),
+        (["Aged", "sex", "crp"], "'age', found none"),
+        (["age", "sex", "CRP", "hsCRP"], "one column of crp, however: 'CRP', 'hsCRP'"),
+        (["age", "sex", "CRP", "CRP"], "'CRP' once"),
         (["ages", "sex", "crp"], "is it 'ages'"),
         (["age", "sex", "crp", "crp"], "'crp' once"),
         (["31-0.0", "30710-0.0"], "field 21003"),
@@ -65,3 +67,36 @@ def test_nhanes_has_units_and_codes_of_its_own() -> None:
 def test_what_cannot_be_recognised_is_said(names: list[str], message: str) -> None:
     with pytest.raises(ScoringError, match=message):
         find_layout(names)
+
+
+def test_names_are_read_in_any_case_and_language() -> None:
+    names = ["Patienten-ID", "Alter", "Geschlecht", "Kreatinin (mg/dl)", "GOT", "Gamma-GT [U/l]"]
+    layout = find_layout(names)
+    assert (layout.participant_id, layout.age, layout.sex.column) == tuple(names[:3])
+    assert get_units(layout) == {
+        "creatinine": ("Kreatinin (mg/dl)", "mg/dl"),
+        "ggt": ("Gamma-GT [U/l]", "U/l"),
+        "ast": ("GOT", "U/L"),
+    }
+
+
+def test_lower_case_nhanes_reads_both_of_its_crp() -> None:
+    layout = find_layout(["seqn", "riagendr", "ridageyr", "lbxcrp", "lbxhscrp"])
+    assert [(b.name, b.column, b.unit) for b in layout.biomarkers] == [
+        ("crp", "lbxcrp", "mg/dL"),
+        ("crp", "lbxhscrp", "mg/L"),
+    ]
+
+
+def test_a_column_of_units_beside_the_values_is_used() -> None:
+    (crp,) = find_layout(["age", "sex", "crp", "crp_unit"]).biomarkers
+    assert (crp.column, crp.unit, crp.unit_column) == ("crp", None, "crp_unit")
+
+
+def test_what_columns_were_taken_for_is_said() -> None:
+    names = ["age", "sex", "crp", "CRP", "Lymphocytes", "RDW (fL)", "Sodium"]
+    crp_only = describe_layout(find_layout(names), names)
+    assert crp_only[0] == "not used: column 'CRP': crp is taken from another column"
+    assert crp_only[1].startswith("not used: column 'Lymphocytes': another quantity has this name")
+    assert crp_only[2].startswith("not used: column 'RDW (fL)': RDW-SD (fL) is another")
+    assert len(crp_only) == 3

@@ -14,7 +14,7 @@ import pytest
 from henaw.export.people import People
 from henaw.model.biomarkers import NAMES
 from henaw.model.errors import ConfigurationError, RuntimeUnavailableError, ScoringError
-from henaw.model.layout import BiomarkerColumn, Layout, SexColumn
+from henaw.model.layout import BiomarkerColumn, Layout, SexColumn, find_layout
 from henaw.model.runtime import Outputs
 from henaw.scoring import Henaw
 
@@ -197,15 +197,49 @@ def test_a_row_reads_alike_whatever_is_beside_it(model: Henaw) -> None:
 
 def test_text_that_is_no_number_is_a_reason(model: Henaw) -> None:
     table = pl.DataFrame(
-        {"age": ["60", "x", "61"], "sex": ["f", "f", None], "crp": ["1,2", "1.2", "<0.3"]}
+        {"age": ["60", "x", "<61"], "sex": ["f", "f", None], "crp": ["1,079", "1.2", "1-2"]}
     )
     assert model.predict(table)["reason"].to_list() == [
         "crp is not a number",
         "age is not a number",
-        "sex is not female or male; crp is not a number",
+        "age is not a number; sex is not female or male; crp is not a number",
     ]
     truth = pa.table({"age": [60], "sex": [0], "crp": [True]})
     assert model.predict(truth)["reason"].to_pylist() == ["crp is not a number"]
+
+
+def test_limits_and_words_are_read_as_they_are_meant(model: Henaw) -> None:
+    cells = ["0.3", "<0.3", "< 0,3", "<50", ">200", "200", "n.d.", None, "haemolysed", "<0.3"]
+    sexes = ["f"] * 9 + ["?"]
+    table = pa.table({"age": [60] * 10, "sex": sexes, "crp": cells})
+    ages = model.predict(table, unreliable="keep")["biological_age"].to_pylist()
+    assert ages[1] == ages[2] == ages[0]
+    assert ages[4] == ages[5]
+    # "Below 50" says less of a CRP than nothing does, as most are.
+    assert ages[3] == ages[6] == ages[7] == ages[8]
+    assert ages[9] is None
+    layout = find_layout(table.schema.names)
+    _, counts = model.score(table.to_batches()[0], layout, ("age_gap",))
+    assert counts["notes"] == {
+        "crp is a limit, which is used as the value": 3,
+        "crp is a limit that says too little, and is missing": 1,
+        "crp is a word for no value, and is missing": 2,
+    }
+    assert counts["imputed"]["crp"] == 4
+
+
+def test_of_two_columns_of_a_biomarker_each_row_has_one(model: Henaw) -> None:
+    table = pa.table(
+        {
+            "SEQN": [1, 2, 3],
+            "RIDAGEYR": [60, 60, 60],
+            "RIAGENDR": [2, 2, 2],
+            "LBXCRP": [0.12, None, 0.12],
+            "LBXHSCRP": [None, 1.2, 99.0],
+        }
+    )
+    ages = model.predict(table)["biological_age"].to_pylist()
+    assert ages[0] == ages[1] == ages[2]
 
 
 def test_a_layout_has_units_and_codes(model: Henaw) -> None:
@@ -252,7 +286,7 @@ def test_another_unit_is_refused_not_scored(model: Henaw, people: pd.DataFrame) 
     ("table", "message"),
     [
         ([{"age": 5}], "expected a table of pandas, polars or pyarrow, however: list"),
-        (pd.DataFrame({"alter": [50], "sex": [0], "crp": [1.0]}), "column 'age', found none"),
+        (pd.DataFrame({"born": [50], "sex": [0], "crp": [1.0]}), "column 'age', found none"),
         (pd.DataFrame({"age": [50, "x"], "sex": [0, 0], "crp": [1, 1]}), "one type a column"),
     ],
 )

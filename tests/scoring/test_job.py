@@ -352,9 +352,13 @@ def test_a_damaged_file_is_said_to_be_one(
     with pytest.raises(ScoringError, match=f"{name}: 1 problem\\n  - the file cannot be read: "):
         score(model, tmp_path / name, tmp_path / "out.parquet")
     assert [path.name for path in tmp_path.iterdir()] == [name]
-    source = open_source(tmp_path / name)
-    with pytest.raises(ScoringError, match="the file cannot be read"):
+
+    def compare() -> None:
+        source = open_source(tmp_path / name)
         compare_models(model, model, source, find_layout(source.names))
+
+    with pytest.raises(ScoringError, match="the file cannot be read"):
+        compare()
 
 
 def test_a_column_that_a_layout_names_and_a_file_has_not(
@@ -443,6 +447,18 @@ def test_the_summary_counts_rows_by_device(
     np.testing.assert_allclose(
         seen["biological_age"].to_numpy(), expected["biological_age"].to_numpy(), atol=1e-3
     )
+
+
+def test_what_other_people_gave_is_not_gone_on_with(
+    model: Henaw, table: pa.Table, tmp_path: Path
+) -> None:
+    source, people = write(table, tmp_path / "in.csv"), tmp_path / "people.csv"
+    layout = find_layout(table.schema.names)
+    keys = []
+    for content in ("id,age\n", "id,age\n1,2\n"):
+        people.write_text(content)
+        keys.append(_take_fingerprint(model, source, layout, ("age_gap",), "keep", beside=[people]))
+    assert keys[0] != keys[1]
 
 
 def test_what_another_device_scored_is_not_gone_on_with(

@@ -123,7 +123,9 @@ class _Raw:
     def read_dates(self, column: str) -> pd.Series[pd.Timestamp]:
         """Days: (n,)."""
         text = self._text[column]
-        dates = pd.to_datetime(text, format="ISO8601", errors="coerce")
+        # The day as it was written: follow-up is in days, whatever the hour and its zone.
+        days = text.str.replace(r"(?<=\d)[T ]\d\d:\d\d.*$", "", regex=True)
+        dates = pd.to_datetime(days, format="ISO8601", errors="coerce")
         self._note(column, "dates, YYYY-MM-DD", text, dates.isna() & text.notna())
         return dates
 

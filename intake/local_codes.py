@@ -1,0 +1,32 @@
+"""A laboratory's own codes of tests, as a small YAML file says what they are."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import yaml
+from henaw.model.biomarkers import INDEX, suggest_name
+from henaw.model.errors import ConfigurationError
+
+
+def read_local_codes(path: Path) -> dict[str, str]:
+    """Biomarkers by local code or name of a test, from lines such as ``CRPH: crp``.
+
+    Raises:
+        ConfigurationError: it is no such file, or names what is no biomarker; all is listed.
+    """
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise ConfigurationError(str(path), [f"expected a YAML file, however: {error}"]) from error
+    if not isinstance(content, dict) or not content:
+        raise ConfigurationError(str(path), ["expected lines such as CRPH: crp, found none"])
+    problems = []
+    for code, name in content.items():
+        if name not in INDEX:
+            near = suggest_name(str(name))
+            hint = f": did you mean {near}?" if near else ""
+            problems.append(f"{code}: unknown biomarker {name!r}{hint}")
+    if problems:
+        raise ConfigurationError(str(path), problems)
+    return {str(code): name for code, name in content.items()}

@@ -1,0 +1,274 @@
+"""People from results: their values, and their age and sex from the same table or another."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import date, datetime, timedelta, timezone
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+from henaw.intake.columns import ResultColumns, find_parts
+from henaw.intake.dates import count_years, read_birth_date
+from henaw.intake.days import find_order, read_day
+from henaw.intake.long_table import LongTable, read_age, to_text
+from henaw.intake.newest import Newest, Values, encode, pair
+from henaw.intake.results import COMPARATORS, UNDATED
+from henaw.model.biomarkers import NAMES
+from henaw.model.errors import ScoringError
+from henaw.model.folding import fold_name
+
+ReadColumns = Callable[[Sequence[str]], Iterator[pa.RecordBatch]]
+"""Reads columns of a table from its beginning, batch by batch."""
+
+_OMOP_SEXES = {"8507": "male", "8532": "female"}
+_EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
+_MOST_NAMED = 12
+_NOBODY = (
+    "expected an age or a birth date, and a sex, beside the results, found none of any person; "
+    "give a table with a row a person (identifier, birth date or age, sex) by --people, such as "
+    "OMOP's PERSON, or add columns such as age and sex"
+)
+
+
+class _Facts:
+    """Age, sex and birth date of people, as text; two that differ are none."""
+
+    def __init__(self) -> None:
+        self.known: dict[str, dict[str, str]] = {"age": {}, "sex": {}, "birth": {}}
+        self.differing: dict[str, set[str]] = {part: set() for part in self.known}
+
+    def add(self, part: str, people: pa.Array, texts: pa.Array) -> None:
+        names, person = encode(people)
+        words, word = encode(texts)
+        people_of, words_of, _ = pair(person, word)
+        for one, said in zip(people_of.tolist(), words_of.tolist(), strict=True):
+            name, text = names[one], words[said]
+            if text and self.known[part].setdefault(name, text) != text:
+                self.differing[part].add(name)
+
+    def add_columns(self, batch: pa.RecordBatch, parts: Mapping[str, str]) -> None:
+        """Take what columns of a batch say, ages apart."""
+        people = read_people(batch, parts)
+        if "sex" in parts:
+            sexes = to_text(batch.column(parts["sex"]))
+            if fold_name(parts["sex"]) == "genderconceptid":
+                words, indices = encode(sexes)
+                named = [_OMOP_SEXES.get(word, "") for word in words]
+                sexes = pa.array(named, pa.string()).take(pa.array(indices))
+            self.add("sex", people, sexes)
+        if "birth" in parts:
+            self.add("birth", people, to_text(batch.column(parts["birth"])))
+        if "birth_year" in parts:
+            known = [to_text(batch.column(parts[part])) for part in _BIRTH_PARTS if part in parts]
+            dates = [_join_date(*row) for row in zip(*(c.to_pylist() for c in known), strict=True)]
+            told = self.known["birth"]
+            names = people.to_pylist()
+            left = [
+                text if name not in told else "" for name, text in zip(names, dates, strict=True)
+            ]
+            self.add("birth", people, pa.array(left, pa.string()))
+
+    def find(self, part: str, person: str) -> str:
+        """What is known, "" for nothing."""
+        return "" if person in self.differing[part] else self.known[part].get(person, "")
+
+
+_BIRTH_PARTS = ("birth_year", "birth_month", "birth_day")
+
+
+def _join_date(year: str, month: str = "", day: str = "") -> str:
+    """A date as FHIR writes it, as far as it is known."""
+    if not month:
+        return year
+    return (
+        f"{year}-{int(month):02d}" + (f"-{int(day):02d}" if day else "")
+        if month.isdecimal()
+        else ""
+    )
+
+
+def read_people(batch: pa.RecordBatch, parts: Mapping[str, str]) -> pa.Array:
+    """(n,) identifiers; all are "" where no column has them."""
+    if "person" in parts:
+        return to_text(batch.column(parts["person"]))
+    return pa.array([""]).take(pa.array(np.zeros(batch.num_rows, np.int64)))
+
+
+def tabulate_people(
+    results: ReadColumns,
+    columns: ResultColumns,
+    names: Sequence[str],
+    *,
+    decimal: str,
+    local: Mapping[str, str],
+    people: tuple[ReadColumns, Sequence[str]] | None = None,
+) -> tuple[pa.RecordBatch, list[str]]:
+    """Everybody of a table with a result a row, as the table that is scored.
+
+    Args:
+        results: the table.
+        columns: which column is what.
+        names: of all its columns.
+        decimal: the decimal mark of its text.
+        local: biomarkers by the laboratory's own codes.
+        people: a table with a row a person, and the names of its columns.
+
+    Returns:
+        ``participant_id``, ``age`` on the day of the newest value, ``sex`` and the biomarkers
+        in the panel's units, in the order in which people are named; a biomarker with a limit
+        among its values is text, such as "<0.3". And sentences of what was taken for what, and
+        what was not used.
+
+    Raises:
+        ScoringError: dates can be read in two ways, or age and sex are known of nobody.
+    """
+    parts = columns.parts
+    order = _find_order(results, parts.get("time"), may_be_alone=True)
+    table = LongTable(columns, local=local, decimal=decimal, order=order)
+    newest, facts = Newest(), _Facts()
+    for batch in results(columns.columns):
+        newest.number(read_people(batch, parts))
+        found, told = table.read(batch)
+        newest.add(found)
+        facts.add_columns(batch, parts)
+        for part, rows in told.items():
+            facts.add(part, rows.column("person"), rows.column("text"))
+    birth_order = _find_order(results, parts.get("birth"), may_be_alone=False)
+    if people is not None:
+        birth_order = _add_people(facts, people, "person" in parts) or birth_order
+    differing = [part for part, several in facts.differing.items() if several]
+    if differing and "person" not in parts:
+        raise ScoringError(
+            "people",
+            [
+                f"expected a column that says whose a result is, as {' and '.join(differing)} "
+                f"differ, however: {', '.join(map(repr, names))}"
+            ],
+        )
+    values = newest.finish()
+    ages = _find_ages(newest, values, facts, birth_order)
+    sexes = [facts.find("sex", person) or None for person in newest.people]
+    if newest.people and (np.isnan(ages).all() or not facts.known["sex"]):
+        raise ScoringError("people", [_NOBODY])
+    batch = _make_batch(list(newest.people), ages, sexes, values, has_names="person" in parts)
+    return batch, [*columns.describe(names), *_report(table, newest, facts, "person" in parts)]
+
+
+def _find_order(read: ReadColumns, column: str | None, *, may_be_alone: bool) -> str:
+    if column is None:
+        return "mdy"
+    texts = (
+        text
+        for batch in read([column])
+        for text in encode(to_text(batch.filter(_find_unsure(batch)).column(0)))[0]
+    )
+    return find_order(texts, subject=f"column {column!r}", may_be_alone=may_be_alone)
+
+
+def _find_unsure(batch: pa.RecordBatch) -> pa.Array:
+    """(n,) whether a cell may begin with the day or the month."""
+    return pc.match_substring_regex(to_text(batch.column(0)), r"^\d{1,2}[/-]\d{1,2}[/-]")
+
+
+def _add_people(
+    facts: _Facts, people: tuple[ReadColumns, Sequence[str]], has_person: bool
+) -> str | None:
+    """Take the facts of a table of people; the order of its birth dates, where it has any."""
+    read, names = people
+    parts = {
+        part: column
+        for part, column in find_parts(names).items()
+        if part in ("person", "age", "sex", "birth", *_BIRTH_PARTS)
+    }
+    if not has_person or "person" not in parts:
+        raise ScoringError(
+            "people", ["expected an identifier of people in both tables, found none in one"]
+        )
+    for batch in read(tuple(dict.fromkeys(parts.values()))):
+        facts.add_columns(batch, parts)
+        if "age" in parts:
+            facts.add("age", read_people(batch, parts), to_text(batch.column(parts["age"])))
+    if "birth" not in parts:
+        return None
+    return _find_order(read, parts["birth"], may_be_alone=False)
+
+
+def _find_ages(
+    newest: Newest, values: Values, facts: _Facts, birth_order: str
+) -> npt.NDArray[np.float64]:
+    """(people,) years on the day of the newest value, NaN where they are not known."""
+    ages: npt.NDArray[np.float64] = values.age.copy()
+    for place, person in enumerate(newest.people):
+        birth = _read_birth(facts.find("birth", person), birth_order)
+        drawn = int(values.drawn[place])
+        if birth is not None and drawn != UNDATED:
+            day = (_EPOCH + timedelta(microseconds=drawn)).date()
+            ages[place] = count_years(birth, day)
+        elif math.isnan(ages[place]):
+            ages[place] = read_age(facts.find("age", person))
+    return ages
+
+
+def _read_birth(text: str, order: str) -> date | None:
+    if re.fullmatch(r"\d{4}(-\d\d)?", text):
+        return read_birth_date(text)
+    moment = read_day(text, order) if text else None
+    return None if moment is None else moment.day
+
+
+def _make_batch(
+    people: list[str],
+    ages: npt.NDArray[np.float64],
+    sexes: list[str | None],
+    values: Values,
+    *,
+    has_names: bool,
+) -> pa.RecordBatch:
+    columns: dict[str, pa.Array] = {}
+    if has_names:
+        columns["participant_id"] = pa.array(people, pa.string())
+    columns["age"] = pa.array(ages, from_pandas=True)
+    columns["sex"] = pa.array(sexes, pa.string())
+    for place, name in enumerate(NAMES):
+        numbers = values.value[:, place]
+        signs = values.comparator[:, place]
+        column = pa.array(numbers, from_pandas=True)
+        if signs.any():
+            texts = [
+                None if math.isnan(number) else f"{COMPARATORS[sign]}{number!r}"
+                for number, sign in zip(numbers.tolist(), signs.tolist(), strict=True)
+            ]
+            column = pa.array(texts, pa.string())
+        columns[name] = column
+    return pa.RecordBatch.from_pydict(columns)
+
+
+def _report(table: LongTable, newest: Newest, facts: _Facts, has_person: bool) -> list[str]:
+    lines = [f"{table.rows} rows of results, {len(newest.people)} people"]
+    if not has_person:
+        lines.append("no column says whose a result is: all are taken for one person's")
+    if table.others:
+        named = [f"{name!r} ({count})" for name, count in table.others.most_common(_MOST_NAMED)]
+        more = len(table.others) - len(named)
+        rest = f" and {more} more" if more else ""
+        lines.append(f"tests that are not of the panel, by rows: {', '.join(named)}{rest}")
+    refused = table.refused + newest.refused
+    lines += [
+        f"not used: {count} rows, {reason}" for reason, count in refused.most_common(_MOST_NAMED)
+    ]
+    if len(refused) > _MOST_NAMED:
+        left = sum(refused.values()) - sum(count for _, count in refused.most_common(_MOST_NAMED))
+        lines.append(f"not used: {left} rows more, for {len(refused) - _MOST_NAMED} other reasons")
+    if newest.tied:
+        tied = ", ".join(f"{name} ({count})" for name, count in newest.tied.most_common())
+        lines.append(f"several results of one time, of which the lowest is used: {tied}")
+    lines += [
+        f"not used: {part} of {len(people)} people, which differs between their rows"
+        for part, people in facts.differing.items()
+        if people
+    ]
+    return lines
