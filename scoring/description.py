@@ -40,7 +40,10 @@ def open_model(content: bytes, source: str, *, device: str = "cpu") -> OnnxRunti
         # onnxruntime's own errors share no public base class.
         if not type(error).__module__.startswith("onnxruntime"):
             raise
-        raise ScoringError(source, [f"expected an ONNX file, however: {error}"]) from error
+        # A safetensors file begins with the length of its header, which is JSON.
+        hint = ": it is a checkpoint, of which `henaw export` makes one"
+        seen = hint if content[8:9] == b"{" else f", however: {error}"
+        raise ScoringError(source, [f"expected an ONNX file{seen}"]) from error
 
 
 def read_description(runtime: OnnxRuntime, source: str) -> dict[str, Any]:
