@@ -79,9 +79,9 @@ def main() -> None:
         if name.partition(".")[0] == "henaw":
             raise
         click.echo(
-            f"error: expected the Python package {name!r}, found none: in a clone of HENAW, "
-            "pip install '.[score]' for tables, '.[train]' for cohorts, fits and reports, "
-            "'.[serve]' for the server",
+            f"error: expected the Python package {name!r}, found none: "
+            "pip install 'henaw[train]' for cohorts, fits and reports, 'henaw[serve]' for "
+            "exports and the server",
             err=True,
         )
         sys.exit(1)
