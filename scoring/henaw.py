@@ -25,7 +25,12 @@ from henaw.scoring.answers import (
     list_columns,
     make_schema,
 )
-from henaw.scoring.description import open_model, read_description, read_lab
+from henaw.scoring.description import (
+    open_model,
+    read_description,
+    read_lab,
+    require_content,
+)
 from henaw.scoring.explanation import tabulate_parts
 from henaw.scoring.frames import read_frame, write_like
 from henaw.scoring.inputs import Inputs, count_reasons, read_inputs
@@ -76,6 +81,7 @@ class Henaw:
         self._runtime = open_model(content, source, device=device)
         self.description = read_description(self._runtime, source)
         self.lab = read_lab(self.description, source)
+        require_content(content, self.description, source)
         self._columns = list_columns(
             self.description["contribution_names"], self.description["cause_names"]
         )
