@@ -21,6 +21,7 @@ SUBCOMMANDS: Mapping[str, str] = MappingProxyType(
         "archive": "Pack the exported model and the code that serves it.",
         "calibrate": "Make a laboratory's profile from some hundred of its people.",
         "card": "Write the model card of a checkpoint from its evaluations.",
+        "check": "Prove that a copy of the ONNX file answers as it was exported.",
         "compare": "Score a table by two models, and say how far they differ.",
         "contract": "Write the OpenAPI document and the JSON Schema of a request.",
         "data": "Build a cohort table: NHANES, UK Biobank or any other.",
