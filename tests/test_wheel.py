@@ -1,5 +1,6 @@
 """The wheel in a fresh environment and an empty folder, with nothing of the repository."""
 
+import email
 import os
 import shutil
 import subprocess
@@ -9,6 +10,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
+import yaml
 
 REPOSITORY = Path(__file__).parents[1]
 LARGEST_WHEEL = 2_000_000
@@ -65,6 +67,17 @@ def test_it_holds_the_shipped_model_and_is_small(wheel: Path) -> None:
         assert f"henaw/model/weights/{name}" in names
     assert "henaw/__init__.py" in names
     assert wheel.stat().st_size < LARGEST_WHEEL
+
+
+def test_it_says_what_it_is(wheel: Path) -> None:
+    archive = zipfile.ZipFile(wheel)
+    (name,) = (name for name in archive.namelist() if name.endswith(".dist-info/METADATA"))
+    metadata = email.message_from_bytes(archive.read(name))
+    assert "Typing :: Typed" in metadata.get_all("Classifier", [])
+    assert "biological age" in metadata["Keywords"]
+    citation = yaml.safe_load((REPOSITORY / "CITATION.cff").read_text(encoding="utf-8"))
+    assert citation["version"] == metadata["Version"]
+    assert citation["license"] == metadata["License-Expression"]
 
 
 def test_it_answers_in_an_empty_folder(python: Path, tmp_path: Path) -> None:
