@@ -25,7 +25,7 @@ _TELL_EVERY_S = 1.0
 
 
 class Pulse(threading.Thread):
-    """Checks and tells until the process ends.
+    """Checks and tells until it is stopped, or the process ends.
 
     Args:
         engine: answers the golden people.
@@ -70,14 +70,21 @@ class Pulse(threading.Thread):
         self._checked_at = 0.0
         self._differences: list[str] = []
         self._untold: str | None = None
+        self._ended = threading.Event()
 
     def run(self) -> None:
         """Check when it is time, tell every second."""
-        while True:
+        pause = min(_TELL_EVERY_S, self._check_every_s)
+        while not self._ended.is_set():
             if time.monotonic() >= self._checked_at + self._check_every_s:
                 self.check()
             self.tell()
-            time.sleep(min(_TELL_EVERY_S, self._check_every_s))
+            self._ended.wait(pause)
+
+    def stop(self) -> None:
+        """End the thread: Python must not exit while a runtime is at work in one."""
+        self._ended.set()
+        self.join()
 
     def check(self) -> None:
         """Compare what the model answers now with the stored answers."""

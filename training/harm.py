@@ -82,6 +82,8 @@ class HarmPenalty:
         """The rule that is furthest from holding, in words."""
         left = self.rules.measure(weight, interaction_weight)
         worst = int(left.argmin())
+        if float(left[worst]) >= 0.0:
+            return "every rule holds"
         return f"{self.rules.names[worst]} is short by {-float(left[worst]):.3g} years"
 
     def _ask_for_more(self, every: Tensor) -> None:

@@ -1,6 +1,6 @@
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -50,8 +50,8 @@ def said() -> list[str]:
 
 
 @pytest.fixture
-def pulse(moody: Moody, artifacts: Path, tmp_path: Path, said: list[str]) -> Pulse:
-    return Pulse(
+def pulse(moody: Moody, artifacts: Path, tmp_path: Path, said: list[str]) -> Iterator[Pulse]:
+    pulse = Pulse(
         engine=Engine(moody),
         golden=load_golden(artifacts / "golden.json"),
         metrics=Metrics(load_drift_reference(artifacts / "henaw.json")),
@@ -61,6 +61,10 @@ def pulse(moody: Moody, artifacts: Path, tmp_path: Path, said: list[str]) -> Pul
         check_every_s=0.05,
         report=said.append,
     )
+    yield pulse
+    if pulse.is_alive():
+        moody.go_on.set()
+        pulse.stop()
 
 
 def read_state(tmp_path: Path) -> WorkerState:

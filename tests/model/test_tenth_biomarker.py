@@ -116,7 +116,7 @@ def write_configuration(path: Path) -> None:
     mapping["network"] |= {"panel": [*NAMES, "mcv"], "input_dim": 10, "members": 2}
     mapping["network"] |= {"knots": [-1.0, 0.0, 1.0], "score_steps": 16}
     mapping["cohort"].pop("hold_out", None)
-    mapping["fit"] |= {"iterations": 60, "member_iterations": 20}
+    mapping["fit"] |= {"iterations": 200, "member_iterations": 200}
     mapping["fit"] |= {"credit_rules": [], "steepness_rules": [], "elastic_weight": 1e-3}
     path.write_text(yaml.safe_dump(mapping), encoding="utf-8")
 

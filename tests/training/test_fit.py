@@ -156,7 +156,7 @@ def test_the_same_seed_gives_the_same_tensors_and_another_changes_the_members_on
     simulate: Simulate, configuration: TrainingConfiguration
 ) -> None:
     cohort, _, _ = simulate(2500, seed=23, effects=EFFECTS)
-    quick = dataclasses.replace(configuration.fit, iterations=25, member_iterations=5)
+    quick = dataclasses.replace(configuration.fit, iterations=100, member_iterations=200)
     settings = dataclasses.replace(configuration, fit=quick)
     first, second = (fit_tensors(cohort, settings) for _ in range(2))
     other = fit_tensors(cohort, dataclasses.replace(settings, seed=4))
@@ -290,7 +290,7 @@ def test_ages_without_complete_people_take_the_variance_of_the_nearest(
     settings = dataclasses.replace(
         configuration,
         network=dataclasses.replace(configuration.network, first_age=45, last_age=65),
-        fit=dataclasses.replace(configuration.fit, iterations=30, member_iterations=5),
+        fit=dataclasses.replace(configuration.fit, iterations=100, member_iterations=200),
     )
     table = fit_tensors(middle, settings)["missing_variance"]
     assert torch.isfinite(table).all()
@@ -378,7 +378,7 @@ def test_refits_vary_which_surveys_they_are_of(
     quick = dataclasses.replace(
         configuration,
         network=dataclasses.replace(configuration.network, members=6),
-        fit=dataclasses.replace(configuration.fit, iterations=40, member_iterations=15),
+        fit=dataclasses.replace(configuration.fit, iterations=100, member_iterations=200),
     )
     spreads = []
     for survey in (np.repeat(["calm", "strong"], 1500), np.full(3000, "all")):

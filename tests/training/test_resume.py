@@ -1,4 +1,4 @@
-"""A fit that is killed goes on where it was, and one that several processes share is the same."""
+"""One fit: killed and gone on, by more threads, or by two processes."""
 
 import os
 import signal
@@ -45,8 +45,9 @@ def command(
     return make
 
 
-def run(command: list[str]) -> None:
-    done = subprocess.run(command, capture_output=True, text=True, check=False, env=ENVIRONMENT)
+def run(command: list[str], *, threads: int = 1) -> None:
+    environment = ENVIRONMENT | {"OMP_NUM_THREADS": str(threads)}
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
     assert done.returncode == 0, done.stderr
 
 
@@ -81,6 +82,14 @@ def test_killed_again_and_again_it_ends_in_the_same_bytes(
     assert not out.exists()
     run(command(out, "--work", str(work)))
     assert count_searches(work) > kept[2]
+    assert out.read_bytes() == expected.read_bytes()
+
+
+def test_any_number_of_threads_gives_the_same_bytes(
+    command: Command, expected: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "synthetic.safetensors"
+    run(command(out), threads=2)
     assert out.read_bytes() == expected.read_bytes()
 
 
