@@ -8,12 +8,12 @@ BIN := $(VENV)/bin
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check \
 	--constraint constraints.txt --config-settings editable_mode=strict
 # A strict editable install links file by file: a new file needs a new install.
-SOURCES := $(wildcard model/*.py training/*.py training/*/*.py export/*.py handler/*.py intake/*.py scoring/*.py cli/*.py \
+SOURCES := $(wildcard api/*.py model/*.py training/*.py training/*/*.py export/*.py handler/*.py intake/*.py scoring/*.py cli/*.py \
 	model/weights/* training/configs/* training/evaluation/templates/*)
 
 NPM := $(shell command -v npm)
 
-.PHONY: install serve stop test check lint typecheck train evaluate export archive figure bench bench-serve soak bench-train bench-score bench-row gpu clean contract fuzz web
+.PHONY: install serve stop test check lint typecheck train weights evaluate export archive figure bench bench-serve soak bench-train bench-score bench-row gpu clean contract fuzz web
 
 install: $(VENV)/.serve ## what serving needs
 
@@ -70,6 +70,10 @@ train: $(VENV)/.dev ## fit the shipped checkpoint on COHORT
 
 export: install ## TorchScript, ONNX and their proof into build/exported
 	$(BIN)/henaw export model/weights/henaw-nhanes.safetensors --out build/exported
+
+weights: $(VENV)/.dev ## the ONNX file, sidecar and golden people that ship, from the shipped checkpoint
+	$(BIN)/henaw export model/weights/henaw-nhanes.safetensors --out build/shipped
+	cp build/shipped/henaw.onnx build/shipped/henaw.json build/shipped/golden.json model/weights/
 
 evaluate: $(VENV)/.dev ## a report of the shipped checkpoint on COHORT
 	$(BIN)/henaw evaluate model/weights/henaw-nhanes.safetensors --cohort $(COHORT) \

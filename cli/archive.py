@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import importlib.resources
 import tempfile
 from pathlib import Path
 
 import click
+from henaw.cli.options import find_installed
 
 _CHECKPOINT = Path("model/weights/henaw-nhanes.safetensors")
 _MODEL_CONFIG = Path("serve_config/model-config.yaml")
@@ -44,19 +44,11 @@ def archive(
     from henaw.export.archive import build_archive
     from henaw.export.export import export_checkpoint
 
-    model_config = model_config or _find(_MODEL_CONFIG)
-    source = exported or checkpoint or _find(_CHECKPOINT)
+    model_config = model_config or find_installed(_MODEL_CONFIG)
+    source = exported or checkpoint or find_installed(_CHECKPOINT)
     with tempfile.TemporaryDirectory(prefix="henaw-export-") as temporary:
         if exported is None:
             exported = Path(temporary) / "exported"
             export_checkpoint(source, exported)
         path = build_archive(exported, model_config, out)
     click.echo(f"{path}: {path.stat().st_size} bytes, of {source} and {model_config}")
-
-
-def _find(path: Path) -> Path:
-    """The file in this folder, else the installed one."""
-    if path.is_file():
-        return path
-    package = importlib.resources.files(f"henaw.{path.parts[0]}")
-    return Path(str(package.joinpath(*path.parts[1:])))

@@ -25,9 +25,7 @@ from henaw.cli.options import columns_option, visit_option
     "--model",
     "model_path",
     type=click.Path(path_type=Path),
-    default=Path("henaw.onnx"),
-    show_default=True,
-    help="ONNX file of `henaw export`.",
+    help="ONNX file of `henaw export`. Default: the shipped model.",
 )
 @columns_option
 @visit_option
@@ -58,7 +56,7 @@ def calibrate(
     *,
     out: Path,
     name: str | None,
-    model_path: Path,
+    model_path: Path | None,
     map_path: Path | None,
     visit: int | None,
     export_path: Path | None,

@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 
 import click
+from henaw.cli.options import LOCAL_CONFIGURATION, find_installed
 
 _MARKS = {"ok": "ok     ", "warning": "WARNING", "problem": "PROBLEM"}
 
@@ -16,8 +17,8 @@ _MARKS = {"ok": "ok     ", "warning": "WARNING", "problem": "PROBLEM"}
     "--config",
     "configuration",
     type=click.Path(path_type=Path, file_okay=False),
-    default=Path("serve_config/local"),
-    show_default=True,
+    default=lambda: find_installed(LOCAL_CONFIGURATION),
+    show_default=f"{LOCAL_CONFIGURATION}, or the one that is installed",
     help="Folder with config.properties and handler.yaml.",
 )
 @click.option(

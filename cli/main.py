@@ -21,6 +21,7 @@ SUBCOMMANDS: Mapping[str, str] = MappingProxyType(
         "archive": "Pack the exported model and the code that serves it.",
         "calibrate": "Make a laboratory's profile from some hundred of its people.",
         "card": "Write the model card of a checkpoint from its evaluations.",
+        "check": "Prove that a copy of the ONNX file answers as it was exported.",
         "compare": "Score a table by two models, and say how far they differ.",
         "contract": "Write the OpenAPI document and the JSON Schema of a request.",
         "data": "Build a cohort table: NHANES, UK Biobank or any other.",
@@ -79,9 +80,9 @@ def main() -> None:
         if name.partition(".")[0] == "henaw":
             raise
         click.echo(
-            f"error: expected the Python package {name!r}, found none: in a clone of HENAW, "
-            "pip install '.[score]' for tables, '.[train]' for cohorts, fits and reports, "
-            "'.[serve]' for the server",
+            f"error: expected the Python package {name!r}, found none: "
+            "pip install 'henaw[train]' for cohorts, fits and reports, 'henaw[serve]' for "
+            "exports and the server",
             err=True,
         )
         sys.exit(1)

@@ -6,6 +6,7 @@ import signal
 from pathlib import Path
 
 import click
+from henaw.cli.options import LOCAL_CONFIGURATION, find_installed
 
 
 @click.command()
@@ -13,8 +14,8 @@ import click
     "--config",
     "configuration",
     type=click.Path(path_type=Path, file_okay=False),
-    default=Path("serve_config/local"),
-    show_default=True,
+    default=lambda: find_installed(LOCAL_CONFIGURATION),
+    show_default=f"{LOCAL_CONFIGURATION}, or the one that is installed",
     help="Folder with handler.yaml.",
 )
 @click.option(

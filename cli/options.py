@@ -2,9 +2,22 @@
 
 from __future__ import annotations
 
+import importlib.resources
 from pathlib import Path
 
 import click
+
+LOCAL_CONFIGURATION = Path("serve_config/local")
+"""Server configuration that is taken where none is named: of this folder, else the installed."""
+
+
+def find_installed(path: Path) -> Path:
+    """A file or folder of the repository: the one here, else the installed one."""
+    if path.exists():
+        return path
+    package = importlib.resources.files(f"henaw.{path.parts[0]}")
+    return Path(str(package.joinpath(*path.parts[1:])))
+
 
 config_option = click.option(
     "--config",

@@ -34,8 +34,7 @@ _UNRELIABLE_WORDS = {"withhold": "numbers withheld", "keep": "not reliable"}
     "--model",
     "model_path",
     type=click.Path(path_type=Path),
-    required=True,
-    help="ONNX file of `henaw export`.",
+    help="ONNX file of `henaw export`. Default: the shipped model.",
 )
 @columns_option
 @visit_option
@@ -92,7 +91,7 @@ def score(
     source: str,
     out: str,
     *,
-    model_path: Path,
+    model_path: Path | None,
     map_path: Path | None,
     visit: int | None,
     people_path: Path | None,
@@ -127,13 +126,14 @@ def score(
     if engine == "spark":
         if device != "cpu":
             raise click.UsageError("--device is for --engine local: Spark scores on the CPU")
+        from henaw.model.shipped import ONNX_FILE, find_shipped
         from henaw.scoring.spark import read_frame, score_frame, write_frame
 
         people = read_frame(source, separator=separator)
         layout = _find_layout(people.columns, mapped, visit)
         scored = score_frame(
             people,
-            model_path,
+            find_shipped(ONNX_FILE) if model_path is None else model_path,
             layout=layout,
             outputs=chosen,
             unreliable=unreliable,

@@ -10,7 +10,7 @@ from pathlib import Path
 import click
 from click.core import ParameterSource
 from henaw.cli.archive import archive
-from henaw.cli.options import run_option
+from henaw.cli.options import LOCAL_CONFIGURATION, find_installed, run_option
 
 
 @click.command()
@@ -18,8 +18,8 @@ from henaw.cli.options import run_option
     "--config",
     "configuration",
     type=click.Path(path_type=Path, file_okay=False),
-    default=Path("serve_config/local"),
-    show_default=True,
+    default=lambda: find_installed(LOCAL_CONFIGURATION),
+    show_default=f"{LOCAL_CONFIGURATION}, or the one that is installed",
     help="Folder with config.properties, handler.yaml and log4j2.xml.",
 )
 @click.option(

@@ -22,6 +22,7 @@ from henaw.export.people import (
     list_edge_cases,
 )
 from henaw.model.checkpoint import load_checkpoint
+from henaw.model.digest import DIGEST_KEY, compute_digest
 from henaw.model.errors import ArtifactError
 from henaw.model.runtime import OnnxRuntime, Runtime, TorchRuntime
 
@@ -70,7 +71,9 @@ def export_checkpoint(source: Path, out: Path) -> dict[str, Any]:
         torch.export.save(program, staging / "henaw.pt2")
         export_torchscript(network, staging / "henaw.torchscript.pt")
         model = export_onnx(network, format_properties(description))
-        (staging / "henaw.onnx").write_bytes(model.SerializeToString(deterministic=True))
+        content = model.SerializeToString(deterministic=True)
+        (staging / "henaw.onnx").write_bytes(content)
+        description[DIGEST_KEY] = compute_digest(content)
         (staging / "henaw.json").write_text(json.dumps(description, indent=1), encoding="utf-8")
 
         eager = TorchRuntime(network, name="eager")

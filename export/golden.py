@@ -7,7 +7,6 @@ the infinities.
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,7 +19,7 @@ from henaw.export.people import (
     list_edge_cases,
 )
 from henaw.model.checkpoint import Checkpoint
-from henaw.model.runtime import Outputs, Runtime
+from henaw.model.runtime import Runtime
 
 COUNT = 200
 SEED = 20261123
@@ -49,18 +48,6 @@ def format_golden(people: People, runtime: Runtime) -> str:
     )
 
 
-def read_golden(path: Path) -> tuple[People, Outputs]:
-    """Inputs and outputs of a golden file as arrays."""
-    content = json.loads(path.read_text(encoding="utf-8"))
-    inputs = content["inputs"]
-    people = People(
-        _decode(inputs["biomarkers"]).astype(np.float32),
-        _decode(inputs["age"]).astype(np.float32),
-        np.array(inputs["sex"], np.int64),
-    )
-    return people, {name: _decode(values) for name, values in content["outputs"].items()}
-
-
 def _encode(values: npt.NDArray[Any]) -> list[Any]:
     if values.dtype.kind != "f":
         result: list[Any] = values.tolist()
@@ -79,11 +66,3 @@ def _encode(values: npt.NDArray[Any]) -> list[Any]:
 
 
 _SPELLINGS = {np.inf: "Infinity", -np.inf: "-Infinity"}
-
-
-def _decode(values: list[Any]) -> npt.NDArray[Any]:
-    array = np.array(values, dtype=object)
-    if array.size and isinstance(array.flat[0], bool):
-        return array.astype(bool)
-    numbers = [np.nan if value is None else float(value) for value in array.flat]
-    return np.array(numbers, np.float32).reshape(array.shape)

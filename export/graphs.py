@@ -12,6 +12,7 @@ import onnx
 import onnx.numpy_helper
 import torch
 from henaw.model.biomarkers import NAMES
+from henaw.model.digest import DIGEST_KEY, compute_digest
 from henaw.model.errors import ArtifactError
 from henaw.model.network import Network
 from henaw.model.profile import PROFILE_SHAPES, PROFILE_TENSORS
@@ -71,8 +72,9 @@ class _WithProfile(torch.nn.Module):
 def export_onnx(network: Network, properties: dict[str, str]) -> onnx.ModelProto:
     """Convert to ONNX, keep only what a runtime needs, and check what came out.
 
-    The laboratory's profile is three initializers of known names, 0 as exported, whose
-    values can be exchanged in the file's bytes (:mod:`henaw.model.profile`).
+    Its digest is one more property. The laboratory's profile is three initializers of known
+    names, 0 as exported, whose values can be exchanged in the file's bytes
+    (:mod:`henaw.model.profile`).
 
     Raises:
         ArtifactError: the file is too large, too new, or says where it was made.
@@ -112,6 +114,8 @@ def export_onnx(network: Network, properties: dict[str, str]) -> onnx.ModelProto
     del model.metadata_props[:]
     for key, value in properties.items():
         model.metadata_props.add(key=key, value=value)
+    digest = compute_digest(model.SerializeToString(deterministic=True))
+    model.metadata_props.add(key=DIGEST_KEY, value=digest)
     onnx.checker.check_model(model, full_check=True)
     _require(model)
     return model

@@ -10,7 +10,8 @@ from types import MappingProxyType
 
 import numpy as np
 from henaw.model.biomarkers import INDEX, NAMES, PANEL
-from henaw.model.synthetic import People, draw_synthetic_people
+from henaw.model.people import People
+from henaw.model.synthetic import draw_synthetic_people
 
 __all__ = [
     "People",

@@ -278,18 +278,28 @@ def set_profile(model: bytes, profile: LabProfile) -> bytes:
         raise ProfileError("ONNX file", ["it has a laboratory profile already"])
     changed = model
     for name, array in zip(PROFILE_TENSORS, profile.arrays, strict=True):
-        # An initializer's name (field 8 of TensorProto) is followed by its bytes (field 9).
         values = array.astype("<f4").tobytes()
-        head = _encode_field(_NAME, name.encode()) + _RAW_DATA + bytes([len(values)])
-        place = changed.find(head)
-        if place < 0 or changed.find(head, place + 1) >= 0:
-            raise ProfileError("ONNX file", [f"it has no tensor {name}: is it a model of HENAW?"])
-        start = place + len(head)
+        start = find_tensor(changed, name)
         changed = changed[:start] + values + changed[start + len(values) :]
     text = json.dumps(profile.describe()).encode()
     entry = _encode_field(b"\x0a", METADATA_KEY.encode()) + _encode_field(b"\x12", text)
     # Fields of a message may come in any order: one more of a repeated one goes last.
     return changed + _encode_field(_METADATA_PROPS, entry)
+
+
+def find_tensor(model: bytes, name: str) -> int:
+    """Where in an ONNX file's bytes the values of a tensor of the profile begin.
+
+    Raises:
+        ProfileError: it is not there, or twice.
+    """
+    # An initializer's name (field 8 of TensorProto) is followed by its bytes (field 9).
+    size = 4 * math.prod(PROFILE_SHAPES[name])
+    head = _encode_field(_NAME, name.encode()) + _RAW_DATA + bytes([size])
+    place = model.find(head)
+    if place < 0 or model.find(head, place + 1) >= 0:
+        raise ProfileError("ONNX file", [f"it has no tensor {name}: is it a model of HENAW?"])
+    return place + len(head)
 
 
 def _encode_field(tag: bytes, content: bytes) -> bytes:

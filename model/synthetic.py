@@ -13,22 +13,11 @@ import torch
 from henaw.model.biomarkers import NAMES, PANEL
 from henaw.model.checkpoint import Checkpoint
 from henaw.model.network import HORIZON_YEARS
+from henaw.model.people import People
 from henaw.model.runtime import OUTPUT_NAMES
 from henaw.model.transforms import LOG_SCALED
 
 _CHUNK = 1 << 15
-
-
-class People(NamedTuple):
-    """Inputs of the graph: (n, 9) float32, (n,) float32 years, (n,) int64."""
-
-    biomarkers: npt.NDArray[np.float32]
-    age: npt.NDArray[np.float32]
-    sex: npt.NDArray[np.int64]
-
-    def select(self, rows: npt.NDArray[np.int64] | slice) -> People:
-        """The people at ``rows``."""
-        return People(self.biomarkers[rows], self.age[rows], self.sex[rows])
 
 
 class FollowUp(NamedTuple):

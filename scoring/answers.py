@@ -96,6 +96,8 @@ def check_outputs(outputs: Sequence[str]) -> tuple[str, ...]:
     Raises:
         ScoringError: there is none, or one that the graph does not have.
     """
+    if isinstance(outputs, str):
+        raise ScoringError("outputs", [f"outputs must be a list of names; got {outputs!r}"])
     unknown = [name for name in outputs if name not in OUTPUT_NAMES]
     problems = [f"expected one of {', '.join(OUTPUT_NAMES)}, however: {name!r}" for name in unknown]
     if not outputs:

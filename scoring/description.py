@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from henaw.model.biomarkers import NAMES, SEXES
+from henaw.model.digest import check_content
 from henaw.model.errors import ArtifactError, ScoringError
 from henaw.model.profile import METADATA_KEY, read_profile
 from henaw.model.reliability import find_limit_problems
@@ -37,10 +38,16 @@ def open_model(content: bytes, source: str, *, device: str = "cpu") -> OnnxRunti
     try:
         return OnnxRuntime(content, device=device)
     except Exception as error:
-        # onnxruntime's own errors share no public base class.
-        if not type(error).__module__.startswith("onnxruntime"):
+        # onnxruntime's own errors share no public base class. It cannot say of a name that was
+        # damaged what it is.
+        if not type(error).__module__.startswith("onnxruntime") and not isinstance(
+            error, UnicodeDecodeError
+        ):
             raise
-        raise ScoringError(source, [f"expected an ONNX file, however: {error}"]) from error
+        # A safetensors file begins with the length of its header, which is JSON.
+        hint = ": it is a checkpoint, of which `henaw export` makes one"
+        seen = hint if content[8:9] == b"{" else f", however: {error}"
+        raise ScoringError(source, [f"expected an ONNX file{seen}"]) from error
 
 
 def read_description(runtime: OnnxRuntime, source: str) -> dict[str, Any]:
@@ -50,8 +57,7 @@ def read_description(runtime: OnnxRuntime, source: str) -> dict[str, Any]:
         ScoringError: one is missing or damaged, or the model is of another panel.
     """
     try:
-        # A file from before biomarkers could be left out uses all.
-        properties = {"used_biomarkers": json.dumps(NAMES), **runtime.metadata}
+        properties = runtime.metadata
     except ArtifactError as error:
         raise ScoringError(source, error.problems) from error
     needed = ("name", "version", *_PARSED)
@@ -104,6 +110,18 @@ def read_lab(description: Mapping[str, Any], source: str) -> str | None:
         return read_profile(json.loads(text)).name
     except (ValueError, RecursionError) as error:
         raise ScoringError(source, [f"its laboratory profile cannot be read: {error}"]) from error
+
+
+def require_content(content: bytes, description: Mapping[str, Any], source: str) -> None:
+    """Check that the file is as it was exported, but for a laboratory's profile.
+
+    Raises:
+        ScoringError: it is not.
+    """
+    try:
+        check_content(content, description)
+    except ArtifactError as error:
+        raise ScoringError(source, error.problems) from error
 
 
 def _parse(text: str) -> Any:

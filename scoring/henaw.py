@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import hashlib
-import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 import numpy as np
 import pyarrow as pa
-from henaw.model.biomarkers import NAMES, PANEL, SEXES
+from henaw.model.biomarkers import NAMES, SEXES
 from henaw.model.errors import ScoringError
 from henaw.model.layout import Layout
 from henaw.model.profile import LabProfile, read_profile, set_profile
 from henaw.model.reliability import count_codes, find_reasons
 from henaw.model.runtime import OUTPUT_NAMES, Outputs
+from henaw.model.shipped import ONNX_FILE, find_shipped
 from henaw.scoring.answers import (
     WITHHOLD,
     Answers,
@@ -25,9 +25,17 @@ from henaw.scoring.answers import (
     list_columns,
     make_schema,
 )
-from henaw.scoring.description import open_model, read_description, read_lab
+from henaw.scoring.description import (
+    open_model,
+    read_description,
+    read_lab,
+    require_content,
+)
+from henaw.scoring.explanation import tabulate_parts
 from henaw.scoring.frames import read_frame, write_like
 from henaw.scoring.inputs import NOTES, REASONS, Inputs, count_bits, read_inputs
+from henaw.scoring.person_answer import PersonAnswer, build_answer
+from henaw.scoring.records import find_people, is_one
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -44,7 +52,7 @@ class Henaw:
     """A model that scores people; safe to share between threads.
 
     Args:
-        content: the ONNX file.
+        content: the ONNX file; None is the shipped model.
         source: what it is called in messages.
         threads: how many blocks of people are scored at once.
         device: auto, cpu, cuda or cuda:N, as :meth:`load` takes it.
@@ -57,14 +65,23 @@ class Henaw:
     """
 
     def __init__(
-        self, content: bytes, *, source: str = "model", threads: int = 1, device: str = "cpu"
+        self,
+        content: bytes | None = None,
+        *,
+        source: str = "model",
+        threads: int = 1,
+        device: str = "cpu",
     ) -> None:
+        if content is None:
+            content = find_shipped(ONNX_FILE).read_bytes()
         self.content = content
+        self.source = source
         self.sha256 = hashlib.sha256(content).hexdigest()
         self.threads = threads
         self._runtime = open_model(content, source, device=device)
         self.description = read_description(self._runtime, source)
         self.lab = read_lab(self.description, source)
+        require_content(content, self.description, source)
         self._columns = list_columns(
             self.description["contribution_names"], self.description["cause_names"]
         )
@@ -72,7 +89,7 @@ class Henaw:
     @classmethod
     def load(
         cls,
-        path: str | Path,
+        path: str | Path | None = None,
         *,
         threads: int = 1,
         lab: str | Path | LabProfile | None = None,
@@ -81,7 +98,7 @@ class Henaw:
         """Read an ONNX file of ``henaw export``.
 
         Args:
-            path: of the file.
+            path: of the file; None is the shipped model.
             threads: how many blocks of people are scored at once.
             lab: profile of the laboratory that the values come from, or its file of
                 ``henaw calibrate``; None takes the file as it is.
@@ -96,7 +113,8 @@ class Henaw:
                 file has one already.
         """
         try:
-            content = Path(path).read_bytes()
+            path = find_shipped(ONNX_FILE) if path is None else Path(path)
+            content = path.read_bytes()
         except OSError as error:
             raise ScoringError(
                 str(path), [f"expected an ONNX file of `henaw export`, however: {error.strerror}"]
@@ -105,6 +123,13 @@ class Henaw:
             profile = lab if isinstance(lab, LabProfile) else read_profile(Path(lab))
             content = set_profile(content, profile)
         return cls(content, source=str(path), threads=threads, device=device)
+
+    def __repr__(self) -> str:
+        return f"<Henaw: {self.full_name} on {self.device}>"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle the file, not the session, which belongs to its process."""
+        return _reopen, (self.content, self.source, self.threads, self.device)
 
     @property
     def device(self) -> str:
@@ -126,6 +151,13 @@ class Henaw:
         """The model's name, version and the laboratory whose profile it has."""
         return self.name if self.lab is None else f"{self.name} with the profile of {self.lab}"
 
+    @overload
+    def predict(self, people: Mapping[str, Any], *, unreliable: str = WITHHOLD) -> PersonAnswer: ...
+    @overload
+    def predict(
+        self, people: Sequence[Mapping[str, Any]], *, unreliable: str = WITHHOLD
+    ) -> list[PersonAnswer]: ...
+    @overload
     def predict(
         self,
         people: Frame,
@@ -133,31 +165,58 @@ class Henaw:
         layout: Layout | None = None,
         outputs: Sequence[str] = OUTPUT_NAMES,
         unreliable: str = WITHHOLD,
-    ) -> Frame:
-        """Score a table; the same kind of table comes back, row by row.
+    ) -> Frame: ...
+    def predict(
+        self,
+        people: Any,
+        *,
+        layout: Layout | None = None,
+        outputs: Sequence[str] = OUTPUT_NAMES,
+        unreliable: str = WITHHOLD,
+    ) -> Any:
+        """Score a person, a list of them, or a table, of which the same kind comes back.
 
         Args:
-            people: pandas, polars or pyarrow; columns ``age`` (years), ``sex`` and the
-                biomarkers in the panel's units, or names of UK Biobank or NHANES.
-            layout: which column is what, where names do not say it.
-            outputs: which outputs of the graph.
+            people: a person is a dict or a pandas Series by the panel's names, ``age`` (years)
+                and ``sex``: a number in the panel's unit, a pair such as ``(0.12, "mg/dL")``,
+                or None. A table is of pandas, polars, pyarrow or any library that Arrow
+                reads, or a NumPy array with field names, or one of numbers with the columns
+                age, sex and the panel's. Its columns are named as a person's values, in the
+                panel's units, or as those of UK Biobank or NHANES.
+            layout: which column of a table is what, where names do not say it.
+            outputs: which outputs of the graph, of a table.
             unreliable: "withhold" leaves numbers empty where ``reliable`` is false, "keep"
                 does not.
 
         Returns:
+            A :class:`PersonAnswer` for a person, a list of them for a list. A table has
             float32 years and probabilities, boolean flags, and two of text: ``withheld``,
             codes of why the numbers are not reliable, separated by ";", and ``reason``, why
             a row was not scored. With a laboratory's profile ``lab`` before them names it.
-            pandas keeps its index.
+            pandas keeps its index. What Arrow reads of other libraries becomes a pyarrow
+            Table, a NumPy array a structured one with NaN, False and None where there is
+            nothing.
 
         Raises:
-            ScoringError: the table has not the columns, or is in other units.
+            ScoringError: the table has not the columns, or is in other units; or a person's
+                names or values cannot be used. In a list and in a table, somebody who cannot
+                be scored has a ``reason`` instead.
         """
         outputs = check_outputs(outputs)
         keep = check_unreliable(unreliable)
         batch, layout = read_frame(people, layout)
-        answers, _ = self._answer(self.read(batch, layout), outputs, keep=keep)
-        return write_like(people, answers)
+        inputs = self.read(batch, layout)
+        answers, counts = self._answer(inputs, outputs, keep=keep)
+        persons = find_people(people)
+        if persons is None:
+            return write_like(people, answers)
+        if outputs != OUTPUT_NAMES:
+            raise ScoringError("outputs", ["outputs is for a table: a person's answer has all"])
+        if not is_one(people):
+            return self._write_people(inputs, answers)
+        if counts["reasons"]:
+            raise ScoringError("person", _show_values(counts["reasons"], persons[0]))
+        return self._write_people(inputs, answers)[0]
 
     def score(
         self,
@@ -193,14 +252,20 @@ class Henaw:
         )
 
     def explain(
-        self, people: Frame, *, layout: Layout | None = None, unreliable: str = WITHHOLD
-    ) -> Frame:
+        self, people: Any, *, layout: Layout | None = None, unreliable: str = WITHHOLD
+    ) -> Any:
         """What the typical values, each biomarker and each interaction add, one row each.
 
+        Args:
+            people: as :meth:`predict` takes them.
+            layout: as :meth:`predict`.
+            unreliable: as :meth:`predict`.
+
         Returns:
-            The same kind of table: ``row`` of the person from 0, ``name``, ``label``,
-            ``unit``, ``value``, ``reference_median`` for that age and sex, ``years`` (empty
-            where the numbers are withheld), ``imputed``, ``out_of_range`` and ``critical``;
+            The same kind of table, or for dicts a list of dicts: ``row`` of the person from 0,
+            ``name``, ``label``, ``unit``, ``value``, ``reference_median`` for that age and sex,
+            ``years`` (empty where the numbers are withheld), ``imputed``, ``out_of_range`` and
+            ``critical``;
             nothing of people who cannot be scored.
 
         Raises:
@@ -272,6 +337,21 @@ class Henaw:
         """The graph's inputs of a batch; limits are judged by this model's medians."""
         return read_inputs(batch, layout, self.description["reference"])
 
+    def _write_people(self, inputs: Inputs, answers: pa.RecordBatch) -> list[PersonAnswer]:
+        withheld = self._describe_withheld(inputs, self.run(inputs))
+        return [
+            build_answer(
+                row,
+                age=float(inputs.age[place]),
+                sex=SEXES[inputs.sex[place]] if inputs.sex[place] >= 0 else None,
+                contribution_names=self.description["contribution_names"],
+                cause_names=self.description["cause_names"],
+                withheld=[] if row["reason"] else withheld.get(place, []),
+                model=self.full_name,
+            )
+            for place, row in enumerate(answers.to_pylist())
+        ]
+
     def run(self, inputs: Inputs) -> Outputs:
         """The graph's own outputs, for every row, scored or not."""
         return self._runtime.predict(*inputs[:3])
@@ -322,70 +402,16 @@ class Henaw:
     def _explain(self, inputs: Inputs, *, keep: bool) -> pa.RecordBatch:
         rows = np.flatnonzero(inputs.reasons == 0)
         inputs = inputs.select(rows)
-        outputs = self.run(inputs)
-        names = self.description["contribution_names"]
-        labels = {b.name: b.label for b in PANEL} | {"ast_alt_ratio": "AST/ALT ratio"}
-        units = {b.name: b.unit for b in PANEL}
-        size, more = len(rows), len(names) - len(NAMES) - 1
-        years = outputs["contributions"].astype(np.float32)
-        told = years if keep else np.where(outputs["reliable"][:, np.newaxis], years, np.nan)
-        others = [labels.get(name, name.replace("_x_", " x ")) for name in names[1:]]
-
-        def widen(values: Any, fill: Any) -> Any:
-            """Nothing of the typical values and of interactions: (n, 9) to (n * k,)."""
-            return np.pad(values, ((0, 0), (1, more)), constant_values=fill).ravel()
-
-        def number(values: Any) -> pa.Array:
-            return pa.array(widen(values, np.nan).astype(np.float32), from_pandas=True)
-
-        return pa.RecordBatch.from_pydict(
-            {
-                "row": np.repeat(rows, len(names)),
-                "name": pa.array(list(names) * size, pa.string()),
-                "label": pa.array(
-                    [
-                        label
-                        for typical in told[:, 0].tolist()
-                        for label in (describe_typical(typical), *others)
-                    ],
-                    pa.string(),
-                ),
-                "unit": pa.array([units.get(name) for name in names] * size, pa.string()),
-                "value": number(inputs.biomarkers),
-                "reference_median": number(self._find_medians(inputs)),
-                "years": pa.array(told.ravel(), from_pandas=True),
-                "imputed": widen(outputs["imputed"], False),
-                "out_of_range": widen(outputs["out_of_range"], False),
-                "critical": widen(outputs["critical"], False),
-            }
-        )
-
-    def _find_medians(self, inputs: Inputs) -> Any:
-        """(n, 9) reference medians of each person's age and sex, in the panel's units.
-
-        NaN for a biomarker that is not part of the model.
-        """
-        reference = self.description["reference"]
-        medians = np.empty(inputs.biomarkers.shape)
-        for code, sex in enumerate(SEXES):
-            rows = inputs.sex == code
-            for place, name in enumerate(NAMES):
-                medians[rows, place] = np.interp(
-                    inputs.age[rows], reference["age"], reference[sex][name]
-                )
-        medians[:, [name in self.left_out for name in NAMES]] = np.nan
-        return medians
+        return tabulate_parts(rows, inputs, self.run(inputs), self.description, keep=keep)
 
 
-def describe_typical(years: float) -> str:
-    """Say what the contribution of the typical values means.
+def _reopen(content: bytes, source: str, threads: int, device: str) -> Henaw:
+    return Henaw(content, source=source, threads=threads, device=device)
 
-    Example:
-        >>> describe_typical(-5.2).partition(": ")[2]
-        'people with all known values at the median die less than the typical person'
-    """
-    who = "Typical values: people with all known values at the median"
-    if math.isnan(years):
-        return who
-    less = "less than" if years < 0 else "more than" if years > 0 else "as often as"
-    return f"{who} die {less} the typical person"
+
+def _show_values(reasons: Iterable[str], person: Mapping[str, Any]) -> list[str]:
+    """Each reason with the value it is about, where there is one."""
+    values = {reason: person.get(reason.partition(" ")[0]) for reason in reasons}
+    return [
+        reason if value is None else f"{reason}; got {value!r}" for reason, value in values.items()
+    ]

@@ -288,6 +288,14 @@ def _strip(column: pa.Array, missing: tuple[str, ...]) -> pa.Array:
 
 def _read_sex(column: pa.Array, layout: Layout) -> npt.NDArray[np.int64]:
     """Codes, -1 where it is neither."""
+    if pa.types.is_boolean(column.type):
+        raise ScoringError(
+            "columns",
+            [
+                f"{layout.sex.column!r} must be {' or '.join(map(repr, SEXES))}, or 0 or 1; got "
+                "true and false, which do not say who is female"
+            ],
+        )
     if pa.types.is_dictionary(column.type):
         column = column.dictionary_decode()
     codes: dict[str, int] = {

@@ -1,7 +1,7 @@
 """Scoring on Spark: the graph runs in the executors, on Arrow batches.
 
 The model file is shipped once to each executor and opened once in each of its Python
-workers. The executors need ``henaw[score]``.
+workers. The executors need ``henaw``.
 """
 
 from __future__ import annotations

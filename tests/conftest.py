@@ -10,9 +10,9 @@ import psutil
 import pytest
 import torch
 from henaw.export.export import export_checkpoint
-from henaw.export.golden import read_golden
 from henaw.export.people import People
 from henaw.model.checkpoint import Checkpoint, load_checkpoint
+from henaw.model.golden import read_golden
 from henaw.model.onnx_session import CPU_PROVIDER, CUDA_PROVIDER
 from henaw.model.runtime import OnnxRuntime, Outputs, Runtime, TorchRuntime
 

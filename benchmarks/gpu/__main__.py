@@ -119,8 +119,13 @@ def start_part(name: str, options: argparse.Namespace, limit_s: float) -> dict[s
     """Run one part in a process of its own, in which ``henaw`` is this repository."""
     began = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="henaw-gpu-") as temporary:
-        # henaw.model is the folder model, and so on.
-        (Path(temporary) / "henaw").symlink_to(REPOSITORY)
+        # henaw is the folder api, henaw.model the folder model, and so on.
+        package = Path(temporary) / "henaw"
+        package.mkdir()
+        front_door = REPOSITORY / "api"
+        folders = {path.parent for path in REPOSITORY.glob("*/__init__.py")} - {front_door}
+        for path in [*front_door.glob("*.py"), *folders]:
+            (package / path.name).symlink_to(path)
         results = Path(temporary) / "results.jsonl"
         results.touch()
         paths = [temporary, *filter(None, [os.environ.get("PYTHONPATH")])]

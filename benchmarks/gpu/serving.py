@@ -10,8 +10,9 @@ import torch
 from henaw.model.biomarkers import NAMES, PANEL
 from henaw.model.checkpoint import Checkpoint, load_checkpoint
 from henaw.model.cuda_runtime import CudaRuntime
+from henaw.model.people import People
 from henaw.model.runtime import OUTPUT_NAMES, OnnxRuntime, Runtime
-from henaw.model.synthetic import People, draw_synthetic_people
+from henaw.model.synthetic import draw_synthetic_people
 from measuring import Meter
 
 CHECKPOINT = Path(__file__).parents[2] / "model" / "weights" / "henaw-nhanes.safetensors"

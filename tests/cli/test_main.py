@@ -28,7 +28,6 @@ ONLY_FOR_TRAINING = (
     "optuna",
     "pandas",
     "polars",
-    "pyarrow",
     "scipy",
     "sqlalchemy",
     "statsmodels",
@@ -111,7 +110,6 @@ def test_the_server_is_managed_where_only_serving_is_installed() -> None:
 @pytest.mark.parametrize(
     ("package", "arguments", "extra"),
     [
-        ("pyarrow", ("score", "in.csv", "out.csv", "--model", "henaw.onnx"), "score"),
         ("psutil", ("stop", "--run", "nowhere"), "serve"),
         ("pandas", ("data", "table", "in.csv", "--columns", "m", "--out", "o.parquet"), "train"),
     ],
@@ -122,5 +120,5 @@ def test_a_package_that_is_not_installed_is_named_with_how_to_install_it(
     result = run_without((package,), *arguments)
     assert result.returncode == 1
     assert f"expected the Python package '{package}'" in result.stderr
-    assert f"'.[{extra}]'" in result.stderr
+    assert f"'henaw[{extra}]'" in result.stderr
     assert "Traceback" not in result.stderr

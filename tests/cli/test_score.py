@@ -67,6 +67,15 @@ def test_the_summary_and_the_status_say_what_happened(
     assert "not scored: 1 rows, age is outside 18 to 120 years" in result.stderr
 
 
+def test_without_a_model_the_shipped_one_scores(
+    source: Path, artifacts: Path, tmp_path: Path
+) -> None:
+    assert run(source, tmp_path / "shipped.csv").exit_code == 0
+    assert run(source, tmp_path / "named.csv", "--model", artifacts / "henaw.onnx").exit_code == 0
+    shipped, named = (tmp_path / f"{name}.csv" for name in ("shipped", "named"))
+    assert shipped.read_text() == named.read_text()
+
+
 def test_the_summary_says_which_device_scored(
     source: Path,
     artifacts: Path,

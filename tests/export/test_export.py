@@ -18,11 +18,11 @@ from henaw.export.export import ARTIFACT_NAMES, HARM_PEOPLE, export_checkpoint
 from henaw.export.graphs import export_onnx
 from henaw.export.harm import LARGEST_FALL_YEARS
 from henaw.export.metadata import describe_model, format_properties
-from henaw.export.parity import TOLERANCES
 from henaw.export.people import People, list_edge_cases
 from henaw.model.biomarkers import PANEL
 from henaw.model.checkpoint import Checkpoint
 from henaw.model.errors import ArtifactError, CheckpointError, ParityError
+from henaw.model.parity import TOLERANCES
 from henaw.model.runtime import OUTPUT_NAMES, Outputs
 
 

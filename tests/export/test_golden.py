@@ -3,7 +3,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from henaw.export.golden import choose_golden_people, format_golden, read_golden
+from henaw.export.golden import choose_golden_people, format_golden
 from henaw.export.people import (
     People,
     blank_every_pattern,
@@ -13,6 +13,7 @@ from henaw.export.people import (
 )
 from henaw.model.biomarkers import PANEL
 from henaw.model.checkpoint import Checkpoint
+from henaw.model.golden import read_golden
 from henaw.model.runtime import OUTPUT_NAMES, Outputs, Runtime
 
 Golden = tuple[People, Outputs]

@@ -1,14 +1,13 @@
 import numpy as np
 import pytest
 from henaw.export.parity import (
-    TOLERANCES,
-    compare_outputs,
     compare_runtimes,
     describe_parity,
     require_parity,
 )
 from henaw.export.people import People, draw_anywhere
 from henaw.model.errors import ParityError
+from henaw.model.parity import TOLERANCES, compare_outputs
 from henaw.model.runtime import OUTPUT_NAMES, Outputs, Runtime
 
 

@@ -3,8 +3,9 @@ import pytest
 import torch
 from henaw.model.biomarkers import CAUSES, NAMES, PANEL
 from henaw.model.checkpoint import Checkpoint
+from henaw.model.people import People
 from henaw.model.runtime import Outputs, TorchRuntime
-from henaw.model.synthetic import FollowUp, People, draw_follow_up, draw_synthetic_people
+from henaw.model.synthetic import FollowUp, draw_follow_up, draw_synthetic_people
 from scipy.stats import kstest
 
 COUNT = 40_000

@@ -98,6 +98,9 @@ def write_package(root: Path) -> None:
             root / "henaw" / name,
             ignore=shutil.ignore_patterns("__pycache__", "weights"),
         )
+    # With an __init__, it hides the installed package.
+    for path in (REPOSITORY / "api").glob("*.py"):
+        shutil.copyfile(path, root / "henaw" / path.name)
     panel = root / "henaw" / "model" / "biomarkers.py"
     text = panel.read_text(encoding="utf-8")
     end = "\n)\n\nNAMES:"

@@ -285,7 +285,12 @@ def test_another_unit_is_refused_not_scored(model: Henaw, people: pd.DataFrame) 
 @pytest.mark.parametrize(
     ("table", "message"),
     [
-        ([{"age": 5}], "expected a table of pandas, polars or pyarrow, however: list"),
+        ([1, "x"], "expected a dict, a list of dicts, or a table .*however: list of int, str"),
+        (pd.DataFrame({"age": [50], "sex": [True], "crp": [1.0]}), "do not say who is female"),
+        (
+            pd.DataFrame({"age": [50], "sex": [0], "crp": pd.arrays.SparseArray([1.0])}),
+            r"crp is sparse: call \.sparse\.to_dense\(\) first",
+        ),
         (pd.DataFrame({"born": [50], "sex": [0], "crp": [1.0]}), "column 'age', found none"),
         (pd.DataFrame({"age": [50, "x"], "sex": [0, 0], "crp": [1, 1]}), "one type a column"),
     ],
@@ -302,9 +307,9 @@ def test_what_is_no_table_of_people_is_refused(
     [
         (lambda table: pl.from_arrow(table).lazy(), r"however: LazyFrame; call \.collect\(\)"),
         (pa.dataset.dataset, r"InMemoryDataset; call \.to_table\(\)"),
-        (pa.Table.to_reader, r"RecordBatchReader; call \.read_all\(\)"),
-        (lambda table: table["age"], "however: ChunkedArray$"),
-        (lambda table: table["age"].to_pandas(), "however: Series$"),
+        (lambda table: table["age"], "however: ChunkedArray, of which Arrow says: .*non-struct"),
+        (lambda table: pl.from_arrow(table)["age"], "however: Series, of which Arrow says"),
+        (lambda table: table["age"].to_pandas(), "unknown name '0': known are age"),
     ],
 )
 def test_a_table_that_is_not_in_memory_is_refused_with_what_to_call(
@@ -331,6 +336,8 @@ def test_what_extends_pandas_is_a_table_too(model: Henaw, people: pd.DataFrame) 
 
 
 def test_outputs_are_chosen_by_name(model: Henaw, people: pd.DataFrame) -> None:
+    with pytest.raises(ScoringError, match="must be a list of names; got 'interval'"):
+        model.predict(people, outputs="interval")
     answers = model.predict(people, outputs=["interval", "biological_age"])
     columns = ["biological_age", "interval_low", "interval_high", "withheld", "reason"]
     assert list(answers) == columns
@@ -383,12 +390,16 @@ def test_a_plot_without_matplotlib_says_what_to_install(
         model.plot(unscorable)
 
 
-def test_another_file_is_no_model(tmp_path: Path, model_path: Path) -> None:
+def test_another_file_is_no_model(
+    tmp_path: Path, model_path: Path, shipped_checkpoint_path: Path
+) -> None:
     with pytest.raises(ScoringError, match="No such file"):
         Henaw.load(tmp_path / "none.onnx")
     (tmp_path / "x.onnx").write_bytes(b"x")
-    with pytest.raises(ScoringError, match="expected an ONNX file"):
+    with pytest.raises(ScoringError, match="expected an ONNX file, however"):
         Henaw.load(tmp_path / "x.onnx")
+    with pytest.raises(ScoringError, match=r"it is a checkpoint, of which `henaw export` makes"):
+        Henaw.load(shipped_checkpoint_path)
     other = onnx.load(model_path)
     del other.metadata_props[:]
     onnx.save(other, tmp_path / "bare.onnx")

@@ -1,0 +1,105 @@
+"""HENAW: biological age from nine routine blood values, age and sex.
+
+    import henaw
+
+    answer = henaw.predict({"age": 54, "sex": "female", "crp": (0.12, "mg/dL"), "albumin": 45})
+    answers = henaw.predict(frame)        # pandas, polars, pyarrow, DuckDB, structured arrays
+    model = henaw.Henaw()                 # the shipped model, to keep
+    model = henaw.Henaw.load("mine.onnx") # a file of `henaw export`
+
+Every error is a :class:`HenawError`. Nothing heavy is imported before it is used.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from henaw.model.errors import (
+        ArtifactError,
+        CheckpointError,
+        CohortError,
+        ConfigurationError,
+        DownloadError,
+        FitError,
+        HenawError,
+        PanelError,
+        ParityError,
+        ProblemListError,
+        ProfileError,
+        RuntimeUnavailableError,
+        ScoringError,
+        StudyError,
+    )
+    from henaw.model.layout import BiomarkerColumn, Layout, SexColumn
+    from henaw.model.profile import LabProfile
+    from henaw.scoring.calibration import calibrate
+    from henaw.scoring.henaw import Henaw
+    from henaw.scoring.person_answer import PersonAnswer
+    from henaw.shipped import explain, predict
+
+    __version__: str
+
+__all__ = [
+    "ArtifactError",
+    "BiomarkerColumn",
+    "CheckpointError",
+    "CohortError",
+    "ConfigurationError",
+    "DownloadError",
+    "FitError",
+    "Henaw",
+    "HenawError",
+    "LabProfile",
+    "Layout",
+    "PanelError",
+    "ParityError",
+    "PersonAnswer",
+    "ProblemListError",
+    "ProfileError",
+    "RuntimeUnavailableError",
+    "ScoringError",
+    "SexColumn",
+    "StudyError",
+    "__version__",
+    "calibrate",
+    "explain",
+    "predict",
+]
+
+_OTHER_MODULES: Mapping[str, str] = MappingProxyType(
+    {
+        "BiomarkerColumn": "henaw.model.layout",
+        "Henaw": "henaw.scoring.henaw",
+        "LabProfile": "henaw.model.profile",
+        "Layout": "henaw.model.layout",
+        "PersonAnswer": "henaw.scoring.person_answer",
+        "SexColumn": "henaw.model.layout",
+        "calibrate": "henaw.scoring.calibration",
+        "explain": "henaw.shipped",
+        "predict": "henaw.shipped",
+    }
+)
+"""Where each name is that is not an error."""
+
+
+def __getattr__(name: str) -> Any:
+    """Import a name where it is first used (PEP 562)."""
+    if name not in __all__:
+        raise AttributeError(f"module 'henaw' has no attribute {name!r}")
+    if name == "__version__":
+        from importlib.metadata import version
+
+        value: Any = version("henaw")
+    else:
+        module = importlib.import_module(_OTHER_MODULES.get(name, "henaw.model.errors"))
+        value = getattr(module, name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,119 @@
+"""What an ONNX file's content is known by, whatever laboratory's profile it has.
+
+The digest is one of the file's own properties, and is in its sidecar. It covers the graph, its
+weights and every other property, byte by byte, except what a profile changes: a profile has a
+digest of its own.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+from henaw.model.errors import ArtifactError, ProfileError
+from henaw.model.profile import METADATA_KEY, PROFILE_SHAPES, find_tensor, read_profile
+
+DIGEST_KEY = "content_sha256"
+"""Property that holds the digest."""
+
+_METADATA_PROPS = 14
+"""The field of ModelProto that holds properties."""
+_VARINT, _DELIMITED = 0, 2
+"""Wire types of protocol buffers that a ModelProto has."""
+_DAMAGED = "The file was damaged or changed: export the model again"
+
+
+def compute_digest(model: bytes) -> str:
+    """SHA-256 of an ONNX file without its profile and without this digest.
+
+    Raises:
+        ArtifactError: it is no model of HENAW.
+    """
+    content = bytearray(model)
+    try:
+        for name, shape in PROFILE_SHAPES.items():
+            start = find_tensor(model, name)
+            size = 4 * math.prod(shape)
+            content[start : start + size] = bytes(size)
+    except ProfileError as error:
+        raise ArtifactError("ONNX file", error.problems) from error
+    digest = hashlib.sha256()
+    own = [b"\x0a" + bytes([len(key)]) + key.encode() for key in (DIGEST_KEY, METADATA_KEY)]
+    view = memoryview(content)
+    for number, start, inside, end in _split_fields(content):
+        if number == _METADATA_PROPS and any(content.startswith(key, inside, end) for key in own):
+            continue
+        digest.update(view[start:end])
+    return digest.hexdigest()
+
+
+def check_content(model: bytes, properties: Mapping[str, Any]) -> None:
+    """Check that a file is as it was exported, but for a laboratory's profile.
+
+    Args:
+        model: the file.
+        properties: its own.
+
+    Raises:
+        ArtifactError: it is not.
+    """
+    expected = properties.get(DIGEST_KEY)
+    if expected is None:
+        raise ArtifactError(
+            "ONNX file", [f"expected the property {DIGEST_KEY!r}, found none. {_DAMAGED}"]
+        )
+    seen = compute_digest(model)
+    if seen != expected:
+        raise ArtifactError(
+            "ONNX file",
+            [f"its content must have the SHA-256 {expected}; got {seen}. {_DAMAGED}"],
+        )
+    text = properties.get(METADATA_KEY)
+    arrays = (
+        [np.zeros(shape, np.float32) for shape in PROFILE_SHAPES.values()]
+        if text is None
+        else read_profile(json.loads(text)).arrays
+    )
+    for name, array in zip(PROFILE_SHAPES, arrays, strict=True):
+        values = array.astype("<f4").tobytes()
+        start = find_tensor(model, name)
+        if model[start : start + len(values)] != values:
+            raise ArtifactError(
+                "ONNX file", [f"its tensor {name} is not that of its profile. {_DAMAGED}"]
+            )
+
+
+def _split_fields(model: bytes | bytearray) -> Iterator[tuple[int, int, int, int]]:
+    """Each field's number, and where it starts, its content starts, and it ends."""
+    place = 0
+    while place < len(model):
+        start = place
+        tag, place = _read_varint(model, place)
+        if tag & 7 == _VARINT:
+            inside = place
+            _, end = _read_varint(model, place)
+        elif tag & 7 == _DELIMITED:
+            length, inside = _read_varint(model, place)
+            end = inside + length
+        else:
+            raise ArtifactError("ONNX file", [f"byte {start} begins no field. {_DAMAGED}"])
+        yield tag >> 3, start, inside, end
+        place = end
+
+
+def _read_varint(model: bytes | bytearray, place: int) -> tuple[int, int]:
+    """A number of seven bits a byte, lowest first, and where it ends."""
+    value = 0
+    for shift in range(0, 64, 7):
+        if place >= len(model):
+            break
+        byte = model[place]
+        place += 1
+        value |= (byte & 0x7F) << shift
+        if byte < 0x80:
+            return value, place
+    raise ArtifactError("ONNX file", [f"byte {place} ends no number. {_DAMAGED}"])

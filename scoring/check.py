@@ -1,0 +1,130 @@
+"""Whether a copy of the ONNX file answers as it did when it was exported, here and now."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from henaw.model.errors import ScoringError
+from henaw.model.golden import read_golden
+from henaw.model.parity import Parity, compare_outputs
+from henaw.model.people import People
+from henaw.model.runtime import Outputs
+from henaw.model.shipped import GOLDEN_FILE, SIDECAR_FILE, find_shipped
+from henaw.scoring.henaw import Henaw
+from henaw.scoring.inputs import Inputs
+
+_FORMATS = {"TF32": 10, "bfloat16": 7}
+"""Bits of the mantissa of formats shorter than float32, which has 23."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Check:
+    """What was found of one file.
+
+    Attributes:
+        model: its name and version.
+        device: where it ran: cpu or cuda:N.
+        golden: the file of the people.
+        people: how many.
+        comparisons: the worst difference by output, against the answers at the export.
+        rounded_years: by format, how far a biological age moves if the values alone are
+            rounded to it before the model sees them.
+    """
+
+    model: str
+    device: str
+    golden: Path
+    people: int
+    comparisons: tuple[Parity, ...]
+    rounded_years: dict[str, float]
+
+    @property
+    def holds(self) -> bool:
+        """Whether every difference is allowed."""
+        return all(comparison.holds for comparison in self.comparisons)
+
+
+def check_file(path: Path, *, golden: Path | None = None, device: str = "cpu") -> Check:
+    """Run the golden people through a file.
+
+    Args:
+        path: the ONNX file.
+        golden: golden people of its export; None is golden.json beside it, or those of the
+            shipped model where it is that.
+        device: auto, cpu, cuda or cuda:N.
+
+    Raises:
+        ScoringError: it is no ONNX file of HENAW, or was changed, or has a laboratory's
+            profile, or there are no golden people of it.
+        ArtifactError: the golden people cannot be read.
+        ParityError: an answer has another shape.
+    """
+    model = Henaw.load(path, device=device)
+    if model.lab is not None:
+        raise ScoringError(
+            str(path),
+            [
+                f"it has the profile of {model.lab}, which changes every answer: check the file "
+                "that the profile was put into"
+            ],
+        )
+    golden = _find_golden(path, model) if golden is None else golden
+    people, expected = read_golden(golden)
+    answers = _run(model, people)
+    return Check(
+        model=model.name,
+        device=model.device,
+        golden=golden,
+        people=len(people.age),
+        comparisons=tuple(
+            compare_outputs(answers, expected, runtime=model.device, against=golden.name)
+        ),
+        rounded_years={
+            name: _find_shift(model, people, answers, bits) for name, bits in _FORMATS.items()
+        },
+    )
+
+
+def _find_golden(path: Path, model: Henaw) -> Path:
+    beside = path.parent / GOLDEN_FILE
+    if beside.is_file():
+        return beside
+    shipped = json.loads(find_shipped(SIDECAR_FILE).read_text(encoding="utf-8"))
+    if shipped["checkpoint_sha256"] == model.description["checkpoint_sha256"]:
+        return find_shipped(GOLDEN_FILE)
+    raise ScoringError(
+        str(path),
+        [
+            f"expected {beside}, found none, and it is not the shipped model: name the "
+            f"{GOLDEN_FILE} of its export by --golden"
+        ],
+    )
+
+
+def _run(model: Henaw, people: People) -> Outputs:
+    return model.run(Inputs(*people, np.zeros(len(people.age), np.int64)))
+
+
+def _find_shift(model: Henaw, people: People, answers: Outputs, bits: int) -> float:
+    """Years by which a reliable biological age moves at most by rounded values."""
+    rounded = people._replace(biomarkers=round_mantissa(people.biomarkers, bits))
+    moved = _run(model, rounded)["biological_age"] - answers["biological_age"]
+    return float(np.abs(moved[answers["reliable"]]).max(initial=0.0))
+
+
+def round_mantissa(values: npt.NDArray[np.float32], bits: int) -> npt.NDArray[np.float32]:
+    """Round float32 numbers to fewer bits of mantissa; NaN and infinities stay.
+
+    Example:
+        >>> round_mantissa(np.array([79.6, np.nan], np.float32), 7).tolist()
+        [79.5, nan]
+    """
+    mantissa, exponent = np.frexp(values)
+    scale = np.float32(2 ** (bits + 1))
+    with np.errstate(over="ignore"):  # the largest numbers become infinite, as in hardware
+        rounded: npt.NDArray[np.float32] = np.ldexp(np.round(mantissa * scale) / scale, exponent)
+    return rounded
