@@ -114,7 +114,9 @@ def test_it_orders_people_it_never_saw(
     assert c_index["all"] > 0.865
     how = expected.training["fit"]
     assert how["observed_over_expected"] == pytest.approx(1.0, abs=0.01)
-    assert {search["stopped"] for search in how["searches"]} == {"flat"}
+    # Of the turns of each, the last must have come to an end.
+    last = {search["name"].split(",")[0]: search["stopped"] for search in how["searches"]}
+    assert set(last.values()) == {"flat"}
 
 
 def test_mini_batches_give_the_same_model(
