@@ -106,7 +106,8 @@ def _find_golden(path: Path, model: Henaw) -> Path:
 
 
 def _run(model: Henaw, people: People) -> Outputs:
-    return model.run(Inputs(*people, np.zeros(len(people.age), np.int64)))
+    nothing = np.zeros(len(people.age), np.int64)
+    return model.run(Inputs(people.biomarkers, people.age, people.sex, nothing, nothing))
 
 
 def _find_shift(model: Henaw, people: People, answers: Outputs, bits: int) -> float:
