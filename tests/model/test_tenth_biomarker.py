@@ -21,7 +21,7 @@ from henaw.model.units import fold_unit
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 SERVE = Path(__file__).with_name("serve_tenth_biomarker.py")
-PACKAGES = ("model", "training", "export", "handler", "scoring", "cli")
+PACKAGES = ("model", "intake", "training", "export", "handler", "scoring", "cli")
 PEOPLE = 5_000
 ENTRY = """
     Biomarker(
