@@ -283,6 +283,8 @@ def _unpack_cohort(entry: Entry) -> Cohort:
             columns[whole] = np.array(entry.values[whole], np.str_)[array]
         else:
             columns[whole] = array
+    # JSON knows no tuples.
+    columns["panel"] = tuple(columns["panel"])
     return Cohort(**columns)
 
 
