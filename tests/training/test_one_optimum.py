@@ -55,7 +55,8 @@ def train(cohort_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Train:
             "--out": folder / f"{name}.safetensors",
         }.items():
             command += [option, str(path)]
-        environment = os.environ | {"OMP_NUM_THREADS": "2"}
+        # Two processes have a core each.
+        environment = os.environ | {"OMP_NUM_THREADS": "1" if launch else "2"}
         done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
         assert done.returncode == 0, done.stderr
         return load_checkpoint(folder / f"{name}.safetensors")
