@@ -119,7 +119,7 @@ def minimise(
         ...     iterations=9,
         ...     name="a parabola",
         ... )
-        >>> found.tolist(), search.stopped
+        >>> found.round(decimals=6).tolist(), search.stopped
         ([3.0, 3.0], 'flat')
     """
     began = time.monotonic()
