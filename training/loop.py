@@ -97,6 +97,7 @@ class MiniBatches:
         self.folder = None if work is None else work / "states" / fingerprint
         self.states = None if self.folder is None else StateFolder(self.folder)
         self.state = self._resume(objective.start())
+        self._drawn: tuple[int, Rows] | None = None
         self.stepper = self._build_stepper(objective)
 
     def _resume(self, free: Tensor) -> LoopState:
@@ -159,6 +160,9 @@ class MiniBatches:
             if state.step % self.loop.save_steps == 0:
                 self._collect()
                 self._save()
+        if state.epoch + 1 < self.loop.epochs:
+            # On CUDA, while the device takes the steps that are queued.
+            self._drawn = (state.epoch + 1, self.sampler.draw(state.epoch + 1))
 
     def _collect(self) -> StepReport:
         """Read back what the steps since the last time gave."""
@@ -213,13 +217,20 @@ class MiniBatches:
     def _deal(self, epoch: int, *, first: int = 0) -> Iterator[Batch]:
         """This process's share of each batch of an epoch, from batch ``first`` on."""
         rank, world = self.execution.rank, self.execution.world
-        order, bounds = self.sampler.draw(epoch), self.sampler.bounds
-        mine = order % world == rank
-        kept = np.concatenate([[0], np.cumsum(mine)])
-        rows = torch.from_numpy(order[mine] // world).to(self.execution.device)
+        order, bounds = self._draw(epoch), self.sampler.bounds
         scale = len(self.sampler) / len(order)
-        for begin, end in zip(kept[bounds[first:-1]], kept[bounds[first + 1 :]], strict=True):
+        if world > 1:
+            mine = order % world == rank
+            bounds = np.concatenate([[0], np.cumsum(mine)])[bounds]
+            order = order[mine] // world
+        rows = torch.from_numpy(order).to(self.execution.device)
+        for begin, end in zip(bounds[first:-1], bounds[first + 1 :], strict=True):
             yield Batch(rows=rows[begin:end], scale=scale)
+
+    def _draw(self, epoch: int) -> Rows:
+        if self._drawn is not None and self._drawn[0] == epoch:
+            return self._drawn[1]
+        return self.sampler.draw(epoch)
 
     def _save_batch(self, step: int, seen: str) -> FitError:
         """Save what a loss that is not finite came from; the error says where it is."""

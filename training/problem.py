@@ -94,10 +94,10 @@ class Problem:
             penalties = self.objective.compute_penalties(free, self.objective.unpack(free))
             return torch.stack(list(penalties.values())).sum()
 
-        by_free: Tensor = jacobian(unpack, free)
+        by_free: Tensor = jacobian(unpack, free, vectorize=True)
         if anew or not len(self.curvature):
             self.curvature = self.population.measure_curvature(unpack(free))
-        penalties: Tensor = hessian(penalise, free)
+        penalties: Tensor = hessian(penalise, free, vectorize=True)
         return by_free.T @ self.curvature @ by_free + penalties
 
     def solve(

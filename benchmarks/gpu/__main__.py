@@ -56,6 +56,7 @@ NEEDED = {
     "psutil": "psutil",
     "pytest": "pytest",
     "hypothesis": "hypothesis",
+    "model_archiver": "torch-model-archiver",
 }
 """Modules that the parts import, by the packages that have them; torch is there."""
 _SAID = 2_000

@@ -26,7 +26,7 @@ from measuring import Meter
 REPOSITORY = Path(__file__).parents[2]
 CHECKPOINT = REPOSITORY / "model" / "weights" / "henaw-nhanes.safetensors"
 CONFIGURATION = REPOSITORY / "training" / "configs" / "nhanes.yaml"
-FULL_BATCH = (47_050, 470_500)
+FULL_BATCH = (47_050, 500_000)
 EPOCH_PEOPLE = 500_000
 _EPOCHS = 4
 

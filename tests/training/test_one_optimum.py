@@ -26,9 +26,10 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 SHIPPED = REPOSITORY / "training" / "configs" / "nhanes.yaml"
 FITTED = ("1988-1994", "1999-2000", "2001-2002", "2015-2016")
 UNSEEN = "2003-2004"
-HENAW = str(Path(sys.executable).with_name("henaw"))
-TORCHRUN = str(Path(sys.executable).with_name("torchrun"))
-TWO = (TORCHRUN, "--standalone", "--no-python", "--nproc-per-node", "2", HENAW)
+# As modules: on a machine with a GPU, HENAW may not be installed.
+HENAW = (sys.executable, "-m", "henaw.cli")
+TORCHRUN = (sys.executable, "-m", "torch.distributed.run", "--standalone")
+TWO = (*TORCHRUN, "--nproc-per-node", "2", "-m", "henaw.cli")
 Train = Callable[..., Checkpoint]
 
 
@@ -48,7 +49,7 @@ def train(cohort_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Train:
         (folder / f"{name}.yaml").write_text(
             yaml.safe_dump({**mapping, "fit": {**mapping["fit"], **settings}}), encoding="utf-8"
         )
-        command = [*(launch or (HENAW,)), "train", "--device", device]
+        command = [*(launch or HENAW), "train", "--device", device]
         for option, path in {
             "--config": folder / f"{name}.yaml",
             "--cohort": folder / "fitted.parquet",
@@ -56,7 +57,8 @@ def train(cohort_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Train:
         }.items():
             command += [option, str(path)]
         # Two processes have a core each.
-        environment = os.environ | {"OMP_NUM_THREADS": "1" if launch else "2"}
+        threads = 1 if launch else len(os.sched_getaffinity(0))
+        environment = os.environ | {"OMP_NUM_THREADS": str(threads)}
         done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
         assert done.returncode == 0, done.stderr
         return load_checkpoint(folder / f"{name}.safetensors")

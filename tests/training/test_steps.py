@@ -110,17 +110,32 @@ def test_the_gradient_is_clipped(make_batches: Make, monkeypatch: pytest.MonkeyP
 
 
 @pytest.mark.gpu
-def test_a_gpu_that_is_too_small_ends_where_small_batches_end(make_batches: Make) -> None:
-    execution = Execution(device=torch.device("cuda", 0))
-    settings = {"batch_size": 3000, "epochs": 3, "execution": execution}
-    expected = make_batches(accumulation=4, **settings).solve()
-    small = make_batches(**settings)
-    torch.cuda.empty_cache()
-    held = torch.cuda.memory_reserved()
+def test_a_gpu_that_is_too_small_ends_where_small_batches_end(
+    make_batches: Make, people: People
+) -> None:
+    # So many that what a batch takes is more than the device's memory is dealt out in at once.
+    crowd = people.select(torch.arange(40 * len(people)) % len(people))
+    settings = {
+        "crowd": crowd,
+        "batch_size": len(crowd),
+        "execution": Execution(device=torch.device("cuda", 0)),
+    }
+
+    def solve(**more: int) -> tuple[Tensor, int]:
+        batches = make_batches(**settings, **more)
+        torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats()
+        return batches.solve(), torch.cuda.max_memory_reserved()
+
+    (_, whole), (_, pieces) = solve(), solve(accumulation=4)
+    assert pieces < whole
     total = torch.cuda.get_device_properties(0).total_memory
-    torch.cuda.set_per_process_memory_fraction((held + 3_000_000) / total)
+    torch.cuda.set_per_process_memory_fraction((pieces + whole) / 2 / total)
     try:
+        small = make_batches(**settings)
         found = small.solve()
     finally:
         torch.cuda.set_per_process_memory_fraction(1.0)
+    assert small.stepper.out_of_memory > 0
+    expected, _ = solve(accumulation=small.stepper.accumulation)
     torch.testing.assert_close(found, expected, rtol=0, atol=1e-7)
