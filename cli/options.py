@@ -29,7 +29,7 @@ config_option = click.option(
 cohort_option = click.option(
     "--cohort",
     "cohort_path",
-    type=click.Path(path_type=Path),
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
     required=True,
     help="Parquet or CSV table of participants.",
 )

@@ -68,7 +68,8 @@ class Fit(NamedTuple):
         tensors: every tensor of a checkpoint.
         shifts: what was taken off each survey's biomarkers, see :class:`Cohort`.
         record: how it went: the parts of the loss of the point estimate, deaths observed
-            over expected in the fit, the deaths of each cause, and each search.
+            over expected in the fit, the deaths of each cause, how often memory ran out, and
+            each search.
     """
 
     tensors: dict[str, Tensor]
@@ -287,7 +288,7 @@ def _warm_start(
 ) -> Tensor:
     """Free parameters near the minimum, by mini-batches in every process."""
     text = json.dumps(describe_fit(cohort, configuration), sort_keys=True)
-    return MiniBatches(
+    batches = MiniBatches(
         people,
         problem.objective,
         configuration.loop,
@@ -295,7 +296,10 @@ def _warm_start(
         seed=configuration.seed,
         fingerprint=hashlib.sha256(text.encode()).hexdigest()[:16],
         notes={} if cache is None else cache.counts.describe(),
-    ).solve()
+    )
+    start = batches.solve()
+    problem.population.out_of_memory += batches.stepper.out_of_memory
+    return start
 
 
 def _check_people(cohort: Cohort, configuration: TrainingConfiguration) -> None:

@@ -88,10 +88,11 @@ class Solver:
         return causes
 
     def tell_outcome(self, point: Solution) -> None:
-        """Tell what the point estimate came to."""
+        """Tell what the point estimate came to, and how often memory ran out on the way."""
         ratio = self.problem.measure_calibration(point)
         self.record["loss"] = {name: round(part, 9) for name, part in point.loss.items()}
         self.record["observed_over_expected"] = round(ratio, 4)
+        self.record["out_of_memory"] = self.problem.population.out_of_memory
         _LOGGER.info("deaths observed over expected in the fit: %.4f", ratio)
 
     def update_rules(self, solution: Solution) -> float:

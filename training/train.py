@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
+import json
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -11,6 +14,7 @@ import numpy as np
 import torch
 from henaw.model.checkpoint import Checkpoint, save_checkpoint
 from henaw.model.errors import CohortError
+from henaw.model.files import write_whole
 from henaw.model.network import Network
 from henaw.model.runtime import OUTPUT_NAMES
 from henaw.training.cache import Cache, fetch_cohort
@@ -40,6 +44,10 @@ def train(
     The model that is saved is fitted on everyone. Where surveys are held out, a model
     is first fitted without them by the same configuration; the metrics are that one's.
 
+    How long each step took and what the cache did goes into a file of its own beside the
+    checkpoint, ``NAME.run.json``: the same fit gives the same checkpoint, to the last bit,
+    and no other run takes as long.
+
     Args:
         configuration: the fit.
         cohort_path: Parquet or CSV.
@@ -51,18 +59,28 @@ def train(
         CohortError: the cohort cannot be used.
         FitError: the fit did not stay finite, or did not reach its minimum.
     """
+    began = time.monotonic()
+    seconds: dict[str, float] = {}
+
+    def note(step: str) -> None:
+        # Without the survey held out the steps have the same names.
+        name = step if step not in seconds else f"{step}, everyone"
+        seconds[name] = round(time.monotonic() - began, 2)
+        progress(step)
+
     cache = None if execution.work is None else Cache(execution.work / "cache")
     if cache is None:
         cohort = read_cohort(cohort_path, configuration.cohort)
     else:
         cohort = fetch_cohort(cache, cohort_path, configuration.cohort)
+    seconds["cohort read"] = round(time.monotonic() - began, 2)
     configuration, cohort = settle(configuration, cohort)
     metrics = {}
     if configuration.cohort.hold_out:
         metrics["held_out"] = evaluate_held_out(
-            cohort, configuration, progress=progress, execution=execution, cache=cache
+            cohort, configuration, progress=note, execution=execution, cache=cache
         )
-    fitted = fit(cohort, configuration, progress=progress, execution=execution, cache=cache)
+    fitted = fit(cohort, configuration, progress=note, execution=execution, cache=cache)
     checkpoint = Checkpoint(
         name=configuration.name,
         version=configuration.version,
@@ -87,6 +105,15 @@ def train(
     )
     if execution.leads:
         save_checkpoint(checkpoint, out)
+        run = {
+            "checkpoint_sha256": hashlib.sha256(out.read_bytes()).hexdigest(),
+            "device": fitted.record["device"],
+            "processes": fitted.record["processes"],
+            "out_of_memory": fitted.record["out_of_memory"],
+            "done_after_s": seconds,
+            **({} if cache is None else cache.counts.describe()),
+        }
+        write_whole(out.with_suffix(".run.json"), json.dumps(run, indent=1).encode())
     return checkpoint
 
 

@@ -115,12 +115,14 @@ def fit_distance_limits(
             network.build_features(*_take(people, begin)).unclipped.double().numpy()
             for begin in range(0, len(people), _PIECE)
         ]
-    )[:, : len(NAMES)]
+    )
+    by_name = scores[:, : len(NAMES)].T.copy()
     correlation = tensors["correlation"].double().numpy()
     for pattern in range(len(limits) - 1):
         known = [i for i in range(len(NAMES)) if not pattern >> i & 1]
         inverse = np.linalg.inv(correlation[np.ix_(known, known)])
-        distance = np.einsum("ni,ij,nj->n", scores[:, known], inverse, scores[:, known])
+        seen = by_name[known]
+        distance = (seen * (inverse @ seen)).sum(0)
         limits[pattern] = np.quantile(distance, DISTANCE_QUANTILE)
     return torch.tensor(limits, dtype=torch.float32)
 

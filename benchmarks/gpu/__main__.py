@@ -30,6 +30,7 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 PARTS = {
     "tests": (),
     "batches": ("serving", "answer_batches"),
+    "requests": ("serving", "answer_requests"),
     "epochs": ("fitting", "run_epochs"),
     "scoring": ("serving", "score_file"),
     "held out": ("fitting", "measure_held_out"),

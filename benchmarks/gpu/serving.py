@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import io
+import json
 import tempfile
+import zipfile
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -15,7 +20,12 @@ from henaw.model.runtime import OUTPUT_NAMES, OnnxRuntime, Runtime
 from henaw.model.synthetic import draw_synthetic_people
 from measuring import Meter
 
-CHECKPOINT = Path(__file__).parents[2] / "model" / "weights" / "henaw-nhanes.safetensors"
+if TYPE_CHECKING:
+    from henaw.handler.service import Request, Service
+
+REPOSITORY = Path(__file__).parents[2]
+CHECKPOINT = REPOSITORY / "model" / "weights" / "henaw-nhanes.safetensors"
+MODEL_CONFIGURATION = REPOSITORY / "serve_config" / "model-config.yaml"
 SIZES = (1, 64, 1_024, 8_192, 100_000)
 SCORED = 1_000_000
 
@@ -72,6 +82,97 @@ def _answer(meter: Meter, runtime: Runtime, people: People) -> None:
     )
 
 
+def answer_requests(meter: Meter, people: int | None) -> None:
+    """Requests by the server's core, bytes to bytes, with the GPU and without."""
+    from henaw.export.archive import build_archive
+    from henaw.export.export import export_checkpoint
+    from henaw.handler.assembly import assemble_service
+    from henaw.handler.configuration import (
+        Bucket,
+        HandlerConfiguration,
+        Limits,
+        ThrottleConfiguration,
+    )
+    from henaw.handler.request_log import RequestLog
+    from henaw.handler.service import Request
+
+    checkpoint = load_checkpoint(CHECKPOINT)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        export_checkpoint(CHECKPOINT, folder / "exported")
+        archive = build_archive(folder / "exported", MODEL_CONFIGURATION, folder)
+        with zipfile.ZipFile(archive) as content:
+            content.extractall(folder / "unpacked")
+        everybody = Bucket(rate=1e9, period_s=1.0, burst=10**9)
+        configuration = HandlerConfiguration(
+            limits=Limits(batch_s=60.0),
+            throttle=ThrottleConfiguration(anonymous=everybody),
+        )
+        for device in dict.fromkeys((None, str(meter.device) if meter.on_cuda else None)):
+            service = assemble_service(
+                folder / "unpacked",
+                configuration,
+                store=None,
+                states=None,
+                log=RequestLog(io.BytesIO()),
+                device=device,
+            )
+            for size in sorted({min(size, people or size) for size in (1, 64, 1_000, 10_000)}):
+                some = _draw(checkpoint, size)
+                for kind, write in {"instances": _write_instances, "arrays": _write_arrays}.items():
+                    request = Request(
+                        body=json.dumps(write(some)).encode(),
+                        headers={"content-type": "application/json"},
+                        request_id="benchmark",
+                    )
+                    meter.repeat(
+                        "answer a request",
+                        partial(_ask, service, request),
+                        device=device or "no GPU",
+                        kind=kind,
+                        people=size,
+                    )
+
+
+def _draw(checkpoint: Checkpoint, count: int) -> People:
+    """People with values that are accepted."""
+    drawn = draw_synthetic_people(checkpoint, count, 1)
+    low, high = np.array([(b.minimum, b.maximum) for b in PANEL]).T
+    values = np.clip(drawn.biomarkers, low, high).astype(np.float32)
+    return drawn._replace(biomarkers=values)
+
+
+def _ask(service: Service, request: Request) -> None:
+    (response,) = service.answer([request])
+    if response.status != 200:
+        raise RuntimeError(f"status must be 200; got {response.status}: {response.body!r:.300}")
+
+
+def _write_instances(people: People) -> dict[str, Any]:
+    rows = zip(people.biomarkers.tolist(), people.age.tolist(), people.sex.tolist(), strict=True)
+    return {
+        "instances": [
+            {"age": age, "sex": sex, "biomarkers": dict(zip(NAMES, values, strict=True))}
+            for values, age, sex in rows
+        ]
+    }
+
+
+def _write_arrays(people: People) -> dict[str, Any]:
+    arrays = {"biomarkers": people.biomarkers, "age": people.age, "sex": people.sex}
+    return {
+        "inputs": [
+            {
+                "name": name,
+                "shape": list(values.shape),
+                "datatype": "INT64" if name == "sex" else "FP32",
+                "data": values.flatten().tolist(),
+            }
+            for name, values in arrays.items()
+        ]
+    }
+
+
 def score_file(meter: Meter, people: int | None) -> None:
     """A Parquet file to a Parquet file, all outputs, on the CPU and on the device."""
     import pyarrow as pa
@@ -83,14 +184,12 @@ def score_file(meter: Meter, people: int | None) -> None:
 
     count = people or SCORED
     checkpoint = load_checkpoint(CHECKPOINT)
-    drawn = draw_synthetic_people(checkpoint, count, 1)
-    low, high = np.array([(b.minimum, b.maximum) for b in PANEL]).T
-    values = np.clip(drawn.biomarkers, low, high).astype(np.float32)
+    drawn = _draw(checkpoint, count)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         model_path = _export(checkpoint, folder) / "henaw.onnx"
         source = folder / "people.parquet"
-        columns = dict(zip(NAMES, values.T, strict=True))
+        columns = dict(zip(NAMES, drawn.biomarkers.T, strict=True))
         pq.write_table(pa.table({"age": drawn.age, "sex": drawn.sex, **columns}), source)
         threads = torch.get_num_threads()
         for device in dict.fromkeys(("cpu", str(meter.device))):

@@ -1,5 +1,6 @@
 """``henaw train`` as a person types it, on synthetic people."""
 
+import json
 import os
 import re
 import signal
@@ -129,7 +130,12 @@ def test_it_writes_a_sound_checkpoint_and_says_how_good_it_is(
     # And it said where the solver was before the first point estimate ended.
     before = done.stderr[: done.stderr.index(" 2/8 ")]
     assert re.search(r" 1/8 .*, loss \d", before)
-    assert os.listdir(out.parent) == [out.name]
+    assert sorted(os.listdir(out.parent)) == ["synthetic.run.json", out.name]
+    ran = json.loads((out.parent / "synthetic.run.json").read_text())
+    assert ran["checkpoint_sha256"] == checkpoint.sha256
+    assert ran["out_of_memory"] == checkpoint.training["fit"]["out_of_memory"] == 0
+    assert list(ran["done_after_s"])[:2] == ["cohort read", "reference"]
+    assert sorted(ran["done_after_s"].values()) == list(ran["done_after_s"].values())
 
 
 def test_the_same_inputs_give_the_same_bytes(
@@ -175,6 +181,16 @@ def test_a_wrong_cohort_is_one_message_and_writes_no_checkpoint(
     assert "Traceback" not in done.stderr
     assert "step" not in done.stderr  # no progress bar before the message
     assert not out.exists()
+
+
+def test_a_cohort_that_is_not_there_is_named_before_anything_is_loaded(
+    inputs: Inputs, tmp_path: Path
+) -> None:
+    # As where only what serving needs is installed.
+    program = "import sys; sys.modules['pandas'] = None; " + RUN
+    done = run(inputs._replace(cohort=tmp_path / "none.csv"), tmp_path / "out", program)
+    assert done.returncode == 2
+    assert f"File '{tmp_path / 'none.csv'}' does not exist" in done.stderr
 
 
 def test_a_fit_that_does_not_reach_its_minimum_is_one_message_and_writes_no_checkpoint(
