@@ -172,7 +172,7 @@ def run_part(name: str, results: str, *, device: str, people: int | None) -> Non
     """What the process of a part does."""
     from measuring import Meter
 
-    meter = Meter(device, Path(results), seconds=3.0 if device != "cpu" else 0.1)
+    meter = Meter(device, Path(results), seconds=1.5 if device != "cpu" else 0.1)
     if name == "tests":
         run_tests(meter)
         return

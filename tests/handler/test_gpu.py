@@ -15,7 +15,12 @@ import pytest
 import torch
 from henaw.handler import gpu as gpu_module
 from henaw.handler.assembly import assemble_service
-from henaw.handler.configuration import HandlerConfiguration, Limits
+from henaw.handler.configuration import (
+    Bucket,
+    HandlerConfiguration,
+    Limits,
+    ThrottleConfiguration,
+)
 from henaw.handler.crossover import Crossover
 from henaw.handler.exposition import WorkersCollector
 from henaw.handler.gpu import choose_device, start_gpu
@@ -38,7 +43,10 @@ class Worker:
 
     def __init__(self, folder: Path, device: str, **options: Any) -> None:
         self._stream = io.BytesIO()
-        configuration = HandlerConfiguration(limits=Limits(batch_s=60))
+        everybody = Bucket(rate=1e6, period_s=1.0, burst=10**6)
+        configuration = HandlerConfiguration(
+            limits=Limits(batch_s=60), throttle=ThrottleConfiguration(anonymous=everybody)
+        )
         self.service: Service = assemble_service(
             folder,
             configuration,
