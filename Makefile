@@ -53,7 +53,8 @@ web: export node_modules/.web ## the page into build/web, and serve it on loopba
 	$(BIN)/python -m http.server --bind 127.0.0.1 --directory build/web 8000
 
 test: $(VENV)/.dev $(if $(NPM),node_modules/.dev) ## every test, doctests included
-	$(BIN)/pytest
+	OMP_NUM_THREADS=1 $(BIN)/pytest -m 'not alone' --numprocesses auto --maxprocesses 4 --dist loadfile
+	$(BIN)/pytest -m alone
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .

@@ -21,6 +21,20 @@ RUNTIME_NAMES = ("eager", "torchscript", "onnx")
 REAL_SESSION = onnxruntime.InferenceSession
 
 
+ALONE = {"benchmarks", "cli", "examples", "handler", "serving"}
+"""Folders whose tests start servers, browsers or commands, or watch the clock."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what must not run beside other tests."""
+    tests = REPOSITORY / "tests"
+    for item in items:
+        if item.path.is_relative_to(tests) and (
+            item.path.parent == tests or item.path.relative_to(tests).parts[0] in ALONE
+        ):
+            item.add_marker("alone")
+
+
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """Skip what is marked ``gpu`` where there is none."""
     if item.get_closest_marker("gpu") is not None and not torch.cuda.is_available():
