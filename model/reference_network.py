@@ -45,9 +45,9 @@ HORIZON_YEARS = 10.0
 LARGEST_RISK = 0.999
 SMALLEST_SPREAD = 1e-6
 DRAW_SPREAD = 0.25
-"""How far a repeat draw moves a score: the slope of an effect is its mean over so much."""
+"""How far a repeat draw moves a score. The slope of an effect is its mean over so much."""
 FITTED_SCORE = 3.090232306167813
-"""Normal quantile of 99.9 %: beyond it a value is outside the fitted range."""
+"""Normal quantile of 99.9 %. Beyond it a value is outside the fitted range."""
 INTERVAL_SCORE = 1.6448536269514722
 """Normal quantile of 95 %."""
 

@@ -28,7 +28,7 @@ RATIO = len(NAMES)
 AST, ALT = RATIO_PARTS
 LARGEST = float(np.finfo(np.float32).max)
 SMALLEST_ALT = float(np.float32(1e-6))
-"""U/L: below it a ratio means nothing. As the graph, which is float32, has the number."""
+"""Below this ALT in U/L a ratio means nothing. The number is float32, as in the graph."""
 
 
 def divide_safely(ast: float, alt: float) -> float:

@@ -121,14 +121,13 @@ class Builder:
             *("--build-arg", "BASE=localhost/debian"),
             *("--build-arg", f"BASE_DIGEST={self.make_base(ENGINES[engine])}"),
         ]
-        certificates = "/etc/ssl/certs"
         for name, value in (
-            ("PIP_CERT", f"{certificates}/ca-certificates.crt"),
+            ("PIP_CERT", "/etc/ssl/certs/ca-certificates.crt"),
             ("PIP_FIND_LINKS", os.environ.get("PIP_FIND_LINKS", "")),
         ):
             if value and Path(value).exists():
-                folder = value if Path(value).is_dir() else certificates
-                options += ["--build-arg", f"{name}={value}", "--volume", f"{folder}:{folder}:ro"]
+                there = f"/mnt/{Path(value).name}"
+                options += ["--build-arg", f"{name}={there}", "--volume", f"{value}:{there}:ro"]
         dockerfile = str(CONTAINER / f"{engine}.Dockerfile")
         self.run("bud", "--quiet", "--file", dockerfile, *options, "--tag", engine, str(REPOSITORY))
         return engine
