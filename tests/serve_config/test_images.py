@@ -23,6 +23,7 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 CONTAINER = REPOSITORY / "serve_config" / "container"
 ENGINES = {"native": "trixie", "torchserve": "bookworm"}
 """Each engine's image, and the release of Debian that it is made from."""
+BUILT_BY = ("LICENSE", "README.md", "constraints.txt", "pyproject.toml", "setup.py")
 USER = "10001"
 WRITABLE = ("/tmp", "/var/lib/henaw")
 READY = {"native": 8080, "torchserve": 8083}
@@ -70,7 +71,7 @@ def test_what_is_built_from_is_what_the_packages_need() -> None:
     kept = set(re.findall(r"^!(\S+)$", (REPOSITORY / ".dockerignore").read_text(), re.MULTILINE))
     project = (REPOSITORY / "pyproject.toml").read_text()
     named = set(re.findall(r'^"henaw(?:\.\w+)?" = "(\w+)"$', project, re.MULTILINE))
-    assert kept == named | {"LICENSE", "README.md", "constraints.txt", "pyproject.toml"}
+    assert kept == named | {*BUILT_BY}
 
 
 @pytest.mark.parametrize("engine", ENGINES)
