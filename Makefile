@@ -13,7 +13,7 @@ SOURCES := $(wildcard api/*.py model/*.py training/*.py training/*/*.py export/*
 
 NPM := $(shell command -v npm)
 
-.PHONY: install serve stop test check lint typecheck train weights evaluate export archive figure bench bench-serve soak bench-train bench-score bench-row gpu clean contract fuzz web
+.PHONY: install serve stop test check lint typecheck train weights evaluate export archive figure bench bench-serve soak bench-train bench-score bench-row gpu clean contract docs fuzz web
 
 install: $(VENV)/.serve ## what serving needs
 
@@ -82,6 +82,13 @@ evaluate: $(VENV)/.dev ## a report of the shipped checkpoint on COHORT
 
 contract: install ## docs/openapi.json and docs/request.schema.json from the handler's types
 	$(BIN)/henaw contract --out docs
+
+$(VENV)/.docs: $(VENV)/.dev
+	$(PIP_INSTALL) --editable '.[docs]'
+	touch $@
+
+docs: $(VENV)/.docs ## the site, into build/docs; a warning, a broken link or a failing cell ends it
+	$(BIN)/sphinx-build --fail-on-warning --keep-going docs build/docs
 
 fuzz: $(VENV)/.dev ## 10 000 requests that the contract allows, and forbids, against a real server
 	HENAW_FUZZ_REQUESTS=10000 $(BIN)/pytest tests/serving/test_fuzz.py

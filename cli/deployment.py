@@ -62,11 +62,20 @@ class Deployment:
         configuration: a folder with ``config.properties`` and ``handler.yaml``.
         archive: the model.
         run: the server's folder.
+        pod: whether the server runs in a Kubernetes pod. There other addresses than loopback
+            are usual: the NetworkPolicy says who reaches them, the ingress has the
+            certificate, and a mounted Secret belongs to the pod's group.
     """
 
     configuration: Path
     archive: Path
     run: Path
+    pod: bool = False
+
+
+def is_in_pod() -> bool:
+    """Return whether this process runs in a Kubernetes pod; the kubelet tells every one."""
+    return "KUBERNETES_SERVICE_HOST" in os.environ
 
 
 def examine(deployment: Deployment) -> Iterator[Finding]:
@@ -81,7 +90,7 @@ def examine(deployment: Deployment) -> Iterator[Finding]:
     except HenawError as error:
         yield fail("configuration", str(error), "mend the file; serve_config/ has whole ones")
         return
-    yield from _check_properties(properties, handler)
+    yield from _check_properties(properties, handler, pod=deployment.pod)
     yield from _check_certificate(properties)
     yield from _check_secrets(properties, handler, deployment)
     yield from _check_redis(handler)
@@ -133,15 +142,20 @@ def _check_archive(archive: Path) -> Finding:
 
 
 def _check_properties(
-    properties: dict[str, str], handler: HandlerConfiguration
+    properties: dict[str, str], handler: HandlerConfiguration, *, pod: bool
 ) -> Iterator[Finding]:
     problems = []
-    doors = [urlsplit(properties[f"{name}_address"]).hostname for name in ("management", "metrics")]
-    doors.append(handler.monitor.address)
-    if any(host not in _LOOPBACK for host in doors):
-        problems.append("management, metrics and the monitor must be on loopback")
+    doors = {"management": urlsplit(properties["management_address"]).hostname}
+    if not pod:
+        doors["metrics"] = urlsplit(properties["metrics_address"]).hostname
+        doors["monitor"] = handler.monitor.address
+    problems += [
+        f"the {name} address must be loopback, such as 127.0.0.1; got {host}"
+        for name, host in doors.items()
+        if host not in _LOOPBACK
+    ]
     inference = urlsplit(properties["inference_address"])
-    if inference.hostname not in _LOOPBACK:
+    if inference.hostname not in _LOOPBACK and not pod:
         if inference.scheme != "https":
             problems.append("inference_address is not loopback and must be https")
         if not are_tokens_asked_for(properties):
@@ -157,7 +171,8 @@ def _check_properties(
     if problems:
         yield fail("configuration", "; ".join(problems), "compare with serve_config/production")
     else:
-        yield note("configuration", f"inference on {properties['inference_address']}")
+        where = ", in a pod" if pod else ""
+        yield note("configuration", f"inference on {properties['inference_address']}{where}")
 
 
 def _check_certificate(properties: dict[str, str]) -> Iterator[Finding]:
@@ -190,11 +205,12 @@ def _check_secrets(
     secrets = [Path(properties[n]) for n in ("private_key_file", "keystore") if properties.get(n)]
     secrets += [deployment.run / FILE_NAME, deployment.run / "throttle.sqlite3"]
     if handler.throttle.redis is not None and _holds_password(handler.throttle.redis):
-        secrets.append(deployment.configuration / "handler.yaml")
+        held_in = handler.throttle.redis_file or deployment.configuration / "handler.yaml"
+        secrets.append(Path(held_in))
     for path in secrets:
         if path.exists():
             mode = stat.S_IMODE(path.stat().st_mode)
-            if mode & 0o077:
+            if mode & (0o007 if deployment.pod else 0o077):
                 yield fail("permissions", f"{path} is {mode:o}", f"chmod 600 {path}")
             else:
                 yield note("permissions", f"{path} is {mode:o}")

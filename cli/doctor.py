@@ -38,17 +38,32 @@ _MARKS = {"ok": "ok     ", "warning": "WARNING", "problem": "PROBLEM"}
     show_default=True,
     help="The server's folder.",
 )
+@click.option(
+    "--pod/--no-pod",
+    default=None,
+    help="Check it as a Kubernetes pod's, or not. Default: whether this runs in one.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Findings as one JSON array.")
 @click.pass_context
 def doctor(
-    context: click.Context, configuration: Path, archive_path: Path, run: Path, *, as_json: bool
+    context: click.Context,
+    configuration: Path,
+    archive_path: Path,
+    run: Path,
+    *,
+    pod: bool | None,
+    as_json: bool,
 ) -> None:
     """Check a deployment, and say what to do; exit with 1 where there is a problem."""
-    from henaw.cli.deployment import Deployment, examine
+    from henaw.cli.deployment import Deployment, examine, is_in_pod
 
-    findings = list(
-        examine(Deployment(configuration=configuration, archive=archive_path.resolve(), run=run))
+    deployment = Deployment(
+        configuration=configuration,
+        archive=archive_path.resolve(),
+        run=run,
+        pod=is_in_pod() if pod is None else pod,
     )
+    findings = list(examine(deployment))
     if as_json:
         click.echo(json.dumps([dataclasses.asdict(finding) for finding in findings], indent=1))
     else:

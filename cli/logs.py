@@ -15,10 +15,15 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 from henaw.model.errors import CohortError, HenawError, ScoringError
+
+if TYPE_CHECKING:
+    _StreamHandler = logging.StreamHandler[Any]
+else:
+    _StreamHandler = logging.StreamHandler  # Python 3.10 does not subscript it.
 
 LEVELS = ("ERROR", "WARNING", "INFO", "DEBUG")
 FORMATS = ("text", "json")
@@ -149,7 +154,7 @@ def _open_file(path: Path) -> logging.Handler:
         ) from error
 
 
-class _BesideBars(logging.StreamHandler[Any]):
+class _BesideBars(_StreamHandler):
     """Standard error, with progress bars drawn below what is said."""
 
     def emit(self, record: logging.LogRecord) -> None:

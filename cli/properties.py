@@ -59,7 +59,7 @@ def read_properties(
 def write_effective_properties(run: Path, properties: Mapping[str, str]) -> Path:
     """Write what a server is started with into its folder, and return the file."""
     path = run / NAME
-    write_whole(path, "".join(f"{k}={v}\n" for k, v in properties.items()).encode())
+    write_whole(path, "".join(f"{k}={v}\n" for k, v in properties.items()).encode(), mode=0o600)
     return path
 
 

@@ -34,7 +34,7 @@ from henaw.handler.configuration import MonitorConfiguration, load_configuration
 from henaw.handler.drain import DRAIN_VARIABLE, list_drained
 from henaw.handler.process_identity import identify_process
 from henaw.model.errors import HenawError
-from henaw.model.files import write_whole
+from henaw.model.files import make_private_folder, write_whole
 
 _RECORD_NAME = "server.json"
 _DRAIN_NAME = "drain"
@@ -115,7 +115,7 @@ def start_server(
     logs, temporary = run / "logs", _make_temporary(run)
     _set_aside(logs)
     for folder in (run, logs, run / "tmp"):
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_private_folder(folder)
     shorten_batch_delay(run)
     keep_connections(run)
     keep_refused_connections(run)
@@ -341,6 +341,6 @@ def _set_aside(logs: Path) -> None:
 def _make_temporary(run: Path) -> str:
     inside = run / "tmp"
     if len(str(inside / _SOCKET_NAME).encode()) < _LONGEST_SOCKET_PATH:
-        inside.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_private_folder(inside)
         return str(inside)
     return tempfile.mkdtemp(prefix="henaw-")

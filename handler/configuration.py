@@ -87,6 +87,8 @@ class ThrottleConfiguration:
         redis: the URL of a Redis by which several hosts share the buckets, ``redis://``,
             ``rediss://`` or ``unix://``; while it is gone, ``store`` decides. It may hold a
             password: let nobody but the server read the file that it is in.
+        redis_file: a file that holds that URL instead, by its whole path, such as a mounted
+            Secret; it is read at the start.
     """
 
     anonymous: Bucket = field(default_factory=lambda: Bucket(rate=10, period_s=60.0, burst=10))
@@ -96,6 +98,7 @@ class ThrottleConfiguration:
     accepted_keys: frozenset[str] | None = frozenset()
     store: str = "run/throttle.sqlite3"
     redis: str | None = None
+    redis_file: str | None = None
 
     def __post_init__(self) -> None:
         problems = []
@@ -110,6 +113,8 @@ class ThrottleConfiguration:
         if self.redis is not None and not self.redis.startswith(_REDIS_SCHEMES):
             # Not shown: it may hold a password.
             problems.append(f"redis must begin with one of {', '.join(_REDIS_SCHEMES)}")
+        if self.redis_file is not None and not Path(self.redis_file).is_absolute():
+            problems.append(f"redis_file must be a whole path; got {self.redis_file!r}")
         if not all(map(_DIGEST.fullmatch, self.accepted_keys or ())):
             # Not shown: it may be a key itself, put here by mistake.
             problems.append("accepted_keys must be SHA-256 digests, 64 of 0-9 a-f each")
@@ -183,7 +188,26 @@ def load_configuration(path: Path) -> HandlerConfiguration:
     configuration = _build(HandlerConfiguration, document, "", problems)
     if not isinstance(configuration, HandlerConfiguration):
         raise ConfigurationError(str(path), problems)
-    return configuration
+    throttle = configuration.throttle
+    if throttle.redis_file is None:
+        return configuration
+    if throttle.redis is not None:
+        raise ConfigurationError(
+            str(path), ["throttle.redis and throttle.redis_file are both given; give one"]
+        )
+    read = _read_redis(throttle, throttle.redis_file)
+    return dataclasses.replace(configuration, throttle=read)
+
+
+def _read_redis(throttle: ThrottleConfiguration, named: str) -> ThrottleConfiguration:
+    try:
+        url = Path(named).read_text(encoding="utf-8").strip()
+        return dataclasses.replace(throttle, redis=url)
+    except (OSError, UnicodeDecodeError) as error:
+        said = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
+        raise ConfigurationError(named, [f"throttle.redis_file cannot be read: {said}"]) from error
+    except ConfigurationError as error:
+        raise ConfigurationError(named, [f"throttle.{p}" for p in error.problems]) from error
 
 
 _NESTED: Mapping[str, type[Any]] = {

@@ -21,6 +21,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 from henaw.handler.metrics import Comparison, Metrics
+from henaw.model.files import make_private_folder
 
 PAIR_HEADER = "x-henaw-pair"
 """Set by nginx, which takes a client's own away."""
@@ -133,7 +134,7 @@ class PairStore:
         )
 
     def _open(self) -> sqlite3.Connection:
-        self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_private_folder(self._path.parent)
         self._path.touch(mode=0o600)
         connection = sqlite3.connect(self._path, timeout=_BUSY_TIMEOUT_S, isolation_level=None)
         # Losing some comparisons in a power cut costs nobody anything.

@@ -18,6 +18,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import itertools
+import os
 import sqlite3
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -25,6 +26,7 @@ from pathlib import Path
 from typing import NamedTuple, Protocol
 
 from henaw.model.errors import HenawError
+from henaw.model.files import make_private_folder
 
 _SCHEMA = (
     "CREATE TABLE IF NOT EXISTS bucket"
@@ -187,7 +189,7 @@ class FileStore(MemoryStore):
         return self._connection
 
     def _make(self) -> sqlite3.Connection:
-        self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_private_folder(self._path.parent)
         with self._locked():
             if self._was_emptied():
                 # Whoever has it open still writes to its log: all must see another file.
@@ -240,9 +242,13 @@ class FileStore(MemoryStore):
     @contextlib.contextmanager
     def _locked(self) -> Iterator[None]:
         """Let one worker at a time make or remove the file."""
-        with Path(f"{self._path}.lock").open("w") as lock:
+        # Neither emptied nor followed: it may be a link to a file that is not ours.
+        lock = os.open(f"{self._path}.lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+        try:
             fcntl.flock(lock, fcntl.LOCK_EX)
             yield
+        finally:
+            os.close(lock)
 
 
 def _decide_alike(

@@ -17,6 +17,7 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 from henaw.handler.process_identity import identify_process
+from henaw.model.files import make_private_folder
 
 _SUFFIX = ".state"
 _SIZE = 64 * 1024
@@ -180,8 +181,8 @@ class StateFile:
             # It was removed: nobody would see what is written.
             os.close(self._descriptor)
             self._descriptor = None
-        self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o600)
+        make_private_folder(self._path.parent)
+        descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
         try:
             os.posix_fallocate(descriptor, 0, _SIZE)
         except OSError:

@@ -7,6 +7,16 @@ import tempfile
 from pathlib import Path
 
 
+def make_private_folder(folder: Path) -> None:
+    """Make a folder, and those missing on the way to it, that only this user may enter.
+
+    ``Path.mkdir`` gives its mode to the last folder alone. One that exists keeps its mode.
+    """
+    for path in (*reversed(folder.parents), folder):
+        if not path.is_dir():
+            path.mkdir(mode=0o700, exist_ok=True)
+
+
 def write_whole(path: Path, content: bytes, *, mode: int = 0o644) -> None:
     """Write a file so that a reader sees all of it or what was there before.
 

@@ -30,6 +30,7 @@ import torch
 from filelock import FileLock, Timeout
 from henaw.model.checkpoint import write_whole
 from henaw.model.configuration import NetworkConfiguration
+from henaw.model.files import make_private_folder
 from henaw.training.cohort import Cohort, read_cohort
 from henaw.training.configuration import CohortConfiguration, DetectionFloor
 from henaw.training.reference import fit_reference
@@ -74,7 +75,7 @@ class Cache:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.counts = CacheCounts()
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_private_folder(folder)
 
     def fetch(self, name: str, made_from: Mapping[str, Any], build: Callable[[], Entry]) -> Entry:
         """Read an entry, or build and keep it.

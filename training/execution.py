@@ -16,6 +16,7 @@ import torch
 import torch.distributed
 from filelock import FileLock, Timeout
 from henaw.model.errors import ConfigurationError, RuntimeUnavailableError
+from henaw.model.files import make_private_folder
 from torch import Tensor
 
 _CPU = torch.device("cpu")
@@ -95,7 +96,7 @@ def open_execution(device: str, work: Path | None) -> Iterator[Execution]:
     chosen = choose_device(device, int(os.environ.get("LOCAL_RANK", "0")))
     lock = None
     if work is not None and rank == 0:
-        work.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_private_folder(work)
         lock = FileLock(work / "work.lock")
         try:
             lock.acquire(timeout=0)

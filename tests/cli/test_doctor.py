@@ -9,6 +9,7 @@ import subprocess
 import time
 import zipfile
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -116,7 +117,7 @@ BROKEN: dict[str, tuple[Callable[[Deployment], Any], str, str]] = {
     "open management": (
         change_property("management_address=http://127.0.0.1", "management_address=http://0.0.0.0"),
         "configuration",
-        "must be on loopback",
+        "the management address must be loopback, such as 127.0.0.1; got 0.0.0.0",
     ),
     "plain to the world": (
         change_property("inference_address=http://127.0.0.1", "inference_address=http://0.0.0.0"),
@@ -140,6 +141,62 @@ BROKEN: dict[str, tuple[Callable[[Deployment], Any], str, str]] = {
         "logs cannot be written",
     ),
 }
+
+
+def listen_as_a_pod(deployment: Deployment) -> None:
+    """Plain HTTP, metrics and readiness on every address of the pod."""
+    for door in ("inference", "metrics"):
+        change_property(f"{door}_address=http://127.0.0.1", f"{door}_address=http://0.0.0.0")(
+            deployment
+        )
+    with (deployment.configuration / "handler.yaml").open("a") as file:
+        file.write("\nmonitor: {address: 0.0.0.0}\n")
+
+
+def test_what_a_pod_needs_is_a_problem_elsewhere_only(deployment: Deployment) -> None:
+    listen_as_a_pod(deployment)
+    secret = deployment.run / "key_file.json"
+    secret.write_text("{}")
+    secret.chmod(0o440)  # A Secret of the pod's fsGroup.
+    (outside,) = find(deployment, "configuration")
+    assert outside.status == "problem"
+    for said in ("metrics address", "monitor address", "must be https"):
+        assert said in outside.seen
+    assert [f.status for f in find(deployment, "permissions")] == ["problem"]
+
+    pod = replace(deployment, pod=True)
+    (inside,) = find(pod, "configuration")
+    assert (inside.status, inside.seen) == ("ok", "inference on http://0.0.0.0:8080, in a pod")
+    assert [f.status for f in find(pod, "permissions")] == ["ok"]
+
+
+def test_in_a_pod_management_and_secrets_are_guarded_too(deployment: Deployment) -> None:
+    listen_as_a_pod(deployment)
+    open_to_others(deployment)
+    change_property("management_address=http://127.0.0.1", "management_address=http://0.0.0.0")(
+        deployment
+    )
+    pod = replace(deployment, pod=True)
+    (found,) = find(pod, "configuration")
+    assert found.status == "problem"
+    assert found.seen == "the management address must be loopback, such as 127.0.0.1; got 0.0.0.0"
+    assert [f.status for f in find(pod, "permissions")] == ["problem"]
+
+
+def test_a_pod_is_known_by_what_the_kubelet_sets(
+    deployment: Deployment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    listen_as_a_pod(deployment)
+    arguments = [
+        *("--config", str(deployment.configuration), "--run", str(deployment.run)),
+        *("--archive", str(deployment.archive)),
+    ]
+    monkeypatch.delenv("KUBERNETES_SERVICE_HOST", raising=False)
+    assert CliRunner().invoke(doctor, arguments).exit_code == 1
+    assert CliRunner().invoke(doctor, [*arguments, "--pod"]).exit_code == 0
+    monkeypatch.setenv("KUBERNETES_SERVICE_HOST", "10.0.0.1")
+    assert CliRunner().invoke(doctor, arguments).exit_code == 0
+    assert CliRunner().invoke(doctor, [*arguments, "--no-pod"]).exit_code == 1
 
 
 @pytest.mark.parametrize(("damage", "check", "said"), BROKEN.values(), ids=BROKEN.keys())

@@ -87,3 +87,35 @@ def test_a_key_in_place_of_its_digest_is_not_repeated() -> None:
     with pytest.raises(ConfigurationError) as caught:
         ThrottleConfiguration(accepted_keys=frozenset({"my-secret-key"}))
     assert "my-secret-key" not in str(caught.value)
+
+
+def test_the_url_of_redis_may_be_in_a_file_of_its_own(tmp_path: Path) -> None:
+    path, secret = tmp_path / "handler.yaml", tmp_path / "url"
+    path.write_text(f"throttle: {{redis_file: {secret}}}")
+    secret.write_text("rediss://:secret@redis:6379/0\n")
+    throttle = load_configuration(path).throttle
+    assert throttle.redis == "rediss://:secret@redis:6379/0"
+    assert throttle.redis_file == str(secret)
+
+
+@pytest.mark.parametrize(
+    ("written", "content", "said"),
+    [
+        ("redis_file: {}", None, "throttle.redis_file cannot be read: No such file"),
+        ("redis_file: {}", b"\xff", "throttle.redis_file cannot be read: it is not UTF-8"),
+        ("redis_file: {}", b"http://:secret@redis", "throttle.redis must begin with one of"),
+        ("redis_file: run/url", None, "redis_file must be a whole path; got 'run/url'"),
+        ("redis: redis://a, redis_file: {}", b"redis://b", "are both given; give one"),
+    ],
+)
+def test_a_file_without_a_usable_url_is_refused_and_not_shown(
+    tmp_path: Path, written: str, content: bytes | None, said: str
+) -> None:
+    path, secret = tmp_path / "handler.yaml", tmp_path / "url"
+    path.write_text(f"throttle: {{{written.format(secret)}}}")
+    if content is not None:
+        secret.write_bytes(content)
+    with pytest.raises(ConfigurationError) as caught:
+        load_configuration(path)
+    assert said in str(caught.value)
+    assert "secret" not in str(caught.value)  # neither password nor URL

@@ -375,3 +375,16 @@ def test_headers_tell_where_a_client_stands(clock: Clock) -> None:
         "RateLimit-Policy": "10;w=60",
     }
     assert throttle.admit(client).write_headers()["Retry-After"] == "6"
+
+
+def test_a_link_in_place_of_the_lock_is_neither_followed_nor_emptied(tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    other.write_text("not ours")
+    store = tmp_path / "throttle.sqlite3"
+    Path(f"{store}.lock").symlink_to(other)
+    said: list[str] = []
+    throttle = Throttle(configure(), store, report=said.append)
+    assert throttle.admit(throttle.identify({})).allowed
+    assert other.read_text() == "not ours"
+    assert len(said) == 1
+    assert "symbolic link" in said[0]

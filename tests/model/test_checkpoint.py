@@ -1,6 +1,7 @@
 import dataclasses
 import hashlib
 import json
+import stat
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from henaw.model.checkpoint import (
     write_whole,
 )
 from henaw.model.errors import CheckpointError
+from henaw.model.files import make_private_folder
 from henaw.model.runtime import OUTPUT_NAMES
 from torch import Tensor
 
@@ -312,6 +314,17 @@ def test_an_interrupt_while_writing_leaves_nothing(
     with pytest.raises(KeyboardInterrupt):
         write_whole(tmp_path / "m", b"content")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_private_folder_is_private_with_all_that_were_made_on_the_way(tmp_path: Path) -> None:
+    shared = tmp_path / "shared"
+    shared.mkdir(mode=0o755)
+    make_private_folder(shared / "run" / "tmp")
+    make_private_folder(shared / "run" / "tmp")
+    modes = [
+        stat.S_IMODE(path.stat().st_mode) for path in (shared, shared / "run", shared / "run/tmp")
+    ]
+    assert modes == [0o755, 0o700, 0o700]
 
 
 def test_write_whole_replaces_and_is_readable_by_all(tmp_path: Path) -> None:
