@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from henaw.model.configuration import TYPICAL_VALUES
+from henaw.model.distribution import suggest_install
 from henaw.model.errors import RuntimeUnavailableError
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ def draw_waterfall(
         from matplotlib.figure import Figure
     except ImportError as error:
         raise RuntimeUnavailableError(
-            "expected matplotlib for a plot, found none: pip install 'henaw[plot]'"
+            f"a plot needs matplotlib: {suggest_install('plot')}"
         ) from error
 
     ordered = sorted(parts, key=lambda part: part["years"])
