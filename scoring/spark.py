@@ -194,8 +194,10 @@ def _explain_failure(subject: str, expected: str) -> Iterator[None]:
     except _list_failures() as error:
         cause = _find_cause(error)
         if _REFUSED in cause:
-            expected, cause = "people that can be scored", cause.rpartition(_REFUSED)[2]
-        raise ScoringError(subject, [f"expected {expected}, however: {cause}"]) from error
+            problem = f"a worker refused people of it: {cause.rpartition(_REFUSED)[2]}"
+        else:
+            problem = f"expected {expected}. Spark says: {cause}"
+        raise ScoringError(subject, [problem]) from error
 
 
 def _list_failures() -> tuple[type[Exception], ...]:
