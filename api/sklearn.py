@@ -1,8 +1,8 @@
 """Biological age as features of a scikit-learn pipeline.
 
-    from henaw.sklearn import HenawTransformer
+from henaw.sklearn import HenawTransformer
 
-    pipeline = make_pipeline(HenawTransformer(), SimpleImputer(), LogisticRegression())
+pipeline = make_pipeline(HenawTransformer(), SimpleImputer(), LogisticRegression())
 """
 
 from __future__ import annotations

@@ -100,7 +100,7 @@ def read_cell(text: str, decimal: str | None = None) -> Cell:
     rest = match["rest"].strip()
     if _FLAG.fullmatch(rest):
         rest = ""
-    return Cell(SIGNS[match["sign"].casefold()], value, rest)
+    return Cell(SIGNS[match["sign"].lower()], value, rest)
 
 
 def read_comparator(text: str) -> str | None:
@@ -110,7 +110,7 @@ def read_comparator(text: str) -> str | None:
         >>> read_comparator("\u2264"), read_comparator("="), read_comparator("~")
         ('<=', '', None)
     """
-    return SIGNS.get(text.strip().casefold())
+    return SIGNS.get(text.strip().lower())
 
 
 def is_no_value(text: str) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.metadata
 from collections.abc import Mapping
 from types import MappingProxyType
@@ -14,11 +15,11 @@ RUNTIMES: Mapping[str, str] = MappingProxyType(
 
 def find_versions(names: Mapping[str, str] | tuple[str, ...]) -> dict[str, str]:
     """The versions of those distributions that are installed, by name."""
-    return {
-        name: found[0].version
-        for name in names
-        if (found := list(importlib.metadata.distributions(name=name)))
-    }
+    found = {}
+    for name in names:
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            found[name] = importlib.metadata.version(name)
+    return found
 
 
 def find_distribution() -> str:

@@ -1,0 +1,99 @@
+"""Scoring where Python has no POSIX modules, as on Windows."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+WINDOWS = """
+import importlib.abc
+import os
+import signal
+import sys
+import types
+
+# Other packages know what they may use on which system.
+import click, numpy, onnxruntime, pyarrow.compute, pyarrow.csv, pyarrow.parquet, tqdm, yaml
+
+MODULES = "curses fcntl grp pty pwd readline resource syslog termios tty".split()
+NAMES = (
+    "O_CLOEXEC O_DIRECTORY O_NOFOLLOW O_NONBLOCK chown fchmod fchown fork forkpty getegid geteuid "
+    "getgid getpgid getpriority getuid killpg lchown mkfifo nice posix_fadvise posix_fallocate "
+    "posix_spawn pread pwrite sched_getaffinity setsid statvfs sync sysconf uname"
+).split()
+SIGNALS = ("SIGALRM", "SIGHUP", "SIGKILL", "SIGUSR1")
+
+
+class Absent(importlib.abc.MetaPathFinder):
+    def find_spec(self, name, *_):
+        if name in MODULES:
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+
+sys.meta_path.insert(0, Absent())
+for module in MODULES:
+    sys.modules.pop(module, None)
+for owner, names in ((os, NAMES), (signal, SIGNALS)):
+    for name in names:
+        if hasattr(owner, name):
+            delattr(owner, name)
+
+
+def locking(descriptor, mode, size):
+    # As Windows: who holds the bytes keeps others from them.
+    place = os.lseek(descriptor, 0, os.SEEK_CUR)
+    assert (mode, size) == (2, 1) and place >= 1 << 30, (mode, size, place)
+    if os.environ.get("IS_HELD"):
+        raise PermissionError(13, "Permission denied")
+
+
+sys.modules["msvcrt"] = types.SimpleNamespace(locking=locking, LK_NBLCK=2)
+"""
+
+
+def run(program: str, folder: Path, **variables: str) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        [sys.executable, "-c", WINDOWS + program],
+        cwd=folder,
+        env=variables,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def run_command(folder: Path, *arguments: str, **variables: str) -> tuple[int, str]:
+    program = f"import henaw.cli.main as m\nsys.argv = ['henaw', *{arguments!r}]\nm.main()"
+    done = run(program, folder, **variables)
+    return done.returncode, done.stdout + done.stderr
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "people.csv").write_text("age,sex,crp,albumin\n54,female,1.2,45\n61,male,,38\n")
+    return tmp_path
+
+
+def test_tables_are_scored(folder: Path) -> None:
+    for out in ("answers.csv", "answers.parquet", "answers.arrow"):
+        status, said = run_command(folder, "score", "people.csv", out)
+        assert status == 0, said
+        assert "2 rows, 2 scored by henaw-nhanes" in said
+    assert {path.name for path in folder.iterdir()} == {
+        "people.csv", "answers.csv", "answers.parquet", "answers.arrow"
+    }  # fmt: skip
+    status, said = run_command(folder, "score", "people.csv", "answers.csv", IS_HELD="1")
+    assert status == 1
+    assert "no other run that writes this output" in said
+
+
+def test_the_package_answers_and_checks_its_file(folder: Path) -> None:
+    program = "import henaw\nprint(henaw.predict({'age': 54, 'sex': 'female', 'albumin': 45}))"
+    done = run(program, folder)
+    assert done.stdout.startswith("Biological age "), done.stderr
+    program = "from henaw.model.shipped import find_shipped\nprint(find_shipped('henaw.onnx'))"
+    path = run(program, folder).stdout.strip()
+    status, said = run_command(folder, "check", path)
+    assert status == 0, said
+    assert run_command(folder, "--help")[0] == 0
