@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 _LABEL_WIDTH = 36
 """Characters of a line of the longest label."""
+_ROW_INCHES = 0.42
 
 _OLDER, _YOUNGER, _WHOLE = "#b2182b", "#2166ac", "#444444"
 
@@ -42,7 +43,7 @@ def draw_waterfall(
 
     ordered = sorted(parts, key=lambda part: part["years"])
     # Not by pyplot: that keeps every figure alive, and asks for a screen.
-    figure = Figure(figsize=(8, 5), layout="constrained")
+    figure = Figure(figsize=(8, 1 + _ROW_INCHES * (len(ordered) + 1)), layout="constrained")
     axes = figure.subplots()
     start = age
     for place, part in enumerate(ordered):
