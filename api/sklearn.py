@@ -70,7 +70,7 @@ class HenawTransformer(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         self.unreliable = unreliable
         self.layout = layout
 
-    def fit(self, X: Any, y: object = None) -> HenawTransformer:  # noqa: N803, ARG002
+    def fit(self, X: Any, y: object = None) -> HenawTransformer:  # noqa: N803
         """Open the model, and check that it can score such a table.
 
         Args:
@@ -107,7 +107,7 @@ class HenawTransformer(TransformerMixin, BaseEstimator):  # type: ignore[misc]
 
     def get_feature_names_out(
         self,
-        input_features: Any = None,  # noqa: ARG002
+        input_features: Any = None,
     ) -> npt.NDArray[np.object_]:
         """Names of the columns, whatever those of the table are."""
         check_is_fitted(self)
