@@ -12,6 +12,7 @@ import hashlib
 import json
 import os
 import shutil
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
@@ -132,7 +133,7 @@ def score_table(
             if isinstance(error, ScoringError):
                 raise
             raise ScoringError(str(path), [f"the file cannot be read: {error}"]) from error
-        with unfinished.open("rb") as written:
+        with unfinished.open("rb+") as written:  # Windows syncs no file that is read
             os.fsync(written.fileno())
         unfinished.replace(out)
         _remove(parts, run)
@@ -261,6 +262,6 @@ def _hold(parts: Path, key: str) -> Iterator[IO[str]]:
 
 
 def _remove(parts: Path, run: IO[str]) -> None:
-    if os.name == "nt":  # which removes no file that is open
+    if sys.platform == "win32":  # which removes no file that is open
         run.close()
     shutil.rmtree(parts)

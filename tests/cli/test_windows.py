@@ -1,4 +1,4 @@
-"""Scoring where Python has no POSIX modules, as on Windows."""
+"""Scoring where Python has no POSIX modules and open files stay, as on Windows."""
 
 import subprocess
 import sys
@@ -7,11 +7,15 @@ from pathlib import Path
 import pytest
 
 WINDOWS = """
+import fcntl
 import importlib.abc
 import os
+import shutil
 import signal
 import sys
 import types
+
+read_flags, access = fcntl.fcntl, (fcntl.F_GETFL, os.O_ACCMODE)
 
 # Other packages know what they may use on which system.
 import click, numpy, onnxruntime, pyarrow.compute, pyarrow.csv, pyarrow.parquet, tqdm, yaml
@@ -40,6 +44,32 @@ for owner, names in ((os, NAMES), (signal, SIGNALS)):
             delattr(owner, name)
 
 
+def refuse_open_files(function):
+    # Windows replaces and removes no file that is open or mapped.
+    def change(*paths, **named):
+        held = {os.path.realpath(f"/proc/self/fd/{n}") for n in os.listdir("/proc/self/fd")}
+        mapped = open("/proc/self/maps").read()
+        for path in map(os.path.realpath, paths):
+            if path in held or path in mapped:
+                raise PermissionError(13, "used by another process", path)
+        return function(*paths, **named)
+
+    return change
+
+
+def sync(descriptor, function=os.fsync):
+    # Windows syncs no file that is open for reading alone.
+    if read_flags(descriptor, access[0]) & access[1] == os.O_RDONLY:
+        raise OSError(9, "Bad file descriptor")
+    function(descriptor)
+
+
+for name in ("rename", "replace", "remove", "unlink"):
+    setattr(os, name, refuse_open_files(getattr(os, name)))
+os.fsync = sync
+shutil._use_fd_functions = False
+
+
 def locking(descriptor, mode, size):
     # As Windows: who holds the bytes keeps others from them.
     place = os.lseek(descriptor, 0, os.SEEK_CUR)
@@ -48,6 +78,7 @@ def locking(descriptor, mode, size):
         raise PermissionError(13, "Permission denied")
 
 
+sys.platform = "win32"
 sys.modules["msvcrt"] = types.SimpleNamespace(locking=locking, LK_NBLCK=2)
 """
 
