@@ -95,10 +95,9 @@ def test_it_holds_every_word_that_tables_are_read_by(sidecar: dict[str, Any]) ->
             shared = name in row["shared_synonyms"]
             assert find_biomarker(name, with_unit=False) == (None if shared else row["name"])
     for sex, names in words["sexes"].items():
-        people = pa.table({"age": [50.0] * len(names), "sex": names})
-        inputs = read_inputs(
-            people.to_batches()[0], find_layout(["age", "sex"]), sidecar["reference"]
-        )
+        size = len(names)
+        people = pa.record_batch({"age": [50.0] * size, "sex": names, "crp": [1.0] * size})
+        inputs = read_inputs(people, find_layout(people.schema.names), sidecar["reference"])
         assert {SEXES[code] for code in inputs.sex} == {sex}
 
 
