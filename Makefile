@@ -13,7 +13,7 @@ SOURCES := $(wildcard api/*.py model/*.py training/*.py training/*/*.py export/*
 
 NPM := $(shell command -v npm)
 
-.PHONY: install serve stop test check lint typecheck train weights evaluate export archive figure bench bench-serve soak bench-train bench-score bench-row gpu clean contract docs fuzz web
+.PHONY: install serve stop test check lint typecheck train weights evaluate export archive figure bench bench-serve soak bench-train bench-score bench-row gpu clean contract dist docs fuzz web
 
 install: $(VENV)/.serve ## what serving needs
 
@@ -75,6 +75,9 @@ export: install ## TorchScript, ONNX and their proof into build/exported
 weights: $(VENV)/.dev ## the ONNX file, sidecar and golden people that ship, from the shipped checkpoint
 	$(BIN)/henaw export model/weights/henaw-nhanes.safetensors --out build/shipped
 	cp build/shipped/henaw.onnx build/shipped/henaw.json build/shipped/golden.json model/weights/
+
+dist: $(VENV)/.dev ## both distributions, checked, and their bills of materials, into build/dist
+	$(BIN)/python release/build.py build/dist
 
 evaluate: $(VENV)/.dev ## a report of the shipped checkpoint on COHORT
 	$(BIN)/henaw evaluate model/weights/henaw-nhanes.safetensors --cohort $(COHORT) \

@@ -91,9 +91,9 @@ def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module 'henaw' has no attribute {name!r}")
     if name == "__version__":
-        from importlib.metadata import version
+        from henaw.model.distribution import read_version
 
-        value: Any = version("henaw")
+        value: Any = read_version()
     else:
         module = importlib.import_module(_OTHER_MODULES.get(name, "henaw.model.errors"))
         value = getattr(module, name)

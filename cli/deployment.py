@@ -37,6 +37,7 @@ from henaw.handler.assembly import GOLDEN_NAME, ONNX_NAME
 from henaw.handler.configuration import HandlerConfiguration, load_configuration
 from henaw.handler.manifest import check_manifest
 from henaw.handler.selfcheck import check_runtimes, load_golden
+from henaw.model.distribution import RUNTIMES, find_distribution, suggest_install
 from henaw.model.errors import ArtifactError, HenawError, ProfileError
 from henaw.model.profile import read_profile
 from henaw.model.runtime import OnnxRuntime
@@ -100,7 +101,7 @@ def examine(deployment: Deployment) -> Iterator[Finding]:
 
 
 def _check_versions() -> Iterator[Finding]:
-    needed = map(Requirement, importlib.metadata.requires("henaw") or ())
+    needed = map(Requirement, importlib.metadata.requires(find_distribution()) or ())
     wanted = [r for r in needed if r.marker is None or r.marker.evaluate({"extra": "serve"})]
     wrong = []
     for requirement in wanted:
@@ -108,15 +109,15 @@ def _check_versions() -> Iterator[Finding]:
             version = importlib.metadata.version(requirement.name)
         except importlib.metadata.PackageNotFoundError:
             # ONNX Runtime for CUDA has the same module by another name: see check_devices.
-            if requirement.name != "onnxruntime":
+            if requirement.name not in RUNTIMES.values():
                 wrong.append(f"{requirement.name} is not installed")
             continue
         if not requirement.specifier.contains(version, prereleases=True):
             wrong.append(f"{requirement.name} {version} is not {requirement.specifier}")
     if wrong:
-        yield fail("packages", "; ".join(wrong), "pip install 'henaw[serve]'")
+        yield fail("packages", "; ".join(wrong), suggest_install("serve"))
     else:
-        shown = ("henaw", "torch", "torchserve", "numpy")
+        shown = (find_distribution(), "torch", "torchserve", "numpy")
         versions = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in shown)
         yield note("packages", versions)
 

@@ -12,9 +12,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from henaw.cli.findings import Finding, fail, note, warn
-from henaw.handler.assembly import ONNX_NAME
+from henaw.model.distribution import RUNTIMES, find_versions, suggest_install
 from henaw.model.errors import RuntimeUnavailableError
 from henaw.model.onnx_session import CUDA_PROVIDER, INSTALL_GPU, try_cuda
+from henaw.model.shipped import ONNX_FILE
 
 _QUERY = ("--query-gpu=name,driver_version,memory.total", "--format=csv,noheader")
 _TIMEOUT_S = 10.0
@@ -28,6 +29,7 @@ def check_devices(archive: Path) -> Iterator[Finding]:
     Args:
         archive: with the model that ONNX Runtime tries on the GPU.
     """
+    yield from _check_distributions()
     gpus: list[str] = []
     try:
         gpus = list_gpus()
@@ -37,6 +39,16 @@ def check_devices(archive: Path) -> Iterator[Finding]:
         yield note("gpu", "; ".join(gpus) or "none: henaw serve, train and score use the CPU")
     yield _check_torch(has_gpu=bool(gpus))
     yield _check_onnxruntime(archive, has_gpu=bool(gpus))
+
+
+def _check_distributions() -> Iterator[Finding]:
+    if len(installed := find_versions(RUNTIMES)) > 1:
+        yield fail(
+            "henaw",
+            f"{' and '.join(installed)} are both installed, over the same files",
+            f"pip uninstall {' '.join(installed)} {' '.join(RUNTIMES.values())}, then pip install "
+            "the one you want",
+        )
 
 
 def list_gpus() -> list[str]:
@@ -80,7 +92,7 @@ def _check_torch(*, has_gpu: bool) -> Finding:
     try:
         cuda = read_torch_build()
     except RuntimeUnavailableError as error:
-        advice = "henaw score needs none; for henaw serve and train: pip install 'henaw[serve]'"
+        advice = f"henaw score needs none; for henaw serve and train: {suggest_install('serve')}"
         return warn("torch", str(error), advice)
     built = f"torch {importlib.metadata.version('torch')}, built for "
     built += "the CPU" if cuda is None else f"CUDA {cuda}"
@@ -101,11 +113,7 @@ def _check_torch(*, has_gpu: bool) -> Finding:
 
 
 def _check_onnxruntime(archive: Path, *, has_gpu: bool) -> Finding:
-    installed = {
-        name: version
-        for name in ("onnxruntime", "onnxruntime-gpu")
-        if (version := _find_version(name)) is not None
-    }
+    installed = find_versions(tuple(RUNTIMES.values()))
     if len(installed) != 1:
         seen = "not installed"
         if installed:
@@ -122,7 +130,7 @@ def _check_onnxruntime(archive: Path, *, has_gpu: bool) -> Finding:
         return warn("onnxruntime", seen, INSTALL_GPU)
     try:
         with zipfile.ZipFile(archive) as content:
-            model = content.read(ONNX_NAME)
+            model = content.read(ONNX_FILE)
     except (OSError, KeyError, zipfile.BadZipFile):
         # What is wrong with the archive is a finding of its own.
         return note("onnxruntime", f"{built} has CUDA; there is no model to try it with")
@@ -131,10 +139,3 @@ def _check_onnxruntime(archive: Path, *, has_gpu: bool) -> Finding:
         seen = f"{built}: henaw score --device cuda uses the CPU: {problem}"
         return warn("onnxruntime", seen, INSTALL_GPU)
     return note("onnxruntime", f"{built}: henaw score --device auto or cuda uses the GPU")
-
-
-def _find_version(name: str) -> str | None:
-    try:
-        return importlib.metadata.version(name)
-    except importlib.metadata.PackageNotFoundError:
-        return None

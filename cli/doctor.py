@@ -7,7 +7,10 @@ import json
 from pathlib import Path
 
 import click
+from henaw.cli.devices import check_devices
+from henaw.cli.findings import fail
 from henaw.cli.options import LOCAL_CONFIGURATION, find_installed
+from henaw.model.distribution import suggest_install
 
 _MARKS = {"ok": "ok     ", "warning": "WARNING", "problem": "PROBLEM"}
 
@@ -55,15 +58,27 @@ def doctor(
     as_json: bool,
 ) -> None:
     """Check a deployment, and say what to do; exit with 1 where there is a problem."""
-    from henaw.cli.deployment import Deployment, examine, is_in_pod
-
-    deployment = Deployment(
-        configuration=configuration,
-        archive=archive_path.resolve(),
-        run=run,
-        pod=is_in_pod() if pod is None else pod,
-    )
-    findings = list(examine(deployment))
+    try:
+        from henaw.cli.deployment import Deployment, examine, is_in_pod
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] == "henaw":
+            raise
+        findings = [
+            *check_devices(archive_path),
+            fail(
+                "packages",
+                f"{error.name} is not installed, so that there is no server to check",
+                f"{suggest_install('serve')}; henaw score needs none of it",
+            ),
+        ]
+    else:
+        deployment = Deployment(
+            configuration=configuration,
+            archive=archive_path.resolve(),
+            run=run,
+            pod=is_in_pod() if pod is None else pod,
+        )
+        findings = list(examine(deployment))
     if as_json:
         click.echo(json.dumps([dataclasses.asdict(finding) for finding in findings], indent=1))
     else:

@@ -14,6 +14,7 @@ from typing import Any
 
 import click
 from henaw.cli.logs import add_logging_options, list_logging_options
+from henaw.model.distribution import read_version, suggest_install
 from henaw.model.errors import HenawError
 
 SUBCOMMANDS: Mapping[str, str] = MappingProxyType(
@@ -61,12 +62,25 @@ class _Subcommands(click.Group):
             formatter.write_dl(list(SUBCOMMANDS.items()))
 
 
+def _show_version(context: click.Context, _option: click.Parameter, wanted: bool) -> None:
+    if wanted:
+        click.echo(f"henaw, version {read_version()}")
+        context.exit()
+
+
 @click.group(
     cls=_Subcommands,
     context_settings={"help_option_names": ["-h", "--help"]},
     params=list_logging_options(),
 )
-@click.version_option(package_name="henaw")
+@click.option(
+    "--version",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_show_version,
+    help="Show the version and exit.",
+)
 def commands(**_: object) -> None:
     """HENAW: biological age from routine blood values, age and sex."""
 
@@ -80,9 +94,9 @@ def main() -> None:
         if name.partition(".")[0] == "henaw":
             raise
         click.echo(
-            f"error: expected the Python package {name!r}, found none: "
-            "pip install 'henaw[train]' for cohorts, fits and reports, 'henaw[serve]' for "
-            "exports and the server",
+            f"error: the Python package {name!r} is not installed: {suggest_install('train')} for "
+            f"cohorts, fits, reports and simulations, {suggest_install('serve')} for exports and "
+            "the server",
             err=True,
         )
         sys.exit(1)

@@ -149,19 +149,19 @@ def _require(model: onnx.ModelProto) -> None:
     problems = []
     size = model.ByteSize()
     if size >= LARGEST_BYTES:
-        problems.append(f"size must be below {LARGEST_BYTES} bytes, however: {size}")
+        problems.append(f"size must be below {LARGEST_BYTES} bytes; got {size}")
     if model.ir_version > IR_VERSION:
-        problems.append(f"IR version must be at most {IR_VERSION}, however: {model.ir_version}")
+        problems.append(f"IR version must be at most {IR_VERSION}; got {model.ir_version}")
     for opset in model.opset_import:
         if opset.domain == "" and opset.version > OPSET:
-            problems.append(f"opset must be at most {OPSET}, however: {opset.version}")
+            problems.append(f"opset must be at most {OPSET}; got {opset.version}")
         if opset.domain not in ("", "ai.onnx"):
-            problems.append(f"expected only ONNX's own operators, however: {opset.domain}")
+            problems.append(f"expected only ONNX's own operators; got {opset.domain}")
     problems += _check_names("inputs", model.graph.input, INPUT_NAMES)
     problems += _check_names("outputs", model.graph.output, OUTPUT_NAMES)
     content = model.SerializeToString()
     problems += [
-        f"expected no trace of where it was made, however: {mark.decode()!r} is inside"
+        f"expected no trace of where it was made; {mark.decode()!r} is inside"
         for mark in (b".py", b"site-packages", b"stack_trace", b"/home/", b"/root/")
         if mark in content
     ]
@@ -171,4 +171,4 @@ def _require(model: onnx.ModelProto) -> None:
 
 def _check_names(kind: str, values: Any, expected: tuple[str, ...]) -> list[str]:
     seen = [value.name for value in values]
-    return [] if seen == list(expected) else [f"{kind} must be {list(expected)}, however: {seen}"]
+    return [] if seen == list(expected) else [f"{kind} must be {list(expected)}; got {seen}"]

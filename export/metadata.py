@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from henaw.export.calibration import describe_calibration
 from henaw.export.drift import describe_drift
+from henaw.intake.words import describe_words
 from henaw.model.biomarkers import (
     AGE_MAXIMUM_YEARS,
     AGE_MINIMUM_YEARS,
@@ -50,8 +51,9 @@ def describe_model(checkpoint: Checkpoint) -> dict[str, Any]:
 
     ``reference`` holds the median of each biomarker by age and sex, in the panel's
     units; ``units`` what converts into them, by ``(value - offset) * factor``; ``fhir``
-    which Observations are a biomarker. A biomarker that is not among ``used_biomarkers`` is
-    not part of the model: its value is ignored, and its median stands for nobody.
+    which Observations are a biomarker; ``words`` how people's tables name things. A
+    biomarker that is not among ``used_biomarkers`` is not part of the model: its value is
+    ignored, and its median stands for nobody.
     """
     causes = checkpoint.network.causes
     shapes = _SHAPES | {"cause_risk_10y": ["n", len(causes)]}
@@ -68,6 +70,7 @@ def describe_model(checkpoint: Checkpoint) -> dict[str, Any]:
         "used_biomarkers": list(checkpoint.network.panel),
         "units": describe_units(),
         "fhir": describe_fhir(),
+        "words": describe_words(),
         "sexes": list(SEXES),
         "accepted_ages": [AGE_MINIMUM_YEARS, AGE_MAXIMUM_YEARS],
         "fitted_ages": [checkpoint.network.first_age, checkpoint.network.last_age],

@@ -56,7 +56,7 @@ def load_metadata(path: Path) -> Metadata:
     try:
         document = msgspec.json.decode(path.read_bytes())
     except (OSError, msgspec.MsgspecError) as error:
-        raise ArtifactError(path.name, [f"expected a JSON sidecar, however: {error}"]) from error
+        raise ArtifactError(path.name, [f"the sidecar must be JSON: {error}"]) from error
     problems = list(_list_problems(document))
     if problems:
         raise ArtifactError(path.name, problems)
@@ -101,16 +101,16 @@ def _list_problems(document: object) -> Sequence[str]:
         return problems
     if tuple(document["system_names"]) != tuple(SYSTEMS):
         seen = ", ".join(map(str, document["system_names"]))
-        problems.append(f"system_names must be {', '.join(SYSTEMS)}, however: {seen}")
+        problems.append(f"system_names must be {', '.join(SYSTEMS)}; got {seen}")
     problems += [
         f"cause_names: {problem}" for problem in check_causes([*map(str, document["cause_names"])])
     ]
     used = document.get("used_biomarkers", NAMES)
     if not isinstance(used, Sequence) or not set(map(str, used)) <= set(NAMES):
-        problems.append(f"used_biomarkers must be among {', '.join(NAMES)}, however: {used}")
+        problems.append(f"used_biomarkers must be among {', '.join(NAMES)}; got {used}")
     panel = tuple(row.get("name") for row in document["panel"] if isinstance(row, dict))
     if panel != NAMES:
-        problems.append(f"panel must be {', '.join(NAMES)}, however: {', '.join(map(str, panel))}")
+        problems.append(f"panel must be {', '.join(NAMES)}; got {', '.join(map(str, panel))}")
     first = (TYPICAL_VALUES, *NAMES)
     if tuple(document["contribution_names"][: len(first)]) != first:
         problems.append(f"contribution_names must begin with {', '.join(first)}")

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 from typing import Any, Final
 
 import msgspec
 from henaw.handler import contract
 from henaw.handler.problems import CONTENT_TYPE as PROBLEM_TYPE
 from henaw.handler.problems import STATUSES, ProblemDocument
+from henaw.model.distribution import read_version
 
 _JSON_TYPE: Final = "application/json"
 _OPERATIONS: Final[dict[str, tuple[str, tuple[type, ...], tuple[type, ...]]]] = {
@@ -69,7 +69,7 @@ def write_openapi() -> dict[str, Any]:
         "openapi": "3.1.0",
         "info": {
             "title": "HENAW",
-            "version": importlib.metadata.version("henaw"),
+            "version": read_version(),
             "description": "Biological age from routine blood values, age and sex.",
             "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
         },

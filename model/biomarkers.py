@@ -546,6 +546,7 @@ def describe_panel() -> list[dict[str, Any]]:
             "name": biomarker.name,
             "label": biomarker.label,
             "synonyms": [*biomarker.synonyms, *biomarker.shared_synonyms],
+            "shared_synonyms": list(biomarker.shared_synonyms),
             "unit": biomarker.unit,
             "units": list(biomarker.units),
             "minimum": biomarker.minimum,

@@ -23,6 +23,7 @@ from henaw.model.configuration import NetworkConfiguration, read_configuration
 from henaw.model.errors import CheckpointError, ConfigurationError
 from henaw.model.files import write_whole
 from henaw.model.network import Network
+from henaw.model.runtime import PROTOCOL
 from henaw.model.tables import (
     POSITIVE_TENSORS,
     list_correlation_problems,
@@ -38,9 +39,6 @@ __all__ = [
     "save_checkpoint",
     "write_whole",
 ]
-
-PROTOCOL = 2
-"""Raised when a file of the old protocol can no longer be read."""
 
 _METADATA_KEY = "henaw"
 _ADDED = ("causes",)

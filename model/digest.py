@@ -20,11 +20,39 @@ from henaw.model.profile import METADATA_KEY, PROFILE_SHAPES, find_tensor, read_
 DIGEST_KEY = "content_sha256"
 """Property that holds the digest."""
 
-_METADATA_PROPS = 14
-"""The field of ModelProto that holds properties."""
+_GRAPH, _METADATA_PROPS = 7, 14
+"""Fields of ModelProto: the graph, and one property each."""
+_INITIALIZER = 5
+"""The field of GraphProto that holds one tensor of weights each."""
+_EXTERNAL_DATA = 13
+"""The field of TensorProto that says which other file its values are in."""
 _VARINT, _DELIMITED = 0, 2
-"""Wire types of protocol buffers that a ModelProto has."""
+"""Wire types of protocol buffers whose size is their own to tell."""
+_FIXED_BYTES = {1: 8, 5: 4}
+"""The others, and their sizes."""
 _DAMAGED = "The file was damaged or changed: export the model again"
+_NO_FILE = "it is not an ONNX file, or it was damaged or cut off"
+
+
+def read_properties(model: bytes) -> dict[str, str]:
+    """The properties of an ONNX file, before any runtime opens it.
+
+    Raises:
+        ArtifactError: it is no ONNX file, is cut off, or a property is no text.
+    """
+    properties = {}
+    for number, _, inside, end in _split_fields(model):
+        if number != _METADATA_PROPS:
+            continue
+        entry = model[inside:end]
+        parts = {part: entry[start:stop] for part, _, start, stop in _split_fields(entry)}
+        try:
+            properties[parts.get(1, b"").decode()] = parts.get(2, b"").decode()
+        except UnicodeDecodeError as error:
+            raise ArtifactError(
+                "ONNX file", [f"its properties must be UTF-8: {error}. {_DAMAGED}"]
+            ) from error
+    return properties
 
 
 def compute_digest(model: bytes) -> str:
@@ -66,6 +94,10 @@ def check_content(model: bytes, properties: Mapping[str, Any]) -> None:
         raise ArtifactError(
             "ONNX file", [f"expected the property {DIGEST_KEY!r}, found none. {_DAMAGED}"]
         )
+    if _has_external_data(model):
+        raise ArtifactError(
+            "ONNX file", ["its weights are in another file (external data); they must be in it"]
+        )
     seen = compute_digest(model)
     if seen != expected:
         raise ArtifactError(
@@ -87,6 +119,18 @@ def check_content(model: bytes, properties: Mapping[str, Any]) -> None:
             )
 
 
+def _has_external_data(model: bytes) -> bool:
+    def find(message: bytes, wanted: int) -> Iterator[bytes]:
+        return (message[a:b] for number, _, a, b in _split_fields(message) if number == wanted)
+
+    return any(
+        True
+        for graph in find(model, _GRAPH)
+        for tensor in find(graph, _INITIALIZER)
+        for _ in find(tensor, _EXTERNAL_DATA)
+    )
+
+
 def _split_fields(model: bytes | bytearray) -> Iterator[tuple[int, int, int, int]]:
     """Each field's number, and where it starts, its content starts, and it ends."""
     place = 0
@@ -100,7 +144,10 @@ def _split_fields(model: bytes | bytearray) -> Iterator[tuple[int, int, int, int
             length, inside = _read_varint(model, place)
             end = inside + length
         else:
-            raise ArtifactError("ONNX file", [f"byte {start} begins no field. {_DAMAGED}"])
+            inside = place
+            end = place + _FIXED_BYTES.get(tag & 7, len(model))
+        if end > len(model):
+            raise ArtifactError("ONNX file", [f"{_NO_FILE}: byte {start} begins no whole field"])
         yield tag >> 3, start, inside, end
         place = end
 
@@ -116,4 +163,4 @@ def _read_varint(model: bytes | bytearray, place: int) -> tuple[int, int]:
         value |= (byte & 0x7F) << shift
         if byte < 0x80:
             return value, place
-    raise ArtifactError("ONNX file", [f"byte {place} ends no number. {_DAMAGED}"])
+    raise ArtifactError("ONNX file", [f"{_NO_FILE}: byte {place} ends no number"])

@@ -34,7 +34,13 @@ def write_whole(path: Path, content: bytes, *, mode: int = 0o644) -> None:
             file.flush()
             os.fsync(file.fileno())
             os.chmod(file.name, mode)
-            os.replace(file.name, path)
         except BaseException:
+            file.close()
             os.unlink(file.name)
             raise
+    # Closed: Windows replaces no file that is open.
+    try:
+        os.replace(file.name, path)
+    except BaseException:
+        os.unlink(file.name)
+        raise

@@ -33,7 +33,7 @@ def read_golden(path: Path) -> tuple[People, Outputs]:
         )
         return people, {name: _decode(values) for name, values in content["outputs"].items()}
     except (OSError, LookupError, TypeError, ValueError, RecursionError) as error:
-        raise ArtifactError(str(path), [f"expected golden people, however: {error!r}"]) from error
+        raise ArtifactError(str(path), [f"it does not hold golden people: {error!r}"]) from error
 
 
 def _decode(values: list[Any]) -> npt.NDArray[Any]:

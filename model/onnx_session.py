@@ -7,13 +7,15 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 import io
 import logging
 import re
 from pathlib import Path
 from typing import Any
 
-from henaw.model.errors import ConfigurationError
+from henaw.model.distribution import RUNTIMES, find_versions
+from henaw.model.errors import ConfigurationError, RuntimeUnavailableError
 
 CPU_PROVIDER = "CPUExecutionProvider"
 CUDA_PROVIDER = "CUDAExecutionProvider"
@@ -73,8 +75,7 @@ def open_session(source: Path | bytes, *, device: str, threads: int) -> tuple[An
 
 def try_cuda(source: Path | bytes, number: int, threads: int) -> tuple[Any, str]:
     """Open a model on a CUDA device by its number: the session, or None and why not."""
-    import onnxruntime as ort
-
+    ort = import_onnxruntime()
     if CUDA_PROVIDER not in ort.get_available_providers():
         return None, (
             f"onnxruntime {ort.__version__} is built for the CPU alone. For CUDA: {INSTALL_GPU}."
@@ -102,9 +103,23 @@ def try_cuda(source: Path | bytes, number: int, threads: int) -> tuple[Any, str]
     return session, ""
 
 
-def _open(source: Path | bytes, providers: list[Any], threads: int) -> Any:
-    import onnxruntime as ort
+def import_onnxruntime() -> Any:
+    """The module of either distribution.
 
+    Raises:
+        RuntimeUnavailableError: neither is installed.
+    """
+    try:
+        return importlib.import_module("onnxruntime")
+    except ImportError as error:
+        raise RuntimeUnavailableError(
+            f"onnxruntime cannot be imported ({error}): pip install "
+            f"{RUNTIMES[next(iter(find_versions(RUNTIMES)), 'henaw')]}"
+        ) from error
+
+
+def _open(source: Path | bytes, providers: list[Any], threads: int) -> Any:
+    ort = import_onnxruntime()
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1

@@ -26,6 +26,9 @@ Outputs = dict[str, npt.NDArray[Any]]
 
 _LOGGER = logging.getLogger(__name__)
 
+PROTOCOL = 2
+"""Of checkpoints and of the graph; raised when a file of the old one can no longer be read."""
+
 INPUT_NAMES: tuple[str, ...] = ("biomarkers", "age", "sex")
 OUTPUT_NAMES: tuple[str, ...] = (
     "biological_age",

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from henaw.model.biomarkers import PANEL
+from henaw.model.distribution import suggest_install
 from henaw.model.errors import RuntimeUnavailableError, ScoringError
 from henaw.model.files import write_whole
 from henaw.scoring.calibration import Calibration, list_lines
@@ -69,7 +70,7 @@ def draw_calibration(calibration: Calibration) -> Figure:
         from matplotlib.figure import Figure
     except ImportError as error:
         raise RuntimeUnavailableError(
-            "expected matplotlib for a figure, found none: pip install 'henaw[plot]'"
+            f"a figure needs matplotlib: {suggest_install('plot')}"
         ) from error
 
     figure = Figure(figsize=(11, 9), layout="constrained")

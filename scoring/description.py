@@ -5,14 +5,15 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from henaw.model.biomarkers import NAMES, SEXES
-from henaw.model.digest import check_content
+from henaw.model.digest import DIGEST_KEY, check_content, read_properties
 from henaw.model.errors import ArtifactError, ScoringError
 from henaw.model.profile import METADATA_KEY, read_profile
 from henaw.model.reliability import find_limit_problems
-from henaw.model.runtime import INPUT_NAMES, OUTPUT_NAMES, OnnxRuntime
+from henaw.model.runtime import INPUT_NAMES, OUTPUT_NAMES, PROTOCOL, OnnxRuntime
 
 _PARSED: Mapping[str, type] = {
     "inputs": dict,
@@ -29,41 +30,51 @@ _PARSED: Mapping[str, type] = {
 
 
 def open_model(content: bytes, source: str, *, device: str = "cpu") -> OnnxRuntime:
-    """Open an ONNX file that is called ``source`` in messages.
+    """Open an ONNX file whose content was checked, as ``source`` in messages.
 
     Raises:
-        ScoringError: it is no ONNX file.
+        ScoringError: this ONNX Runtime cannot open it.
         ConfigurationError: there is no such device.
     """
     try:
         return OnnxRuntime(content, device=device)
     except Exception as error:
-        # onnxruntime's own errors share no public base class. It cannot say of a name that was
-        # damaged what it is.
-        if not type(error).__module__.startswith("onnxruntime") and not isinstance(
-            error, UnicodeDecodeError
-        ):
+        # onnxruntime's own errors share no public base class.
+        if not type(error).__module__.startswith("onnxruntime"):
             raise
-        # A safetensors file begins with the length of its header, which is JSON.
-        hint = ": it is a checkpoint, of which `henaw export` makes one"
-        seen = hint if content[8:9] == b"{" else f", however: {error}"
-        raise ScoringError(source, [f"expected an ONNX file{seen}"]) from error
+        raise ScoringError(source, [f"this onnxruntime cannot open it: {error}"]) from error
 
 
-def read_description(runtime: OnnxRuntime, source: str) -> dict[str, Any]:
+def read_description(content: bytes, source: str) -> dict[str, Any]:
     """The file's own properties, once they are those of a model of this panel.
 
     Raises:
-        ScoringError: one is missing or damaged, or the model is of another panel.
+        ScoringError: it is no ONNX file, a property is missing or damaged, or the model is of
+            another protocol or panel.
     """
+    # A safetensors file begins with the length of its header, which is JSON.
+    if content[8:9] == b"{":
+        raise ScoringError(
+            source, ["it is a checkpoint: make an ONNX file of it by `henaw export`"]
+        )
     try:
-        properties = runtime.metadata
+        properties = read_properties(content)
     except ArtifactError as error:
         raise ScoringError(source, error.problems) from error
-    needed = ("name", "version", *_PARSED)
-    problems = [f"expected the property {k!r}, found none" for k in needed if k not in properties]
-    if problems:
-        raise ScoringError(source, [*problems, "is it a file of `henaw export`?"])
+    missing = [key for key in ("name", "version", "protocol", *_PARSED) if key not in properties]
+    if missing:
+        raise ScoringError(
+            source,
+            [f"it has no properties {', '.join(missing)}: is it an ONNX file of `henaw export`?"],
+        )
+    if properties["protocol"] != str(PROTOCOL):
+        raise ScoringError(
+            source,
+            [
+                f"its protocol must be {PROTOCOL}; got {properties['protocol'][:20]!r}. Export the "
+                "model again by this version of henaw, or install the version that exported it"
+            ],
+        )
     parsed = {key: _parse(properties[key]) for key in _PARSED}
     description = {**properties, **parsed}
     problems = [
@@ -124,6 +135,28 @@ def require_content(content: bytes, description: Mapping[str, Any], source: str)
         raise ScoringError(source, error.problems) from error
 
 
+def require_sidecar(path: Path, description: Mapping[str, Any]) -> None:
+    """Check that a sidecar beside an ONNX file, where there is one, is of the same export.
+
+    Raises:
+        ScoringError: it is of another.
+    """
+    sidecar = path.with_suffix(".json")
+    try:
+        said = json.loads(sidecar.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return
+    expected = said.get(DIGEST_KEY) if isinstance(said, dict) else None
+    if expected is not None and expected != description[DIGEST_KEY]:
+        raise ScoringError(
+            str(path),
+            [
+                f"its content has the SHA-256 {description[DIGEST_KEY]}, its sidecar "
+                f"{sidecar.name} is of {expected}: put the two files of one export together"
+            ],
+        )
+
+
 def _parse(text: str) -> Any:
     """What JSON says; None where it is no JSON."""
     try:
@@ -141,17 +174,17 @@ def _find_name_problems(description: Mapping[str, Any]) -> Iterator[str]:
     for key, names in expected.items():
         seen = [row.get("name") if isinstance(row, dict) else row for row in description[key]]
         if seen != list(names):
-            yield f"{key} must be {', '.join(names)}, however: {', '.join(map(str, seen))}"
+            yield f"{key} must be {', '.join(names)}; got {', '.join(map(str, seen))}"
     for key in ("contribution_names", "cause_names", "used_biomarkers"):
         if not all(isinstance(name, str) for name in description[key]):
-            yield f"{key} must be names, however: {description[key]}"
+            yield f"{key} must be names; got {description[key]}"
     if description["contribution_names"][: len(NAMES) + 1] != ["typical_values", *NAMES]:
         yield f"contribution_names must begin with typical_values, {', '.join(NAMES)}"
 
 
 def _find_number_problems(description: Mapping[str, Any]) -> Iterator[str]:
     if not _are_numbers(description["fitted_ages"], 2):
-        yield f"fitted_ages must be two numbers, however: {description['fitted_ages']}"
+        yield f"fitted_ages must be two numbers; got {description['fitted_ages']}"
     reference = description["reference"]
     ages = reference.get("age")
     if not isinstance(ages, list) or not _are_numbers(ages):

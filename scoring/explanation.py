@@ -75,9 +75,11 @@ def label_part(name: str) -> str:
 
     Example:
         >>> label_part("crp"), label_part("crp_x_hba1c")
-        ('C-reactive protein', 'crp x hba1c')
+        ('C-reactive protein', 'C-reactive protein x Glycated haemoglobin')
     """
-    return _LABELS.get(name, name.replace("_x_", " x ").replace("typical_values", "typical values"))
+    if "_x_" in name:
+        return " x ".join(map(label_part, name.split("_x_")))
+    return _LABELS.get(name, name.replace("_", " "))
 
 
 def describe_typical(years: float) -> str:

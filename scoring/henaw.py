@@ -30,6 +30,7 @@ from henaw.scoring.description import (
     read_description,
     read_lab,
     require_content,
+    require_sidecar,
 )
 from henaw.scoring.explanation import tabulate_parts
 from henaw.scoring.frames import read_frame, write_like
@@ -78,10 +79,11 @@ class Henaw:
         self.source = source
         self.sha256 = hashlib.sha256(content).hexdigest()
         self.threads = threads
-        self._runtime = open_model(content, source, device=device)
-        self.description = read_description(self._runtime, source)
+        # Before a runtime opens it: what is damaged may crash one.
+        self.description = read_description(content, source)
         self.lab = read_lab(self.description, source)
         require_content(content, self.description, source)
+        self._runtime = open_model(content, source, device=device)
         self._columns = list_columns(
             self.description["contribution_names"], self.description["cause_names"]
         )
@@ -117,12 +119,14 @@ class Henaw:
             content = path.read_bytes()
         except OSError as error:
             raise ScoringError(
-                str(path), [f"expected an ONNX file of `henaw export`, however: {error.strerror}"]
+                str(path), [f"the ONNX file cannot be read: {error.strerror}"]
             ) from error
         if lab is not None:
             profile = lab if isinstance(lab, LabProfile) else read_profile(Path(lab))
             content = set_profile(content, profile)
-        return cls(content, source=str(path), threads=threads, device=device)
+        model = cls(content, source=str(path), threads=threads, device=device)
+        require_sidecar(path, model.description)
+        return model
 
     def __repr__(self) -> str:
         return f"<Henaw: {self.full_name} on {self.device}>"

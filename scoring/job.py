@@ -8,23 +8,24 @@ there. Inputs, model or options that are not the same start anew.
 from __future__ import annotations
 
 import collections
-import fcntl
 import hashlib
 import json
 import os
 import shutil
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import pyarrow as pa
 from henaw.model.errors import ScoringError
 from henaw.model.layout import Layout
 from henaw.scoring.answers import WITHHOLD, check_unreliable
 from henaw.scoring.henaw import Henaw
+from henaw.scoring.lock import lock
 from henaw.scoring.sinks import check_sink, open_sink
 from henaw.scoring.sources import CHUNK, Chunks, Source
 
@@ -109,7 +110,7 @@ def score_table(
     key = _take_fingerprint(model, path, layout, outputs, unreliable, beside=beside)
     schema = model.make_schema(layout, outputs, source.read_schema(layout))
     summary = Summary()
-    with _explain_stop(out, parts), _hold(parts, key):
+    with _explain_stop(out, parts), _hold(parts, key) as run:
         kept = {int(part.stem): part for part in parts.glob("*.part") if _is_whole(part)}
         unfinished = parts / "unfinished"
         try:
@@ -128,14 +129,14 @@ def score_table(
                 file.flush()
         except (pa.ArrowInvalid, pa.ArrowSerializationError, ScoringError) as error:
             # Another input is needed, so that nothing of this run can be used again.
-            shutil.rmtree(parts)
+            _remove(parts, run)
             if isinstance(error, ScoringError):
                 raise
             raise ScoringError(str(path), [f"the file cannot be read: {error}"]) from error
-        with unfinished.open("rb") as written:
+        with unfinished.open("rb+") as written:  # Windows syncs no file that is read
             os.fsync(written.fileno())
         unfinished.replace(out)
-        shutil.rmtree(parts)
+        _remove(parts, run)
     return summary
 
 
@@ -164,7 +165,8 @@ def _score_chunks(
         return answers
 
     def read(part: Path) -> pa.RecordBatch:
-        with pa.memory_map(str(part)) as file:
+        # Not mapped: Windows removes no file that is.
+        with pa.OSFile(str(part)) as file:
             return pa.ipc.open_file(file).get_batch(0)
 
     ahead: collections.deque[tuple[Future[pa.RecordBatch], bool]] = collections.deque()
@@ -238,12 +240,12 @@ def _describe_file(path: Path) -> tuple[str, int, int]:
 
 
 @contextmanager
-def _hold(parts: Path, key: str) -> Iterator[None]:
+def _hold(parts: Path, key: str) -> Iterator[IO[str]]:
     """Hold the folder of parts, emptied unless it is of the same run."""
     parts.mkdir(exist_ok=True)
     with (parts / "run").open("a+") as file:
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            lock(file)
         except BlockingIOError as error:
             raise ScoringError(
                 str(parts), ["expected no other run that writes this output, however: one does"]
@@ -256,4 +258,10 @@ def _hold(parts: Path, key: str) -> Iterator[None]:
             file.truncate(0)
             file.write(key)
             file.flush()
-        yield
+        yield file
+
+
+def _remove(parts: Path, run: IO[str]) -> None:
+    if sys.platform == "win32":  # which removes no file that is open
+        run.close()
+    shutil.rmtree(parts)

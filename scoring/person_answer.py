@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import math
+import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -13,6 +14,8 @@ from henaw.scoring.explanation import label_part
 
 _SMALLEST_SHOWN = 0.05
 """Years; a part that is rounded to 0 is not shown."""
+_WIDTH = 88
+"""Characters of a line."""
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
@@ -66,7 +69,9 @@ class PersonAnswer:
     model: str
 
     def __repr__(self) -> str:
-        return "\n".join([self._write_head(), *self._write_lines(), f"Model: {self.model}"])
+        lines = [self._write_head(), *self._write_lines(), f"Model: {self.model}"]
+        wrap = textwrap.TextWrapper(_WIDTH, subsequent_indent="  ", break_on_hyphens=False)
+        return "\n".join(map(wrap.fill, lines))
 
     def _repr_html_(self) -> str:
         lines = "".join(f"<li>{html.escape(line)}</li>" for line in self._write_lines())
@@ -91,9 +96,10 @@ class PersonAnswer:
         lines = [] if self.reliable else list(self.withheld)
         if self.age_gap is not None and self.percentile is not None:
             direction = "above" if self.age_gap > 0 else "below"
+            gap = f"{abs(self.age_gap):.1f} years {direction} the age"
             lines.append(
-                f"{abs(self.age_gap):.1f} years {direction} the age; of 100 people of that age and "
-                f"sex, {self.percentile:.0f} have a younger result"
+                f"{gap if abs(self.age_gap) >= _SMALLEST_SHOWN else 'The same as the age'}; of 100 "
+                f"people of that age and sex, {self.percentile:.0f} have a younger result"
             )
         if self.mortality_10y is not None:
             risks = ", ".join(

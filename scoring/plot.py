@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from henaw.model.configuration import TYPICAL_VALUES
+from henaw.model.distribution import suggest_install
 from henaw.model.errors import RuntimeUnavailableError
 
 if TYPE_CHECKING:
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
 
 _LABEL_WIDTH = 36
 """Characters of a line of the longest label."""
+_ROW_INCHES = 0.42
 
 _OLDER, _YOUNGER, _WHOLE = "#b2182b", "#2166ac", "#444444"
 
@@ -36,12 +38,12 @@ def draw_waterfall(
         from matplotlib.figure import Figure
     except ImportError as error:
         raise RuntimeUnavailableError(
-            "expected matplotlib for a plot, found none: pip install 'henaw[plot]'"
+            f"a plot needs matplotlib: {suggest_install('plot')}"
         ) from error
 
     ordered = sorted(parts, key=lambda part: part["years"])
     # Not by pyplot: that keeps every figure alive, and asks for a screen.
-    figure = Figure(figsize=(8, 5), layout="constrained")
+    figure = Figure(figsize=(8, 1 + _ROW_INCHES * (len(ordered) + 1)), layout="constrained")
     axes = figure.subplots()
     start = age
     for place, part in enumerate(ordered):

@@ -7,12 +7,16 @@ workers. The executors need ``henaw``.
 from __future__ import annotations
 
 import functools
+import os
+import re
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
+from henaw.model.distribution import suggest_install
 from henaw.model.errors import RuntimeUnavailableError, ScoringError
 from henaw.model.files import write_whole
 from henaw.model.layout import Layout, find_layout, find_separator
@@ -29,6 +33,8 @@ ArrowFunction = Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]
 
 _REFUSED = f"{ScoringError.__module__}.{ScoringError.__qualname__}: "
 """Where in the trace of a Python worker its message begins."""
+_RAISED = re.compile(r"^[A-Za-z_][\w.]*: .*$", re.MULTILINE)
+"""Lines of a Python trace that name what was raised."""
 
 
 def score_frame(
@@ -121,24 +127,44 @@ def read_frame(source: str, *, separator: str | None = None) -> DataFrame:
 
 
 def write_frame(answers: DataFrame, out: str) -> None:
-    """Score, and write a folder of Parquet.
+    """Score, and write a folder of Parquet, which is not there where that fails.
 
     Raises:
-        ScoringError: the folder is there already or cannot be written, or a worker refused
-            the table, for its units.
+        ScoringError: the folder is there already and not empty or cannot be written, or a
+            worker refused the table, for its units.
     """
+    context: Any = answers.sparkSession.sparkContext
     with _explain_failure(out, "a new folder that Spark can write"):
-        answers.write.parquet(out)
+        folder = context._jvm.org.apache.hadoop.fs.Path(out)
+        files = folder.getFileSystem(context._jsc.hadoopConfiguration())
+        was_there = files.exists(folder)
+        is_empty = was_there and files.isDirectory(folder) and not len(files.listStatus(folder))
+        try:
+            answers.write.mode("append" if is_empty else "error").parquet(out)
+        except BaseException:
+            if not was_there:
+                files.delete(folder, True)
+            raise
 
 
 def _open_session() -> SparkSession:
-    builder = _import_spark("pyspark.sql").SparkSession.builder
+    sessions = _import_spark("pyspark.sql").SparkSession
+    session: SparkSession | None = sessions.getActiveSession()
+    if session is not None:
+        return session
     try:
-        session: SparkSession = builder.getOrCreate()
+        session = sessions.builder.getOrCreate()
     except _list_failures() as error:
         raise RuntimeUnavailableError(
-            f"expected Spark to start, which needs Java 17, however: {_find_cause(error)}"
+            f"Spark does not start: {_find_cause(error)}. It needs Java 17 or later"
         ) from error
+    context: Any = session.sparkContext
+    if context.master.startswith("local"):
+        # Else the workers are the first python3 of the path, which may have no henaw.
+        if "PYSPARK_PYTHON" not in os.environ:
+            context.pythonExec = sys.executable
+        # What fails is told once, by our error, and not for each task and stage as well.
+        context.setLogLevel("OFF")
     return session
 
 
@@ -168,8 +194,10 @@ def _explain_failure(subject: str, expected: str) -> Iterator[None]:
     except _list_failures() as error:
         cause = _find_cause(error)
         if _REFUSED in cause:
-            expected, cause = "people that can be scored", cause.rpartition(_REFUSED)[2]
-        raise ScoringError(subject, [f"expected {expected}, however: {cause}"]) from error
+            problem = f"a worker refused people of it: {cause.rpartition(_REFUSED)[2]}"
+        else:
+            problem = f"expected {expected}. Spark says: {cause}"
+        raise ScoringError(subject, [problem]) from error
 
 
 def _list_failures() -> tuple[type[Exception], ...]:
@@ -180,9 +208,18 @@ def _list_failures() -> tuple[type[Exception], ...]:
 
 
 def _find_cause(error: Any) -> str:
-    """The first line; all of it where a Python worker failed."""
+    """One line; of a worker that refused the people all that it says."""
     text = str(error.java_exception.getMessage() if hasattr(error, "java_exception") else error)
-    return text if type(error).__name__ == "PythonException" else text.partition("\n")[0]
+    if _REFUSED in text:
+        return text
+    raised: list[str] = _RAISED.findall(text) if "Traceback (most recent" in text else []
+    cause = raised[-1] if raised else text.partition("\n")[0]
+    if "ModuleNotFoundError" in cause:
+        cause += (
+            ". The workers' Python needs henaw: name one that has it by PYSPARK_PYTHON, on each "
+            "executor"
+        )
+    return cause
 
 
 def _import_spark(name: str) -> Any:
@@ -192,5 +229,5 @@ def _import_spark(name: str) -> Any:
         return importlib.import_module(name)
     except ImportError as error:
         raise RuntimeUnavailableError(
-            "expected pyspark for Spark, found none: pip install 'henaw[spark]'"
+            f"the engine spark needs pyspark: {suggest_install('spark')}"
         ) from error

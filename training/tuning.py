@@ -14,7 +14,6 @@ Source:
 from __future__ import annotations
 
 import dataclasses
-import importlib.metadata
 import json
 import logging
 import time
@@ -26,6 +25,7 @@ from typing import Any
 import numpy as np
 import yaml
 from henaw.model.checkpoint import write_whole
+from henaw.model.distribution import read_version
 from henaw.model.errors import CohortError, StudyError
 from henaw.training.cohort import Cohort, read_cohort
 from henaw.training.configuration import TrainingConfiguration
@@ -122,7 +122,7 @@ class Tuning:
         """Everything that a trial's outcome depends on, as a study keeps it."""
         configuration = self.space.configuration
         return {
-            "henaw": importlib.metadata.version("henaw"),
+            "henaw": read_version(),
             "cohort_sha256": self.cohort.digest,
             "seed": configuration.seed,
             **{

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from henaw.model.checkpoint import write_whole
+from henaw.model.distribution import suggest_install
 from henaw.model.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -68,8 +69,8 @@ def check_tensorboard() -> None:
         raise ConfigurationError(
             "loop.tensorboard",
             [
-                "expected the package tensorboard, however it is not installed: "
-                "pip install 'henaw[watch]', or set tensorboard: false"
+                f"tensorboard is not installed: {suggest_install('watch')}, or set "
+                "tensorboard: false"
             ],
         )
 

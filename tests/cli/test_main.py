@@ -119,6 +119,6 @@ def test_a_package_that_is_not_installed_is_named_with_how_to_install_it(
 ) -> None:
     result = run_without((package,), *arguments)
     assert result.returncode == 1
-    assert f"expected the Python package '{package}'" in result.stderr
+    assert f"the Python package '{package}' is not installed" in result.stderr
     assert f"'henaw[{extra}]'" in result.stderr
     assert "Traceback" not in result.stderr

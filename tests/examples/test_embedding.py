@@ -1,7 +1,9 @@
 """The few lines that embed the ONNX file answer what the model answers."""
 
 import json
+import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -15,6 +17,7 @@ from playwright.sync_api import Browser
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 EXAMPLES = REPOSITORY / "examples"
+NOTHING_TO_SHOW = "no reliable answer: show no number, see docs/embedding.md"
 
 
 @pytest.fixture(scope="module")
@@ -52,6 +55,48 @@ def test_python(artifacts: Path, expected: Any) -> None:
     assert read_sentence(printed) == expected
 
 
+@pytest.fixture(scope="session")
+def rscript() -> str:
+    """R with reticulate, which takes this Python."""
+    program = shutil.which("Rscript")
+    if program is None:
+        pytest.skip("needs R: apt-get install r-base-core")
+    for package in ("reticulate", "jsonlite"):
+        found = [program, "-e", f"quit(status = !requireNamespace('{package}'))"]
+        if subprocess.run(found, capture_output=True, check=False).returncode != 0:
+            pytest.skip(f"needs R's package {package}: apt-get install r-cran-{package}")
+    return program
+
+
+def run_r(rscript: str, *arguments: str | Path) -> str:
+    done = subprocess.run(
+        [rscript, *arguments],
+        env={**os.environ, "RETICULATE_PYTHON": sys.executable},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+def test_r(rscript: str, artifacts: Path, expected: Any, tmp_path: Path) -> None:
+    for name in ("henaw.R", "embed.R"):
+        shutil.copy(EXAMPLES / "r" / name, tmp_path)
+    program = tmp_path / "embed.R"
+    assert read_sentence(run_r(rscript, program, artifacts / "henaw.onnx")) == expected
+    text = program.read_text()
+    assert text.count("c(1.2, ") == 1
+    program.write_text(text.replace("c(1.2, ", "c(400, "))
+    assert run_r(rscript, program, artifacts / "henaw.onnx") == NOTHING_TO_SHOW
+
+
+def test_golden_people_in_r(rscript: str, artifacts: Path, golden: tuple[People, Outputs]) -> None:
+    paths = (EXAMPLES / "r" / "henaw.R", artifacts / "henaw.onnx", artifacts / "golden.json")
+    printed = run_r(rscript, Path(__file__).with_name("golden.R"), *paths)
+    compare(json.loads(printed), golden[1], 1e-4)
+
+
 def test_node(node: str, artifacts: Path, expected: Any) -> None:
     program = EXAMPLES / "node" / "embed.mjs"
     assert read_sentence(run_program(node, program, artifacts / "henaw.onnx")) == expected
@@ -63,9 +108,6 @@ def test_minimal_page(browser: Browser, site: str, expected: Any) -> None:
     page.get_by_text("biological age").wait_for()
     assert read_sentence(page.inner_text("#answer")) == expected
     page.close()
-
-
-NOTHING_TO_SHOW = "no reliable answer: show no number, see docs/embedding.md"
 
 
 def make_critical(program: Path) -> str:

@@ -156,7 +156,7 @@ def test_an_onnx_file_over_its_limits_leaves_nothing(
     monkeypatch: pytest.MonkeyPatch, shipped_checkpoint_path: Path, tmp_path: Path
 ) -> None:
     monkeypatch.setattr(graphs, "LARGEST_BYTES", 1_000)
-    with pytest.raises(ArtifactError, match="size must be below 1000 bytes, however: "):
+    with pytest.raises(ArtifactError, match="size must be below 1000 bytes; got "):
         export_checkpoint(shipped_checkpoint_path, tmp_path / "out")
     assert list(tmp_path.iterdir()) == []
 
@@ -205,9 +205,9 @@ def test_a_folder_of_something_else_is_not_replaced(
     shipped_checkpoint_path: Path, tmp_path: Path
 ) -> None:
     (tmp_path / "thesis.tex").write_text("years of work")
-    with pytest.raises(ArtifactError, match=r"however it holds: thesis\.tex"):
+    with pytest.raises(ArtifactError, match=r"it holds thesis\.tex"):
         export_checkpoint(shipped_checkpoint_path, tmp_path)
-    with pytest.raises(ArtifactError, match="expected a folder, however: a file"):
+    with pytest.raises(ArtifactError, match="it must be a folder; it is a file"):
         export_checkpoint(shipped_checkpoint_path, tmp_path / "thesis.tex")
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
 

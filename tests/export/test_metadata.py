@@ -5,14 +5,20 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from henaw.export.metadata import describe_model, format_properties
+from henaw.intake.cells import is_no_value, read_comparator
+from henaw.intake.columns import PARTS
 from henaw.model.biomarkers import CAUSES, INDEX, NAMES, PANEL, SEXES, SYSTEMS
 from henaw.model.checkpoint import PROTOCOL, Checkpoint
 from henaw.model.digest import DIGEST_KEY
 from henaw.model.fhir import describe_fhir
+from henaw.model.layout import find_layout
+from henaw.model.names import find_biomarker, is_blood
 from henaw.model.runtime import INPUT_NAMES, OUTPUT_NAMES, OnnxRuntime, Runtime
 from henaw.model.tables import PERCENTILES
+from henaw.scoring.inputs import read_inputs
 
 
 @pytest.fixture(scope="module")
@@ -72,6 +78,27 @@ def test_its_units_convert_as_the_panel_does(sidecar: dict[str, Any]) -> None:
 
 def test_it_says_which_observations_are_a_biomarker(sidecar: dict[str, Any]) -> None:
     assert sidecar["fhir"] == json.loads(json.dumps(describe_fhir()))
+
+
+def test_it_holds_every_word_that_tables_are_read_by(sidecar: dict[str, Any]) -> None:
+    """A reader in another language has no other list, and takes no other file's words."""
+    words = sidecar["words"]
+    for part, names in words["columns"].items():
+        assert PARTS[part] == tuple(names)
+    assert all(is_blood(word) for word in words["specimens"])
+    assert all(is_no_value(word) for word in words["no_value"])
+    for sign, comparator in words["comparators"].items():
+        assert read_comparator(sign) == comparator
+    for row in sidecar["panel"]:
+        for name in row["synonyms"]:
+            assert find_biomarker(name, with_unit=True) == row["name"]
+            shared = name in row["shared_synonyms"]
+            assert find_biomarker(name, with_unit=False) == (None if shared else row["name"])
+    for sex, names in words["sexes"].items():
+        size = len(names)
+        people = pa.record_batch({"age": [50.0] * size, "sex": names, "crp": [1.0] * size})
+        inputs = read_inputs(people, find_layout(people.schema.names), sidecar["reference"])
+        assert {SEXES[code] for code in inputs.sex} == {sex}
 
 
 def test_its_shapes_are_those_of_the_answers(

@@ -14,6 +14,7 @@ from henaw.intake.cells import read_cell
         # https://github.com/MIT-LCP/mimic-code/issues/749
         ("LESS THAN 10", "<", 10, ""),
         ("Greater than 200", ">", 200, ""),
+        ("gr\u00f6\u00dfer 5", ">", 5, ""),
         ("\u2264 5", "<=", 5, ""),
         ("=<5", "<=", 5, ""),
         (">= 60", ">=", 60, ""),

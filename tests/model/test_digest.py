@@ -1,5 +1,6 @@
 """Any change of an ONNX file is seen, but for a laboratory's profile."""
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -8,11 +9,12 @@ import onnx
 import pytest
 from henaw.model.digest import DIGEST_KEY, check_content, compute_digest
 from henaw.model.errors import ArtifactError, HenawError, ScoringError
-from henaw.model.profile import LabProfile, set_profile
+from henaw.model.profile import PROFILE_SHAPES, LabProfile, find_tensor, set_profile
 from henaw.model.runtime import OnnxRuntime
 from henaw.scoring import Henaw
 
 PROFILE = LabProfile(name="north", shift={"rdw": 0.02}, standard_error={"rdw": 0.003})
+PERSON = {"age": 54, "sex": "female", "rdw": 13.1, "albumin": 45}
 
 
 @pytest.fixture(scope="module")
@@ -39,24 +41,59 @@ def test_a_profile_does_not_change_it(content: bytes) -> None:
 
 
 def test_a_bit_anywhere_is_seen(content: bytes) -> None:
-    """Each flip is refused, by whichever check comes first."""
+    """Each flip is refused, by whichever check comes first, before a runtime opens the file."""
     profiled = set_profile(content, PROFILE)
     random = np.random.default_rng(11)
+    # Everywhere, and most where the digest does not look: the profile's tensors and itself.
+    places = [*random.integers(0, len(content), 200), *range(len(content) - 90, len(content))]
+    for name in PROFILE_SHAPES:
+        start = find_tensor(content, name)
+        places += range(start - 20, start + 36)
     for file in (content, profiled):
-        # Not behind it, where the profile names its laboratory.
-        for place in random.integers(0, len(content), 75).tolist():
+        for place in places:
             damaged = bytearray(file)
             damaged[place] ^= 1 << int(random.integers(8))
             with pytest.raises(HenawError):
                 Henaw(bytes(damaged))
 
 
-def test_a_name_that_is_no_text_is_no_onnx_file(content: bytes) -> None:
-    before, name, behind = content.rpartition(b"split_with_sizes")
-    assert name
-    damaged = before + b"split_with_\xf3izes" + behind
-    with pytest.raises(ScoringError, match="expected an ONNX file, however: 'utf-8' codec"):
-        Henaw(damaged)
+def test_a_bit_of_a_profile_moves_no_age(content: bytes) -> None:
+    """What names the laboratory is free text; what is taken off its values is not."""
+    profiled = set_profile(content, PROFILE)
+    expected = Henaw(profiled).predict(PERSON)
+    accepted = 0
+    for place in range(len(content), len(profiled)):
+        damaged = bytearray(profiled)
+        damaged[place] ^= 1 << place % 8
+        try:
+            model = Henaw(bytes(damaged))
+        except HenawError:
+            continue
+        accepted += 1
+        assert model.predict(PERSON) == dataclasses.replace(expected, model=model.full_name)
+    assert accepted < 40
+
+
+def test_external_data_is_refused(content: bytes, tmp_path: Path) -> None:
+    model = onnx.load_from_string(content)
+    path = tmp_path / "henaw.onnx"
+    onnx.save(model, path, save_as_external_data=True, location="weights", size_threshold=0)
+    with pytest.raises(ScoringError, match=r"weights are in another file \(external data\)"):
+        Henaw.load(path)
+
+
+def test_the_sidecar_beside_it_is_of_the_same_export(
+    artifacts: Path, content: bytes, tmp_path: Path
+) -> None:
+    path, sidecar = tmp_path / "henaw.onnx", tmp_path / "henaw.json"
+    path.write_bytes(set_profile(content, PROFILE))
+    said = json.loads((artifacts / "henaw.json").read_text())
+    for harmless in (json.dumps(said), "no JSON", "[]", "{}"):
+        sidecar.write_text(harmless)
+        assert Henaw.load(path).lab == "north"
+    sidecar.write_text(json.dumps(said | {DIGEST_KEY: "0" * 64}))
+    with pytest.raises(ScoringError, match=r"sidecar henaw\.json is of 0000"):
+        Henaw.load(path)
 
 
 def test_a_profile_that_is_not_the_one_it_says_is_seen(content: bytes) -> None:
@@ -81,9 +118,9 @@ def test_other_weights_are_refused(content: bytes) -> None:
 def test_what_is_no_model_is_refused(content: bytes) -> None:
     with pytest.raises(ArtifactError, match="no tensor lab_shift"):
         compute_digest(b"x")
-    for end in (len(content) - 7, len(content) // 2):
-        with pytest.raises(HenawError):
-            Henaw(content[:end])
+    for other in (b"", b"x", b"{}", content[:-7], content[: len(content) // 2], content[:20]):
+        with pytest.raises(ScoringError, match="1 problem"):
+            Henaw(other)
     properties = read_properties(content)
     del properties[DIGEST_KEY]
     with pytest.raises(ArtifactError, match=f"property '{DIGEST_KEY}', found none"):

@@ -396,14 +396,17 @@ def test_another_file_is_no_model(
     with pytest.raises(ScoringError, match="No such file"):
         Henaw.load(tmp_path / "none.onnx")
     (tmp_path / "x.onnx").write_bytes(b"x")
-    with pytest.raises(ScoringError, match="expected an ONNX file, however"):
+    with pytest.raises(ScoringError, match="it is not an ONNX file, or it was"):
         Henaw.load(tmp_path / "x.onnx")
-    with pytest.raises(ScoringError, match=r"it is a checkpoint, of which `henaw export` makes"):
+    with pytest.raises(ScoringError, match=r"it is a checkpoint: make an ONNX file of it by"):
         Henaw.load(shipped_checkpoint_path)
     other = onnx.load(model_path)
     del other.metadata_props[:]
     onnx.save(other, tmp_path / "bare.onnx")
-    with pytest.raises(ScoringError, match="property 'panel', found none"):
+    with pytest.raises(
+        ScoringError,
+        match=r"no properties name, version, .*: is it an ONNX file of `henaw export`\?",
+    ):
         Henaw.load(tmp_path / "bare.onnx")
 
 
@@ -412,7 +415,8 @@ DAMAGED = {
     "deep": ("panel", lambda _: "[" * 100_000, "'panel' must be a list in JSON"),
     "another kind": ("fitted_ages", lambda _: "{}", "'fitted_ages' must be a list in JSON"),
     "another panel": ("panel", lambda text: text.replace("rdw", "rbw"), "panel must be crp, "),
-    "rows that are numbers": ("panel", lambda _: "[1, 2]", "panel must be crp, .*however: 1, 2"),
+    "rows that are numbers": ("panel", lambda _: "[1, 2]", "panel must be crp, .*; got 1, 2"),
+    "another protocol": ("protocol", lambda _: "3", "its protocol must be 2; got '3'"),
     "names that are none": (
         "contribution_names",
         lambda _: "[1]",

@@ -5,6 +5,7 @@ import os
 import re
 import subprocess
 import sys
+import venv
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -151,7 +152,7 @@ def test_uris_are_left_as_they_are(
         (("none.csv", "out"), r"none.csv: 1 problem\n.* expected CSV, .*Path does not exist"),
         (("text", "out"), r"the name ends in none of \.csv, .*Could not read footer"),
         (("empty.csv", "out"), "expected age, sex and some of"),
-        (("units.parquet", "out"), r"expected people that can be scored, .*\n.*crp must be in"),
+        (("units.parquet", "out"), r"a worker refused people of it: .*\n.*crp must be in"),
         (("in.parquet", "there"), r"there: 1 problem\n.* a new folder .*already exists"),
     ],
 )
@@ -163,10 +164,24 @@ def test_what_spark_refuses_is_a_message(
     people.to_csv(tmp_path / "text", index=False)
     (tmp_path / "empty.csv").touch()
     (tmp_path / "there").mkdir()
+    (tmp_path / "there" / "kept").touch()
     result = score(*(tmp_path / name for name in names), "--model", model_path)
     assert isinstance(result.exception, ScoringError), result.output
     assert re.search(message, str(result.exception))
     assert "Traceback" not in str(result.exception)
+    assert not (tmp_path / "out").exists()
+    assert not (tmp_path / "there").exists() or (tmp_path / "there" / "kept").exists()
+
+
+@pytest.mark.usefixtures("session")
+def test_an_empty_folder_is_filled(model_path: Path, people: pd.DataFrame, tmp_path: Path) -> None:
+    """As a run leaves one that is killed before it writes."""
+    people.to_parquet(tmp_path / "in.parquet")
+    (tmp_path / "out").mkdir()
+    result = score(tmp_path / "in.parquet", tmp_path / "out", "--model", model_path)
+    assert result.exit_code == 0, result.output
+    assert len(read(tmp_path / "out")) == 1000
+    assert (tmp_path / "out" / "_SUCCESS").exists()
 
 
 def test_a_model_or_a_column_that_is_not_there(
@@ -244,6 +259,42 @@ def count_loads(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         )
 
 
+def run_alone(folder: Path, **environment: str) -> "subprocess.CompletedProcess[str]":
+    """``henaw score`` in a process of its own, as from an environment that is not activated."""
+    own = Path(sys.executable).parent
+    others = [part for part in os.environ["PATH"].split(os.pathsep) if Path(part) != own]
+    variables = {k: v for k, v in os.environ.items() if k not in ("PYSPARK_PYTHON", "VIRTUAL_ENV")}
+    command = [own / "henaw", "score", "in.parquet", "out", "--engine", "spark"]
+    return subprocess.run(
+        [str(part) for part in command],
+        cwd=folder,
+        env={**variables, "PATH": os.pathsep.join(others), "SPARK_LOCAL_IP": "127.0.0.1"}
+        | environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_an_environment_that_is_not_activated(people: pd.DataFrame, tmp_path: Path) -> None:
+    """Its workers run on its own Python; another is named in one line if it has no henaw."""
+    home = str(find_java_home())
+    people.to_parquet(tmp_path / "in.parquet")
+    bare = tmp_path / "bare"
+    venv.create(bare, symlinks=True)
+    failed = run_alone(tmp_path, JAVA_HOME=home, PYSPARK_PYTHON=str(bare / "bin" / "python"))
+    assert failed.returncode == 1
+    (said,) = [line for line in failed.stderr.splitlines() if "ModuleNotFoundError" in line]
+    assert "The workers' Python needs henaw" in said
+    assert "Traceback" not in failed.stderr
+    assert "\tat " not in failed.stderr  # a line of Java's stack
+    assert len(failed.stderr.splitlines()) < 20, failed.stderr  # Spark's progress among them
+    assert not (tmp_path / "out").exists()
+    scored = run_alone(tmp_path, JAVA_HOME=home)
+    assert scored.returncode == 0, scored.stderr
+    assert len(read(tmp_path / "out")) == 1000
+
+
 def test_without_java_spark_is_said_not_to_start(tmp_path: Path) -> None:
     program = (
         "import sys; from henaw.scoring.spark import read_frame\n"
@@ -258,4 +309,5 @@ def test_without_java_spark_is_said_not_to_start(tmp_path: Path) -> None:
         text=True,
         check=True,
     )
-    assert "expected Spark to start, which needs Java 17, however: " in result.stdout
+    assert result.stdout.startswith("Spark does not start: ")
+    assert "It needs Java 17" in result.stdout

@@ -1,0 +1,34 @@
+"""The words that tables are read by, for readers in other languages: a part of the sidecar."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from henaw.intake.cells import NO_VALUE, SIGNS
+from henaw.intake.columns import PARTS
+from henaw.model.biomarkers import SEXES
+from henaw.model.layout import FEMALE_WORDS, MALE_WORDS
+from henaw.model.names import BLOOD, FILLING
+
+
+def describe_words() -> dict[str, Any]:
+    """Names of columns and words in cells, in terms of JSON; :func:`fold_name` compares them.
+
+    ``columns`` are the names of each part of a table, the first that a table has being the
+    one; names of tests are in the panel. ``sexes`` say female or male. ``specimens`` are
+    blood, serum or plasma, ``filling`` says nothing beside the name of a test. ``no_value``
+    stands in a cell without a value, ``comparators`` before a number, compared by case alone.
+
+    Example:
+        >>> words = describe_words()
+        >>> "Geburtsdatum" in words["columns"]["birth"], words["comparators"]["less than"]
+        (True, '<')
+    """
+    return {
+        "columns": {part: list(names) for part, names in PARTS.items()},
+        "sexes": dict(zip(SEXES, map(list, (FEMALE_WORDS, MALE_WORDS)), strict=True)),
+        "specimens": list(BLOOD),
+        "filling": sorted(FILLING),
+        "no_value": list(NO_VALUE),
+        "comparators": dict(SIGNS),
+    }
