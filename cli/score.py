@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,7 +17,6 @@ from tqdm import tqdm
 if TYPE_CHECKING:
     from henaw.model.layout import Layout
     from henaw.scoring import Henaw
-    from henaw.scoring.fhir import Reading
     from henaw.scoring.job import Summary
     from pyspark.sql import SparkSession
 
@@ -144,13 +143,6 @@ def score(
         return
     model = Henaw.load(model_path, lab=lab_path, device=device)
     path, target = Path(source), Path(out)
-    if path.suffix.lower() == ".json":
-        from henaw.scoring.bundle import score_bundle
-
-        reading, withheld = score_bundle(model, path, target, outputs=chosen, unreliable=unreliable)
-        _report_left_out(model)
-        _report_bundle(reading, withheld, target, unreliable, model.device)
-        return
     from henaw.model.layout import describe_layout
     from henaw.scoring.job import score_table
     from henaw.scoring.sources import open_source
@@ -198,12 +190,10 @@ def _read_tests(path: Path) -> dict[str, str]:
     return read_local_codes(path)
 
 
-def choose_layout(people: Path, map_path: Path | None, visit: int | None) -> Layout | None:
-    """The layout of a table on disk; None for a FHIR Bundle."""
+def choose_layout(people: Path, map_path: Path | None, visit: int | None) -> Layout:
+    """The layout of a table on disk."""
     from henaw.scoring.sources import open_source
 
-    if people.suffix.lower() == ".json":
-        return None
     mapped = None if map_path is None else _read_layout(map_path)
     source = open_source(people, separator=None if mapped is None else mapped.separator)
     return _find_layout(source.names, mapped, visit)
@@ -269,36 +259,3 @@ def _report_spark(out: str, session: SparkSession, unreliable: str) -> None:
         counts.update(dict.fromkeys(row["withheld"].split(";"), row["count"]))
     _report_unreliable(counts, unreliable)
     sys.exit(NOT_ALL_SCORED if scored < rows else 0)
-
-
-def _report_bundle(
-    reading: Reading,
-    withheld: Sequence[Sequence[str]],
-    out: Path,
-    unreliable: str,
-    device: str,
-) -> None:
-    wrong = [person for person in reading.people if person.problems]
-    scored = len(reading.people) - len(wrong)
-    click.echo(f"{out}: {len(reading.people)} people, {scored} scored on {device}", err=True)
-    for person in wrong:
-        reasons = "; ".join(person.problems.values())
-        click.echo(f"not scored: Patient {person.patient}: {reasons}", err=True)
-    for person, sentences in zip(reading.people, withheld, strict=True):
-        for sentence in sentences:
-            click.echo(
-                f"{_UNRELIABLE_WORDS[unreliable]}: Patient {person.patient}: {sentence}", err=True
-            )
-    for person in reading.people:
-        for name, day in person.old.items():
-            click.echo(
-                f"old: Patient {person.patient}: {name} is of {day}, more than a year before "
-                f"{person.drawn}, and is used",
-                err=True,
-            )
-    for refusal in reading.refusals:
-        click.echo(
-            f"not used: Observation {refusal.observation} ({refusal.biomarker}): {refusal.message}",
-            err=True,
-        )
-    sys.exit(NOT_ALL_SCORED if wrong else 0)

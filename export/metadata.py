@@ -19,7 +19,7 @@ from henaw.model.biomarkers import (
     describe_panel,
 )
 from henaw.model.checkpoint import PROTOCOL, Checkpoint
-from henaw.model.fhir import describe_fhir
+from henaw.intake.fhir_codes import describe_fhir
 from henaw.model.runtime import INPUT_NAMES, OUTPUT_NAMES
 from henaw.model.tables import PERCENTILES
 from henaw.model.transforms import LOG_SCALED
