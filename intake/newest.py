@@ -77,13 +77,14 @@ class Newest:
         by_draw: whether each day of a person stands for itself, as :func:`name_draw` calls it.
 
     Attributes:
+        by_draw: as given.
         people: identifiers, in the order in which they were first seen.
         refused: results that are not used, in counts by reason.
         tied: people by biomarker of which several results are the newest, and differ.
     """
 
     def __init__(self, *, by_draw: bool = False) -> None:
-        self._by_draw = by_draw
+        self.by_draw = by_draw
         self.people: dict[str, int] = {}
         self.refused: collections.Counter[str] = collections.Counter()
         self.tied: collections.Counter[str] = collections.Counter()
@@ -112,7 +113,7 @@ class Newest:
             self.refused[f"{b.name} is outside {b.minimum:g} to {b.maximum:g} {b.unit}"] += count
         results, values = results.select(inside), values[inside]
         person = results.person
-        if self._by_draw:
+        if self.by_draw:
             person = name_draw(person, pa.array(results.day))
         key = self.number(person) * len(NAMES) + results.biomarker
         self._rows.append(

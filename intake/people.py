@@ -222,7 +222,8 @@ def _read_birth(text: str, order: str) -> date | None:
 
 
 def _report(table: LongTable, newest: Newest, facts: _Facts, has_person: bool) -> list[str]:
-    lines = [f"{table.rows} rows of results, {len(newest.people)} people"]
+    noun = "draws" if newest.by_draw else "people"
+    lines = [f"{table.rows} rows of results, {len(newest.people)} {noun}"]
     if not has_person:
         lines.append("no column says whose a result is: all are taken for one person's")
     lines += describe_unused(table.others, table.refused + newest.refused, newest.tied)

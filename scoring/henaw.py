@@ -14,7 +14,7 @@ from henaw.model.biomarkers import NAMES, SEXES
 from henaw.model.errors import ScoringError
 from henaw.model.layout import Layout
 from henaw.model.profile import LabProfile, read_profile, set_profile
-from henaw.model.reliability import count_codes, find_reasons
+from henaw.model.reliability import Reason, count_codes, find_reasons
 from henaw.model.runtime import OUTPUT_NAMES, Outputs
 from henaw.model.shipped import ONNX_FILE, find_shipped
 from henaw.scoring.answers import (
@@ -374,15 +374,19 @@ class Henaw:
         """The graph's own outputs, for every row, scored or not."""
         return self._runtime.predict(*inputs[:3])
 
-    def _describe_withheld(self, inputs: Inputs, outputs: Outputs) -> dict[int, list[str]]:
+    def find_reasons(self, inputs: Inputs, outputs: Outputs) -> dict[int, list[Reason]]:
+        """Why people's numbers are not reliable, by row."""
         low, high = self.description["fitted_ages"]
-        reasons = find_reasons(
+        return find_reasons(
             outputs,
             inputs.biomarkers,
             inputs.age,
             critical_limits=self.description["critical_limits"],
             fitted_ages=(low, high),
         )
+
+    def _describe_withheld(self, inputs: Inputs, outputs: Outputs) -> dict[int, list[str]]:
+        reasons = self.find_reasons(inputs, outputs)
         return {row: [reason.message for reason in found] for row, found in reasons.items()}
 
     def _answer(
