@@ -21,7 +21,7 @@ from henaw.intake.dates import find_day
 from henaw.intake.fhir import FhirPeople
 from henaw.intake.fhir_codes import UCUM_SYSTEMS
 from henaw.intake.fhir_patients import Patient
-from henaw.intake.results import UNDATED
+from henaw.intake.results import UNDATED, take
 from henaw.model.reliability import Reason
 
 Resource = dict[str, Any]
@@ -144,7 +144,7 @@ class _Person:
         )
         # Not those of a limit that says too little.
         places = table.values.source[row][~outputs["imputed"][row]]
-        sources = table.values.sources.take(places[places >= 0].tolist()).to_pylist()
+        sources = take(table.values.sources, places[places >= 0]).to_pylist()
         self._sources = [_refer(source) for source in dict.fromkeys(sources)]
 
     def assess(self, causes: Sequence[str], absent: Resource, *, is_told: bool) -> Resource:
