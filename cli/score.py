@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 NOT_ALL_SCORED = 3
 """Exit status: the output is written, and some rows in it have a reason, not answers."""
 
+_FEW = 20
 _UNRELIABLE_WORDS = {"withhold": "numbers withheld", "keep": "not reliable"}
 
 
@@ -145,6 +146,8 @@ def score(
     if engine == "spark":
         if device != "cpu":
             raise click.UsageError("--device is for --engine local: Spark scores on the CPU")
+        if change or sheet is not None or "-" in (source, out):
+            raise click.UsageError("--change, --sheet and - are for --engine local")
         from henaw.model.shipped import ONNX_FILE, find_shipped
         from henaw.scoring.spark import read_frame, score_frame, write_frame
 
@@ -184,6 +187,7 @@ def score(
     target = opened.with_resource(deliver_output(Path(out), suffix))
     if is_fhir_name(target):
         summary = _score_to_fhir(model, table, path, target, unreliable)
+        _report_few(model, table, unreliable)
         _report(summary, find_layout(table.names), model.full_name, Path(out), unreliable)
         return
     layout = _find_layout(table.names, mapped, visit)
@@ -208,6 +212,7 @@ def score(
             beside=[file for file in (people_path, tests_path) if file is not None],
             progress=bar.update,
         )
+    _report_few(model, table, unreliable)
     _report(summary, layout, model.full_name, Path(out), unreliable)
 
 
@@ -246,10 +251,13 @@ def _read_tests(path: Path) -> dict[str, str]:
     return read_local_codes(path)
 
 
-def choose_layout(people: Path, map_path: Path | None, visit: int | None) -> Layout:
-    """The layout of a table on disk."""
+def choose_layout(people: Path, map_path: Path | None, visit: int | None) -> Layout | None:
+    """The layout of a table on disk; None for FHIR."""
+    from henaw.intake.fhir_files import is_fhir
     from henaw.scoring.sources import open_source
 
+    if people.exists() and is_fhir(people):
+        return None
     mapped = None if map_path is None else _read_layout(map_path)
     source = open_source(people, separator=None if mapped is None else mapped.separator)
     return _find_layout(source.names, mapped, visit)
@@ -295,6 +303,25 @@ def _report_left_out(model: Henaw) -> None:
     """Say which values the model does not use."""
     if model.left_out:
         click.echo(f"not part of the model, so not used: {', '.join(model.left_out)}", err=True)
+
+
+def _report_few(model: Henaw, source: Source, unreliable: str) -> None:
+    """Of few people put together from results, say of each what is not reliable."""
+    from henaw.model.layout import find_layout
+
+    if not source.from_results or not source.rows or source.rows > _FEW:
+        return
+    layout = find_layout(source.names)
+    for _, batch in source.read_chunks(layout, ()):
+        if batch is None:
+            continue
+        names = ["this person"] * batch.num_rows
+        if layout.participant_id is not None:
+            names = batch.column(layout.participant_id).to_pylist()
+        withheld = model.find_withheld(batch, layout=layout)
+        for name, sentences in zip(names, withheld, strict=True):
+            for sentence in sentences:
+                click.echo(f"{_UNRELIABLE_WORDS[unreliable]}: {name}: {sentence}", err=True)
 
 
 def _report_unreliable(counts: Mapping[str, int], choice: str) -> None:

@@ -242,11 +242,8 @@ class FhirReader:
 
     def _add_contained(self, part: Mapping[str, Any], holder: _Holder) -> None:
         """An Observation that a report holds shares its subject and time where it has none."""
-        shared = {
-            key: value
-            for key, value in holder.resource.items()
-            if key == "subject" or (key.startswith("effective") and not _has_time(part))
-        }
+        lacking = ("subject",) if any(key in part for key in _TIMES) else ("subject", *_TIMES)
+        shared = {key: holder.resource[key] for key in lacking if key in holder.resource}
         number = read_text(part.get("id")) or "an Observation"
         self._add_observation({**shared, **part}, holder, f"{number} contained in {holder.name}")
 
@@ -254,8 +251,8 @@ class FhirReader:
         """An Observation and its components, which share subject, status, time and modifiers."""
         components = _list(resource.get("component"))
         self._add_result(resource, holder, name, is_panel=bool(components))
+        shared = {key: resource[key] for key in _SHARED if key in resource}
         for component in components:
-            shared = {k: v for k, v in resource.items() if k not in _OWN_TO_A_COMPONENT}
             both = {**shared, **component}
             if shared.get("modifierExtension"):
                 both["modifierExtension"] = shared["modifierExtension"]
@@ -317,7 +314,9 @@ class FhirReader:
     ) -> None:
         status = resource.get("status")
         if status not in STATUSES:
-            raise _RefusedError(f"the status must be {', '.join(STATUSES)}; got {status!r}")
+            raise _RefusedError(
+                f"the status must be {', '.join(STATUSES)}; got {status!r:.{_LONGEST}}"
+            )
         if resource.get("modifierExtension"):
             raise _RefusedError("it has a modifierExtension, whose meaning is not known")
         time, day = _find_time(resource)
@@ -338,7 +337,7 @@ class FhirReader:
         comparator = quantity.get("comparator")
         sign = _SIGNS.get("" if comparator is None else str(comparator))
         if sign is None:
-            raise _RefusedError(f"comparator {comparator!r} is not known")
+            raise _RefusedError(f"comparator {comparator!r:.{_LONGEST}} is not known")
         code = quantity.get("code")
         ucum = code if _is_of(quantity.get("system"), UCUM_SYSTEMS) else None
         unit = ucum or quantity.get("unit") or code
@@ -406,7 +405,11 @@ class _Rows:
         )
 
 
-_OWN_TO_A_COMPONENT = ("code", "valueQuantity", "dataAbsentReason", "component")
+_TIMES = ("effectiveDateTime", "effectiveInstant", "effectivePeriod")
+_SHARED = ("subject", "status", "modifierExtension", "specimen", *_TIMES)
+"""What a component has of its Observation."""
+
+_LONGEST = 60
 _NOTHING: Mapping[str, Mapping[str, Any]] = {}
 
 
@@ -429,13 +432,9 @@ def _name_concept(concept: object, codings: list[Mapping[str, Any]]) -> str:
     for coding in codings:
         words = [read_text(coding.get(key)) for key in ("code", "display")]
         if any(words):
-            return " ".join(word for word in words if word)
+            return " ".join(word for word in words if word)[:_LONGEST]
     text = read_text(concept.get("text")) if isinstance(concept, Mapping) else None
-    return text or "no code"
-
-
-def _has_time(resource: Mapping[str, Any]) -> bool:
-    return any(key.startswith("effective") for key in resource)
+    return (text or "no code")[:_LONGEST]
 
 
 def _find_time(resource: Mapping[str, Any]) -> tuple[int | None, int]:

@@ -31,20 +31,21 @@ def list_files(path: Path) -> list[Path]:
 
 
 def is_fhir(path: Path) -> bool:
-    """Whether a file of JSON, or the first file of a folder, holds resources.
+    """Whether a file of JSON, or one in a folder, holds resources.
 
     Raises:
         ScoringError: it is not JSON's text.
         OSError: it cannot be read.
     """
-    files = list_files(path)
-    if not files:
-        return False
+    return any(map(_holds_resources, list_files(path)))
+
+
+def _holds_resources(path: Path) -> bool:
     try:
-        with open_text(files[0]) as file:
+        with open_text(path) as file:
             return '"resourceType"' in file.read(_HEAD)
     except (UnicodeDecodeError, *UNPACKING) as error:
-        raise ScoringError(str(files[0]), [f"the file cannot be read: {error}"]) from error
+        raise ScoringError(str(path), [f"the file cannot be read: {error}"]) from error
 
 
 def read_files(
