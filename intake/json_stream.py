@@ -83,7 +83,7 @@ class JsonStream:
                 for value in self._read_list():
                     yield value, False
                 continue
-            value = self._read_value(most=_BLOCK)
+            value = self._read_value(_BLOCK if self._peek() == "{" else _LARGEST_ITEM)
             if value is _TOO_LARGE:
                 yield from self._take_apart(part)
             else:
@@ -92,8 +92,6 @@ class JsonStream:
 
     def _take_apart(self, part: str) -> Iterator[tuple[Any, bool]]:
         """The items of a large object's part, and then the object without it."""
-        if self._peek() != "{":
-            self._fail("the document is too large")
         self._at += 1
         rest = {}
         while self._peek() != "}":
@@ -136,10 +134,10 @@ class JsonStream:
                     self._fail("a value is too large")
                 self._fill()
                 continue
-            if end < len(self._text) or self._is_whole:
+            if end + _CUT < len(self._text) or self._is_whole:
                 self._at = end
                 return value
-            # The rest of a number may follow.
+            # The rest of a number may follow: 1 and .5e3.
             self._fill()
 
     def _peek(self) -> str:
