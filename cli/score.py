@@ -172,6 +172,7 @@ def score(
     from henaw.scoring.change import score_change
     from henaw.scoring.fhir_answers import find_suffix, is_fhir_name
     from henaw.scoring.job import score_table
+    from henaw.scoring.sinks import check_other
     from henaw.scoring.sources import open_source
 
     tests = None if tests_path is None else _read_tests(tests_path)
@@ -185,6 +186,7 @@ def score(
     )
     suffix = find_suffix(form, table, change=change)
     target = opened.with_resource(deliver_output(Path(out), suffix))
+    check_other(target, path)
     if is_fhir_name(target):
         summary = _score_to_fhir(model, table, path, target, unreliable)
         _report_few(model, table, unreliable)

@@ -34,6 +34,16 @@ def check_sink(path: Path, suffixes: tuple[str, ...] = SUFFIXES) -> None:
         raise ScoringError(str(path), problems)
 
 
+def check_other(out: Path, path: Path) -> None:
+    """Refuse to write over the input.
+
+    Raises:
+        ScoringError: it is the same file.
+    """
+    if out.exists() and path.exists() and out.samefile(path):
+        raise ScoringError(str(out), ["OUT must be another file than IN; got the same"])
+
+
 def open_sink(file: pa.NativeFile, suffix: str, schema: pa.Schema) -> Any:
     """A writer with ``write_batch`` and ``close``.
 

@@ -191,3 +191,12 @@ def test_people_of_a_table_have_no_answer_in_fhir(tmp_path: Path) -> None:
     result = CliRunner().invoke(score, [str(tmp_path / "in.csv"), str(tmp_path / "out.json")])
     assert "answers in FHIR are for people of FHIR" in str(result.exception)
     assert not (tmp_path / "out.json").exists()
+
+
+@pytest.mark.parametrize("option", [(), ("--change",)])
+def test_the_input_is_not_written_over(tmp_path: Path, option: tuple[str, ...]) -> None:
+    path = tmp_path / "in.json"
+    path.write_text(json.dumps(WHOLE))
+    result = CliRunner().invoke(score, [str(path), str(path), *option])
+    assert "OUT must be another file than IN" in str(result.exception)
+    assert json.loads(path.read_text()) == WHOLE
