@@ -200,3 +200,24 @@ def test_the_input_is_not_written_over(tmp_path: Path, option: tuple[str, ...]) 
     result = CliRunner().invoke(score, [str(path), str(path), *option])
     assert "OUT must be another file than IN" in str(result.exception)
     assert json.loads(path.read_text()) == WHOLE
+
+
+def test_a_bulk_folder_and_local_codes_go_through_the_command(tmp_path: Path) -> None:
+    folder = tmp_path / "export"
+    folder.mkdir()
+    resources = [
+        entry["resource"] for entry in change(WHOLE, "30522-7", value=2, unit="mg/L")["entry"]
+    ]
+    resources[1]["code"] = {"coding": [{"system": "urn:lab", "code": "CRPH"}]}
+    resources[1]["valueQuantity"] = {"value": 2, "unit": "mg/L"}
+    for kind in ("Patient", "Observation"):
+        mine = [json.dumps(one) for one in resources if one["resourceType"] == kind]
+        (folder / f"{kind}.ndjson").write_text("\n".join(mine))
+    (tmp_path / "codes.yaml").write_text("CRPH: crp\n")
+    out = tmp_path / "out.ndjson"
+    options = ["--tests", str(tmp_path / "codes.yaml"), "--outputs", "biological_age"]
+    result = CliRunner().invoke(score, [str(folder), str(out), *options])
+    assert result.exit_code == 0, result.output
+    (row,) = map(json.loads, out.read_text().splitlines())
+    assert (row["participant_id"], row["crp"], row["alt"]) == ("a", 2, 20)
+    assert "tests that are not of the panel, by results: '2345-7' (1)" in result.stderr
