@@ -50,7 +50,8 @@ _UNRELIABLE_WORDS = {"withhold": "numbers withheld", "keep": "not reliable"}
     "--tests",
     "tests_path",
     type=click.Path(path_type=Path),
-    help="Where IN has a result a row: YAML of the laboratory's own codes, such as CRPH: crp.",
+    help="Where IN has a result a row, or is FHIR: YAML of the laboratory's own codes, such as "
+    "CRPH: crp.",
 )
 @click.option(
     "--outputs",
