@@ -30,7 +30,7 @@ SUBCOMMANDS: Mapping[str, str] = MappingProxyType(
         "evaluate": "Measure a checkpoint on a cohort and write a report.",
         "export": "Convert a checkpoint, and prove that every runtime agrees.",
         "monitor": "Answer metrics and readiness of a server, until ended.",
-        "score": "Score a table or a FHIR R4 Bundle.",
+        "score": "Score a table, a workbook or FHIR R4.",
         "serve": "Start TorchServe and wait until the model answers.",
         "shadow": "Say how far a shadow's answers are from the stable version's.",
         "simulate": "Draw synthetic participants from a model, as a cohort table.",

@@ -103,6 +103,11 @@ def type_in(model: Henaw, **others: Any) -> float:
                 },
             ),
         ),
+        ("07-contained-observations.json", ({},)),
+        ("09-limit-beats-hscrp-of-same-draw.json", ({},)),
+        ("09-same-other-order.json", ({},)),
+        ("15-bulk.ndjson", ({},)),
+        ("15-bundle.json.gz", ({},)),
         ("20-page-urine.csv", ({**dict.fromkeys(NAMES), "creatinine": 79.6, "albumin": 45},)),
     ],
 )
