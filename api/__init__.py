@@ -7,7 +7,8 @@
     model = henaw.Henaw()                 # the shipped model, to keep
     model = henaw.Henaw.load("mine.onnx") # a file of `henaw export`
 
-Every error is a :class:`HenawError`. Nothing heavy is imported before it is used.
+Every error is a :class:`HenawError`, every warning of people's values an
+:class:`InputWarning`. Nothing heavy is imported before it is used.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
         DownloadError,
         FitError,
         HenawError,
+        InputWarning,
         PanelError,
         ParityError,
         ProblemListError,
@@ -53,6 +55,7 @@ __all__ = [
     "FitError",
     "Henaw",
     "HenawError",
+    "InputWarning",
     "LabProfile",
     "Layout",
     "PanelError",

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
+import functools
+import json
 import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -10,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import click
 from henaw.cli.options import columns_option, visit_option
+from henaw.cli.preflight import preflight_options, report_preflight, set_units
 from henaw.model.errors import ConfigurationError, ScoringError
 from henaw.model.runtime import OUTPUT_NAMES
 from tqdm import tqdm
@@ -29,7 +33,7 @@ _UNRELIABLE_WORDS = {"withhold": "numbers withheld", "keep": "not reliable"}
 
 @click.command()
 @click.argument("source", metavar="IN", type=click.Path())
-@click.argument("out", metavar="OUT", type=click.Path())
+@click.argument("out", metavar="OUT", type=click.Path(), required=False)
 @click.option(
     "--model",
     "model_path",
@@ -87,9 +91,10 @@ _UNRELIABLE_WORDS = {"withhold": "numbers withheld", "keep": "not reliable"}
     help="spark: IN is CSV or TSV by its name, such as 'people/*.csv', else Parquet, such as a "
     "folder of it; OUT is a new folder of Parquet. Both may be URIs, such as hdfs://host/people.",
 )
+@preflight_options
 def score(
     source: str,
-    out: str,
+    out: str | None,
     *,
     model_path: Path | None,
     map_path: Path | None,
@@ -102,20 +107,29 @@ def score(
     threads: int,
     device: str,
     engine: str,
+    accepted: tuple[str, ...],
+    units: tuple[str, ...],
+    dry_run: bool,
+    as_json: bool,
 ) -> None:
     """Score IN (.parquet, .csv, .tsv or .txt, with .gz or not, .arrow, or .json: a FHIR R4 Bundle).
 
     IN has a row a person, or a result a row (person, test, value, unit, date), of which each
     biomarker's newest usable result counts.
 
+    Before any number, IN is looked over: values that are far likelier in another unit, and
+    columns that look like a biomarker and are not used, stop the run. --dry-run does only this.
+
     OUT (.parquet, .csv, .arrow) has a row for each person, in IN's order. Rows that cannot be
     scored say why in the column "reason". Where the answer is not reliable, the numbers are
     empty and the column "withheld" says why. Started again after it was killed, the same
     command goes on where it was.
 
-    Exit status: 0 all rows scored, 3 some were not, 2 the command line is wrong, 1 anything
-    else. OUT is written with 0 and 3 only.
+    Exit status: 0 all rows scored, 3 some were not, 2 the command line is wrong or IN looks
+    wrong, 1 anything else. OUT is written with 0 and 3 only.
     """
+    if out is None and not dry_run:
+        raise click.UsageError("OUT is missing: name the file to write, or give --dry-run")
     from henaw.scoring import Henaw
     from henaw.scoring.answers import check_outputs
 
@@ -123,43 +137,50 @@ def score(
     chosen = check_outputs(OUTPUT_NAMES if names is None else names)
     mapped = None if map_path is None else _read_layout(map_path)
     separator = None if mapped is None else mapped.separator
+    look = functools.partial(report_preflight, accepted=accepted, is_dry=dry_run, as_json=as_json)
     if engine == "spark":
         if device != "cpu":
             raise click.UsageError("--device is for --engine local: Spark scores on the CPU")
         from henaw.model.shipped import ONNX_FILE, find_shipped
-        from henaw.scoring.spark import read_frame, score_frame, write_frame
+        from henaw.scoring.spark import look_over_frame, read_frame, score_frame, write_frame
 
         people = read_frame(source, separator=separator)
-        layout = _find_layout(people.columns, mapped, visit)
+        layout = set_units(_find_layout(people.columns, mapped, visit), units)
+        onnx = find_shipped(ONNX_FILE) if model_path is None else model_path
+        look(look_over_frame(Henaw.load(onnx, lab=lab_path), people, layout), source)
         scored = score_frame(
             people,
-            find_shipped(ONNX_FILE) if model_path is None else model_path,
+            onnx,
             layout=layout,
             outputs=chosen,
             unreliable=unreliable,
             lab=lab_path,
         )
-        write_frame(scored, out)
-        _report_spark(out, people.sparkSession, unreliable)
+        write_frame(scored, str(out))
+        _report_spark(str(out), people.sparkSession, unreliable)
         return
     model = Henaw.load(model_path, lab=lab_path, device=device)
-    path, target = Path(source), Path(out)
+    path, target = Path(source), Path(out or "")
     if path.suffix.lower() == ".json":
-        from henaw.scoring.bundle import score_bundle
+        from henaw.scoring.bundle import look_over_bundle, score_bundle
 
+        look(look_over_bundle(model, path), path.name)
         reading, withheld = score_bundle(model, path, target, outputs=chosen, unreliable=unreliable)
         _report_left_out(model)
         _report_bundle(reading, withheld, target, unreliable, model.device)
         return
-    from henaw.model.layout import describe_layout
+    from henaw.scoring.input_files import take_states
     from henaw.scoring.job import score_table
+    from henaw.scoring.preflight import look_over_source
     from henaw.scoring.sources import open_source
 
+    beside = [file for file in (people_path, tests_path) if file is not None]
+    states = take_states((path, *beside))
     tests = None if tests_path is None else _read_tests(tests_path)
     table = open_source(path, threads=threads, separator=separator, people=people_path, tests=tests)
-    layout = _find_layout(table.names, mapped, visit)
-    for line in (*table.notes, *describe_layout(layout, table.names)):
-        click.echo(f"{path.name}: {line}", err=True)
+    layout = set_units(_find_layout(table.names, mapped, visit), units)
+    report = look_over_source(model, table, layout)
+    look(report, path.name)
     with tqdm(total=table.rows, unit=" people", unit_scale=True, disable=None) as bar:
         summary = score_table(
             model,
@@ -170,10 +191,14 @@ def score(
             outputs=chosen,
             unreliable=unreliable,
             threads=threads,
-            beside=[file for file in (people_path, tests_path) if file is not None],
+            beside=beside,
+            states=states,
             progress=bar.update,
         )
     _report_left_out(model)
+    if as_json:
+        described = {"preflight": report.describe(accepted), "summary": dataclasses.asdict(summary)}
+        click.echo(json.dumps(described, indent=1))
     _report(summary, layout, model.full_name, target, unreliable)
 
 
@@ -239,6 +264,12 @@ def _report(summary: Summary, layout: Layout, model: str, out: Path, unreliable:
             click.echo(f"{name}: missing in {count}, imputed", err=True)
     for note, count in summary.notes.items():
         click.echo(f"{count} rows: {note}", err=True)
+    click.echo(
+        f"flagged: {summary.flagged} rows outside the fitted range; "
+        f"{_UNRELIABLE_WORDS[unreliable]}: {summary.withheld}; with imputed values: "
+        f"{summary.with_imputed}",
+        err=True,
+    )
     _report_unreliable(summary.unreliable, unreliable)
     for reason, count in summary.reasons.most_common():
         click.echo(f"not scored: {count} rows, {reason}", err=True)

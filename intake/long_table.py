@@ -40,6 +40,7 @@ class LongTable:
         rows: read so far.
         others: rows of tests that are not the panel's, by the name.
         refused: rows that are not used, in counts by reason.
+        found: rows by biomarker, used or not.
     """
 
     def __init__(
@@ -62,6 +63,7 @@ class LongTable:
         self.rows = 0
         self.others: collections.Counter[str] = collections.Counter()
         self.refused: collections.Counter[str] = collections.Counter()
+        self.found: collections.Counter[str] = collections.Counter()
 
     def read(self, batch: pa.RecordBatch) -> tuple[Results, dict[str, pa.RecordBatch]]:
         """The results of a batch; and what rows say of people, by "age", "sex" and "birth".
@@ -132,6 +134,7 @@ class LongTable:
             )
             if analyte.biomarker is not None:
                 places[number] = INDEX[analyte.biomarker]
+                self.found[analyte.biomarker] += int(counts[number])
                 if analyte.units is not None:
                     if analyte.units not in self._allowed:
                         self._allowed.append(analyte.units)

@@ -20,6 +20,7 @@ WINDOW_DAYS = 365
 
 _DAY_MICROSECONDS = 86_400_000_000
 _ENOUGH_TO_FOLD = 1 << 20
+_MOST_KEPT_OUTSIDE = 256
 
 
 class Values(NamedTuple):
@@ -58,12 +59,14 @@ class Newest:
         people: identifiers, in the order in which they were first seen.
         refused: results that are not used, in counts by reason.
         tied: people by biomarker of which several results are the newest, and differ.
+        outside: some values by biomarker that are outside the accepted range.
     """
 
     def __init__(self) -> None:
         self.people: dict[str, int] = {}
         self.refused: collections.Counter[str] = collections.Counter()
         self.tied: collections.Counter[str] = collections.Counter()
+        self.outside: dict[str, list[float]] = {}
         self._rows: list[_Rows] = []
         self._waiting = 0
 
@@ -85,8 +88,12 @@ class Newest:
         inside = (values >= low) & (values <= high)
         for place in np.unique(results.biomarker[~inside]):
             b = PANEL[place]
-            count = int((~inside & (results.biomarker == place)).sum())
-            self.refused[f"{b.name} is outside {b.minimum:g} to {b.maximum:g} {b.unit}"] += count
+            wrong = values[~inside & (results.biomarker == place)]
+            self.refused[f"{b.name} is outside {b.minimum:g} to {b.maximum:g} {b.unit}"] += len(
+                wrong
+            )
+            if b.name not in self.outside:
+                self.outside[b.name] = wrong[:_MOST_KEPT_OUTSIDE].tolist()
         results, values = results.select(inside), values[inside]
         key = self.number(results.person) * len(NAMES) + results.biomarker
         self._rows.append(_Rows(key, results.time, results.comparator, values, results.age))

@@ -15,7 +15,9 @@ from henaw.intake.columns import ResultColumns, find_parts
 from henaw.intake.dates import count_years, read_birth_date
 from henaw.intake.days import find_order, read_day
 from henaw.intake.long_table import LongTable, read_age, to_text
+from henaw.intake.near_names import find_near_names
 from henaw.intake.newest import Newest, Values, encode, pair
+from henaw.intake.preflight import Unusable
 from henaw.intake.results import COMPARATORS, UNDATED
 from henaw.model.biomarkers import NAMES
 from henaw.model.errors import ScoringError
@@ -27,6 +29,7 @@ ReadColumns = Callable[[Sequence[str]], Iterator[pa.RecordBatch]]
 _OMOP_SEXES = {"8507": "male", "8532": "female"}
 _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 _MOST_NAMED = 12
+_MOST_COMPARED = 1000
 _NOBODY = (
     "expected an age or a birth date, and a sex, beside the results, found none of any person; "
     "give a table with a row a person (identifier, birth date or age, sex) by --people, such as "
@@ -106,7 +109,7 @@ def tabulate_people(
     decimal: str,
     local: Mapping[str, str],
     people: tuple[ReadColumns, Sequence[str]] | None = None,
-) -> tuple[pa.RecordBatch, list[str]]:
+) -> tuple[pa.RecordBatch, list[str], list[Unusable]]:
     """Everybody of a table with a result a row, as the table that is scored.
 
     Args:
@@ -120,8 +123,8 @@ def tabulate_people(
     Returns:
         ``participant_id``, ``age`` on the day of the newest value, ``sex`` and the biomarkers
         in the panel's units, in the order in which people are named; a biomarker with a limit
-        among its values is text, such as "<0.3". And sentences of what was taken for what, and
-        what was not used.
+        among its values is text, such as "<0.3". Sentences of what was taken for what, and
+        what was not used. And biomarkers none of whose results can be used.
 
     Raises:
         ScoringError: dates can be read in two ways, or age and sex are known of nobody.
@@ -155,7 +158,8 @@ def tabulate_people(
     if newest.people and (np.isnan(ages).all() or not facts.known["sex"]):
         raise ScoringError("people", [_NOBODY])
     batch = _make_batch(list(newest.people), ages, sexes, values, has_names="person" in parts)
-    return batch, [*columns.describe(names), *_report(table, newest, facts, "person" in parts)]
+    notes = [*columns.describe(names), *_report(table, newest, facts, "person" in parts)]
+    return batch, notes, _find_unusable(table, newest, values)
 
 
 def _find_order(read: ReadColumns, column: str | None, *, may_be_alone: bool) -> str:
@@ -245,6 +249,31 @@ def _make_batch(
             column = pa.array(texts, pa.string())
         columns[name] = column
     return pa.RecordBatch.from_pydict(columns)
+
+
+def _find_unusable(table: LongTable, newest: Newest, values: Values) -> list[Unusable]:
+    """Biomarkers that have results, and no value; and tests whose names may mean one."""
+    refused = table.refused + newest.refused
+    unusable = []
+    absent = []
+    for name, values_of in zip(NAMES, values.value.T, strict=True):
+        if not np.isnan(values_of).all():
+            continue
+        if not table.found[name]:
+            absent.append(name)
+            continue
+        reasons = [
+            f"{count} rows, {reason}"
+            for reason, count in refused.most_common()
+            if reason.startswith((f"{name}:", f"{name} "))
+        ]
+        outside = tuple(newest.outside.get(name, ()))
+        unusable.append(Unusable(name, table.found[name], tuple(reasons[:3]), outside))
+    tests = [name for name, _ in table.others.most_common(_MOST_COMPARED)]
+    for near in find_near_names(tests, absent):
+        reason = f"the test {near.name!r} is not known; --tests says what a test is"
+        unusable.append(Unusable(near.meant, table.others[near.name], (reason,), ()))
+    return unusable
 
 
 def _report(table: LongTable, newest: Newest, facts: _Facts, has_person: bool) -> list[str]:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.compute as pc
+from henaw.intake.preflight import Report
 from henaw.model.biomarkers import NAMES, SEXES
 from henaw.model.errors import ScoringError
 from henaw.model.files import write_whole
@@ -16,6 +17,7 @@ from henaw.model.layout import find_layout
 from henaw.scoring.answers import REASON, WITHHOLD
 from henaw.scoring.fhir import Reading, read_bundle
 from henaw.scoring.henaw import Henaw
+from henaw.scoring.preflight import look_over
 from henaw.scoring.sinks import check_sink, open_sink
 
 
@@ -79,6 +81,17 @@ def score_bundle(
         [] if person.problems else sentences
         for person, sentences in zip(reading.people, withheld, strict=True)
     ]
+
+
+def look_over_bundle(model: Henaw, path: Path) -> Report:
+    """What a Bundle's values look like, as :func:`look_over`.
+
+    Raises:
+        ScoringError: it is no Bundle, or holds no Patient.
+    """
+    table = tabulate(read_people(path, model))
+    layout = find_layout(table.schema.names)
+    return look_over(model, [(table, model.read(table, layout))], layout, table.schema.names)
 
 
 def read_people(path: Path, model: Henaw) -> Reading:

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import json
-import math
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from henaw.model.biomarkers import NAMES, PANEL, SEXES
+from henaw.intake.reference import LOGGED, Reference, transform
+from henaw.model.biomarkers import NAMES, PANEL
 from henaw.model.errors import ScoringError
 from henaw.model.layout import Layout, find_layout
 from henaw.model.profile import LabProfile
-from henaw.scoring.description import explain_damage
 from henaw.scoring.frames import read_frame
 from henaw.scoring.henaw import Henaw
 from henaw.scoring.inputs import REASONS, Inputs, count_bits
@@ -41,7 +38,6 @@ LARGEST_TIE = 0.1
 """Share of people with the lowest value, above which it is a detection limit."""
 SIMULATED_PEOPLE = 20_000
 _SEED = 1
-_LOGGED = np.array([biomarker.log_scaled for biomarker in PANEL])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -174,7 +170,7 @@ def calibrate_people(
 def _read_people(people: object, layout: Layout | None, model: Henaw) -> tuple[Inputs, Layout]:
     """Everybody's inputs, and which column is what."""
     if not isinstance(people, (str, Path)):
-        batch, layout = read_frame(people, layout)
+        batch, layout, _ = read_frame(people, layout)
         return model.read(batch, layout), layout
     path = Path(people)
     if path.suffix.lower() == ".json":
@@ -203,7 +199,7 @@ def _read_people(people: object, layout: Layout | None, model: Henaw) -> tuple[I
 
 
 def _calibrate_inputs(inputs: Inputs, layout: Layout, model: Henaw, name: str) -> Calibration:
-    reference = _read_reference(model)
+    reference = model.fitted_people
     first, last = reference.ages[0], reference.ages[-1]
     fitted = (inputs.age >= first) & (inputs.age <= last)
     known: npt.NDArray[np.bool_] = np.asarray(np.isfinite(inputs.biomarkers).any(1))
@@ -220,7 +216,7 @@ def _calibrate_inputs(inputs: Inputs, layout: Layout, model: Henaw, name: str) -
         )
     people = inputs.select(used)
     values = transform(people.biomarkers)
-    location, scale = reference.look_up(people)
+    location, scale = reference.look_up(people.age, people.sex)
     why_not = _find_unusable(values)
     values[:, [NAMES.index(biomarker) for biomarker in why_not]] = np.nan
     found = measure(values, location, scale, reference.usual_score, FEWEST_PEOPLE)
@@ -266,79 +262,7 @@ def _calibrate_inputs(inputs: Inputs, layout: Layout, model: Henaw, name: str) -
     )
 
 
-def transform(biomarkers: npt.NDArray[np.float32]) -> Array:
-    """Raw values (n, 9) on each biomarker's scale, its logarithm or its unit; NaN = missing."""
-    raw = np.where(np.isfinite(biomarkers), biomarkers, np.nan).astype(np.float64)
-    return np.where(_LOGGED, np.log(raw), raw)
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Reference:
-    """The fitted people, as the ONNX file describes them.
-
-    Shape:
-        ages: (a,) years; location, scale: (2, a, 9) by sex and age
-        scores: (k,) normal scores; margin: (9, k) standardised values there
-        correlation: (9, 9) of the normal scores
-        usual_score, laboratory_sd: (9,)
-    """
-
-    ages: Array
-    location: Array
-    scale: Array
-    scores: Array
-    margin: Array
-    correlation: Array
-    usual_score: Array
-    laboratory_sd: Array
-
-    @property
-    def shares(self) -> Array:
-        """Of the fitted people below each of the scores: (k,)."""
-        return np.array([0.5 * math.erfc(-score / math.sqrt(2.0)) for score in self.scores])
-
-    def look_up(self, people: Inputs) -> tuple[Array, Array]:
-        """Location and scale at each person's age and sex: (n, 9) each."""
-        tables = np.empty((2, len(people.age), len(NAMES)))
-        for table, by_sex in zip(tables, (self.location, self.scale), strict=True):
-            for code in range(len(SEXES)):
-                rows = people.sex == code
-                for place in range(len(NAMES)):
-                    table[rows, place] = np.interp(
-                        people.age[rows], self.ages, by_sex[code, :, place]
-                    )
-        return tables[0], tables[1]
-
-
-def _read_reference(model: Henaw) -> _Reference:
-    absent = [key for key in ("drift", "calibration") if key not in model.description]
-    if absent:
-        raise ScoringError(
-            "model",
-            [f"expected the property {key!r}, found none. Export it again" for key in absent],
-        )
-
-    def by_sex(table: dict[str, Any]) -> Array:
-        return np.array([table[sex] for sex in SEXES], np.float64)
-
-    def by_name(row: dict[str, Any]) -> Array:
-        return np.array([row[name] for name in NAMES], np.float64)
-
-    with explain_damage("drift", "calibration"):
-        drift, known = (json.loads(model.description[key]) for key in ("drift", "calibration"))
-        return _Reference(
-            ages=np.array(drift["age"], np.float64),
-            location=by_sex(drift["location"]),
-            scale=by_sex(drift["scale"]),
-            scores=np.array(known["scores"], np.float64),
-            margin=by_name(known["margin"]),
-            correlation=np.array(known["correlation"], np.float64),
-            usual_score=by_name(known["usual_score"]),
-            laboratory_sd=by_name(known["laboratory_sd"]),
-        )
-
-
-def _simulate(people: Inputs, reference: _Reference, model: Henaw) -> tuple[Array, Array]:
+def _simulate(people: Inputs, reference: Reference, model: Henaw) -> tuple[Array, Array]:
     """People like the fitted ones, of the laboratory's ages and sexes.
 
     Returns:
@@ -355,9 +279,9 @@ def _simulate(people: Inputs, reference: _Reference, model: Henaw) -> tuple[Arra
         ]
     )
     like = people.select(chosen)
-    location, scale = reference.look_up(like)
+    location, scale = reference.look_up(like.age, like.sex)
     moved = location + standardised * scale
-    raw = np.where(_LOGGED, np.exp(moved), moved).astype(np.float32)
+    raw = np.where(LOGGED, np.exp(moved), moved).astype(np.float32)
     return standardised, model.run(like._replace(biomarkers=raw))["age_gap"].astype(np.float64)
 
 

@@ -14,6 +14,7 @@ import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 from henaw.intake.columns import ResultColumns, find_result_columns
 from henaw.intake.people import ReadColumns, tabulate_people
+from henaw.intake.preflight import Unusable
 from henaw.intake.text import find_shape
 from henaw.model.errors import ScoringError
 from henaw.model.layout import Layout
@@ -37,11 +38,13 @@ class Source(Protocol):
         names: of its columns.
         rows: how many; None where only reading tells.
         notes: what the file was taken for, in sentences, where that is not plain.
+        unusable: biomarkers of a table with a result a row, none of whose results can be used.
     """
 
     names: list[str]
     rows: int | None
     notes: list[str]
+    unusable: Sequence[Unusable]
 
     def read_schema(self, layout: Layout) -> pa.Schema:
         """The types of the layout's columns."""
@@ -138,7 +141,7 @@ def _reading(path: Path) -> Iterator[None]:
 
 
 _UNREADABLE = (
-    pa.ArrowInvalid,
+    ValueError,
     pa.ArrowKeyError,
     pa.ArrowNotImplementedError,
     pa.ArrowSerializationError,
@@ -151,6 +154,7 @@ class _Parquet:
     """Row groups that are done are not decoded again."""
 
     decimal = "."
+    unusable: Sequence[Unusable] = ()
 
     def __init__(self, path: Path, threads: int) -> None:
         # Mapped, or read ahead, a large file or row group would be held whole.
@@ -187,6 +191,8 @@ class _Parquet:
 
 class _Csv:
     """Every column is read as text: what is not a number becomes a reason, not an error."""
+
+    unusable: Sequence[Unusable] = ()
 
     def __init__(self, path: Path, threads: int, separator: str | None) -> None:
         self._path = path
@@ -251,6 +257,7 @@ class _Arrow:
     """An IPC file, Feather included, or a stream."""
 
     decimal = "."
+    unusable: Sequence[Unusable] = ()
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -304,7 +311,7 @@ class _People:
     ) -> None:
         people = None if beside is None else (_reader(beside), beside.names)
         with _reading(path):
-            self._people, notes = tabulate_people(
+            self._people, notes, unusable = tabulate_people(
                 _reader(table),
                 columns,
                 table.names,
@@ -313,6 +320,7 @@ class _People:
                 people=people,
             )
         self.notes = notes
+        self.unusable: Sequence[Unusable] = unusable
         self.names = list(self._people.schema.names)
         self.rows: int | None = self._people.num_rows
 

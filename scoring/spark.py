@@ -13,19 +13,24 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
+from henaw.intake.preflight import Report
 from henaw.model.errors import RuntimeUnavailableError, ScoringError
 from henaw.model.files import write_whole
 from henaw.model.layout import Layout, find_layout, find_separator
 from henaw.model.profile import LabProfile
 from henaw.model.runtime import OUTPUT_NAMES
 from henaw.scoring.answers import WITHHOLD, check_outputs, check_unreliable
+from henaw.scoring.frames import to_batch
 from henaw.scoring.henaw import Henaw
+from henaw.scoring.preflight import look_over
 from henaw.scoring.sources import TEXT_SUFFIXES
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
 ArrowFunction = Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]
+
+_LOOKED_OVER = 10_000
 
 _REFUSED = f"{ScoringError.__module__}.{ScoringError.__qualname__}: "
 """Where in the trace of a Python worker its message begins."""
@@ -68,6 +73,18 @@ def score_frame(
         make_arrow_function(name, layout, outputs, unreliable=unreliable),
         pandas_types.from_arrow_schema(schema),
     )
+
+
+def look_over_frame(model: Henaw, people: DataFrame, layout: Layout) -> Report:
+    """What a Spark table was taken for, by some thousand of its people.
+
+    Raises:
+        ScoringError: the columns cannot be used.
+    """
+    with _explain_failure("columns", f"the columns {', '.join(layout.columns)}"):
+        some = people.select(*(f"`{name}`" for name in layout.columns)).limit(_LOOKED_OVER)
+        table = to_batch(some.toArrow())
+    return look_over(model, [(table, model.read(table, layout))], layout, people.columns)
 
 
 def make_arrow_function(
