@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 import json
 import sys
@@ -141,6 +140,7 @@ def score(
     if engine == "spark":
         if device != "cpu":
             raise click.UsageError("--device is for --engine local: Spark scores on the CPU")
+        from henaw.intake.preflight import ALL
         from henaw.model.shipped import ONNX_FILE, find_shipped
         from henaw.scoring.spark import look_over_frame, read_frame, score_frame, write_frame
 
@@ -155,6 +155,7 @@ def score(
             outputs=chosen,
             unreliable=unreliable,
             lab=lab_path,
+            accept=[ALL],
         )
         write_frame(scored, str(out))
         _report_spark(str(out), people.sparkSession, unreliable)
@@ -197,7 +198,7 @@ def score(
         )
     _report_left_out(model)
     if as_json:
-        described = {"preflight": report.describe(accepted), "summary": dataclasses.asdict(summary)}
+        described = {"preflight": report.describe(accepted), "summary": summary.describe()}
         click.echo(json.dumps(described, indent=1))
     _report(summary, layout, model.full_name, target, unreliable)
 

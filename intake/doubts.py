@@ -103,13 +103,21 @@ def find_doubts(
         for name in units
         if np.isfinite(biomarkers[:, INDEX[name]]).any()
     }
-    is_ill = np.zeros(len(age), np.bool_)
+    # What is often mistaken proves nothing of a person's other values.
+    proves = {
+        name: not any(other.is_common for other in list_alternatives(name, units[name]))
+        for name in columns
+    }
+    bad = np.zeros(len(age), np.int64)
     for name, column in columns.items():
-        # What is often mistaken proves nothing of others.
-        if not any(other.is_common for other in list_alternatives(name, units[name])):
-            is_ill[column.rows[column.is_bad]] = True
-    found = {name: _judge(column, is_ill, units[name]) for name, column in columns.items()}
-    return {name: doubt for name, doubt in found.items() if doubt is not None}
+        bad[column.rows[column.is_bad]] += proves[name]
+    found = {}
+    for name, column in columns.items():
+        others = bad[column.rows] - (column.is_bad & proves[name])
+        doubt = _judge(column, others > 0, units[name])
+        if doubt is not None:
+            found[name] = doubt
+    return found
 
 
 def _judge(column: _Column, is_ill: Mask, stated: str) -> Doubt | None:
@@ -118,9 +126,7 @@ def _judge(column: _Column, is_ill: Mask, stated: str) -> Doubt | None:
     raw = values / unit.factor + unit.offset
     outside = column.outside
     sick = np.where(outside, _NEVER, column.sick)
-    # Somebody's own value must not count for itself.
-    ill = is_ill[column.rows] & ~column.is_bad
-    least = np.where(ill, _SICK_SHARE_OF_ILL, _USUAL_SHARE)
+    least = np.where(is_ill, _SICK_SHARE_OF_ILL, _USUAL_SHARE)
     usual = _mix(column.density, sick, least)
     inside = ~outside
     priors = np.array(list(_SICK.values()))

@@ -15,6 +15,9 @@ from henaw.model.biomarkers import INDEX, NAMES, PANEL
 from henaw.model.layout import Layout
 from henaw.model.names import read_header
 
+ALL = "all"
+"""What accepts every finding."""
+
 _SHARES = (0.05, 0.5, 0.95)
 _MOST_LISTED = 12
 
@@ -118,7 +121,7 @@ class Report:
 
     def find_stops(self, accepted: Sequence[str] = ()) -> list[Finding]:
         """Findings that stop a run, but for those accepted by their name, or by "all"."""
-        if "all" in accepted:
+        if ALL in accepted:
             return []
         return [f for f in self.findings if f.stops and f.name not in accepted]
 
@@ -172,7 +175,8 @@ def judge_unusable(unusable: Sequence[Unusable], reference: Reference) -> list[F
             age, sex = np.full(len(values), 50, np.float32), np.zeros(len(values), np.int64)
             units = {one.name: PANEL[INDEX[one.name]].unit}
             doubt = find_doubts(values, age, sex, reference, units).get(one.name)
-            hint = "" if doubt is None else f". {_describe_doubt(doubt, units[one.name], one.name)}"
+            if doubt is not None:
+                hint = f". They may be {_describe_doubt(doubt, units[one.name], one.name)}"
         findings.append(
             Finding(
                 name=one.name,

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+from henaw.intake.preflight import Report
 from henaw.intake.reference import LOGGED, Reference, transform
 from henaw.model.biomarkers import NAMES, PANEL
 from henaw.model.errors import ScoringError
@@ -18,6 +19,7 @@ from henaw.scoring.frames import read_frame
 from henaw.scoring.henaw import Henaw
 from henaw.scoring.inputs import REASONS, Inputs, count_bits
 from henaw.scoring.life_table import describe_level, fit_level, read_life_tables
+from henaw.scoring.preflight import look_over, look_over_source, require_accepted
 from henaw.scoring.shifts import Shifts, describe_usual, estimate, measure
 
 Array = npt.NDArray[np.float64]
@@ -114,6 +116,7 @@ def calibrate(
     name: str = "laboratory",
     layout: Layout | None = None,
     life_tables: Sequence[Path] = (),
+    accept: Sequence[str] = (),
 ) -> LabProfile:
     """Estimate how far a laboratory's values lie from those of the fitted people.
 
@@ -124,6 +127,7 @@ def calibrate(
         name: the laboratory's, as answers will give it.
         layout: which column is what, where names do not say it.
         life_tables: of the laboratory's country, as :func:`read_life_tables` reads them.
+        accept: what is right though it looks wrong, as ``Henaw.predict`` takes it.
 
     Returns:
         The profile. What to know before it is used is given as warnings.
@@ -132,7 +136,7 @@ def calibrate(
         ScoringError: they are too few, no population, or their values are in other units.
     """
     calibration = calibrate_people(
-        people, model=model, name=name, layout=layout, life_tables=life_tables
+        people, model=model, name=name, layout=layout, life_tables=life_tables, accept=accept
     )
     for note in calibration.notes:
         warnings.warn(note, stacklevel=2)
@@ -146,6 +150,7 @@ def calibrate_people(
     name: str = "laboratory",
     layout: Layout | None = None,
     life_tables: Sequence[Path] = (),
+    accept: Sequence[str] = (),
 ) -> Calibration:
     """As :func:`calibrate`, with what the profile rests on."""
     loaded = model if isinstance(model, Henaw) else Henaw.load(model)
@@ -158,8 +163,11 @@ def calibrate_people(
             ],
         )
     level = fit_level(read_life_tables(life_tables), loaded) if life_tables else None
-    inputs, layout = _read_people(people, layout, loaded)
+    inputs, layout, report = _read_people(people, layout, loaded)
+    require_accepted(report, accept)
     calibration = _calibrate_inputs(inputs, layout, loaded, name)
+    said = tuple(finding.message for finding in report.findings)
+    calibration = replace(calibration, notes=(*said, *calibration.notes))
     if level is None:
         return calibration
     names = ", ".join(path.name for path in life_tables)
@@ -167,18 +175,22 @@ def calibrate_people(
     return replace(calibration, profile=profile)
 
 
-def _read_people(people: object, layout: Layout | None, model: Henaw) -> tuple[Inputs, Layout]:
-    """Everybody's inputs, and which column is what."""
+def _read_people(
+    people: object, layout: Layout | None, model: Henaw
+) -> tuple[Inputs, Layout, Report]:
+    """Everybody's inputs, which column is what, and what is doubtful."""
     if not isinstance(people, (str, Path)):
-        batch, layout, _ = read_frame(people, layout)
-        return model.read(batch, layout), layout
+        batch, layout, names = read_frame(people, layout)
+        inputs = model.read(batch, layout)
+        return inputs, layout, look_over(model, [(batch, inputs)], layout, names)
     path = Path(people)
     if path.suffix.lower() == ".json":
         from henaw.scoring.bundle import read_people, tabulate
 
         batch = tabulate(read_people(path, model))
         layout = find_layout(batch.schema.names)
-        return model.read(batch, layout), layout
+        inputs = model.read(batch, layout)
+        return inputs, layout, look_over(model, [(batch, inputs)], layout, batch.schema.names)
     from henaw.scoring.sources import open_source
 
     source = open_source(path, separator=None if layout is None else layout.separator)
@@ -188,14 +200,12 @@ def _read_people(people: object, layout: Layout | None, model: Henaw) -> tuple[I
         raise ScoringError(
             "columns", [f"expected the column {column!r}, found none" for column in absent]
         )
-    parts = [
-        model.read(batch, layout)
-        for _, batch in source.read_chunks(layout, ())
-        if batch is not None
-    ]
+    parts: list[Inputs] = []
+    report = look_over_source(model, source, layout, keep=parts.append)
     if not parts:
         raise ScoringError(str(path), ["it holds nobody"])
-    return Inputs(*(np.concatenate(columns) for columns in zip(*parts, strict=True))), layout
+    inputs = Inputs(*(np.concatenate(columns) for columns in zip(*parts, strict=True)))
+    return inputs, layout, report
 
 
 def _calibrate_inputs(inputs: Inputs, layout: Layout, model: Henaw, name: str) -> Calibration:

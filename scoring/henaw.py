@@ -36,7 +36,7 @@ from henaw.scoring.description import (
 )
 from henaw.scoring.explanation import tabulate_parts
 from henaw.scoring.frames import read_frame, write_like
-from henaw.scoring.inputs import NOTES, REASONS, Inputs, check_units, count_bits, read_inputs
+from henaw.scoring.inputs import NOTES, REASONS, Inputs, count_bits, read_inputs
 from henaw.scoring.person_answer import PersonAnswer, build_answer
 from henaw.scoring.preflight import look_over, question
 from henaw.scoring.records import find_people, is_one
@@ -257,7 +257,6 @@ class Henaw:
             ``unreliable`` by code and ``imputed`` by biomarker.
         """
         inputs = self.read(batch, layout)
-        check_units(inputs, layout)
         answers, counts = self._answer(inputs, outputs, keep=check_unreliable(unreliable))
         if layout.participant_id is not None:
             identifiers = batch.column(layout.participant_id)

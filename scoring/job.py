@@ -64,6 +64,13 @@ class Summary:
     unreliable: collections.Counter[str] = field(default_factory=collections.Counter)
     imputed: collections.Counter[str] = field(default_factory=collections.Counter)
 
+    def describe(self) -> dict[str, Any]:
+        """All counts in terms of JSON."""
+        return {
+            name: dict(value) if isinstance(value, collections.Counter) else value
+            for name, value in vars(self).items()
+        }
+
     def add(self, counts: dict[str, Any], *, resumed: bool) -> None:
         """Add the counts of one chunk."""
         self.rows += counts["rows"]

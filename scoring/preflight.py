@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import collections
 import warnings
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -102,16 +102,34 @@ def look_over(
     )
 
 
-def look_over_source(model: Henaw, source: Source, layout: Layout) -> Report:
+def look_over_source(
+    model: Henaw,
+    source: Source,
+    layout: Layout,
+    *,
+    keep: Callable[[Inputs], object] = lambda _: None,
+) -> Report:
     """Read a table on disk once, and judge it as :func:`look_over` does.
+
+    Args:
+        model: as there.
+        source: the table.
+        layout: which column is what.
+        keep: takes what was read of each chunk.
 
     Raises:
         ScoringError: it cannot be read.
     """
-    chunks = (batch for _, batch in source.read_chunks(layout, ()) if batch is not None)
-    people = ((batch, model.read(batch, layout)) for batch in chunks)
+
+    def read() -> Iterator[tuple[pa.RecordBatch, Inputs]]:
+        for _, batch in source.read_chunks(layout, ()):
+            if batch is not None:
+                inputs = model.read(batch, layout)
+                keep(inputs)
+                yield batch, inputs
+
     return look_over(
-        model, people, layout, source.names, notes=source.notes, unusable=source.unusable
+        model, read(), layout, source.names, notes=source.notes, unusable=source.unusable
     )
 
 
@@ -178,17 +196,8 @@ def question(
     Raises:
         ScoringError: a finding stops them.
     """
-    stops = [] if is_one else report.find_stops(accept)
-    if stops:
-        names = ", ".join(dict.fromkeys(repr(finding.name) for finding in stops))
-        raise ScoringError(
-            "people",
-            [
-                *(finding.message for finding in stops),
-                f"if they are right, give accept=[{names}]; a unit stands in a column's name, "
-                "beside the value, or in a layout",
-            ],
-        )
+    if not is_one:
+        require_accepted(report, accept)
     said = [finding.message for finding in report.findings]
     if is_table:
         if report.absent and report.rows:
@@ -196,6 +205,25 @@ def question(
         said += [f"{count} rows: {note}" for note, count in count_bits(inputs.notes, NOTES).items()]
     for sentence in said:
         warnings.warn(sentence, InputWarning, stacklevel=4)
+
+
+def require_accepted(report: Report, accept: Sequence[str]) -> None:
+    """Refuse people that a report stops, but for what is accepted by its name.
+
+    Raises:
+        ScoringError: a finding stops them.
+    """
+    stops = report.find_stops(accept)
+    if stops:
+        names = ", ".join(dict.fromkeys(repr(finding.name) for finding in stops))
+        raise ScoringError(
+            "people",
+            [
+                *(finding.message for finding in stops),
+                f"if they are right, accept {names}; a unit stands in a column's name, beside "
+                "the value, or in a layout",
+            ],
+        )
 
 
 class _Sample:

@@ -46,47 +46,51 @@ def doubt(
 
 
 @pytest.mark.parametrize(
-    ("name", "stated", "write", "what", "fewest"),
+    ("written", "what", "fewest"),
     [
-        ("lymphocyte_pct", "%", lambda v: v / 100, "fractions", 2),
-        ("lymphocyte_pct", "%", lambda v: v * 0.068, "a count in 10*9/L", 2),
-        ("lymphocyte_pct", "%", lambda v: v * 68, "a count per microlitre", 2),
-        ("rdw", "%", lambda v: v * 3.1, "RDW-SD in fL", 2),
-        ("rdw", "%", lambda v: v / 100, "fractions", 2),
-        ("crp", "mg/L", lambda v: v / 10, "in mg/dL", 50),
-        ("crp", "mg/dL", lambda v: v, "in mg/L", 50),
-        ("albumin", "g/L", lambda v: v / 10, "in g/dL", 1),
-        ("albumin", "g/dL", lambda v: v, "in g/L", 1),
-        ("albumin", "g/L", lambda v: v * 100, "in mg/dL", 1),
-        ("creatinine", "umol/L", lambda v: v / 88.42, "in mg/dL", 1),
-        ("creatinine", "umol/L", lambda v: v / 1000, "in mmol/L", 1),
-        ("creatinine", "umol/L", lambda v: v / 8.842, "in mg/L", 2),
-        ("creatinine", "mg/dL", lambda v: v, "in umol/L", 1),
-        ("hba1c", "mmol/mol", lambda v: v * 0.09148 + 2.152, "in %", 1),
-        ("hba1c", "%", lambda v: v, "in mmol/mol", 2),
-        ("hba1c", "mmol/mol", lambda v: (v * 0.09148 + 2.152) * 28.7 - 46.7, "average glucose", 50),
-        ("ggt", "U/L", lambda v: v / 60, "in ukat/L", 2),
-        ("alt", "U/L", lambda v: v / 0.06, "in nkat/L", 50),
+        (("lymphocyte_pct", "%", lambda v: v / 100), "fractions", 2),
+        (("lymphocyte_pct", "%", lambda v: v * 0.068), "a count in 10*9/L", 2),
+        (("lymphocyte_pct", "%", lambda v: v * 68), "a count per microlitre", 2),
+        (("rdw", "%", lambda v: v * 3.1), "RDW-SD in fL", 2),
+        (("rdw", "%", lambda v: v / 100), "fractions", 2),
+        (("crp", "mg/L", lambda v: v / 10), "in mg/dL", 50),
+        (("crp", "mg/dL", lambda v: v), "in mg/L", 50),
+        (("albumin", "g/L", lambda v: v / 10), "in g/dL", 1),
+        (("albumin", "g/dL", lambda v: v), "in g/L", 1),
+        (("albumin", "g/L", lambda v: v * 100), "in mg/dL", 1),
+        (("creatinine", "umol/L", lambda v: v / 88.42), "in mg/dL", 1),
+        (("creatinine", "umol/L", lambda v: v / 1000), "in mmol/L", 1),
+        (("creatinine", "umol/L", lambda v: v / 8.842), "in mg/L", 2),
+        (("creatinine", "mg/dL", lambda v: v), "in umol/L", 1),
+        (("hba1c", "mmol/mol", lambda v: v * 0.09148 + 2.152), "in %", 1),
+        (("hba1c", "%", lambda v: v), "in mmol/mol", 2),
+        (
+            ("hba1c", "mmol/mol", lambda v: (v * 0.09148 + 2.152) * 28.7 - 46.7),
+            "average glucose",
+            50,
+        ),
+        (("ggt", "U/L", lambda v: v / 60), "in ukat/L", 2),
+        (("alt", "U/L", lambda v: v / 0.06), "in nkat/L", 50),
     ],
 )
 def test_another_unit_is_named(
     healthy: pd.DataFrame,
     reference: Reference,
-    name: str,
-    stated: str,
-    write: Callable[[Values], Values],
+    written: tuple[str, str, Callable[[Values], Values]],
     what: str,
     fewest: int,
 ) -> None:
+    name, stated, write = written
     unit = PANEL[INDEX[name]].find_unit(stated)
-    wrong = healthy.assign(**{name: unit.to_si(1.0) * 0 + 0.0})
-    wrong[name] = (write(healthy[name].to_numpy()) - unit.offset) * unit.factor
+    raw = write(healthy[name].to_numpy())
+    wrong = healthy.assign(**{name: (raw - unit.offset) * unit.factor})
     for count in {fewest, 50, 2000}:
         some = wrong.iloc[100 : 100 + count]
         found = doubt(some, reference, {name: stated})
         assert what in found[name].what
         assert found[name].is_whole
-    assert not doubt(healthy.iloc[:2000], reference).get(name)
+    right = doubt(healthy.iloc[:2000], reference).get(name)
+    assert right is None or not right.is_whole
 
 
 def test_one_value_is_doubted_only_where_hardly_anybody_has_it(reference: Reference) -> None:
@@ -167,26 +171,26 @@ def test_sick_people_are_not_doubted(
 
 
 @pytest.mark.parametrize(
-    ("name", "stated", "median", "sd"),
+    ("name", "stated", "spread"),
     [
-        ("creatinine", "umol/L", 650, 0.4),  # dialysis
-        ("creatinine", "mg/dL", 7.4, 0.4),
-        ("alt", "U/L", 600, 0.9),  # hepatitis
-        ("ggt", "U/L", 300, 0.9),
-        ("crp", "mg/L", 90, 0.9),  # intensive care
-        ("crp", "mg/dL", 6, 1.2),
-        ("lymphocyte_pct", "%", 7, 0.6),
-        ("hba1c", "mmol/mol", 75, 0.3),  # a diabetes clinic
+        ("creatinine", "umol/L", (650, 0.4)),  # dialysis
+        ("creatinine", "mg/dL", (7.4, 0.4)),
+        ("alt", "U/L", (600, 0.9)),  # hepatitis
+        ("ggt", "U/L", (300, 0.9)),
+        ("crp", "mg/L", (90, 0.9)),  # intensive care
+        ("crp", "mg/dL", (6, 1.2)),
+        ("lymphocyte_pct", "%", (7, 0.6)),
+        ("hba1c", "mmol/mol", (75, 0.3)),  # a diabetes clinic
     ],
 )
 def test_the_patients_of_one_clinic_are_not_doubted(
-    healthy: pd.DataFrame, reference: Reference, name: str, stated: str, median: float, sd: float
+    healthy: pd.DataFrame, reference: Reference, name: str, stated: str, spread: tuple[float, float]
 ) -> None:
     rng = np.random.default_rng(3)
     biomarker = PANEL[INDEX[name]]
     unit = biomarker.find_unit(stated)
     for count in (2, 50, 2000):
-        raw = np.exp(rng.normal(np.log(median), sd, count))
+        raw = np.exp(rng.normal(np.log(spread[0]), spread[1], count))
         values = ((raw - unit.offset) * unit.factor).clip(biomarker.minimum, biomarker.maximum)
         people = healthy.iloc[:count].assign(**{name: values})
         found = doubt(people, reference, {name: stated}).get(name)

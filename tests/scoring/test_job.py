@@ -318,20 +318,11 @@ def test_the_input_is_not_written_over(model: Henaw, table: pa.Table, tmp_path: 
     assert path.read_bytes() == before
 
 
-@pytest.mark.parametrize(
-    ("content", "message"),
-    [
-        ("age,sex,crp\n50,0,1\n50,0\n", "cannot be read"),
-        ("age,sex,crp\n" + "50,0,9000\n" * 200, "is 'mg/L' the unit of 'crp'"),
-    ],
-)
-def test_a_bad_table_leaves_the_output_as_it_was(
-    model: Henaw, tmp_path: Path, content: str, message: str
-) -> None:
-    (tmp_path / "in.csv").write_text(content)
+def test_a_bad_table_leaves_the_output_as_it_was(model: Henaw, tmp_path: Path) -> None:
+    (tmp_path / "in.csv").write_text("age,sex,crp\n50,0,1\n50,0\n")
     out = tmp_path / "out.parquet"
     out.write_bytes(b"before")
-    with pytest.raises(ScoringError, match=message):
+    with pytest.raises(ScoringError, match="cannot be read"):
         score(model, tmp_path / "in.csv", out)
     assert out.read_bytes() == b"before"
     assert {path.name for path in tmp_path.iterdir()} == {"in.csv", "out.parquet"}
