@@ -72,7 +72,7 @@ class LongTable:
         or a birth date.
         """
         self.rows += batch.num_rows
-        places, allowed, facts = self._find_tests(batch)
+        places, allowed, named_units, facts = self._find_tests(batch)
         found = np.flatnonzero(places >= 0)
         told = {
             part: pa.RecordBatch.from_pydict(
@@ -84,13 +84,14 @@ class LongTable:
             for part, rows in facts.items()
         }
         batch, places, allowed = batch.take(pa.array(found)), places[found], allowed[found]
+        named_units = named_units.take(pa.array(found))
         comparator, value, unit = self._read_values(batch, places)
         time = self._read_times(batch, places)
         concepts, indices = encode(self._text(batch, "unit_concept"))
         known = [OMOP_UNITS.get(concept, "") for concept in concepts]
-        # What the source says, else the concept, else what stands in the cell.
+        # What the source says, else the concept, else what stands in the cell or the name.
         units = self._text(batch, "unit")
-        for other in (pa.array(known, pa.string()).take(pa.array(indices)), unit):
+        for other in (pa.array(known, pa.string()).take(pa.array(indices)), unit, named_units):
             units = pc.if_else(pc.equal(units, ""), other, units)
         results = Results(
             person=self._text(batch, "person"),
@@ -114,14 +115,22 @@ class LongTable:
 
     def _find_tests(
         self, batch: pa.RecordBatch
-    ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], dict[str, npt.NDArray[np.int64]]]:
-        """(n,) the biomarker, -1 for none; (n,) which units its code allows; rows about people."""
+    ) -> tuple[
+        npt.NDArray[np.int64], npt.NDArray[np.int64], pa.Array, dict[str, npt.NDArray[np.int64]]
+    ]:
+        """What the rows are of.
+
+        Returns:
+            (n,) the biomarker, -1 for none; (n,) which units its code allows; (n,) the unit in
+            the test's name, "" for none; and rows about people.
+        """
         tests, test = encode(self._text(batch, "test"))
         codes, code = encode(self._text(batch, "code"))
         test_of, code_of, inverse = pair(test, code)
         counts = np.bincount(inverse, minlength=len(test_of))
         places = np.full(len(test_of), -1)
         allowed = np.full(len(test_of), -1)
+        units = [""] * len(test_of)
         facts: dict[str, list[int]] = {}
         for number, (at, of) in enumerate(zip(test_of, code_of, strict=True)):
             name = tests[at] or codes[of]
@@ -135,6 +144,7 @@ class LongTable:
             if analyte.biomarker is not None:
                 places[number] = INDEX[analyte.biomarker]
                 self.found[analyte.biomarker] += int(counts[number])
+                units[number] = analyte.unit or ""
                 if analyte.units is not None:
                     if analyte.units not in self._allowed:
                         self._allowed.append(analyte.units)
@@ -144,7 +154,8 @@ class LongTable:
             else:
                 self.others[name] += int(counts[number])
         rows = {part: np.flatnonzero(np.isin(inverse, numbers)) for part, numbers in facts.items()}
-        return places[inverse], allowed[inverse], rows
+        named = pa.array(units, pa.string()).take(pa.array(inverse))
+        return places[inverse], allowed[inverse], named, rows
 
     def _check_codes(
         self,

@@ -156,7 +156,13 @@ def tabulate_people(
     ages = _find_ages(newest, values, facts, birth_order)
     sexes = [facts.find("sex", person) or None for person in newest.people]
     if newest.people and (np.isnan(ages).all() or not facts.known["sex"]):
-        raise ScoringError("people", [_NOBODY])
+        problems = [_NOBODY]
+        if np.isnan(values.value).all():
+            # Ages come with the results, so that this is why they are not known.
+            refused = (table.refused + newest.refused).most_common(_MOST_NAMED)
+            reasons = [f"{count} rows, {reason}" for reason, count in refused]
+            problems = ["no result can be used", *reasons] if reasons else problems
+        raise ScoringError("people", problems)
     batch = _make_batch(list(newest.people), ages, sexes, values, has_names="person" in parts)
     notes = [*columns.describe(names), *_report(table, newest, facts, "person" in parts)]
     return batch, notes, _find_unusable(table, newest, values)

@@ -134,6 +134,8 @@ def _reading(path: Path) -> Iterator[None]:
     """
     try:
         yield
+    except ScoringError:
+        raise
     except _UNREADABLE as error:
         if isinstance(error, OSError) and error.errno is not None:
             raise
