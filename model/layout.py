@@ -233,12 +233,14 @@ def _find_own(names: Sequence[str]) -> Layout:
     problems += [f"expected the column {name!r} once, found it again" for name in twice]
     if problems:
         raise ScoringError("columns", problems)
-    female, male = _FEMALE_WORDS, _MALE_WORDS
-    if places["sex"].upper() == _NHANES_SEX:
-        female, male = _NHANES_FEMALE, _NHANES_MALE
+    is_nhanes = places["sex"].upper() == _NHANES_SEX
     return Layout(
         age=places["age"],
-        sex=SexColumn(column=places["sex"], female=female, male=male),
+        sex=SexColumn(
+            column=places["sex"],
+            female=_NHANES_FEMALE if is_nhanes else _FEMALE_WORDS,
+            male=_NHANES_MALE if is_nhanes else _MALE_WORDS,
+        ),
         biomarkers=tuple(
             _find_unit(b.name, columns[b.name][0], names) for b in PANEL if b.name in columns
         ),
