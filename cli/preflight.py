@@ -13,7 +13,7 @@ from henaw.model.biomarkers import INDEX, suggest_name
 from henaw.model.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from henaw.intake.preflight import Report
+    from henaw.intake.preflight import Finding, Report
     from henaw.model.layout import Layout
 
 STOPPED = 2
@@ -98,21 +98,30 @@ def report_preflight(
     elif not as_json:
         for line in report.taken:
             click.echo(f"{source}: {line}", err=True)
-    for finding in report.findings:
-        if finding not in stops:
-            word = "accepted" if finding.stops else "note"
-            click.echo(f"{word}: {finding.message}", err=True)
-    for finding in stops:
-        click.echo(f"stopped: {finding.message}. If it is right: --accept {finding.name}", err=True)
-    if stops:
+    if as_json and (is_dry or stops):
+        click.echo(json.dumps({"preflight": report.describe(accepted)}, indent=1))
+    stop_if_doubtful(report.findings, accepted)
+    if is_dry:
+        sys.exit(0)
+
+
+def stop_if_doubtful(findings: Sequence[Finding], accepted: Sequence[str]) -> None:
+    """Print findings; end the program where one stops it that is not accepted."""
+    is_stopped = False
+    for finding in findings:
+        if not finding.stops:
+            click.echo(f"note: {finding.message}", err=True)
+        elif finding.is_accepted(accepted):
+            click.echo(f"accepted: {finding.message}", err=True)
+        else:
+            is_stopped = True
+            click.echo(
+                f"stopped: {finding.message}. If it is right: --accept {finding.name}", err=True
+            )
+    if is_stopped:
         click.echo(
             'Nothing was computed. A unit stands in a column\'s name, such as "crp (mg/dL)", or is '
             "given by --unit crp=mg/dL or --columns.",
             err=True,
         )
-    if as_json and (is_dry or stops):
-        click.echo(json.dumps({"preflight": report.describe(accepted)}, indent=1))
-    if stops:
         sys.exit(STOPPED)
-    if is_dry:
-        sys.exit(0)

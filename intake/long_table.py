@@ -41,6 +41,7 @@ class LongTable:
         others: rows of tests that are not the panel's, by the name.
         refused: rows that are not used, in counts by reason.
         found: rows by biomarker, used or not.
+        doubted: rows by biomarker that have a result, which cannot be read.
     """
 
     def __init__(
@@ -64,6 +65,7 @@ class LongTable:
         self.others: collections.Counter[str] = collections.Counter()
         self.refused: collections.Counter[str] = collections.Counter()
         self.found: collections.Counter[str] = collections.Counter()
+        self.doubted: collections.Counter[str] = collections.Counter()
 
     def read(self, batch: pa.RecordBatch) -> tuple[Results, dict[str, pa.RecordBatch]]:
         """The results of a batch; and what rows say of people, by "age", "sex" and "birth".
@@ -177,6 +179,7 @@ class LongTable:
                 self.refused[
                     f"{biomarker.name}: its code comes in {names}, however: {spelled[number]!r}"
                 ] += len(rows)
+                self.doubted[biomarker.name] += len(rows)
                 good[rows] = False
         return good
 
@@ -201,6 +204,7 @@ class LongTable:
             for place, number, count in zip(where, numbers, np.bincount(inverse), strict=True):
                 what = "means no value" if cells[number].is_absent else "is not a number"
                 self.refused[f"{NAMES[place]}: {texts[number]!r} {what}"] += int(count)
+                self.doubted[NAMES[place]] += 0 if cells[number].is_absent else int(count)
             value = value[indices]
             signs = np.array([_SIGNS[cell.comparator] for cell in cells], np.int8)
             comparator = signs[indices]

@@ -60,6 +60,7 @@ class Newest:
         refused: results that are not used, in counts by reason.
         tied: people by biomarker of which several results are the newest, and differ.
         outside: some values by biomarker that are outside the accepted range.
+        doubted: rows by biomarker whose unit or value cannot be right.
     """
 
     def __init__(self) -> None:
@@ -67,6 +68,7 @@ class Newest:
         self.refused: collections.Counter[str] = collections.Counter()
         self.tied: collections.Counter[str] = collections.Counter()
         self.outside: dict[str, list[float]] = {}
+        self.doubted: collections.Counter[str] = collections.Counter()
         self._rows: list[_Rows] = []
         self._waiting = 0
 
@@ -92,6 +94,7 @@ class Newest:
             self.refused[f"{b.name} is outside {b.minimum:g} to {b.maximum:g} {b.unit}"] += len(
                 wrong
             )
+            self.doubted[b.name] += len(wrong)
             if b.name not in self.outside:
                 self.outside[b.name] = wrong[:_MOST_KEPT_OUTSIDE].tolist()
         results, values = results.select(inside), values[inside]
@@ -167,6 +170,7 @@ class Newest:
                 unit = _find_unit(biomarker, units[spelled[number]])
             except PanelError as error:
                 self.refused[f"{biomarker.name}: {'; '.join(error.problems)}"] += int(count)
+                self.doubted[biomarker.name] += int(count)
                 continue
             offset[number], factor[number] = unit.offset, unit.factor
         values = (results.value - offset[inverse]) * factor[inverse]

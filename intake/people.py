@@ -259,22 +259,21 @@ def _make_batch(
 
 def _find_unusable(table: LongTable, newest: Newest, values: Values) -> list[Unusable]:
     """Biomarkers that have results, and no value; and tests whose names may mean one."""
-    refused = table.refused + newest.refused
-    unusable = []
-    absent = []
+    refused, doubted = table.refused + newest.refused, table.doubted + newest.doubted
+    unusable, absent = [], []
     for name, values_of in zip(NAMES, values.value.T, strict=True):
         if not np.isnan(values_of).all():
             continue
         if not table.found[name]:
             absent.append(name)
-            continue
-        reasons = [
-            f"{count} rows, {reason}"
-            for reason, count in refused.most_common()
-            if reason.startswith((f"{name}:", f"{name} "))
-        ]
-        outside = tuple(newest.outside.get(name, ()))
-        unusable.append(Unusable(name, table.found[name], tuple(reasons[:3]), outside))
+        elif doubted[name]:
+            reasons = [
+                f"{count} rows, {reason}"
+                for reason, count in refused.most_common()
+                if reason.startswith((f"{name}:", f"{name} "))
+            ]
+            outside = tuple(newest.outside.get(name, ()))
+            unusable.append(Unusable(name, doubted[name], tuple(reasons[:3]), outside))
     tests = [name for name, _ in table.others.most_common(_MOST_COMPARED)]
     for near in find_near_names(tests, absent):
         reason = f"the test {near.name!r} is not known; --tests says what a test is"

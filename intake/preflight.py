@@ -52,6 +52,10 @@ class Finding:
     message: str
     stops: bool
 
+    def is_accepted(self, accepted: Sequence[str]) -> bool:
+        """Whether it is among accepted names, or all are accepted."""
+        return self.name in accepted or ALL in accepted
+
 
 @dataclass(frozen=True, kw_only=True)
 class Seen:
@@ -121,9 +125,7 @@ class Report:
 
     def find_stops(self, accepted: Sequence[str] = ()) -> list[Finding]:
         """Findings that stop a run, but for those accepted by their name, or by "all"."""
-        if ALL in accepted:
-            return []
-        return [f for f in self.findings if f.stops and f.name not in accepted]
+        return [f for f in self.findings if f.stops and not f.is_accepted(accepted)]
 
     def list_lines(self) -> list[str]:
         """All of it, a line each."""

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from henaw.model.biomarkers import NAMES, PANEL, SEXES
 from henaw.model.errors import ScoringError
+from henaw.model.shipped import SIDECAR_FILE, find_shipped
 
 Array = npt.NDArray[np.float64]
 
@@ -94,3 +95,9 @@ def read_reference(description: Mapping[str, Any]) -> Reference:
         usual_score=by_name(known["usual_score"]),
         laboratory_sd=by_name(known["laboratory_sd"]),
     )
+
+
+def read_shipped_reference() -> Reference:
+    """The people that the shipped model was fitted on."""
+    sidecar = json.loads(find_shipped(SIDECAR_FILE).read_text(encoding="utf-8"))
+    return read_reference({key: json.dumps(sidecar[key]) for key in ("drift", "calibration")})

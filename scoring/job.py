@@ -174,10 +174,11 @@ def _score_chunks(
     def work(number: int, people: pa.RecordBatch) -> pa.RecordBatch:
         answers, counts = score(people)
         answers = answers.replace_schema_metadata({_COUNTS: json.dumps(counts)})
-        buffer = pa.BufferOutputStream()
-        with pa.ipc.new_stream(buffer, answers.schema) as writer:
+        with (
+            parts.write(_name_part(number)) as file,
+            pa.ipc.new_stream(pa.PythonFile(file, "w"), answers.schema) as writer,
+        ):
             writer.write_batch(answers)
-        parts.write(_name_part(number), memoryview(buffer.getvalue()))
         return answers
 
     def read(number: int) -> pa.RecordBatch:

@@ -7,6 +7,7 @@ paths are used.
 
 from __future__ import annotations
 
+import io
 import os
 import stat
 import zlib
@@ -39,11 +40,13 @@ class Parts:
         """Names of the files, but for the lock."""
         return [name for name in os.listdir(self._at()) if name != _LOCK]
 
-    def write(self, name: str, content: memoryview | bytes) -> None:
-        """Write a file with its checksum, whole or not at all."""
+    @contextmanager
+    def write(self, name: str) -> Iterator[BinaryIO]:
+        """A file that gets its checksum and its name at the end, whole or not at all."""
         with self.create(f"{name}.writing") as file:
-            file.write(content)
-            file.write(zlib.crc32(content).to_bytes(_CHECKSUM_BYTES, "little"))
+            checked = _Checked(file)
+            yield checked
+            file.write(checked.checksum.to_bytes(_CHECKSUM_BYTES, "little"))
         self.rename(f"{name}.writing", name)
 
     def read(self, name: str) -> memoryview | None:
@@ -91,6 +94,21 @@ class Parts:
         return os.open(name, flags | _NO_FOLLOW, 0o600, dir_fd=self._folder)
 
 
+class _Checked(io.RawIOBase, BinaryIO):
+    """Writes to a file and knows the checksum of what it wrote."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self.checksum = 0
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, content: Any) -> int:
+        self.checksum = zlib.crc32(content, self.checksum)
+        return self._file.write(content)
+
+
 @contextmanager
 def hold_parts(path: Path, key: str) -> Iterator[Parts]:
     """Hold the folder at ``path``, which is made, and emptied unless it is of the same run.
@@ -118,7 +136,8 @@ def hold_parts(path: Path, key: str) -> Iterator[Parts]:
         content = parts.read(_KEY) if _KEY in parts.list_names() else None
         if content is None or bytes(content) != key.encode():
             parts.empty()
-            parts.write(_KEY, key.encode())
+            with parts.write(_KEY) as file:
+                file.write(key.encode())
         yield parts
     finally:
         is_done = not parts.list_names()

@@ -18,7 +18,7 @@ from henaw.model.errors import ScoringError
 from henaw.model.layout import find_layout
 from henaw.scoring import Henaw
 from henaw.scoring.job import Summary, score_table
-from henaw.scoring.parts import hold_parts
+from henaw.scoring.parts import Parts, hold_parts
 from henaw.scoring.sources import Source, open_source
 
 _MAIN = "from henaw.cli.main import main; main()"
@@ -221,12 +221,17 @@ def test_a_bundle_on_a_full_disk_is_a_message(model_path: Path, tmp_path: Path) 
     assert len(list(tmp_path.iterdir())) == 2
 
 
+def write(parts: Parts, name: str) -> None:
+    with parts.write(name) as file:
+        file.write(b"content")
+
+
 def test_without_directory_descriptors_the_same_is_done(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("henaw.scoring.parts._HAS_DIRECTORIES", False)
     with hold_parts(tmp_path / "parts", "key") as parts:
-        parts.write("a", b"content")
+        write(parts, "a")
     with hold_parts(tmp_path / "parts", "key") as parts:
         assert bytes(parts.read("a") or b"") == b"content"
         with parts.create("b") as file:
@@ -239,7 +244,7 @@ def test_without_directory_descriptors_the_same_is_done(
 
 def test_another_key_empties_the_folder(tmp_path: Path) -> None:
     with hold_parts(tmp_path / "parts", "one") as parts:
-        parts.write("a", b"content")
+        write(parts, "a")
     with hold_parts(tmp_path / "parts", "another") as parts:
         assert "a" not in parts.list_names()
         parts.empty()
