@@ -50,6 +50,8 @@ _ENOUGH_TO_FIT, _MOST_MISFIT = 20, 0.5
 """Values whose distribution is told, and by how much their mean density may be lower."""
 _LEAST_DENSITY = math.log(0.05)
 """An alternative under which a value is odd too explains nothing."""
+_HIGHEST_DENSITY = 2.5
+"""More than any alternative's logarithm of density."""
 MOST_IMPOSSIBLE = 0.5
 """Share of values outside the accepted range that an alternative explains, from which on the
 column is doubted. No number is made of those."""
@@ -128,6 +130,8 @@ def _judge(column: _Column, is_ill: Mask, stated: str) -> Doubt | None:
     sick = np.where(outside, _NEVER, column.sick)
     least = np.where(is_ill, _SICK_SHARE_OF_ILL, _USUAL_SHARE)
     usual = _mix(column.density, sick, least)
+    if np.maximum(_HIGHEST_DENSITY - usual, 0.0).sum() < _FAR_IF_COMMON:
+        return None  # as for most single people, whatever the alternatives are
     inside = ~outside
     priors = np.array(list(_SICK.values()))
     stated_as = np.array(

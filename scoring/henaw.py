@@ -374,7 +374,7 @@ class Henaw:
         batch, layout, names = read_frame(people, layout)
         inputs = self.read(batch, layout)
         question(
-            look_over(self, [(batch, inputs)], layout, names),
+            look_over(self, [(batch, inputs)], layout, names, is_brief=True),
             inputs,
             accept,
             is_table=find_people(people) is None,

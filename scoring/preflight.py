@@ -50,6 +50,7 @@ def look_over(
     *,
     notes: Sequence[str] = (),
     unusable: Sequence[Unusable] = (),
+    is_brief: bool = False,
 ) -> Report:
     """Judge what people were taken for.
 
@@ -60,6 +61,7 @@ def look_over(
         names: of all columns.
         notes: what else the file was taken for.
         unusable: biomarkers none of whose results were used.
+        is_brief: whether only what is doubtful is told, which is quicker.
     """
     sample = _Sample()
     counts = np.zeros((len(NAMES), len(CellCounts._fields)), np.int64)
@@ -94,8 +96,8 @@ def look_over(
     ]
     return Report(
         rows=rows,
-        taken=(*notes, *describe_layout(layout, names)),
-        seen=tuple(_describe(cells, rows, kept, reference, columns)),
+        taken=() if is_brief else (*notes, *describe_layout(layout, names)),
+        seen=() if is_brief else tuple(_describe(cells, rows, kept, reference, columns)),
         absent=tuple(name for name in used if name not in columns),
         ignored=tuple(name for name in names if name and name not in layout.columns),
         findings=tuple(findings),

@@ -175,3 +175,22 @@ def test_calibration_is_stopped_too(people: pd.DataFrame, tmp_path: Path) -> Non
     command = ["calibrate", str(path), "--out", str(tmp_path / "lab.json")]
     result = CliRunner().invoke(commands, command)
     assert "may be in mg/dL" in str(result.exception)
+
+
+def test_a_cohort_table_is_stopped_too(people: pd.DataFrame, tmp_path: Path) -> None:
+    path, columns, out = tmp_path / "in.csv", tmp_path / "map.yaml", tmp_path / "out.parquet"
+    wrong = people.assign(lymphocyte_pct=people["lymphocyte_pct"] / 100, id=range(len(people)))
+    wrong.to_csv(path, index=False)
+    columns.write_text(
+        "participant_id: id\nage: age\nsex: {column: sex, female: ['0'], male: ['1']}\n"
+        "biomarkers:\n  - {name: lymphocyte_pct, column: lymphocyte_pct, unit: '%'}\n"
+        "  - {name: albumin, column: albumin, unit: g/L}\n"
+    )
+    command = ["data", "table", str(path), "--columns", str(columns), "--out", str(out)]
+    stopped = CliRunner().invoke(commands, command)
+    assert stopped.exit_code == 2, stopped.output
+    assert "may be fractions" in stopped.stderr
+    assert not out.exists()
+    accepted = CliRunner().invoke(commands, [*command, "--accept", "lymphocyte_pct"])
+    assert accepted.exit_code == 0, accepted.output
+    assert out.exists()
