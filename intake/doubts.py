@@ -52,6 +52,8 @@ _LEAST_DENSITY = math.log(0.05)
 """An alternative under which a value is odd too explains nothing."""
 _HIGHEST_DENSITY = 2.5
 """More than any alternative's logarithm of density."""
+_LEAST_NAMED = 0.002
+"""Share of values, below which a doubt is not worth a word: the fitted people have such too."""
 MOST_IMPOSSIBLE = 0.5
 """Share of values outside the accepted range that an alternative explains, from which on the
 column is doubted. No number is made of those."""
@@ -150,7 +152,8 @@ def _judge(column: _Column, is_ill: Mask, stated: str) -> Doubt | None:
             shares = _ALMOST_ALL if column.looks_fitted(told[inside]) else ()
         gains = inside.any() and _gains(stated_as, priors, others, shares=shares, enough=enough)
         weight = float(told.sum())
-        if (far.any() or gains) and weight > most:
+        is_some = far.mean() >= _LEAST_NAMED
+        if (is_some or gains) and weight > most:
             most = weight
             rows = np.flatnonzero(far if far.any() else inside)
             example = float(np.sort(raw[rows])[len(rows) // 2])

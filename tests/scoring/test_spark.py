@@ -31,6 +31,8 @@ from henaw.scoring.spark import read_frame, score_frame
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
+pytestmark = pytest.mark.filterwarnings("ignore::henaw.model.errors.InputWarning")
+
 MAP = (
     "age: years\nsex: {column: gender, female: [w], male: [m]}\n"
     "biomarkers: [{name: hba1c, column: a1c, unit: '%'}]\nmissing: [n/a]\n"
