@@ -19,6 +19,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from henaw.intake.preflight import InputWarning
     from henaw.model.errors import (
         ArtifactError,
         CheckpointError,
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
         DownloadError,
         FitError,
         HenawError,
-        InputWarning,
         PanelError,
         ParityError,
         ProblemListError,
@@ -77,6 +77,7 @@ _OTHER_MODULES: Mapping[str, str] = MappingProxyType(
     {
         "BiomarkerColumn": "henaw.model.layout",
         "Henaw": "henaw.scoring.henaw",
+        "InputWarning": "henaw.intake.preflight",
         "LabProfile": "henaw.model.profile",
         "Layout": "henaw.model.layout",
         "PersonAnswer": "henaw.scoring.person_answer",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -96,6 +97,7 @@ _LOOK_ALIKES: Mapping[str, tuple[Alternative, ...]] = MappingProxyType(
 )
 
 
+@functools.lru_cache(maxsize=256)
 def list_alternatives(name: str, stated: str) -> tuple[Alternative, ...]:
     """What values of a biomarker may be that were taken to be in a unit.
 
@@ -107,7 +109,8 @@ def list_alternatives(name: str, stated: str) -> tuple[Alternative, ...]:
         >>> for other in list_alternatives("crp", "mg/L"):
         ...     print(other.what, other.only_outside)
         in mg/dL False
-        ten times too high, or too low True
+        ten times too low True
+        ten times too high True
     """
     biomarker = PANEL[INDEX[name]]
     unit = biomarker.find_unit(stated)

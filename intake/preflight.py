@@ -22,6 +22,10 @@ _SHARES = (0.05, 0.5, 0.95)
 _MOST_LISTED = 12
 
 
+class InputWarning(UserWarning):
+    """People's values, or columns of their table, look like something else, or are imputed."""
+
+
 class Unusable(NamedTuple):
     """A biomarker of a table with a result a row, none of whose results can be used.
 

@@ -14,9 +14,6 @@ HenawError
 │   └── DownloadError       (RuntimeError)
 ├── FitError                (RuntimeError)
 └── RuntimeUnavailableError (RuntimeError)
-
-UserWarning
-└── InputWarning
 """
 
 from __future__ import annotations
@@ -90,7 +87,3 @@ class DownloadError(ProblemListError, RuntimeError):
 
 class RuntimeUnavailableError(HenawError, RuntimeError):
     """A runtime was asked for that this machine cannot provide."""
-
-
-class InputWarning(UserWarning):
-    """People's values, or columns of their table, look like something else, or are imputed."""

@@ -162,7 +162,13 @@ class Henaw:
         return self.name if self.lab is None else f"{self.name} with the profile of {self.lab}"
 
     @overload
-    def predict(self, people: Mapping[str, Any], *, unreliable: str = WITHHOLD) -> PersonAnswer: ...
+    def predict(
+        self,
+        people: Mapping[str, Any],
+        *,
+        unreliable: str = WITHHOLD,
+        accept: Sequence[str] = (),
+    ) -> PersonAnswer: ...
     @overload
     def predict(
         self,

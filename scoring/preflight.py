@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 from henaw.intake.doubts import ENOUGH_VALUES
 from henaw.intake.preflight import (
     Finding,
+    InputWarning,
     Report,
     Seen,
     Unusable,
@@ -23,7 +24,7 @@ from henaw.intake.preflight import (
 )
 from henaw.intake.reference import Reference
 from henaw.model.biomarkers import AGE_MAXIMUM_YEARS, INDEX, NAMES, PANEL
-from henaw.model.errors import InputWarning, ScoringError
+from henaw.model.errors import ScoringError
 from henaw.model.layout import BiomarkerColumn, Layout, describe_layout
 from henaw.scoring.inputs import (
     NOTES,

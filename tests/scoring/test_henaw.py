@@ -19,7 +19,7 @@ from henaw.model.runtime import Outputs
 from henaw.scoring import Henaw
 
 # Most tables here lack columns, which test_preflight.py is about.
-pytestmark = pytest.mark.filterwarnings("ignore::henaw.model.errors.InputWarning")
+pytestmark = pytest.mark.filterwarnings("ignore::henaw.intake.preflight.InputWarning")
 
 
 def test_golden_people_get_their_answers(model: Henaw, golden: tuple[People, Outputs]) -> None:

@@ -20,7 +20,7 @@ from henaw.scoring.frames import ARRAY_COLUMNS
 from henaw.scoring.person_answer import PersonAnswer
 
 # Its tables lack columns.
-pytestmark = pytest.mark.filterwarnings("ignore::henaw.model.errors.InputWarning")
+pytestmark = pytest.mark.filterwarnings("ignore::henaw.intake.preflight.InputWarning")
 
 PERSON = {"age": 54, "sex": "female", "crp": 1.2, "creatinine": 79.6, "albumin": 45.0}
 

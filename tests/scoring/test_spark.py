@@ -31,7 +31,7 @@ from henaw.scoring.spark import read_frame, score_frame
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
-pytestmark = pytest.mark.filterwarnings("ignore::henaw.model.errors.InputWarning")
+pytestmark = pytest.mark.filterwarnings("ignore::henaw.intake.preflight.InputWarning")
 
 MAP = (
     "age: years\nsex: {column: gender, female: [w], male: [m]}\n"
