@@ -153,7 +153,6 @@ def test_uris_are_left_as_they_are(
         (("none.csv", "out"), r"none.csv: 1 problem\n.* expected CSV, .*Path does not exist"),
         (("text", "out"), r"the name ends in none of \.csv, .*Could not read footer"),
         (("empty.csv", "out"), "expected age, sex and some of"),
-        (("units.parquet", "out"), r"expected people that can be scored, .*\n.*crp must be in"),
         (("in.parquet", "there"), r"there: 1 problem\n.* a new folder .*already exists"),
     ],
 )
@@ -161,7 +160,6 @@ def test_what_spark_refuses_is_a_message(
     model_path: Path, people: pd.DataFrame, tmp_path: Path, names: tuple[str, str], message: str
 ) -> None:
     people.to_parquet(tmp_path / "in.parquet")
-    people.assign(crp=9000.0).to_parquet(tmp_path / "units.parquet")
     people.to_csv(tmp_path / "text", index=False)
     (tmp_path / "empty.csv").touch()
     (tmp_path / "there").mkdir()
@@ -169,6 +167,16 @@ def test_what_spark_refuses_is_a_message(
     assert isinstance(result.exception, ScoringError), result.output
     assert re.search(message, str(result.exception))
     assert "Traceback" not in str(result.exception)
+
+
+def test_people_who_look_like_something_else_stop_it(
+    model_path: Path, people: pd.DataFrame, tmp_path: Path
+) -> None:
+    people.assign(crp=9000.0).to_parquet(tmp_path / "units.parquet")
+    result = score(tmp_path / "units.parquet", tmp_path / "out", "--model", model_path)
+    assert result.exit_code == 2
+    assert "stopped: crp must be in" in result.stderr
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_model_or_a_column_that_is_not_there(
