@@ -7,7 +7,8 @@
     model = henaw.Henaw()                 # the shipped model, to keep
     model = henaw.Henaw.load("mine.onnx") # a file of `henaw export`
 
-Every error is a :class:`HenawError`. Nothing heavy is imported before it is used.
+Every error is a :class:`HenawError`, every warning of people's values an
+:class:`InputWarning`. Nothing heavy is imported before it is used.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from henaw.intake.preflight import InputWarning
     from henaw.model.errors import (
         ArtifactError,
         CheckpointError,
@@ -53,6 +55,7 @@ __all__ = [
     "FitError",
     "Henaw",
     "HenawError",
+    "InputWarning",
     "LabProfile",
     "Layout",
     "PanelError",
@@ -74,6 +77,7 @@ _OTHER_MODULES: Mapping[str, str] = MappingProxyType(
     {
         "BiomarkerColumn": "henaw.model.layout",
         "Henaw": "henaw.scoring.henaw",
+        "InputWarning": "henaw.intake.preflight",
         "LabProfile": "henaw.model.profile",
         "Layout": "henaw.model.layout",
         "PersonAnswer": "henaw.scoring.person_answer",

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 from henaw.cli.options import columns_option, visit_option
+from henaw.cli.preflight import accept_option
 
 
 @click.command()
@@ -29,6 +30,7 @@ from henaw.cli.options import columns_option, visit_option
 )
 @columns_option
 @visit_option
+@accept_option
 @click.option(
     "--export",
     "export_path",
@@ -59,6 +61,7 @@ def calibrate(
     model_path: Path | None,
     map_path: Path | None,
     visit: int | None,
+    accepted: tuple[str, ...],
     export_path: Path | None,
     life_tables: tuple[Path, ...],
     figure_path: Path | None,
@@ -88,6 +91,7 @@ def calibrate(
         name=name or out.stem,
         layout=choose_layout(people, map_path, visit),
         life_tables=life_tables,
+        accept=accepted,
     )
     profile = calibration.profile
     changed = None if export_path is None else set_profile(model.content, profile)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import click
+from henaw.cli.preflight import accept_option, stop_if_doubtful
 
 
 @click.command()
@@ -22,17 +23,34 @@ import click
     required=True,
     help="Table to write, .parquet; its report goes beside it, .report.json.",
 )
-def table(file: Path, map_path: Path, out: Path) -> None:
+@accept_option
+def table(file: Path, map_path: Path, out: Path, accepted: tuple[str, ...]) -> None:
     """Build a cohort table from any CSV or Parquet FILE.
 
-    What is missing, not mapped or implausible is reported.
+    What is missing, not mapped or implausible is reported. Values that are far likelier in
+    another unit, among the people of the shipped model, stop it with exit status 2.
     """
+    import numpy as np
+    from henaw.intake.doubts import ENOUGH_VALUES
+    from henaw.intake.preflight import judge_values
+    from henaw.intake.reference import read_shipped_reference
+    from henaw.model.biomarkers import INDEX, NAMES, PANEL
     from henaw.training.readers.columns import build_table
     from henaw.training.readers.columns_configuration import read_column_map
     from henaw.training.readers.table import check_table_path, write_table
 
     check_table_path(out)
-    built, report = build_table(file, read_column_map(map_path))
+    columns = read_column_map(map_path)
+    built, report = build_table(file, columns)
+    some = built.iloc[:: -(-len(built) // ENOUGH_VALUES)]
+    findings = judge_values(
+        some[list(NAMES)].to_numpy(np.float32),
+        some["age"].to_numpy(np.float32),
+        some["sex"].to_numpy(np.int64),
+        read_shipped_reference(),
+        {one.name: one.unit or PANEL[INDEX[one.name]].unit for one in columns.biomarkers},
+    )
+    stop_if_doubtful(findings, accepted)
     beside = write_table(built, report, out)
     click.echo(f"{out}: {report['kept']} people of {report['rows']} rows; {beside}")
     for reason in ("without_participant_id", "without_age", "without_sex"):

@@ -6,6 +6,7 @@ subcommand cannot keep another from starting, nor help from being shown.
 
 from __future__ import annotations
 
+import errno
 import importlib
 import sys
 from collections.abc import Mapping
@@ -41,6 +42,13 @@ SUBCOMMANDS: Mapping[str, str] = MappingProxyType(
     }
 )
 """What ``henaw --help`` says of each, without its module."""
+
+_REFUSED_BY_THE_MACHINE = {
+    getattr(errno, name)
+    for name in ("ENOSPC", "EDQUOT", "EFBIG", "EROFS", "EACCES", "EPERM", "EIO")
+    if hasattr(errno, name)
+}
+"""A full disk and the like: no fault of the program, so that no trace is shown."""
 
 _MODULES: Mapping[str, str] = MappingProxyType({"stop": "serve"})
 """Of subcommands that are not in a module of their own name."""
@@ -102,4 +110,10 @@ def main() -> None:
         sys.exit(1)
     except HenawError as error:
         click.echo(f"error: {error}", err=True)
+        sys.exit(1)
+    except OSError as error:
+        if error.errno not in _REFUSED_BY_THE_MACHINE:
+            raise
+        where = "" if error.filename is None else f"{error.filename}: "
+        click.echo(f"error: {where}stopped by the machine: {error.strerror}", err=True)
         sys.exit(1)

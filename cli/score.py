@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import json
 import sys
 from collections import Counter
 from collections.abc import Mapping
@@ -10,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import click
 from henaw.cli.options import columns_option, visit_option
+from henaw.cli.preflight import preflight_options, report_preflight, set_units
 from henaw.model.errors import ConfigurationError, ScoringError
 from henaw.model.runtime import OUTPUT_NAMES
 from tqdm import tqdm
@@ -30,7 +33,7 @@ _UNRELIABLE_WORDS = {"withhold": "numbers withheld", "keep": "not reliable"}
 
 @click.command()
 @click.argument("source", metavar="IN", type=click.Path())
-@click.argument("out", metavar="OUT", type=click.Path())
+@click.argument("out", metavar="OUT", type=click.Path(), required=False)
 @click.option(
     "--model",
     "model_path",
@@ -102,9 +105,10 @@ _UNRELIABLE_WORDS = {"withhold": "numbers withheld", "keep": "not reliable"}
     help="spark: IN is CSV or TSV by its name, such as 'people/*.csv', else Parquet, such as a "
     "folder of it; OUT is a new folder of Parquet. Both may be URIs, such as hdfs://host/people.",
 )
+@preflight_options
 def score(
     source: str,
-    out: str,
+    out: str | None,
     *,
     model_path: Path | None,
     map_path: Path | None,
@@ -120,6 +124,10 @@ def score(
     threads: int,
     device: str,
     engine: str,
+    accepted: tuple[str, ...],
+    units: tuple[str, ...],
+    dry_run: bool,
+    as_json: bool,
 ) -> None:
     """Score IN: a table, a workbook, or FHIR R4; with .gz or not.
 
@@ -128,14 +136,19 @@ def score(
     resource a line (.ndjson), or a folder of them. Of results, each biomarker's newest usable
     one within a year of the newest counts. - is standard input or output.
 
+    Before any number, IN is looked over: values that are far likelier in another unit, and
+    columns that look like a biomarker and are not used, stop the run. --dry-run does only this.
+
     OUT (.parquet, .csv, .arrow, .ndjson) has a row for each person, in IN's order. Rows that
     cannot be scored say why in the column "reason". Where the answer is not reliable, the
     numbers are empty and the column "withheld" says why. Started again after it was killed, the
     same command goes on where it was. With .json or .fhir.ndjson the answers are FHIR.
 
-    Exit status: 0 all rows scored, 3 some were not, 2 the command line is wrong, 1 anything
-    else. OUT is written with 0 and 3 only.
+    Exit status: 0 all rows scored, 3 some were not, 2 the command line is wrong or IN looks
+    wrong, 1 anything else. OUT is written with 0 and 3 only.
     """
+    if out is None and not dry_run:
+        raise click.UsageError("OUT is missing: name the file to write, or give --dry-run")
     from henaw.scoring import Henaw
     from henaw.scoring.answers import check_outputs
     from henaw.scoring.unpack import deliver_output, unpack_input
@@ -144,38 +157,46 @@ def score(
     chosen = check_outputs(OUTPUT_NAMES if names is None else names)
     mapped = None if map_path is None else _read_layout(map_path)
     separator = None if mapped is None else mapped.separator
+    look = functools.partial(report_preflight, accepted=accepted, is_dry=dry_run, as_json=as_json)
     if engine == "spark":
         if device != "cpu":
             raise click.UsageError("--device is for --engine local: Spark scores on the CPU")
         if change or sheet is not None or "-" in (source, out):
             raise click.UsageError("--change, --sheet and - are for --engine local")
+        from henaw.intake.preflight import ALL
         from henaw.model.shipped import ONNX_FILE, find_shipped
-        from henaw.scoring.spark import read_frame, score_frame, write_frame
+        from henaw.scoring.spark import look_over_frame, read_frame, score_frame, write_frame
 
         people = read_frame(source, separator=separator)
-        layout = _find_layout(people.columns, mapped, visit)
+        layout = set_units(_find_layout(people.columns, mapped, visit), units)
+        onnx = find_shipped(ONNX_FILE) if model_path is None else model_path
+        look(look_over_frame(Henaw.load(onnx, lab=lab_path), people, layout), source)
         scored = score_frame(
             people,
-            find_shipped(ONNX_FILE) if model_path is None else model_path,
+            onnx,
             layout=layout,
             outputs=chosen,
             unreliable=unreliable,
             lab=lab_path,
+            accept=[ALL],
         )
-        write_frame(scored, out)
-        _report_spark(out, people.sparkSession, unreliable)
+        write_frame(scored, str(out))
+        _report_spark(str(out), people.sparkSession, unreliable)
         return
     model = Henaw.load(model_path, lab=lab_path, device=device)
-    _report_left_out(model)
     opened = click.get_current_context()
     path = opened.with_resource(unpack_input(Path(source), sheet=sheet))
-    from henaw.model.layout import describe_layout, find_layout
     from henaw.scoring.change import score_change
     from henaw.scoring.fhir_answers import find_suffix, is_fhir_name
+    from henaw.scoring.input_files import take_states
     from henaw.scoring.job import score_table
+    from henaw.scoring.preflight import look_over_source
     from henaw.scoring.sinks import check_other
     from henaw.scoring.sources import open_source
 
+    beside = [file for file in (people_path, tests_path) if file is not None]
+    # Of an input that was unpacked, the file that the user named may change.
+    states = take_states((path if source == "-" else Path(source), *beside))
     tests = None if tests_path is None else _read_tests(tests_path)
     table = open_source(
         path,
@@ -185,22 +206,29 @@ def score(
         tests=tests,
         by_draw=change,
     )
+    layout = set_units(_find_layout(table.names, mapped, visit), units)
+    report = look_over_source(model, table, layout)
+    look(report, path.name)
+    _report_left_out(model)
     suffix = find_suffix(form, table, change=change)
-    target = opened.with_resource(deliver_output(Path(out), suffix))
+    target = opened.with_resource(deliver_output(Path(str(out)), suffix))
     check_other(target, path)
-    if is_fhir_name(target):
-        summary = _score_to_fhir(model, table, path, target, unreliable)
+
+    def tell(summary: Summary) -> None:
+        if as_json:
+            described = {"preflight": report.describe(accepted), "summary": summary.describe()}
+            click.echo(json.dumps(described, indent=1))
         _report_few(model, table, unreliable)
-        _report(summary, find_layout(table.names), model.full_name, Path(out), unreliable)
+        _report(summary, layout, model.full_name, Path(str(out)), unreliable)
+
+    if is_fhir_name(target):
+        tell(_score_to_fhir(model, table, path, target, unreliable))
         return
-    layout = _find_layout(table.names, mapped, visit)
-    for line in (*table.notes, *describe_layout(layout, table.names)):
-        click.echo(f"{path.name}: {line}", err=True)
     if change:
         summary, lone = score_change(model, table, layout, target, unreliable=unreliable)
         if lone:
             click.echo(f"{lone} people have one draw only: there is nothing to compare", err=True)
-        _report(summary, layout, model.full_name, Path(out), unreliable)
+        tell(summary)
         return
     with tqdm(total=table.rows, unit=" people", unit_scale=True, disable=None) as bar:
         summary = score_table(
@@ -212,11 +240,11 @@ def score(
             outputs=chosen,
             unreliable=unreliable,
             threads=threads,
-            beside=[file for file in (people_path, tests_path) if file is not None],
+            beside=beside,
+            states=states,
             progress=bar.update,
         )
-    _report_few(model, table, unreliable)
-    _report(summary, layout, model.full_name, Path(out), unreliable)
+    tell(summary)
 
 
 def _score_to_fhir(model: Henaw, source: Source, path: Path, out: Path, unreliable: str) -> Summary:
@@ -228,8 +256,6 @@ def _score_to_fhir(model: Henaw, source: Source, path: Path, out: Path, unreliab
         raise ScoringError(
             str(out), [f"answers in FHIR are for people of FHIR, which {path.name} does not hold"]
         )
-    for line in source.notes:
-        click.echo(f"{path.name}: {line}", err=True)
     return write_fhir(model, people, out, unreliable=unreliable)
 
 
@@ -296,6 +322,12 @@ def _report(summary: Summary, layout: Layout, model: str, out: Path, unreliable:
             click.echo(f"{name}: missing in {count}, imputed", err=True)
     for note, count in summary.notes.items():
         click.echo(f"{count} rows: {note}", err=True)
+    click.echo(
+        f"flagged: {summary.flagged} rows outside the fitted range; "
+        f"{_UNRELIABLE_WORDS[unreliable]}: {summary.withheld}; with imputed values: "
+        f"{summary.with_imputed}",
+        err=True,
+    )
     _report_unreliable(summary.unreliable, unreliable)
     for reason, count in summary.reasons.most_common():
         click.echo(f"not scored: {count} rows, {reason}", err=True)

@@ -8,7 +8,7 @@ from types import MappingProxyType
 from typing import NamedTuple
 
 from henaw.intake.fhir_codes import CODES
-from henaw.model.names import find_biomarker
+from henaw.model.names import find_biomarker, read_header
 
 OMOP_LOINC: Mapping[str, str] = MappingProxyType(
     {
@@ -51,12 +51,14 @@ _LOINC = re.compile(r"(?:LOINC[: ]+|http://loinc\.org[|/])?(\d{1,5}-\d)", re.IGN
 class Analyte(NamedTuple):
     """What a test is: a biomarker and the units that its code allows, or why it is none.
 
-    All three are None for what has nothing to do with the panel.
+    All are None for what has nothing to do with the panel. ``unit`` is one that stands in the
+    test's name.
     """
 
     biomarker: str | None = None
     units: tuple[str, ...] | None = None
     problem: str | None = None
+    unit: str | None = None
 
 
 def find_analyte(
@@ -80,7 +82,10 @@ def find_analyte(
     for text in (code, test):
         if text in local:
             return Analyte(local[text])
-    named = find_biomarker(test, with_unit=True) if test else None
+    named, unit = find_biomarker(test, with_unit=True) if test else None, None
+    header = read_header(test) if test and named is None else None
+    if header is not None and header.problem is None:
+        named, unit = header.biomarker, header.unit
     for text in (code, test):
         match = _LOINC.fullmatch(text)
         number = match[1] if match else OMOP_LOINC.get(text) if is_concept else None
@@ -95,4 +100,4 @@ def find_analyte(
             return Analyte(problem=doubt)
     if named is None and code:
         named = find_biomarker(code, with_unit=True)
-    return Analyte(named)
+    return Analyte(named, unit=unit)

@@ -42,6 +42,7 @@ SIGNS = {
     **dict.fromkeys((">=", "=>", "\u2265", "\u2a7e"), ">="),
     **dict.fromkeys(("", "="), ""),
 }
+_COMPARATOR_CODES = {"lt": "<", "le": "<=", "gt": ">", "ge": ">=", "eq": ""}
 _SIGN = "|".join(re.escape(sign) for sign in sorted(filter(None, SIGNS), key=len, reverse=True))
 _CELL = re.compile(
     rf"(?P<sign>{_SIGN}|)\s*"
@@ -104,13 +105,14 @@ def read_cell(text: str, decimal: str | None = None) -> Cell:
 
 
 def read_comparator(text: str) -> str | None:
-    """A comparator by its sign; None where it is none.
+    """A comparator by its sign or PCORnet's code; None where it is none.
 
     Example:
-        >>> read_comparator("\u2264"), read_comparator("="), read_comparator("~")
+        >>> read_comparator("\u2264"), read_comparator("EQ"), read_comparator("~")
         ('<=', '', None)
     """
-    return SIGNS.get(text.strip().lower())
+    folded = text.strip().lower()
+    return SIGNS.get(folded, _COMPARATOR_CODES.get(folded))
 
 
 def is_no_value(text: str) -> bool:

@@ -15,7 +15,19 @@ from henaw.model.ukb_names import parse_column
 TEST: tuple[str, ...] = (
     *("measurement_source_value", "test", "test_name", "test name", "lab test", "lab_name"),
     *("analyte", "biomarker", "component", "component_name", "parameter", "test description"),
-    *("LBTESTCD", "LBTEST", "exam", "item", "observation", "observation_name", "measurement"),
+    *(
+        "biomarker name",
+        "marker",
+        "marker name",
+        "PARAM",
+        "LBTESTCD",
+        "LBTEST",
+        "exam",
+        "item",
+        "observation",
+        "observation_name",
+        "measurement",
+    ),
     *("label", "name", "description", "long common name", "raw_lab_name", "order_name"),
     *("Analyt", "Untersuchung", "Messgr\u00f6\u00dfe", "Bezeichnung", "Laborwert", "Analyse"),
     *("examen", "libell\u00e9", "param\u00e8tre", "analyse", "prueba", "par\u00e1metro"),
@@ -28,7 +40,7 @@ CODE: tuple[str, ...] = (
 VALUE: tuple[str, ...] = (
     *("value_as_number", "value", "result", "result value", "test result", "LBORRES"),
     *("value_source_value", "valuenum", "numeric value", "result_num", "LBSTRESN", "LBSTRESC"),
-    *("value_numeric", "obs_value", "lab_value", "reading", "raw_result"),
+    *("value_numeric", "obs_value", "lab_value", "reading", "raw_result", "AVAL", "labresult"),
     *("Wert", "Messwert", "Ergebnis", "Resultat", "r\u00e9sultat", "valeur", "resultado"),
     *("valor", "risultato", "valore", "uitslag", "waarde", "resultaat"),
 )
@@ -38,7 +50,14 @@ COMPARATOR: tuple[str, ...] = (
 )
 UNIT: tuple[str, ...] = (
     *("unit_source_value", "unit", "units", "uom", "valueuom", "LBORRESU", "result unit"),
-    *("result_units", "unit of measure", "units of measure", "LBSTRESU", "value_unit"),
+    *(
+        "labmeasurenamesystem",
+        "result_units",
+        "unit of measure",
+        "units of measure",
+        "LBSTRESU",
+        "value_unit",
+    ),
     *("Einheit", "Ma\u00dfeinheit", "unit\u00e9", "unit\u00e9s", "unidad"),
     *("unidades", "unit\u00e0", "unit\u00e0 di misura", "eenheid"),
 )
@@ -53,6 +72,7 @@ TIME: tuple[str, ...] = (
     *("drawn", "draw date", "date drawn", "sample date", "specimen date", "date of collection"),
     *("measurement_datetime", "measurement_date", "charttime", "LBDTC", "effective"),
     *("effective date", "datetime", "date", "date time", "test date", "lab date", "visit date"),
+    *("recorded on date", "recorded on", "recorded", "ADTM", "ADT"),
     *("timestamp", "observation date", "result date", "result time", "reported", "time"),
     *("Entnahmedatum", "Abnahmedatum", "Probenentnahme", "Datum", "Messdatum"),
     *("date de pr\u00e9l\u00e8vement", "date pr\u00e9l\u00e8vement", "fecha", "fecha de toma"),

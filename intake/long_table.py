@@ -41,6 +41,8 @@ class LongTable:
         rows: read so far.
         others: rows of tests that are not the panel's, by the name.
         refused: rows that are not used, in counts by reason.
+        found: rows by biomarker, used or not.
+        doubted: rows by biomarker that have a result, which cannot be read.
     """
 
     def __init__(
@@ -63,6 +65,8 @@ class LongTable:
         self.rows = 0
         self.others: collections.Counter[str] = collections.Counter()
         self.refused: collections.Counter[str] = collections.Counter()
+        self.found: collections.Counter[str] = collections.Counter()
+        self.doubted: collections.Counter[str] = collections.Counter()
 
     def read(self, batch: pa.RecordBatch) -> tuple[Results, dict[str, pa.RecordBatch]]:
         """The results of a batch; and what rows say of people, by "age", "sex" and "birth".
@@ -71,7 +75,7 @@ class LongTable:
         or a birth date.
         """
         self.rows += batch.num_rows
-        places, allowed, facts = self._find_tests(batch)
+        places, allowed, named_units, facts = self._find_tests(batch)
         found = np.flatnonzero(places >= 0)
         told = {
             part: pa.RecordBatch.from_pydict(
@@ -83,13 +87,14 @@ class LongTable:
             for part, rows in facts.items()
         }
         batch, places, allowed = batch.take(pa.array(found)), places[found], allowed[found]
+        named_units = named_units.take(pa.array(found))
         comparator, value, unit = self._read_values(batch, places)
         time, day = self._read_times(batch)
         concepts, indices = encode(self._text(batch, "unit_concept"))
         known = [OMOP_UNITS.get(concept, "") for concept in concepts]
-        # What the source says, else the concept, else what stands in the cell.
+        # What the source says, else the concept, else what stands in the cell or the name.
         units = self._text(batch, "unit")
-        for other in (pa.array(known, pa.string()).take(pa.array(indices)), unit):
+        for other in (pa.array(known, pa.string()).take(pa.array(indices)), unit, named_units):
             units = pc.if_else(pc.equal(units, ""), other, units)
         results = Results(
             person=self._text(batch, "person"),
@@ -115,14 +120,22 @@ class LongTable:
 
     def _find_tests(
         self, batch: pa.RecordBatch
-    ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], dict[str, npt.NDArray[np.int64]]]:
-        """(n,) the biomarker, -1 for none; (n,) which units its code allows; rows about people."""
+    ) -> tuple[
+        npt.NDArray[np.int64], npt.NDArray[np.int64], pa.Array, dict[str, npt.NDArray[np.int64]]
+    ]:
+        """What the rows are of.
+
+        Returns:
+            (n,) the biomarker, -1 for none; (n,) which units its code allows; (n,) the unit in
+            the test's name, "" for none; and rows about people.
+        """
         tests, test = encode(self._text(batch, "test"))
         codes, code = encode(self._text(batch, "code"))
         test_of, code_of, inverse = pair(test, code)
         counts = np.bincount(inverse, minlength=len(test_of))
         places = np.full(len(test_of), -1)
         allowed = np.full(len(test_of), -1)
+        units = [""] * len(test_of)
         facts: dict[str, list[int]] = {}
         for number, (at, of) in enumerate(zip(test_of, code_of, strict=True)):
             name = tests[at] or codes[of]
@@ -135,6 +148,8 @@ class LongTable:
             )
             if analyte.biomarker is not None:
                 places[number] = INDEX[analyte.biomarker]
+                self.found[analyte.biomarker] += int(counts[number])
+                units[number] = analyte.unit or ""
                 if analyte.units is not None:
                     if analyte.units not in self._allowed:
                         self._allowed.append(analyte.units)
@@ -144,7 +159,8 @@ class LongTable:
             else:
                 self.others[name] += int(counts[number])
         rows = {part: np.flatnonzero(np.isin(inverse, numbers)) for part, numbers in facts.items()}
-        return places[inverse], allowed[inverse], rows
+        named = pa.array(units, pa.string()).take(pa.array(inverse))
+        return places[inverse], allowed[inverse], named, rows
 
     def _check_codes(
         self,
@@ -166,6 +182,7 @@ class LongTable:
                 self.refused[
                     f"{biomarker.name}: its code comes in {names}, however: {spelled[number]!r}"
                 ] += len(rows)
+                self.doubted[biomarker.name] += len(rows)
                 good[rows] = False
         return good
 
@@ -190,6 +207,7 @@ class LongTable:
             for place, number, count in zip(where, numbers, np.bincount(inverse), strict=True):
                 what = "means no value" if cells[number].is_absent else "is not a number"
                 self.refused[f"{NAMES[place]}: {texts[number]!r} {what}"] += int(count)
+                self.doubted[NAMES[place]] += 0 if cells[number].is_absent else int(count)
             value = value[indices]
             signs = np.array([_SIGNS[cell.comparator] for cell in cells], np.int8)
             comparator = signs[indices]

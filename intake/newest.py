@@ -21,6 +21,7 @@ WINDOW_DAYS = 365
 
 DAY_MICROSECONDS = 86_400_000_000
 _ENOUGH_TO_FOLD = 1 << 20
+_MOST_KEPT_OUTSIDE = 256
 
 
 class Values(NamedTuple):
@@ -81,6 +82,8 @@ class Newest:
         people: identifiers, in the order in which they were first seen.
         refused: results that are not used, in counts by reason.
         tied: people by biomarker of which several results are the newest, and differ.
+        outside: some values by biomarker that are outside the accepted range.
+        doubted: rows by biomarker whose unit or value cannot be right.
     """
 
     def __init__(self, *, by_draw: bool = False) -> None:
@@ -88,6 +91,8 @@ class Newest:
         self.people: dict[str, int] = {}
         self.refused: collections.Counter[str] = collections.Counter()
         self.tied: collections.Counter[str] = collections.Counter()
+        self.outside: dict[str, list[float]] = {}
+        self.doubted: collections.Counter[str] = collections.Counter()
         self._rows: list[_Rows] = []
         self._waiting = 0
 
@@ -109,8 +114,13 @@ class Newest:
         inside = (values >= low) & (values <= high)
         for place in np.unique(results.biomarker[~inside]):
             b = PANEL[place]
-            count = int((~inside & (results.biomarker == place)).sum())
-            self.refused[f"{b.name} is outside {b.minimum:g} to {b.maximum:g} {b.unit}"] += count
+            wrong = values[~inside & (results.biomarker == place)]
+            self.refused[f"{b.name} is outside {b.minimum:g} to {b.maximum:g} {b.unit}"] += len(
+                wrong
+            )
+            self.doubted[b.name] += len(wrong)
+            if b.name not in self.outside:
+                self.outside[b.name] = wrong[:_MOST_KEPT_OUTSIDE].tolist()
         results, values = results.select(inside), values[inside]
         person = results.person
         if self.by_draw:
@@ -212,6 +222,7 @@ class Newest:
                 unit = _find_unit(biomarker, units[spelled[number]])
             except PanelError as error:
                 self.refused[f"{biomarker.name}: {'; '.join(error.problems)}"] += int(count)
+                self.doubted[biomarker.name] += int(count)
                 continue
             offset[number], factor[number] = unit.offset, unit.factor
         values = (results.value - offset[inverse]) * factor[inverse]

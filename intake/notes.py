@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections import Counter
 
-_MOST_NAMED = 12
+MOST_NAMED = 12
+"""Tests and reasons that are named; more are counted."""
 
 
 def describe_unused(
@@ -24,17 +25,17 @@ def describe_unused(
     """
     lines = []
     if others:
-        named = [f"{name!r} ({count})" for name, count in others.most_common(_MOST_NAMED)]
+        named = [f"{name!r} ({count})" for name, count in others.most_common(MOST_NAMED)]
         more = len(others) - len(named)
         rest = f" and {more} more" if more else ""
         lines.append(f"tests that are not of the panel, by {noun}: {', '.join(named)}{rest}")
     lines += [
-        f"not used: {count} {noun}, {reason}" for reason, count in refused.most_common(_MOST_NAMED)
+        f"not used: {count} {noun}, {reason}" for reason, count in refused.most_common(MOST_NAMED)
     ]
-    if len(refused) > _MOST_NAMED:
-        left = sum(refused.values()) - sum(count for _, count in refused.most_common(_MOST_NAMED))
+    if len(refused) > MOST_NAMED:
+        left = sum(refused.values()) - sum(count for _, count in refused.most_common(MOST_NAMED))
         lines.append(
-            f"not used: {left} {noun} more, for {len(refused) - _MOST_NAMED} other reasons"
+            f"not used: {left} {noun} more, for {len(refused) - MOST_NAMED} other reasons"
         )
     if tied:
         several = ", ".join(f"{name} ({count})" for name, count in tied.most_common())

@@ -15,10 +15,13 @@ from henaw.intake.columns import ResultColumns, find_parts
 from henaw.intake.dates import count_years, find_day, read_birth_date
 from henaw.intake.days import find_order, read_day
 from henaw.intake.long_table import LongTable, read_age, to_text
+from henaw.intake.near_names import find_near_names
 from henaw.intake.newest import Newest, Values, encode, pair, split_draw
-from henaw.intake.notes import describe_unused
+from henaw.intake.notes import MOST_NAMED, describe_unused
 from henaw.intake.person_table import PersonTable
+from henaw.intake.preflight import Unusable
 from henaw.intake.results import UNDATED, repeat
+from henaw.model.biomarkers import NAMES
 from henaw.model.errors import ScoringError
 from henaw.model.folding import fold_name
 
@@ -26,6 +29,7 @@ ReadColumns = Callable[[Sequence[str]], Iterator[pa.RecordBatch]]
 """Reads columns of a table from its beginning, batch by batch."""
 
 _OMOP_SEXES = {"8507": "male", "8532": "female"}
+_MOST_COMPARED = 1000
 _NOBODY = (
     "expected an age or a birth date, and a sex, beside the results, found none of any person; "
     "give a table with a row a person (identifier, birth date or age, sex) by --people, such as "
@@ -106,7 +110,7 @@ def tabulate_people(
     local: Mapping[str, str],
     people: tuple[ReadColumns, Sequence[str]] | None = None,
     by_draw: bool = False,
-) -> tuple[PersonTable, list[str]]:
+) -> tuple[PersonTable, list[str], list[Unusable]]:
     """Everybody of a table with a result a row, as the table that is scored.
 
     Args:
@@ -119,7 +123,8 @@ def tabulate_people(
         by_draw: whether each day of a person is a row, with the results of that day alone.
 
     Returns:
-        The people, and sentences of what was taken for what, and what was not used.
+        The people, sentences of what was taken for what, and what was not used, and biomarkers
+        none of whose results can be used.
 
     Raises:
         ScoringError: dates can be read in two ways, or age and sex are known of nobody.
@@ -155,9 +160,16 @@ def tabulate_people(
     ages = _find_ages(identifiers, values, facts, birth_order)
     sexes = [facts.find("sex", person) or None for person in identifiers]
     if identifiers and (np.isnan(ages).all() or not facts.known["sex"]):
-        raise ScoringError("people", [_NOBODY])
+        problems = [_NOBODY]
+        if np.isnan(values.value).all():
+            # Ages come with the results, so that this is why they are not known.
+            refused = (table.refused + newest.refused).most_common(MOST_NAMED)
+            reasons = [f"{count} rows, {reason}" for reason, count in refused]
+            problems = ["no result can be used", *reasons] if reasons else problems
+        raise ScoringError("people", problems)
     table_of = PersonTable(identifiers if "person" in parts else None, ages, sexes, values)
-    return table_of, [*columns.describe(names), *_report(table, newest, facts, "person" in parts)]
+    notes = [*columns.describe(names), *_report(table, newest, facts, "person" in parts)]
+    return table_of, notes, _find_unusable(table, newest, values)
 
 
 def _find_order(read: ReadColumns, column: str | None, *, may_be_alone: bool) -> str:
@@ -219,6 +231,30 @@ def _read_birth(text: str, order: str) -> date | None:
         return read_birth_date(text)
     moment = read_day(text, order) if text else None
     return None if moment is None else moment.day
+
+
+def _find_unusable(table: LongTable, newest: Newest, values: Values) -> list[Unusable]:
+    """Biomarkers that have results, and no value; and tests whose names may mean one."""
+    refused, doubted = table.refused + newest.refused, table.doubted + newest.doubted
+    unusable, absent = [], []
+    for name, values_of in zip(NAMES, values.value.T, strict=True):
+        if not np.isnan(values_of).all():
+            continue
+        if not table.found[name]:
+            absent.append(name)
+        elif doubted[name]:
+            reasons = [
+                f"{count} rows, {reason}"
+                for reason, count in refused.most_common()
+                if reason.startswith((f"{name}:", f"{name} "))
+            ]
+            outside = tuple(newest.outside.get(name, ()))
+            unusable.append(Unusable(name, doubted[name], tuple(reasons[:3]), outside))
+    tests = [name for name, _ in table.others.most_common(_MOST_COMPARED)]
+    for near in find_near_names(tests, absent):
+        reason = f"the test {near.name!r} is not known; --tests says what a test is"
+        unusable.append(Unusable(near.meant, table.others[near.name], (reason,), ()))
+    return unusable
 
 
 def _report(table: LongTable, newest: Newest, facts: _Facts, has_person: bool) -> list[str]:

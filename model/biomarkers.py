@@ -160,11 +160,24 @@ PANEL: tuple[Biomarker, ...] = (
         ukb_title="Glycated haemoglobin (HbA1c)",
         nhanes=(("LBXGH", "%"),),
         loinc=("59261-8", "4548-4"),
-        loinc_by_method=("17856-6", "4549-2"),  # HPLC, electrophoresis
+        # HPLC, electrophoresis, calculation, DCCT protocol, pure fraction (loinc.org, checked).
+        loinc_by_method=("17856-6", "4549-2", "17855-8", "96595-4", "71875-9"),
+        loinc_refused={
+            "62388-4": "it is on the JDS scale, whose % is lower than the NGSP's: give % (NGSP) or "
+            "mmol/mol",
+            "41995-2": "it is a mass per volume, not a share of the haemoglobin",
+        },
         synonyms=(
             *("HbA1c", "A1c", "Hemoglobin A1c", "Haemoglobin A1c", "Glycated haemoglobin"),
             *("Glycated hemoglobin", "Glycosylated hemoglobin", "Glycohemoglobin"),
-            *("HBA1CHGB", "HbA1c IFCC", "HbA1c NGSP", "HbA1c DCCT", "HgbA1c"),
+            *(
+                "Hemoglobin A1C/Hemoglobin",
+                "HBA1CHGB",
+                "HbA1c IFCC",
+                "HbA1c NGSP",
+                "HbA1c DCCT",
+                "HgbA1c",
+            ),
             *("Hemoglobin A1c/Hemoglobin.total", "Glycated Hb", "GHb", "Glykiertes Hämoglobin"),
             *("Glykosyliertes Hämoglobin", "Glykohämoglobin", "Hämoglobin A1c"),
             *("Hémoglobine glyquée", "Hémoglobine glycosylée", "Hémoglobine A1c"),

@@ -112,6 +112,8 @@ def find_separator(header: str) -> str:
     return max(",;\t|", key=re.sub('"[^"]*"', "", header).count)
 
 
+_NHANES_AGE, _NHANES_SEX = "RIDAGEYR", "RIAGENDR"
+_NHANES_FEMALE, _NHANES_MALE = ("2", "female"), ("1", "male")
 _FEMALE, _MALE = ("0", "female", "f"), ("1", "male", "m")
 FEMALE_WORDS = (
     *_FEMALE,
@@ -204,7 +206,7 @@ def describe_layout(layout: Layout, names: Sequence[str]) -> list[str]:
 def _find_own(names: Sequence[str]) -> Layout:
     problems = []
     places: dict[str, str] = {}
-    for part, known in (("age", AGE), ("sex", SEX)):
+    for part, known in (("age", (*AGE, _NHANES_AGE)), ("sex", (*SEX, _NHANES_SEX))):
         found = part if part in names else find_first(names, known)
         if found is None:
             near = suggest_name(part, names)
@@ -231,9 +233,14 @@ def _find_own(names: Sequence[str]) -> Layout:
     problems += [f"expected the column {name!r} once, found it again" for name in twice]
     if problems:
         raise ScoringError("columns", problems)
+    is_nhanes = places["sex"].upper() == _NHANES_SEX
     return Layout(
         age=places["age"],
-        sex=SexColumn(column=places["sex"], female=FEMALE_WORDS, male=MALE_WORDS),
+        sex=SexColumn(
+            column=places["sex"],
+            female=_NHANES_FEMALE if is_nhanes else FEMALE_WORDS,
+            male=_NHANES_MALE if is_nhanes else MALE_WORDS,
+        ),
         biomarkers=tuple(
             _find_unit(b.name, columns[b.name][0], names) for b in PANEL if b.name in columns
         ),
@@ -300,14 +307,14 @@ def _find_nhanes(names: Sequence[str]) -> Layout:
     upper = {name.upper(): name for name in reversed(names)}
     problems = [
         f"expected the variable {name}, found none"
-        for name in ("RIDAGEYR", "RIAGENDR")
+        for name in (_NHANES_AGE, _NHANES_SEX)
         if name not in upper
     ]
     if problems:
         raise ScoringError("NHANES columns", problems)
     return Layout(
-        age=upper["RIDAGEYR"],
-        sex=SexColumn(column=upper["RIAGENDR"], female=("2", "female"), male=("1", "male")),
+        age=upper[_NHANES_AGE],
+        sex=SexColumn(column=upper[_NHANES_SEX], female=_NHANES_FEMALE, male=_NHANES_MALE),
         biomarkers=tuple(
             BiomarkerColumn(name=b.name, column=upper[column], unit=unit)
             for b in PANEL

@@ -116,6 +116,7 @@ class Answers:
 
     Attributes:
         codes: (n,) uint8, bits of why each answer is not reliable.
+        flagged: (n,) whether the age or a value is outside the fitted range.
     """
 
     def __init__(self, sizes: Mapping[str, int], rows: int) -> None:
@@ -124,12 +125,14 @@ class Answers:
             for name, size in sizes.items()
         }
         self.codes = np.zeros(rows, np.uint8)
+        self.flagged = np.zeros(rows, np.bool_)
 
     def put(self, rows: slice, outputs: Mapping[str, npt.NDArray[Any]]) -> None:
         """Store what the graph answered for some rows."""
         for name, values in self.values.items():
             values[:, rows] = outputs[name].T
         self.codes[rows] = find_codes(outputs)
+        self.flagged[rows] = outputs["out_of_range"].any(axis=1) | outputs["age_out_of_range"]
 
     def to_arrow(
         self,

@@ -2,25 +2,24 @@
 
 from __future__ import annotations
 
-import json
-import math
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from henaw.model.biomarkers import NAMES, PANEL, SEXES
+from henaw.intake.preflight import Report
+from henaw.intake.reference import LOGGED, Reference, transform
+from henaw.model.biomarkers import NAMES, PANEL
 from henaw.model.errors import ScoringError
 from henaw.model.layout import Layout, find_layout
 from henaw.model.profile import LabProfile
-from henaw.scoring.description import explain_damage
 from henaw.scoring.frames import read_frame
 from henaw.scoring.henaw import Henaw
 from henaw.scoring.inputs import REASONS, Inputs, count_bits
 from henaw.scoring.life_table import describe_level, fit_level, read_life_tables
+from henaw.scoring.preflight import look_over, look_over_source, require_accepted
 from henaw.scoring.shifts import Shifts, describe_usual, estimate, measure
 
 Array = npt.NDArray[np.float64]
@@ -41,7 +40,6 @@ LARGEST_TIE = 0.1
 """Share of people with the lowest value, above which it is a detection limit."""
 SIMULATED_PEOPLE = 20_000
 _SEED = 1
-_LOGGED = np.array([biomarker.log_scaled for biomarker in PANEL])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,6 +116,7 @@ def calibrate(
     name: str = "laboratory",
     layout: Layout | None = None,
     life_tables: Sequence[Path] = (),
+    accept: Sequence[str] = (),
 ) -> LabProfile:
     """Estimate how far a laboratory's values lie from those of the fitted people.
 
@@ -128,6 +127,7 @@ def calibrate(
         name: the laboratory's, as answers will give it.
         layout: which column is what, where names do not say it.
         life_tables: of the laboratory's country, as :func:`read_life_tables` reads them.
+        accept: what is right though it looks wrong, as ``Henaw.predict`` takes it.
 
     Returns:
         The profile. What to know before it is used is given as warnings.
@@ -136,7 +136,7 @@ def calibrate(
         ScoringError: they are too few, no population, or their values are in other units.
     """
     calibration = calibrate_people(
-        people, model=model, name=name, layout=layout, life_tables=life_tables
+        people, model=model, name=name, layout=layout, life_tables=life_tables, accept=accept
     )
     for note in calibration.notes:
         warnings.warn(note, stacklevel=2)
@@ -150,6 +150,7 @@ def calibrate_people(
     name: str = "laboratory",
     layout: Layout | None = None,
     life_tables: Sequence[Path] = (),
+    accept: Sequence[str] = (),
 ) -> Calibration:
     """As :func:`calibrate`, with what the profile rests on."""
     loaded = model if isinstance(model, Henaw) else Henaw.load(model)
@@ -162,8 +163,11 @@ def calibrate_people(
             ],
         )
     level = fit_level(read_life_tables(life_tables), loaded) if life_tables else None
-    inputs, layout = _read_people(people, layout, loaded)
+    inputs, layout, report = _read_people(people, layout, loaded)
+    require_accepted(report, accept)
     calibration = _calibrate_inputs(inputs, layout, loaded, name)
+    said = tuple(finding.message for finding in report.findings)
+    calibration = replace(calibration, notes=(*said, *calibration.notes))
     if level is None:
         return calibration
     names = ", ".join(path.name for path in life_tables)
@@ -171,11 +175,14 @@ def calibrate_people(
     return replace(calibration, profile=profile)
 
 
-def _read_people(people: object, layout: Layout | None, model: Henaw) -> tuple[Inputs, Layout]:
-    """Everybody's inputs, and which column is what."""
+def _read_people(
+    people: object, layout: Layout | None, model: Henaw
+) -> tuple[Inputs, Layout, Report]:
+    """Everybody's inputs, which column is what, and what is doubtful."""
     if not isinstance(people, (str, Path)):
-        batch, layout = read_frame(people, layout)
-        return model.read(batch, layout), layout
+        batch, layout, names = read_frame(people, layout)
+        inputs = model.read(batch, layout)
+        return inputs, layout, look_over(model, [(batch, inputs)], layout, names)
     path = Path(people)
     from henaw.scoring.sources import open_source
 
@@ -186,18 +193,16 @@ def _read_people(people: object, layout: Layout | None, model: Henaw) -> tuple[I
         raise ScoringError(
             "columns", [f"expected the column {column!r}, found none" for column in absent]
         )
-    parts = [
-        model.read(batch, layout)
-        for _, batch in source.read_chunks(layout, ())
-        if batch is not None
-    ]
+    parts: list[Inputs] = []
+    report = look_over_source(model, source, layout, keep=parts.append)
     if not parts:
         raise ScoringError(str(path), ["it holds nobody"])
-    return Inputs(*(np.concatenate(columns) for columns in zip(*parts, strict=True))), layout
+    inputs = Inputs(*(np.concatenate(columns) for columns in zip(*parts, strict=True)))
+    return inputs, layout, report
 
 
 def _calibrate_inputs(inputs: Inputs, layout: Layout, model: Henaw, name: str) -> Calibration:
-    reference = _read_reference(model)
+    reference = model.fitted_people
     first, last = reference.ages[0], reference.ages[-1]
     fitted = (inputs.age >= first) & (inputs.age <= last)
     known: npt.NDArray[np.bool_] = np.asarray(np.isfinite(inputs.biomarkers).any(1))
@@ -214,7 +219,7 @@ def _calibrate_inputs(inputs: Inputs, layout: Layout, model: Henaw, name: str) -
         )
     people = inputs.select(used)
     values = transform(people.biomarkers)
-    location, scale = reference.look_up(people)
+    location, scale = reference.look_up(people.age, people.sex)
     why_not = _find_unusable(values)
     values[:, [NAMES.index(biomarker) for biomarker in why_not]] = np.nan
     found = measure(values, location, scale, reference.usual_score, FEWEST_PEOPLE)
@@ -260,79 +265,7 @@ def _calibrate_inputs(inputs: Inputs, layout: Layout, model: Henaw, name: str) -
     )
 
 
-def transform(biomarkers: npt.NDArray[np.float32]) -> Array:
-    """Raw values (n, 9) on each biomarker's scale, its logarithm or its unit; NaN = missing."""
-    raw = np.where(np.isfinite(biomarkers), biomarkers, np.nan).astype(np.float64)
-    return np.where(_LOGGED, np.log(raw), raw)
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Reference:
-    """The fitted people, as the ONNX file describes them.
-
-    Shape:
-        ages: (a,) years; location, scale: (2, a, 9) by sex and age
-        scores: (k,) normal scores; margin: (9, k) standardised values there
-        correlation: (9, 9) of the normal scores
-        usual_score, laboratory_sd: (9,)
-    """
-
-    ages: Array
-    location: Array
-    scale: Array
-    scores: Array
-    margin: Array
-    correlation: Array
-    usual_score: Array
-    laboratory_sd: Array
-
-    @property
-    def shares(self) -> Array:
-        """Of the fitted people below each of the scores: (k,)."""
-        return np.array([0.5 * math.erfc(-score / math.sqrt(2.0)) for score in self.scores])
-
-    def look_up(self, people: Inputs) -> tuple[Array, Array]:
-        """Location and scale at each person's age and sex: (n, 9) each."""
-        tables = np.empty((2, len(people.age), len(NAMES)))
-        for table, by_sex in zip(tables, (self.location, self.scale), strict=True):
-            for code in range(len(SEXES)):
-                rows = people.sex == code
-                for place in range(len(NAMES)):
-                    table[rows, place] = np.interp(
-                        people.age[rows], self.ages, by_sex[code, :, place]
-                    )
-        return tables[0], tables[1]
-
-
-def _read_reference(model: Henaw) -> _Reference:
-    absent = [key for key in ("drift", "calibration") if key not in model.description]
-    if absent:
-        raise ScoringError(
-            "model",
-            [f"expected the property {key!r}, found none. Export it again" for key in absent],
-        )
-
-    def by_sex(table: dict[str, Any]) -> Array:
-        return np.array([table[sex] for sex in SEXES], np.float64)
-
-    def by_name(row: dict[str, Any]) -> Array:
-        return np.array([row[name] for name in NAMES], np.float64)
-
-    with explain_damage("drift", "calibration"):
-        drift, known = (json.loads(model.description[key]) for key in ("drift", "calibration"))
-        return _Reference(
-            ages=np.array(drift["age"], np.float64),
-            location=by_sex(drift["location"]),
-            scale=by_sex(drift["scale"]),
-            scores=np.array(known["scores"], np.float64),
-            margin=by_name(known["margin"]),
-            correlation=np.array(known["correlation"], np.float64),
-            usual_score=by_name(known["usual_score"]),
-            laboratory_sd=by_name(known["laboratory_sd"]),
-        )
-
-
-def _simulate(people: Inputs, reference: _Reference, model: Henaw) -> tuple[Array, Array]:
+def _simulate(people: Inputs, reference: Reference, model: Henaw) -> tuple[Array, Array]:
     """People like the fitted ones, of the laboratory's ages and sexes.
 
     Returns:
@@ -349,9 +282,9 @@ def _simulate(people: Inputs, reference: _Reference, model: Henaw) -> tuple[Arra
         ]
     )
     like = people.select(chosen)
-    location, scale = reference.look_up(like)
+    location, scale = reference.look_up(like.age, like.sex)
     moved = location + standardised * scale
-    raw = np.where(_LOGGED, np.exp(moved), moved).astype(np.float32)
+    raw = np.where(LOGGED, np.exp(moved), moved).astype(np.float32)
     return standardised, model.run(like._replace(biomarkers=raw))["age_gap"].astype(np.float64)
 
 

@@ -9,6 +9,7 @@ import numpy.typing as npt
 from henaw.model.errors import ScoringError
 from henaw.model.layout import Layout
 from henaw.scoring.henaw import Henaw
+from henaw.scoring.inputs import check_units
 from henaw.scoring.sources import Source
 
 BOUNDS_YEARS = (0.1, 1.0, 3.0)
@@ -43,6 +44,7 @@ def compare_models(
             continue
         people += batch.num_rows
         inputs = stable.read(batch, layout)
+        check_units(inputs, layout)
         inputs = inputs.select(np.flatnonzero(inputs.reasons == 0))
         answers = [model.run(inputs) for model in (stable, candidate)]
         flags = [np.column_stack([one["out_of_range"], one["age_out_of_range"]]) for one in answers]

@@ -17,8 +17,8 @@ ARRAY_COLUMNS: tuple[str, ...] = ("age", "sex", *NAMES)
 """What the columns of a NumPy array without names are, in the panel's units."""
 
 
-def read_frame(frame: object, layout: Layout | None) -> tuple[pa.RecordBatch, Layout]:
-    """The columns that are needed, as one batch, and where what is.
+def read_frame(frame: object, layout: Layout | None) -> tuple[pa.RecordBatch, Layout, list[str]]:
+    """The columns that are needed, as one batch, where what is, and the names of all columns.
 
     Raises:
         ScoringError: it is no table, or its columns are not there or not recognised.
@@ -28,7 +28,7 @@ def read_frame(frame: object, layout: Layout | None) -> tuple[pa.RecordBatch, La
         if layout is not None:
             raise ScoringError("layout", ["layout is for a table: a dict has the panel's names"])
         batch = read_people(people)
-        return batch, find_layout(batch.schema.names)
+        return batch, find_layout(batch.schema.names), batch.schema.names
     kind = _find_kind(frame)
     table: Any = frame
     if kind in _IMPORTERS:
@@ -50,7 +50,7 @@ def read_frame(frame: object, layout: Layout | None) -> tuple[pa.RecordBatch, La
             arrow = table.select(columns)
     except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
         raise ScoringError("columns", [f"expected one type a column, however: {error}"]) from error
-    return to_batch(arrow), layout
+    return to_batch(arrow), layout, names
 
 
 def to_batch(table: pa.Table | pa.RecordBatch) -> pa.RecordBatch:

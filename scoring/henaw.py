@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 import numpy as np
 import pyarrow as pa
+from henaw.intake.reference import Reference, read_reference
 from henaw.model.biomarkers import NAMES, SEXES
 from henaw.model.errors import ScoringError
 from henaw.model.layout import Layout
@@ -26,6 +28,7 @@ from henaw.scoring.answers import (
     make_schema,
 )
 from henaw.scoring.description import (
+    explain_damage,
     open_model,
     read_description,
     read_lab,
@@ -36,6 +39,7 @@ from henaw.scoring.explanation import tabulate_parts
 from henaw.scoring.frames import read_frame, write_like
 from henaw.scoring.inputs import NOTES, REASONS, Inputs, count_bits, read_inputs
 from henaw.scoring.person_answer import PersonAnswer, build_answer
+from henaw.scoring.preflight import look_over, question
 from henaw.scoring.records import find_people, is_one
 from henaw.scoring.used import USED, refuse_empty, tell_used
 
@@ -136,6 +140,12 @@ class Henaw:
         """Pickle the file, not the session, which belongs to its process."""
         return _reopen, (self.content, self.source, self.threads, self.device)
 
+    @functools.cached_property
+    def fitted_people(self) -> Reference:
+        """How the values of the people that the model was fitted on are distributed."""
+        with explain_damage("drift", "calibration"):
+            return read_reference(self.description)
+
     @property
     def device(self) -> str:
         """Where people are scored now: cpu or cuda:N."""
@@ -157,10 +167,20 @@ class Henaw:
         return self.name if self.lab is None else f"{self.name} with the profile of {self.lab}"
 
     @overload
-    def predict(self, people: Mapping[str, Any], *, unreliable: str = WITHHOLD) -> PersonAnswer: ...
+    def predict(
+        self,
+        people: Mapping[str, Any],
+        *,
+        unreliable: str = WITHHOLD,
+        accept: Sequence[str] = (),
+    ) -> PersonAnswer: ...
     @overload
     def predict(
-        self, people: Sequence[Mapping[str, Any]], *, unreliable: str = WITHHOLD
+        self,
+        people: Sequence[Mapping[str, Any]],
+        *,
+        unreliable: str = WITHHOLD,
+        accept: Sequence[str] = (),
     ) -> list[PersonAnswer]: ...
     @overload
     def predict(
@@ -170,6 +190,7 @@ class Henaw:
         layout: Layout | None = None,
         outputs: Sequence[str] = OUTPUT_NAMES,
         unreliable: str = WITHHOLD,
+        accept: Sequence[str] = (),
     ) -> Frame: ...
     def predict(
         self,
@@ -178,6 +199,7 @@ class Henaw:
         layout: Layout | None = None,
         outputs: Sequence[str] = OUTPUT_NAMES,
         unreliable: str = WITHHOLD,
+        accept: Sequence[str] = (),
     ) -> Any:
         """Score a person, a list of them, or a table, of which the same kind comes back.
 
@@ -192,6 +214,8 @@ class Henaw:
             outputs: which outputs of the graph, of a table.
             unreliable: "withhold" leaves numbers empty where ``reliable`` is false, "keep"
                 does not.
+            accept: what is right though it looks wrong, by the names that the error gives, or
+                "all": it is then a warning.
 
         Returns:
             A :class:`PersonAnswer` for a person, a list of them for a list. A table has
@@ -205,12 +229,17 @@ class Henaw:
         Raises:
             ScoringError: the table has not the columns, or is in other units; or a person's
                 names or values cannot be used. In a list and in a table, somebody who cannot
-                be scored has a ``reason`` instead.
+                be scored has a ``reason`` instead. Or values of several people are far
+                likelier in another unit, or a column that is not used looks like a biomarker
+                that has none.
+
+        Warns:
+            InputWarning: what looks wrong of one person, and whatever is not plain of a table:
+                biomarkers without a column, limits, words for no value.
         """
         outputs = check_outputs(outputs)
         keep = check_unreliable(unreliable)
-        batch, layout = read_frame(people, layout)
-        inputs = self.read(batch, layout)
+        inputs = self._look_over(people, layout, accept)
         answers, counts = self._answer(inputs, outputs, keep=keep)
         persons = find_people(people)
         if persons is None:
@@ -244,7 +273,8 @@ class Henaw:
 
         Returns:
             A batch of :meth:`make_schema`, and ``rows``, ``scored``, ``device``,
-            ``reasons``, ``notes``, ``unreliable`` by code and ``imputed`` by biomarker.
+            ``reasons``, ``notes``, ``flagged``, ``withheld`` and ``with_imputed`` rows,
+            ``unreliable`` by code and ``imputed`` by biomarker.
         """
         inputs = self.read(batch, layout)
         beside = []
@@ -274,7 +304,12 @@ class Henaw:
         return pa.schema([*fields, *make_schema(self._columns, outputs, lab=self.lab)])
 
     def explain(
-        self, people: Any, *, layout: Layout | None = None, unreliable: str = WITHHOLD
+        self,
+        people: Any,
+        *,
+        layout: Layout | None = None,
+        unreliable: str = WITHHOLD,
+        accept: Sequence[str] = (),
     ) -> Any:
         """What the typical values, each biomarker and each interaction add, one row each.
 
@@ -282,6 +317,7 @@ class Henaw:
             people: as :meth:`predict` takes them.
             layout: as :meth:`predict`.
             unreliable: as :meth:`predict`.
+            accept: as :meth:`predict`.
 
         Returns:
             The same kind of table, or for dicts a list of dicts: ``row`` of the person from 0,
@@ -294,8 +330,7 @@ class Henaw:
             ScoringError: as :meth:`predict`.
         """
         keep = check_unreliable(unreliable)
-        batch, layout = read_frame(people, layout)
-        parts = self._explain(self.read(batch, layout), keep=keep)
+        parts = self._explain(self._look_over(people, layout, accept), keep=keep)
         return write_like(people, parts, keep_index=False)
 
     def find_withheld(self, people: object, *, layout: Layout | None = None) -> list[list[str]]:
@@ -305,7 +340,7 @@ class Henaw:
             For each row a list, empty where the numbers are reliable or the row cannot be
             scored.
         """
-        batch, layout = read_frame(people, layout)
+        batch, layout, _ = read_frame(people, layout)
         inputs = self.read(batch, layout)
         reasons = self._describe_withheld(inputs, self.run(inputs))
         good = inputs.reasons == 0
@@ -320,6 +355,7 @@ class Henaw:
         row: int = 0,
         layout: Layout | None = None,
         unreliable: str = WITHHOLD,
+        accept: Sequence[str] = (),
     ) -> Figure:
         """Draw how one person's biological age comes about, as a waterfall.
 
@@ -329,6 +365,7 @@ class Henaw:
             layout: as :meth:`predict`.
             unreliable: "withhold" refuses somebody whose answer is not reliable, "keep" does
                 not.
+            accept: as :meth:`predict`.
 
         Raises:
             ScoringError: there is no such row, or it cannot be scored, or its answer is not
@@ -338,10 +375,11 @@ class Henaw:
         from henaw.scoring.plot import draw_waterfall
 
         keep = check_unreliable(unreliable)
-        batch, layout = read_frame(people, layout)
-        if not 0 <= row < batch.num_rows:
-            raise ScoringError("plot", [f"expected a row of {batch.num_rows}, however: {row}"])
-        inputs = self.read(batch.slice(row, 1), layout)
+        everybody = self._look_over(people, layout, accept)
+        rows = len(everybody.age)
+        if not 0 <= row < rows:
+            raise ScoringError("plot", [f"expected a row of {rows}, however: {row}"])
+        inputs = everybody.select(slice(row, row + 1))
         answers, counts = self._answer(inputs, OUTPUT_NAMES, keep=keep)
         problems = list(counts["reasons"])
         if counts["unreliable"] and not keep:
@@ -358,6 +396,19 @@ class Henaw:
     def read(self, batch: pa.RecordBatch, layout: Layout) -> Inputs:
         """The graph's inputs of a batch; limits are judged by this model's medians."""
         return read_inputs(batch, layout, self.description["reference"])
+
+    def _look_over(self, people: object, layout: Layout | None, accept: Sequence[str]) -> Inputs:
+        """The graph's inputs of a table or of people, which are looked over before."""
+        batch, layout, names = read_frame(people, layout)
+        inputs = self.read(batch, layout)
+        question(
+            look_over(self, [(batch, inputs)], layout, names, is_brief=True),
+            inputs,
+            accept,
+            is_table=find_people(people) is None,
+            is_one=is_one(people),
+        )
+        return inputs
 
     def _write_people(self, inputs: Inputs, answers: pa.RecordBatch) -> list[PersonAnswer]:
         withheld = self._describe_withheld(inputs, self.run(inputs))
@@ -419,6 +470,9 @@ class Henaw:
             "device": self.device,
             "reasons": count_bits(inputs.reasons, REASONS),
             "notes": count_bits(inputs.notes[scored], NOTES),
+            "flagged": int(room.flagged[scored].sum()),
+            "withheld": int((room.codes[scored] != 0).sum()),
+            "with_imputed": int(missing.any(axis=1).sum()),
             "unreliable": count_codes(room.codes[scored]),
             "imputed": dict(zip(NAMES, missing.sum(axis=0).tolist(), strict=True)),
         }

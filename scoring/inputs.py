@@ -97,8 +97,7 @@ def read_inputs(batch: pa.RecordBatch, layout: Layout, reference: Mapping[str, A
         reference: medians by age and sex, the model's ``reference``.
 
     Raises:
-        ScoringError: most values of a biomarker are outside what is accepted, so that its
-            unit must be another.
+        ScoringError: sex is true or false.
     """
     rows = batch.num_rows
     reasons, notes = np.zeros(rows, np.int64), np.zeros(rows, np.int64)
@@ -132,7 +131,6 @@ def read_inputs(batch: pa.RecordBatch, layout: Layout, reference: Mapping[str, A
         biomarkers[:, place] = np.where(np.isnan(earlier), values, earlier)
     outside = (biomarkers < _LOWS) | (biomarkers > _HIGHS)
     if outside.any():
-        _check_units(biomarkers, outside, layout)
         for place in range(len(NAMES)):
             note(_OUTSIDE + place, outside[:, place])
     return Inputs(biomarkers, age, sex, reasons, notes)
@@ -168,6 +166,52 @@ def count_bits(bits: npt.NDArray[np.int64], words: Sequence[str]) -> dict[str, i
     some = bits[bits != 0]
     counts = {word: int((some >> place & 1).sum()) for place, word in enumerate(words)}
     return {word: count for word, count in counts.items() if count}
+
+
+class CellCounts(NamedTuple):
+    """How many cells of a biomarker are what, in rows that are scored or not.
+
+    Attributes:
+        values: numbers, limits that are used and values outside the accepted range included.
+        limits: of them, limits.
+        unreadable: cells that are no numbers, or whose unit is not known.
+        outside: values outside the accepted range.
+    """
+
+    values: int
+    limits: int
+    unreadable: int
+    outside: int
+
+
+def count_cells(inputs: Inputs) -> list[CellCounts]:
+    """What the cells of each biomarker are, in the panel's order."""
+    known = np.isfinite(inputs.biomarkers).sum(axis=0).tolist()
+    has_notes, has_reasons = bool(inputs.notes.any()), bool(inputs.reasons.any())
+
+    def count(bits: npt.NDArray[np.int64], place: int) -> int:
+        return int((bits >> place & 1).sum())
+
+    return [
+        CellCounts(
+            values=known[place],
+            limits=count(inputs.notes, _LIMIT_USED + place) if has_notes else 0,
+            unreadable=count(inputs.reasons, _NOT_A_NUMBER + place)
+            + count(inputs.reasons, _NO_UNIT + place)
+            if has_reasons
+            else 0,
+            outside=count(inputs.reasons, _OUTSIDE + place) if has_reasons else 0,
+        )
+        for place in range(len(NAMES))
+    ]
+
+
+def drop_limits(inputs: Inputs) -> npt.NDArray[np.float32]:
+    """(n, 9) the values that are no limits, NaN where there is none."""
+    if not inputs.notes.any():
+        return inputs.biomarkers
+    limits = np.stack([inputs.notes >> _LIMIT_USED + place & 1 for place in range(len(NAMES))], 1)
+    return np.where(limits == 1, np.float32(np.nan), inputs.biomarkers)
 
 
 class _Cells(NamedTuple):
@@ -347,21 +391,34 @@ def _find_line(biomarker: Biomarker, spelling: str) -> tuple[float, float]:
     return unit.offset, unit.factor
 
 
-def _check_units(biomarkers: npt.NDArray[np.float32], outside: Mask, layout: Layout) -> None:
-    known = (~np.isnan(biomarkers)).sum(axis=0)
-    problems = []
+def find_unit_problems(cells: Sequence[CellCounts], layout: Layout) -> dict[str, str]:
+    """Biomarkers most of whose values cannot be in the unit that they were taken to be in.
+
+    Of fewer than a hundred values, each is refused by itself.
+    """
+    problems = {}
     for mapped in layout.biomarkers:
-        place = INDEX[mapped.name]
-        if known[place] < _ENOUGH_TO_TELL_A_UNIT:
+        counts = cells[INDEX[mapped.name]]
+        if counts.values < _ENOUGH_TO_TELL_A_UNIT:
             continue
-        share = outside[:, place].sum() / known[place]
+        share = counts.outside / counts.values
         if share > _MOST_OUTSIDE:
-            biomarker = PANEL[place]
-            problems.append(
+            biomarker = PANEL[INDEX[mapped.name]]
+            problems[mapped.name] = (
                 f"{mapped.name} must be in [{biomarker.minimum:g}, {biomarker.maximum:g}] "
                 f"{biomarker.unit}, however: {share:.0%} are not; is "
                 f"{mapped.unit or mapped.unit_column!r} the unit of {mapped.column!r}? "
                 f"Accepted: {', '.join(biomarker.units)}"
             )
+    return problems
+
+
+def check_units(inputs: Inputs, layout: Layout) -> None:
+    """Refuse people by :func:`find_unit_problems`.
+
+    Raises:
+        ScoringError: there are some.
+    """
+    problems = find_unit_problems(count_cells(inputs), layout)
     if problems:
-        raise ScoringError("table", problems)
+        raise ScoringError("table", problems.values())

@@ -2,17 +2,16 @@
 
 While it runs, ``.OUT.parts`` beside the output holds the answers of every chunk that is
 done. A run that was killed leaves it behind; the same run started again goes on from
-there. Inputs, model or options that are not the same start anew.
+there, but for what was damaged. Inputs, model or options that are not the same start anew.
 """
 
 from __future__ import annotations
 
 import collections
+import errno
 import hashlib
 import json
 import os
-import shutil
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
@@ -26,12 +25,13 @@ from henaw.model.errors import ScoringError
 from henaw.model.layout import Layout
 from henaw.scoring.answers import WITHHOLD, check_unreliable
 from henaw.scoring.henaw import Henaw
-from henaw.scoring.lock import lock
+from henaw.scoring.input_files import InputFile, require_unchanged, take_states
+from henaw.scoring.parts import Parts, hold_parts
 from henaw.scoring.sinks import check_sink, open_sink
 from henaw.scoring.sources import CHUNK, Chunks, Source
 
 _COUNTS = b"henaw.counts"
-_DIGEST_BLOCK_BYTES = 1 << 20
+_PART, _UNFINISHED = ".part", "unfinished"
 
 
 @dataclass(kw_only=True)
@@ -45,6 +45,9 @@ class Summary:
         resumed: that a run before this one had scored.
         reasons: rows that were not scored by reason; one with several is at each.
         notes: scored rows by how a value was read that is not plain; one with several is at each.
+        flagged: scored rows with an age or a value outside the fitted range.
+        withheld: scored rows whose numbers are not reliable.
+        with_imputed: scored rows without some value.
         unreliable: scored rows whose numbers are not reliable, by code; one with several is
             at each.
         imputed: scored rows without a value, by biomarker.
@@ -53,17 +56,30 @@ class Summary:
     rows: int = 0
     scored: int = 0
     resumed: int = 0
+    flagged: int = 0
+    withheld: int = 0
+    with_imputed: int = 0
     devices: collections.Counter[str] = field(default_factory=collections.Counter)
     reasons: collections.Counter[str] = field(default_factory=collections.Counter)
     notes: collections.Counter[str] = field(default_factory=collections.Counter)
     unreliable: collections.Counter[str] = field(default_factory=collections.Counter)
     imputed: collections.Counter[str] = field(default_factory=collections.Counter)
 
+    def describe(self) -> dict[str, Any]:
+        """All counts in terms of JSON."""
+        return {
+            name: dict(value) if isinstance(value, collections.Counter) else value
+            for name, value in vars(self).items()
+        }
+
     def add(self, counts: dict[str, Any], *, resumed: bool) -> None:
         """Add the counts of one chunk."""
         self.rows += counts["rows"]
         self.scored += counts["scored"]
         self.resumed += counts["rows"] if resumed else 0
+        self.flagged += counts["flagged"]
+        self.withheld += counts["withheld"]
+        self.with_imputed += counts["with_imputed"]
         self.devices[counts["device"]] += counts["rows"]
         self.reasons.update(counts["reasons"])
         self.notes.update(counts["notes"])
@@ -82,6 +98,7 @@ def score_table(
     unreliable: str = WITHHOLD,
     threads: int = 1,
     beside: Sequence[Path] = (),
+    states: Sequence[InputFile] | None = None,
     progress: Callable[[int], object] = lambda _: None,
 ) -> Summary:
     """Score every row of a table and write the answers in its order.
@@ -96,29 +113,30 @@ def score_table(
         unreliable: "withhold" or "keep", as ``Henaw.predict`` takes it.
         threads: chunks that are scored at once.
         beside: more files that the people come from.
+        states: of ``path`` and these as they were before they were opened; None: as they are.
         progress: called with the number of rows after each chunk.
 
     Raises:
-        ScoringError: the input cannot be read or is in other units, ``out`` cannot be
-            written, or another run is writing it. Where the disk is full, what is done
+        ScoringError: the input cannot be read, changes meanwhile or is in other units, ``out``
+            cannot be written, or another run is writing it. Where the disk is full, what is done
             is kept, and the same run goes on from there.
     """
     check_unreliable(unreliable)
     check_sink(out)
     if out.exists() and out.samefile(path):
         raise ScoringError(str(out), ["expected another name than the input's, however: the same"])
-    parts = out.with_name(f".{out.name}.parts")
-    key = _take_fingerprint(model, path, layout, outputs, unreliable, beside=beside)
+    folder = out.with_name(f".{out.name}.parts")
+    files = take_states((path, *beside)) if states is None else states
+    key = _take_fingerprint(model, files, layout, outputs, unreliable)
     schema = model.make_schema(
         layout, outputs, source.read_schema(layout), from_results=source.from_results
     )
     summary = Summary()
-    with _explain_stop(out, parts), _hold(parts, key) as run:
-        kept = {int(part.stem): part for part in parts.glob("*.part") if _is_whole(part)}
-        unfinished = parts / "unfinished"
+    with _explain_stop(out, folder), hold_parts(folder, key) as parts:
+        kept = _find_kept(parts)
         try:
-            with pa.OSFile(str(unfinished), "wb") as file:
-                with open_sink(file, out.suffix, schema) as sink:
+            with parts.create(_UNFINISHED) as file:
+                with open_sink(pa.PythonFile(file, "w"), out.suffix, schema) as sink:
                     for batch, resumed in _score_chunks(
                         source.read_chunks(layout, kept),
                         lambda people: model.score(
@@ -129,23 +147,23 @@ def score_table(
                             from_results=source.from_results,
                         ),
                         parts=parts,
-                        kept=kept,
                         threads=threads,
                     ):
                         summary.add(json.loads(batch.schema.metadata[_COUNTS]), resumed=resumed)
                         sink.write_batch(batch.cast(schema))
                         progress(batch.num_rows)
                 file.flush()
+                os.fsync(file.fileno())
+            require_unchanged(files)
         except (pa.ArrowInvalid, pa.ArrowSerializationError, ScoringError) as error:
             # Another input is needed, so that nothing of this run can be used again.
-            _remove(parts, run)
+            parts.empty()
+            require_unchanged(files)
             if isinstance(error, ScoringError):
                 raise
             raise ScoringError(str(path), [f"the file cannot be read: {error}"]) from error
-        with unfinished.open("rb+") as written:  # Windows syncs no file that is read
-            os.fsync(written.fileno())
-        unfinished.replace(out)
-        _remove(parts, run)
+        parts.rename(_UNFINISHED, out.absolute())
+        parts.empty()
     return summary
 
 
@@ -153,8 +171,7 @@ def _score_chunks(
     chunks: Chunks,
     score: Callable[[pa.RecordBatch], tuple[pa.RecordBatch, dict[str, Any]]],
     *,
-    parts: Path,
-    kept: dict[int, Path],
+    parts: Parts,
     threads: int,
 ) -> Iterator[tuple[pa.RecordBatch, bool]]:
     """Answers in the order of the rows, a few chunks ahead of who takes them.
@@ -166,24 +183,25 @@ def _score_chunks(
     def work(number: int, people: pa.RecordBatch) -> pa.RecordBatch:
         answers, counts = score(people)
         answers = answers.replace_schema_metadata({_COUNTS: json.dumps(counts)})
-        part = parts / f"{number:08d}.part"
-        beside = part.with_suffix(".writing")
-        with pa.OSFile(str(beside), "wb") as file, pa.ipc.new_file(file, answers.schema) as writer:
+        with (
+            parts.write(_name_part(number)) as file,
+            pa.ipc.new_stream(pa.PythonFile(file, "w"), answers.schema) as writer,
+        ):
             writer.write_batch(answers)
-        beside.replace(part)
         return answers
 
-    def read(part: Path) -> pa.RecordBatch:
-        # Not mapped: Windows removes no file that is.
-        with pa.OSFile(str(part)) as file:
-            return pa.ipc.open_file(file).get_batch(0)
+    def read(number: int) -> pa.RecordBatch:
+        content = parts.read(_name_part(number))
+        if content is None:
+            raise OSError(errno.EIO, f"{_name_part(number)} was damaged meanwhile")
+        return pa.ipc.open_stream(pa.py_buffer(content)).read_next_batch()
 
     ahead: collections.deque[tuple[Future[pa.RecordBatch], bool]] = collections.deque()
     with ThreadPoolExecutor(threads) as pool:
         try:
             for number, people in chunks:
                 if people is None:
-                    ahead.append((pool.submit(read, kept[number]), True))
+                    ahead.append((pool.submit(read, number), True))
                 else:
                     ahead.append((pool.submit(work, number, people), False))
                 if len(ahead) > threads + 1:
@@ -198,37 +216,44 @@ def _score_chunks(
 
 
 @contextmanager
-def _explain_stop(out: Path, parts: Path) -> Iterator[None]:
+def _explain_stop(out: Path, folder: Path) -> Iterator[None]:
     """Say what the machine refused, such as room on a full disk."""
     try:
         yield
     except OSError as error:
-        kept = f"; what is done is kept in {parts}, from where the same command goes on"
+        kept = f"; what is done is kept in {folder}, from where the same command goes on"
         raise ScoringError(
-            str(out), [f"stopped by the machine: {error}{kept if parts.is_dir() else ''}"]
+            str(out), [f"stopped by the machine: {error}{kept if folder.is_dir() else ''}"]
         ) from error
 
 
-def _is_whole(part: Path) -> bool:
-    try:
-        with pa.memory_map(str(part)) as file:
-            return int(pa.ipc.open_file(file).num_record_batches) == 1
-    except pa.ArrowInvalid:
-        return False
+def _find_kept(parts: Parts) -> set[int]:
+    """Chunks that a run before this one has done; what is damaged is removed."""
+    kept = set()
+    for name in parts.list_names():
+        if not name.endswith(_PART):
+            continue
+        if parts.read(name) is None:
+            parts.remove(name)
+        else:
+            kept.add(int(name.removesuffix(_PART)))
+    return kept
+
+
+def _name_part(number: int) -> str:
+    return f"{number:08d}{_PART}"
 
 
 def _take_fingerprint(
     model: Henaw,
-    path: Path,
+    files: Sequence[InputFile],
     layout: Layout,
     outputs: tuple[str, ...],
     unreliable: str,
-    *,
-    beside: Sequence[Path] = (),
 ) -> str:
     """What the kept answers depend on."""
     content = [
-        [_describe_file(file) for one in (path, *beside) for file in list_files(one) or [one]],
+        [(file.sha256, *file.status[2:4]) for file in files],
         model.sha256,
         model.device.partition(":")[0],
         repr(layout),
@@ -237,40 +262,3 @@ def _take_fingerprint(
         CHUNK,
     ]
     return hashlib.sha256(json.dumps(content).encode()).hexdigest()
-
-
-def _describe_file(path: Path) -> tuple[str, int, int]:
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(_DIGEST_BLOCK_BYTES):
-            digest.update(block)
-    status = path.stat()
-    return digest.hexdigest(), status.st_size, status.st_mtime_ns
-
-
-@contextmanager
-def _hold(parts: Path, key: str) -> Iterator[IO[str]]:
-    """Hold the folder of parts, emptied unless it is of the same run."""
-    parts.mkdir(exist_ok=True)
-    with (parts / "run").open("a+") as file:
-        try:
-            lock(file)
-        except BlockingIOError as error:
-            raise ScoringError(
-                str(parts), ["expected no other run that writes this output, however: one does"]
-            ) from error
-        file.seek(0)
-        if file.read() != key:
-            for old in parts.iterdir():
-                if old.name != "run":
-                    old.unlink()
-            file.truncate(0)
-            file.write(key)
-            file.flush()
-        yield file
-
-
-def _remove(parts: Path, run: IO[str]) -> None:
-    if sys.platform == "win32":  # which removes no file that is open
-        run.close()
-    shutil.rmtree(parts)

@@ -20,6 +20,7 @@ from henaw.intake.fhir_files import is_fhir, list_files, read_files
 from henaw.intake.json_stream import SUFFIXES, JsonStream, open_text
 from henaw.intake.people import ReadColumns, tabulate_people
 from henaw.intake.person_table import DRAWN, PersonTable
+from henaw.intake.preflight import Unusable
 from henaw.intake.text import find_shape
 from henaw.model.errors import ScoringError
 from henaw.model.layout import Layout
@@ -45,12 +46,14 @@ class Source(Protocol):
         notes: what the file was taken for, in sentences, where that is not plain.
         from_results: whether a row was put together from results, so that an answer says which
             values were used; its chunks have :data:`DRAWN` besides.
+        unusable: biomarkers of a table with a result a row, none of whose results can be used.
     """
 
     from_results: bool
     names: list[str]
     rows: int | None
     notes: list[str]
+    unusable: Sequence[Unusable]
 
     def read_schema(self, layout: Layout) -> pa.Schema:
         """The types of the layout's columns."""
@@ -111,7 +114,7 @@ def open_source(
     if columns is not None:
         beside = None if people is None else _open_table(people, threads, None)
         with _reading(path):
-            found, notes = tabulate_people(
+            found, notes, unusable = tabulate_people(
                 _reader(table),
                 columns,
                 table.names,
@@ -120,7 +123,7 @@ def open_source(
                 people=None if beside is None else (_reader(beside), beside.names),
                 by_draw=by_draw,
             )
-        return ResultsSource(found, notes)
+        return ResultsSource(found, notes, unusable=unusable)
     if people is not None or tests:
         raise ScoringError(
             str(path),
@@ -179,6 +182,8 @@ def _reading(path: Path) -> Iterator[None]:
     """
     try:
         yield
+    except ScoringError:
+        raise
     except _UNREADABLE as error:
         if isinstance(error, OSError) and error.errno is not None:
             raise
@@ -186,7 +191,7 @@ def _reading(path: Path) -> Iterator[None]:
 
 
 _UNREADABLE = (
-    pa.ArrowInvalid,
+    ValueError,
     pa.ArrowKeyError,
     pa.ArrowNotImplementedError,
     pa.ArrowSerializationError,
@@ -200,6 +205,7 @@ class _Parquet:
 
     from_results = False
     decimal = "."
+    unusable: Sequence[Unusable] = ()
 
     def __init__(self, path: Path, threads: int) -> None:
         # Mapped, or read ahead, a large file or row group would be held whole.
@@ -238,6 +244,7 @@ class _Csv:
     """Every column is read as text: what is not a number becomes a reason, not an error."""
 
     from_results = False
+    unusable: Sequence[Unusable] = ()
 
     def __init__(self, path: Path, threads: int, separator: str | None) -> None:
         self._path = path
@@ -303,6 +310,7 @@ class _Arrow:
 
     from_results = False
     decimal = "."
+    unusable: Sequence[Unusable] = ()
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -347,6 +355,7 @@ class _JsonRows:
     """A person an object, one a line or in a list; every value is read as text, as of CSV."""
 
     from_results = False
+    unusable: Sequence[Unusable] = ()
     decimal = "."
 
     def __init__(self, path: Path) -> None:
@@ -411,11 +420,17 @@ class ResultsSource:
     from_results = True
 
     def __init__(
-        self, people: PersonTable, notes: list[str], fhir: FhirPeople | None = None
+        self,
+        people: PersonTable,
+        notes: list[str],
+        fhir: FhirPeople | None = None,
+        *,
+        unusable: Sequence[Unusable] = (),
     ) -> None:
         self.people = people
         self.fhir = fhir
         self.notes = notes
+        self.unusable = unusable
         self._table = people.to_batch()
         self.names = list(self._table.schema.names)
         self.rows: int | None = self._table.num_rows

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
+from henaw.intake.preflight import ALL, Report
 from henaw.model.distribution import suggest_install
 from henaw.model.errors import RuntimeUnavailableError, ScoringError
 from henaw.model.files import write_whole
@@ -23,13 +24,17 @@ from henaw.model.layout import Layout, find_layout, find_separator
 from henaw.model.profile import LabProfile
 from henaw.model.runtime import OUTPUT_NAMES
 from henaw.scoring.answers import WITHHOLD, check_outputs, check_unreliable
+from henaw.scoring.frames import to_batch
 from henaw.scoring.henaw import Henaw
+from henaw.scoring.preflight import look_over, require_accepted
 from henaw.scoring.sources import TEXT_SUFFIXES
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
 ArrowFunction = Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]
+
+_LOOKED_OVER = 10_000
 
 _REFUSED = f"{ScoringError.__module__}.{ScoringError.__qualname__}: "
 """Where in the trace of a Python worker its message begins."""
@@ -45,6 +50,7 @@ def score_frame(
     outputs: Sequence[str] = OUTPUT_NAMES,
     unreliable: str = WITHHOLD,
     lab: str | Path | LabProfile | None = None,
+    accept: Sequence[str] = (),
 ) -> DataFrame:
     """Score a Spark table; like ``Henaw.score``, identifiers and answers come back.
 
@@ -55,9 +61,12 @@ def score_frame(
         outputs: of the graph.
         unreliable: "withhold" or "keep", as ``Henaw.predict`` takes it.
         lab: profile of the laboratory, as ``Henaw.load`` takes it.
+        accept: what is right though it looks wrong, as ``Henaw.predict`` takes it; with "all"
+            people are not looked over.
 
     Raises:
-        ScoringError: the model or the columns cannot be used.
+        ScoringError: the model or the columns cannot be used, or people look like something
+            else.
         ProfileError: the profile cannot be used.
         RuntimeUnavailableError: pyspark is not installed.
     """
@@ -68,12 +77,26 @@ def score_frame(
     loaded = Henaw.load(model, lab=lab)
     with _explain_failure("columns", f"the columns {', '.join(layout.columns)}"):
         people = people.select(*(f"`{name}`" for name in layout.columns))
+    if ALL not in accept:
+        require_accepted(look_over_frame(loaded, people, layout), accept)
     schema = loaded.make_schema(layout, outputs, pandas_types.to_arrow_schema(people.schema))
     name = _ship(people.sparkSession, loaded)
     return people.mapInArrow(
         make_arrow_function(name, layout, outputs, unreliable=unreliable),
         pandas_types.from_arrow_schema(schema),
     )
+
+
+def look_over_frame(model: Henaw, people: DataFrame, layout: Layout) -> Report:
+    """What a Spark table was taken for, by its first ten thousand people.
+
+    Raises:
+        ScoringError: the columns cannot be used.
+    """
+    with _explain_failure("columns", f"the columns {', '.join(layout.columns)}"):
+        some = people.select(*(f"`{name}`" for name in layout.columns)).limit(_LOOKED_OVER)
+        table = to_batch(some.toArrow())
+    return look_over(model, [(table, model.read(table, layout))], layout, people.columns)
 
 
 def make_arrow_function(

@@ -42,7 +42,13 @@ def test_it_answers_by_the_shipped_model() -> None:
     assert answer == henaw.Henaw().predict(PERSON) == henaw.Henaw.load().predict(PERSON)
     assert answer.biological_age is not None
     frame = pd.DataFrame([PERSON | {"crp": 1.2}])
-    assert henaw.predict(frame)["biological_age"].tolist() == [answer.biological_age]
+    with pytest.warns(henaw.InputWarning, match="imputed for all: hba1c"):
+        assert henaw.predict(frame)["biological_age"].tolist() == [answer.biological_age]
+    wrong = [PERSON | {"albumin": value} for value in (4.4, 4.6)]
+    with pytest.raises(henaw.ScoringError, match="may be in g/dL"):
+        henaw.predict(wrong)
+    with pytest.warns(henaw.InputWarning, match="may be in g/dL"):
+        assert henaw.predict(wrong, accept=["albumin"])[0].reason is not None
     assert henaw.predict([PERSON]) == [answer]
     assert henaw.explain(PERSON)[1]["name"] == "crp"
 

@@ -21,7 +21,6 @@ ONLY_FOR_SERVING = (
     "ts",
 )
 ONLY_FOR_TRAINING = (
-    "filelock",
     "jinja2",
     "lifelines",
     "matplotlib",

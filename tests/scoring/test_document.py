@@ -6,6 +6,9 @@ from typing import Any
 
 import pytest
 
+# Its tables lack columns.
+pytestmark = pytest.mark.filterwarnings("ignore::henaw.intake.preflight.InputWarning")
+
 
 def test_the_python_in_the_document_runs(
     artifacts: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -1,7 +1,6 @@
 """Tables on disk; what is killed here is a real process."""
 
 import dataclasses
-import fcntl
 import gzip
 import signal
 import subprocess
@@ -17,12 +16,14 @@ import pyarrow as pa
 import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 import pytest
+from filelock import FileLock
 from henaw.model.biomarkers import NAMES
 from henaw.model.errors import ScoringError
 from henaw.model.layout import find_layout
 from henaw.model.runtime import OUTPUT_NAMES
 from henaw.scoring import Henaw
 from henaw.scoring.comparison import compare_models
+from henaw.scoring.input_files import take_states
 from henaw.scoring.job import Summary, _take_fingerprint, score_table
 from henaw.scoring.sources import CHUNK, open_source
 
@@ -119,7 +120,9 @@ def test_what_is_kept_of_a_run_is_not_used_by_the_other_choice(
 ) -> None:
     source = write(table, tmp_path / "in.parquet")
     keys = {
-        _take_fingerprint(model, source, find_layout(table.schema.names), ("age_gap",), choice)
+        _take_fingerprint(
+            model, take_states([source]), find_layout(table.schema.names), ("age_gap",), choice
+        )
         for choice in ("withhold", "keep")
     }
     assert len(keys) == 2
@@ -300,10 +303,11 @@ def flip(sex: pa.ChunkedArray) -> pa.ChunkedArray:
 def test_two_runs_do_not_write_one_output(model: Henaw, table: pa.Table, tmp_path: Path) -> None:
     parts = tmp_path / ".out.csv.parts"
     parts.mkdir()
-    with (parts / "run").open("a+") as held:
-        fcntl.flock(held, fcntl.LOCK_EX)
-        with pytest.raises(ScoringError, match="no other run"):
-            score(model, write(table, tmp_path / "in.csv"), tmp_path / "out.csv")
+    with (
+        FileLock(parts / "lock"),
+        pytest.raises(ScoringError, match="no other run"),
+    ):
+        score(model, write(table, tmp_path / "in.csv"), tmp_path / "out.csv")
 
 
 def test_the_input_is_not_written_over(model: Henaw, table: pa.Table, tmp_path: Path) -> None:
@@ -314,20 +318,11 @@ def test_the_input_is_not_written_over(model: Henaw, table: pa.Table, tmp_path: 
     assert path.read_bytes() == before
 
 
-@pytest.mark.parametrize(
-    ("content", "message"),
-    [
-        ("age,sex,crp\n50,0,1\n50,0\n", "cannot be read"),
-        ("age,sex,crp\n" + "50,0,9000\n" * 200, "is 'mg/L' the unit of 'crp'"),
-    ],
-)
-def test_a_bad_table_leaves_the_output_as_it_was(
-    model: Henaw, tmp_path: Path, content: str, message: str
-) -> None:
-    (tmp_path / "in.csv").write_text(content)
+def test_a_bad_table_leaves_the_output_as_it_was(model: Henaw, tmp_path: Path) -> None:
+    (tmp_path / "in.csv").write_text("age,sex,crp\n50,0,1\n50,0\n")
     out = tmp_path / "out.parquet"
     out.write_bytes(b"before")
-    with pytest.raises(ScoringError, match=message):
+    with pytest.raises(ScoringError, match="cannot be read"):
         score(model, tmp_path / "in.csv", out)
     assert out.read_bytes() == b"before"
     assert {path.name for path in tmp_path.iterdir()} == {"in.csv", "out.parquet"}
@@ -371,38 +366,6 @@ def test_a_column_that_a_layout_names_and_a_file_has_not(
     with pytest.raises(ScoringError, match=r"cannot be read: .*years"):
         score_table(model, path, source, tmp_path / "out.csv", layout, outputs=OUTPUT_NAMES)
     assert [path.name for path in tmp_path.iterdir()] == ["in.csv"]
-
-
-@pytest.mark.parametrize("suffix", [".parquet", ".csv", ".arrow"])
-def test_on_a_full_disk_what_is_done_is_kept(
-    model: Henaw, model_path: Path, long_table: Path, tmp_path: Path, suffix: str
-) -> None:
-    out, parts = tmp_path / f"out{suffix}", tmp_path / f".out{suffix}.parts"
-    kill_after(start(model_path, long_table, out), parts, 5)
-    (parts / "unfinished").unlink(missing_ok=True)
-    (parts / "unfinished").symlink_to("/dev/full")
-    full = start(model_path, long_table, out)
-    said = full.communicate()[1].decode()
-    assert full.returncode == 1
-    assert "No space left on device" in said
-    assert f"what is done is kept in {parts}" in said
-    assert "Traceback" not in said
-    assert not out.exists()
-    (parts / "unfinished").unlink()
-    again = start(model_path, long_table, out)
-    said = again.communicate()[1].decode()
-    assert again.returncode == 0, said
-    assert int(said.split("of these, ")[1].split()[0]) >= 5000
-    assert not parts.exists()
-
-
-def test_a_folder_that_cannot_be_written_is_said_to_be_one(
-    model: Henaw, table: pa.Table, tmp_path: Path
-) -> None:
-    path = write(table, tmp_path / "in.csv")
-    (tmp_path / ".out.csv.parts").write_text("somebody's")
-    with pytest.raises(ScoringError, match=r"stopped by the machine: .*File exists: .*parts'$"):
-        score(model, path, tmp_path / "out.csv")
 
 
 @pytest.mark.parametrize(
@@ -457,7 +420,8 @@ def test_what_other_people_gave_is_not_gone_on_with(
     keys = []
     for content in ("id,age\n", "id,age\n1,2\n"):
         people.write_text(content)
-        keys.append(_take_fingerprint(model, source, layout, ("age_gap",), "keep", beside=[people]))
+        files = take_states([source, people])
+        keys.append(_take_fingerprint(model, files, layout, ("age_gap",), "keep"))
     assert keys[0] != keys[1]
 
 
@@ -472,7 +436,7 @@ def test_what_another_device_scored_is_not_gone_on_with(
     source = write(table, tmp_path / "in.parquet")
     layout = find_layout(table.schema.names)
     keys = [
-        _take_fingerprint(one, source, layout, ("age_gap",), "withhold")
+        _take_fingerprint(one, take_states([source]), layout, ("age_gap",), "withhold")
         for one in (model, Henaw.load(model_path, device="cuda"), Henaw.load(model_path))
     ]
     assert keys[0] == keys[2] != keys[1]
