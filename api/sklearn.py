@@ -41,6 +41,7 @@ class HenawTransformer(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         outputs: of the graph, by name; each becomes one column or several.
         unreliable: "withhold" gives NaN where the answer is not reliable, "keep" its numbers.
         layout: which column is what, where names do not say it.
+        accept: names of findings that are right, as :meth:`Henaw.predict` takes them.
 
     Attributes:
         model_: the model that answers.
@@ -49,7 +50,12 @@ class HenawTransformer(TransformerMixin, BaseEstimator):  # type: ignore[misc]
 
     Example:
         >>> import pandas as pd
-        >>> people = pd.DataFrame({"age": [54, 61], "sex": ["female", "male"], "crp": [1.2, 3.0]})
+        >>> from henaw.model.biomarkers import NAMES
+        >>> values = [
+        ...     [54, 0, 1.2, 36, 75, 45, 29, 13.1, 22, 24, 20],
+        ...     [61, 1, 3.0, 40, 84, 42, 26, 14.0, 31, 25, 28],
+        ... ]
+        >>> people = pd.DataFrame(values, columns=["age", "sex", *NAMES])
         >>> transformer = HenawTransformer(outputs=["age_gap", "interval"]).fit(people)
         >>> transformer.get_feature_names_out().tolist()
         ['age_gap', 'interval_low', 'interval_high']
@@ -64,11 +70,13 @@ class HenawTransformer(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         outputs: Sequence[str] = ("biological_age", "age_gap", "mortality_10y"),
         unreliable: str = WITHHOLD,
         layout: Layout | None = None,
+        accept: Sequence[str] = (),
     ) -> None:
         self.model = model
         self.outputs = outputs
         self.unreliable = unreliable
         self.layout = layout
+        self.accept = accept
 
     def fit(self, X: Any, y: object = None) -> HenawTransformer:  # noqa: N803
         """Open the model, and check that it can score such a table.
@@ -83,7 +91,7 @@ class HenawTransformer(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         """
         X = self._check(X, reset=True)  # noqa: N806
         self.model_ = self.model if isinstance(self.model, Henaw) else Henaw.load(self.model)
-        batch, layout = read_frame(X, self.layout)
+        batch, layout, _ = read_frame(X, self.layout)
         self._names = self._answer(batch.slice(0, 0), layout).schema.names
         return self
 
@@ -99,7 +107,8 @@ class HenawTransformer(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         """
         check_is_fitted(self)
         X = self._check(X, reset=False)  # noqa: N806
-        answers = self._answer(*read_frame(X, self.layout))
+        batch, layout, _ = read_frame(X, self.layout)
+        answers = self._answer(batch, layout)
         columns = np.empty((answers.num_rows, len(self._names)), np.float32)
         for place, column in enumerate(answers.columns):
             columns[:, place] = column.cast(pa.float32()).to_numpy(zero_copy_only=False)
@@ -130,7 +139,11 @@ class HenawTransformer(TransformerMixin, BaseEstimator):  # type: ignore[misc]
 
     def _answer(self, batch: pa.RecordBatch, layout: Layout) -> pa.RecordBatch:
         answers: pa.RecordBatch = self.model_.predict(
-            batch, layout=layout, outputs=self.outputs, unreliable=self.unreliable
+            batch,
+            layout=layout,
+            outputs=self.outputs,
+            unreliable=self.unreliable,
+            accept=self.accept,
         )
         text = {LAB, WITHHELD, REASON}
         return answers.select([name for name in answers.schema.names if name not in text])

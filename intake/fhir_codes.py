@@ -50,8 +50,6 @@ CODES: Mapping[str, Code] = MappingProxyType(
         "59261-8": Code(biomarker="hba1c", units=("mmol/mol",)),
         # Its fraction has no scale of its own: what comes in % is the NGSP's.
         "71875-9": Code(biomarker="hba1c", units=("%",)),
-        # Its fraction has no scale of its own: what comes in % is the NGSP's.
-        "71875-9": Code(biomarker="hba1c", units=("%",)),
         **{
             code: Code(biomarker=biomarker.name, refused=reason)
             for biomarker in PANEL

@@ -34,9 +34,7 @@ def describe_unused(
     ]
     if len(refused) > MOST_NAMED:
         left = sum(refused.values()) - sum(count for _, count in refused.most_common(MOST_NAMED))
-        lines.append(
-            f"not used: {left} {noun} more, for {len(refused) - MOST_NAMED} other reasons"
-        )
+        lines.append(f"not used: {left} {noun} more, for {len(refused) - MOST_NAMED} other reasons")
     if tied:
         several = ", ".join(f"{name} ({count})" for name, count in tied.most_common())
         lines.append(f"several results of one time, of which the lowest is used: {several}")

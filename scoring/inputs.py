@@ -195,7 +195,7 @@ def count_cells(inputs: Inputs) -> list[CellCounts]:
     return [
         CellCounts(
             values=known[place],
-            limits=count(inputs.notes, _LIMIT_USED + place) if has_notes else 0,
+            limits=count(inputs.notes, LIMIT_USED + place) if has_notes else 0,
             unreadable=count(inputs.reasons, _NOT_A_NUMBER + place)
             + count(inputs.reasons, _NO_UNIT + place)
             if has_reasons
@@ -210,7 +210,7 @@ def drop_limits(inputs: Inputs) -> npt.NDArray[np.float32]:
     """(n, 9) the values that are no limits, NaN where there is none."""
     if not inputs.notes.any():
         return inputs.biomarkers
-    limits = np.stack([inputs.notes >> _LIMIT_USED + place & 1 for place in range(len(NAMES))], 1)
+    limits = np.stack([inputs.notes >> LIMIT_USED + place & 1 for place in range(len(NAMES))], 1)
     return np.where(limits == 1, np.float32(np.nan), inputs.biomarkers)
 
 

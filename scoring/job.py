@@ -17,10 +17,9 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import pyarrow as pa
-from henaw.intake.fhir_files import list_files
 from henaw.model.errors import ScoringError
 from henaw.model.layout import Layout
 from henaw.scoring.answers import WITHHOLD, check_unreliable
