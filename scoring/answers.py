@@ -107,6 +107,12 @@ def check_outputs(outputs: Sequence[str]) -> tuple[str, ...]:
     return tuple(name for name in OUTPUT_NAMES if name in outputs)
 
 
+def find_flagged(outputs: Mapping[str, npt.NDArray[Any]]) -> npt.NDArray[np.bool_]:
+    """Whether the age or a value is outside the fitted range: (n,)."""
+    flags: npt.NDArray[np.bool_] = outputs["out_of_range"].any(axis=1) | outputs["age_out_of_range"]
+    return flags
+
+
 class Answers:
     """Room for the answers of n people, column by column, so that Arrow need not copy.
 
@@ -132,7 +138,7 @@ class Answers:
         for name, values in self.values.items():
             values[:, rows] = outputs[name].T
         self.codes[rows] = find_codes(outputs)
-        self.flagged[rows] = outputs["out_of_range"].any(axis=1) | outputs["age_out_of_range"]
+        self.flagged[rows] = find_flagged(outputs)
 
     def to_arrow(
         self,

@@ -15,7 +15,13 @@ from henaw.model.errors import ScoringError
 from henaw.model.files import write_whole
 from henaw.model.layout import Layout
 from henaw.model.reliability import count_codes, find_codes
-from henaw.scoring.answers import REASON, WITHHELD, check_unreliable, write_codes
+from henaw.scoring.answers import (
+    REASON,
+    WITHHELD,
+    check_unreliable,
+    find_flagged,
+    write_codes,
+)
 from henaw.scoring.henaw import Henaw
 from henaw.scoring.inputs import Inputs, write_reasons, write_words
 from henaw.scoring.job import Summary
@@ -122,12 +128,14 @@ def _compare(
     shared = np.isfinite(before.biomarkers) & np.isfinite(after.biomarkers)
     ages, sds = [], []
     codes = np.zeros(len(first), np.uint8)
+    flagged = np.zeros(len(first), np.bool_)
     for part in (before, after):
         known = np.where(shared, part.biomarkers, np.float32(np.nan))
-        age, sd, code = _score(model, part._replace(biomarkers=known))
+        age, sd, code, flags = _score(model, part._replace(biomarkers=known))
         ages.append(age)
         sds.append(sd)
         codes |= code
+        flagged |= flags
     years = (after.age - before.age).astype(np.float64)
     told = compare_draws(*ages, years=years, sd_before=sds[0], sd_after=sds[1])
     reasons = before.reasons | after.reasons
@@ -163,7 +171,13 @@ def _compare(
             REASON: why,
         }
     )
-    summary = Summary(rows=len(first), scored=int(scored.sum()))
+    summary = Summary(
+        rows=len(first),
+        scored=int(scored.sum()),
+        flagged=int(flagged[scored].sum()),
+        withheld=int((codes != 0).sum()),
+        with_imputed=int((~shared[scored]).any(axis=1).sum()),
+    )
     summary.devices[model.device] = len(first)
     summary.reasons.update(one for one in why.to_pylist() if one is not None)
     summary.unreliable.update(count_codes(codes))
@@ -172,13 +186,20 @@ def _compare(
 
 def _score(
     model: Henaw, people: Inputs
-) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64], npt.NDArray[np.uint8]]:
-    """(n,) biological age, and draw_sd, years; (n,) bits of why they are not reliable."""
+) -> tuple[
+    npt.NDArray[np.float64],
+    npt.NDArray[np.float64],
+    npt.NDArray[np.uint8],
+    npt.NDArray[np.bool_],
+]:
+    """Biological age and draw_sd in years, bits of why not reliable, and flags: (n,) each."""
     count = len(people.age)
     age, sd, codes = np.empty(count), np.empty(count), np.zeros(count, np.uint8)
+    flagged = np.zeros(count, np.bool_)
     for start in range(0, count, _BLOCK):
         block = slice(start, start + _BLOCK)
         outputs = model.run(people.select(block))
         age[block], sd[block] = outputs["biological_age"], outputs["draw_sd"]
         codes[block] = find_codes(outputs)
-    return age, sd, codes
+        flagged[block] = find_flagged(outputs)
+    return age, sd, codes, flagged

@@ -21,7 +21,7 @@ from henaw.intake.fhir_answers import (
 from henaw.model.biomarkers import NAMES
 from henaw.model.errors import ScoringError
 from henaw.model.reliability import count_codes, find_codes
-from henaw.scoring.answers import check_unreliable
+from henaw.scoring.answers import check_unreliable, find_flagged
 from henaw.scoring.henaw import Henaw
 from henaw.scoring.inputs import Inputs
 from henaw.scoring.job import Summary
@@ -116,6 +116,8 @@ def _answer(
         outputs = model.run(inputs)
         problems = chunk.table.find_problems()
         good = np.array([not found for found in problems], np.bool_)
+        missing = np.isnan(biomarkers[good])
+        codes = np.where(good, find_codes(outputs), np.uint8(0))
         summary.add(
             {
                 "rows": len(rows),
@@ -123,10 +125,11 @@ def _answer(
                 "device": model.device,
                 "reasons": collections.Counter(text for found in problems for text in found),
                 "notes": {},
-                "unreliable": count_codes(np.where(good, find_codes(outputs), np.uint8(0))),
-                "imputed": dict(
-                    zip(NAMES, np.isnan(biomarkers[good]).sum(axis=0).tolist(), strict=True)
-                ),
+                "flagged": int(find_flagged(outputs)[good].sum()),
+                "withheld": int((codes != 0).sum()),
+                "with_imputed": int(missing.any(axis=1).sum()),
+                "unreliable": count_codes(codes),
+                "imputed": dict(zip(NAMES, missing.sum(axis=0).tolist(), strict=True)),
             },
             resumed=False,
         )

@@ -29,6 +29,9 @@ from sklearn.pipeline import make_pipeline, make_union
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils import estimator_checks
 
+# Everybody here lacks most values, which is said.
+pytestmark = pytest.mark.filterwarnings("ignore::henaw.InputWarning")
+
 LOWEST = np.array([20, 0, 0.5, 25, 50, 35, 20, 12, 10, 15, 10])
 HIGHEST = np.array([80, 1.99, 10, 60, 110, 48, 40, 16, 60, 50, 50])
 PEOPLE = pd.DataFrame(
