@@ -100,7 +100,7 @@ def read_by_pydantic(body: bytes) -> object:
 
 def read_slowly(body: bytes) -> object:
     with contextlib.suppress(RequestError):
-        return read_people(decode_body(body, maximum_bytes=1 << 24), maximum_instances=10_000)
+        return read_people(decode_body(body), maximum_instances=10_000)
     return None
 
 

@@ -25,7 +25,7 @@ from henaw.handler.contract import (
     Quantity,
     TensorsRequest,
 )
-from henaw.handler.errors import ProblemList
+from henaw.handler.errors import SPELLINGS, ProblemList
 from henaw.handler.person import SEX_CODES, find_unit
 from henaw.handler.schema import Form, People
 from henaw.handler.tensors import add_required, check_arrays
@@ -116,7 +116,8 @@ def _read_arrays(body: bytes, request: Any) -> People | None:
     choices = [choice for choice in request.outputs or () if not isinstance(choice, str)]
     asked = [getattr(choice, "name", choice) for choice in request.outputs or OUTPUT_NAMES]
     tensors = {tensor.__struct_config__.tag: tensor for tensor in request.inputs}
-    keys = 1 + 4 * len(INPUT_NAMES) + (request.outputs is not UNSET) + (request.id is not UNSET)
+    named = (request.outputs, request.id, request.model_name)
+    keys = 1 + 4 * len(INPUT_NAMES) + sum(value is not UNSET for value in named)
     parts = (request, *request.inputs, *choices)
     if (
         len(tensors) != len(INPUT_NAMES)
@@ -130,7 +131,7 @@ def _read_arrays(body: bytes, request: Any) -> People | None:
         return None
     problems = ProblemList()
     check_arrays(arrays, problems)
-    if problems.count:
+    if problems:
         return None
     return People(
         form=Form.TENSORS,
@@ -157,6 +158,8 @@ def _is_written_once(body: bytes, keys: int, ids: Sequence[str | None] = ()) -> 
 
 def _convert(values: list[Any], quantities: list[int]) -> bool:
     """Convert quantities to the panel's units in place; False where one cannot be."""
+    if len({(place % len(NAMES), values[place].unit) for place in quantities}) > SPELLINGS:
+        return False
     for place in quantities:
         index, quantity = place % len(NAMES), values[place]
         try:

@@ -38,7 +38,7 @@ def test_arrays_answer_what_people_do(client: Any, read: Callable[[Any], Any]) -
     outputs = {tensor["name"]: tensor for tensor in tensors["outputs"]}
     assert tuple(outputs) == OUTPUT_NAMES
     assert tensors["id"] == "q7"
-    assert tensors["model_name"] == "henaw-nhanes"
+    assert tensors["model_name"] == "henaw"
     for name in ("biological_age", "mortality_10y"):
         expected = [answer[name] for answer in people["predictions"]]
         np.testing.assert_allclose(outputs[name]["data"], expected, atol=1e-5)

@@ -1,0 +1,89 @@
+"""Bodies to people, in two steps: how many there are, and then what is right about them.
+
+What a request costs its client depends on the first, and is paid before the second.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import NamedTuple
+
+from henaw.handler.configuration import Limits
+from henaw.handler.decode import check_size, decode_body
+from henaw.handler.dialects import BINARY_HEADER, Dialect
+from henaw.handler.errors import MalformedBodyError
+from henaw.handler.fast_path import read_valid
+from henaw.handler.schema import People, count_people, read_people
+
+
+class Draft(NamedTuple):
+    """A decoded request.
+
+    Attributes:
+        people: how many it asks about.
+        read: validates and returns them; raises a RequestError of all that is wrong.
+    """
+
+    people: int
+    read: Callable[[], People]
+
+
+def open_request(
+    body: bytes,
+    headers: Mapping[str, str],
+    dialect: Dialect,
+    limits: Limits,
+    *,
+    explain: bool = False,
+) -> Draft:
+    """Decode a body.
+
+    Args:
+        body: as sent.
+        headers: the request's, names in lower case.
+        dialect: what the body is written in.
+        limits: of it.
+        explain: whether explanations are asked for.
+
+    Raises:
+        TooLargeError: the body is over a limit.
+        MalformedBodyError: it is not the JSON that this server reads.
+    """
+    text, binary = _split(body, headers)
+    check_size(
+        text,
+        maximum_bytes=limits.body_bytes - len(binary),
+        maximum_values=limits.values,
+    )
+    if not explain and not binary:
+        people = read_valid(text)
+        if people is not None and len(people) <= limits.instances:
+            return Draft(len(people), lambda: people)
+    tree = decode_body(text)
+    return Draft(
+        count_people(tree),
+        partial(
+            read_people,
+            tree,
+            maximum_instances=limits.instances,
+            explain=explain,
+            binary=binary,
+        ),
+    )
+
+
+def _split(body: bytes, headers: Mapping[str, str]) -> tuple[bytes, bytes]:
+    """Return the JSON and the binary values after it."""
+    declared = headers.get(BINARY_HEADER)
+    if declared is None:
+        return body, b""
+    if not (declared.isascii() and declared.isdigit() and len(declared) < 10):
+        raise MalformedBodyError("Inference-Header-Content-Length must be a number of bytes")
+    length = int(declared)
+    if length > len(body):
+        raise MalformedBodyError(
+            f"Inference-Header-Content-Length must be at most {len(body)}, the body's bytes; "
+            f"got {length}"
+        )
+    return body[:length], body[length:]
