@@ -73,7 +73,7 @@ def test_to_wait_counts_less_than_to_work(
         time.sleep(waits_s)
         return read_valid(body)
 
-    monkeypatch.setattr("henaw.handler.service.read_valid", read_late)
+    monkeypatch.setattr("henaw.handler.reading.read_valid", read_late)
     client = make_client(limits=Limits(batch_s=0.4))
     seen = set()
     for _ in range(4):
