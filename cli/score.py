@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,8 +17,8 @@ from tqdm import tqdm
 if TYPE_CHECKING:
     from henaw.model.layout import Layout
     from henaw.scoring import Henaw
-    from henaw.scoring.fhir import Reading
     from henaw.scoring.job import Summary
+    from henaw.scoring.sources import Source
     from pyspark.sql import SparkSession
 
 NOT_ALL_SCORED = 3
@@ -69,6 +69,19 @@ _UNRELIABLE_WORDS = {"withhold": "numbers withheld", "keep": "not reliable"}
     type=click.Path(path_type=Path),
     help="Profile of the laboratory that the values come from: a file of `henaw calibrate`.",
 )
+@click.option("--sheet", help="Where IN is a workbook of Excel with several sheets: which one.")
+@click.option(
+    "--change",
+    is_flag=True,
+    help="Compare draws: a row for each draw of a person but the first, with its difference from "
+    "the first, the 90 % interval of that, and whether it is within the noise of two draws.",
+)
+@click.option(
+    "--to",
+    "form",
+    type=click.Choice(["csv", "ndjson", "parquet", "arrow", "fhir", "fhir-ndjson"]),
+    help="What standard output gets, where OUT is -. Default: fhir where IN is FHIR, else csv.",
+)
 @click.option("--threads", type=click.IntRange(1, 64), default=2, show_default=True)
 @click.option(
     "--device",
@@ -99,25 +112,31 @@ def score(
     outputs: str | None,
     unreliable: str,
     lab_path: Path | None,
+    sheet: str | None,
+    change: bool,
+    form: str | None,
     threads: int,
     device: str,
     engine: str,
 ) -> None:
-    """Score IN (.parquet, .csv, .tsv or .txt, with .gz or not, .arrow, or .json: a FHIR R4 Bundle).
+    """Score IN: a table, a workbook, or FHIR R4; with .gz or not.
 
-    IN has a row a person, or a result a row (person, test, value, unit, date), of which each
-    biomarker's newest usable result counts.
+    IN (.parquet, .csv, .tsv, .txt, .arrow, .xlsx, .ndjson) has a row a person, or a result a
+    row (person, test, value, unit, date). FHIR is a Bundle, a list or a resource (.json), a
+    resource a line (.ndjson), or a folder of them. Of results, each biomarker's newest usable
+    one within a year of the newest counts. - is standard input or output.
 
-    OUT (.parquet, .csv, .arrow) has a row for each person, in IN's order. Rows that cannot be
-    scored say why in the column "reason". Where the answer is not reliable, the numbers are
-    empty and the column "withheld" says why. Started again after it was killed, the same
-    command goes on where it was.
+    OUT (.parquet, .csv, .arrow, .ndjson) has a row for each person, in IN's order. Rows that
+    cannot be scored say why in the column "reason". Where the answer is not reliable, the
+    numbers are empty and the column "withheld" says why. Started again after it was killed, the
+    same command goes on where it was. With .json or .fhir.ndjson the answers are FHIR.
 
     Exit status: 0 all rows scored, 3 some were not, 2 the command line is wrong, 1 anything
     else. OUT is written with 0 and 3 only.
     """
     from henaw.scoring import Henaw
     from henaw.scoring.answers import check_outputs
+    from henaw.scoring.unpack import deliver_output, unpack_input
 
     names = None if outputs is None else [name.strip() for name in outputs.split(",")]
     chosen = check_outputs(OUTPUT_NAMES if names is None else names)
@@ -143,23 +162,38 @@ def score(
         _report_spark(out, people.sparkSession, unreliable)
         return
     model = Henaw.load(model_path, lab=lab_path, device=device)
-    path, target = Path(source), Path(out)
-    if path.suffix.lower() == ".json":
-        from henaw.scoring.bundle import score_bundle
-
-        reading, withheld = score_bundle(model, path, target, outputs=chosen, unreliable=unreliable)
-        _report_left_out(model)
-        _report_bundle(reading, withheld, target, unreliable, model.device)
-        return
-    from henaw.model.layout import describe_layout
+    _report_left_out(model)
+    opened = click.get_current_context()
+    path = opened.with_resource(unpack_input(Path(source), sheet=sheet))
+    from henaw.model.layout import describe_layout, find_layout
+    from henaw.scoring.change import score_change
+    from henaw.scoring.fhir_answers import find_suffix, is_fhir_name
     from henaw.scoring.job import score_table
     from henaw.scoring.sources import open_source
 
     tests = None if tests_path is None else _read_tests(tests_path)
-    table = open_source(path, threads=threads, separator=separator, people=people_path, tests=tests)
+    table = open_source(
+        path,
+        threads=threads,
+        separator=separator,
+        people=people_path,
+        tests=tests,
+        by_draw=change,
+    )
+    suffix = find_suffix(form, table, change=change)
+    target = opened.with_resource(deliver_output(Path(out), suffix))
+    if is_fhir_name(target):
+        summary = _score_to_fhir(model, table, path, target, unreliable)
+        _report(summary, find_layout(table.names), model.full_name, Path(out), unreliable)
+        return
     layout = _find_layout(table.names, mapped, visit)
     for line in (*table.notes, *describe_layout(layout, table.names)):
         click.echo(f"{path.name}: {line}", err=True)
+    if change:
+        summary, lone = score_change(model, table, layout, target, unreliable=unreliable)
+        if lone:
+            click.echo(f"{lone} people have one draw only: there is nothing to compare", err=True)
+        _report(summary, layout, model.full_name, Path(out), unreliable)
     with tqdm(total=table.rows, unit=" people", unit_scale=True, disable=None) as bar:
         summary = score_table(
             model,
@@ -173,8 +207,21 @@ def score(
             beside=[file for file in (people_path, tests_path) if file is not None],
             progress=bar.update,
         )
-    _report_left_out(model)
-    _report(summary, layout, model.full_name, target, unreliable)
+    _report(summary, layout, model.full_name, Path(out), unreliable)
+
+
+def _score_to_fhir(model: Henaw, source: Source, path: Path, out: Path, unreliable: str) -> Summary:
+    from henaw.scoring.fhir_answers import write_fhir
+    from henaw.scoring.sources import ResultsSource
+
+    people = source.fhir if isinstance(source, ResultsSource) else None
+    if people is None:
+        raise ScoringError(
+            str(out), [f"answers in FHIR are for people of FHIR, which {path.name} does not hold"]
+        )
+    for line in people.notes:
+        click.echo(f"{path.name}: {line}", err=True)
+    return write_fhir(model, people, out, unreliable=unreliable)
 
 
 def _check_device(name: str) -> str:
@@ -198,12 +245,10 @@ def _read_tests(path: Path) -> dict[str, str]:
     return read_local_codes(path)
 
 
-def choose_layout(people: Path, map_path: Path | None, visit: int | None) -> Layout | None:
-    """The layout of a table on disk; None for a FHIR Bundle."""
+def choose_layout(people: Path, map_path: Path | None, visit: int | None) -> Layout:
+    """The layout of a table on disk."""
     from henaw.scoring.sources import open_source
 
-    if people.suffix.lower() == ".json":
-        return None
     mapped = None if map_path is None else _read_layout(map_path)
     source = open_source(people, separator=None if mapped is None else mapped.separator)
     return _find_layout(source.names, mapped, visit)
@@ -269,36 +314,3 @@ def _report_spark(out: str, session: SparkSession, unreliable: str) -> None:
         counts.update(dict.fromkeys(row["withheld"].split(";"), row["count"]))
     _report_unreliable(counts, unreliable)
     sys.exit(NOT_ALL_SCORED if scored < rows else 0)
-
-
-def _report_bundle(
-    reading: Reading,
-    withheld: Sequence[Sequence[str]],
-    out: Path,
-    unreliable: str,
-    device: str,
-) -> None:
-    wrong = [person for person in reading.people if person.problems]
-    scored = len(reading.people) - len(wrong)
-    click.echo(f"{out}: {len(reading.people)} people, {scored} scored on {device}", err=True)
-    for person in wrong:
-        reasons = "; ".join(person.problems.values())
-        click.echo(f"not scored: Patient {person.patient}: {reasons}", err=True)
-    for person, sentences in zip(reading.people, withheld, strict=True):
-        for sentence in sentences:
-            click.echo(
-                f"{_UNRELIABLE_WORDS[unreliable]}: Patient {person.patient}: {sentence}", err=True
-            )
-    for person in reading.people:
-        for name, day in person.old.items():
-            click.echo(
-                f"old: Patient {person.patient}: {name} is of {day}, more than a year before "
-                f"{person.drawn}, and is used",
-                err=True,
-            )
-    for refusal in reading.refusals:
-        click.echo(
-            f"not used: Observation {refusal.observation} ({refusal.biomarker}): {refusal.message}",
-            err=True,
-        )
-    sys.exit(NOT_ALL_SCORED if wrong else 0)

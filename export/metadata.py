@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from henaw.export.calibration import describe_calibration
 from henaw.export.drift import describe_drift
+from henaw.intake.fhir_codes import describe_fhir
 from henaw.model.biomarkers import (
     AGE_MAXIMUM_YEARS,
     AGE_MINIMUM_YEARS,
@@ -19,7 +20,6 @@ from henaw.model.biomarkers import (
     describe_panel,
 )
 from henaw.model.checkpoint import PROTOCOL, Checkpoint
-from henaw.model.fhir import describe_fhir
 from henaw.model.runtime import INPUT_NAMES, OUTPUT_NAMES
 from henaw.model.tables import PERCENTILES
 from henaw.model.transforms import LOG_SCALED

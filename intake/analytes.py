@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import NamedTuple
 
-from henaw.model.fhir import CODES
+from henaw.intake.fhir_codes import CODES
 from henaw.model.names import find_biomarker
 
 OMOP_LOINC: Mapping[str, str] = MappingProxyType(

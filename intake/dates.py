@@ -11,6 +11,7 @@ _TIME = re.compile(
     r"(?:T(\d\d):(\d\d)(?::(\d\d)(?:\.\d+)?)?(?:Z|([+-])(\d\d):(\d\d))?)?"
 )
 _MEAN_YEAR_DAYS = 365.25
+_EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 
 
 class Moment(NamedTuple):
@@ -40,6 +41,21 @@ def read_time(text: object) -> Moment | None:
         return Moment(at + offset if sign == "-" else at - offset, on)
     except (ValueError, OverflowError):
         return None
+
+
+def count_moment(moment: Moment) -> tuple[int, int]:
+    """Microseconds since 1970 in UTC, and days since 1970 as it is written there.
+
+    Example:
+        >>> count_moment(read_time("1970-01-02T00:30:00+01:00"))
+        (84600000000, 1)
+    """
+    return (moment.when - _EPOCH) // timedelta(microseconds=1), (moment.day - _EPOCH.date()).days
+
+
+def find_day(days: int) -> date:
+    """The day that is so many days after 1970 began."""
+    return _EPOCH.date() + timedelta(days=days)
 
 
 def read_birth_date(text: object) -> date | None:

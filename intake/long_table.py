@@ -15,9 +15,10 @@ import pyarrow.compute as pc
 from henaw.intake.analytes import OMOP_OPERATORS, OMOP_UNITS, find_analyte
 from henaw.intake.cells import read_cell, read_comparator
 from henaw.intake.columns import BIRTH, ResultColumns
+from henaw.intake.dates import count_moment
 from henaw.intake.days import read_day
-from henaw.intake.newest import encode, pair
-from henaw.intake.results import COMPARATORS, UNDATED, Results
+from henaw.intake.newest import DAY_MICROSECONDS, encode, pair
+from henaw.intake.results import COMPARATORS, UNDATED, Results, repeat
 from henaw.model.biomarkers import INDEX, NAMES, PANEL
 from henaw.model.folding import fold_name
 from henaw.model.names import AGE, SEX, means
@@ -83,7 +84,7 @@ class LongTable:
         }
         batch, places, allowed = batch.take(pa.array(found)), places[found], allowed[found]
         comparator, value, unit = self._read_values(batch, places)
-        time = self._read_times(batch, places)
+        time, day = self._read_times(batch)
         concepts, indices = encode(self._text(batch, "unit_concept"))
         known = [OMOP_UNITS.get(concept, "") for concept in concepts]
         # What the source says, else the concept, else what stands in the cell.
@@ -98,7 +99,9 @@ class LongTable:
             unit=units,
             specimen=self._text(batch, "specimen"),
             time=time,
+            day=day,
             age=self._read_ages(batch),
+            source=repeat("", batch.num_rows),
         )
         usable = ~np.isnan(value) & (time != _UNUSABLE) & self._check_codes(places, allowed, units)
         return results.select(usable), told
@@ -107,7 +110,7 @@ class LongTable:
         """(n,) trimmed text of a part, "" where there is none."""
         column = self._parts.get(part)
         if column is None:
-            return pa.array([""]).take(pa.array(np.zeros(batch.num_rows, np.int64)))
+            return repeat("", batch.num_rows)
         return to_text(batch.column(column))
 
     def _find_tests(
@@ -177,7 +180,7 @@ class LongTable:
             for place in np.unique(places[absent]):
                 count = int((absent & (places == place)).sum())
                 self.refused[f"{NAMES[place]}: no value"] += count
-            unit = pa.array([""]).take(pa.array(np.zeros(batch.num_rows, np.int64)))
+            unit = repeat("", batch.num_rows)
         else:
             texts, indices = encode(self._text(batch, "value"))
             cells = [read_cell(text, self._decimal) for text in texts]
@@ -209,13 +212,13 @@ class LongTable:
         return np.array([read_age(text) for text in texts], np.float64)[indices]
 
     def _read_times(
-        self, batch: pa.RecordBatch, places: npt.NDArray[np.int64]
-    ) -> npt.NDArray[np.int64]:
-        """(n,) microseconds; UNDATED where no date is given, _UNUSABLE where it is none."""
+        self, batch: pa.RecordBatch
+    ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+        """(n,) microseconds, and days; UNDATED without a date, _UNUSABLE where it is none."""
         if "time" not in self._parts:
-            return np.full(batch.num_rows, UNDATED)
+            return np.full(batch.num_rows, UNDATED), np.full(batch.num_rows, UNDATED)
         texts, indices = encode(self._text(batch, "time"))
-        times = _count_times(texts, self._order)
+        times, days = _count_times(texts, self._order)
         wrong = times == _UNUSABLE
         late = times > self._latest
         for marks, what in ((wrong, "is not a date"), (late, "is in the future")):
@@ -223,7 +226,7 @@ class LongTable:
                 count = int((indices == number).sum())
                 self.refused[f"{self._parts['time']}: {texts[number]!r} {what}"] += count
         times[late] = _UNUSABLE
-        return times[indices]
+        return times[indices], days[indices]
 
 
 def read_age(text: str) -> float:
@@ -251,28 +254,26 @@ def to_text(column: pa.Array) -> pa.Array:
 _UNUSABLE = UNDATED - 1
 
 
-def _count_times(texts: list[str], order: str) -> npt.NDArray[np.int64]:
-    """(n,) microseconds of dates: ISO without a zone by Arrow, others one by one."""
+def _count_times(
+    texts: list[str], order: str
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """(n,) microseconds and days of dates: ISO without a zone by Arrow, others one by one."""
     column = pa.array(texts, pa.string())
     plain = pc.match_substring_regex(column, _ISO)
     parsed = pc.cast(pc.if_else(plain, column, pa.scalar(None, pa.string())), pa.timestamp("us"))
     times: npt.NDArray[np.int64] = np.array(parsed.cast(pa.int64()).fill_null(0))
+    days = times // DAY_MICROSECONDS
     for place in np.flatnonzero(~plain.to_numpy(zero_copy_only=False)):
-        times[place] = _count_time(texts[place], order)
-    return times
+        times[place], days[place] = _count_time(texts[place], order)
+    return times, days
 
 
 # Days up to 28, so that each there is.
 _ISO = r"^[12]\d{3}-(0[1-9]|1[0-2])-(0[1-9]|1\d|2[0-8])([ T]([01]\d|2[0-3]):[0-5]\d(:[0-5]\d)?)?$"
 
 
-def _count_time(text: str, order: str) -> int:
+def _count_time(text: str, order: str) -> tuple[int, int]:
     if not text:
-        return UNDATED
+        return UNDATED, UNDATED
     moment = read_day(text, order)
-    if moment is None:
-        return _UNUSABLE
-    return int((moment.when - _EPOCH) // timedelta(microseconds=1))
-
-
-_EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
+    return (_UNUSABLE, UNDATED) if moment is None else count_moment(moment)

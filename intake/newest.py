@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import collections
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
-from henaw.intake.results import UNDATED, Results
+from henaw.intake.results import UNDATED, Results, take
 from henaw.model.biomarkers import NAMES, PANEL, Biomarker
 from henaw.model.errors import PanelError
 from henaw.model.names import is_blood
@@ -18,7 +19,7 @@ from henaw.model.units import Unit
 WINDOW_DAYS = 365
 """A value that is older than this before the person's newest is not used with it."""
 
-_DAY_MICROSECONDS = 86_400_000_000
+DAY_MICROSECONDS = 86_400_000_000
 _ENOUGH_TO_FOLD = 1 << 20
 
 
@@ -28,14 +29,30 @@ class Values(NamedTuple):
     Shape:
         value: (people, 9) float64, the panel's units, NaN where there is none
         comparator: (people, 9) int8, the place in COMPARATORS
-        drawn: (people,) int64, time of the newest value; UNDATED where there is none
+        drawn: (people,) int64, days since 1970 of the newest value; UNDATED where there is none
         age: (people,) float64, years told with the newest value, NaN where none is
+        source: (people, 9) int64, the place in ``sources`` of what the result is called; -1
+            where there is none
+        sources: (n,) text
     """
 
     value: npt.NDArray[np.float64]
     comparator: npt.NDArray[np.int8]
     drawn: npt.NDArray[np.int64]
     age: npt.NDArray[np.float64]
+    source: npt.NDArray[np.int64]
+    sources: pa.Array
+
+    def select(self, rows: npt.NDArray[np.int64]) -> Values:
+        """The values of the people at ``rows``."""
+        return Values(
+            self.value[rows],
+            self.comparator[rows],
+            self.drawn[rows],
+            self.age[rows],
+            self.source[rows],
+            self.sources,
+        )
 
 
 class _Rows(NamedTuple):
@@ -45,7 +62,9 @@ class _Rows(NamedTuple):
     time: npt.NDArray[np.int64]
     comparator: npt.NDArray[np.int8]
     value: npt.NDArray[np.float64]
+    day: npt.NDArray[np.int64]
     age: npt.NDArray[np.float64]
+    source: pa.Array
 
 
 class Newest:
@@ -54,13 +73,18 @@ class Newest:
     Of one time a number comes before a limit, and of several numbers the lowest is taken, so
     that the order of the rows changes nothing.
 
+    Args:
+        by_draw: whether each day of a person stands for itself, as :func:`name_draw` calls it.
+
     Attributes:
+        by_draw: as given.
         people: identifiers, in the order in which they were first seen.
         refused: results that are not used, in counts by reason.
         tied: people by biomarker of which several results are the newest, and differ.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, by_draw: bool = False) -> None:
+        self.by_draw = by_draw
         self.people: dict[str, int] = {}
         self.refused: collections.Counter[str] = collections.Counter()
         self.tied: collections.Counter[str] = collections.Counter()
@@ -88,11 +112,37 @@ class Newest:
             count = int((~inside & (results.biomarker == place)).sum())
             self.refused[f"{b.name} is outside {b.minimum:g} to {b.maximum:g} {b.unit}"] += count
         results, values = results.select(inside), values[inside]
-        key = self.number(results.person) * len(NAMES) + results.biomarker
-        self._rows.append(_Rows(key, results.time, results.comparator, values, results.age))
+        person = results.person
+        if self.by_draw:
+            person = name_draw(person, pa.array(results.day))
+        key = self.number(person) * len(NAMES) + results.biomarker
+        self._rows.append(
+            _Rows(
+                *(key, results.time, results.comparator, values),
+                *(results.day, results.age, results.source),
+            )
+        )
         self._waiting += len(key)
         if self._waiting > _ENOUGH_TO_FOLD:
             self._fold()
+
+    def merge(self, people: Sequence[str], places: npt.NDArray[np.int64]) -> None:
+        """Take other people for those so far: several may be one.
+
+        Args:
+            people: identifiers.
+            places: (people so far,) the place of each among ``people``; the results of those
+                at -1 are left out.
+        """
+        self._fold()
+        self.people = {one: place for place, one in enumerate(people)}
+        if not self._rows:
+            return
+        (rows,) = self._rows
+        owner, biomarker = np.divmod(rows.key, len(NAMES))
+        known = np.flatnonzero(places[owner] >= 0)
+        rows = rows._replace(key=places[owner] * len(NAMES) + biomarker)
+        self._rows = [_Rows(*(take(part, known) for part in rows))]
 
     def finish(self) -> Values:
         """The values; those beyond the window are counted as refused."""
@@ -101,28 +151,31 @@ class Newest:
         shape = (count, len(NAMES))
         value, age = np.full(shape, np.nan), np.full(shape, np.nan)
         comparator = np.zeros(shape, np.int8)
-        time = np.full(shape, UNDATED)
+        time, day, source = np.full(shape, UNDATED), np.full(shape, UNDATED), np.full(shape, -1)
+        sources = pa.array([], pa.string())
         for rows in self._rows:
             places = np.divmod(rows.key, len(NAMES))
             value[places], comparator[places] = rows.value, rows.comparator
-            time[places], age[places] = rows.time, rows.age
-        drawn = time.max(axis=1, initial=UNDATED)
-        oldest = drawn - WINDOW_DAYS * _DAY_MICROSECONDS
+            time[places], day[places], age[places] = rows.time, rows.day, rows.age
+            source[places], sources = np.arange(len(rows.key)), rows.source
+        newest = time.max(axis=1, initial=UNDATED)
+        oldest = newest - WINDOW_DAYS * DAY_MICROSECONDS
         old = (time != UNDATED) & (time < oldest[:, np.newaxis])
         for place in np.flatnonzero(old.any(axis=0)):
             self.refused[
                 f"{NAMES[place]} is more than {WINDOW_DAYS} days older than the newest value"
             ] += int(old[:, place].sum())
-        value[old], comparator[old] = np.nan, 0
-        told = np.where((time == drawn[:, np.newaxis]) & ~np.isnan(value), age, np.nan)
-        return Values(value, comparator, drawn, np.fmin.reduce(told, axis=1, initial=np.nan))
+        value[old], comparator[old], source[old] = np.nan, 0, -1
+        is_newest = (time == newest[:, np.newaxis]) & ~np.isnan(value)
+        drawn = np.where(is_newest, day, UNDATED).max(axis=1, initial=UNDATED)
+        told = np.fmin.reduce(np.where(is_newest, age, np.nan), axis=1, initial=np.nan)
+        return Values(value, comparator, drawn, told, source, sources)
 
     def _fold(self) -> None:
         """Keep one row a person and biomarker."""
         if not self._rows:
             return
-        joined: Any = (np.concatenate(parts) for parts in zip(*self._rows, strict=True))
-        rows = _Rows(*joined)
+        rows = _Rows(*(_join(parts) for parts in zip(*self._rows, strict=True)))
         order = np.lexsort((rows.age, rows.value, rows.comparator, -rows.time, rows.key))
         key = rows.key[order]
         starts = np.flatnonzero(np.diff(key, prepend=-1))
@@ -132,8 +185,7 @@ class Newest:
         limits = (rows.comparator[first] > 0) | (rows.comparator[after] > 0)
         tied = rows.key[first[same & ~limits & (rows.value[first] != rows.value[after])]]
         self.tied.update(NAMES[place] for place in (tied % len(NAMES)).tolist())
-        kept: Any = (part[first] for part in rows)
-        self._rows = [_Rows(*kept)]
+        self._rows = [_Rows(*(take(part, first) for part in rows))]
         self._waiting = 0
 
     def _check_specimens(self, results: Results) -> Results:
@@ -173,6 +225,29 @@ def _find_unit(biomarker: Biomarker, spelling: str) -> Unit:
             biomarker.name, [f"it has no unit; expected one of {', '.join(biomarker.units)}"]
         )
     return biomarker.find_unit(spelling or biomarker.unit)
+
+
+def name_draw(person: pa.Array, day: pa.Array) -> pa.Array:
+    """(n,) what one day of a person is called; :func:`split_draw` takes it apart."""
+    return pc.binary_join_element_wise(person, pc.cast(day, pa.string()), _DRAW)
+
+
+def split_draw(name: str) -> tuple[str, int]:
+    """Person, and days since 1970.
+
+    Example:
+        >>> split_draw(name_draw(pa.array(["a"]), pa.array([19783]))[0].as_py())
+        ('a', 19783)
+    """
+    person, _, day = name.rpartition(_DRAW)
+    return person, int(day)
+
+
+_DRAW = "\x1f"
+
+
+def _join(parts: Sequence[Any]) -> Any:
+    return pa.concat_arrays(parts) if isinstance(parts[0], pa.Array) else np.concatenate(parts)
 
 
 def encode(column: pa.Array) -> tuple[list[str], npt.NDArray[np.int64]]:

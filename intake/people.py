@@ -5,19 +5,20 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from datetime import date, datetime, timedelta, timezone
+from datetime import date
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 from henaw.intake.columns import ResultColumns, find_parts
-from henaw.intake.dates import count_years, read_birth_date
+from henaw.intake.dates import count_years, find_day, read_birth_date
 from henaw.intake.days import find_order, read_day
 from henaw.intake.long_table import LongTable, read_age, to_text
-from henaw.intake.newest import Newest, Values, encode, pair
-from henaw.intake.results import COMPARATORS, UNDATED
-from henaw.model.biomarkers import NAMES
+from henaw.intake.newest import Newest, Values, encode, pair, split_draw
+from henaw.intake.notes import describe_unused
+from henaw.intake.person_table import PersonTable
+from henaw.intake.results import UNDATED, repeat
 from henaw.model.errors import ScoringError
 from henaw.model.folding import fold_name
 
@@ -25,8 +26,6 @@ ReadColumns = Callable[[Sequence[str]], Iterator[pa.RecordBatch]]
 """Reads columns of a table from its beginning, batch by batch."""
 
 _OMOP_SEXES = {"8507": "male", "8532": "female"}
-_EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
-_MOST_NAMED = 12
 _NOBODY = (
     "expected an age or a birth date, and a sex, beside the results, found none of any person; "
     "give a table with a row a person (identifier, birth date or age, sex) by --people, such as "
@@ -95,7 +94,7 @@ def read_people(batch: pa.RecordBatch, parts: Mapping[str, str]) -> pa.Array:
     """(n,) identifiers; all are "" where no column has them."""
     if "person" in parts:
         return to_text(batch.column(parts["person"]))
-    return pa.array([""]).take(pa.array(np.zeros(batch.num_rows, np.int64)))
+    return repeat("", batch.num_rows)
 
 
 def tabulate_people(
@@ -106,7 +105,8 @@ def tabulate_people(
     decimal: str,
     local: Mapping[str, str],
     people: tuple[ReadColumns, Sequence[str]] | None = None,
-) -> tuple[pa.RecordBatch, list[str]]:
+    by_draw: bool = False,
+) -> tuple[PersonTable, list[str]]:
     """Everybody of a table with a result a row, as the table that is scored.
 
     Args:
@@ -116,12 +116,10 @@ def tabulate_people(
         decimal: the decimal mark of its text.
         local: biomarkers by the laboratory's own codes.
         people: a table with a row a person, and the names of its columns.
+        by_draw: whether each day of a person is a row, with the results of that day alone.
 
     Returns:
-        ``participant_id``, ``age`` on the day of the newest value, ``sex`` and the biomarkers
-        in the panel's units, in the order in which people are named; a biomarker with a limit
-        among its values is text, such as "<0.3". And sentences of what was taken for what, and
-        what was not used.
+        The people, and sentences of what was taken for what, and what was not used.
 
     Raises:
         ScoringError: dates can be read in two ways, or age and sex are known of nobody.
@@ -129,9 +127,10 @@ def tabulate_people(
     parts = columns.parts
     order = _find_order(results, parts.get("time"), may_be_alone=True)
     table = LongTable(columns, local=local, decimal=decimal, order=order)
-    newest, facts = Newest(), _Facts()
+    newest, facts = Newest(by_draw=by_draw), _Facts()
     for batch in results(columns.columns):
-        newest.number(read_people(batch, parts))
+        if not by_draw:
+            newest.number(read_people(batch, parts))
         found, told = table.read(batch)
         newest.add(found)
         facts.add_columns(batch, parts)
@@ -150,12 +149,15 @@ def tabulate_people(
             ],
         )
     values = newest.finish()
-    ages = _find_ages(newest, values, facts, birth_order)
-    sexes = [facts.find("sex", person) or None for person in newest.people]
-    if newest.people and (np.isnan(ages).all() or not facts.known["sex"]):
+    identifiers = list(newest.people)
+    if by_draw:
+        identifiers = [split_draw(name)[0] for name in identifiers]
+    ages = _find_ages(identifiers, values, facts, birth_order)
+    sexes = [facts.find("sex", person) or None for person in identifiers]
+    if identifiers and (np.isnan(ages).all() or not facts.known["sex"]):
         raise ScoringError("people", [_NOBODY])
-    batch = _make_batch(list(newest.people), ages, sexes, values, has_names="person" in parts)
-    return batch, [*columns.describe(names), *_report(table, newest, facts, "person" in parts)]
+    table_of = PersonTable(identifiers if "person" in parts else None, ages, sexes, values)
+    return table_of, [*columns.describe(names), *_report(table, newest, facts, "person" in parts)]
 
 
 def _find_order(read: ReadColumns, column: str | None, *, may_be_alone: bool) -> str:
@@ -198,16 +200,15 @@ def _add_people(
 
 
 def _find_ages(
-    newest: Newest, values: Values, facts: _Facts, birth_order: str
+    identifiers: Sequence[str], values: Values, facts: _Facts, birth_order: str
 ) -> npt.NDArray[np.float64]:
     """(people,) years on the day of the newest value, NaN where they are not known."""
     ages: npt.NDArray[np.float64] = values.age.copy()
-    for place, person in enumerate(newest.people):
+    for place, person in enumerate(identifiers):
         birth = _read_birth(facts.find("birth", person), birth_order)
         drawn = int(values.drawn[place])
         if birth is not None and drawn != UNDATED:
-            day = (_EPOCH + timedelta(microseconds=drawn)).date()
-            ages[place] = count_years(birth, day)
+            ages[place] = count_years(birth, find_day(drawn))
         elif math.isnan(ages[place]):
             ages[place] = read_age(facts.find("age", person))
     return ages
@@ -220,52 +221,12 @@ def _read_birth(text: str, order: str) -> date | None:
     return None if moment is None else moment.day
 
 
-def _make_batch(
-    people: list[str],
-    ages: npt.NDArray[np.float64],
-    sexes: list[str | None],
-    values: Values,
-    *,
-    has_names: bool,
-) -> pa.RecordBatch:
-    columns: dict[str, pa.Array] = {}
-    if has_names:
-        columns["participant_id"] = pa.array(people, pa.string())
-    columns["age"] = pa.array(ages, from_pandas=True)
-    columns["sex"] = pa.array(sexes, pa.string())
-    for place, name in enumerate(NAMES):
-        numbers = values.value[:, place]
-        signs = values.comparator[:, place]
-        column = pa.array(numbers, from_pandas=True)
-        if signs.any():
-            texts = [
-                None if math.isnan(number) else f"{COMPARATORS[sign]}{number!r}"
-                for number, sign in zip(numbers.tolist(), signs.tolist(), strict=True)
-            ]
-            column = pa.array(texts, pa.string())
-        columns[name] = column
-    return pa.RecordBatch.from_pydict(columns)
-
-
 def _report(table: LongTable, newest: Newest, facts: _Facts, has_person: bool) -> list[str]:
-    lines = [f"{table.rows} rows of results, {len(newest.people)} people"]
+    noun = "draws" if newest.by_draw else "people"
+    lines = [f"{table.rows} rows of results, {len(newest.people)} {noun}"]
     if not has_person:
         lines.append("no column says whose a result is: all are taken for one person's")
-    if table.others:
-        named = [f"{name!r} ({count})" for name, count in table.others.most_common(_MOST_NAMED)]
-        more = len(table.others) - len(named)
-        rest = f" and {more} more" if more else ""
-        lines.append(f"tests that are not of the panel, by rows: {', '.join(named)}{rest}")
-    refused = table.refused + newest.refused
-    lines += [
-        f"not used: {count} rows, {reason}" for reason, count in refused.most_common(_MOST_NAMED)
-    ]
-    if len(refused) > _MOST_NAMED:
-        left = sum(refused.values()) - sum(count for _, count in refused.most_common(_MOST_NAMED))
-        lines.append(f"not used: {left} rows more, for {len(refused) - _MOST_NAMED} other reasons")
-    if newest.tied:
-        tied = ", ".join(f"{name} ({count})" for name, count in newest.tied.most_common())
-        lines.append(f"several results of one time, of which the lowest is used: {tied}")
+    lines += describe_unused(table.others, table.refused + newest.refused, newest.tied)
     lines += [
         f"not used: {part} of {len(people)} people, which differs between their rows"
         for part, people in facts.differing.items()

@@ -26,7 +26,9 @@ class Results(NamedTuple):
         unit: (n,) text, "" where none is given
         specimen: (n,) text, "" where none is given
         time: (n,) int64, microseconds since 1970 in UTC; UNDATED where none is given
+        day: (n,) int64, days since 1970 as the date is written there, whatever its zone
         age: (n,) float64, the person's years at that time; NaN where it is not told
+        source: (n,) text, what the result is called where it comes from, "" for nothing
     """
 
     person: pa.Array
@@ -36,13 +38,22 @@ class Results(NamedTuple):
     unit: pa.Array
     specimen: pa.Array
     time: npt.NDArray[np.int64]
+    day: npt.NDArray[np.int64]
     age: npt.NDArray[np.float64]
+    source: pa.Array
 
     def select(self, rows: npt.NDArray[Any]) -> Results:
         """The results at ``rows``: places, or a mask."""
         places = np.flatnonzero(rows) if rows.dtype == np.bool_ else rows
-        taken = pa.array(places)
-        parts: Any = (
-            part.take(taken) if isinstance(part, pa.Array) else part[places] for part in self
-        )
+        parts: Any = (take(part, places) for part in self)
         return Results(*parts)
+
+
+def take(column: Any, places: npt.NDArray[np.int64]) -> Any:
+    """The cells of a column of Arrow or NumPy at ``places``."""
+    return column.take(pa.array(places)) if isinstance(column, pa.Array) else column[places]
+
+
+def repeat(text: str, count: int) -> pa.Array:
+    """A column of one text."""
+    return pa.array([text], pa.string()).take(pa.array(np.zeros(count, np.int64)))

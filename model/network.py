@@ -24,6 +24,7 @@ from typing import NamedTuple
 
 import torch
 from henaw.model.biomarkers import INDEX, NAMES, PANEL
+from henaw.model.change import INTERVAL_SCORE
 from henaw.model.configuration import RATIO_CAPS, RATIO_PARTS, VARIABLES, NetworkConfiguration
 from henaw.model.constants import (
     HORIZON_YEARS,
@@ -48,9 +49,6 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 __all__ = ["HORIZON_YEARS", "Features", "Network", "Parts"]
-
-INTERVAL_SCORE = 1.6448536269514722
-"""The normal quantile that leaves 5 % on each side."""
 
 LINEAR_START = 16.0
 """How far below 0 the linear function's knot is: below every score."""

@@ -168,11 +168,11 @@ class Answers:
                 pa.array([lab]).take(pa.array(np.zeros(len(good), np.int64), mask=nobody))
             )
         return pa.RecordBatch.from_arrays(
-            [*arrays, _write_codes(codes), write_reasons(reasons)], schema=schema
+            [*arrays, write_codes(codes), write_reasons(reasons)], schema=schema
         )
 
 
-def _write_codes(codes: npt.NDArray[np.uint8]) -> pa.Array:
+def write_codes(codes: npt.NDArray[np.uint8]) -> pa.Array:
     """(n,) text, null where the answer is reliable."""
     if not codes.any():
         return pa.nulls(len(codes), pa.string())

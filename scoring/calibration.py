@@ -177,12 +177,6 @@ def _read_people(people: object, layout: Layout | None, model: Henaw) -> tuple[I
         batch, layout = read_frame(people, layout)
         return model.read(batch, layout), layout
     path = Path(people)
-    if path.suffix.lower() == ".json":
-        from henaw.scoring.bundle import read_people, tabulate
-
-        batch = tabulate(read_people(path, model))
-        layout = find_layout(batch.schema.names)
-        return model.read(batch, layout), layout
     from henaw.scoring.sources import open_source
 
     source = open_source(path, separator=None if layout is None else layout.separator)

@@ -14,7 +14,7 @@ from henaw.model.biomarkers import NAMES, SEXES
 from henaw.model.errors import ScoringError
 from henaw.model.layout import Layout
 from henaw.model.profile import LabProfile, read_profile, set_profile
-from henaw.model.reliability import count_codes, find_reasons
+from henaw.model.reliability import Reason, count_codes, find_reasons
 from henaw.model.runtime import OUTPUT_NAMES, Outputs
 from henaw.model.shipped import ONNX_FILE, find_shipped
 from henaw.scoring.answers import (
@@ -36,6 +36,7 @@ from henaw.scoring.frames import read_frame, write_like
 from henaw.scoring.inputs import NOTES, REASONS, Inputs, count_bits, read_inputs
 from henaw.scoring.person_answer import PersonAnswer, build_answer
 from henaw.scoring.records import find_people, is_one
+from henaw.scoring.used import USED, refuse_empty, tell_used
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -225,31 +226,48 @@ class Henaw:
         outputs: Sequence[str],
         *,
         unreliable: str = WITHHOLD,
+        from_results: bool = False,
     ) -> tuple[pa.RecordBatch, dict[str, Any]]:
         """Score a batch: its identifiers beside the answers, and what happened, in counts.
+
+        Args:
+            batch: people.
+            layout: which column is what.
+            outputs: of the graph, in its order.
+            unreliable: "withhold" or "keep", as :meth:`predict` takes it.
+            from_results: whether they were put together from results (with a column of the day):
+                then the values that were used stand beside the answers.
 
         Returns:
             A batch of :meth:`make_schema`, and ``rows``, ``scored``, ``device``,
             ``reasons``, ``notes``, ``unreliable`` by code and ``imputed`` by biomarker.
         """
         inputs = self.read(batch, layout)
-        answers, counts = self._answer(inputs, outputs, keep=check_unreliable(unreliable))
+        beside = []
         if layout.participant_id is not None:
-            identifiers = batch.column(layout.participant_id)
-            answers = pa.RecordBatch.from_arrays(
-                [identifiers, *answers.columns],
-                schema=self.make_schema(layout, outputs, batch.schema),
-            )
-        return answers, counts
+            beside.append(batch.column(layout.participant_id))
+        if from_results:
+            inputs = refuse_empty(inputs, batch)
+            beside += tell_used(inputs, batch)
+        answers, counts = self._answer(inputs, outputs, keep=check_unreliable(unreliable))
+        schema = self.make_schema(layout, outputs, batch.schema, from_results=from_results)
+        return pa.RecordBatch.from_arrays([*beside, *answers.columns], schema=schema), counts
 
-    def make_schema(self, layout: Layout, outputs: Sequence[str], people: pa.Schema) -> pa.Schema:
+    def make_schema(
+        self,
+        layout: Layout,
+        outputs: Sequence[str],
+        people: pa.Schema,
+        *,
+        from_results: bool = False,
+    ) -> pa.Schema:
         """The schema of what :meth:`score` returns for people of a schema."""
-        schema = make_schema(self._columns, outputs, lab=self.lab)
-        if layout.participant_id is None:
-            return schema
-        return schema.insert(
-            0, pa.field("participant_id", people.field(layout.participant_id).type)
-        )
+        fields = []
+        if layout.participant_id is not None:
+            fields.append(pa.field("participant_id", people.field(layout.participant_id).type))
+        if from_results:
+            fields += USED
+        return pa.schema([*fields, *make_schema(self._columns, outputs, lab=self.lab)])
 
     def explain(
         self, people: Any, *, layout: Layout | None = None, unreliable: str = WITHHOLD
@@ -356,15 +374,19 @@ class Henaw:
         """The graph's own outputs, for every row, scored or not."""
         return self._runtime.predict(*inputs[:3])
 
-    def _describe_withheld(self, inputs: Inputs, outputs: Outputs) -> dict[int, list[str]]:
+    def find_reasons(self, inputs: Inputs, outputs: Outputs) -> dict[int, list[Reason]]:
+        """Why people's numbers are not reliable, by row."""
         low, high = self.description["fitted_ages"]
-        reasons = find_reasons(
+        return find_reasons(
             outputs,
             inputs.biomarkers,
             inputs.age,
             critical_limits=self.description["critical_limits"],
             fitted_ages=(low, high),
         )
+
+    def _describe_withheld(self, inputs: Inputs, outputs: Outputs) -> dict[int, list[str]]:
+        reasons = self.find_reasons(inputs, outputs)
         return {row: [reason.message for reason in found] for row, found in reasons.items()}
 
     def _answer(

@@ -11,6 +11,9 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 from henaw.intake.cells import read_cell
+from henaw.intake.fhir_codes import COMPARATORS
+from henaw.intake.limits import find_useful
+from henaw.intake.person_table import NO_RESULT
 from henaw.model.biomarkers import (
     AGE_MAXIMUM_YEARS,
     AGE_MINIMUM_YEARS,
@@ -21,7 +24,6 @@ from henaw.model.biomarkers import (
     Biomarker,
 )
 from henaw.model.errors import PanelError, ScoringError
-from henaw.model.fhir import COMPARATORS
 from henaw.model.layout import BiomarkerColumn, Layout
 
 FloatArray = npt.NDArray[np.floating[Any]]
@@ -35,6 +37,7 @@ REASONS: tuple[str, ...] = (
     *(f"{name} is not a number" for name in NAMES),
     *(f"{b.name} is outside {b.minimum:g} to {b.maximum:g} {b.unit}" for b in PANEL),
     *(f"the unit of {b.name} must be one of {', '.join(b.units)}" for b in PANEL),
+    NO_RESULT,
 )
 """Why a row is not scored; a row's reasons are one bit each, by their place here."""
 
@@ -45,7 +48,7 @@ NOTES: tuple[str, ...] = (
 )
 """How a value of a row was read that is not plain; bits as of REASONS."""
 
-_LIMIT_USED, _LIMIT_DROPPED, _WORD = 0, len(NAMES), 2 * len(NAMES)
+LIMIT_USED, _LIMIT_DROPPED, _WORD = 0, len(NAMES), 2 * len(NAMES)
 _NOT_A_NUMBER, _OUTSIDE, _NO_UNIT = 4, 4 + len(NAMES), 4 + 2 * len(NAMES)
 _LOWS = np.array([b.minimum for b in PANEL], np.float32)
 _HIGHS = np.array([b.maximum for b in PANEL], np.float32)
@@ -110,7 +113,6 @@ def read_inputs(batch: pa.RecordBatch, layout: Layout, reference: Mapping[str, A
     note(2, (age < AGE_MINIMUM_YEARS) | (age > AGE_MAXIMUM_YEARS))
     sex = _read_sex(batch.column(layout.sex.column), layout)
     note(3, sex < 0)
-    accepted = (age >= AGE_MINIMUM_YEARS) & (age <= AGE_MAXIMUM_YEARS)
     biomarkers = np.full((rows, len(NAMES)), np.nan, np.float32)
     for mapped in layout.biomarkers:
         place = INDEX[mapped.name]
@@ -120,12 +122,10 @@ def read_inputs(batch: pa.RecordBatch, layout: Layout, reference: Mapping[str, A
         note(_NO_UNIT + place, foreign)
         note(_WORD + place, cells.word, notes)
         if cells.side is not None:
-            useful = cells.side == 0
-            for code, group in enumerate(SEXES):
-                medians = np.interp(age, reference["age"], reference[group][mapped.name])
-                informs = np.where(cells.side < 0, values <= medians, values >= medians)
-                useful |= (sex == code) & accepted & informs
-            note(_LIMIT_USED + place, (cells.side != 0) & useful, notes)
+            useful = find_useful(
+                mapped.name, values, cells.side, age=age, sex=sex, reference=reference
+            )
+            note(LIMIT_USED + place, (cells.side != 0) & useful, notes)
             note(_LIMIT_DROPPED + place, (cells.side != 0) & ~useful & ~np.isnan(values), notes)
             values = np.where(useful, values, np.nan)
         earlier = biomarkers[:, place]

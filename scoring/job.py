@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+from henaw.intake.fhir_files import list_files
 from henaw.model.errors import ScoringError
 from henaw.model.layout import Layout
 from henaw.scoring.answers import WITHHOLD, check_unreliable
@@ -107,7 +108,9 @@ def score_table(
         raise ScoringError(str(out), ["expected another name than the input's, however: the same"])
     parts = out.with_name(f".{out.name}.parts")
     key = _take_fingerprint(model, path, layout, outputs, unreliable, beside=beside)
-    schema = model.make_schema(layout, outputs, source.read_schema(layout))
+    schema = model.make_schema(
+        layout, outputs, source.read_schema(layout), from_results=source.from_results
+    )
     summary = Summary()
     with _explain_stop(out, parts), _hold(parts, key):
         kept = {int(part.stem): part for part in parts.glob("*.part") if _is_whole(part)}
@@ -117,7 +120,13 @@ def score_table(
                 with open_sink(file, out.suffix, schema) as sink:
                     for batch, resumed in _score_chunks(
                         source.read_chunks(layout, kept),
-                        lambda people: model.score(people, layout, outputs, unreliable=unreliable),
+                        lambda people: model.score(
+                            people,
+                            layout,
+                            outputs,
+                            unreliable=unreliable,
+                            from_results=source.from_results,
+                        ),
                         parts=parts,
                         kept=kept,
                         threads=threads,
@@ -217,7 +226,7 @@ def _take_fingerprint(
 ) -> str:
     """What the kept answers depend on."""
     content = [
-        [_describe_file(file) for file in (path, *beside)],
+        [_describe_file(file) for one in (path, *beside) for file in list_files(one) or [one]],
         model.sha256,
         model.device.partition(":")[0],
         repr(layout),

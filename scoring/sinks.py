@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
+from types import TracebackType
 from typing import Any
 
 import pyarrow as pa
@@ -11,20 +13,18 @@ import pyarrow.parquet as pq
 from henaw.model.errors import ScoringError
 from henaw.scoring.answers import REASON, WITHHELD
 
-SUFFIXES: tuple[str, ...] = (".parquet", ".csv", ".arrow")
+SUFFIXES: tuple[str, ...] = (".parquet", ".csv", ".arrow", ".ndjson")
 
 
-def check_sink(path: Path) -> None:
+def check_sink(path: Path, suffixes: tuple[str, ...] = SUFFIXES) -> None:
     """Refuse a name that says no kind of table, before work is spent on it.
 
     Raises:
         ScoringError: the suffix is another, the folder is not there, or it is one itself.
     """
     problems = []
-    if path.suffix.lower() not in SUFFIXES:
-        problems.append(
-            f"expected a name that ends in {', '.join(SUFFIXES)}, however: {path.name!r}"
-        )
+    if not path.name.lower().endswith(suffixes):
+        problems.append(f"the name must end in {', '.join(suffixes)}; got {path.name!r}")
     if path.is_dir():
         problems.append("expected a file or a name that is free, however: a folder")
     if not path.parent.is_dir():
@@ -41,6 +41,42 @@ def open_sink(file: pa.NativeFile, suffix: str, schema: pa.Schema) -> Any:
     suffix = suffix.lower()
     if suffix == ".csv":
         return pa_csv.CSVWriter(file, schema)
+    if suffix == ".ndjson":
+        return _JsonLines(file)
     if suffix == ".arrow":
         return pa.ipc.new_file(file, schema)
     return pq.ParquetWriter(file, schema, compression="zstd", use_dictionary=[WITHHELD, REASON])
+
+
+class _JsonLines:
+    """An object a row, a row a line; numbers with the digits that float32 has."""
+
+    def __init__(self, file: pa.NativeFile) -> None:
+        self._file = file
+
+    def __enter__(self) -> _JsonLines:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def write_batch(self, batch: pa.RecordBatch) -> None:
+        """Write the rows of a batch."""
+        names = batch.schema.names
+        columns = [
+            [None if cell is None else float(f"{cell:.7g}") for cell in column.to_pylist()]
+            if pa.types.is_floating(column.type)
+            else column.to_pylist()
+            for column in batch.columns
+        ]
+        for cells in zip(*columns, strict=True):
+            line = json.dumps(dict(zip(names, cells, strict=True)), default=str) + "\n"
+            self._file.write(line.encode())
+
+    def close(self) -> None:
+        """Nothing is left to write."""

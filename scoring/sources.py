@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import csv
+import itertools
+import json
 from collections.abc import Container, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
-from henaw.intake.columns import ResultColumns, find_result_columns
+from henaw.intake.columns import find_result_columns
+from henaw.intake.fhir import FhirPeople
+from henaw.intake.fhir_files import is_fhir, list_files, read_files
+from henaw.intake.json_stream import SUFFIXES, JsonStream, open_text
 from henaw.intake.people import ReadColumns, tabulate_people
+from henaw.intake.person_table import DRAWN, PersonTable
 from henaw.intake.text import find_shape
 from henaw.model.errors import ScoringError
 from henaw.model.layout import Layout
@@ -37,8 +43,11 @@ class Source(Protocol):
         names: of its columns.
         rows: how many; None where only reading tells.
         notes: what the file was taken for, in sentences, where that is not plain.
+        from_results: whether a row was put together from results, so that an answer says which
+            values were used; its chunks have :data:`DRAWN` besides.
     """
 
+    from_results: bool
     names: list[str]
     rows: int | None
     notes: list[str]
@@ -74,11 +83,12 @@ def open_source(
     separator: str | None = None,
     people: Path | None = None,
     tests: Mapping[str, str] | None = None,
+    by_draw: bool = False,
 ) -> Source:
-    """Open a table by its suffix: .parquet, .csv, .tsv, .txt (each with .gz) or .arrow.
+    """Open a table by its suffix, or FHIR: .json, .ndjson or a folder of them.
 
-    A table with a result a row becomes one with a row a person: of each biomarker the newest
-    usable result (see :mod:`henaw.intake.newest`).
+    FHIR, and a table with a result a row, become one with a row a person: of each biomarker
+    the newest usable result (see :mod:`henaw.intake.newest`).
 
     Args:
         path: of the table.
@@ -87,15 +97,30 @@ def open_source(
         people: a table with a row a person, for one with a result a row: their ages or birth
             dates, and sexes.
         tests: biomarkers by the laboratory's own codes or names of tests.
+        by_draw: of results, whether each day of a person is a row.
 
     Raises:
         ScoringError: it is of another kind, or cannot be read.
     """
+    if list_files(path):
+        source = _open_fhir(path, people, tests, by_draw=by_draw)
+        if source is not None:
+            return source
     table = _open_table(path, threads, separator)
     columns = find_result_columns(table.names)
     if columns is not None:
         beside = None if people is None else _open_table(people, threads, None)
-        return _People(path, table, columns, beside, tests or {})
+        with _reading(path):
+            found, notes = tabulate_people(
+                _reader(table),
+                columns,
+                table.names,
+                decimal=table.decimal,
+                local=tests or {},
+                people=None if beside is None else (_reader(beside), beside.names),
+                by_draw=by_draw,
+            )
+        return ResultsSource(found, notes)
     if people is not None or tests:
         raise ScoringError(
             str(path),
@@ -104,7 +129,24 @@ def open_source(
     return table
 
 
-def _open_table(path: Path, threads: int, separator: str | None) -> _Parquet | _Csv | _Arrow:
+def _open_fhir(
+    path: Path, people: Path | None, tests: Mapping[str, str] | None, *, by_draw: bool
+) -> ResultsSource | None:
+    """The people of FHIR; None where JSON is of another kind."""
+    try:
+        if not is_fhir(path):
+            return None
+        if people is not None:
+            raise ScoringError(str(path), ["--people is for tables: FHIR has its Patients"])
+        found = read_files(path, local=tests, by_draw=by_draw)
+    except OSError as error:
+        raise ScoringError(str(path), [f"the file cannot be read: {error}"]) from error
+    return ResultsSource(found.table, found.notes, found)
+
+
+def _open_table(
+    path: Path, threads: int, separator: str | None
+) -> _Parquet | _Csv | _Arrow | _JsonRows:
     name = path.name.lower()
     try:
         if name.endswith((".parquet", ".pq")):
@@ -113,13 +155,18 @@ def _open_table(path: Path, threads: int, separator: str | None) -> _Parquet | _
             return _Csv(path, threads, separator)
         if name.endswith((".arrow", ".feather", ".ipc")):
             return _Arrow(path)
+        if name.endswith(SUFFIXES) and path.is_file():
+            return _JsonRows(path)
     except FileNotFoundError as error:
         raise ScoringError(str(path), ["expected a table, found no such file"]) from error
     except (pa.ArrowException, OSError, UnicodeDecodeError, EOFError, csv.Error) as error:
         raise ScoringError(str(path), [f"the file cannot be read: {error}"]) from error
     raise ScoringError(
         str(path),
-        ["expected a name that ends in .parquet, .csv, .csv.gz, .arrow or, for FHIR, .json"],
+        [
+            "the name must end in .parquet, .csv, .tsv, .txt, .arrow, .xlsx, .ndjson or .json, or "
+            "be that of a folder with FHIR in .ndjson or .json"
+        ],
     )
 
 
@@ -150,6 +197,7 @@ _UNREADABLE = (
 class _Parquet:
     """Row groups that are done are not decoded again."""
 
+    from_results = False
     decimal = "."
 
     def __init__(self, path: Path, threads: int) -> None:
@@ -187,6 +235,8 @@ class _Parquet:
 
 class _Csv:
     """Every column is read as text: what is not a number becomes a reason, not an error."""
+
+    from_results = False
 
     def __init__(self, path: Path, threads: int, separator: str | None) -> None:
         self._path = path
@@ -250,6 +300,7 @@ def _write_points(column: pa.Array) -> pa.Array:
 class _Arrow:
     """An IPC file, Feather included, or a stream."""
 
+    from_results = False
     decimal = "."
 
     def __init__(self, path: Path) -> None:
@@ -291,37 +342,89 @@ def _iterate_batches(source: pa.NativeFile) -> Iterator[pa.RecordBatch]:
         yield reader.get_batch(number)
 
 
-class _People:
-    """A table with a result a row, as one with a row a person; read whole when it is needed."""
+class _JsonRows:
+    """A person an object, one a line or in a list; every value is read as text, as of CSV."""
 
-    def __init__(
-        self,
-        path: Path,
-        table: _Table,
-        columns: ResultColumns,
-        beside: _Table | None,
-        tests: Mapping[str, str],
-    ) -> None:
-        people = None if beside is None else (_reader(beside), beside.names)
-        with _reading(path):
-            self._people, notes = tabulate_people(
-                _reader(table),
-                columns,
-                table.names,
-                decimal=table.decimal,
-                local=tests,
-                people=people,
-            )
-        self.notes = notes
-        self.names = list(self._people.schema.names)
-        self.rows: int | None = self._people.num_rows
+    from_results = False
+    decimal = "."
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self.rows: int | None = 0
+        names: dict[str, None] = {}
+        for row in self._read_rows():
+            names.update(dict.fromkeys(row))
+            self.rows += 1
+        self.names = list(names)
+        self.notes: list[str] = []
 
     def read_schema(self, layout: Layout) -> pa.Schema:
-        return pa.schema([self._people.schema.field(name) for name in layout.columns])
+        return pa.schema([pa.field(name, pa.string()) for name in layout.columns])
 
     def read_chunks(self, layout: Layout, done: Container[int]) -> Chunks:
-        for number, start in enumerate(range(0, self._people.num_rows, CHUNK)):
-            chunk = self._people.slice(start, CHUNK).select(layout.columns)
+        yield from self.read_columns(layout.columns, done)
+
+    def read_columns(self, columns: Sequence[str], done: Container[int]) -> Chunks:
+        rows = self._read_rows()
+        number = 0
+        while chunk := list(itertools.islice(rows, CHUNK)):
+            batch = None
+            if number not in done:
+                cells = {name: [_write_cell(row.get(name)) for row in chunk] for name in columns}
+                schema = pa.schema([pa.field(name, pa.string()) for name in columns])
+                batch = pa.RecordBatch.from_pydict(cells, schema=schema)
+            yield number, batch
+            number += 1
+
+    def _read_rows(self) -> Iterator[Mapping[str, Any]]:
+        with open_text(self._path) as file:
+            stream = JsonStream(file)
+            try:
+                for value, _ in stream.read("entry"):
+                    if not isinstance(value, Mapping):
+                        raise ScoringError(
+                            str(self._path), [f"each row must be an object; got {value!r:.60}"]
+                        )
+                    yield value
+            except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
+                raise ScoringError(
+                    str(self._path),
+                    [f"the file must be JSON; after {stream.count} rows it is not: {error}"],
+                ) from error
+
+
+def _write_cell(value: object) -> str | None:
+    if value is None or isinstance(value, str):
+        return value
+    return json.dumps(value)
+
+
+class ResultsSource:
+    """People from results, as a table with a row a person.
+
+    Attributes:
+        people: all of them.
+        fhir: who they are in FHIR, where they come from it.
+    """
+
+    from_results = True
+
+    def __init__(
+        self, people: PersonTable, notes: list[str], fhir: FhirPeople | None = None
+    ) -> None:
+        self.people = people
+        self.fhir = fhir
+        self.notes = notes
+        self._table = people.to_batch()
+        self.names = list(self._table.schema.names)
+        self.rows: int | None = self._table.num_rows
+
+    def read_schema(self, layout: Layout) -> pa.Schema:
+        return pa.schema([self._table.schema.field(name) for name in (*layout.columns, DRAWN)])
+
+    def read_chunks(self, layout: Layout, done: Container[int]) -> Chunks:
+        for number, start in enumerate(range(0, self._table.num_rows, CHUNK)):
+            chunk = self._table.slice(start, CHUNK).select([*layout.columns, DRAWN])
             yield number, None if number in done else chunk
 
 

@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 import pytest
 from henaw.export.metadata import describe_model, format_properties
+from henaw.intake.fhir_codes import describe_fhir
 from henaw.model.biomarkers import CAUSES, INDEX, NAMES, PANEL, SEXES, SYSTEMS
 from henaw.model.checkpoint import PROTOCOL, Checkpoint
 from henaw.model.digest import DIGEST_KEY
-from henaw.model.fhir import describe_fhir
 from henaw.model.runtime import INPUT_NAMES, OUTPUT_NAMES, OnnxRuntime, Runtime
 from henaw.model.tables import PERCENTILES
 

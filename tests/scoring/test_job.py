@@ -409,7 +409,7 @@ def test_a_folder_that_cannot_be_written_is_said_to_be_one(
     ("names", "message"),
     [
         (("none.parquet", "out.csv"), "no such file"),
-        (("in.xlsx", "out.csv"), r"ends in \.parquet, \.csv"),
+        (("in.docx", "out.csv"), r"end in \.parquet, \.csv"),
         (("broken.parquet", "out.csv"), "cannot be read"),
         (("in.csv", "out.xlsx"), r"ends in \.parquet, \.csv, \.arrow, however: 'out.xlsx'"),
         (("in.csv", "nowhere/out.csv"), "expected the folder"),

@@ -3,8 +3,8 @@
 import json
 
 import pytest
+from henaw.intake.fhir_codes import CODES, describe_fhir
 from henaw.model.biomarkers import INDEX, PANEL
-from henaw.model.fhir import CODES, describe_fhir
 
 
 def test_every_code_of_the_panel_is_its_biomarker() -> None:

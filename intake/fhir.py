@@ -1,0 +1,476 @@
+"""FHIR R4 to people: Bundles, lists, single resources, NDJSON, with what resources contain.
+
+The rules, one by one, are the shared cases in ``tests/fhir``; codes and units are those of
+:mod:`henaw.intake.fhir_codes`. Of each biomarker the newest usable result counts, as in
+tables (:mod:`henaw.intake.newest`).
+"""
+
+from __future__ import annotations
+
+import collections
+import functools
+import json
+import math
+from collections.abc import Iterable, Mapping
+from datetime import datetime, timedelta, timezone
+from typing import IO, Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+from henaw.intake.dates import count_moment, count_years, find_day, read_birth_date, read_time
+from henaw.intake.fhir_codes import CODES, LOINC_SYSTEMS, STATUSES, UCUM_SYSTEMS
+from henaw.intake.fhir_patients import Patient, Patients, locate, read_text
+from henaw.intake.json_stream import UNPACKING, JsonStream
+from henaw.intake.newest import Newest, Values, split_draw
+from henaw.intake.notes import describe_unused
+from henaw.intake.person_table import PersonTable
+from henaw.intake.results import COMPARATORS, UNDATED, Results
+from henaw.intake.specimens import name_label, name_specimen
+from henaw.model.biomarkers import INDEX, PANEL
+from henaw.model.errors import ScoringError
+from henaw.model.units import fold_unit
+
+_ENOUGH_TO_ADD = 1 << 16
+_MOST_NAMED = 5
+_SIGNS = {sign: place for place, sign in enumerate(COMPARATORS)}
+_LARGEST = 1e300
+"""JSON has integers that no float holds."""
+
+
+class FhirPeople(NamedTuple):
+    """Who is in FHIR data, and what was not used.
+
+    Attributes:
+        table: the people.
+        patients: who each row is of.
+        notes: what was passed over and refused, in sentences.
+    """
+
+    table: PersonTable
+    patients: list[Patient]
+    notes: list[str]
+
+
+class _Holder(NamedTuple):
+    """A resource, as those that it contains refer to it."""
+
+    name: str
+    address: str | None
+    resource: Mapping[str, Any]
+    parts: Mapping[str, Mapping[str, Any]]
+
+
+class _RefusedError(Exception):
+    """Why a result is not used."""
+
+
+def read_fhir(
+    files: Iterable[tuple[str, IO[str]]],
+    *,
+    local: Mapping[str, str] | None = None,
+    by_draw: bool = False,
+) -> FhirPeople:
+    """Read everybody of some files, one document after the other.
+
+    Args:
+        files: names and text.
+        local: biomarkers by the laboratory's own codes, beside LOINC.
+        by_draw: whether each day of a person is a row, with the results of that day alone.
+
+    Raises:
+        ScoringError: a file is not FHIR, there is no Patient, or two are one.
+    """
+    reader = FhirReader(local=local or {}, by_draw=by_draw)
+    for name, file in files:
+        stream = JsonStream(file)
+        try:
+            for value, is_entry in stream.read("entry"):
+                reader.add(value, is_entry=is_entry)
+        except (json.JSONDecodeError, UnicodeDecodeError, RecursionError, *UNPACKING) as error:
+            raise ScoringError(
+                name,
+                [f"FHIR must be JSON; after {stream.count} resources it is not: {error}"],
+            ) from error
+    return reader.finish()
+
+
+class FhirReader:
+    """Takes resources in any order.
+
+    Args:
+        local: biomarkers by the laboratory's own codes, beside LOINC.
+        by_draw: whether each day of a person is a row.
+    """
+
+    def __init__(self, *, local: Mapping[str, str], by_draw: bool = False) -> None:
+        self._local = local
+        self._by_draw = by_draw
+        self._patients = Patients()
+        self._newest = Newest(by_draw=by_draw)
+        self._others: collections.Counter[str] = collections.Counter()
+        self._refused: collections.Counter[str] = collections.Counter()
+        self._counts: collections.Counter[str] = collections.Counter()
+        self._specimens: dict[str, str] = {}
+        self._rows = _Rows()
+        # Results whose specimen was not seen yet.
+        self._waiting = _Rows()
+        self._resources = self._pages = 0
+        # Somewhere it is tomorrow already.
+        tomorrow = datetime.now(timezone.utc).date() + timedelta(days=1)
+        self._latest = (tomorrow - find_day(0)).days
+
+    def add(self, value: object, *, is_entry: bool = False) -> None:
+        """Take a resource, or the entry of a Bundle."""
+        if not isinstance(value, Mapping):
+            return
+        if is_entry:
+            self._add_entry(value)
+        else:
+            self._add_resource(value, None)
+
+    def finish(self) -> FhirPeople:
+        """Everybody, in the order in which the Patients stand.
+
+        Raises:
+            ScoringError: there is no FHIR, or no Patient.
+        """
+        if not self._resources:
+            raise ScoringError(
+                "FHIR",
+                ["the file must hold FHIR R4 resources, such as a Bundle; got no resourceType"],
+            )
+        patients = self._patients.known
+        if not patients:
+            raise ScoringError("FHIR", ["a Patient must be there; got none, so nobody has an age"])
+        waiting = self._waiting
+        waiting.specimen = [self._specimens.get(where, "") for where in waiting.specimen]
+        self._flush(waiting)
+        self._flush(self._rows)
+        names = self._assign(list(patients))
+        values = self._newest.finish()
+        owners = [patients[name] for name in names]
+        table = PersonTable(
+            [patient.name for patient in owners],
+            _find_ages(owners, values),
+            [read_text(patient.gender) for patient in owners],
+            values,
+        )
+        refused = self._refused + self._newest.refused
+        notes = describe_unused(self._others, refused, self._newest.tied, noun="results")
+        if self._pages:
+            notes.append(
+                "a Bundle is a page of a search that has a next page: is that one here too?"
+            )
+        return FhirPeople(table, owners, [f"FHIR: {len(patients)} people", *notes])
+
+    def _assign(self, names: list[str]) -> list[str]:
+        """Give the results to the Patients; the Patient of each row that they become."""
+        lone = names[0] if len(names) == 1 else None
+        found: list[str | None] = []
+        days = []
+        for text in self._newest.people:
+            reference, day = split_draw(text) if self._by_draw else (text, 0)
+            found.append(self._patients.find(reference) if reference else lone)
+            days.append(day)
+        nowhere = {}
+        for reference, count in self._counts.items():
+            if not reference and lone is None:
+                self._refused["no subject is named, and there are several Patients"] += count
+            elif reference and self._patients.find(reference) is None:
+                nowhere[reference] = count
+        if nowhere:
+            some = ", ".join(list(nowhere)[:_MOST_NAMED])
+            more = " and others" if len(nowhere) > _MOST_NAMED else ""
+            self._refused[f"the subject is no Patient here: {some}{more}"] = sum(nowhere.values())
+        if not self._by_draw:
+            places = {name: place for place, name in enumerate(names)}
+            owners = [-1 if name is None else places[name] for name in found]
+            self._newest.merge(names, np.array(owners, np.int64))
+            return names
+        draws: dict[tuple[str, int], int] = {}
+        owners = [
+            -1 if name is None else draws.setdefault((name, day), len(draws))
+            for name, day in zip(found, days, strict=True)
+        ]
+        self._newest.merge([f"{name} {day}" for name, day in draws], np.array(owners, np.int64))
+        return [name for name, _ in draws]
+
+    def _flush(self, rows: _Rows) -> None:
+        if rows.value:
+            self._counts.update(rows.person)
+            self._newest.add(rows.to_results())
+
+    def _add_entry(self, entry: Mapping[str, Any]) -> None:
+        resource = entry.get("resource")
+        if isinstance(resource, Mapping):
+            self._add_resource(resource, read_text(entry.get("fullUrl")))
+
+    def _add_resource(self, resource: Mapping[str, Any], address: str | None) -> None:
+        kind = resource.get("resourceType")
+        if kind is None:
+            return
+        self._resources += 1
+        if kind == "Bundle":
+            self._pages += any(
+                link.get("relation") == "next" for link in _list(resource.get("link"))
+            )
+            for entry in _list(resource.get("entry")):
+                self._add_entry(entry)
+            return
+        if kind == "Parameters":
+            for parameter in _list(resource.get("parameter")):
+                self._add_entry(parameter)
+            return
+        number = read_text(resource.get("id"))
+        name = address or (f"{kind}/{number}" if number else f"resource {self._resources}")
+        contained = _list(resource.get("contained"))
+        parts = {str(part.get("id")): part for part in contained} if contained else _NOTHING
+        holder = _Holder(name, address, resource, parts)
+        if kind == "Observation":
+            self._add_observation(resource, holder, name)
+        elif kind == "Patient":
+            self._patients.add(resource, address, name)
+        elif kind == "Specimen":
+            type_ = name_specimen(resource.get("type"))
+            self._specimens[locate({"reference": f"Specimen/{number}"}, address, name)] = type_
+            if address is not None:
+                self._specimens[address] = type_
+        for part in contained:
+            if part.get("resourceType") == "Patient":
+                self._patients.add_contained(part, name)
+            elif part.get("resourceType") == "Observation":
+                self._add_contained(part, holder)
+
+    def _add_contained(self, part: Mapping[str, Any], holder: _Holder) -> None:
+        """An Observation that a report holds shares its subject and time where it has none."""
+        shared = {
+            key: value
+            for key, value in holder.resource.items()
+            if key == "subject" or (key.startswith("effective") and not _has_time(part))
+        }
+        number = read_text(part.get("id")) or "an Observation"
+        self._add_observation({**shared, **part}, holder, f"{number} contained in {holder.name}")
+
+    def _add_observation(self, resource: Mapping[str, Any], holder: _Holder, name: str) -> None:
+        """An Observation and its components, which share subject, status, time and modifiers."""
+        components = _list(resource.get("component"))
+        self._add_result(resource, holder, name, is_panel=bool(components))
+        for component in components:
+            shared = {k: v for k, v in resource.items() if k not in _OWN_TO_A_COMPONENT}
+            both = {**shared, **component}
+            if shared.get("modifierExtension"):
+                both["modifierExtension"] = shared["modifierExtension"]
+            self._add_result(both, holder, name)
+
+    def _add_result(
+        self,
+        resource: Mapping[str, Any],
+        holder: _Holder,
+        name: str,
+        *,
+        is_panel: bool = False,
+    ) -> None:
+        biomarker, number, problem = self._find_biomarker(resource.get("code"), is_panel=is_panel)
+        if biomarker is None:
+            return
+        if problem is None:
+            try:
+                self._read_result(resource, holder, name, biomarker, number)
+            except _RefusedError as refusal:
+                problem = str(refusal)
+        if problem is not None:
+            self._refused[f"{biomarker}: {problem}"] += 1
+
+    def _find_biomarker(
+        self, concept: object, *, is_panel: bool
+    ) -> tuple[str | None, str, str | None]:
+        """Biomarker, LOINC code and why it is refused; no biomarker: nothing of the panel."""
+        codings = _list(concept.get("coding")) if isinstance(concept, Mapping) else []
+        known = []
+        for coding in codings:
+            code = coding.get("code")
+            if not isinstance(code, str):
+                continue
+            if code in self._local:
+                return self._local[code], "", None
+            if code in CODES and _is_of(coding.get("system"), LOINC_SYSTEMS):
+                known.append(code)
+        if not known:
+            if not is_panel:
+                self._others[_name_concept(concept, codings)] += 1
+            return None, "", None
+        for number in known:
+            if CODES[number].refused is not None:
+                return CODES[number].biomarker, number, f"LOINC {number}: {CODES[number].refused}"
+        names = dict.fromkeys(CODES[number].biomarker for number in known)
+        problem = f"its codes say {' and '.join(names)}" if len(names) > 1 else None
+        # A code that comes in one unit only says more than another beside it.
+        number = next((one for one in known if CODES[one].units is not None), known[0])
+        return next(iter(names)), number, problem
+
+    def _read_result(
+        self,
+        resource: Mapping[str, Any],
+        holder: _Holder,
+        name: str,
+        biomarker: str,
+        number: str,
+    ) -> None:
+        status = resource.get("status")
+        if status not in STATUSES:
+            raise _RefusedError(f"the status must be {', '.join(STATUSES)}; got {status!r}")
+        if resource.get("modifierExtension"):
+            raise _RefusedError("it has a modifierExtension, whose meaning is not known")
+        time, day = _find_time(resource)
+        if time is None:
+            raise _RefusedError("it has no effective date")
+        if day > self._latest:
+            raise _RefusedError("its effective date is in the future")
+        quantity = resource.get("valueQuantity")
+        value = quantity.get("value") if isinstance(quantity, Mapping) else None
+        if not isinstance(value, (int, float)) or isinstance(value, bool) or math.isnan(value):
+            raise _RefusedError("it has no valueQuantity with a number")
+        if resource.get("dataAbsentReason") is not None:
+            raise _RefusedError("it has a dataAbsentReason beside its value")
+        quantity = resource["valueQuantity"]
+        comparator = quantity.get("comparator")
+        sign = _SIGNS.get("" if comparator is None else str(comparator))
+        if sign is None:
+            raise _RefusedError(f"comparator {comparator!r} is not known")
+        code = quantity.get("code")
+        ucum = code if _is_of(quantity.get("system"), UCUM_SYSTEMS) else None
+        unit = ucum or quantity.get("unit") or code
+        unit = unit if isinstance(unit, str) else ""
+        problem = _check_unit(biomarker, number, unit)
+        if problem is not None:
+            raise _RefusedError(problem)
+        specimen, where = self._find_specimen(resource.get("specimen"), holder)
+        rows = self._waiting if where else self._rows
+        rows.person.append(locate(resource.get("subject"), holder.address, holder.name))
+        rows.biomarker.append(INDEX[biomarker])
+        rows.comparator.append(sign)
+        rows.value.append(min(max(value, -_LARGEST), _LARGEST))
+        rows.unit.append(unit)
+        rows.specimen.append(where or specimen)
+        rows.time.append(time)
+        rows.day.append(day)
+        rows.source.append(name)
+        if len(self._rows.value) >= _ENOUGH_TO_ADD:
+            self._flush(self._rows)
+            self._rows = _Rows()
+
+    def _find_specimen(self, reference: object, holder: _Holder) -> tuple[str, str]:
+        """What it is if not blood; and where it is, if it was not seen yet."""
+        if not isinstance(reference, Mapping):
+            return "", ""
+        text = reference.get("reference")
+        if isinstance(text, str) and text.startswith("#"):
+            part = holder.parts.get(text[1:])
+            return ("", "") if part is None else (name_specimen(part.get("type")), "")
+        where = locate(reference, holder.address, holder.name)
+        known = self._specimens.get(where)
+        if known is not None:
+            return known, ""
+        label = name_label(reference.get("display"))
+        return (label, "") if label else ("", where)
+
+
+class _Rows:
+    """Results, column by column."""
+
+    def __init__(self) -> None:
+        self.person: list[str] = []
+        self.biomarker: list[int] = []
+        self.comparator: list[int] = []
+        self.value: list[float] = []
+        self.unit: list[str] = []
+        self.specimen: list[str] = []
+        self.time: list[int] = []
+        self.day: list[int] = []
+        self.source: list[str] = []
+
+    def to_results(self) -> Results:
+        return Results(
+            person=pa.array(self.person, pa.string()),
+            biomarker=np.array(self.biomarker, np.int64),
+            comparator=np.array(self.comparator, np.int8),
+            value=np.array(self.value, np.float64),
+            unit=pa.array(self.unit, pa.string()),
+            specimen=pa.array(self.specimen, pa.string()),
+            time=np.array(self.time, np.int64),
+            day=np.array(self.day, np.int64),
+            age=np.full(len(self.value), np.nan),
+            source=pa.array(self.source, pa.string()),
+        )
+
+
+_OWN_TO_A_COMPONENT = ("code", "valueQuantity", "dataAbsentReason", "component")
+_NOTHING: Mapping[str, Mapping[str, Any]] = {}
+
+
+def _list(value: object) -> list[Mapping[str, Any]]:
+    return [one for one in value if isinstance(one, Mapping)] if isinstance(value, list) else []
+
+
+@functools.lru_cache(maxsize=256)
+def _is_known_system(system: str, systems: tuple[str, ...]) -> bool:
+    plain = system.strip().rstrip("/").casefold().replace("https://", "http://", 1)
+    return plain.replace("http://www.", "http://", 1) in systems
+
+
+def _is_of(system: object, systems: tuple[str, ...]) -> bool:
+    """Whether a code is of a system, whose address people write with a slash, or https."""
+    return isinstance(system, str) and _is_known_system(system, systems)
+
+
+def _name_concept(concept: object, codings: list[Mapping[str, Any]]) -> str:
+    for coding in codings:
+        words = [read_text(coding.get(key)) for key in ("code", "display")]
+        if any(words):
+            return " ".join(word for word in words if word)
+    text = read_text(concept.get("text")) if isinstance(concept, Mapping) else None
+    return text or "no code"
+
+
+def _has_time(resource: Mapping[str, Any]) -> bool:
+    return any(key.startswith("effective") for key in resource)
+
+
+def _find_time(resource: Mapping[str, Any]) -> tuple[int | None, int]:
+    """Microseconds and days; None where there is no time."""
+    period = resource.get("effectivePeriod")
+    ends = (period.get("end"), period.get("start")) if isinstance(period, Mapping) else ()
+    for text in (resource.get("effectiveDateTime"), resource.get("effectiveInstant"), *ends):
+        if isinstance(text, str):
+            found = _count_time(text)
+            if found is not None:
+                return found
+    return None, UNDATED
+
+
+@functools.lru_cache(maxsize=65_536)
+def _count_time(text: str) -> tuple[int, int] | None:
+    moment = read_time(text)
+    return None if moment is None else count_moment(moment)
+
+
+@functools.lru_cache(maxsize=4096)
+def _check_unit(biomarker: str, number: str, unit: str) -> str | None:
+    """Why a code cannot come in a unit; whether the unit is one is looked at with the others."""
+    allowed = CODES[number].units if number in CODES else None
+    if allowed is None or not unit:
+        return None
+    spelled = PANEL[INDEX[biomarker]].spellings.get(fold_unit(unit))
+    if spelled is None or spelled in allowed:
+        return None
+    return f"LOINC {number} comes in {', '.join(allowed)}; got {unit!r}"
+
+
+def _find_ages(patients: list[Patient], values: Values) -> npt.NDArray[np.float64]:
+    ages = np.full(len(patients), math.nan)
+    for place, (patient, day) in enumerate(zip(patients, values.drawn.tolist(), strict=True)):
+        birth = read_birth_date(patient.birth_date)
+        if birth is not None and day != UNDATED:
+            ages[place] = count_years(birth, find_day(day))
+    return ages

@@ -1,0 +1,64 @@
+"""Files of FHIR: one, or a folder of them as a bulk export or a generator of patients makes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import IO
+
+from henaw.intake.fhir import FhirPeople, read_fhir
+from henaw.intake.json_stream import SUFFIXES, UNPACKING, open_text
+from henaw.model.errors import ScoringError
+
+_HEAD = 1 << 20
+
+
+def list_files(path: Path) -> list[Path]:
+    """The files of JSON that a path is, or that a folder holds.
+
+    People and specimens come first, so that what refers to them finds them.
+    """
+    if not path.is_dir():
+        return [path] if path.name.lower().endswith(SUFFIXES) else []
+    files = [file for file in path.iterdir() if file.name.lower().endswith(SUFFIXES)]
+    kinds = ("patient", "specimen")
+
+    def rank(file: Path) -> tuple[int, str]:
+        name = file.name.lower()
+        return next((n for n, kind in enumerate(kinds) if kind in name), len(kinds)), file.name
+
+    return sorted(files, key=rank)
+
+
+def is_fhir(path: Path) -> bool:
+    """Whether a file of JSON, or the first file of a folder, holds resources.
+
+    Raises:
+        ScoringError: it is not JSON's text.
+        OSError: it cannot be read.
+    """
+    files = list_files(path)
+    if not files:
+        return False
+    try:
+        with open_text(files[0]) as file:
+            return '"resourceType"' in file.read(_HEAD)
+    except (UnicodeDecodeError, *UNPACKING) as error:
+        raise ScoringError(str(files[0]), [f"the file cannot be read: {error}"]) from error
+
+
+def read_files(
+    path: Path, *, local: Mapping[str, str] | None = None, by_draw: bool = False
+) -> FhirPeople:
+    """Everybody of a file, or of a folder; arguments as of :func:`read_fhir`.
+
+    Raises:
+        ScoringError: as :func:`read_fhir`.
+    """
+
+    def open_each() -> Iterator[tuple[str, IO[str]]]:
+        for file in list_files(path):
+            with open_text(file) as text:
+                yield str(file), text
+
+    return read_fhir(open_each(), local=local, by_draw=by_draw)

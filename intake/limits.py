@@ -1,0 +1,44 @@
+"""Limits of an assay, such as "CRP below 5 mg/L": whether one says something of a person."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from henaw.model.biomarkers import AGE_MAXIMUM_YEARS, AGE_MINIMUM_YEARS, SEXES
+
+
+def find_useful(
+    name: str,
+    values: npt.NDArray[np.floating[Any]],
+    side: npt.NDArray[np.int8],
+    *,
+    age: npt.NDArray[np.floating[Any]],
+    sex: npt.NDArray[np.int64],
+    reference: Mapping[str, Any],
+) -> npt.NDArray[np.bool_]:
+    """Whether each value can be used: a number, or a limit on its side of the median.
+
+    "CRP below 5 mg/L" says less than nothing known does, as most people are: it stands for
+    the limit only where the limit is below the median of that age and sex. Without an age and
+    a sex it cannot be judged.
+
+    Args:
+        name: of the biomarker.
+        values: (n,) in the panel's unit.
+        side: (n,) -1 below the value, 1 above it, 0 the value itself.
+        age: (n,) years.
+        sex: (n,) 0 female, 1 male, else neither.
+        reference: medians by age and sex, the model's ``reference``.
+    """
+    useful: npt.NDArray[np.bool_] = side == 0
+    if useful.all():
+        return useful
+    accepted = (age >= AGE_MINIMUM_YEARS) & (age <= AGE_MAXIMUM_YEARS)
+    for code, group in enumerate(SEXES):
+        medians = np.interp(age, reference["age"], reference[group][name])
+        informs = np.where(side < 0, values <= medians, values >= medians)
+        useful |= (sex == code) & accepted & informs
+    return useful

@@ -1,0 +1,124 @@
+"""People with their values, age and sex: what every source of results becomes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+from henaw.intake.dates import find_day
+from henaw.intake.limits import find_useful
+from henaw.intake.newest import Values
+from henaw.intake.results import COMPARATORS, UNDATED
+from henaw.model.biomarkers import AGE_MAXIMUM_YEARS, AGE_MINIMUM_YEARS, NAMES, SEXES
+
+DRAWN = "drawn"
+"""The column of the day of the newest value, of which the age is, as YYYY-MM-DD."""
+
+
+NO_RESULT = "no result can be used"
+"""Why somebody without a single usable result is not scored."""
+
+
+class PersonTable(NamedTuple):
+    """People in the order in which their source names them.
+
+    Attributes:
+        identifiers: one each; None where the source has no column of them.
+        age: (n,) float64, years on the day of the newest value, NaN where they are not known.
+        sex: as the source writes it.
+        values: of each.
+    """
+
+    identifiers: list[str] | None
+    age: npt.NDArray[np.float64]
+    sex: list[str | None]
+    values: Values
+
+    def to_batch(self) -> pa.RecordBatch:
+        """The table that is scored, in the panel's units.
+
+        A biomarker with a limit among its values is text, such as "<0.3".
+        """
+        columns: dict[str, pa.Array] = {}
+        if self.identifiers is not None:
+            columns["participant_id"] = pa.array(self.identifiers, pa.string())
+        days = [
+            None if day == UNDATED else str(find_day(day)) for day in self.values.drawn.tolist()
+        ]
+        columns[DRAWN] = pa.array(days, pa.string())
+        columns["age"] = pa.array(self.age, from_pandas=True)
+        columns["sex"] = pa.array(self.sex, pa.string())
+        for place, name in enumerate(NAMES):
+            numbers = self.values.value[:, place]
+            signs = self.values.comparator[:, place]
+            column = pa.array(numbers, from_pandas=True)
+            if signs.any():
+                texts = [
+                    None if math.isnan(number) else f"{COMPARATORS[sign]}{number!r}"
+                    for number, sign in zip(numbers.tolist(), signs.tolist(), strict=True)
+                ]
+                column = pa.array(texts, pa.string())
+            columns[name] = column
+        return pa.RecordBatch.from_pydict(columns)
+
+    def to_arrays(
+        self, reference: Mapping[str, Any]
+    ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32], npt.NDArray[np.int64]]:
+        """What the graph takes, of people whose sex is written as the panel writes it.
+
+        Args:
+            reference: medians by age and sex, the model's ``reference``.
+
+        Returns:
+            (n, 9) float32 biomarkers, NaN where there is none or a limit that says too little;
+            (n,) float32 years; (n,) int64 sex, -1 where it is neither.
+        """
+        sex = np.array([SEXES.index(one) if one in SEXES else -1 for one in self.sex], np.int64)
+        values = self.values.value.copy()
+        for place, name in enumerate(NAMES):
+            side = SIDES[self.values.comparator[:, place]]
+            useful = find_useful(
+                name, values[:, place], side, age=self.age, sex=sex, reference=reference
+            )
+            values[~useful, place] = np.nan
+        return values.astype(np.float32), self.age.astype(np.float32), sex
+
+    def find_problems(self) -> list[list[str]]:
+        """Why each person cannot be scored, in sentences; empty where they can."""
+        known: Any = ~np.isnan(self.values.value)
+        empty = (~known.any(axis=1)).tolist()
+        problems = []
+        for age, sex, is_empty in zip(self.age.tolist(), self.sex, empty, strict=True):
+            found = []
+            if is_empty:
+                found.append(NO_RESULT)
+            elif math.isnan(age):
+                found.append("the age is not known: a birth date is missing")
+            elif not AGE_MINIMUM_YEARS <= age <= AGE_MAXIMUM_YEARS:
+                # The first day outside is less than 0.003 years away.
+                found.append(
+                    f"the age must be {AGE_MINIMUM_YEARS:g} to {AGE_MAXIMUM_YEARS:g} years; got "
+                    f"{age:.3f}"
+                )
+            if sex not in SEXES:
+                found.append(f"the sex must be {' or '.join(SEXES)}; got {sex!r}")
+            problems.append(found)
+        return problems
+
+    def select(self, rows: npt.NDArray[np.int64]) -> PersonTable:
+        """The people at ``rows``."""
+        names, places = self.identifiers, rows.tolist()
+        return PersonTable(
+            None if names is None else [names[place] for place in places],
+            self.age[rows],
+            [self.sex[place] for place in places],
+            self.values.select(rows),
+        )
+
+
+SIDES = np.array([0, -1, -1, 1, 1], np.int8)
+"""Which side of the limit a value is on, by the place of its comparator in COMPARATORS."""

@@ -1,0 +1,62 @@
+"""What an Observation was measured in: the specimens of FHIR data."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any
+
+from henaw.intake.fhir_patients import read_text
+from henaw.model.folding import fold_name
+from henaw.model.names import is_blood
+
+_CODES: Mapping[str, str] = MappingProxyType(
+    {
+        # SNOMED CT.
+        **dict.fromkeys(("119297000", "258580003", "122555007", "122554006"), "blood"),
+        **dict.fromkeys(("445295009", "446131002", "122552005", "122560006"), "blood"),
+        **dict.fromkeys(("119364003", "122592007", "119361006", "119362004"), "serum"),
+        **dict.fromkeys(("122575003", "122567006", "276833005", "258574006"), "urine"),
+        # HL7 table 0487.
+        **dict.fromkeys(("BLD", "BLDV", "BLDC", "BLDA", "WB", "BLOOD"), "blood"),
+        **dict.fromkeys(("SER", "PLAS", "PLASMA", "SERPLAS", "PLB", "SERUM"), "serum"),
+        **dict.fromkeys(("UR", "URINE", "URC", "URT", "USPEC"), "urine"),
+    }
+)
+_NOT_BLOOD = re.compile(
+    "urin|harn|orina|cerebrospinal|liquor|csf|stool|feces|faeces|stuhl|saliva|speichel|sputum"
+    "|dialys|dialis|pleura|ascit|peritone|synovia|semen|sperma|swab|amniotic"
+)
+
+
+def name_specimen(concept: object) -> str:
+    """What the type of a specimen is called; "" where it is blood or nothing is said.
+
+    Example:
+        >>> name_specimen({"coding": [{"code": "122575003"}]})
+        'urine'
+        >>> name_specimen({"text": "Serum"})
+        ''
+    """
+    if not isinstance(concept, Mapping):
+        return ""
+    names = [read_text(concept.get("text"))]
+    codings = concept.get("coding")
+    for coding in codings if isinstance(codings, list) else []:
+        if isinstance(coding, Mapping):
+            code = read_text(coding.get("code")) or ""
+            names += [read_text(coding.get("display")), _CODES.get(code, code)]
+    told = [name for name in names if name]
+    return "" if any(map(is_blood, told)) else next(iter(told), "")
+
+
+def name_label(label: object) -> str:
+    """What the label of a specimen, of which no more is known, says it is, if not blood.
+
+    Example:
+        >>> name_label("24 h urine"), name_label("Tube 7")
+        ('24 h urine', '')
+    """
+    text: Any = read_text(label)
+    return text if text and _NOT_BLOOD.search(fold_name(text)) else ""

@@ -1,0 +1,184 @@
+"""Two or more draws of a person: each later one against the first, written whole or not at all."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+from henaw.intake.person_table import DRAWN
+from henaw.model.biomarkers import NAMES
+from henaw.model.change import compare_draws
+from henaw.model.errors import ScoringError
+from henaw.model.files import write_whole
+from henaw.model.layout import Layout
+from henaw.model.reliability import count_codes, find_codes
+from henaw.scoring.answers import REASON, WITHHELD, check_unreliable, write_codes
+from henaw.scoring.henaw import Henaw
+from henaw.scoring.inputs import Inputs, write_reasons, write_words
+from henaw.scoring.job import Summary
+from henaw.scoring.sinks import check_sink, open_sink
+from henaw.scoring.sources import Source
+
+_BLOCK = 65_536
+_NUMBERS = (
+    *("years_between", "biological_age_first", "biological_age", "change"),
+    *("gap_change", "gap_change_low", "gap_change_high"),
+)
+
+
+class _Draws(NamedTuple):
+    """Draws in the order of the source, as NumPy arrays of one length."""
+
+    person: npt.NDArray[np.object_]
+    day: npt.NDArray[np.object_]
+    inputs: Inputs
+
+
+def score_change(
+    model: Henaw, source: Source, layout: Layout, out: Path, *, unreliable: str
+) -> tuple[Summary, int]:
+    """Compare each draw of a person but the first with the first, a row each.
+
+    Both are scored by the biomarkers that both have, so that what was measured once only
+    changes nothing.
+
+    Args:
+        model: what scores.
+        source: a row a draw: of results by day, or a table in which people have several rows.
+        layout: which column is what.
+        out: .parquet, .csv, .arrow or .ndjson; it appears, or is replaced, when all is written.
+        unreliable: "withhold" leaves numbers empty where one of the two is not reliable.
+
+    Returns:
+        What happened, in counts, a comparison a row; and how many people have one draw only.
+
+    Raises:
+        ScoringError: there is no identifier, or ``out`` cannot be written.
+    """
+    check_sink(out)
+    keep = check_unreliable(unreliable)
+    draws = _read_draws(model, source, layout)
+    first, later, lone = _pair(draws)
+    batch, summary = _compare(model, draws, first, later, keep=keep)
+    buffer = pa.BufferOutputStream()
+    with open_sink(buffer, out.suffix, batch.schema) as sink:
+        sink.write_batch(batch)
+    try:
+        write_whole(out, buffer.getvalue().to_pybytes())
+    except OSError as error:
+        raise ScoringError(str(out), [f"stopped by the machine: {error}"]) from error
+    return summary, lone
+
+
+def _read_draws(model: Henaw, source: Source, layout: Layout) -> _Draws:
+    if layout.participant_id is None:
+        raise ScoringError(
+            "--change", ["a column must say whose a row is, such as participant_id; got none"]
+        )
+    people, days, parts = [], [], []
+    for _, batch in source.read_chunks(layout, ()):
+        if batch is None:
+            continue
+        people += batch.column(layout.participant_id).to_pylist()
+        none = pa.nulls(batch.num_rows, pa.string())
+        days += (batch.column(DRAWN) if source.from_results else none).to_pylist()
+        parts.append(model.read(batch, layout))
+    if not parts:
+        raise ScoringError("--change", ["the input must have rows; got none"])
+    joined = Inputs(*(np.concatenate(part) for part in zip(*parts, strict=True)))
+    return _Draws(np.array(people, object), np.array(days, object), joined)
+
+
+def _pair(
+    draws: _Draws,
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], int]:
+    """Rows of the first draw and of each later one, by age; and how many people have one."""
+    known = np.array([person is not None for person in draws.person], np.bool_)
+    rows = np.flatnonzero(known)
+    codes: dict[object, int] = {}
+    person = np.array([codes.setdefault(one, len(codes)) for one in draws.person[rows]], np.int64)
+    # Of one day in the order of the source, as the sort is stable.
+    order = np.lexsort((draws.inputs.age[rows], person))
+    rows, person = rows[order], person[order]
+    starts = np.flatnonzero(np.diff(person, prepend=-1))
+    first = np.repeat(rows[starts], np.diff(starts, append=len(rows)))
+    is_later = first != rows
+    lone = len(starts) - len(np.unique(person[is_later]))
+    return first[is_later], rows[is_later], lone
+
+
+def _compare(
+    model: Henaw,
+    draws: _Draws,
+    first: npt.NDArray[np.int64],
+    later: npt.NDArray[np.int64],
+    *,
+    keep: bool,
+) -> tuple[pa.RecordBatch, Summary]:
+    before, after = draws.inputs.select(first), draws.inputs.select(later)
+    shared = np.isfinite(before.biomarkers) & np.isfinite(after.biomarkers)
+    ages, sds = [], []
+    codes = np.zeros(len(first), np.uint8)
+    for part in (before, after):
+        known = np.where(shared, part.biomarkers, np.float32(np.nan))
+        age, sd, code = _score(model, part._replace(biomarkers=known))
+        ages.append(age)
+        sds.append(sd)
+        codes |= code
+    years = (after.age - before.age).astype(np.float64)
+    told = compare_draws(*ages, years=years, sd_before=sds[0], sd_after=sds[1])
+    reasons = before.reasons | after.reasons
+    other_sex = (before.sex != after.sex) & (reasons == 0)
+    scored = (reasons == 0) & ~other_sex
+    codes = np.where(scored, codes, np.uint8(0))
+    shown = scored if keep else scored & (codes == 0)
+    numbers = (years, *ages, told.change, told.gap_change, told.low, told.high)
+    compared = (shared << np.arange(len(NAMES))).sum(axis=1)
+    why = write_reasons(reasons)
+    if other_sex.any():
+        why = pa.array(
+            [
+                "the sex differs between the draws" if other else reason
+                for other, reason in zip(other_sex, why.to_pylist(), strict=True)
+            ],
+            pa.string(),
+        )
+    batch = pa.RecordBatch.from_pydict(
+        {
+            "participant_id": pa.array([str(one) for one in draws.person[later]], pa.string()),
+            "drawn_first": pa.array(draws.day[first], pa.string()),
+            DRAWN: pa.array(draws.day[later], pa.string()),
+            **{
+                name: pa.array(column.astype(np.float32), mask=~shown)
+                for name, column in zip(_NUMBERS, numbers, strict=True)
+            },
+            "within_noise": pa.array(told.within_noise, mask=~shown),
+            "compared": write_words(
+                compared, lambda bits: ";".join(n for p, n in enumerate(NAMES) if bits >> p & 1)
+            ),
+            WITHHELD: write_codes(codes),
+            REASON: why,
+        }
+    )
+    summary = Summary(rows=len(first), scored=int(scored.sum()))
+    summary.devices[model.device] = len(first)
+    summary.reasons.update(one for one in why.to_pylist() if one is not None)
+    summary.unreliable.update(count_codes(codes))
+    return batch, summary
+
+
+def _score(
+    model: Henaw, people: Inputs
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64], npt.NDArray[np.uint8]]:
+    """(n,) biological age, and draw_sd, years; (n,) bits of why they are not reliable."""
+    count = len(people.age)
+    age, sd, codes = np.empty(count), np.empty(count), np.zeros(count, np.uint8)
+    for start in range(0, count, _BLOCK):
+        block = slice(start, start + _BLOCK)
+        outputs = model.run(people.select(block))
+        age[block], sd[block] = outputs["biological_age"], outputs["draw_sd"]
+        codes[block] = find_codes(outputs)
+    return age, sd, codes

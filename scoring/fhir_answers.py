@@ -1,0 +1,143 @@
+"""People of FHIR to answers in FHIR, written whole or not at all."""
+
+from __future__ import annotations
+
+import collections
+import json
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+from henaw.intake.fhir import FhirPeople
+from henaw.intake.fhir_answers import (
+    AnsweringModel,
+    Resource,
+    answer_people,
+    list_notes,
+    make_bundle,
+)
+from henaw.model.biomarkers import NAMES
+from henaw.model.errors import ScoringError
+from henaw.model.reliability import count_codes, find_codes
+from henaw.scoring.answers import check_unreliable
+from henaw.scoring.henaw import Henaw
+from henaw.scoring.inputs import Inputs
+from henaw.scoring.job import Summary
+from henaw.scoring.sinks import check_sink
+from henaw.scoring.sources import ResultsSource, Source
+
+FHIR_SUFFIXES: tuple[str, ...] = (".json", ".fhir.ndjson")
+"""A Bundle, or a resource a line."""
+
+_CHUNK = 4096
+
+
+def is_fhir_name(path: Path) -> bool:
+    """Whether a file's name says that answers in it are FHIR."""
+    return path.name.lower().endswith(FHIR_SUFFIXES)
+
+
+def find_suffix(form: str | None, source: Source, *, change: bool) -> str:
+    """The end of a name, where answers go to standard output.
+
+    Args:
+        form: csv, ndjson, parquet, arrow, fhir or fhir-ndjson; None: FHIR for people of FHIR, CSV
+            for others.
+        source: the people.
+        change: whether draws are compared, which is a table.
+    """
+    if form is None:
+        is_fhir = isinstance(source, ResultsSource) and source.fhir is not None and not change
+        form = "fhir" if is_fhir else "csv"
+    return {"fhir": ".json", "fhir-ndjson": ".fhir.ndjson"}.get(form, f".{form}")
+
+
+def write_fhir(model: Henaw, people: FhirPeople, out: Path, *, unreliable: str) -> Summary:
+    """Score everybody and write a Bundle, or a resource a line.
+
+    Args:
+        model: what scores.
+        people: of FHIR; what of them was not used becomes an OperationOutcome.
+        out: .json or .fhir.ndjson; it appears, or is replaced, when all is written.
+        unreliable: "withhold" or "keep", as ``Henaw.predict`` takes it.
+
+    Raises:
+        ScoringError: ``out`` cannot be written.
+    """
+    check_sink(out, FHIR_SUFFIXES)
+    summary = Summary()
+    resources = _answer(model, people, summary, keep=check_unreliable(unreliable))
+    lines: Iterator[str]
+    if out.name.lower().endswith(".ndjson"):
+        lines = (json.dumps(one) + "\n" for one in (*list_notes(people.notes), *resources))
+    else:
+        lines = make_bundle(resources, people.notes)
+    try:
+        with tempfile.NamedTemporaryFile(
+            "w", encoding="utf-8", dir=out.parent, prefix=f".{out.name}.", delete=False
+        ) as file:
+            try:
+                file.writelines(lines)
+                file.flush()
+                os.fsync(file.fileno())
+                os.chmod(file.name, 0o644)
+                os.replace(file.name, out)
+            except BaseException:
+                os.unlink(file.name)
+                raise
+    except OSError as error:
+        raise ScoringError(str(out), [f"stopped by the machine: {error}"]) from error
+    return summary
+
+
+def describe_answering(model: Henaw) -> AnsweringModel:
+    """What the answers name as their maker."""
+    said = model.description
+    return AnsweringModel(
+        said["name"], said["version"], model.sha256, model.lab, said["cause_names"]
+    )
+
+
+def _answer(
+    model: Henaw, people: FhirPeople, summary: Summary, *, keep: bool
+) -> Iterator[Resource]:
+    count = len(people.patients)
+    reference = model.description["reference"]
+    for start in range(0, count, _CHUNK):
+        rows = np.arange(start, min(start + _CHUNK, count))
+        chunk = FhirPeople(
+            people.table.select(rows), [people.patients[row] for row in rows], people.notes
+        )
+        biomarkers, age, sex = chunk.table.to_arrays(reference)
+        nothing = np.zeros(len(rows), np.int64)
+        inputs = Inputs(biomarkers, age, sex, nothing, nothing)
+        outputs = model.run(inputs)
+        problems = chunk.table.find_problems()
+        good = np.array([not found for found in problems], np.bool_)
+        summary.add(
+            {
+                "rows": len(rows),
+                "scored": int(good.sum()),
+                "device": model.device,
+                "reasons": collections.Counter(text for found in problems for text in found),
+                "notes": {},
+                "unreliable": count_codes(np.where(good, find_codes(outputs), np.uint8(0))),
+                "imputed": dict(
+                    zip(NAMES, np.isnan(biomarkers[good]).sum(axis=0).tolist(), strict=True)
+                ),
+            },
+            resumed=False,
+        )
+        resources = answer_people(
+            chunk,
+            outputs,
+            model.find_reasons(inputs, outputs),
+            describe_answering(model),
+            keep=keep,
+        )
+        if start:
+            # The Device stands once.
+            next(resources)
+        yield from resources
