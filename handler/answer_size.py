@@ -20,6 +20,10 @@ _FLAG: Final = 340
 
 _FLAGS: Final = ("critical", "out_of_range", "age_out_of_range")
 _TENSOR_NUMBER: Final = 14
+_PATIENT: Final = 11_000
+_PATIENT_FLAG: Final = 3_600
+"""Of an answer in FHIR, where each reason stands at every number that is withheld for it."""
+
 _NUMBERS: Final = (
     *("biological_age", "age_gap", "interval", "percentile", "draw_sd", "mortality_10y"),
     *("cause_risk_10y", "contributions", "system_contributions"),
@@ -41,6 +45,8 @@ def bound_size(people: People, outputs: Outputs, *, explain: bool) -> int:
     unusual = sum(int(outputs[name].sum()) for name in _FLAGS) + 2 * int(
         (~outputs["reliable"]).sum()
     )
+    if people.form is Form.BUNDLE:
+        return len(people.source.patients) * _PATIENT + unusual * _PATIENT_FLAG
     numbers = sum(outputs[name][:1].size for name in _NUMBERS)
     each = _EXPLANATION if explain else _PERSON + _NUMBER * numbers
     return count * each + unusual * _FLAG

@@ -7,14 +7,24 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+from henaw.handler.cds_hooks import read_call
 from henaw.handler.configuration import Limits
 from henaw.handler.decode import check_size, decode_body
 from henaw.handler.dialects import BINARY_HEADER, Dialect
-from henaw.handler.errors import MalformedBodyError
+from henaw.handler.errors import MalformedBodyError, TooLargeError, UnsupportedMediaError
 from henaw.handler.fast_path import read_valid
-from henaw.handler.schema import People, count_people, read_people
+from henaw.handler.fhir import make_people, read_bundle
+from henaw.handler.metadata import Metadata
+from henaw.handler.schema import Form, People, count_people, read_people
+
+if TYPE_CHECKING:
+    from henaw.intake.fhir import FhirPeople
+
+
+_PATIENT_WEIGHT: Final = 10
+"""Instances for each of which a Bundle may have one Patient: the answer is longer."""
 
 
 class Draft(NamedTuple):
@@ -34,6 +44,7 @@ def open_request(
     headers: Mapping[str, str],
     dialect: Dialect,
     limits: Limits,
+    metadata: Metadata,
     *,
     explain: bool = False,
 ) -> Draft:
@@ -44,11 +55,14 @@ def open_request(
         headers: the request's, names in lower case.
         dialect: what the body is written in.
         limits: of it.
+        metadata: of the model.
         explain: whether explanations are asked for.
 
     Raises:
         TooLargeError: the body is over a limit.
         MalformedBodyError: it is not the JSON that this server reads.
+        InvalidInputError: it is not FHIR, where FHIR is asked for.
+        PreconditionError: a call of a hook comes without the data that it needs.
     """
     text, binary = _split(body, headers)
     check_size(
@@ -56,6 +70,15 @@ def open_request(
         maximum_bytes=limits.body_bytes - len(binary),
         maximum_values=limits.values,
     )
+    if dialect in _READERS:
+        read, form = _READERS[dialect]
+        if explain:
+            raise UnsupportedMediaError("Explanations are not given in FHIR")
+        found = read(decode_body(text))
+        count, most = len(found.patients), max(1, limits.instances // _PATIENT_WEIGHT)
+        if count > most:
+            raise TooLargeError(f"A Bundle must have at most {most} Patients; got {count}")
+        return Draft(count, lambda: make_people(found, metadata, form))
     if not explain and not binary:
         people = read_valid(text)
         if people is not None and len(people) <= limits.instances:
@@ -71,6 +94,12 @@ def open_request(
             binary=binary,
         ),
     )
+
+
+_READERS: Final[Mapping[Dialect, tuple[Callable[[dict[str, Any]], FhirPeople], Form]]] = {
+    Dialect.FHIR: (read_bundle, Form.BUNDLE),
+    Dialect.CDS_HOOKS: (read_call, Form.HOOK),
+}
 
 
 def _split(body: bytes, headers: Mapping[str, str]) -> tuple[bytes, bytes]:

@@ -26,6 +26,8 @@ class Form(enum.Enum):
     ONE = "one"
     MANY = "instances"
     TENSORS = "inputs"
+    BUNDLE = "bundle"
+    HOOK = "hook"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,6 +44,7 @@ class People:
         answer_unreliable: whether numbers that are not reliable are answered all the same.
         request_id: the id an Open Inference Protocol request gave itself.
         binary_outputs: the outputs that it wants in binary.
+        source: of FHIR, everybody, and what was not used.
     """
 
     form: Form
@@ -53,6 +56,7 @@ class People:
     answer_unreliable: bool = False
     request_id: str | None = None
     binary_outputs: frozenset[str] = frozenset()
+    source: Any = None
 
     def __len__(self) -> int:
         """Return how many people there are."""

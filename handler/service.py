@@ -37,12 +37,13 @@ from henaw.handler.problems import describe_error, describe_internal_error
 from henaw.handler.reading import open_request
 from henaw.handler.schema import People
 from henaw.handler.throttle import Admission, Client, Throttle
-from henaw.handler.writing import write_answer
+from henaw.handler.writing import Writer
 from henaw.model.biomarkers import PANEL
 from henaw.model.profile import LabProfile
 from henaw.model.reliability import find_codes
 from henaw.model.runtime import INPUT_NAMES, Outputs
 
+_MODEL_FILE = "henaw.onnx"
 _PEOPLE_AT_ONCE = 20_000
 """Bounds the memory of one evaluation: a batch may hold many bulk requests."""
 
@@ -54,8 +55,9 @@ _WAITING_WEIGHT = 0.25
 _BYTES_PER_PERSON = 1024
 """A body costs its client what as many people would who had so many bytes each."""
 
-_EXPLANATION_WEIGHT = 2
-"""People whose predictions cost as much as one explanation (measured)."""
+_EXPLANATION_WEIGHT = 3
+_WEIGHTS = {Dialect.FHIR: 24, Dialect.CDS_HOOKS: 24}
+"""People whose predictions cost as much as one explanation, or one Patient (measured)."""
 
 _encode = msgspec.json.Encoder().encode
 
@@ -121,6 +123,9 @@ class Service:
         digests: of the files in use, for the description.
         lab: the profile of the laboratory that is set; None where none is.
         gpu: the worker's, for the description; None where there is none.
+
+    Attributes:
+        metadata: of the model that answers.
     """
 
     def __init__(
@@ -138,8 +143,13 @@ class Service:
         gpu: Gpu | None = None,
     ) -> None:
         self._engine = engine
-        self._metadata = metadata
+        self.metadata = metadata
         self._form = AnswerForm(metadata, None if lab is None else lab.name)
+        self._writer = Writer(
+            metadata,
+            sha256=(digests or {}).get(_MODEL_FILE, ""),
+            lab=None if lab is None else lab.name,
+        )
         self._throttle = throttle
         self._limits = configuration.limits
         self._log = log
@@ -212,8 +222,8 @@ class Service:
     ) -> bytes:
         return _encode(
             {
-                "name": self._metadata.name,
-                "version": self._metadata.version,
+                "name": self.metadata.name,
+                "version": self.metadata.version,
                 "runtime": self._engine.runtime_name,
                 "panel": [
                     {
@@ -264,11 +274,16 @@ class Service:
         dialect = find_dialect(request.headers, request.dialect)
         paid = self._pay(exchange, client, len(request.body) / _BYTES_PER_PERSON, 1.0)
         draft = open_request(
-            request.body, request.headers, dialect, self._limits, explain=request.explain
+            request.body,
+            request.headers,
+            dialect,
+            self._limits,
+            self.metadata,
+            explain=request.explain,
         )
         # More are refused in any case.
         if draft.people <= self._limits.instances:
-            weight = _EXPLANATION_WEIGHT if request.explain else 1
+            weight = _EXPLANATION_WEIGHT if request.explain else _WEIGHTS.get(dialect, 1)
             self._pay(exchange, client, draft.people * weight, paid)
         exchange.people = draft.read()
 
@@ -277,9 +292,10 @@ class Service:
         most = self._throttle.find_most_people(client)
         if people > most:
             raise TooLargeError(
-                f"expected at most {most:.0f} instances at this client's rate, however: "
-                f"{people:.0f} (one explained counts as {_EXPLANATION_WEIGHT}, and each "
-                f"{_BYTES_PER_PERSON} bytes of the body as one)"
+                f"At this client's rate one request may cost what {most:.0f} people cost; this one "
+                f"costs what {people:.0f} do. One explained counts as {_EXPLANATION_WEIGHT}, a "
+                f"Patient of FHIR as {_WEIGHTS[Dialect.FHIR]}, and each {_BYTES_PER_PERSON} bytes "
+                "of the body as one."
             )
         cost = self._throttle.find_cost(people)
         if cost <= paid:
@@ -366,7 +382,7 @@ class Service:
         explain = exchange.request.explain
         own = {name: values[rows] for name, values in outputs.items()}
         room.take(bound_size(people, own, explain=explain), len(people))
-        headers, body = write_answer(people, rows, own, answers, self._metadata, explain=explain)
+        headers, body = self._writer.write(people, rows, own, answers, explain=explain)
         exchange.response = Response(status=200, headers={**exchange.headers, **headers}, body=body)
 
     def _attempt(self, exchange: _Exchange, step: Callable[[_Exchange], None]) -> None:

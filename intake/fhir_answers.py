@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 from henaw.intake.dates import find_day
 from henaw.intake.fhir import FhirPeople
 from henaw.intake.fhir_codes import UCUM_SYSTEMS
@@ -144,7 +145,9 @@ class _Person:
         )
         # Not those of a limit that says too little.
         places = table.values.source[row][~outputs["imputed"][row]]
-        sources = table.values.sources.take(places[places >= 0].tolist()).to_pylist()
+        # Of a type of its own: from an empty list it would be of none.
+        known = pa.array(places[places >= 0].tolist(), pa.int64())
+        sources = table.values.sources.take(known).to_pylist()
         self._sources = [_refer(source) for source in dict.fromkeys(sources)]
 
     def assess(self, causes: Sequence[str], absent: Resource, *, is_told: bool) -> Resource:

@@ -94,6 +94,9 @@ def test_body_over_a_limit_is_not_read() -> None:
         check_size(b'{"age": 54}', maximum_bytes=10, maximum_values=100)
     with pytest.raises(TooLargeError, match="more than 9 values"):
         check_size(b"[0,1,2,3,4,5,6,7,8,9]", maximum_bytes=100, maximum_values=9)
-    with pytest.raises(TooLargeError, match="more objects and arrays than fit 2200 bytes"):
-        check_size(b"[]" * 1_100, maximum_bytes=10_000, maximum_values=10_000)
+    with pytest.raises(TooLargeError, match="more objects and arrays than fit 2600 bytes"):
+        check_size(b"[]" * 1_300, maximum_bytes=10_000, maximum_values=10_000)
     check_size(b"[0,1,2,3,4,5,6,7,8,9]", maximum_bytes=100, maximum_values=10)
+    with pytest.raises(MalformedBodyError, match="fewer than 65 digits"):
+        check_size(b"[1." + b"7" * 65 + b"]", maximum_bytes=100, maximum_values=10)
+    check_size(b"[1." + b"7" * 64 + b"]", maximum_bytes=100, maximum_values=10)

@@ -106,7 +106,7 @@ BAD: dict[str, tuple[Any, str]] = {
     "a boolean age": (write(ROW, [True], [0]), "age"),
     "another sex": (write(ROW, [54], [2]), "sex"),
     "a fractional sex": (write(ROW, [54], [0.5]), "sex"),
-    "too large for a float": (write([10**400, *ROW[1:]], [54], [0]), "inputs.biomarkers.data"),
+    "as large as a float can be": (write([1e308, *ROW[1:]], [54], [0]), "biomarkers.crp"),
     "unknown output": (write(ROW, [54], [0], outputs=[{"name": "agegap"}]), "outputs"),
     "outputs not an array": (write(ROW, [54], [0], outputs="age_gap"), "outputs"),
     "id not a string": (write(ROW, [54], [0], id=7), "id"),
