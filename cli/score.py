@@ -194,6 +194,7 @@ def score(
         if lone:
             click.echo(f"{lone} people have one draw only: there is nothing to compare", err=True)
         _report(summary, layout, model.full_name, Path(out), unreliable)
+        return
     with tqdm(total=table.rows, unit=" people", unit_scale=True, disable=None) as bar:
         summary = score_table(
             model,
@@ -219,7 +220,7 @@ def _score_to_fhir(model: Henaw, source: Source, path: Path, out: Path, unreliab
         raise ScoringError(
             str(out), [f"answers in FHIR are for people of FHIR, which {path.name} does not hold"]
         )
-    for line in people.notes:
+    for line in source.notes:
         click.echo(f"{path.name}: {line}", err=True)
     return write_fhir(model, people, out, unreliable=unreliable)
 

@@ -159,10 +159,8 @@ class FhirReader:
         refused = self._refused + self._newest.refused
         notes = describe_unused(self._others, refused, self._newest.tied, noun="results")
         if self._pages:
-            notes.append(
-                "a Bundle is a page of a search that has a next page: is that one here too?"
-            )
-        return FhirPeople(table, owners, [f"FHIR: {len(patients)} people", *notes])
+            notes.append("a Bundle has a next page: is that one here too?")
+        return FhirPeople(table, owners, notes)
 
     def _assign(self, names: list[str]) -> list[str]:
         """Give the results to the Patients; the Patient of each row that they become."""
@@ -329,11 +327,14 @@ class FhirReader:
             raise _RefusedError("its effective date is in the future")
         quantity = resource.get("valueQuantity")
         value = quantity.get("value") if isinstance(quantity, Mapping) else None
-        if not isinstance(value, (int, float)) or isinstance(value, bool) or math.isnan(value):
+        if not isinstance(value, (int, float)) or isinstance(value, bool):
             raise _RefusedError("it has no valueQuantity with a number")
         if resource.get("dataAbsentReason") is not None:
             raise _RefusedError("it has a dataAbsentReason beside its value")
         quantity = resource["valueQuantity"]
+        value = min(max(value, -_LARGEST), _LARGEST)
+        if math.isnan(value):
+            raise _RefusedError("its value is not a number")
         comparator = quantity.get("comparator")
         sign = _SIGNS.get("" if comparator is None else str(comparator))
         if sign is None:
@@ -350,7 +351,7 @@ class FhirReader:
         rows.person.append(locate(resource.get("subject"), holder.address, holder.name))
         rows.biomarker.append(INDEX[biomarker])
         rows.comparator.append(sign)
-        rows.value.append(min(max(value, -_LARGEST), _LARGEST))
+        rows.value.append(value)
         rows.unit.append(unit)
         rows.specimen.append(where or specimen)
         rows.time.append(time)

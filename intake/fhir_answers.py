@@ -17,12 +17,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
 from henaw.intake.dates import find_day
 from henaw.intake.fhir import FhirPeople
 from henaw.intake.fhir_codes import UCUM_SYSTEMS
 from henaw.intake.fhir_patients import Patient
-from henaw.intake.results import UNDATED
+from henaw.intake.results import UNDATED, take
 from henaw.model.reliability import Reason
 
 Resource = dict[str, Any]
@@ -145,9 +144,7 @@ class _Person:
         )
         # Not those of a limit that says too little.
         places = table.values.source[row][~outputs["imputed"][row]]
-        # Of a type of its own: from an empty list it would be of none.
-        known = pa.array(places[places >= 0].tolist(), pa.int64())
-        sources = table.values.sources.take(known).to_pylist()
+        sources = take(table.values.sources, places[places >= 0]).to_pylist()
         self._sources = [_refer(source) for source in dict.fromkeys(sources)]
 
     def assess(self, causes: Sequence[str], absent: Resource, *, is_told: bool) -> Resource:

@@ -11,6 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
+from henaw.model.errors import ScoringError
+
 _BLOCK = 1 << 22
 """Characters that are read at once, and from which on a document is taken apart."""
 
@@ -27,13 +29,21 @@ UNPACKING = (gzip.BadGzipFile, EOFError, zlib.error)
 
 @contextmanager
 def open_text(path: Path) -> Iterator[IO[str]]:
-    """Open JSON in any Unicode encoding, packed by gzip or not, whatever its name says."""
+    """Open JSON in any Unicode encoding, packed by gzip or not, whatever its name says.
+
+    Raises:
+        ScoringError: it is packed badly.
+        OSError: it cannot be read.
+    """
     with path.open("rb") as file:
         is_packed = file.read(2) == b"\x1f\x8b"
         file.seek(0)
         plain: Any = gzip.GzipFile(fileobj=file) if is_packed else file
         with io.BufferedReader(plain, _BLOCK) as buffered:
-            encoding = json.detect_encoding(buffered.peek(4)[:4])
+            try:
+                encoding = json.detect_encoding(buffered.peek(4)[:4])
+            except UNPACKING as error:
+                raise ScoringError(str(path), [f"the file cannot be read: {error}"]) from error
             yield io.TextIOWrapper(buffered, encoding=encoding)
 
 
@@ -81,21 +91,26 @@ class JsonStream:
                 yield value, False
 
     def _take_apart(self, part: str) -> Iterator[tuple[Any, bool]]:
-        """The items of a large object's part; what stands beside it is passed over."""
+        """The items of a large object's part, and then the object without it."""
         if self._peek() != "{":
             self._fail("the document is too large")
         self._at += 1
+        rest = {}
         while self._peek() != "}":
             key = self._read_value()
             self._expect(":")
             if key == part and self._peek() == "[":
                 for item in self._read_list():
                     yield item, True
+            elif isinstance(key, str):
+                rest[key] = self._read_value()
             else:
-                self._read_value()
+                self._fail("Expecting property name enclosed in double quotes")
             if self._peek() != "}":
                 self._expect(",")
         self._at += 1
+        self.count += 1
+        yield rest, False
 
     def _read_list(self) -> Iterator[Any]:
         self._at += 1

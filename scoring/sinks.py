@@ -8,6 +8,7 @@ from types import TracebackType
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 from henaw.model.errors import ScoringError
@@ -49,7 +50,7 @@ def open_sink(file: pa.NativeFile, suffix: str, schema: pa.Schema) -> Any:
 
 
 class _JsonLines:
-    """An object a row, a row a line; numbers with the digits that float32 has."""
+    """An object a row, a row a line."""
 
     def __init__(self, file: pa.NativeFile) -> None:
         self._file = file
@@ -69,7 +70,7 @@ class _JsonLines:
         """Write the rows of a batch."""
         names = batch.schema.names
         columns = [
-            [None if cell is None else float(f"{cell:.7g}") for cell in column.to_pylist()]
+            [None if cell is None else float(cell) for cell in _spell(column)]
             if pa.types.is_floating(column.type)
             else column.to_pylist()
             for column in batch.columns
@@ -80,3 +81,9 @@ class _JsonLines:
 
     def close(self) -> None:
         """Nothing is left to write."""
+
+
+def _spell(numbers: pa.Array) -> list[str | None]:
+    """Numbers with as many digits as tell them apart in their own type."""
+    spelled: list[str | None] = pc.cast(numbers, pa.string()).to_pylist()
+    return spelled

@@ -141,7 +141,8 @@ def _open_fhir(
         found = read_files(path, local=tests, by_draw=by_draw)
     except OSError as error:
         raise ScoringError(str(path), [f"the file cannot be read: {error}"]) from error
-    return ResultsSource(found.table, found.notes, found)
+    rows = f"FHIR: {len(found.patients)} {'draws' if by_draw else 'people'}"
+    return ResultsSource(found.table, [rows, *found.notes], found)
 
 
 def _open_table(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import gzip
 import shutil
+import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,7 +13,6 @@ from datetime import date, datetime, time, timedelta
 from pathlib import Path
 from typing import Any
 
-import click
 from henaw.intake.json_stream import UNPACKING
 from henaw.model.errors import ScoringError
 
@@ -76,7 +76,7 @@ def deliver_output(out: Path, suffix: str) -> Iterator[Path]:
         finally:
             # It is there when it is whole, and only then.
             if written.exists():
-                stream = click.get_binary_stream("stdout")
+                stream = sys.stdout.buffer
                 stream.write(written.read_bytes())
                 stream.flush()
 
@@ -85,7 +85,7 @@ def _store(folder: Path) -> Path:
     """Standard input as a file, named after its content."""
     stored = folder / "stdin"
     with stored.open("wb") as file:
-        shutil.copyfileobj(click.get_binary_stream("stdin"), file)
+        shutil.copyfileobj(sys.stdin.buffer, file)
     packed = ""
     with stored.open("rb") as file:
         head = file.read(4096)

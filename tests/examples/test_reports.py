@@ -150,7 +150,8 @@ def test_what_is_no_number(blank: Page, text: str, reason: str) -> None:
 @pytest.mark.parametrize("path", FHIR_CASES, ids=lambda path: path.stem)
 def test_shared_case_of_fhir(call: Call, path: Path) -> None:
     case = json.loads(path.read_text(encoding="utf-8"))
-    expected = case["expected"]
+    # The page's own rule of which result is the newest differs in these.
+    expected = case.get("page", case["expected"])
     if "error" in expected:
         with pytest.raises(Error, match="bundle_error: expected"):
             call("fhir", "readBundle", case["bundle"])
