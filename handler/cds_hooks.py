@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from henaw.handler.answers import find_warnings
 from henaw.handler.contract import SERVED_NAME
 from henaw.handler.errors import PreconditionError, ProblemList
 from henaw.handler.fhir import read_bundle
+from henaw.handler.interfaces import Card, Cards, CardSource, HookService, HookServices
 from henaw.handler.metadata import Metadata
 from henaw.handler.schema import People
 from henaw.handler.wording import show_value
@@ -24,6 +25,8 @@ from henaw.model.runtime import Outputs
 
 if TYPE_CHECKING:
     from henaw.intake.fhir import FhirPeople
+
+Indicator = Literal["info", "warning", "critical"]
 
 HOOK: Final = "patient-view"
 _PATIENT: Final = "patient"
@@ -36,17 +39,17 @@ _UUID: Final = re.compile("[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 _MARKDOWN: Final = re.compile(r"([\\`*_{}\[\]()<>#|])")
 
 
-def describe_services() -> dict[str, Any]:
+def describe_services() -> HookServices:
     """Return the answer of ``GET /cds-services``."""
-    return {
-        "services": [
-            {
-                "hook": HOOK,
-                "id": SERVED_NAME,
-                "title": "HENAW: biological age from nine blood values",
-                "description": "Shows the biological age of the patient, its percentile and its "
+    return HookServices(
+        [
+            HookService(
+                hook=HOOK,
+                id=SERVED_NAME,
+                title="HENAW: biological age from nine blood values",
+                description="Shows the biological age of the patient, its percentile and its "
                 "cautions. An estimate for research and wellness, not a diagnosis.",
-                "prefetch": {
+                prefetch={
                     _PATIENT: "Patient/{{context.patientId}}",
                     **{
                         biomarker.name: "Observation?patient={{context.patientId}}&code="
@@ -58,10 +61,10 @@ def describe_services() -> dict[str, Any]:
                         for biomarker in PANEL
                     },
                 },
-                "usageRequirements": "Send the prefetched data: this service asks no FHIR server.",
-            }
+                usage_requirements="Send the prefetched data: this service asks no FHIR server.",
+            )
         ]
-    }
+    )
 
 
 def read_call(tree: Mapping[str, Any]) -> FhirPeople:
@@ -122,7 +125,7 @@ def read_call(tree: Mapping[str, Any]) -> FhirPeople:
     return found
 
 
-def write_cards(people: People, outputs: Outputs, metadata: Metadata) -> dict[str, Any]:
+def write_cards(people: People, outputs: Outputs, metadata: Metadata) -> Cards:
     """Return the cards of the patient: a number and its cautions, or why there is none.
 
     Args:
@@ -174,24 +177,21 @@ def write_cards(people: People, outputs: Outputs, metadata: Metadata) -> dict[st
 
 
 def _make_card(
-    summary: str, texts: list[str], metadata: Metadata, *, indicator: str = "info"
-) -> dict[str, Any]:
+    summary: str, texts: list[str], metadata: Metadata, *, indicator: Indicator = "info"
+) -> Cards:
     lines = [
         *texts,
         f"Model {metadata.name}, version {metadata.version}.",
         "An estimate for research and wellness, not a diagnosis.",
     ]
-    return {
-        "cards": [
-            {
-                "summary": summary[:_LONGEST_SUMMARY],
-                "indicator": indicator,
-                # What a client wrote must not become Markdown.
-                "detail": "\n".join(f"- {_MARKDOWN.sub(_escape, line)}" for line in lines),
-                "source": {"label": f"HENAW {metadata.version}"},
-            }
-        ]
-    }
+    card = Card(
+        summary=summary[:_LONGEST_SUMMARY],
+        indicator=indicator,
+        # What a client wrote must not become Markdown.
+        detail="\n".join(f"- {_MARKDOWN.sub(_escape, line)}" for line in lines),
+        source=CardSource(f"HENAW {metadata.version}"),
+    )
+    return Cards([card])
 
 
 def _escape(match: re.Match[str]) -> str:
