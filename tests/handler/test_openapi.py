@@ -1,4 +1,5 @@
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -98,3 +99,15 @@ def test_what_torchserve_says_by_itself_is_in_the_document() -> None:
         # Only the handler says when to come back.
         assert responses["429"]["headers"]["Retry-After"]["required"]
         assert not responses["503"]["headers"]["Retry-After"]["required"]
+
+
+def test_every_path_passes_the_shipped_proxy() -> None:
+    shipped = (DOCS.parent / "serve_config" / "nginx" / "nginx.conf").read_text()
+    passed = {"get": "GET|HEAD", "post": "POST"}
+    locations = re.findall(r"location ~ (\S+) \{\s+if \(\$request_method (\S+ \S+)\)", shipped)
+    for path, operations in write_openapi()["paths"].items():
+        (method,) = operations
+        asked = path.replace("{version}", "0.2.0")
+        (condition,) = [allowed for pattern, allowed in locations if re.search(pattern, asked)]
+        assert passed[method] in condition
+        assert not any(re.search(pattern, f"{asked}/more") for pattern, _ in locations)
