@@ -67,6 +67,20 @@ def test_explanations_are_paid_for(make_client: Callable[..., Any], person: dict
     assert client.send(people, explain=True).headers["RateLimit-Remaining"] == "4"
 
 
+def test_units_may_be_spelt_in_so_many_ways_only(client: Any, read: Callable[[Any], Any]) -> None:
+    def write(spellings: int) -> dict[str, Any]:
+        people = [
+            {"age": 54, "sex": 0, "biomarkers": {"crp": {"value": 1, "unit": f"mg/L (a{place})"}}}
+            for place in range(spellings)
+        ]
+        return {"instances": people}
+
+    assert client.send(write(64)).status == 200
+    refused = client.send(write(65))
+    assert refused.status == 422
+    assert "at most 64 spellings" in read(refused)["errors"][0]["message"]
+
+
 @pytest.mark.parametrize("explain", [False, True])
 def test_an_answer_that_would_be_too_large_is_refused_before_it_is_written(
     make_client: Callable[..., Any], person: dict[str, Any], read: Callable[[Any], Any],

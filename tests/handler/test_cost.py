@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from henaw.handler.dialects import Dialect
 from henaw.handler.service import Request, Response
-from henaw.model.biomarkers import NAMES
+from henaw.model.biomarkers import NAMES, PANEL
 
 KB = 1_000
 SIZES = (2 * KB, 60 * KB, 8_000 * KB)
@@ -145,7 +145,14 @@ ATTACKS: dict[str, Callable[[int], bytes]] = {
     "unknown units of one person": one(biomarkers='{..."crp":{"value":1,"unit":"pc{}"}...}'),
     "units of brackets": many(person(biomarkers=quantities("%{(((({}))))}"))),
     "known units, each spelt anew": many(
-        person(biomarkers='{"albumin":{"value":45,"unit":"g/L (a{})"}}'), most=10_000
+        person(
+            biomarkers="{%s}"
+            % ",".join(
+                '"%s":{"value":%s,"unit":"%s (a{})"}' % (b.name, VALUES[b.name], b.unit)
+                for b in PANEL
+            )
+        ),
+        most=10_000,
     ),
     "long units": many(person(biomarkers=quantities("x" * 300))),
     "quantities with unknown fields": many(
