@@ -6,8 +6,10 @@ drop one of two values, and NaN or Infinity are not numbers.
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import re
+from collections.abc import Iterator
 from itertools import chain
 from typing import Any
 
@@ -55,20 +57,28 @@ _BRACKETS, _BYTES_PER_BRACKET = 1_000, 12
 """Somebody of whom nothing is known is written with two in 35 bytes."""
 
 
+@contextlib.contextmanager
+def without_collection() -> Iterator[None]:
+    """Have no search for cycles while a request is read: it would find none, again and again."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
+
+
 def load_json(body: bytes) -> Any:
     """Decode JSON, in a time that does not depend on how its numbers are written.
 
     Raises:
-        JSONDecodeError: it is none.
+        MalformedBodyError: it is none, or not UTF-8.
     """
-    # Searches for cycles while a tree is made would find none, again and again.
-    was_enabled = gc.isenabled()
-    gc.disable()
     try:
         return orjson.loads(body)
-    finally:
-        if was_enabled:
-            gc.enable()
+    except orjson.JSONDecodeError as error:
+        raise MalformedBodyError(_explain(error, body)) from None
 
 
 def decode_body(body: bytes) -> dict[str, Any]:
@@ -85,10 +95,15 @@ def decode_body(body: bytes) -> dict[str, Any]:
         >>> decode_body(b'{"age": 54}')
         {'age': 54}
     """
-    try:
-        tree = load_json(body)
-    except orjson.JSONDecodeError as error:
-        raise MalformedBodyError(_explain(error, body)) from None
+    return check_tree(load_json(body), body)
+
+
+def check_tree(tree: object, body: bytes) -> dict[str, Any]:
+    """Return what was decoded from a body, if it is an object without duplicate keys.
+
+    Raises:
+        MalformedBodyError: it is not, or nested beyond 32 levels.
+    """
     keys = _count_keys(tree)
     # Each key in the text has a colon, and the tree has each distinct key once, so
     # colons >= keys in the text >= keys in the tree: equal ends leave no room for a

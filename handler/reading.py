@@ -11,7 +11,13 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from henaw.handler.cds_hooks import read_call
 from henaw.handler.configuration import Limits
-from henaw.handler.decode import check_size, decode_body
+from henaw.handler.decode import (
+    check_size,
+    check_tree,
+    decode_body,
+    load_json,
+    without_collection,
+)
 from henaw.handler.dialects import BINARY_HEADER, Dialect
 from henaw.handler.errors import MalformedBodyError, TooLargeError, UnsupportedMediaError
 from henaw.handler.fast_path import read_valid
@@ -39,6 +45,7 @@ class Draft(NamedTuple):
     read: Callable[[], People]
 
 
+@without_collection()
 def open_request(
     body: bytes,
     headers: Mapping[str, str],
@@ -79,11 +86,12 @@ def open_request(
         if count > most:
             raise TooLargeError(f"A Bundle must have at most {most} Patients; got {count}")
         return Draft(count, lambda: make_people(found, metadata, form))
+    loaded = load_json(text)
     if not explain and not binary:
-        people = read_valid(text)
+        people = read_valid(text, loaded)
         if people is not None and len(people) <= limits.instances:
             return Draft(len(people), lambda: people)
-    tree = decode_body(text)
+    tree = check_tree(loaded, text)
     return Draft(
         count_people(tree),
         partial(
