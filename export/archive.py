@@ -4,7 +4,7 @@ Inside, beside what TorchServe adds itself:
 
     torchserve_entry.py   the handler that TorchServe imports
     model-config.yaml     batching and workers
-    henaw/                henaw.model and henaw.handler, without the entry
+    henaw/                henaw.model, henaw.intake and henaw.handler, without the entry
     henaw.onnx, henaw.torchscript.pt, henaw.json, golden.json
     digests.json          SHA-256 of every file above
 """
@@ -28,7 +28,7 @@ DIGESTS_NAME = "digests.json"
 
 _MODEL_NAME = "henaw"
 _EXPORTED = ("henaw.onnx", "henaw.torchscript.pt", "henaw.json", "golden.json")
-_PACKAGES = ("model", "handler")
+_PACKAGES = ("model", "intake", "handler")
 _ENTRY = "torchserve_entry.py"
 _MODEL_CONFIG = "model-config.yaml"
 _ROOT_PACKAGE = '"""The part of HENAW that serves this archive, and no other."""\n'
@@ -76,7 +76,8 @@ def _stage(staged: Path, exported: Path, model_config: Path) -> None:
     # With an __init__ of its own, the archive's package hides an installed namespace.
     (root / "__init__.py").write_text(_ROOT_PACKAGE, encoding="utf-8")
     for package in _PACKAGES:
-        for path in sorted(_find_package(package).glob("*.py")):
+        folder = _find_package(package)
+        for path in sorted([*folder.glob("*.py"), *folder.glob("*.json")]):
             (root / package).mkdir(exist_ok=True)
             target = staged / _ENTRY if path.name == _ENTRY else root / package / path.name
             shutil.copyfile(path, target)

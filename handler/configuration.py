@@ -12,6 +12,9 @@ from typing import Any
 import yaml
 from henaw.model.errors import ConfigurationError
 
+_VALUES, _VALUES_PER_PERSON = 1_000, 40
+"""Somebody with nine values, each with its unit, has 32."""
+
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 _REDIS_SCHEMES = ("redis://", "rediss://", "unix://")
 _HEADER = re.compile(r"[a-z0-9-]+")
@@ -24,16 +27,32 @@ class Limits:
     Attributes:
         body_bytes: largest body, in bytes.
         instances: most people.
+        answer_bytes: largest answer, in bytes.
+        answers_bytes: the most of all answers that are written together.
         batch_s: seconds of the processor's time that are taken on at once while requests
             keep coming faster than they are answered; the rest is refused with 503.
     """
 
     body_bytes: int = 8 * 1024 * 1024
     instances: int = 10_000
+    answer_bytes: int = 32 * 1024 * 1024
+    answers_bytes: int = 56 * 1024 * 1024
     batch_s: float = 0.004
 
     def __post_init__(self) -> None:
-        _check("limits", _not_positive(self, "body_bytes", "instances", "batch_s"))
+        names = ("body_bytes", "instances", "answer_bytes", "answers_bytes", "batch_s")
+        problems = _not_positive(self, *names)
+        if self.answers_bytes < self.answer_bytes:
+            problems.append(
+                f"answers_bytes must be at least answer_bytes, {self.answer_bytes}; "
+                f"got {self.answers_bytes}"
+            )
+        _check("limits", problems)
+
+    @property
+    def values(self) -> int:
+        """The most values in a body: objects, arrays and commas."""
+        return _VALUES + _VALUES_PER_PERSON * self.instances
 
 
 @dataclass(frozen=True, kw_only=True)

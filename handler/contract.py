@@ -22,11 +22,14 @@ from henaw.model.biomarkers import (
 from henaw.model.configuration import TYPICAL_VALUES
 from henaw.model.reliability import Code
 from henaw.model.runtime import INPUT_NAMES, OUTPUT_NAMES
-from msgspec import UNSET, Meta, Struct, UnsetType, defstruct
+from msgspec import UNSET, Meta, Raw, Struct, UnsetType, defstruct
 
 PARTICIPANT_ID: Final = re.compile("[A-Za-z0-9_.:-]{1,64}")
 WITHHOLD, ANSWER_ALL = "withhold", "answer"
 UNRELIABLE_CHOICES: Final = (WITHHOLD, ANSWER_ALL)
+SERVED_NAME: Final = "henaw"
+"""The model's name in paths and in the Open Inference Protocol, whichever checkpoint answers."""
+
 LONGEST_UNIT: Final = 32
 LONGEST_REQUEST_ID: Final = 64
 DATATYPES: Final = {
@@ -185,19 +188,27 @@ class Explanations(Struct, forbid_unknown_fields=True):
     explanations: list[Explanation]
 
 
-class OutputTensor(Struct, frozen=True, forbid_unknown_fields=True):
-    """One output of the graph for all people, row by row."""
+class BinarySize(Struct, frozen=True, forbid_unknown_fields=True):
+    """How many of the bytes after the JSON are an output's values."""
+
+    binary_data_size: int
+
+
+class OutputTensor(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """One output of the graph for all people, row by row: its values, or their size in bytes."""
 
     name: Annotated[str, Meta(extra_json_schema={"enum": list(OUTPUT_NAMES)})]
     shape: list[int]
     datatype: Literal["FP32", "BOOL"]
-    data: list[float | bool]
+    data: list[float | bool] | UnsetType = UNSET
+    parameters: BinarySize | UnsetType = UNSET
 
 
 class Runtime(Struct, frozen=True, forbid_unknown_fields=True):
-    """The runtime that answered."""
+    """The runtime and the model that answered."""
 
     runtime: str
+    model: str
 
 
 class TensorsAnswer(Struct, omit_defaults=True, forbid_unknown_fields=True, kw_only=True):
@@ -276,6 +287,10 @@ ManyPeopleToExplain = defstruct(
 )
 
 
+# Not decoded here: whatever is in them, they are read by others.
+_PARAMETERS: Final[Any] = _UNION[Raw, UnsetType]
+
+
 def _describe_input(name: str) -> type[Struct]:
     number = _UNION[float, None] if name == "biomarkers" else float
     axes = 2 if name == "biomarkers" else 1
@@ -285,7 +300,7 @@ def _describe_input(name: str) -> type[Struct]:
             ("shape", Annotated[list[int], Meta(min_length=axes, max_length=axes)]),
             ("datatype", _LITERAL[DATATYPES[name]]),
             ("data", _LIST[_UNION[number, _LIST[number]]]),
-            ("parameters", Any, UNSET),
+            ("parameters", _PARAMETERS, UNSET),
         ],
         tag_field="name",
         tag=name,
@@ -295,7 +310,7 @@ def _describe_input(name: str) -> type[Struct]:
 
 OutputChoice = defstruct(
     "OutputChoice",
-    [("name", _LITERAL[OUTPUT_NAMES]), ("parameters", Any, UNSET)],
+    [("name", _LITERAL[OUTPUT_NAMES]), ("parameters", _PARAMETERS, UNSET)],
     forbid_unknown_fields=True,
 )
 TensorsRequest = defstruct(
@@ -310,7 +325,8 @@ TensorsRequest = defstruct(
         ),
         _choice_of(_UNION[_LITERAL[OUTPUT_NAMES], OutputChoice]),
         ("id", _UNION[Annotated[str, Meta(max_length=LONGEST_REQUEST_ID)], None, UnsetType], UNSET),
-        ("parameters", Any, UNSET),
+        ("model_name", _UNION[_LITERAL[SERVED_NAME], UnsetType], UNSET),
+        ("parameters", _PARAMETERS, UNSET),
     ],
     forbid_unknown_fields=True,
 )

@@ -3,6 +3,9 @@
     HenawError
     └── RequestError
         ├── MalformedBodyError
+        ├── NotFoundError
+        ├── MethodNotAllowedError
+        ├── PreconditionError
         ├── TooLargeError
         ├── UnsupportedMediaError
         ├── InvalidInputError
@@ -14,13 +17,21 @@ Which status each one becomes is decided in :mod:`henaw.handler.problems`.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from typing import Final, NoReturn
 
 import msgspec
+from henaw.handler.wording import suggest
 from henaw.model.errors import HenawError
 
-PROBLEMS_LISTED = 100
+PROBLEMS_LISTED: Final = 100
 """A client that sent 10 000 people in the wrong unit learns nothing from the rest."""
+
+SPELLINGS: Final = 64
+"""Of units in one request: seven for each biomarker."""
+
+_SUGGESTIONS: Final = 6
+"""Distinct wrong names of one request that are compared with the right ones."""
 
 
 class Problem(
@@ -36,22 +47,20 @@ class Problem(
 
 
 class ProblemList:
-    """Collects problems: the first hundred in full, all of them in number."""
+    """Collects what is wrong with one request, and stops the search at the hundredth problem.
+
+    What is worked out to explain problems is bounded too: a body of nothing but misspelt names
+    costs no more than one of people.
+    """
 
     def __init__(self) -> None:
-        self.count = 0
         self.listed: list[Problem] = []
+        self._suggestions: dict[tuple[str, Collection[str]], str | None] = {}
+        self._spellings: set[tuple[str, str]] = set()
 
-    def skip(self) -> bool:
-        """Count a problem that will not be listed; False while there is room to list it.
-
-        Asked before a message is worked out, so that a body of a million misspelt
-        names costs no more than reading it.
-        """
-        if self.count < PROBLEMS_LISTED:
-            return False
-        self.count += 1
-        return True
+    def __bool__(self) -> bool:
+        """Whether there is any."""
+        return bool(self.listed)
 
     def add(
         self,
@@ -61,12 +70,46 @@ class ProblemList:
         message: str,
         hint: str | None = None,
     ) -> None:
-        """Add one problem."""
-        self.count += 1
-        if self.count <= PROBLEMS_LISTED:
-            self.listed.append(
-                Problem(instance=instance, field=field, code=code, message=message, hint=hint)
+        """Add one problem.
+
+        Raises:
+            InvalidInputError: it is the hundredth.
+        """
+        self.listed.append(
+            Problem(instance=instance, field=field, code=code, message=message, hint=hint)
+        )
+        if len(self.listed) == PROBLEMS_LISTED:
+            self.refuse()
+
+    def refuse(self) -> NoReturn:
+        """Raise an :class:`InvalidInputError` of all that was added."""
+        raise InvalidInputError(self.listed)
+
+    def suggest(self, name: str, names: Collection[str]) -> str | None:
+        """Return the one of ``names`` that ``name`` probably means, for the first few names."""
+        key = (name, names)
+        if key not in self._suggestions:
+            if len(self._suggestions) == _SUGGESTIONS:
+                return None
+            self._suggestions[key] = suggest(name, sorted(names))
+        return self._suggestions[key]
+
+    def count_spelling(self, biomarker: str, spelling: str, *, instance: int, field: str) -> None:
+        """Take note of how a unit is spelt: each spelling costs as much as some people do.
+
+        Raises:
+            InvalidInputError: these are too many spellings for one request.
+        """
+        self._spellings.add((biomarker, spelling))
+        if len(self._spellings) > SPELLINGS:
+            self.add(
+                instance,
+                field,
+                "unit",
+                f"one request must have at most {SPELLINGS} spellings of units",
+                "write each unit in one way",
             )
+            self.refuse()
 
 
 class RequestError(HenawError, ValueError):
@@ -77,8 +120,20 @@ class MalformedBodyError(RequestError):
     """The body is not the JSON this server reads."""
 
 
+class NotFoundError(RequestError):
+    """There is nothing at the path."""
+
+
+class MethodNotAllowedError(RequestError):
+    """The path answers other methods."""
+
+
+class PreconditionError(RequestError):
+    """The body lacks data that the client should have put into it."""
+
+
 class TooLargeError(RequestError):
-    """The body, or the number of people in it, is over the limit."""
+    """The body, the number of people in it or their answer is over the limit."""
 
 
 class UnsupportedMediaError(RequestError):
@@ -89,16 +144,17 @@ class InvalidInputError(RequestError):
     """The body is JSON with wrong content.
 
     Args:
-        count: how many problems there are.
-        problems: the first of them.
+        problems: all, or the first hundred.
     """
 
-    def __init__(self, count: int, problems: Sequence[Problem]) -> None:
+    def __init__(self, problems: Sequence[Problem]) -> None:
         self.problems = tuple(problems)
-        detail = f"{count} problem{'' if count == 1 else 's'}"
-        if count > len(self.problems):
-            detail += f", the first {len(self.problems)} listed"
-        super().__init__(detail)
+        count = len(self.problems)
+        super().__init__(
+            f"at least {count} problems; the first {count} are listed"
+            if count == PROBLEMS_LISTED
+            else f"{count} problem{'' if count == 1 else 's'}"
+        )
 
 
 class ThrottledError(RequestError):

@@ -19,13 +19,19 @@ from henaw.model.biomarkers import NAMES, PANEL
 from henaw.model.runtime import Outputs
 
 
-def find_medians(metadata: Metadata, age: float, sex: int) -> npt.NDArray[np.float64]:
-    """Return the nine reference medians of that age and sex, in the panel's units.
+def find_medians(
+    metadata: Metadata, age: npt.NDArray[np.float32], sex: npt.NDArray[np.int64]
+) -> npt.NDArray[np.float64]:
+    """Return (n, 9) reference medians of ages, years, and sexes, in the panel's units.
 
     Linear between the years of the reference; its ends hold beyond it.
     """
-    medians = metadata.reference_medians[sex]
-    return np.array([np.interp(age, metadata.reference_ages, column) for column in medians.T])
+    medians = np.empty((len(age), len(NAMES)))
+    for code, table in enumerate(metadata.reference_medians):
+        rows = sex == code
+        for place, column in enumerate(table.T):
+            medians[rows, place] = np.interp(age[rows], metadata.reference_ages, column)
+    return medians
 
 
 def write_explanations(
@@ -48,6 +54,9 @@ def write_explanations(
             *("contributions", "system_contributions"),
         )
     }
+    medians = find_medians(metadata, people.age, people.sex).tolist()
+    values_given = people.biomarkers.tolist()
+    imputed, out_of_range = outputs["imputed"].tolist(), outputs["out_of_range"].tolist()
     beyond = 1 + len(NAMES)
     for row, participant_id in enumerate(people.participant_ids):
         is_told = row not in withheld or people.answer_unreliable
@@ -55,7 +64,6 @@ def write_explanations(
         years = told["contributions"] or [None] * len(metadata.contribution_names)
         typical, values, interactions = years[0], years[1:beyond], years[beyond:]
         systems = told["system_contributions"]
-        medians = find_medians(metadata, float(people.age[row]), int(people.sex[row]))
         yield Explanation(
             participant_id=participant_id,
             biological_age=told["biological_age"],
@@ -76,11 +84,11 @@ def write_explanations(
                 )
                 for biomarker, value, median, contribution, missing, outside in zip(
                     PANEL,
-                    people.biomarkers[row].tolist(),
-                    medians.tolist(),
+                    values_given[row],
+                    medians[row],
                     values,
-                    outputs["imputed"][row].tolist(),
-                    outputs["out_of_range"][row].tolist(),
+                    imputed[row],
+                    out_of_range[row],
                     strict=True,
                 )
                 if biomarker.name in metadata.used_biomarkers

@@ -6,6 +6,9 @@ _LEARNING = 0.1
 _ALWAYS, _ALWAYS_BYTES = 4, 32 * 1024
 """Never too much, by either measure: a few large requests at a time, or a hundred people
 who come one by one, are not overload."""
+_MOST_BYTES = 16 * 1024 * 1024
+"""Of bodies in one batch beside the first: what is read for one client, others wait for."""
+
 _LONG = 0.75
 """Of what a batch may take."""
 _MEMORY = 8
@@ -32,15 +35,15 @@ class WorkBound:
     def refuses(self, position: int, size: int, reading_s: float) -> bool:
         """Tell whether the next request of a batch is too much.
 
-        Only where a batch shortly before was long: what came at the same moment by chance
-        is not overload.
+        Where the bodies before it were large together, or where a batch shortly before was
+        long: what came at the same moment by chance is not overload.
 
         Args:
             position: how many requests were read before it.
             size: their bodies' bytes.
             reading_s: seconds that took.
         """
-        return (
+        return (position > 0 and size > _MOST_BYTES) or (
             position >= _ALWAYS
             and size > _ALWAYS_BYTES
             and self._short_batches < _MEMORY

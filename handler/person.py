@@ -15,7 +15,6 @@ from henaw.handler.wording import (
     describe_implausible,
     describe_type,
     show_value,
-    suggest,
 )
 from henaw.model.biomarkers import (
     AGE_MAXIMUM_YEARS,
@@ -159,8 +158,6 @@ def _read_quantity(
     """Read a value that is not simply a number in range: with a unit, or wrong."""
     field = f"biomarkers.{biomarker.name}"
     if not isinstance(value, dict):
-        if problems.skip():
-            return math.nan
         if isinstance(value, (int, float)) and not isinstance(value, bool):
             number = as_float(value)
             problems.add(instance, field, "implausible", *describe_implausible(biomarker, number))
@@ -185,8 +182,6 @@ def _read_quantity(
     number = as_float(amount)
     si = unit.to_si(number)
     if not biomarker.minimum <= si <= biomarker.maximum:
-        if problems.skip():
-            return math.nan
         message, hint = describe_implausible(biomarker, number, given=value["unit"])
         problems.add(instance, field, "implausible", message, hint)
         return math.nan
@@ -218,6 +213,7 @@ def _read_unit(
             instance, field, "type", f"expected the name of a unit, however: {show_value(spelling)}"
         )
         return None
+    problems.count_spelling(biomarker.name, spelling, instance=instance, field=field)
     try:
         return find_unit(INDEX[biomarker.name], spelling)
     except PanelError as error:
@@ -226,9 +222,7 @@ def _read_unit(
 
 
 def _refuse_unknown_biomarker(name: str, instance: int, problems: ProblemList) -> None:
-    if problems.skip():
-        return
-    near = suggest(name, NAMES)
+    near = problems.suggest(name, NAMES)
     problems.add(
         instance,
         f"biomarkers.{name[:LONGEST_ECHO]}",
@@ -247,9 +241,9 @@ def refuse_unknown_fields(
     prefix: str = "",
 ) -> None:
     for name in seen:
-        if name in allowed or problems.skip():
+        if name in allowed:
             continue
-        near = suggest(name, sorted(allowed))
+        near = problems.suggest(name, allowed)
         hint = f"did you mean {near}?" if near else None
         if not prefix and name in INDEX:
             hint = f'write {name} inside "biomarkers"'

@@ -6,7 +6,10 @@ import msgspec
 from henaw.handler.errors import (
     InvalidInputError,
     MalformedBodyError,
+    MethodNotAllowedError,
+    NotFoundError,
     OverloadedError,
+    PreconditionError,
     Problem,
     RequestError,
     ThrottledError,
@@ -17,8 +20,12 @@ from henaw.handler.errors import (
 CONTENT_TYPE = "application/problem+json"
 
 _TYPE = "urn:henaw:problem:"
-_KINDS: dict[type[RequestError], tuple[int, str, str]] = {
+_KINDS: dict[type, tuple[int, str, str]] = {
+    RequestError: (400, "bad-request", "Bad request"),
     MalformedBodyError: (400, "malformed-body", "Malformed body"),
+    NotFoundError: (404, "not-found", "Not found"),
+    MethodNotAllowedError: (405, "method-not-allowed", "Method not allowed"),
+    PreconditionError: (412, "precondition-failed", "Precondition failed"),
     TooLargeError: (413, "too-large", "Too large"),
     UnsupportedMediaError: (415, "unsupported-media", "Unsupported media type"),
     InvalidInputError: (422, "invalid-input", "Invalid input"),
@@ -45,18 +52,29 @@ class ProblemDocument(
     status: int
     detail: str
     errors: tuple[Problem, ...] = ()
+    error: str | None = None
     request_id: str | None = None
 
 
-def describe_error(error: RequestError) -> tuple[int, bytes]:
-    """Return the status and the body that tell a client about ``error``."""
-    status, slug, title = _KINDS[type(error)]
+def describe_error(error: RequestError, *, in_short: bool = False) -> tuple[int, bytes]:
+    """Return the status and the body that tell a client about ``error``.
+
+    Args:
+        error: what is wrong.
+        in_short: whether ``error`` says it in one sentence beside the rest, as clients of the
+            Open Inference Protocol expect it.
+    """
+    # A kind that is not listed is told as its parent is.
+    status, slug, title = next(_KINDS[kind] for kind in type(error).__mro__ if kind in _KINDS)
+    problems = error.problems if isinstance(error, InvalidInputError) else ()
+    shortened = ": ".join([str(error), *(f"{p.field}: {p.message}" for p in problems[:1])])
     document = ProblemDocument(
         type=f"{_TYPE}{slug}",
         title=title,
         status=status,
         detail=str(error),
-        errors=error.problems if isinstance(error, InvalidInputError) else (),
+        errors=problems,
+        error=shortened if in_short else None,
     )
     return status, msgspec.json.encode(document)
 

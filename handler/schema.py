@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from henaw.handler.contract import ANSWER_ALL, ANSWER_FIELDS, UNRELIABLE_CHOICES
-from henaw.handler.errors import InvalidInputError, ProblemList, TooLargeError
+from henaw.handler.errors import ProblemList, TooLargeError
 from henaw.handler.person import read_person, refuse_unknown_fields
 from henaw.handler.tensors import count_rows, read_tensors
-from henaw.handler.wording import show_value, suggest
+from henaw.handler.wording import show_value
 from henaw.model.biomarkers import NAMES
 
 _ONE_FIELDS = frozenset({"outputs", "unreliable"})
@@ -26,6 +26,8 @@ class Form(enum.Enum):
     ONE = "one"
     MANY = "instances"
     TENSORS = "inputs"
+    BUNDLE = "bundle"
+    HOOK = "hook"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,6 +43,8 @@ class People:
         outputs: the fields asked for.
         answer_unreliable: whether numbers that are not reliable are answered all the same.
         request_id: the id an Open Inference Protocol request gave itself.
+        binary_outputs: the outputs that it wants in binary.
+        source: of FHIR, everybody, and what was not used.
     """
 
     form: Form
@@ -51,6 +55,8 @@ class People:
     outputs: tuple[str, ...]
     answer_unreliable: bool = False
     request_id: str | None = None
+    binary_outputs: frozenset[str] = frozenset()
+    source: Any = None
 
     def __len__(self) -> int:
         """Return how many people there are."""
@@ -65,7 +71,9 @@ def count_people(tree: dict[str, Any]) -> int:
     return count_rows(tree) if "inputs" in tree else 1
 
 
-def read_people(tree: dict[str, Any], *, maximum_instances: int, explain: bool = False) -> People:
+def read_people(
+    tree: dict[str, Any], *, maximum_instances: int, explain: bool = False, binary: bytes = b""
+) -> People:
     """Validate a decoded body.
 
     Args:
@@ -73,6 +81,7 @@ def read_people(tree: dict[str, Any], *, maximum_instances: int, explain: bool =
         maximum_instances: the most people in one request.
         explain: whether explanations are asked for; they are always given in full,
             and not as arrays.
+        binary: the bytes after the JSON.
 
     Raises:
         TooLargeError: more people than that.
@@ -91,20 +100,20 @@ def read_people(tree: dict[str, Any], *, maximum_instances: int, explain: bool =
     if explain and not tree.keys().isdisjoint(_NOT_EXPLAINED):
         for name in sorted(tree.keys() & _NOT_EXPLAINED):
             problems.add(None, name, "not_allowed", f'"{name}" has no meaning for explanations')
-        raise InvalidInputError(problems.count, problems.listed)
+        problems.refuse()
     if "inputs" in tree:
-        people = _read_arrays(tree, problems)
+        people = _read_arrays(tree, problems, binary)
     elif "instances" in tree:
         people = _read_many(tree, problems)
     else:
         people = _gather(Form.ONE, [tree], problems, tree, also=_ONE_FIELDS)
-    if problems.count:
-        raise InvalidInputError(problems.count, problems.listed)
+    if problems:
+        problems.refuse()
     return people
 
 
-def _read_arrays(tree: dict[str, Any], problems: ProblemList) -> People:
-    tensors = read_tensors(tree, problems)
+def _read_arrays(tree: dict[str, Any], problems: ProblemList, binary: bytes) -> People:
+    tensors = read_tensors(tree, problems, binary)
     return People(
         form=Form.TENSORS,
         biomarkers=tensors.biomarkers,
@@ -112,6 +121,7 @@ def _read_arrays(tree: dict[str, Any], problems: ProblemList) -> People:
         sex=tensors.sex,
         participant_ids=(),
         outputs=tensors.outputs,
+        binary_outputs=tensors.binary_outputs,
         request_id=tensors.request_id,
     )
 
@@ -175,7 +185,7 @@ def _read_outputs(tree: dict[str, Any], problems: ProblemList) -> tuple[str, ...
         return ANSWER_FIELDS
     for name in asked:
         if not isinstance(name, str) or name not in ANSWER_FIELDS:
-            near = suggest(name, ANSWER_FIELDS) if isinstance(name, str) else None
+            near = problems.suggest(name, ANSWER_FIELDS) if isinstance(name, str) else None
             problems.add(
                 None,
                 "outputs",

@@ -15,9 +15,10 @@ from typing import Any
 import msgspec
 import numpy as np
 import numpy.typing as npt
+from henaw.handler.answer_size import Room, bound_size
 from henaw.handler.answers import AnswerForm, Answers
 from henaw.handler.configuration import HandlerConfiguration
-from henaw.handler.decode import check_media, decode_body
+from henaw.handler.dialects import JSON_TYPE, Dialect, find_dialect
 from henaw.handler.engine import Engine
 from henaw.handler.errors import (
     OverloadedError,
@@ -26,8 +27,6 @@ from henaw.handler.errors import (
     TooLargeError,
     locate_error,
 )
-from henaw.handler.explanations import write_explanations
-from henaw.handler.fast_path import read_valid
 from henaw.handler.gpu import Gpu
 from henaw.handler.metadata import Metadata
 from henaw.handler.metrics import Batch, Evaluation, Metrics
@@ -35,15 +34,16 @@ from henaw.handler.overload import WorkBound
 from henaw.handler.pairs import PAIR_HEADER, Pairing
 from henaw.handler.problems import CONTENT_TYPE as PROBLEM_TYPE
 from henaw.handler.problems import describe_error, describe_internal_error
-from henaw.handler.schema import Form, People, count_people, read_people
-from henaw.handler.tensors import write_tensors
+from henaw.handler.reading import open_request
+from henaw.handler.schema import People
 from henaw.handler.throttle import Admission, Client, Throttle
+from henaw.handler.writing import Writer
 from henaw.model.biomarkers import PANEL
 from henaw.model.profile import LabProfile
 from henaw.model.reliability import find_codes
 from henaw.model.runtime import INPUT_NAMES, Outputs
 
-_JSON_TYPE = "application/json"
+_MODEL_FILE = "henaw.onnx"
 _PEOPLE_AT_ONCE = 20_000
 """Bounds the memory of one evaluation: a batch may hold many bulk requests."""
 
@@ -51,6 +51,13 @@ _ADMITTED_AT_ONCE = 32
 _BYTES_AT_ONCE = 16_384
 """Bound what is taken on between two looks at how long it took so far."""
 _WAITING_WEIGHT = 0.25
+
+_BYTES_PER_PERSON = 1024
+"""A body costs its client what as many people would who had so many bytes each."""
+
+_EXPLANATION_WEIGHT = 3
+_WEIGHTS = {Dialect.FHIR: 24, Dialect.CDS_HOOKS: 24}
+"""People whose predictions cost as much as one explanation, or one Patient (measured)."""
 
 _encode = msgspec.json.Encoder().encode
 
@@ -63,6 +70,7 @@ class Request:
         body: as sent.
         headers: names in lower case.
         request_id: names the request in answers and logs.
+        dialect: the one of the path that the request came to.
         explain: whether explanations are asked for instead of predictions.
         describe: whether the operator asks what is served.
     """
@@ -70,6 +78,7 @@ class Request:
     body: bytes
     headers: Mapping[str, str]
     request_id: str
+    dialect: Dialect = Dialect.HENAW
     explain: bool = False
     describe: bool = False
 
@@ -114,6 +123,9 @@ class Service:
         digests: of the files in use, for the description.
         lab: the profile of the laboratory that is set; None where none is.
         gpu: the worker's, for the description; None where there is none.
+
+    Attributes:
+        metadata: of the model that answers.
     """
 
     def __init__(
@@ -131,8 +143,13 @@ class Service:
         gpu: Gpu | None = None,
     ) -> None:
         self._engine = engine
-        self._metadata = metadata
+        self.metadata = metadata
         self._form = AnswerForm(metadata, None if lab is None else lab.name)
+        self._writer = Writer(
+            metadata,
+            sha256=(digests or {}).get(_MODEL_FILE, ""),
+            lab=None if lab is None else lab.name,
+        )
         self._throttle = throttle
         self._limits = configuration.limits
         self._log = log
@@ -177,8 +194,9 @@ class Service:
             for exchange in some:
                 exchange.validated_s = validated_s
         reading_s = find_work_s()
+        room = Room(each=self._limits.answer_bytes, together=self._limits.answers_bytes)
         for group in _group(exchanges):
-            self._evaluate(group)
+            self._evaluate(group, room)
         self._bound.learn(reading_s, find_work_s())
         responses = []
         for exchange in exchanges:
@@ -204,8 +222,8 @@ class Service:
     ) -> bytes:
         return _encode(
             {
-                "name": self._metadata.name,
-                "version": self._metadata.version,
+                "name": self.metadata.name,
+                "version": self.metadata.version,
                 "runtime": self._engine.runtime_name,
                 "panel": [
                     {
@@ -240,9 +258,7 @@ class Service:
 
     def _identify(self, is_refused: bool, exchange: _Exchange) -> None:
         if is_refused:
-            exchange.headers = {"Retry-After": "1"}
-            exchange.throttled = "overloaded"
-            raise OverloadedError("expected less work at once: try again in 1 s")
+            raise OverloadedError("The server is overloaded. Retry after 1 s.")
         exchange.client = self._throttle.identify(exchange.request.headers)
 
     def _validate(self, client: Client, admission: Admission, exchange: _Exchange) -> None:
@@ -251,34 +267,41 @@ class Service:
         if request.describe:
             exchange.response = Response(
                 status=200,
-                headers={**exchange.headers, "content-type": _JSON_TYPE},
+                headers={**exchange.headers, "content-type": JSON_TYPE},
                 body=self._description,
             )
             return
-        check_media(request.headers)
-        people, tree = self._read(request)
-        count = count_people(tree) if people is None else len(people)
-        most = self._throttle.find_most_people(client)
-        if most < count <= self._limits.instances:
-            raise TooLargeError(
-                f"expected at most {most:.0f} instances at this client's rate, however: {count}"
-            )
-        cost = self._throttle.find_cost(count)
-        if cost > 1.0 and count <= self._limits.instances:
-            self._admit(exchange, client, self._throttle.admit(client, cost - 1.0, spent=1.0))
-        if people is None:
-            people = read_people(
-                tree, maximum_instances=self._limits.instances, explain=request.explain
-            )
-        exchange.people = people
+        dialect = find_dialect(request.headers, request.dialect)
+        paid = self._pay(exchange, client, len(request.body) / _BYTES_PER_PERSON, 1.0)
+        draft = open_request(
+            request.body,
+            request.headers,
+            dialect,
+            self._limits,
+            self.metadata,
+            explain=request.explain,
+        )
+        # More are refused in any case.
+        if draft.people <= self._limits.instances:
+            weight = _EXPLANATION_WEIGHT if request.explain else _WEIGHTS.get(dialect, 1)
+            self._pay(exchange, client, draft.people * weight, paid)
+        exchange.people = draft.read()
 
-    def _read(self, request: Request) -> tuple[People | None, dict[str, Any]]:
-        """Read a valid request at once; of any other, the tree that explains it."""
-        if not request.explain and len(request.body) <= self._limits.body_bytes:
-            people = read_valid(request.body)
-            if people is not None and len(people) <= self._limits.instances:
-                return people, {}
-        return None, decode_body(request.body, maximum_bytes=self._limits.body_bytes)
+    def _pay(self, exchange: _Exchange, client: Client, people: float, paid: float) -> float:
+        """Have the client pay what that many people cost, and return all that it has paid."""
+        most = self._throttle.find_most_people(client)
+        if people > most:
+            raise TooLargeError(
+                f"At this client's rate one request may cost what {most:.0f} people cost; this one "
+                f"costs what {people:.0f} do. One explained counts as {_EXPLANATION_WEIGHT}, a "
+                f"Patient of FHIR as {_WEIGHTS[Dialect.FHIR]}, and each {_BYTES_PER_PERSON} bytes "
+                "of the body as one."
+            )
+        cost = self._throttle.find_cost(people)
+        if cost <= paid:
+            return paid
+        self._admit(exchange, client, self._throttle.admit(client, cost - paid, spent=paid))
+        return cost
 
     def _admit(self, exchange: _Exchange, client: Client, admission: Admission) -> None:
         exchange.headers = admission.write_headers()
@@ -289,18 +312,18 @@ class Service:
                 f"{admission.bucket.period_s:g} s: try again in {admission.retry_after_s} s"
             )
 
-    def _evaluate(self, group: list[_Exchange]) -> None:
+    def _evaluate(self, group: list[_Exchange], room: Room) -> None:
         """Evaluate the graph once for all, or, if that fails, once for each."""
         try:
-            self._evaluate_together(group)
+            self._evaluate_together(group, room)
         except Exception as error:
             if len(group) == 1:
                 group[0].error = locate_error(error)
                 return
             for exchange in group:
-                self._evaluate([exchange])
+                self._evaluate([exchange], room)
 
-    def _evaluate_together(self, group: list[_Exchange]) -> None:
+    def _evaluate_together(self, group: list[_Exchange], room: Room) -> None:
         started_s = time.perf_counter()
         parts = [exchange.people for exchange in group if exchange.people is not None]
         biomarkers, age, sex = (
@@ -335,7 +358,14 @@ class Service:
             if unusable is not None and unusable[begin:end].any():
                 exchange.error = "the graph answered a number that is not finite"
             else:
-                write = partial(self._write, people, slice(begin, end), outputs, answers)
+                write = partial(
+                    self._write,
+                    people,
+                    slice(begin, end),
+                    outputs=outputs,
+                    answers=answers,
+                    room=room,
+                )
                 self._attempt(exchange, write)
             begin = end
 
@@ -343,38 +373,29 @@ class Service:
         self,
         people: People,
         rows: slice,
+        exchange: _Exchange,
+        *,
         outputs: Outputs,
         answers: Answers,
-        exchange: _Exchange,
+        room: Room,
     ) -> None:
-        if people.form is Form.TENSORS:
-            document = write_tensors(
-                {name: outputs[name][rows] for name in people.outputs},
-                people.outputs,
-                request_id=people.request_id,
-                model=answers.model,
-            )
-            body = _encode(document)
-        elif exchange.request.explain:
-            own = {name: values[rows] for name, values in outputs.items()}
-            written = list(write_explanations(own, people, self._metadata, answers.model))
-            body = _encode({"explanations": written} if people.form is Form.MANY else written[0])
-        else:
-            body = answers.write(people, rows)
-            if people.form is Form.MANY:
-                body = b'{"predictions":[%b]}' % body
-        exchange.response = Response(
-            status=200,
-            headers={**exchange.headers, "content-type": _JSON_TYPE},
-            body=body,
-        )
+        explain = exchange.request.explain
+        own = {name: values[rows] for name, values in outputs.items()}
+        room.take(bound_size(people, own, explain=explain), len(people))
+        headers, body = self._writer.write(people, rows, own, answers, explain=explain)
+        exchange.response = Response(status=200, headers={**exchange.headers, **headers}, body=body)
 
     def _attempt(self, exchange: _Exchange, step: Callable[[_Exchange], None]) -> None:
         """Run one step for one request, so that what goes wrong stays with it."""
         try:
             step(exchange)
         except RequestError as error:
-            status, body = describe_error(error)
+            if isinstance(error, OverloadedError):
+                exchange.headers = {**exchange.headers, "Retry-After": "1"}
+                exchange.throttled = "overloaded"
+            request = exchange.request
+            is_inference = request.dialect is Dialect.OPEN_INFERENCE or b'"inputs"' in request.body
+            status, body = describe_error(error, in_short=is_inference)
             exchange.response = Response(
                 status=status,
                 headers={**exchange.headers, "content-type": PROBLEM_TYPE},
@@ -438,25 +459,23 @@ def _split(exchanges: Sequence[_Exchange]) -> Iterator[list[_Exchange]]:
 
 
 def _group(exchanges: Sequence[_Exchange]) -> Iterator[list[_Exchange]]:
+    """Few people first: what is cheap is not refused for what is dear."""
     group: list[_Exchange] = []
     people = 0
-    for exchange in exchanges:
-        if exchange.people is None:
-            continue
-        if group and people + len(exchange.people) > _PEOPLE_AT_ONCE:
+    some = [exchange for exchange in exchanges if exchange.people is not None]
+    for exchange in sorted(some, key=lambda exchange: len(exchange.people or ())):
+        count = len(exchange.people or ())
+        if group and people + count > _PEOPLE_AT_ONCE:
             yield group
             group, people = [], 0
         group.append(exchange)
-        people += len(exchange.people)
+        people += count
     if group:
         yield group
 
 
-def _send_away(exchange: _Exchange) -> None:
-    exchange.headers = {"Retry-After": "1"}
-    raise OverloadedError(
-        "expected a server that goes on, this one is about to end: try again in 1 s"
-    )
+def _send_away(_: _Exchange) -> None:
+    raise OverloadedError("The server is about to end. Retry after 1 s.")
 
 
 def refuse_internally(request_id: str, headers: Mapping[str, str]) -> Response:

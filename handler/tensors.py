@@ -11,9 +11,18 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 import orjson
+from henaw.handler.binary_tensors import (
+    BinaryReader,
+    choose_binary,
+    count_binary,
+    has_binary,
+    write_binary,
+)
 from henaw.handler.contract import (
     DATATYPES,
     LONGEST_REQUEST_ID,
+    SERVED_NAME,
+    BinarySize,
     Model,
     OutputTensor,
     Runtime,
@@ -21,11 +30,12 @@ from henaw.handler.contract import (
 )
 from henaw.handler.errors import ProblemList
 from henaw.handler.person import refuse_unknown_fields
-from henaw.handler.wording import describe_implausible, describe_type, show_value, suggest
+from henaw.handler.wording import describe_implausible, describe_type, show_value
 from henaw.model.biomarkers import AGE_MAXIMUM_YEARS, AGE_MINIMUM_YEARS, NAMES, PANEL
 from henaw.model.runtime import INPUT_NAMES, OUTPUT_NAMES, Outputs
+from msgspec import UNSET
 
-_REQUEST_FIELDS: Final = frozenset({"id", "inputs", "outputs", "parameters"})
+_REQUEST_FIELDS: Final = frozenset({"id", "inputs", "model_name", "outputs", "parameters"})
 _TENSOR_FIELDS: Final = frozenset({"name", "shape", "datatype", "data", "parameters"})
 REQUIRED_OUTPUTS: Final = ("critical", "reliable")
 _NUMBERS: Final = frozenset({float, int})
@@ -43,6 +53,7 @@ class Tensors:
         age: (n,) float32, years.
         sex: (n,) int64, 0 female, 1 male.
         outputs: the graph's outputs asked for.
+        binary_outputs: those of them that are answered in binary.
         request_id: the id the request gave itself.
     """
 
@@ -50,28 +61,37 @@ class Tensors:
     age: npt.NDArray[np.float32]
     sex: npt.NDArray[np.int64]
     outputs: tuple[str, ...]
+    binary_outputs: frozenset[str]
     request_id: str | None
 
 
 def count_rows(tree: Mapping[str, Any]) -> int:
-    """Return how many people the arrays hold, by the longest of ``age`` and ``sex``."""
+    """Return how many people the arrays hold, by the longest, however deep its values are."""
     inputs = tree.get("inputs")
-    lengths = [
-        len(tensor["data"])
-        for tensor in (inputs if isinstance(inputs, list) else [])
-        if isinstance(tensor, dict)
-        and tensor.get("name") in ("age", "sex")
-        and isinstance(tensor.get("data"), list)
-    ]
-    return max(lengths, default=1)
+    counts = [1]
+    for tensor in inputs if isinstance(inputs, list) else []:
+        if isinstance(tensor, dict):
+            per_person = len(NAMES) if tensor.get("name") == "biomarkers" else 1
+            counts.append(-(-_count_values(tensor) // per_person))
+    return max(counts)
 
 
-def read_tensors(tree: dict[str, Any], problems: ProblemList) -> Tensors:
+def _count_values(tensor: Mapping[str, Any]) -> int:
+    if has_binary(tensor):
+        return count_binary(tensor)
+    data = tensor.get("data")
+    if not isinstance(data, list):
+        return 0
+    return sum(len(row) if row.__class__ is list else 1 for row in data)
+
+
+def read_tensors(tree: dict[str, Any], problems: ProblemList, binary: bytes = b"") -> Tensors:
     """Read the arrays; where something is wrong, add it to ``problems``.
 
     Args:
         tree: a decoded body that has ``inputs``.
         problems: where everything that is wrong is added.
+        binary: the bytes after the JSON.
 
     Returns:
         The arrays; empty where a problem was added.
@@ -84,17 +104,26 @@ def read_tensors(tree: dict[str, Any], problems: ProblemList) -> Tensors:
         problems.add(
             None, "id", "type", f"expected a string of at most {LONGEST_REQUEST_ID} characters"
         )
+    served = tree.get("model_name")
+    if served not in (None, SERVED_NAME):
+        problems.add(
+            None,
+            "model_name",
+            "not_allowed",
+            f"model_name must be {SERVED_NAME}; got {show_value(served)}",
+        )
     outputs = _read_outputs(tree.get("outputs"), problems)
-    arrays = _read_inputs(tree["inputs"], problems)
-    if problems.count == 0:
+    arrays = _read_inputs(tree["inputs"], problems, BinaryReader(binary))
+    if not problems:
         check_arrays(arrays, problems)
-    if problems.count:
+    if problems:
         arrays = {name: np.empty(0) for name in INPUT_NAMES}
     return Tensors(
         biomarkers=arrays["biomarkers"].reshape(-1, len(NAMES)).astype(np.float32),
         age=arrays["age"].astype(np.float32),
         sex=arrays["sex"].astype(np.int64),
         outputs=outputs,
+        binary_outputs=choose_binary(tree, tree.get("outputs") or (), outputs),
         request_id=request_id,
     )
 
@@ -107,16 +136,30 @@ def check_arrays(arrays: Mapping[str, npt.NDArray[np.float64]], problems: Proble
         problems: where everything that is wrong is added.
     """
     _check_shapes(arrays, problems)
-    if problems.count == 0:
+    if not problems:
         _check_ranges(arrays, problems)
 
 
 def write_tensors(
-    outputs: Outputs, names: tuple[str, ...], *, request_id: str | None, model: Model
-) -> TensorsAnswer:
-    """Return the answer in the protocol's output shape, ready to be encoded."""
-    return TensorsAnswer(
-        model_name=model.name,
+    outputs: Outputs,
+    names: tuple[str, ...],
+    *,
+    binary: frozenset[str] = frozenset(),
+    request_id: str | None,
+    model: Model,
+) -> tuple[TensorsAnswer, bytes]:
+    """Return the answer in the protocol's output shape, ready to be encoded, and what follows it.
+
+    Args:
+        outputs: the graph's.
+        names: of those that are answered.
+        binary: those of them whose values follow the JSON.
+        request_id: the id that the request gave itself.
+        model: what answered.
+    """
+    following = {name: write_binary(outputs[name]) for name in names if name in binary}
+    answer = TensorsAnswer(
+        model_name=SERVED_NAME,
         model_version=model.version,
         id=request_id,
         outputs=[
@@ -124,12 +167,14 @@ def write_tensors(
                 name=name,
                 shape=list(outputs[name].shape),
                 datatype="BOOL" if outputs[name].dtype == np.bool_ else "FP32",
-                data=_encode_array(outputs[name]),
+                data=UNSET if name in binary else _encode_array(outputs[name]),
+                parameters=BinarySize(len(following[name])) if name in binary else UNSET,
             )
             for name in names
         ],
-        parameters=Runtime(runtime=model.runtime),
+        parameters=Runtime(runtime=model.runtime, model=model.name),
     )
+    return answer, b"".join(following.values())
 
 
 def _encode_array(values: npt.NDArray[Any]) -> Any:
@@ -142,7 +187,9 @@ def _encode_array(values: npt.NDArray[Any]) -> Any:
     return msgspec.Raw(orjson.dumps(flat, option=orjson.OPT_SERIALIZE_NUMPY))
 
 
-def _read_inputs(inputs: object, problems: ProblemList) -> dict[str, npt.NDArray[np.float64]]:
+def _read_inputs(
+    inputs: object, problems: ProblemList, binary: BinaryReader
+) -> dict[str, npt.NDArray[np.float64]]:
     arrays: dict[str, npt.NDArray[np.float64]] = {}
     if not isinstance(inputs, list):
         problems.add(None, "inputs", "type", f"expected an array, however: {show_value(inputs)}")
@@ -155,7 +202,7 @@ def _read_inputs(inputs: object, problems: ProblemList) -> dict[str, npt.NDArray
             continue
         name = tensor.get("name")
         if not isinstance(name, str) or name not in INPUT_NAMES:
-            near = suggest(name, INPUT_NAMES) if isinstance(name, str) else None
+            near = problems.suggest(name, INPUT_NAMES) if isinstance(name, str) else None
             problems.add(
                 None,
                 "inputs.name",
@@ -166,15 +213,16 @@ def _read_inputs(inputs: object, problems: ProblemList) -> dict[str, npt.NDArray
         elif name in arrays:
             problems.add(None, f"inputs.{name}", "not_allowed", "given more than once")
         else:
-            arrays[name] = _read_tensor(name, tensor, problems)
+            arrays[name] = _read_tensor(name, tensor, problems, binary)
+    binary.finish(problems)
     for name in INPUT_NAMES:
-        if name not in arrays and problems.count == 0:
+        if name not in arrays and not problems:
             problems.add(None, f"inputs.{name}", "missing", f"expected the input {name}")
     return arrays
 
 
 def _read_tensor(
-    name: str, tensor: dict[str, Any], problems: ProblemList
+    name: str, tensor: dict[str, Any], problems: ProblemList, binary: BinaryReader
 ) -> npt.NDArray[np.float64]:
     field = f"inputs.{name}"
     refuse_unknown_fields(tensor, None, problems, allowed=_TENSOR_FIELDS, prefix=f"{field}.")
@@ -186,6 +234,8 @@ def _read_tensor(
             "not_allowed",
             f"expected {' or '.join(DATATYPES[name])}, however: {show_value(datatype)}",
         )
+    if has_binary(tensor) and "data" not in tensor:
+        return binary.read(name, tensor, problems)
     data = tensor.get("data")
     if not isinstance(data, list):
         problems.add(
@@ -222,7 +272,7 @@ def _refuse_values(
 ) -> None:
     per_row = len(NAMES) if name == "biomarkers" else 1
     for place, value in enumerate(data):
-        if value.__class__ not in allowed and not problems.skip():
+        if value.__class__ not in allowed:
             row, column = divmod(place, per_row)
             field = f"biomarkers.{NAMES[column]}" if name == "biomarkers" else name
             problems.add(row, field, "type", *describe_type(value))
@@ -254,8 +304,6 @@ def _check_ranges(arrays: Mapping[str, npt.NDArray[np.float64]], problems: Probl
         )
     biomarkers = arrays["biomarkers"].reshape(-1, len(NAMES))
     for row, column in np.argwhere((biomarkers < _MINIMA) | (biomarkers > _MAXIMA)):
-        if problems.skip():
-            continue
         biomarker = PANEL[column]
         message, hint = describe_implausible(biomarker, float(biomarkers[row, column]))
         if hint is not None:
@@ -274,7 +322,7 @@ def _read_outputs(asked: object, problems: ProblemList) -> tuple[str, ...]:
     names = [item.get("name") if isinstance(item, dict) else item for item in asked]
     for name in names:
         if not isinstance(name, str) or name not in OUTPUT_NAMES:
-            near = suggest(name, OUTPUT_NAMES) if isinstance(name, str) else None
+            near = problems.suggest(name, OUTPUT_NAMES) if isinstance(name, str) else None
             problems.add(
                 None,
                 "outputs",

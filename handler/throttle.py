@@ -130,7 +130,7 @@ class Throttle:
             )
         return Client(kind="anonymous", digest=b"a", bucket=configuration.anonymous)
 
-    def find_cost(self, people: int) -> float:
+    def find_cost(self, people: float) -> float:
         """Return the tokens that a request about so many people costs, at least one."""
         return max(1.0, people * self._configuration.cost_per_instance)
 

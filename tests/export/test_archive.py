@@ -51,10 +51,13 @@ def test_it_holds_what_serving_needs_and_nothing_else(archive: Path) -> None:
     }
     sources = {
         f"henaw/{package}/{path.name}"
-        for package in ("model", "handler")
+        for package in ("model", "intake", "handler")
         for path in (REPOSITORY / package).glob("*.py")
     }
-    expected = sources - {"henaw/handler/torchserve_entry.py"} | {"henaw/__init__.py"}
+    expected = sources - {"henaw/handler/torchserve_entry.py"} | {
+        "henaw/__init__.py",
+        "henaw/intake/henaw-codes.json",
+    }
     assert names - beside_code == expected
 
 

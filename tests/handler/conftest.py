@@ -23,6 +23,7 @@ from henaw.handler.pairs import Pairing
 from henaw.handler.request_log import RequestLog
 from henaw.handler.service import Request, Response, Service
 from henaw.handler.throttle import Throttle
+from henaw.model.biomarkers import INDEX, NAMES, PANEL
 from henaw.model.runtime import OnnxRuntime, Runtime
 
 MODEL_CONFIG = Path(__file__).resolve().parents[2] / "serve_config" / "model-config.yaml"
@@ -101,6 +102,83 @@ class Client:
         return [json.loads(line) for line in self._log.getvalue().splitlines()]
 
 
+FHIR_UNITS = dict(
+    zip(NAMES, ("mg/L", "mmol/mol", "umol/L", "g/L", "%", "%", "U/L", "U/L", "U/L"), strict=True)
+)
+
+
+@pytest.fixture
+def make_patient() -> Callable[..., list[dict[str, Any]]]:
+    """Make a Patient of 54 years and an Observation of each biomarker."""
+
+    def make(number: str = "a-17", **values: float) -> list[dict[str, Any]]:
+        usual = dict(zip(NAMES, (1.2, 35.5, 79.6, 45, 29, 13.1, 22, 24, 20), strict=True))
+        return [
+            {
+                "resourceType": "Patient",
+                "id": number,
+                "gender": "female",
+                "birthDate": "1970-05-05",
+            },
+            *(
+                {
+                    "resourceType": "Observation",
+                    "id": f"{number}-{name}",
+                    "status": "final",
+                    "code": {
+                        "coding": [
+                            {"system": "http://loinc.org", "code": PANEL[INDEX[name]].loinc[0]}
+                        ]
+                    },
+                    "subject": {"reference": f"Patient/{number}"},
+                    "effectiveDateTime": "2024-06-01",
+                    "valueQuantity": {
+                        "value": value,
+                        "unit": FHIR_UNITS[name],
+                        "system": "http://unitsofmeasure.org",
+                        "code": FHIR_UNITS[name],
+                    },
+                }
+                for name, value in (usual | values).items()
+            ),
+        ]
+
+    return make
+
+
+@pytest.fixture
+def make_bundle() -> Callable[..., dict[str, Any]]:
+    """Put resources into a Bundle."""
+
+    def make(*resources: dict[str, Any], kind: str = "collection") -> dict[str, Any]:
+        entries = [{"resource": resource} for resource in resources]
+        return {"resourceType": "Bundle", "type": kind, "entry": entries}
+
+    return make
+
+
+@pytest.fixture
+def make_call(
+    make_patient: Callable[..., Any], make_bundle: Callable[..., Any]
+) -> Callable[..., dict[str, Any]]:
+    """Make a call of the hook, with all that the service asks for."""
+
+    def make(**values: float) -> dict[str, Any]:
+        patient, *observations = make_patient(**values)
+        found = zip(NAMES, observations, strict=True)
+        return {
+            "hook": "patient-view",
+            "hookInstance": "d1577c69-dfbe-44ad-ba6d-3e05e953b2ea",
+            "context": {"userId": "Practitioner/example", "patientId": patient["id"]},
+            "prefetch": {
+                "patient": patient,
+                **{name: make_bundle(one, kind="searchset") for name, one in found},
+            },
+        }
+
+    return make
+
+
 GENEROUS = ThrottleConfiguration(
     anonymous=Bucket(rate=1_000_000, period_s=1, burst=1_000_000),
     keyed=Bucket(rate=1_000_000, period_s=1, burst=1_000_000),
@@ -135,6 +213,7 @@ def make_client(onnx: OnnxRuntime, metadata: Metadata, artifacts: Path) -> Calla
             log=log.write,
             metrics=metrics,
             pairing=pairing,
+            digests={"henaw.onnx": "a" * 64},
         )
         return Client(service, stream, log.flush, metrics)
 

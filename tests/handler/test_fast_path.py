@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 def read_slowly(body: bytes) -> People | None:
     """Read as everything else is read; None where it is refused."""
     try:
-        return read_people(decode_body(body, maximum_bytes=10**6), maximum_instances=10**4)
+        return read_people(decode_body(body), maximum_instances=10**4)
     except RequestError:
         return None
 
@@ -73,7 +73,7 @@ VALID = {
 @pytest.mark.parametrize("tree", VALID.values(), ids=VALID.keys())
 def test_valid_requests_are_read_as_the_slow_path_reads_them(tree: dict[str, Any]) -> None:
     for body in (json.dumps(tree).encode(), json.dumps(tree, indent=1).encode()):
-        people = read_valid(body)
+        people = read_valid(body, json.loads(body))
         assert people is not None
         check_same(people, read_slowly(body))
 
@@ -127,7 +127,7 @@ TREES = (
 @given(TREES, st.booleans())
 def test_what_is_read_is_what_the_slow_path_reads(tree: dict[str, Any], escaped: bool) -> None:
     body = json.dumps(tree, ensure_ascii=escaped).encode(errors="surrogatepass")
-    people = read_valid(body)
+    people = read_valid(body, json.loads(body))
     if people is not None:
         check_same(people, read_slowly(body))
 
@@ -150,7 +150,7 @@ DOUBLED = {
 
 @pytest.mark.parametrize("body", DOUBLED.values(), ids=DOUBLED.keys())
 def test_duplicate_keys_are_left_to_be_explained(body: bytes) -> None:
-    assert read_valid(body) is None
+    assert read_valid(body, json.loads(body)) is None
     assert read_slowly(body) is None
 
 
@@ -159,5 +159,5 @@ def test_arrays_of_another_shape_are_left_to_be_explained(data: list[Any]) -> No
     tree = write_arrays()
     tree["inputs"][2 if len(data) < 18 else 1]["data"] = data
     body = json.dumps(tree).encode()
-    people = read_valid(body)
+    people = read_valid(body, json.loads(body))
     assert people is None or read_slowly(body) is not None

@@ -1,4 +1,5 @@
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -6,7 +7,7 @@ from typing import Any
 import msgspec
 import pytest
 from henaw.handler import contract
-from henaw.handler.openapi import write_openapi, write_request_schema
+from henaw.handler.openapi import TORCHSERVE_PATHS, write_openapi, write_request_schema
 from henaw.handler.problems import ProblemDocument
 from henaw.model.biomarkers import PANEL
 from jsonschema import Draft202012Validator
@@ -89,8 +90,8 @@ def test_refusals_are_as_the_document_says(client: Any, body: Any) -> None:
 
 
 def test_what_torchserve_says_by_itself_is_in_the_document() -> None:
-    for path in write_openapi()["paths"].values():
-        responses = path["post"]["responses"]
+    for path in TORCHSERVE_PATHS:
+        responses = write_openapi()["paths"][path]["post"]["responses"]
         for status in ("400", "404", "405", "500", "503", "507"):
             (own,) = responses[status]["content"]["application/json"]["schema"]["anyOf"]
             assert own["$ref"].endswith("/ServerError")
@@ -98,3 +99,15 @@ def test_what_torchserve_says_by_itself_is_in_the_document() -> None:
         # Only the handler says when to come back.
         assert responses["429"]["headers"]["Retry-After"]["required"]
         assert not responses["503"]["headers"]["Retry-After"]["required"]
+
+
+def test_every_path_passes_the_shipped_proxy() -> None:
+    shipped = (DOCS.parent / "serve_config" / "nginx" / "nginx.conf").read_text()
+    passed = {"get": "GET|HEAD", "post": "POST"}
+    locations = re.findall(r"location ~ (\S+) \{\s+if \(\$request_method (\S+ \S+)\)", shipped)
+    for path, operations in write_openapi()["paths"].items():
+        (method,) = operations
+        asked = path.replace("{version}", "0.2.0")
+        (condition,) = [allowed for pattern, allowed in locations if re.search(pattern, asked)]
+        assert passed[method] in condition
+        assert not any(re.search(pattern, f"{asked}/more") for pattern, _ in locations)

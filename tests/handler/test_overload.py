@@ -69,11 +69,11 @@ def test_to_wait_counts_less_than_to_work(
     waits_s: float,
     statuses: set[int],
 ) -> None:
-    def read_late(body: bytes) -> Any:
+    def read_late(body: bytes, tree: object) -> Any:
         time.sleep(waits_s)
-        return read_valid(body)
+        return read_valid(body, tree)
 
-    monkeypatch.setattr("henaw.handler.service.read_valid", read_late)
+    monkeypatch.setattr("henaw.handler.reading.read_valid", read_late)
     client = make_client(limits=Limits(batch_s=0.4))
     seen = set()
     for _ in range(4):
