@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from henaw.export.calibration import describe_calibration
 from henaw.export.drift import describe_drift
+from henaw.export.vocabulary import describe_vocabulary
 from henaw.model.biomarkers import (
     AGE_MAXIMUM_YEARS,
     AGE_MINIMUM_YEARS,
@@ -50,7 +51,7 @@ def describe_model(checkpoint: Checkpoint) -> dict[str, Any]:
 
     ``reference`` holds the median of each biomarker by age and sex, in the panel's
     units; ``units`` what converts into them, by ``(value - offset) * factor``; ``fhir``
-    which Observations are a biomarker. A biomarker that is not among ``used_biomarkers`` is
+    which Observations are a biomarker; ``vocabulary`` the words of reports. A biomarker that is not among ``used_biomarkers`` is
     not part of the model: its value is ignored, and its median stands for nobody.
     """
     causes = checkpoint.network.causes
@@ -68,6 +69,7 @@ def describe_model(checkpoint: Checkpoint) -> dict[str, Any]:
         "used_biomarkers": list(checkpoint.network.panel),
         "units": describe_units(),
         "fhir": describe_fhir(),
+        "vocabulary": describe_vocabulary(),
         "sexes": list(SEXES),
         "accepted_ages": [AGE_MINIMUM_YEARS, AGE_MAXIMUM_YEARS],
         "fitted_ages": [checkpoint.network.first_age, checkpoint.network.last_age],

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from henaw.model.folding import fold_name
 
-_NO_VALUE = (
+NO_VALUE_WORDS = (
     *("NA", "N/A", "#N/A", "NaN", "nan", "NULL", "None", "nil", "missing", "unknown", "not known"),
     *("n.d.", "nd", "not done", "not determined", "not performed", "test not performed", "TNP"),
     *("not tested", "not measured", "not available", "not reported", "no result", "no value"),
@@ -27,9 +27,9 @@ _NO_VALUE = (
     *("campione insufficiente", "gehemolyseerd", "hemolytisch", "niet bepaald", "niet gemeten"),
     *("niet beschikbaar", "volgt", "geen materiaal", "onvoldoende materiaal", "vervallen"),
 )
-_WORDS = frozenset(map(fold_name, _NO_VALUE))
+_WORDS = frozenset(map(fold_name, NO_VALUE_WORDS))
 
-_SIGNS = {
+SIGNS = {
     **dict.fromkeys(("<", "\u2039", "less than", "below", "under", "kleiner", "unter"), "<"),
     **dict.fromkeys(("menor de", "menor que", "inf\u00e9rieur \u00e0", "minore di"), "<"),
     **dict.fromkeys(("<=", "=<", "\u2264", "\u2a7d"), "<="),
@@ -42,7 +42,7 @@ _SIGNS = {
     **dict.fromkeys((">=", "=>", "\u2265", "\u2a7e"), ">="),
     **dict.fromkeys(("", "="), ""),
 }
-_SIGN = "|".join(re.escape(sign) for sign in sorted(filter(None, _SIGNS), key=len, reverse=True))
+_SIGN = "|".join(re.escape(sign) for sign in sorted(filter(None, SIGNS), key=len, reverse=True))
 _CELL = re.compile(
     rf"(?P<sign>{_SIGN}|)\s*"
     r"(?P<number>[+-]?(?:\d[\d.,'\u2019\u00a0\u202f ]*|[.,]\d+)(?:e[+-]?\d+)?)"
@@ -100,7 +100,7 @@ def read_cell(text: str, decimal: str | None = None) -> Cell:
     rest = match["rest"].strip()
     if _FLAG.fullmatch(rest):
         rest = ""
-    return Cell(_SIGNS[match["sign"].casefold()], value, rest)
+    return Cell(SIGNS[match["sign"].casefold()], value, rest)
 
 
 def read_comparator(text: str) -> str | None:
@@ -110,7 +110,7 @@ def read_comparator(text: str) -> str | None:
         >>> read_comparator("\u2264"), read_comparator("="), read_comparator("~")
         ('<=', '', None)
     """
-    return _SIGNS.get(text.strip().casefold())
+    return SIGNS.get(text.strip().casefold())
 
 
 def is_no_value(text: str) -> bool:

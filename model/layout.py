@@ -113,12 +113,12 @@ def find_separator(header: str) -> str:
 
 
 _FEMALE, _MALE = ("0", "female", "f"), ("1", "male", "m")
-_FEMALE_WORDS = (
+FEMALE_WORDS = (
     *_FEMALE,
     *("woman", "w", "weiblich", "frau", "femme", "f\u00e9minin", "feminin", "mujer"),
     *("femenino", "femmina", "femminile", "donna", "vrouw", "vrouwelijk"),
 )
-_MALE_WORDS = (
+MALE_WORDS = (
     *_MALE,
     *("man", "m\u00e4nnlich", "maennlich", "mann", "homme", "masculin", "hombre", "var\u00f3n"),
     *("varon", "masculino", "maschio", "maschile", "uomo", "mannelijk"),
@@ -233,7 +233,7 @@ def _find_own(names: Sequence[str]) -> Layout:
         raise ScoringError("columns", problems)
     return Layout(
         age=places["age"],
-        sex=SexColumn(column=places["sex"], female=_FEMALE_WORDS, male=_MALE_WORDS),
+        sex=SexColumn(column=places["sex"], female=FEMALE_WORDS, male=MALE_WORDS),
         biomarkers=tuple(
             _find_unit(b.name, columns[b.name][0], names) for b in PANEL if b.name in columns
         ),

@@ -16,7 +16,7 @@ from henaw.model.errors import PanelError
 from henaw.model.folding import fold_name
 
 # Names of blood, serum and plasma, in the languages of the synonyms.
-_BLOOD = (
+BLOOD_WORDS = (
     *("serum", "plasma", "serum/plasma", "serum or plasma", "serum, plasma or blood", "blood"),
     *("whole blood", "venous blood", "capillary blood", "EDTA", "EDTA blood", "EDTA plasma"),
     *("heparin plasma", "lithium heparin", "li-heparin", "citrate plasma", "SST", "PST"),
@@ -29,9 +29,9 @@ _BLOOD = (
     *("Blood specimen", "Serum specimen", "Plasma specimen", "Venous blood specimen"),
     *("serum or plasma specimen", "specimen from blood"),
 )
-_SPECIMENS = frozenset(map(fold_name, _BLOOD))
+_SPECIMENS = frozenset(map(fold_name, BLOOD_WORDS))
 # Words that say nothing of what was measured: "Kreatinin im Serum".
-_FILLING = frozenset({"im", "in", "i", "du", "de", "en", "el", "nel", "level", "test", "value"})
+FILLING_WORDS = frozenset({"im", "in", "i", "du", "de", "en", "el", "nel", "level", "test", "value"})
 
 PERSON: tuple[str, ...] = (
     *("participant_id", "person_id", "patient_id", "patient", "person", "participant"),
@@ -116,7 +116,7 @@ def find_biomarker(spelling: str, *, with_unit: bool) -> str | None:
         return whole
     found = set()
     for part in re.split(r"[,;/|()\[\]:]|\s-\s", spelling):
-        words = [word for word in part.split() if fold_name(word) not in _FILLING]
+        words = [word for word in part.split() if fold_name(word) not in FILLING_WORDS]
         left = " ".join(words)
         if not fold_name(left) or is_blood(left):
             continue

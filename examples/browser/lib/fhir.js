@@ -10,7 +10,8 @@ import { findUnit, showNumber, toPanel, UnitError } from "./units.js";
 
 /** @typedef {import("./sidecar.js").Sidecar} Sidecar */
 /** @typedef {Record<string, any>} Resource */
-/** @typedef {{observation: string, biomarker: string, code: string, message: string}} Refusal */
+/** @typedef {{observation: string, biomarker: string, code: string, message: string}} Refusal
+ *   `message` is in English; `code` is for words in any language. */
 /** @typedef {{value: number, unit: string}} Given As the report says it. */
 /** @typedef {{value: number, given: Given, day: string, observation: string,
  *   side: string | undefined}} Used `value` in the panel's unit. */

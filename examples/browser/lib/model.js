@@ -1,5 +1,9 @@
-import { env, InferenceSession, Tensor } from "onnxruntime-web/wasm";
+/**
+ * The ONNX file in ONNX Runtime, whichever a program has: onnxruntime-web's WebAssembly, which
+ * computes in float32, or onnxruntime-node.
+ */
 
+/** @typedef {Pick<typeof import("onnxruntime-web"), "InferenceSession" | "Tensor">} Runtime */
 /**
  * A person: biomarkers in the panel's order and units, NaN where a test was not done.
  *
@@ -15,33 +19,35 @@ import { env, InferenceSession, Tensor } from "onnxruntime-web/wasm";
  * @property {boolean[]} imputed
  * @property {boolean[]} out_of_range
  * @property {boolean} age_out_of_range
+ * @property {number} percentile 0 to 100: the share of people of that age and sex who are younger.
+ * @property {number} draw_sd Years, standard deviation of a repeat blood draw.
  * @property {boolean[]} critical Beyond the critical limits.
  * @property {boolean} reliable Where it is false, none of the numbers are to be shown.
  */
 
-env.wasm.numThreads = 1; // more need the server's cross-origin isolation headers
-
 /**
  * Load the graph.
  *
- * @param {string} url
+ * @param {Runtime} runtime
+ * @param {Uint8Array} file the ONNX file's bytes
  * @returns {Promise<(people: Person[]) => Promise<Answer[]>>} Answers in the people's order.
  */
-export async function loadModel(url) {
+export async function loadModel(runtime, file) {
+  const { InferenceSession } = runtime;
   // To optimise the graph takes longer than it saves on so few people.
-  const session = await InferenceSession.create(url, { graphOptimizationLevel: "disabled" });
+  const session = await InferenceSession.create(file, { graphOptimizationLevel: "disabled" });
   // A session runs one batch at a time and refuses a second one.
   /** @type {Promise<unknown>} */
   let last = Promise.resolve();
   return (people) => {
-    const answers = last.then(() => session.run(buildInputs(people)).then(readAnswers));
+    const answers = last.then(() => session.run(buildInputs(runtime, people)).then(readAnswers));
     last = answers.catch(() => undefined);
     return answers;
   };
 }
 
-/** @param {Person[]} people */
-function buildInputs(people) {
+/** @param {Runtime} runtime @param {Person[]} people */
+function buildInputs({ Tensor }, people) {
   const count = people.length;
   const rows = Float32Array.from(people.flatMap((person) => person.biomarkers));
   const ages = people.map((person) => person.age);

@@ -4,8 +4,17 @@
 /** @typedef {import("./sidecar.js").Biomarker} Biomarker */
 /** @typedef {import("./sidecar.js").Conversion} Conversion */
 
-/** A unit that is not the biomarker's; the message is the reason. */
-export class UnitError extends Error {}
+/**
+ * A unit that is not the biomarker's; the message is the reason. `code` is "refused" for one that
+ * only looks right, "count" for a count per volume, "unknown" for any other.
+ */
+export class UnitError extends Error {
+  /** @param {"refused" | "count" | "unknown"} code @param {string} message */
+  constructor(code, message) {
+    super(message);
+    this.code = code;
+  }
+}
 
 /**
  * @param {Conversion} conversion
@@ -36,15 +45,19 @@ export function findUnit({ units }, biomarker, spelling) {
     const folded = foldUnit(units, read);
     if (Object.hasOwn(spellings, folded)) return spellings[folded];
     for (const [unit, reason] of refused)
-      if (foldUnit(units, unit) === folded) throw new UnitError(reason);
+      if (foldUnit(units, unit) === folded) throw new UnitError("refused", reason);
     if (new RegExp(`^(?:${units.count_per_volume})$`, "u").test(folded)) {
       const share = biomarker.unit === "%" ? ", a share" : "";
       throw new UnitError(
+        "count",
         `${spelling} is a count per volume; ${biomarker.name} is in ${biomarker.unit}${share}`,
       );
     }
   }
-  throw new UnitError(`unit must be one of ${biomarker.units.join(", ")}; got '${spelling}'`);
+  throw new UnitError(
+    "unknown",
+    `unit must be one of ${biomarker.units.join(", ")}; got '${spelling}'`,
+  );
 }
 
 /**
@@ -78,60 +91,60 @@ function foldUnit({ rewrites, aliases }, spelling) {
 }
 
 /**
- * Read a number as a person types it.
- *
- * @param {string} text
- * @returns {number}
- * @throws {RangeError} saying what to type instead
- */
-export function parseNumber(text) {
-  const typed = text.trim();
-  // A group of thousands has three digits, and does not come after a 0.
-  const plain = typed.replace(/^[+-]?(0+,\d+|\d+,(?:\d{1,2}|\d{4,}))$/u, (text) =>
-    text.replace(",", "."),
-  );
-  if (/^[+-]?(\d+(\.\d*)?|\.\d+)$/u.test(plain)) return Number(plain);
-  if (/^[+-]?\d+,\d{3}$/u.test(typed))
-    throw new RangeError(
-      `${typed} could be ${typed.replace(",", ".")} or ${typed.replace(",", "")}: type it ` +
-        "without the comma",
-    );
-  if (/^[<>]/u.test(typed))
-    throw new RangeError(`${typed} is a limit, not a value: leave it out, or type the limit`);
-  throw new RangeError(`expected a number, however: ${typed.slice(0, 40)}`);
-}
-
-/**
- * Say what is wrong with a value, and which unit was probably meant.
+ * Whether a value is one that the model accepts.
  *
  * @param {Sidecar} sidecar
  * @param {Biomarker} biomarker
  * @param {number} value as given
  * @param {string} unit as given
- * @returns {string | null} null where the value is accepted
  */
-export function describeImplausible(sidecar, biomarker, value, unit) {
-  const { name, minimum, maximum } = biomarker;
-  const conversions = sidecar.units.conversions[name];
-  /** @param {number} number */
-  const accepts = (number) => minimum <= number && number <= maximum;
-  const converted = toPanel(conversions[unit], value);
-  if (accepts(converted)) return null;
-  const bounds = `${minimum} to ${maximum}`;
-  const message =
-    unit === biomarker.unit
-      ? `${value} ${unit} is outside ${bounds}`
-      : `${value} ${unit} is ${showNumber(converted)} ${biomarker.unit}, outside ${bounds}`;
-  const meant = biomarker.units.find((other) => accepts(toPanel(conversions[other], value)));
-  if (meant === undefined) return message;
-  const would = showNumber(toPanel(conversions[meant], value));
-  return `${message}; as ${meant} it would be ${would} ${biomarker.unit}`;
+export function isAccepted(sidecar, { name, minimum, maximum }, value, unit) {
+  const converted = toPanel(sidecar.units.conversions[name][unit], value);
+  return minimum <= converted && converted <= maximum;
 }
 
 /**
- * Three significant digits, and all digits of the whole part.
+ * Whether a value is among the 99.8 % that the model was fitted on.
  *
+ * @param {Sidecar} sidecar
+ * @param {Biomarker} biomarker
+ * @param {number} value as given
+ * @param {string} unit as given
+ */
+export function isUsual(sidecar, { name }, value, unit) {
+  const [low, high] = sidecar.fitted_range[name];
+  const converted = toPanel(sidecar.units.conversions[name][unit], value);
+  return low <= converted && converted <= high;
+}
+
+/**
+ * What was probably meant by a value that few or no people have: another unit, or a decimal
+ * point that is missing. Undefined where the value is usual, or nothing fits.
+ *
+ * @param {Sidecar} sidecar
+ * @param {Biomarker} biomarker
+ * @param {number} value as given
+ * @param {string} unit as given
+ * @returns {{value: number, unit: string} | undefined}
+ */
+export function guessMeant(sidecar, biomarker, value, unit) {
+  if (isUsual(sidecar, biomarker, value, unit)) return undefined;
+  const meant = biomarker.units.find((other) => isUsual(sidecar, biomarker, value, other));
+  if (meant) return { value, unit: meant };
+  if (isAccepted(sidecar, biomarker, value, unit) || !Number.isInteger(value)) return undefined;
+  const point = [10, 100]
+    .map((power) => value / power)
+    .find((number) => isUsual(sidecar, biomarker, number, unit));
+  return point === undefined ? undefined : { value: point, unit };
+}
+
+/**
+ * The unit that a value without one is probably in: the panel's where both are usual.
+ *
+ * @param {Sidecar} sidecar
+ * @param {Biomarker} biomarker
  * @param {number} value
  */
-export const showNumber = (value) =>
-  Math.abs(value) < 1000 ? String(Number(value.toPrecision(3))) : value.toFixed(0);
+export const guessUnit = (sidecar, biomarker, value) =>
+  [biomarker.unit, ...biomarker.units].find((unit) => isUsual(sidecar, biomarker, value, unit)) ??
+  biomarker.unit;

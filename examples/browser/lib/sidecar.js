@@ -1,8 +1,10 @@
 /**
  * The sidecar henaw.json: every fact about the panel and the model that the page shows.
  *
- * @typedef {{name: string, label: string, unit: string, minimum: number, maximum: number,
- *   units: string[]}} Biomarker `minimum` and `maximum` in `unit`, the panel's.
+ * @typedef {{name: string, label: string, synonyms: string[], unit: string, units: string[],
+ *   minimum: number, maximum: number, log_scaled: boolean, harmful: string[],
+ *   reference: {low: (number | null)[], high: (number | null)[], source: string}}} Biomarker
+ *   Numbers are in `unit`, the panel's; the limits of `reference` are by the code of a sex.
  * @typedef {{factor: number, offset: number}} Conversion To the panel's unit.
  * @typedef {{biomarker: string, units?: string[], refused?: string}} Code
  * @typedef {object} Sidecar
@@ -18,6 +20,9 @@
  *   aliases: Record<string, string>, annotation: string, count_per_volume: string}} units
  * @property {{loinc_systems: string[], ucum_systems: string[], statuses: string[],
  *   comparators: Record<string, string>, codes: Record<string, Code>}} fhir
+ * @property {{columns: Record<string, string[]>, shared_names: Record<string, string[]>,
+ *   sexes: Record<string, string[]>, blood: string[], filling: string[], no_value: string[],
+ *   comparators: Record<string, string>, months: Record<string, number>}} vocabulary
  * @property {string[]} sexes A sex's code is its place here.
  * @property {[number, number]} accepted_ages Years.
  * @property {[number, number]} fitted_ages Years.
@@ -31,15 +36,9 @@
  * @property {number} interval_level
  * @property {{data: string, people: number}} training
  * @property {{age: number[]} & {[sex: string]: any}} reference Medians by sex and biomarker,
- *   one for each of `age`.
+ *   one for each of `age`; `gap_percentiles` has a row for each of `age`.
+ * @property {number[]} percentiles Of the columns of `gap_percentiles`, 0 to 100.
  */
-
-/** @returns {Promise<Sidecar>} */
-export async function loadSidecar() {
-  const response = await fetch("henaw.json");
-  if (!response.ok) throw new Error(`henaw.json: ${response.status} ${response.statusText}`);
-  return response.json();
-}
 
 /**
  * Median of a biomarker, in the panel's unit, among people of an age and sex.
@@ -58,21 +57,30 @@ export function findMedian({ reference, sexes }, name, age, sex) {
 }
 
 /**
- * A contribution, a system or a cause as people read it.
+ * Gaps of people of an age and sex, in years, the youngest first: each stands for as many.
  *
- * @param {Sidecar} sidecar
- * @param {string} name
- * @returns {string}
+ * @param {Pick<Sidecar, "reference" | "sexes" | "percentiles">} sidecar
+ * @param {number} age
+ * @param {number} sex
+ * @param {number} count how many
+ * @returns {number[]}
  */
-export function labelName(sidecar, name) {
-  const biomarker = sidecar.panel.find((item) => item.name === name);
-  if (biomarker) return biomarker.label;
-  if (name === "ast_alt_ratio") return "AST/ALT ratio";
-  if (name.includes("_x_"))
-    return name
-      .split("_x_")
-      .map((part) => labelName(sidecar, part))
-      .join(" × ");
-  const words = name.replaceAll("_", " ");
-  return words[0].toUpperCase() + words.slice(1);
+export function listGaps({ reference, sexes, percentiles }, age, sex, count) {
+  const { age: ages, [sexes[sex]]: bySex } = reference;
+  const position = Math.min(Math.max(age - ages[0], 0), ages.length - 1);
+  const row = Math.min(Math.floor(position), ages.length - 2);
+  const [before, after] = bySex.gap_percentiles.slice(row, row + 2);
+  return Array.from({ length: count }, (_, person) => {
+    const percent = (100 * (person + 0.5)) / count;
+    const upper = Math.max(
+      1,
+      percentiles.findIndex((known) => known >= percent),
+    );
+    const [low, high] = [percentiles[upper - 1], percentiles[upper]];
+    const share = Math.max(0, (percent - low) / (high - low));
+    const [one, other] = [before, after].map(
+      (gaps) => gaps[upper - 1] + share * (gaps[upper] - gaps[upper - 1]),
+    );
+    return one + (position - row) * (other - one);
+  });
 }

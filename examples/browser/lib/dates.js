@@ -1,4 +1,4 @@
-/** Dates of FHIR: whole or partial, with a time and its zone or without; and ages. */
+/** Dates of FHIR, whole or partial, and of tables and reports in six languages; and ages. */
 
 const TIME =
   /^(\d{4})(?:-(\d\d)(?:-(\d\d))?)?(?:T(\d\d):(\d\d)(?::(\d\d)(?:\.\d+)?)?(?:Z|([+-])(\d\d):(\d\d))?)?$/;
@@ -26,21 +26,72 @@ export function readTime(text) {
   return { when, day: written };
 }
 
+const CLOCK = String.raw`(?:[T ,]+(\d{1,2})[:.h](\d\d)(?::(\d\d)(?:\.\d+)?)?\s*([AaPp]\.?[Mm]\.?)?)?`;
+const POINTS = new RegExp(`^(\\d{1,2})\\.\\s?(\\d{1,2})\\.\\s?(\\d{4})${CLOCK}$`, "u");
+const SLASHES = new RegExp(`^(\\d{1,2})[/-](\\d{1,2})[/-](\\d{4})${CLOCK}$`, "u");
+const YEAR_FIRST = new RegExp(`^(\\d{4})[-/.](\\d{1,2})[-/.](\\d{1,2})${CLOCK}$`, "u");
+const WORDS = new RegExp(`^(\\d{1,2})[-. ]?\\s?(\\p{L}{3,})\\.?[-, ]?\\s?(\\d{4})${CLOCK}$`, "u");
+const WORDS_FIRST = new RegExp(`^(\\p{L}{3,})\\.?\\s(\\d{1,2}),?\\s(\\d{4})${CLOCK}$`, "u");
+
 /**
- * A date of a table: as of FHIR, with a space for its T too, or day.month.year. With slashes
- * it could be of either order, and is not read.
+ * Whether dates such as 03/01/2024 begin with the month, "mdy", or with the day, "dmy"; null
+ * where they can be either.
+ *
+ * @param {Iterable<string>} texts
+ * @returns {"mdy" | "dmy" | null}
+ */
+export function findOrder(texts) {
+  let first = false;
+  let second = false;
+  for (const text of texts) {
+    const match = SLASHES.exec(text.trim());
+    first ||= Number(match?.[1]) > 12;
+    second ||= Number(match?.[2]) > 12;
+  }
+  if (first === second) return null;
+  return first ? "dmy" : "mdy";
+}
+
+/**
+ * A day with its time as tables and reports have it; null where it is no date, or where its
+ * order is not known. Of a year of two digits nobody knows the century: it is no date.
  *
  * @param {string} text
+ * @param {{order: "mdy" | "dmy" | null, months: Record<string, number>}} how
+ * @returns {{when: number, day: string} | null}
  */
-export function readTableTime(text) {
-  const written = text
-    .replace(
-      /^(\d{1,2})\.(\d{1,2})\.(\d{4})/u,
-      (_, day, month, year) => `${year}-${month.padStart(2, "0")}-${day.padStart(2, "0")}`,
-    )
-    .replace(/^(\d{4}-\d\d-\d\d) (\d)/u, "$1T$2")
-    .replace(/T(\d):/u, "T0$1:");
-  return readTime(written);
+export function readDay(text, { order, months }) {
+  const written = text.trim();
+  const whole = written.length > 7 ? readTime(written.replace(/^(\d{4}-\d\d-\d\d) (\d)/u, "$1T$2")) : null;
+  if (whole) return whole;
+  const slashes = SLASHES.exec(written);
+  if (slashes && order === null && slashes[1] !== slashes[2]) return null;
+  for (const [pattern, year, month, day] of /** @type {[RegExp, number, number, number][]} */ ([
+    [YEAR_FIRST, 1, 2, 3],
+    [POINTS, 3, 2, 1],
+    order === "mdy" ? [SLASHES, 3, 1, 2] : [SLASHES, 3, 2, 1],
+    [WORDS, 3, 2, 1],
+    [WORDS_FIRST, 3, 1, 2],
+  ])) {
+    const match = pattern.exec(written);
+    if (!match) continue;
+    const number = /^\d+$/u.test(match[month]) ? Number(match[month]) : readMonth(match[month], months);
+    const half = match[7]?.toLowerCase()[0];
+    const hour = Number(match[4] ?? 0);
+    const clock = half ? (hour % 12) + (half === "p" ? 12 : 0) : hour;
+    const pad = (/** @type {unknown} */ part) => String(part).padStart(2, "0");
+    return readTime(
+      `${match[year]}-${pad(number)}-${pad(match[day])}T${pad(clock)}:${match[5] ?? "00"}` +
+        `:${match[6] ?? "00"}`,
+    );
+  }
+  return null;
+}
+
+/** @param {string} word @param {Record<string, number>} months by their first letters */
+function readMonth(word, months) {
+  const folded = word.toLowerCase();
+  return months[folded.slice(0, 4)] ?? months[folded.slice(0, 3)] ?? 0;
 }
 
 /** The last day, YYYY-MM-DD, that is not of the future: somewhere it is tomorrow already. */
