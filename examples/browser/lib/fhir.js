@@ -115,7 +115,7 @@ const isWeb = (url) => typeof url === "string" && /^https?:\/\//u.test(url);
  * @returns {Generator<{name: string, fullUrl: unknown, resource: Resource}>}
  */
 function* walkObservations(entries) {
-  for (const [place, { resource, fullUrl }] of entries.entries()) {
+  for (const { resource, fullUrl, place } of listResources(entries)) {
     if (!isObject(resource) || resource.resourceType !== "Observation") continue;
     const name = nameEntry(resource, fullUrl, place);
     yield { name, fullUrl, resource };
@@ -124,6 +124,22 @@ function* walkObservations(entries) {
     const modifiers = isEmpty(modifierExtension) ? {} : { modifierExtension };
     for (const part of asList(component).filter(isObject))
       yield { name, fullUrl, resource: { ...shared, ...part, ...modifiers } };
+  }
+}
+
+/**
+ * The resources of the entries, and those that reports contain, which share their subject.
+ *
+ * @param {Resource[]} entries
+ * @returns {Generator<{resource: any, fullUrl: unknown, place: number}>}
+ */
+function* listResources(entries) {
+  for (const [place, { resource, fullUrl }] of entries.entries()) {
+    yield { resource, fullUrl, place };
+    if (!isObject(resource)) continue;
+    const { subject, effectiveDateTime } = resource;
+    for (const part of asList(resource.contained).filter(isObject))
+      yield { resource: { subject, effectiveDateTime, ...part }, fullUrl, place };
   }
 }
 

@@ -179,13 +179,21 @@ export const means = ({ vocabulary }, part, spelling) =>
   (vocabulary.columns[part] ?? []).some((name) => foldName(name) === foldName(spelling));
 
 /**
- * The code of a sex as people write it; null where it is none.
+ * The code of a sex as people write it; null where it is none. The name of its column tells
+ * letters apart that mean two things: V is vrouw or varón, M is masculino or mujer.
  *
  * @param {Sidecar} sidecar
  * @param {string} text
+ * @param {string} [label]
  */
-export function readSex({ sexes, vocabulary }, text) {
+export function readSex({ sexes, vocabulary }, text, label = "") {
   const folded = foldName(text);
+  const [named, letter] = [foldName(label), folded.length === 1 ? folded : ""];
+  if (named === "geslacht" && letter === "v") return sexes.indexOf("female");
+  if (named === "sexo" && letter === "v") return sexes.indexOf("male");
+  if (named === "sexo" && letter === "h") return sexes.indexOf("male");
+  if (named === "sexo" && letter === "m") return null;
+  if (named === "sexe" && letter === "h") return sexes.indexOf("male");
   const code = sexes.findIndex((sex) =>
     vocabulary.sexes[sex].some((word) => foldName(word) === folded),
   );

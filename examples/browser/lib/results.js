@@ -69,6 +69,7 @@ export function gather(sidecar, { id, age: toldAge, sex, birth, results }, style
     attempt(unused, result, () => read.push(readResult(sidecar, result, style)));
   const newest = sidecar.panel.flatMap(({ name }) =>
     pickNewest(
+      sidecar,
       read.filter((reading) => reading.name === name),
       unused,
     ),
@@ -166,24 +167,33 @@ function readUnit(sidecar, biomarker, spelling) {
   }
 }
 
+/** Relative difference up to which two values in two units are one result. */
+const SAME = 0.03;
+
 /**
  * The newest result of a test. Where the dates do not say which it is, none is used, unless all
  * say the same.
  *
+ * @param {Sidecar} sidecar
  * @param {Dated[]} readings
  * @param {Unused[]} unused
  * @returns {Dated[]} one, or none
  */
-function pickNewest(readings, unused) {
+function pickNewest(sidecar, readings, unused) {
   if (readings.length <= 1) return readings;
   /** @param {Dated} reading @param {string} code */
   const refuse = ({ label, where, value, unit, date }, code) =>
     unused.push({ label, where, code, params: { value, unit, date: date || "–" } });
   const [first] = readings;
-  const isSame = readings.every(
-    ({ value, unit, day }) => value === first.value && unit === first.unit && day === first.day,
-  );
-  if (isSame) return [first];
+  /** @param {Dated} reading */
+  const inPanel = ({ name, value, unit }) => toPanel(sidecar.units.conversions[name][unit], value);
+  /** @param {Dated} one @param {Dated} other */
+  const isSame = (one, other) =>
+    one.day === other.day &&
+    (one.unit === other.unit
+      ? one.value === other.value
+      : Math.abs(inPanel(one) / inPanel(other) - 1) < SAME);
+  if (readings.every((reading) => isSame(reading, first))) return [first];
   if (readings.some(({ when }) => when === null)) {
     for (const reading of readings) refuse(reading, "which_is_newest");
     return [];
@@ -192,9 +202,9 @@ function pickNewest(readings, unused) {
   // Of one time a number before a limit, and of several numbers the lowest, as in Python.
   const [used, ...tied] = readings
     .filter(({ when }) => when === newest)
-    .sort((a, b) => a.side.length - b.side.length || a.value - b.value);
+    .sort((a, b) => a.side.length - b.side.length || inPanel(a) - inPanel(b));
   for (const reading of readings) if (Number(reading.when) < newest) refuse(reading, "older");
-  for (const reading of tied) refuse(reading, "same_time");
+  for (const reading of tied) if (!isSame(reading, used)) refuse(reading, "same_time");
   return [used];
 }
 

@@ -84,11 +84,11 @@ function readLong(sidecar, header, lines) {
     /** @param {string} part */
     const cell = (part) => (part in columns ? (line[columns[part]] ?? "") : "");
     const told = findPerson(people, cell("person"));
-    learn(sidecar, told, cell("age"), cell("sex"), cell("birth"));
+    learn(sidecar, told, cell("age"), cell("sex"), cell("birth"), header[columns.sex]);
     const label = cell("test") || cell("code");
     const value = [cell("comparator"), cell("value")].filter(Boolean).join(" ");
     if (means(sidecar, "age", label)) learn(sidecar, told, value, "", "");
-    else if (means(sidecar, "sex", label)) learn(sidecar, told, "", value, "");
+    else if (means(sidecar, "sex", label)) learn(sidecar, told, "", value, "", label);
     else if (means(sidecar, "birth", label)) learn(sidecar, told, "", "", value);
     else {
       const { biomarker, units, refused } = findTest(sidecar, cell("test"), cell("code"));
@@ -126,7 +126,9 @@ function readWide(sidecar, header, lines) {
     const beside = header.findIndex((other) =>
       ["unit", "units"].some((word) => foldName(other) === foldName(`${name} ${word}`)),
     );
-    return [{ ...found, name, place, beside }];
+    // The panel's own names are in the panel's units.
+    const unit = found.unit || (name === found.biomarker.name ? found.biomarker.unit : "");
+    return [{ ...found, unit, name, place, beside }];
   });
   const isPerson = "age" in columns || "sex" in columns || "birth" in columns;
   if (lines.length === 0 || tests.length < (isPerson ? 1 : 2)) return null;
@@ -137,7 +139,7 @@ function readWide(sidecar, header, lines) {
     /** @param {string} part */
     const cell = (part) => (part in columns ? (line[columns[part]] ?? "") : "");
     const told = findPerson(people, cell("person") || (lines.length > 1 ? `${row + 1}` : ""));
-    learn(sidecar, told, cell("age"), cell("sex"), cell("birth"));
+    learn(sidecar, told, cell("age"), cell("sex"), cell("birth"), header[columns.sex]);
     for (const { biomarker, unit, name, place, beside } of tests)
       if (line[place])
         told.results.push({
@@ -193,10 +195,11 @@ function findPerson(people, id) {
  * @param {Sidecar} sidecar
  * @param {Told} told
  * @param {string} age @param {string} sex @param {string} birth
+ * @param {string} [label] of the sex
  */
-function learn(sidecar, told, age, sex, birth) {
+function learn(sidecar, told, age, sex, birth, label) {
   told.age ??= readCell(sidecar, age, null).value;
-  told.sex ??= sex ? readSex(sidecar, sex) : null;
+  told.sex ??= sex ? readSex(sidecar, sex, label) : null;
   told.birth ||= birth;
 }
 

@@ -14,7 +14,7 @@ import { gather } from "./results.js";
 /** @typedef {import("./results.js").Person} Person */
 /** @typedef {import("./results.js").Unused} Unused */
 /** @typedef {import("./results.js").Result} Result */
-/** @typedef {{text: string, where: string}} Line */
+/** @typedef {{text: string, raw: string, where: string}} Line */
 
 const MOST_WORDS_OF_A_NAME = 9;
 /** Lines after a name among which its value may stand. */
@@ -24,7 +24,7 @@ const COMPARATOR = /^[<>≤≥]=?$/u;
 const DATE = String.raw`\d{4}-\d\d?-\d\d?|\d{1,2}[./-]\s?\d{1,2}[./-]\s?\d{4}|\d{1,2}[ .-]\s?\p{L}{3,9}\.?[ ,-]\s?\d{4}|\p{L}{3,9}\.?\s\d{1,2},?\s\d{4}`;
 /** What stands between a value and its unit: flags, intervals, an earlier value and its date. */
 const BETWEEN =
-  /^(?:[[(]?(?:h{1,2}|l{1,2}|\*+|!+|high|low|normal|abnormal|a|n)[\])]?|[-–—:|]|to|a|à|bis|tot|[[(]?[<>≤≥]?[\d.,/–-]+[\])]?)$/iu;
+  /^(?:[[(]?(?:h{1,2}|l{1,2}|\*+|!+|high|low|normal|abnormal|not|estab\.?|a|n)[\])]?|[-–—:|]|to|a|à|bis|tot|[[(]?[<>≤≥]?[\d.,/–-]+[\])]?)$/iu;
 
 /**
  * @param {Sidecar} sidecar
@@ -34,7 +34,7 @@ const BETWEEN =
 export function readText(sidecar, text) {
   const lines = text
     .split(/\r?\n|\u2028/u)
-    .map((line, place) => ({ text: clean(line), where: `${place + 1}` }))
+    .map((raw, place) => ({ text: clean(raw), raw, where: `${place + 1}` }))
     .filter(({ text: left }) => left);
   const style = {
     decimal: findDecimal(lines.flatMap((line) => line.text.split(/\s+/u).slice(1))),
@@ -73,8 +73,8 @@ function splitPeople({ vocabulary }, lines) {
   /** @type {{id: string, part: Line[]}[]} */
   const parts = [{ id: "", part: [] }];
   for (const line of lines) {
-    const [label, ...rest] = line.text.split(/\s*:\s*/u);
-    const name = rest.join(":").trim();
+    const [label, ...rest] = line.raw.trim().split(/\s*:\s*/u);
+    const name = rest.join(":").split(/\s{2,}|\t/u)[0];
     const last = parts[parts.length - 1];
     if (name && labels.includes(foldName(label)) && name !== last.id) {
       const known = parts.find(({ id }) => id === name);
@@ -141,7 +141,12 @@ function findLabel(sidecar, words) {
     const next = words[count];
     if (next !== undefined && !VALUE.test(next) && !COMPARATOR.test(next) && !isNoValue(sidecar.vocabulary, next))
       continue;
-    const label = words.slice(skip, count).join(" ").replace(/[:=.\s]+$/u, "");
+    // "S-Creatinina" is that of serum.
+    const label = words
+      .slice(skip, count)
+      .join(" ")
+      .replace(/[:=.\s]+$/u, "")
+      .replace(/^[SPB]-(?=\p{L}{3})/u, "");
     const code = skip ? words[0] : "";
     const { biomarker } = code ? findTest(sidecar, label, code) : findTest(sidecar, label);
     if (biomarker) return { biomarker, label, count };
@@ -223,20 +228,22 @@ function describeOther(sidecar, words) {
 function readFacts(sidecar, lines, style) {
   const { vocabulary } = sidecar;
   const text = lines.map((line) => line.text).join("\n");
-  /** @param {string} part @param {string} value pattern @returns {string[]} by rank of the names */
+  /** @param {string} part @param {string} value pattern the longest names first */
   const find = (part, value) =>
     [...vocabulary.columns[part]]
       .sort((a, b) => b.length - a.length)
       .flatMap((name) => {
         const label = name.replace(/[.*+?^${}()|[\]\\]/gu, "\\$&").replace(/[ _]/gu, "[ _]?");
         const match = new RegExp(`(?<![\\p{L}\\d])${label}(?![\\p{L}\\d])[\\s:.=/-]*(${value})`, "iu").exec(text);
-        return match ? [match[1]] : [];
+        return match ? [{ name, text: match[1] }] : [];
       });
-  const age = find("age", String.raw`\d{1,3}(?:[.,]\d)?`)[0];
+  const age = find("age", String.raw`\d{1,3}(?:[.,]\d)?`)[0]?.text;
   const stated = /(?<![\d.,])(\d{2,3})\s*-?\s*(?:y\/?o|yrs?|years?(?:[ -]old)?|jahre|ans|años|anni|jaar)(?!\p{L})/iu.exec(text);
-  const sex = find("sex", String.raw`\p{L}+`).map((word) => readSex(sidecar, word)).find((code) => code !== null);
-  const day = (/** @type {string[]} */ dates) =>
-    dates.find((date) => readDay(date, { ...style, months: vocabulary.months })) ?? "";
+  const sex = find("sex", String.raw`\p{L}+`)
+    .map(({ name, text: word }) => readSex(sidecar, word, name))
+    .find((code) => code !== null);
+  const day = (/** @type {{text: string}[]} */ dates) =>
+    dates.find(({ text: date }) => readDay(date, { ...style, months: vocabulary.months }))?.text ?? "";
   const found = age ?? stated?.[1];
   const birth = day(find("birth", DATE));
   return {
@@ -244,7 +251,7 @@ function readFacts(sidecar, lines, style) {
     sex: sex ?? findSexWord(sidecar, lines),
     birth,
     // "Geb.-Datum" holds a name of the day of the draw.
-    drawn: day(find("time", DATE).filter((date) => date !== birth)),
+    drawn: day(find("time", DATE).filter(({ text: date }) => date !== birth)),
   };
 }
 

@@ -148,3 +148,11 @@ export function guessMeant(sidecar, biomarker, value, unit) {
 export const guessUnit = (sidecar, biomarker, value) =>
   [biomarker.unit, ...biomarker.units].find((unit) => isUsual(sidecar, biomarker, value, unit)) ??
   biomarker.unit;
+
+/**
+ * Three significant digits, and all digits of the whole part.
+ *
+ * @param {number} value
+ */
+export const showNumber = (value) =>
+  Math.abs(value) < 1000 ? String(Number(value.toPrecision(3))) : value.toFixed(0);
