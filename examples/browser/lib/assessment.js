@@ -48,7 +48,7 @@ export const CHANGEABLE = ["hba1c", "crp", "ggt", "alt"];
 export function findReach(sidecar, { name, reference, harmful }, value, sex) {
   if (!CHANGEABLE.includes(name)) return null;
   const [first, last] = sidecar.fitted_range[name];
-  if (value < first || value > last) return null;
+  if (!(first <= value && value <= last)) return null; // not given, or beyond what was seen
   const low = Math.max(first, reference.low[sex] ?? first);
   const high = Math.min(last, reference.high[sex] ?? last);
   // Below the usual values there is nothing to gain.

@@ -174,12 +174,12 @@ const findStyle = (lines, columns) => ({
   ),
 });
 
-/** @param {string} label @param {string} where @param {string} [refused] LOINC code */
+/** @param {string} label @param {string} where @param {string} [refused] LOINC code @returns {Unused} */
 const describeOther = (label, where, refused) => ({
   label,
   where,
   code: refused ? "code" : "other_test",
-  params: refused ? { code: refused } : {},
+  params: refused ? { code: refused } : /** @type {Record<string, string>} */ ({}),
 });
 
 /** @param {Map<string, Told>} people @param {string} id @returns {Told} */

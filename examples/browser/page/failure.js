@@ -5,16 +5,15 @@
  * No module: it has to run where one cannot be loaded.
  */
 {
-  /** @param {string} id */
-  const find = (id) => /** @type {HTMLElement} */ (document.getElementById(id));
-  const status = find("no-answer");
-  status.textContent = "Loading the model.";
-
   /** @param {string} reason */
   const tell = (reason) => {
-    find("answer").hidden = find("withheld").hidden = true;
-    status.hidden = false;
-    status.textContent = `The page failed. ${reason}. Load it again.`;
+    const main = /** @type {HTMLElement} */ (document.getElementById("main"));
+    const note = document.createElement("p");
+    note.className = "notice wrong";
+    note.setAttribute("role", "alert");
+    note.id = "failure";
+    note.textContent = `The page failed: ${reason}. Load it again.`;
+    main.replaceChildren(note);
   };
 
   // Those of a script that was not found reach the window in the first phase only.
