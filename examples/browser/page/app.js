@@ -169,7 +169,7 @@ export class App {
     const values = readings.map(({ name, value, unit }) => [name, { text: this.words.value(value), unit }]);
     this.draft = {
       ...this.draft,
-      ...(age === null ? {} : { age: this.words.number(age, Number.isInteger(age) ? 0 : 1) }),
+      ...(age === null ? {} : { age: this.words.number(age, Math.abs(age - Math.round(age)) < 0.05 ? 0 : 1) }),
       ...(sex === null ? {} : { sex }),
       drawn: drawn ?? "",
       values: Object.fromEntries(values),

@@ -52,10 +52,13 @@ export async function buildResult(app, person) {
     ),
     buildValues(app, person, answer),
     buildRisks(app, person, answer, typical),
-    buildNext(app, answer, next),
-    buildWhatIf(app, person, answer),
+    h(
+      "div",
+      { class: "columns" },
+      h("div", {}, buildNext(app, answer, next), buildLaboratory(app, answer, without)),
+      buildWhatIf(app, person, answer),
+    ),
     buildTime(app, person),
-    buildLaboratory(app, answer, without),
     buildShare(app, person, answer, spoken),
     buildSheet(app, person, answer),
   );
@@ -186,7 +189,7 @@ function buildWithheld(app, person, answer) {
         h("button", { type: "button", class: "plain", onclick: () => print() }, words.say("share.print")),
       ),
     ),
-    buildLaboratory(app, answer, answer),
+    app.profile && buildLaboratory(app, answer, answer),
   );
 }
 

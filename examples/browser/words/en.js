@@ -26,8 +26,6 @@ export const en = {
   "before.why": "Then this calculation would mislead you. It rests on adults who were not in such a state, and these states change blood values by themselves. If it is a passing one, come back with later values. With questions about your values, ask your doctor.",
   "before.missing": "Please answer this question first.",
 
-  "way.type": "Type the values",
-  "way.report": "Read a report",
   "report.title": "Paste, drop or choose a report",
   "report.words": "A PDF from the laboratory's portal, copied text, a table (CSV), FHIR, or the export of Apple Health. It is read on this device. You check what was read before it is used.",
   "report.paste": "Text of the report",
@@ -106,7 +104,6 @@ export const en = {
   "doubt.unit_guessed": "No unit was given. {unit} is a guess: please check.",
   "doubt.limit_used": "The report gives a limit only, {sign} {value}. The limit is used.",
   "doubt.old": "Of {date}: more than a year older than your newest value.",
-  "doubt.implausible": "As read, this value is not possible.",
   "unused.unit": "the unit {unit} cannot be used; it must be {units}",
   "unused.count": "it is a number of cells ({unit}), not a share in percent",
   "unused.no_unit": "without a unit it may be a number of cells or a share in percent",
@@ -143,7 +140,6 @@ export const en = {
   "error.unreadable": "This file cannot be read.",
   "error.profile": "This is a laboratory's profile. Drop it on your result.",
 
-  "result.title": "Your result",
   "result.example": "Example values (not yours)",
   "headline.female": "Your blood looks like that of a typical woman of {age}.",
   "headline.male": "Your blood looks like that of a typical man of {age}.",
