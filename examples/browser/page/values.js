@@ -215,13 +215,9 @@ function buildRest(app, person, answer) {
         h(
           "li",
           { class: "value" },
-          h(
-            "div",
-            { class: "what" },
-            h("h4", {}, labelPart(app, name)),
-            h("p", { class: "quiet" }, words.sayAny(`part.${name}.words`, words.say("part.interaction.words"))),
-          ),
+          h("h4", {}, labelPart(app, name)),
           buildYears(app, years, false),
+          h("p", { class: "words quiet" }, words.sayAny(`part.${name}.words`, words.say("part.interaction.words"))),
         ),
       ),
     ),
