@@ -106,7 +106,8 @@ export function findTest(sidecar, test, code = "") {
  * @param {string} spelling
  */
 export const isShared = (sidecar, spelling) =>
-  !findBiomarker(sidecar, spelling, { withUnit: false });
+  findBiomarker(sidecar, spelling, { withUnit: true }) !== undefined &&
+  findBiomarker(sidecar, spelling, { withUnit: false }) === undefined;
 
 /**
  * What a column of values holds, "Kreatinin [mg/dl]".

@@ -20,7 +20,7 @@ const COMMA = /^[+-]?\d*,\d+(e[+-]?\d+)?$/iu;
 /** A group of thousands has three digits, and does not come after a 0. */
 const UNSURE = /^[+-]?[1-9]\d{0,2},\d{3}$/u;
 const GROUPED = {
-  ".": /^[+-]?\d{1,3}(,\d{3})+(\.\d+)?$/u,
+  ".": /^[+-]?[1-9]\d{0,2}(,\d{3})+(\.\d+)?$/u,
   ",": /^[+-]?\d{1,3}(\.\d{3})+(,\d+)?$/u,
 };
 const NUMBER = /^[+-]?(?:\d[\d.,'’\u00a0\u202f ]*|[.,]\d+)(?:e[+-]?\d+)?/iu;

@@ -234,7 +234,7 @@ function readFacts(sidecar, lines, style) {
       .sort((a, b) => b.length - a.length)
       .flatMap((name) => {
         const label = name.replace(/[.*+?^${}()|[\]\\]/gu, "\\$&").replace(/[ _]/gu, "[ _]?");
-        const match = new RegExp(`(?<![\\p{L}\\d])${label}(?![\\p{L}\\d])[\\s:.=/-]*(${value})`, "iu").exec(text);
+        const match = new RegExp(`(?<![\\p{L}\\d])${label}(?![\\p{L}\\d])[\\s:.=/-]*(?:(?:on|am|vom|le|du|el|del|il|op)\\s+)?(${value})`, "iu").exec(text);
         return match ? [{ name, text: match[1] }] : [];
       });
   const age = find("age", String.raw`\d{1,3}(?:[.,]\d)?`)[0]?.text;

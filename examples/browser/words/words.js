@@ -15,6 +15,13 @@ import { nl } from "./nl.js";
 export const LANGUAGES = { en, de, fr, es, it, nl };
 
 /**
+ * All texts of a language.
+ *
+ * @param {string} language
+ */
+export const readTexts = (language) => LANGUAGES[language];
+
+/**
  * The first of some languages that there are texts in.
  *
  * @param {readonly string[]} wanted such as navigator.languages
@@ -27,7 +34,7 @@ export const chooseLanguage = (wanted) =>
  * @param {string} [region] of the number's and date's form, such as "en-US"
  */
 export function speak(language, region = language) {
-  const texts = LANGUAGES[language];
+  const texts = readTexts(language);
   const locale = region.startsWith(language) ? region : language;
   /** @param {number} value @param {number} [digits] after the decimal mark */
   const number = (value, digits = 0) =>
