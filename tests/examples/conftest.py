@@ -144,6 +144,7 @@ def context(browser: Browser) -> Iterator[BrowserContext]:
         service_workers="block",
         accept_downloads=True,
     ) as context:
+        context.set_default_timeout(10_000)
         yield context
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, expect
+from playwright.sync_api import Browser, BrowserContext, Page, Route, expect
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 AXE = REPOSITORY / "node_modules" / "axe-core" / "axe.min.js"
@@ -76,7 +76,8 @@ def test_says_what_could_not_be_loaded(context: BrowserContext, site: str, lost:
     if lost == "henaw.onnx":
         page.get_by_role("button", name="Show an example").click()
     expect(page.locator("#failure")).to_contain_text("The page failed")
-    expect(page.locator("#failure")).to_contain_text(lost.split("/")[0].split(".")[0])
+    # Of modules the browser only says that main.js, or a part of it, is not there.
+    expect(page.locator("#failure")).to_contain_text(lost if "henaw" in lost else "main.js")
     page.evaluate("sessionStorage.clear()")
     page.close()
 
@@ -93,8 +94,12 @@ def test_what_is_typed_while_the_model_loads_is_answered(
     context: BrowserContext, site: str, people: Any
 ) -> None:
     page = context.new_page()
-    held: list[Any] = []
-    page.route("**/henaw.onnx", held.append)
+    held: list[Route] = []
+
+    def hold(route: Route) -> None:
+        held.append(route)
+
+    page.route("**/henaw.onnx", hold)
     page.goto(site)
     people.fill(page, people.TYPED, age="61", sex="male")
     page.locator(".bar button[type=submit]").click()
@@ -132,6 +137,7 @@ def test_the_form_and_the_answer_come_fast(context: BrowserContext, site: str) -
 
 def visit_steps(page: Page, people: Any) -> Any:
     """Each screen in turn."""
+    page.evaluate("location.hash = 'enter'")
     page.locator("#clear").click()
     page.fill("#creatinine", "0.9")
     page.fill("#crp", "nonsense")
@@ -160,22 +166,20 @@ def visit_steps(page: Page, people: Any) -> Any:
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_nothing_overflows_on_a_phone(page: Page, people: Any, language: str) -> None:
     page.locator("#language").select_option(language)
-    for width in (390, 320):
-        page.set_viewport_size({"width": width, "height": 800})
-        for step in visit_steps(page, people):
-            assert page.evaluate("document.documentElement.lang") == language
-            seen = page.evaluate(
-                """() => [...document.querySelectorAll("main *, header *, footer *")]
-                    .filter((element) => !element.closest(".unseen, svg")
-                        && element.getBoundingClientRect().right > innerWidth + 1)
-                    .map((element) => element.outerHTML.slice(0, 80))"""
-            )
-            assert seen == [], (step, width)
+    page.set_viewport_size({"width": 390, "height": 800})
+    for step in visit_steps(page, people):
+        assert page.evaluate("document.documentElement.lang") == language
+        assert page.evaluate(r"document.body.innerText.match(/\{\w+\}|undefined|NaN/)") is None
+        for width in (390, 320):
+            page.set_viewport_size({"width": width, "height": 800})
+            assert page.evaluate(FIND_OVERFLOW) == [], (step, width)
             assert page.evaluate("document.documentElement.scrollWidth") <= width
-            untold = page.evaluate(
-                "document.body.innerText.match(/\\\\{\\\\w+\\\\}|undefined|NaN/)"
-            )
-            assert untold is None, step
+
+
+FIND_OVERFLOW = """() => [...document.querySelectorAll("main *, header *, footer *")]
+    .filter((element) => !element.closest(".unseen, svg")
+        && element.getBoundingClientRect().right > innerWidth + 1)
+    .map((element) => element.outerHTML.slice(0, 80))"""
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
@@ -209,17 +213,14 @@ def test_by_keyboard_alone(page: Page, people: Any) -> None:
     keyboard.press("Space")
     keyboard.press("ArrowDown")
     expect(page.locator("#sex-1")).to_be_checked()
-    for name, (value, unit) in people.TYPED.items():
+    for name, (value, unit) in (people.TYPED | {"ast": ("22", "U/L")}).items():
         keyboard.press("Tab")
         expect(page.locator(f"#{name}")).to_be_focused()
         keyboard.type(value)
         keyboard.press("Tab")
-        keyboard.type(unit.replace("ukat", "µkat"))
-        keyboard.press("Tab")
-        if not page.locator(f"#{name}-message button").count():
-            keyboard.press("Shift+Tab")
+        keyboard.type(unit)
+    keyboard.press("Tab")
     keyboard.press("Enter")
-    page.locator("#alt").press("Enter")
     expect(page.locator("#headline")).to_be_focused()
     slider = page.locator("#whatif-crp")
     slider.focus()

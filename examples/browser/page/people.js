@@ -70,13 +70,13 @@ export function drawPeople({ sidecar, words }, { age, sex }, answer) {
   };
   const sexName = sidecar.sexes[sex];
   return h(
-    "figure",
+    "div",
     { class: "people-chart", role: "img", "aria-label": words.say("people.label", places) },
     picture,
     axis,
     h(
-      "figcaption",
-      { "aria-hidden": "true" },
+      "p",
+      { class: "keys", "aria-hidden": "true" },
       h("span", { class: "key younger" }, words.sayAny(`people.${sexName}`, "")),
       h("span", { class: "key own" }, words.say("people.you")),
       h("span", { class: "key lived" }, words.say("people.age")),
