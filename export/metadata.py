@@ -51,8 +51,9 @@ def describe_model(checkpoint: Checkpoint) -> dict[str, Any]:
 
     ``reference`` holds the median of each biomarker by age and sex, in the panel's
     units; ``units`` what converts into them, by ``(value - offset) * factor``; ``fhir``
-    which Observations are a biomarker; ``vocabulary`` the words of reports. A biomarker that is not among ``used_biomarkers`` is
-    not part of the model: its value is ignored, and its median stands for nobody.
+    which Observations are a biomarker; ``vocabulary`` the words of reports. A biomarker
+    that is not among ``used_biomarkers`` is not part of the model: its value is ignored, and
+    its median stands for nobody.
     """
     causes = checkpoint.network.causes
     shapes = _SHAPES | {"cause_risk_10y": ["n", len(causes)]}

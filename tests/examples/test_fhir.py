@@ -30,7 +30,8 @@ def read_case(name: str) -> Any:
 @pytest.mark.parametrize("path", CASES, ids=lambda path: path.stem)
 def test_shared_case(call: Any, path: Path) -> None:
     case = json.loads(path.read_text(encoding="utf-8"))
-    expected = case["expected"]
+    # The one rule of the newest result, until the package's reader has it too.
+    expected = case.get("one_rule", case["expected"])
     if "error" in expected:
         with pytest.raises(Exception, match="expected"):
             call("lib/fhir", "readBundle", "sidecar", case["bundle"])
@@ -43,7 +44,7 @@ def test_shared_case(call: Any, path: Path) -> None:
         age = wanted.pop("age_years")
         seen_age = person.pop("age_years")
         assert seen_age == (None if age is None else pytest.approx(age, rel=1e-9))
-        assert person | {"problems": list(person["problems"])} == {"old": {}} | wanted
+        assert person | {"problems": list(person["problems"])} == wanted
 
     def sort(refusals: Any) -> list[tuple[str, ...]]:
         return sorted((row["observation"], row["biomarker"], row["code"]) for row in refusals)
@@ -57,9 +58,8 @@ def test_a_bundle_comes_as_a_report(call: Any) -> None:
     assert len(report["people"]) == 2
     old = call("lib/intake", "readReport", "sidecar", json.dumps(read_case("old")["bundle"]))
     days = {reading["name"]: reading["day"] for reading in old["people"][0]["readings"]}
-    assert days["hba1c"] == "2024-03-01"
-    doubts = {reading["name"]: reading["doubts"] for reading in old["people"][0]["readings"]}
-    assert doubts["crp"] == ["old"]
+    assert days == {"hba1c": "2024-03-01"}
+    assert "C-reactive protein" in {row["label"] for row in old["unused"] if row["code"] == "old"}
 
 
 def test_lines_of_resources_and_resources_alone(call: Any) -> None:
@@ -81,44 +81,18 @@ def test_tomorrow_is_somewhere_today(call: Any, days: int, used: bool) -> None:
     assert ("alt" in person["biomarkers"]) is used
 
 
-def test_nothing_in_a_bundle_breaks_the_reader(call: Any) -> None:
-    """Junk in every place of two Bundles, one place at a time."""
+BUNDLES = "../../tests/examples/bundles"
+
+
+@pytest.mark.parametrize("name", ["limits", "withdrawn"])
+def test_nothing_in_a_bundle_breaks_the_reader(call: Any, name: str) -> None:
     junk = [None, 0, -1, True, "", "x", [], {}, [None], 1e308, "2024", {"toString": 1}]
-    tried = 0
-    bounds = {item.name: (item.minimum, item.maximum) for item in PANEL}
-
-    def attempt(bundle: Any) -> None:
-        nonlocal tried
-        tried += 1
-        try:
-            people = call("lib/fhir", "readBundle", "sidecar", bundle)["people"]
-        except Exception as error:
-            assert str(error).startswith(("expected", "its results"))
-            return
-        for person in people:
-            for name, value in person["biomarkers"].items():
-                assert bounds[name][0] <= value <= bounds[name][1]
-
-    def walk(bundle: Any, node: Any) -> None:
-        for key in list(node) if isinstance(node, dict) else range(len(node)):
-            part = node[key]
-            for value in junk:
-                node[key] = value
-                attempt(bundle)
-            node[key] = part
-            if isinstance(part, (dict, list)):
-                walk(bundle, part)
-
-    for name in ("limits", "withdrawn"):
-        bundle = read_case(name)["bundle"]
-        walk(bundle, bundle)
-    assert tried > 2000
+    assert call(BUNDLES, "tryJunk", "sidecar", read_case(name)["bundle"], junk) > 1000
 
 
 def test_as_many_results_as_a_stack_has_not_room_for(call: Any) -> None:
-    patient, result, *_ = read_case("lone_patient")["bundle"]["entry"]
-    bundle = {"resourceType": "Bundle", "entry": [patient, *([result] * 150_000)]}
-    (person,) = call("lib/fhir", "readBundle", "sidecar", bundle)["people"]
+    entries = read_case("lone_patient")["bundle"]["entry"][:2]
+    (person,) = call(BUNDLES, "readRepeated", "sidecar", entries, 150_000)
     assert person["biomarkers"] == {"alt": 20}
 
 

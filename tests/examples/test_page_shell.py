@@ -182,6 +182,10 @@ FIND_OVERFLOW = """() => [...document.querySelectorAll("main *, header *, footer
     .map((element) => element.outerHTML.slice(0, 80))"""
 
 
+RUN_AXE = """axe.run(document, { resultTypes: ["violations"] }).then(({ violations }) =>
+    violations.map(({ id, nodes }) => [id, nodes.map(({ html }) => html.slice(0, 90))]))"""
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [390, 1400])
 def test_axe_finds_nothing(page: Page, people: Any, width: int, scheme: Any) -> None:
@@ -189,10 +193,7 @@ def test_axe_finds_nothing(page: Page, people: Any, width: int, scheme: Any) -> 
     page.set_viewport_size({"width": width, "height": 900})
     page.evaluate(AXE.read_text(encoding="utf-8"))
     for step in visit_steps(page, people):
-        found = page.evaluate(
-            """axe.run(document, { resultTypes: ["violations"] }).then(({ violations }) =>
-                violations.map(({ id, nodes }) => [id, nodes.map(({ html }) => html.slice(0, 90))]))"""
-        )
+        found = page.evaluate(RUN_AXE)
         assert found == [], step
     page.emulate_media(color_scheme="light", reduced_motion="no-preference")
 

@@ -9,6 +9,7 @@ import pytest
 from henaw.model.runtime import OnnxRuntime
 from playwright.sync_api import Page, expect
 
+CASES = json.loads((Path(__file__).parents[1] / "change_cases.json").read_text(encoding="utf-8"))
 DRAWS = (("2022-03-01", "59", "9.5"), ("2023-03-01", "60", "4.8"), ("2024-03-01", "61", "0.5"))
 
 
@@ -46,7 +47,7 @@ def test_a_timeline_and_its_noise(page: Page, people: Any, onnx: OnnxRuntime) ->
     first, last = page.locator(".change").all_inner_texts()
     for text, before in ((first, 0), (last, 1)):
         change = gaps[2] - gaps[before]
-        noise = 1.96 * math.hypot(noises[2], noises[before])
+        noise = 1.6448536 * math.hypot(noises[2], noises[before])
         assert people.read_number(text.split("age: ")[1]) == pytest.approx(change, abs=0.06)
         assert f"(±{noise:.1f})" in text
         assert ("within the noise" in text) is (abs(change) <= noise)
@@ -82,16 +83,10 @@ def test_kept_results_are_saved_loaded_and_deleted(page: Page, people: Any, tmp_
     expect(page.locator("#time-message")).to_have_text("This file holds no kept results.")
 
 
-@pytest.mark.parametrize(
-    ("before", "after", "is_beyond"),
-    [((50.0, 2.0, 54.0), (55.4, 2.0, 54.0), False), ((50.0, 2.0, 54.0), (55.6, 2.0, 54.0), True)],
-)
-def test_a_change_is_judged_by_the_noise_of_two_draws(
-    call: Any, before: tuple[float, ...], after: tuple[float, ...], is_beyond: bool
-) -> None:
-    names = ("biological_age", "draw_sd", "age")
-    one, other = (dict(zip(names, draw, strict=True)) for draw in (before, after))
-    seen = call("lib/change", "compareDraws", one, other)
-    assert seen["noise"] == pytest.approx(1.96 * math.sqrt(8))
-    assert seen["change"] == pytest.approx(after[0] - before[0])
-    assert seen["isBeyondNoise"] is is_beyond
+@pytest.mark.parametrize("case", CASES["cases"], ids=lambda case: case["about"])
+def test_draws_are_compared_as_the_package_does(call: Any, case: Any) -> None:
+    seen = call("lib/change", "compareDraws", case["before"], case["after"], case["years"])
+    expected = case["expected"]
+    for mine, name in (("change",) * 2, ("gapChange", "gap_change"), ("low",) * 2, ("high",) * 2):
+        assert seen[mine] == pytest.approx(expected[name], abs=CASES["tolerance"])
+    assert seen["withinNoise"] is expected["within_noise"]

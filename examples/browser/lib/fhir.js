@@ -4,7 +4,7 @@
  * reader is held to as well.
  */
 
-import { computeAge, findOld, findTomorrow, readTime } from "./dates.js";
+import { computeAge, findTomorrow, readTime } from "./dates.js";
 import { saysTooLittle } from "./limits.js";
 import { findUnit, showNumber, toPanel, UnitError } from "./units.js";
 
@@ -13,7 +13,7 @@ import { findUnit, showNumber, toPanel, UnitError } from "./units.js";
 /** @typedef {{observation: string, biomarker: string, code: string, message: string}} Refusal
  *   `message` is in English; `code` is for words in any language. */
 /** @typedef {{value: number, unit: string}} Given As the report says it. */
-/** @typedef {{value: number, given: Given, day: string, observation: string,
+/** @typedef {{value: number, given: Given, when: number, day: string, observation: string,
  *   side: string | undefined}} Used `value` in the panel's unit. */
 /** @typedef {{observation: string, name: string, code: string, when: number, day: string,
  *   quantity: Resource}} Result */
@@ -26,10 +26,11 @@ import { findUnit, showNumber, toPanel, UnitError } from "./units.js";
  * @property {Record<string, number>} biomarkers in the panel's units
  * @property {Record<string, Given>} given
  * @property {Record<string, string>} days of the values, as written there
- * @property {Record<string, string>} old those more than a year before the newest
  * @property {Record<string, string>} limits "below" or "above"
  * @property {Record<string, string>} problems messages by code
  */
+
+const WINDOW_MS = 365 * 86_400_000;
 
 /** A Bundle of which nothing can be read. */
 export class BundleError extends Error {}
@@ -230,8 +231,9 @@ function readResult({ fhir }, observation, { name, code }, resource, latest) {
 function readPerson(sidecar, key, resource, results, refusals) {
   const used = pickNewest(sidecar, results, refusals);
   const sex = sidecar.sexes.indexOf(resource.gender);
-  refuseLimits(sidecar, used, resource.birthDate, sex, refusals);
   const drawn = [...used.values()].map(({ day }) => day).sort().at(-1) ?? null;
+  const hasResult = used.size > 0;
+  refuseLimits(sidecar, used, resource.birthDate, sex, refusals);
   const age = drawn === null ? NaN : computeAge(resource.birthDate, drawn);
   /** @type {Record<string, string>} */
   const problems = {};
@@ -243,7 +245,7 @@ function readPerson(sidecar, key, resource, results, refusals) {
     problems.age = `${age.toFixed(3)} years is outside ${youngest} to ${oldest}`;
   if (sex < 0)
     problems.sex = `gender must be ${sidecar.sexes.join(" or ")}, however: ${quote(resource.gender)}`;
-  if (used.size === 0) problems.no_values = "no usable Observation";
+  if (!hasResult) problems.no_values = "no usable Observation";
   /** @template T @param {(use: Used) => T} part @returns {Record<string, T>} */
   const collect = (part) =>
     Object.fromEntries([...used].map(([name, use]) => [name, part(use)]));
@@ -256,7 +258,6 @@ function readPerson(sidecar, key, resource, results, refusals) {
     biomarkers: collect(({ value }) => value),
     given: collect(({ given }) => given),
     days,
-    old: findOld(days),
     limits: Object.fromEntries(
       [...used].flatMap(([name, { side }]) => (side ? [[name, side]] : [])),
     ),
@@ -265,8 +266,9 @@ function readPerson(sidecar, key, resource, results, refusals) {
 }
 
 /**
- * The newest result of each biomarker; of several of one instant the first that can be
- * used. Where the newest cannot, an older one does not stand in: it would pass for news.
+ * The newest usable result of each biomarker, as the package chooses: of one time a number
+ * before a limit, of several numbers the lowest, whatever their order. What is more than a year
+ * older than the newest of all does not say how the person was then, and is refused.
  *
  * @param {Sidecar} sidecar
  * @param {Result[]} results
@@ -275,22 +277,36 @@ function readPerson(sidecar, key, resource, results, refusals) {
 function pickNewest(sidecar, results, refusals) {
   /** @type {Map<string, Used>} */
   const used = new Map();
-  for (const { name } of sidecar.panel) {
-    const mine = results.filter((result) => result.name === name);
-    const newest = mine.reduce((latest, { when }) => Math.max(latest, when), -Infinity);
-    for (const result of mine)
-      if (result.when === newest && !used.has(name))
-        attempt(refusals, result.observation, name, () => used.set(name, convert(sidecar, result)));
-  }
+  for (const result of results)
+    attempt(refusals, result.observation, result.name, () => {
+      const read = convert(sidecar, result);
+      const known = used.get(result.name);
+      if (!known || isBefore(read, known)) used.set(result.name, read);
+    });
+  const newest = [...used.values()].reduce((latest, { when }) => Math.max(latest, when), -Infinity);
+  for (const [name, { when, day, observation }] of used)
+    attempt(refusals, observation, name, () => {
+      if (when >= newest - WINDOW_MS) return;
+      used.delete(name);
+      throw new RefusedError("old", `${day} is more than 365 days before the newest result`);
+    });
   return used;
 }
+
+/** Whether a result is to be used rather than another. @param {Used} one @param {Used} other */
+const isBefore = (one, other) =>
+  one.when !== other.when
+    ? one.when > other.when
+    : Boolean(one.side) !== Boolean(other.side)
+      ? !one.side
+      : one.value < other.value;
 
 /**
  * @param {Sidecar} sidecar
  * @param {Result} result
  * @returns {Used}
  */
-function convert(sidecar, { observation, name, code, day, quantity }) {
+function convert(sidecar, { observation, name, code, when, day, quantity }) {
   const { fhir, panel, units } = sidecar;
   const biomarker = /** @type {Sidecar["panel"][0]} */ (panel.find((item) => item.name === name));
   const { comparator = null, value: number } = quantity;
@@ -315,7 +331,7 @@ function convert(sidecar, { observation, name, code, day, quantity }) {
       `${showNumber(value)} ${biomarker.unit} is outside ${biomarker.minimum} to ${biomarker.maximum}`,
     );
   const side = comparator === null ? undefined : fhir.comparators[comparator];
-  return { value, given: { value: number, unit }, day, observation, side };
+  return { value, given: { value: number, unit }, when, day, observation, side };
 }
 
 /**

@@ -147,7 +147,7 @@ function readFhir(sidecar, content) {
   const unused = refusals.map(({ observation, biomarker, code, message }) => ({
     label: sidecar.panel.find(({ name }) => name === biomarker)?.label ?? biomarker,
     where: observation,
-    code: `fhir_${code}`,
+    code: code === "old" ? code : `fhir_${code}`,
     params: { message },
   }));
   const useful = people.filter(({ given }) => Object.keys(given).length > 0);
@@ -166,10 +166,7 @@ function readFhir(sidecar, content) {
       source: `FHIR Observation · ${value} ${unit}`,
       day: person.days[name],
       side: person.limits[name] ?? "",
-      doubts: [
-        ...(person.limits[name] ? ["limit_used"] : []),
-        ...(person.old[name] ? ["old"] : []),
-      ],
+      doubts: person.limits[name] ? ["limit_used"] : [],
     })),
   }));
   return { kind: "fhir", people: read, unused };

@@ -25,7 +25,7 @@ import { findUnit, guessUnit, isAccepted, toPanel, UnitError } from "./units.js"
  * @property {string[]} [units] that its code allows
  */
 /**
- * A value that can be used. `doubts` are "unit_guessed", "limit_used", "old", "implausible".
+ * A value that can be used. `doubts` are "unit_guessed", "limit_used", "implausible".
  *
  * @typedef {{name: string, value: number, unit: string, label: string, source: string,
  *   day: string | null, side: string, doubts: string[]}} Reading
@@ -88,8 +88,11 @@ export function gather(sidecar, { id, age: toldAge, sex, birth, results }, style
       unused.push({ label: reading.label, where, code: "limit", params });
       return [];
     }
-    const isOld = Object.hasOwn(old, reading.name);
-    return [{ ...reading, doubts: [...reading.doubts, ...(isOld ? ["old"] : [])] }];
+    if (Object.hasOwn(old, reading.name)) {
+      unused.push({ label: reading.label, where, code: "old", params: {} });
+      return [];
+    }
+    return [reading];
   });
   return { id, age, sex, drawn, readings, unused };
 }

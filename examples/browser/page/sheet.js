@@ -1,7 +1,7 @@
 /** One printed page for the doctor: values, units, intervals, method, version. */
 
 import { h } from "./dom.js";
-import { listValues } from "./values.js";
+import { listRest, listValues } from "./values.js";
 
 /** @typedef {import("../lib/model.js").Person} Person */
 /** @typedef {import("../lib/model.js").Answer} Answer */
@@ -22,7 +22,7 @@ export function buildSheet(app, person, answer) {
     words.say("sheet.printed", { date: words.date(today) }),
   ];
   const [low, high] = answer.interval;
-  const method = words.say("sheet.method", { people: words.number(sidecar.training.people), data: sidecar.training.data });
+  const method = words.say("sheet.method", { people: words.number(sidecar.training.people), data: sidecar.training.data.replace(/\.$/u, "") });
   return h(
     "section",
     { class: "sheet", "aria-hidden": "true" },
@@ -52,19 +52,22 @@ export function buildSheet(app, person, answer) {
       h(
         "tbody",
         {},
-        ...rows.map(({ name, biomarker, shown, unit, usual, typical, years, side }) =>
+        ...rows.map(({ name, biomarker, shown, unit, interval, typical, years, side }) =>
           h(
             "tr",
             {},
             h("th", { scope: "row" }, name, h("small", {}, ` ${words.sayAny(`abbr.${biomarker.name}`, "")}`)),
             h("td", {}, `${shown} ${unit}`, side === "usual" ? "" : ` (${words.say(`value.${side}`)})`),
-            h("td", {}, usual),
+            h("td", {}, interval),
             h("td", {}, typical),
             h("td", {}, words.years(years)),
           ),
         ),
         ...missing.map(({ name, label }) =>
           h("tr", {}, h("th", { scope: "row" }, words.sayAny(`name.${name}`, label)), h("td", { colspan: 4 }, words.say("value.missing"))),
+        ),
+        ...listRest(app, answer).map(({ label, years }) =>
+          h("tr", {}, h("th", { scope: "row", colspan: 4 }, label), h("td", {}, words.years(years))),
         ),
       ),
     ),

@@ -158,18 +158,16 @@ function describeChanges({ words }, rows) {
   const last = rows[rows.length - 1];
   const before = rows.length > 2 ? [rows[0], rows[rows.length - 2]] : [rows[0]];
   return before.map((row) => {
-    const { change, noise, isBeyondNoise } = compareDraws(
-      { ...row.answer, age: row.age },
-      { ...last.answer, age: last.age },
-    );
+    const years = last.age - row.age;
+    const { gapChange, high, withinNoise } = compareDraws(row.answer, last.answer, years);
     return h(
       "p",
       { class: "change" },
-      words.say(isBeyondNoise ? "time.beyond" : "time.within", {
+      words.say(withinNoise ? "time.within" : "time.beyond", {
         from: words.date(row.drawn),
         to: words.date(last.drawn),
-        years: words.years(change),
-        noise: words.number(noise, 1),
+        years: words.years(gapChange),
+        noise: words.number(high - gapChange, 1),
       }),
     );
   });

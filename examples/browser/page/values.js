@@ -15,7 +15,7 @@ import { showUnit } from "./form.js";
  * A value as it is shown, in the unit that it was typed in.
  *
  * @typedef {Assessment & {biomarker: Biomarker, name: string, value: number, unit: string,
- *   years: number, shown: string, usual: string, typical: string}} Shown
+ *   years: number, shown: string, usual: string, interval: string, typical: string}} Shown
  */
 
 /** Years below which a value changes the result little. */
@@ -48,6 +48,7 @@ export function listValues(app, person, answer) {
         years: answer.contributions[sidecar.contribution_names.indexOf(biomarker.name)],
         shown: show(value),
         typical: show(median),
+        interval: low === null ? `< ${show(high)}` : `${show(low)}–${show(high)}`,
         usual: words.say(low === null ? "value.usual_below" : "value.usual", { low: show(low), high: show(high) }),
       },
     ];
@@ -198,12 +199,10 @@ function drawRange({ words }, shown) {
   );
 }
 
-/** The contributions that belong to no single value, and the sum. @param {App} app @param {Person} person @param {Answer} answer */
+/** @param {App} app @param {Person} person @param {Answer} answer */
 function buildRest(app, person, answer) {
-  const { sidecar, words } = app;
-  const parts = sidecar.contribution_names
-    .map((name, place) => ({ name, years: answer.contributions[place] }))
-    .filter(({ name, years }) => !sidecar.panel.some((item) => item.name === name) && Math.abs(years) >= 0.05);
+  const { words } = app;
+  const parts = listRest(app, answer);
   return h(
     "div",
     { class: "rest" },
@@ -211,11 +210,11 @@ function buildRest(app, person, answer) {
     h(
       "ul",
       { class: "value-list" },
-      ...parts.map(({ name, years }) =>
+      ...parts.map(({ name, label, years }) =>
         h(
           "li",
           { class: "value" },
-          h("h4", {}, labelPart(app, name)),
+          h("h4", {}, label),
           buildYears(app, years, false),
           h("p", { class: "words quiet" }, words.sayAny(`part.${name}.words`, words.say("part.interaction.words"))),
         ),
@@ -232,12 +231,25 @@ function buildRest(app, person, answer) {
   );
 }
 
-/** @param {App} app @param {string} name */
-const labelPart = ({ words, sidecar }, name) =>
-  words.sayAny(
-    `part.${name}`,
-    name
-      .split("_x_")
-      .map((part) => words.sayAny(`name.${part}`, sidecar.panel.find((item) => item.name === part)?.label ?? part))
-      .join(" × "),
-  );
+/**
+ * Contributions that belong to no single value, of those that show.
+ *
+ * @param {App} app
+ * @param {Answer} answer
+ */
+export function listRest({ words, sidecar }, answer) {
+  /** @param {string} name */
+  const find = (name) => sidecar.panel.find((item) => item.name === name);
+  /** @param {string} name */
+  const label = (name) =>
+    words.sayAny(
+      `part.${name}`,
+      name
+        .split("_x_")
+        .map((part) => words.sayAny(`name.${part}`, find(part)?.label ?? part))
+        .join(" × "),
+    );
+  return sidecar.contribution_names
+    .map((name, place) => ({ name, label: label(name), years: answer.contributions[place] }))
+    .filter(({ name, years }) => !find(name) && Math.abs(years) >= 0.05);
+}
