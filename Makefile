@@ -45,7 +45,7 @@ node_modules/.dev: package.json package-lock.json .npmrc
 	touch $@ node_modules/.web
 
 node_modules/.web: package.json package-lock.json .npmrc
-	npm ci --omit=dev
+	npm ci --omit=dev --omit=optional
 	touch $@
 
 web: export node_modules/.web ## the page into build/web, and serve it on loopback
