@@ -30,7 +30,7 @@ worker.addEventListener("fetch", (event) => {
   if (event.request.method !== "GET") return;
   event.respondWith(
     caches
-        .open(cacheName)
+      .open(cacheName)
       .then((cache) => cache.match(event.request, { ignoreSearch: true }))
       .then((kept) => kept ?? fetch(event.request)),
   );

@@ -17,7 +17,8 @@ const sidecar = JSON.parse(await readFile(join(folder, "henaw.json"), "utf8"));
 const predict = await loadModel(runtime, await readFile(join(folder, "henaw.onnx")));
 const words = speak(language);
 
-for (const { id, age, sex, readings } of readReport(sidecar, await readFile(report, "utf8")).people) {
+for (const { id, age, sex, readings } of readReport(sidecar, await readFile(report, "utf8"))
+  .people) {
   const name = words.say("check.person", { id: id || 1 });
   if (age === null || sex === null) {
     console.log(`${name}: ${words.say(age === null ? "enter.need_age" : "enter.need_sex")}`);

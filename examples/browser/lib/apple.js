@@ -13,7 +13,8 @@ import { Unzip, UnzipInflate } from "fflate";
  *
  * @param {string} text
  */
-export const isHealthXml = (text) => /<HealthData|<!DOCTYPE HealthData/u.test(text.slice(0, 20_000));
+export const isHealthXml = (text) =>
+  /<HealthData|<!DOCTYPE HealthData/u.test(text.slice(0, 20_000));
 
 /**
  * Birth date and sex of the person of export.xml.

@@ -62,7 +62,8 @@ export function findOrder(texts) {
  */
 export function readDay(text, { order, months }) {
   const written = text.trim();
-  const whole = written.length > 7 ? readTime(written.replace(/^(\d{4}-\d\d-\d\d) (\d)/u, "$1T$2")) : null;
+  const whole =
+    written.length > 7 ? readTime(written.replace(/^(\d{4}-\d\d-\d\d) (\d)/u, "$1T$2")) : null;
   if (whole) return whole;
   const slashes = SLASHES.exec(written);
   if (slashes && order === null && slashes[1] !== slashes[2]) return null;
@@ -75,7 +76,9 @@ export function readDay(text, { order, months }) {
   ])) {
     const match = pattern.exec(written);
     if (!match) continue;
-    const number = /^\d+$/u.test(match[month]) ? Number(match[month]) : readMonth(match[month], months);
+    const number = /^\d+$/u.test(match[month])
+      ? Number(match[month])
+      : readMonth(match[month], months);
     const half = match[7]?.toLowerCase()[0];
     const hour = Number(match[4] ?? 0);
     const clock = half ? (hour % 12) + (half === "p" ? 12 : 0) : hour;

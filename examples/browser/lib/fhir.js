@@ -103,7 +103,11 @@ const nameEntry = ({ id }, fullUrl, place) =>
 const spell = (value) =>
   JSON.stringify(value, (_, part) => {
     if (!isObject(part)) return part;
-    return Object.fromEntries(Object.keys(part).sort().map((key) => [key, part[key]]));
+    return Object.fromEntries(
+      Object.keys(part)
+        .sort()
+        .map((key) => [key, part[key]]),
+    );
   });
 
 /** @param {unknown} url @returns {url is string} */
@@ -231,7 +235,11 @@ function readResult({ fhir }, observation, { name, code }, resource, latest) {
 function readPerson(sidecar, key, resource, results, refusals) {
   const used = pickNewest(sidecar, results, refusals);
   const sex = sidecar.sexes.indexOf(resource.gender);
-  const drawn = [...used.values()].map(({ day }) => day).sort().at(-1) ?? null;
+  const drawn =
+    [...used.values()]
+      .map(({ day }) => day)
+      .sort()
+      .at(-1) ?? null;
   const hasResult = used.size > 0;
   refuseLimits(sidecar, used, resource.birthDate, sex, refusals);
   const age = drawn === null ? NaN : computeAge(resource.birthDate, drawn);
@@ -247,8 +255,7 @@ function readPerson(sidecar, key, resource, results, refusals) {
     problems.sex = `gender must be ${sidecar.sexes.join(" or ")}, however: ${quote(resource.gender)}`;
   if (!hasResult) problems.no_values = "no usable Observation";
   /** @template T @param {(use: Used) => T} part @returns {Record<string, T>} */
-  const collect = (part) =>
-    Object.fromEntries([...used].map(([name, use]) => [name, part(use)]));
+  const collect = (part) => Object.fromEntries([...used].map(([name, use]) => [name, part(use)]));
   const days = collect(({ day }) => day);
   return {
     patient: key,
@@ -392,8 +399,7 @@ function attempt(refusals, observation, biomarker, step) {
 }
 
 /** @param {unknown} value @returns {value is Resource} */
-const isObject = (value) =>
-  typeof value === "object" && value !== null && !Array.isArray(value);
+const isObject = (value) => typeof value === "object" && value !== null && !Array.isArray(value);
 
 /** @param {unknown} value @returns {any[]} */
 const asList = (value) => (Array.isArray(value) ? value : []);

@@ -130,7 +130,10 @@ function parseJson(text) {
     return JSON.parse(text);
   } catch {
     try {
-      return text.trim().split(/\r?\n/u).map((line) => JSON.parse(line));
+      return text
+        .trim()
+        .split(/\r?\n/u)
+        .map((line) => JSON.parse(line));
     } catch (error) {
       throw new IntakeError("broken_json", error instanceof Error ? error.message : "");
     }
@@ -220,7 +223,9 @@ function isPicture(head, type) {
   const text = String.fromCharCode(...head.slice(0, 16));
   return (
     type.startsWith("image/") ||
-    /^(?:\u0089PNG|\u00ff\u00d8\u00ff|GIF8|BM|II\*|MM\u0000\*|RIFF....WEBP|....ftyp(?:hei|mif|avi))/su.test(text)
+    /^(?:\u0089PNG|\u00ff\u00d8\u00ff|GIF8|BM|II\*|MM\u0000\*|RIFF....WEBP|....ftyp(?:hei|mif|avi))/su.test(
+      text,
+    )
   );
 }
 

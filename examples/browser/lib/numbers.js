@@ -61,7 +61,9 @@ function splitComparator({ comparators }, text) {
   const sign = Object.keys(comparators)
     .filter((spelling) => folded.startsWith(spelling))
     .sort((a, b) => b.length - a.length)[0];
-  return sign ? [comparators[sign].replace(/^=$/u, ""), text.slice(sign.length).trim()] : ["", text];
+  return sign
+    ? [comparators[sign].replace(/^=$/u, ""), text.slice(sign.length).trim()]
+    : ["", text];
 }
 
 /**

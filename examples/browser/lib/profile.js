@@ -55,7 +55,10 @@ export async function readProfile(sidecar, content) {
       sidecar.sexes.every((sex) => content.level[sex]?.length === 2));
   if (!isSound) throw new ProfileError("not_a_profile", "this is not a laboratory profile");
   if (content.model !== "" && content.model !== sidecar.checkpoint_sha256)
-    throw new ProfileError("other_model", `it was made for the model ${content.model.slice(0, 12)}`);
+    throw new ProfileError(
+      "other_model",
+      `it was made for the model ${content.model.slice(0, 12)}`,
+    );
   const arrays = listArrays(sidecar, content);
   const bytes = new Uint8Array(arrays.flatMap((array) => [...new Uint8Array(array.buffer)]));
   const digest = new Uint8Array(await crypto.subtle.digest("SHA-256", bytes));

@@ -74,9 +74,7 @@ export function gather(sidecar, { id, age: toldAge, sex, birth, results }, style
       unused,
     ),
   );
-  const days = Object.fromEntries(
-    newest.flatMap(({ name, day }) => (day ? [[name, day]] : [])),
-  );
+  const days = Object.fromEntries(newest.flatMap(({ name, day }) => (day ? [[name, day]] : [])));
   const drawn = Object.values(days).sort().at(-1) ?? null;
   const born = birth ? readDay(birth, { ...style, months: sidecar.vocabulary.months }) : null;
   const today = new Date().toISOString().slice(0, 10);
@@ -115,14 +113,13 @@ function readResult(sidecar, result, style) {
   const unit = spelling
     ? readUnit(sidecar, biomarker, spelling)
     : guessUnit(sidecar, biomarker, value);
-  if (units && !units.includes(unit)) throw new UnusedError("unit", { unit, units: units.join(", ") });
+  if (units && !units.includes(unit))
+    throw new UnusedError("unit", { unit, units: units.join(", ") });
   const doubts = [];
   if (!spelling && biomarker.units.length > 1) doubts.push("unit_guessed");
   if (cell.comparator) doubts.push("limit_used");
   if (!isAccepted(sidecar, biomarker, value, unit)) doubts.push("implausible");
-  const moment = date
-    ? readDay(date, { ...style, months: sidecar.vocabulary.months })
-    : null;
+  const moment = date ? readDay(date, { ...style, months: sidecar.vocabulary.months }) : null;
   if (moment && moment.day > findTomorrow()) throw new UnusedError("future", { date });
   return {
     name: biomarker.name,

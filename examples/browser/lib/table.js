@@ -121,7 +121,8 @@ function readWide(sidecar, header, lines) {
   const columns = findColumns(sidecar, header);
   const taken = new Set(Object.values(columns));
   const tests = header.flatMap((name, place) => {
-    const found = taken.has(place) && !means(sidecar, "person", name) ? undefined : readHeader(sidecar, name);
+    const found =
+      taken.has(place) && !means(sidecar, "person", name) ? undefined : readHeader(sidecar, name);
     if (!found) return [];
     const beside = header.findIndex((other) =>
       ["unit", "units"].some((word) => foldName(other) === foldName(`${name} ${word}`)),
@@ -166,7 +167,9 @@ function readWide(sidecar, header, lines) {
  * @returns {import("./results.js").Style}
  */
 const findStyle = (lines, columns) => ({
-  decimal: findDecimal("value" in columns ? lines.map((line) => line[columns.value] ?? "") : lines.flat()),
+  decimal: findDecimal(
+    "value" in columns ? lines.map((line) => line[columns.value] ?? "") : lines.flat(),
+  ),
   order: findOrder(
     ["time", "birth"].flatMap((part) =>
       part in columns ? lines.map((line) => line[columns[part]] ?? "") : [],

@@ -69,7 +69,9 @@ const clean = (line) =>
  * @returns {{id: string, part: Line[]}[]}
  */
 function splitPeople({ vocabulary }, lines) {
-  const labels = [...vocabulary.columns.person, "name", "nom", "nombre", "nome", "naam"].map(foldName);
+  const labels = [...vocabulary.columns.person, "name", "nom", "nombre", "nome", "naam"].map(
+    foldName,
+  );
   /** @type {{id: string, part: Line[]}[]} */
   const parts = [{ id: "", part: [] }];
   for (const line of lines) {
@@ -108,7 +110,9 @@ function listResults(sidecar, lines, unused) {
       continue;
     }
     if (found) {
-      results.push(readValue(sidecar, found.biomarker, found.label, words.slice(found.count), where));
+      results.push(
+        readValue(sidecar, found.biomarker, found.label, words.slice(found.count), where),
+      );
       waiting = undefined;
       continue;
     }
@@ -116,7 +120,9 @@ function listResults(sidecar, lines, unused) {
       // "Your value 0.9 mg/dL"
       const start = words.findIndex((word) => VALUE.test(word) || COMPARATOR.test(word));
       if (start >= 0 && start <= 2 && !/^(?:ref|norm|range)/iu.test(words[0])) {
-        results.push(readValue(sidecar, waiting.biomarker, waiting.label, words.slice(start), where));
+        results.push(
+          readValue(sidecar, waiting.biomarker, waiting.label, words.slice(start), where),
+        );
         waiting = undefined;
         continue;
       }
@@ -139,7 +145,12 @@ function findLabel(sidecar, words) {
   const skip = /^\d{1,5}-\d$/u.test(words[0]) && words.length > 2 ? 1 : 0;
   for (let count = Math.min(words.length, MOST_WORDS_OF_A_NAME + skip); count > skip; count--) {
     const next = words[count];
-    if (next !== undefined && !VALUE.test(next) && !COMPARATOR.test(next) && !isNoValue(sidecar.vocabulary, next))
+    if (
+      next !== undefined &&
+      !VALUE.test(next) &&
+      !COMPARATOR.test(next) &&
+      !isNoValue(sidecar.vocabulary, next)
+    )
       continue;
     // "S-Creatinina" is that of serum.
     const label = words
@@ -153,7 +164,10 @@ function findLabel(sidecar, words) {
     // "Lymphozyten % 29": the unit stands before the value.
     const unit = words[count - 1];
     if (next !== undefined && /[%/]/u.test(unit) && count - 1 > skip) {
-      const base = words.slice(skip, count - 1).join(" ").replace(/[,:\s]+$/u, "");
+      const base = words
+        .slice(skip, count - 1)
+        .join(" ")
+        .replace(/[,:\s]+$/u, "");
       const named = findBiomarker(sidecar, base, { withUnit: true });
       if (named && isUnit(sidecar, named, unit.replace(/^[([]|[)\]:]+$/gu, "")))
         return { biomarker: named, label: `${base} ${unit}`, count };
@@ -193,12 +207,16 @@ function readValue(sidecar, biomarker, label, words, where) {
 function findUnitText(sidecar, biomarker, words) {
   for (let start = 0; start < Math.min(words.length, 8); start++) {
     for (let count = 4; count > 0; count--) {
-      const spelling = words.slice(start, start + count).join(" ").replace(/[,;]$/u, "");
+      const spelling = words
+        .slice(start, start + count)
+        .join(" ")
+        .replace(/[,;]$/u, "");
       if (start + count <= words.length && isUnit(sidecar, biomarker, spelling)) return spelling;
     }
     const word = words[start].replace(/[,;]$/u, "");
     if (/^[\p{L}\d*^%µμ.]+\/\S+$|^fl$/iu.test(word) && /\p{L}|%/u.test(word)) return word;
-    if (!BETWEEN.test(words[start]) && !new RegExp(`^(?:${DATE})$`, "u").test(words[start])) return "";
+    if (!BETWEEN.test(words[start]) && !new RegExp(`^(?:${DATE})$`, "u").test(words[start]))
+      return "";
   }
   return "";
 }
@@ -234,16 +252,23 @@ function readFacts(sidecar, lines, style) {
       .sort((a, b) => b.length - a.length)
       .flatMap((name) => {
         const label = name.replace(/[.*+?^${}()|[\]\\]/gu, "\\$&").replace(/[ _]/gu, "[ _]?");
-        const match = new RegExp(`(?<![\\p{L}\\d])${label}(?![\\p{L}\\d])[\\s:.=/-]*(?:(?:on|am|vom|le|du|el|del|il|op)\\s+)?(${value})`, "iu").exec(text);
+        const match = new RegExp(
+          `(?<![\\p{L}\\d])${label}(?![\\p{L}\\d])[\\s:.=/-]*(?:(?:on|am|vom|le|du|el|del|il|op)\\s+)?(${value})`,
+          "iu",
+        ).exec(text);
         return match ? [{ name, text: match[1] }] : [];
       });
   const age = find("age", String.raw`\d{1,3}(?:[.,]\d)?`)[0]?.text;
-  const stated = /(?<![\d.,])(\d{2,3})\s*-?\s*(?:y\/?o|yrs?|years?(?:[ -]old)?|jahre|ans|años|anni|jaar)(?!\p{L})/iu.exec(text);
+  const stated =
+    /(?<![\d.,])(\d{2,3})\s*-?\s*(?:y\/?o|yrs?|years?(?:[ -]old)?|jahre|ans|años|anni|jaar)(?!\p{L})/iu.exec(
+      text,
+    );
   const sex = find("sex", String.raw`\p{L}+`)
     .map(({ name, text: word }) => readSex(sidecar, word, name))
     .find((code) => code !== null);
   const day = (/** @type {{text: string}[]} */ dates) =>
-    dates.find(({ text: date }) => readDay(date, { ...style, months: vocabulary.months }))?.text ?? "";
+    dates.find(({ text: date }) => readDay(date, { ...style, months: vocabulary.months }))?.text ??
+    "";
   const found = age ?? stated?.[1];
   const birth = day(find("birth", DATE));
   return {

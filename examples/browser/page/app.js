@@ -49,7 +49,9 @@ export class App {
     this.system = kept.system ?? (navigator.language.endsWith("-US") ? "us" : "si");
     this.words = speak(this.language, this.region);
     this.draft = loadDraft();
-    this.loading = Promise.all([model.runtime, model.file]).then(([runtime, file]) => loadModel(runtime, file));
+    this.loading = Promise.all([model.runtime, model.file]).then(([runtime, file]) =>
+      loadModel(runtime, file),
+    );
     this.loading.catch(() => undefined); // reported where it is awaited
   }
 
@@ -82,7 +84,8 @@ export class App {
   get step() {
     const asked = STEPS.find((step) => location.hash === `#${step}`) ?? "enter";
     if (asked === "check" && !this.report) return "enter";
-    if (asked === "result" && !completeDraft(this.sidecar, this.words, this.draft).person) return "enter";
+    if (asked === "result" && !completeDraft(this.sidecar, this.words, this.draft).person)
+      return "enter";
     return asked;
   }
 
@@ -166,10 +169,15 @@ export class App {
     if (!this.report) return;
     this.report.chosen = place;
     const { age, sex, drawn, readings } = this.report.people[place];
-    const values = readings.map(({ name, value, unit }) => [name, { text: this.words.value(value), unit }]);
+    const values = readings.map(({ name, value, unit }) => [
+      name,
+      { text: this.words.value(value), unit },
+    ]);
     this.draft = {
       ...this.draft,
-      ...(age === null ? {} : { age: this.words.number(age, Math.abs(age - Math.round(age)) < 0.05 ? 0 : 1) }),
+      ...(age === null
+        ? {}
+        : { age: this.words.number(age, Math.abs(age - Math.round(age)) < 0.05 ? 0 : 1) }),
       ...(sex === null ? {} : { sex }),
       drawn: drawn ?? "",
       values: Object.fromEntries(values),
@@ -205,7 +213,18 @@ export class App {
     find("skip").textContent = words.say("skip");
     find("steps").setAttribute("aria-label", words.say("steps"));
     find("steps").replaceChildren(
-      h("ol", {}, ...STEPS.map((step, place) => h("li", { id: `step-${step}` }, h("span", { "aria-hidden": "true" }, place + 1 + ""), words.say(`step.${step}`)))),
+      h(
+        "ol",
+        {},
+        ...STEPS.map((step, place) =>
+          h(
+            "li",
+            { id: `step-${step}` },
+            h("span", { "aria-hidden": "true" }, place + 1 + ""),
+            words.say(`step.${step}`),
+          ),
+        ),
+      ),
     );
     const language = h(
       "select",
@@ -214,26 +233,42 @@ export class App {
         "aria-label": words.say("nav.language"),
         onchange: () => this.#prefer({ language: language.value }),
       },
-      ...Object.entries(LANGUAGES).map(([code, texts]) => h("option", { value: code, lang: code, selected: code === this.language }, texts.language)),
+      ...Object.entries(LANGUAGES).map(([code, texts]) =>
+        h("option", { value: code, lang: code, selected: code === this.language }, texts.language),
+      ),
     );
     const units = h(
       "fieldset",
       { id: "units" },
       h("legend", { class: "unseen" }, words.say("nav.units")),
-      ...(/** @type {System[]} */ (["us", "si"]).map((system) =>
+      .../** @type {System[]} */ (["us", "si"]).map((system) =>
         h(
           "label",
           { class: "choice" },
-          h("input", { type: "radio", name: "system", id: `units-${system}`, checked: system === this.system, onchange: () => this.#prefer({ system }) }),
+          h("input", {
+            type: "radio",
+            name: "system",
+            id: `units-${system}`,
+            checked: system === this.system,
+            onchange: () => this.#prefer({ system }),
+          }),
           h("span", {}, words.say(`units.${system}`)),
         ),
-      )),
+      ),
     );
     find("preferences").replaceChildren(units, language);
     const people = words.number(sidecar.training.people);
     find("footer").replaceChildren(
       h("p", {}, words.say("foot.use")),
-      h("p", {}, words.say("foot.model", { name: sidecar.name, version: sidecar.version, people }), " · ", words.say("foot.draft"), " ", words.say("foot.offline")),
+      h(
+        "p",
+        {},
+        words.say("foot.model", { name: sidecar.name, version: sidecar.version, people }),
+        " · ",
+        words.say("foot.draft"),
+        " ",
+        words.say("foot.offline"),
+      ),
     );
   }
 
@@ -243,7 +278,10 @@ export class App {
     Object.assign(this, change);
     if (change.language) this.region = change.language;
     this.words = speak(this.language, this.region);
-    savePreferences({ language: change.language ?? loadPreferences().language, system: this.system });
+    savePreferences({
+      language: change.language ?? loadPreferences().language,
+      system: this.system,
+    });
     // Numbers that were typed are spelt as the language does.
     for (const typed of Object.values(this.draft.values))
       typed.text = typed.text.replace(before.decimal, this.words.decimal);

@@ -38,7 +38,11 @@ export function buildCheck(app) {
     buildSubmit(
       app,
       words.say("check.continue"),
-      h("button", { type: "button", class: "plain", onclick: () => app.go("enter") }, words.say("check.back")),
+      h(
+        "button",
+        { type: "button", class: "plain", onclick: () => app.go("enter") },
+        words.say("check.back"),
+      ),
     ),
   );
 }
@@ -81,7 +85,11 @@ function buildChoice(app) {
         ),
       ),
     ),
-    h("button", { type: "button", class: "plain", onclick: () => app.go("enter") }, words.say("check.back")),
+    h(
+      "button",
+      { type: "button", class: "plain", onclick: () => app.go("enter") },
+      words.say("check.back"),
+    ),
   );
 }
 
@@ -106,7 +114,9 @@ function describeReadings({ words }, readings) {
         h("p", { class: "source" }, words.say("check.source", { source })),
         ...doubts
           .filter((doubt) => doubt !== "implausible") // the field itself says so
-          .map((doubt) => h("p", { class: "doubt" }, words.say(/** @type {Key} */ (`doubt.${doubt}`), places))),
+          .map((doubt) =>
+            h("p", { class: "doubt" }, words.say(/** @type {Key} */ (`doubt.${doubt}`), places)),
+          ),
       ],
     ];
   });
@@ -127,10 +137,23 @@ function buildUnused({ words }, unused) {
       "ul",
       {},
       ...shown.map(({ label, where, code, params }) =>
-        h("li", {}, h("b", {}, label), where ? ` (${where})` : "", ": ", words.say(/** @type {Key} */ (`unused.${code}`), params)),
+        h(
+          "li",
+          {},
+          h("b", {}, label),
+          where ? ` (${where})` : "",
+          ": ",
+          words.say(/** @type {Key} */ (`unused.${code}`), params),
+        ),
       ),
-      told.length > shown.length && h("li", {}, words.say("check.more", { count: told.length - shown.length })),
-      others.length > 0 && h("li", {}, words.say("check.others", { names: [...new Set(others)].slice(0, 60).join(", ") })),
+      told.length > shown.length &&
+        h("li", {}, words.say("check.more", { count: told.length - shown.length })),
+      others.length > 0 &&
+        h(
+          "li",
+          {},
+          words.say("check.others", { names: [...new Set(others)].slice(0, 60).join(", ") }),
+        ),
     ),
   );
 }

@@ -83,7 +83,16 @@ export const unitOf = ({ name, unit }, system) => (system === "us" ? (US[name] ?
  */
 export function makeExample(sidecar, words, system) {
   /** @type {Record<string, number>} */
-  const values = { crp: 2.6, hba1c: 40, creatinine: 75, albumin: 43, lymphocyte_pct: 30, rdw: 13.4, ast: 24, alt: 27 };
+  const values = {
+    crp: 2.6,
+    hba1c: 40,
+    creatinine: 75,
+    albumin: 43,
+    lymphocyte_pct: 30,
+    rdw: 13.4,
+    ast: 24,
+    alt: 27,
+  };
   const filled = sidecar.panel.flatMap((biomarker) => {
     const { name } = biomarker;
     if (!(name in values)) return [];
@@ -118,7 +127,8 @@ export function readField(sidecar, words, biomarker, typed) {
   const { value } = cell;
   const guess = guessMeant(sidecar, biomarker, value, unit);
   const meant = guess ? [{ text: words.value(guess.value), unit: guess.unit }] : [];
-  if (cell.comparator) return answer(NaN, "wrong", words.say("field.limit"), [{ text: words.value(value), unit }]);
+  if (cell.comparator)
+    return answer(NaN, "wrong", words.say("field.limit"), [{ text: words.value(value), unit }]);
   /** @param {number} bound in the panel's unit */
   const show = (bound) => words.value(fromPanel(conversion, bound));
   const conversion = sidecar.units.conversions[biomarker.name][unit];
@@ -175,6 +185,7 @@ export function completeDraft(sidecar, words, draft) {
     return lack(words.say("enter.need_fix", { names }), wrong[0].name);
   }
   const biomarkers = fields.map(({ value }) => value);
-  if (biomarkers.every(Number.isNaN)) return lack(words.say("enter.need_value"), sidecar.panel[0].name);
+  if (biomarkers.every(Number.isNaN))
+    return lack(words.say("enter.need_value"), sidecar.panel[0].name);
   return { person: { biomarkers, age, sex: draft.sex }, missing: "", place: "" };
 }

@@ -18,22 +18,32 @@ export function buildEnter(app) {
       "div",
       { class: "aside" },
       h(
-      "section",
-      { class: "intro", "aria-labelledby": "page-title" },
-      h("h1", { id: "page-title", tabindex: -1 }, words.say("title")),
-      h("p", { class: "lead" }, words.say("lead")),
-      h("p", { class: "private" }, words.say("private"), " ", h("b", {}, words.say("not_a_diagnosis"))),
-      h(
-        "div",
-        { class: "row" },
-        h("button", { type: "button", class: "plain", onclick: () => showExample(app) }, words.say("enter.example")),
+        "section",
+        { class: "intro", "aria-labelledby": "page-title" },
+        h("h1", { id: "page-title", tabindex: -1 }, words.say("title")),
+        h("p", { class: "lead" }, words.say("lead")),
         h(
-          "button",
-          { type: "button", class: "plain", id: "clear", onclick: () => app.clear() },
-          words.say("enter.clear"),
+          "p",
+          { class: "private" },
+          words.say("private"),
+          " ",
+          h("b", {}, words.say("not_a_diagnosis")),
+        ),
+        h(
+          "div",
+          { class: "row" },
+          h(
+            "button",
+            { type: "button", class: "plain", onclick: () => showExample(app) },
+            words.say("enter.example"),
+          ),
+          h(
+            "button",
+            { type: "button", class: "plain", id: "clear", onclick: () => app.clear() },
+            words.say("enter.clear"),
+          ),
         ),
       ),
-    ),
       buildQuestion(app),
       buildReport(app),
     ),
@@ -82,7 +92,11 @@ export function buildSubmit(app, text, ...others) {
 /** Asked before typing: states in which the result would mislead. @param {App} app */
 export function buildQuestion(app) {
   const { words } = app;
-  const why = h("p", { class: "notice", id: "excluded-why", hidden: app.draft.excluded !== "some" }, words.say("before.why"));
+  const why = h(
+    "p",
+    { class: "notice", id: "excluded-why", hidden: app.draft.excluded !== "some" },
+    words.say("before.why"),
+  );
   /** @param {"none" | "some"} answer @param {Key} key */
   const choice = (answer, key) =>
     h(
@@ -100,7 +114,12 @@ export function buildQuestion(app) {
       }),
       h("span", {}, words.say(key)),
     );
-  const states = /** @type {Key[]} */ (["before.pregnant", "before.ill", "before.dialysis", "before.young"]);
+  const states = /** @type {Key[]} */ ([
+    "before.pregnant",
+    "before.ill",
+    "before.dialysis",
+    "before.young",
+  ]);
   return h(
     "fieldset",
     { class: "card before" },
@@ -160,7 +179,8 @@ function buildReport(app) {
 const readPasted = (app, text) => read(app, async () => readReport(app.sidecar, text));
 
 /** @param {App} app @param {(File | Blob)[]} files */
-export const readDropped = (app, files) => read(app, () => readFiles(app.sidecar, files, app.tools));
+export const readDropped = (app, files) =>
+  read(app, () => readFiles(app.sidecar, files, app.tools));
 
 /**
  * @param {App} app
@@ -179,6 +199,9 @@ async function read(app, source) {
     app.go("check");
   } catch (error) {
     if (!(error instanceof IntakeError)) throw error;
-    app.say("report-message", words.say(/** @type {Key} */ (`error.${error.code}`), { message: error.message }));
+    app.say(
+      "report-message",
+      words.say(/** @type {Key} */ (`error.${error.code}`), { message: error.message }),
+    );
   }
 }

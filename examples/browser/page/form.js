@@ -57,7 +57,9 @@ export function buildForm(app, { notes = {} } = {}) {
       h(
         "div",
         { class: "fields" },
-        ...sidecar.panel.map((biomarker) => buildField(app, biomarker, notes[biomarker.name] ?? [])),
+        ...sidecar.panel.map((biomarker) =>
+          buildField(app, biomarker, notes[biomarker.name] ?? []),
+        ),
       ),
     ),
   );
@@ -128,8 +130,14 @@ function buildField(app, biomarker, notes) {
   const check = () => {
     const conversion = sidecar.units.conversions[name][select.value];
     const usual = findMedian(sidecar, name, TYPICAL_PERSON.age, TYPICAL_PERSON.sex);
-    input.placeholder = words.say("field.example", { value: words.value(fromPanel(conversion, usual)) });
-    const { kind, message: text, meant } = readField(sidecar, words, biomarker, {
+    input.placeholder = words.say("field.example", {
+      value: words.value(fromPanel(conversion, usual)),
+    });
+    const {
+      kind,
+      message: text,
+      meant,
+    } = readField(sidecar, words, biomarker, {
       text: input.value,
       unit: select.value,
     });
@@ -161,7 +169,11 @@ function buildField(app, biomarker, notes) {
       { for: name },
       h("b", {}, known),
       " ",
-      h("span", { class: "abbreviation" }, words.sayAny(`abbr.${name}`, biomarker.synonyms[0] ?? "")),
+      h(
+        "span",
+        { class: "abbreviation" },
+        words.sayAny(`abbr.${name}`, biomarker.synonyms[0] ?? ""),
+      ),
       h("small", {}, words.sayAny(`hint.${name}`, "")),
     ),
     h("div", { class: "entry" }, input, select),

@@ -52,7 +52,11 @@ export function buildLaboratory(app, answer, without) {
       input,
       h("label", { for: "lab-file", class: "button" }, words.say("lab.choose")),
       profile &&
-        h("button", { type: "button", class: "plain", onclick: () => app.useProfile(null) }, words.say("lab.remove")),
+        h(
+          "button",
+          { type: "button", class: "plain", onclick: () => app.useProfile(null) },
+          words.say("lab.remove"),
+        ),
     ),
     h("p", { class: "message", id: "lab-message", "data-kind": "wrong" }),
   );

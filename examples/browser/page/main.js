@@ -10,7 +10,9 @@ async function load(url) {
   return response;
 }
 
-const file = load("henaw.onnx").then(async (response) => new Uint8Array(await response.arrayBuffer()));
+const file = load("henaw.onnx").then(
+  async (response) => new Uint8Array(await response.arrayBuffer()),
+);
 file.catch(() => undefined); // reported where it is awaited
 const runtime = import("onnxruntime-web/wasm").then((ort) => {
   ort.env.wasm.numThreads = 1; // more need the server's cross-origin isolation headers

@@ -76,15 +76,28 @@ export function describe({ sidecar, words }, { age, sex }, answer) {
   const name = sidecar.sexes[sex];
   const share = Math.round(percentile);
   const count =
-    share < 1 ? words.say("fewer_than_1") : share > 99 ? words.say("more_than_99") : words.number(share);
+    share < 1
+      ? words.say("fewer_than_1")
+      : share > 99
+        ? words.say("more_than_99")
+        : words.number(share);
   const noise = NOISE_SCORE * draw_sd;
-  const key = Math.abs(age_gap) <= noise ? "noise.within" : age_gap < 0 ? "noise.younger" : "noise.older";
+  const key =
+    Math.abs(age_gap) <= noise ? "noise.within" : age_gap < 0 ? "noise.younger" : "noise.older";
   const [typicalYears, ...others] = contributions;
-  const isOrdinary = typicalYears < 0 && age_gap < 0 && others.reduce((sum, years) => sum + Math.abs(years), 0) < -typicalYears;
+  const isOrdinary =
+    typicalYears < 0 &&
+    age_gap < 0 &&
+    others.reduce((sum, years) => sum + Math.abs(years), 0) < -typicalYears;
   return {
-    headline: words.say(/** @type {Key} */ (`headline.${name}`), { age: words.number(biological_age) }),
+    headline: words.say(/** @type {Key} */ (`headline.${name}`), {
+      age: words.number(biological_age),
+    }),
     younger: words.say(/** @type {Key} */ (`younger.${name}`), { count }),
-    interval: words.say("result.interval", { low: words.number(interval[0]), high: words.number(interval[1]) }),
+    interval: words.say("result.interval", {
+      low: words.number(interval[0]),
+      high: words.number(interval[1]),
+    }),
     noise: words.say(key, {
       age: words.number(Math.floor(age)),
       years: words.number(Math.abs(age_gap), 1),
@@ -167,7 +180,9 @@ function buildWithheld(app, person, answer) {
   const { sidecar, words } = app;
   const reasons = listReasons(sidecar, person, answer);
   const messages = reasons.map((reason) => describeReason(app, reason));
-  const needsDoctor = reasons.some(({ code }) => code === "critical_value" || code === "unlike_fitted");
+  const needsDoctor = reasons.some(
+    ({ code }) => code === "critical_value" || code === "unlike_fitted",
+  );
   const isCritical = reasons.some(({ code }) => code === "critical_value");
   const heading = words.say(needsDoctor ? "caution.critical" : "caution.age");
   app.speak([`${heading}.`, ...messages].join(" "));
@@ -185,8 +200,16 @@ function buildWithheld(app, person, answer) {
       h(
         "div",
         { class: "row" },
-        h("button", { type: "button", class: "main", onclick: () => app.go("enter") }, words.say("caution.edit")),
-        h("button", { type: "button", class: "plain", onclick: () => print() }, words.say("share.print")),
+        h(
+          "button",
+          { type: "button", class: "main", onclick: () => app.go("enter") },
+          words.say("caution.edit"),
+        ),
+        h(
+          "button",
+          { type: "button", class: "plain", onclick: () => print() },
+          words.say("share.print"),
+        ),
       ),
     ),
     app.profile && buildLaboratory(app, answer, answer),
@@ -210,7 +233,8 @@ export function describeReason(app, reason) {
   );
   const unit = app.unitOf(biomarker);
   /** @param {number} number */
-  const show = (number) => words.value(fromPanel(sidecar.units.conversions[reason.name][unit], number));
+  const show = (number) =>
+    words.value(fromPanel(sidecar.units.conversions[reason.name][unit], number));
   return words.say(`caution.critical_value.${reason.side}`, {
     name: words.sayAny(`name.${reason.name}`, biomarker.label),
     value: show(reason.value),
@@ -235,7 +259,14 @@ function buildNext({ sidecar, words }, answer, next) {
           h(
             "li",
             {},
-            h("span", {}, words.sayAny(`name.${name}`, sidecar.panel.find((item) => item.name === name)?.label ?? name)),
+            h(
+              "span",
+              {},
+              words.sayAny(
+                `name.${name}`,
+                sidecar.panel.find((item) => item.name === name)?.label ?? name,
+              ),
+            ),
             h("b", {}, words.say("next.years", { years: words.number(years, 1) })),
           ),
         ),

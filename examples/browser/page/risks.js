@@ -48,8 +48,17 @@ export function buildRisks(app, { age, sex }, answer, typical) {
         h(
           "figure",
           { class: kind },
-          drawIcons(risk, of, words.say("risk.picture", { count: count(risk), of: words.number(of) })),
-          h("figcaption", {}, h("b", {}, label), ` ${count(risk)} ${words.say("risk.of", { of: words.number(of) })}`),
+          drawIcons(
+            risk,
+            of,
+            words.say("risk.picture", { count: count(risk), of: words.number(of) }),
+          ),
+          h(
+            "figcaption",
+            {},
+            h("b", {}, label),
+            ` ${count(risk)} ${words.say("risk.of", { of: words.number(of) })}`,
+          ),
         ),
       ),
     ),
@@ -63,8 +72,18 @@ export function buildRisks(app, { age, sex }, answer, typical) {
           "tr",
           {},
           h("th", { scope: "col" }, words.say("risk.cause")),
-          h("th", { scope: "col" }, words.say("risk.yours"), h("small", {}, words.say("risk.of", { of: words.number(1000) }))),
-          h("th", { scope: "col" }, words.say("risk.typical"), h("small", {}, words.say("risk.of", { of: words.number(1000) }))),
+          h(
+            "th",
+            { scope: "col" },
+            words.say("risk.yours"),
+            h("small", {}, words.say("risk.of", { of: words.number(1000) })),
+          ),
+          h(
+            "th",
+            { scope: "col" },
+            words.say("risk.typical"),
+            h("small", {}, words.say("risk.of", { of: words.number(1000) })),
+          ),
         ),
       ),
       h(
@@ -91,7 +110,12 @@ function drawIcons(risk, of, label) {
   const columns = of === 100 ? 20 : 50;
   return svg(
     "svg",
-    { class: "icons", role: "img", "aria-label": label, viewBox: `0 0 ${columns * 10} ${(of / columns) * 10}` },
+    {
+      class: "icons",
+      role: "img",
+      "aria-label": label,
+      viewBox: `0 0 ${columns * 10} ${(of / columns) * 10}`,
+    },
     ...Array.from({ length: of }, (_, person) =>
       svg("rect", {
         class: person < dying ? "dies" : "lives",

@@ -19,8 +19,12 @@ const EDGE = 72;
  */
 export function buildShare(app, person, answer, spoken) {
   const { words } = app;
-  const button = (/** @type {string} */ id, /** @type {string} */ text, /** @type {() => void} */ onclick, kind = "") =>
-    h("button", { type: "button", id, class: kind, onclick }, text);
+  const button = (
+    /** @type {string} */ id,
+    /** @type {string} */ text,
+    /** @type {() => void} */ onclick,
+    kind = "",
+  ) => h("button", { type: "button", id, class: kind, onclick }, text);
   return h(
     "section",
     { class: "card share", "aria-labelledby": "share-title" },
@@ -29,7 +33,9 @@ export function buildShare(app, person, answer, spoken) {
       "div",
       { class: "row" },
       button("print", words.say("share.print"), () => print()),
-      button("picture", words.say("share.picture"), () => sharePicture(app, person, answer, spoken)),
+      button("picture", words.say("share.picture"), () =>
+        sharePicture(app, person, answer, spoken),
+      ),
       button("file", words.say("share.file"), () => saveFile(app, person, answer)),
     ),
     h(
@@ -44,18 +50,33 @@ export function buildShare(app, person, answer, spoken) {
 /** @param {App} app @param {Person} person @param {Answer} answer */
 function saveFile({ sidecar, profile }, { age, sex, biomarkers }, answer) {
   const content = {
-    model: { name: sidecar.name, version: sidecar.version, checkpoint_sha256: sidecar.checkpoint_sha256, lab: profile?.name },
+    model: {
+      name: sidecar.name,
+      version: sidecar.version,
+      checkpoint_sha256: sidecar.checkpoint_sha256,
+      lab: profile?.name,
+    },
     person: {
       age,
       sex: sidecar.sexes[sex],
-      ...Object.fromEntries(sidecar.panel.map(({ name }, place) => [name, Number.isNaN(biomarkers[place]) ? null : biomarkers[place]])),
+      ...Object.fromEntries(
+        sidecar.panel.map(({ name }, place) => [
+          name,
+          Number.isNaN(biomarkers[place]) ? null : biomarkers[place],
+        ]),
+      ),
     },
     answer: {
       ...answer,
-      contributions: Object.fromEntries(sidecar.contribution_names.map((name, place) => [name, answer.contributions[place]])),
+      contributions: Object.fromEntries(
+        sidecar.contribution_names.map((name, place) => [name, answer.contributions[place]]),
+      ),
     },
   };
-  download(new Blob([JSON.stringify(content, null, 2)], { type: "application/json" }), "henaw-result.json");
+  download(
+    new Blob([JSON.stringify(content, null, 2)], { type: "application/json" }),
+    "henaw-result.json",
+  );
 }
 
 /**
@@ -68,7 +89,13 @@ function saveFile({ sidecar, profile }, { age, sex, biomarkers }, answer) {
  */
 async function sharePicture(app, person, answer, spoken) {
   const canvas = h("canvas", { width: WIDTH, height: HEIGHT });
-  paint(app, /** @type {CanvasRenderingContext2D} */ (canvas.getContext("2d")), person, answer, spoken);
+  paint(
+    app,
+    /** @type {CanvasRenderingContext2D} */ (canvas.getContext("2d")),
+    person,
+    answer,
+    spoken,
+  );
   /** @type {Blob | null} */
   const blob = await new Promise((resolve) => canvas.toBlob(resolve, "image/png"));
   if (!blob) throw new Error("the picture could not be made");
@@ -112,7 +139,10 @@ function paint({ sidecar, words }, on, person, answer, spoken) {
   y = write(spoken.younger, y + 70, "400 32px system-ui, sans-serif", "ink");
   write(spoken.interval, y + 50, "400 28px system-ui, sans-serif", "quiet");
   const gaps = listGaps(sidecar, person.age, person.sex, 100);
-  const [low, high] = [Math.min(gaps[1], answer.interval[0] - person.age) - 2, Math.max(gaps[97], answer.interval[1] - person.age) + 2];
+  const [low, high] = [
+    Math.min(gaps[1], answer.interval[0] - person.age) - 2,
+    Math.max(gaps[97], answer.interval[1] - person.age) + 2,
+  ];
   const columns = 66;
   const stacks = new Array(columns).fill(0);
   const pitch = (WIDTH - 2 * EDGE) / columns;
@@ -120,14 +150,26 @@ function paint({ sidecar, words }, on, person, answer, spoken) {
     const column = Math.floor(Math.min(Math.max((gap - low) / (high - low), 0), 0.999) * columns);
     on.fillStyle = colour(place < Math.round(answer.percentile) ? "accent" : "dots");
     on.beginPath();
-    on.arc(EDGE + (column + 0.5) * pitch, 540 - (stacks[column]++ + 0.5) * pitch, 0.4 * pitch, 0, 7);
+    on.arc(
+      EDGE + (column + 0.5) * pitch,
+      540 - (stacks[column]++ + 0.5) * pitch,
+      0.4 * pitch,
+      0,
+      7,
+    );
     on.fill();
   }
-  const x = (/** @type {number} */ years) => EDGE + ((years - person.age - low) / (high - low)) * (WIDTH - 2 * EDGE);
+  const x = (/** @type {number} */ years) =>
+    EDGE + ((years - person.age - low) / (high - low)) * (WIDTH - 2 * EDGE);
   on.fillStyle = colour("ink");
   on.fillRect(x(answer.interval[0]), 548, x(answer.interval[1]) - x(answer.interval[0]), 8);
   on.beginPath();
   on.arc(x(answer.biological_age), 552, 14, 0, 7);
   on.fill();
-  write(`${words.say("not_a_diagnosis")} ${sidecar.name} ${sidecar.version}`, 606, "400 22px system-ui, sans-serif", "quiet");
+  write(
+    `${words.say("not_a_diagnosis")} ${sidecar.name} ${sidecar.version}`,
+    606,
+    "400 22px system-ui, sans-serif",
+    "quiet",
+  );
 }

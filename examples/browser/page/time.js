@@ -81,7 +81,11 @@ export function buildTime(app, person) {
           type: "button",
           class: "plain",
           id: "time-export",
-          onclick: async () => download(new Blob([writeFile(await listKept())], { type: "application/json" }), "henaw-results.json"),
+          onclick: async () =>
+            download(
+              new Blob([writeFile(await listKept())], { type: "application/json" }),
+              "henaw-results.json",
+            ),
         },
         words.say("time.export"),
       ),
@@ -184,27 +188,60 @@ function drawTimeline({ words }, rows) {
   const y = (years) => 10 + (height * (high - years)) / (high - low);
   const at = (/** @type {number} */ place) => `${8 + 0.84 * x(times[place])}%`;
   const step = high - low > 30 ? 10 : 5;
-  const ticks = Array.from({ length: Math.ceil((high - low) / step) + 1 }, (_, place) => Math.ceil(low / step) * step + place * step);
+  const ticks = Array.from(
+    { length: Math.ceil((high - low) / step) + 1 },
+    (_, place) => Math.ceil(low / step) * step + place * step,
+  );
   return svg(
     "svg",
-    { class: "timeline", role: "img", "aria-label": words.say("time.chart", { count: rows.length }) },
+    {
+      class: "timeline",
+      role: "img",
+      "aria-label": words.say("time.chart", { count: rows.length }),
+    },
     ...ticks
       .filter((year) => year < high)
       .flatMap((year) => [
         svg("line", { class: "grid", x1: "6%", x2: "100%", y1: y(year), y2: y(year) }),
         svg("text", { x: "0", y: y(year) + 4 }, words.number(year)),
       ]),
-    ...rows.slice(1).map((row, place) =>
-      svg("line", { class: "lived", x1: at(place), y1: y(rows[place].age), x2: at(place + 1), y2: y(row.age) }),
-    ),
-    ...rows.slice(1).map((row, place) =>
-      svg("line", { class: "course", x1: at(place), y1: y(rows[place].answer.biological_age), x2: at(place + 1), y2: y(row.answer.biological_age) }),
-    ),
+    ...rows
+      .slice(1)
+      .map((row, place) =>
+        svg("line", {
+          class: "lived",
+          x1: at(place),
+          y1: y(rows[place].age),
+          x2: at(place + 1),
+          y2: y(row.age),
+        }),
+      ),
+    ...rows
+      .slice(1)
+      .map((row, place) =>
+        svg("line", {
+          class: "course",
+          x1: at(place),
+          y1: y(rows[place].answer.biological_age),
+          x2: at(place + 1),
+          y2: y(row.answer.biological_age),
+        }),
+      ),
     ...rows.flatMap(({ answer }, place) => [
-      svg("line", { class: "whisker", x1: at(place), x2: at(place), y1: y(answer.interval[0]), y2: y(answer.interval[1]) }),
+      svg("line", {
+        class: "whisker",
+        x1: at(place),
+        x2: at(place),
+        y1: y(answer.interval[0]),
+        y2: y(answer.interval[1]),
+      }),
       svg("circle", { class: "own", cx: at(place), cy: y(answer.biological_age), r: 6 }),
     ]),
     svg("text", { class: "first", x: "6%", y: height + 30 }, words.date(rows[0].drawn)),
-    svg("text", { class: "last", x: "100%", y: height + 30, "text-anchor": "end" }, words.date(rows[rows.length - 1].drawn)),
+    svg(
+      "text",
+      { class: "last", x: "100%", y: height + 30, "text-anchor": "end" },
+      words.date(rows[rows.length - 1].drawn),
+    ),
   );
 }

@@ -49,12 +49,18 @@ export function listValues(app, person, answer) {
         shown: show(value),
         typical: show(median),
         interval: low === null ? `< ${show(high)}` : `${show(low)}–${show(high)}`,
-        usual: words.say(low === null ? "value.usual_below" : "value.usual", { low: show(low), high: show(high) }),
+        usual: words.say(low === null ? "value.usual_below" : "value.usual", {
+          low: show(low),
+          high: show(high),
+        }),
       },
     ];
   });
   given.sort((a, b) => Number(b.isFar) - Number(a.isFar) || Math.abs(b.years) - Math.abs(a.years));
-  return { given, missing: sidecar.panel.filter((_, place) => Number.isNaN(person.biomarkers[place])) };
+  return {
+    given,
+    missing: sidecar.panel.filter((_, place) => Number.isNaN(person.biomarkers[place])),
+  };
 }
 
 /**
@@ -80,7 +86,8 @@ export function explainValue({ words }, { side, isHarmful, years, biomarker }) {
 export function buildValues(app, person, answer) {
   const { sidecar, words } = app;
   const { given, missing } = listValues(app, person, answer);
-  const isImportant = (/** @type {Shown} */ { side, years }) => side !== "usual" || Math.abs(years) >= LITTLE;
+  const isImportant = (/** @type {Shown} */ { side, years }) =>
+    side !== "usual" || Math.abs(years) >= LITTLE;
   const important = given.filter(isImportant);
   const little = given.filter((shown) => !isImportant(shown));
   return h(
@@ -108,7 +115,11 @@ export function buildValues(app, person, answer) {
                 h("h3", {}, words.sayAny(`name.${name}`, label)),
                 h("p", { class: "quiet" }, words.say("value.missing")),
               ),
-              buildYears(app, answer.contributions[sidecar.contribution_names.indexOf(name)], false),
+              buildYears(
+                app,
+                answer.contributions[sidecar.contribution_names.indexOf(name)],
+                false,
+              ),
             ),
           ),
         ),
@@ -133,7 +144,8 @@ function buildValue(app, shown) {
         "p",
         {},
         h("b", {}, `${shown.shown} ${unit}`),
-        side !== "usual" && h("span", { class: `chip ${isHarmful ? "bad" : ""}` }, words.say(`value.${side}`)),
+        side !== "usual" &&
+          h("span", { class: `chip ${isHarmful ? "bad" : ""}` }, words.say(`value.${side}`)),
       ),
     ),
     buildYears(app, years, side !== "usual" && isHarmful),
@@ -151,7 +163,11 @@ function buildValue(app, shown) {
  */
 function buildYears({ words }, years, isAbnormal) {
   const kind = Math.abs(years) < 0.05 ? "none" : years > 0 ? "more" : isAbnormal ? "none" : "less";
-  return h("span", { class: `years ${kind}` }, words.say("years.signed", { years: words.years(years) }));
+  return h(
+    "span",
+    { class: `years ${kind}` },
+    words.say("years.signed", { years: words.years(years) }),
+  );
 }
 
 /**
@@ -186,9 +202,21 @@ function drawRange({ words }, shown) {
         }),
       },
       svg("rect", { class: "track", x: 0, y: 9, width: "100%", height: 6, rx: 3 }),
-      svg("rect", { class: "usual", x: `${from}%`, y: 9, width: `${to - from}%`, height: 6, rx: 3 }),
+      svg("rect", {
+        class: "usual",
+        x: `${from}%`,
+        y: 9,
+        width: `${to - from}%`,
+        height: 6,
+        rx: 3,
+      }),
       svg("line", { class: "typical", x1: x, x2: x, y1: 4, y2: 20 }),
-      svg("circle", { class: `own ${side !== "usual" && isHarmful ? "bad" : ""}`, cx: `${place(value)}%`, cy: 12, r: 7 }),
+      svg("circle", {
+        class: `own ${side !== "usual" && isHarmful ? "bad" : ""}`,
+        cx: `${place(value)}%`,
+        cy: 12,
+        r: 7,
+      }),
     ),
     h(
       "p",
@@ -216,7 +244,11 @@ function buildRest(app, person, answer) {
           { class: "value" },
           h("h4", {}, label),
           buildYears(app, years, false),
-          h("p", { class: "words quiet" }, words.sayAny(`part.${name}.words`, words.say("part.interaction.words"))),
+          h(
+            "p",
+            { class: "words quiet" },
+            words.sayAny(`part.${name}.words`, words.say("part.interaction.words")),
+          ),
         ),
       ),
     ),

@@ -31,7 +31,12 @@ export function buildWhatIf(app, person, answer) {
     sliders.length > 0 &&
       h(
         "button",
-        { type: "button", class: "plain", id: "whatif-reset", onclick: () => sliders.forEach(({ reset }) => reset()) },
+        {
+          type: "button",
+          class: "plain",
+          id: "whatif-reset",
+          onclick: () => sliders.forEach(({ reset }) => reset()),
+        },
         words.say("whatif.reset"),
       ),
   );
@@ -70,9 +75,15 @@ function buildSlider(app, person, answer, place, { low, high }) {
     // The person's own value may lie between two steps.
     const value = step === start ? own : low * (high / low) ** (step / STEPS);
     const shown = words.value(fromPanel(sidecar.units.conversions[name][unit], value));
-    const [changed] = await app.predict([{ ...person, biomarkers: person.biomarkers.with(place, value) }]);
+    const [changed] = await app.predict([
+      { ...person, biomarkers: person.biomarkers.with(place, value) },
+    ]);
     if (now !== turn) return;
-    const places = { value: shown, unit: showUnit(unit), years: words.years(changed.biological_age - answer.biological_age) };
+    const places = {
+      value: shown,
+      unit: showUnit(unit),
+      years: words.years(changed.biological_age - answer.biological_age),
+    };
     const text = words.say(step === start ? "whatif.yours" : "whatif.changed", places);
     output.textContent = text;
     slider.setAttribute("aria-valuetext", text);
@@ -82,5 +93,8 @@ function buildSlider(app, person, answer, place, { low, high }) {
     slider.value = String(start);
     show();
   };
-  return { element: h("div", { class: "slider" }, h("label", { for: slider.id }, label), output, slider), reset };
+  return {
+    element: h("div", { class: "slider" }, h("label", { for: slider.id }, label), output, slider),
+    reset,
+  };
 }

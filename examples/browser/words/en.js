@@ -23,11 +23,13 @@ export const en = {
   "before.young": "younger than 20",
   "before.none": "No, none of these",
   "before.some": "Yes, at least one",
-  "before.why": "Then this calculation would mislead you. It rests on adults who were not in such a state, and these states change blood values by themselves. If it is a passing one, come back with later values. With questions about your values, ask your doctor.",
+  "before.why":
+    "Then this calculation would mislead you. It rests on adults who were not in such a state, and these states change blood values by themselves. If it is a passing one, come back with later values. With questions about your values, ask your doctor.",
   "before.missing": "Please answer this question first.",
 
   "report.title": "Paste, drop or choose a report",
-  "report.words": "A PDF from the laboratory's portal, copied text, a table (CSV), FHIR, or the export of Apple Health. It is read on this device. You check what was read before it is used.",
+  "report.words":
+    "A PDF from the laboratory's portal, copied text, a table (CSV), FHIR, or the export of Apple Health. It is read on this device. You check what was read before it is used.",
   "report.paste": "Text of the report",
   "report.read": "Read this text",
   "report.choose": "Choose a file",
@@ -41,7 +43,8 @@ export const en = {
   "sex.female": "female",
   "sex.male": "male",
   "values.enter": "Your blood values",
-  "values.hint": "Leave out what was not measured. It is then estimated, and the result is less certain.",
+  "values.hint":
+    "Leave out what was not measured. It is then estimated, and the result is less certain.",
   "field.unit": "Unit of {name}",
   "field.example": "e.g. {value}",
   "field.not_a_number": "This is not a number.",
@@ -90,7 +93,8 @@ export const en = {
   "hint.alt": "liver",
 
   "check.title": "Is this what your report says?",
-  "check.count": "{count} of {all} values were read. Compare them with your report and correct what is wrong.",
+  "check.count":
+    "{count} of {all} values were read. Compare them with your report and correct what is wrong.",
   "check.who": "This file holds values of {count} people. Whose do you want to use?",
   "check.person": "Person {id}",
   "check.values": "{count} values",
@@ -111,13 +115,15 @@ export const en = {
   "unused.specimen": "it was not measured in blood but in: {specimen}",
   "unused.future": "its date is in the future: {date}",
   "unused.limit": "the limit {value} says too little to stand for the value",
-  "unused.which_is_newest": "{value} {unit}: there are several, and their dates do not say which is the newest",
+  "unused.which_is_newest":
+    "{value} {unit}: there are several, and their dates do not say which is the newest",
   "unused.old": "it is more than a year older than your newest value",
   "unused.older": "{value} {unit}: there is a newer one",
   "unused.same_time": "{value} {unit}: another one of the same day is used",
   "unused.code": "its code {code} is of a similar test that cannot be used",
   "unused.other_test": "another test",
-  "unused.health_records": "this file only says who you are. The values are in the folder clinical-records: drop the whole export (ZIP) instead",
+  "unused.health_records":
+    "this file only says who you are. The values are in the folder clinical-records: drop the whole export (ZIP) instead",
   "unused.fhir_code": "its code is of a similar test that cannot be used",
   "unused.fhir_subject": "it does not say of which person it is",
   "unused.fhir_status": "it is not a final result",
@@ -129,14 +135,18 @@ export const en = {
   "unused.fhir_implausible": "its value is not possible",
   "unused.fhir_limit": "it is a limit that says too little to stand for the value",
   "error.empty": "There is no text to read.",
-  "error.picture": "This is a picture, and this page cannot read pictures. Most phones can: open the picture, copy the text out of it, and paste it here. Or type the values.",
-  "error.scan": "This PDF is a scan without text, and this page cannot read pictures. Copy the text with another program and paste it here, or type the values.",
-  "error.spreadsheet": "This is a spreadsheet. Save it as CSV and drop that, or copy its cells and paste them.",
+  "error.picture":
+    "This is a picture, and this page cannot read pictures. Most phones can: open the picture, copy the text out of it, and paste it here. Or type the values.",
+  "error.scan":
+    "This PDF is a scan without text, and this page cannot read pictures. Copy the text with another program and paste it here, or type the values.",
+  "error.spreadsheet":
+    "This is a spreadsheet. Save it as CSV and drop that, or copy its cells and paste them.",
   "error.document": "This is a text document. Copy its text and paste it here, or save it as PDF.",
   "error.broken_json": "This looks like FHIR (JSON), but it is incomplete. Export it again.",
   "error.fhir": "This FHIR file cannot be used: {message}",
   "error.one_file": "Only one file at a time can be read.",
-  "error.nothing_found": "None of the nine values was found in it. Check that it is the laboratory's report, or type the values.",
+  "error.nothing_found":
+    "None of the nine values was found in it. Check that it is the laboratory's report, or type the values.",
   "error.unreadable": "This file cannot be read.",
   "error.profile": "This is a laboratory's profile. Drop it on your result.",
 
@@ -145,46 +155,66 @@ export const en = {
   "headline.male": "Your blood looks like that of a typical man of {age}.",
   "younger.female": "Of 100 women of your age, {count} have a younger result.",
   "younger.male": "Of 100 men of your age, {count} have a younger result.",
-  "fewer_than_1": "fewer than 1",
-  "more_than_99": "more than 99",
+  fewer_than_1: "fewer than 1",
+  more_than_99: "more than 99",
   "result.number": "Biological age",
   "result.years": "years",
   "result.interval": "Nine times in ten, your usual level is between {low} and {high}.",
   "noise.within": "You are {age}. This difference is within the noise of one blood draw.",
-  "noise.younger": "You are {age}. This is {years} years younger, more than the noise of one blood draw (±{noise}).",
-  "noise.older": "You are {age}. This is {years} years older, more than the noise of one blood draw (±{noise}).",
-  "result.ordinary": "Most of this difference comes from nothing being out of line. That is rarer than it sounds: most people have at least one unusual value, and those who have none live longer.",
+  "noise.younger":
+    "You are {age}. This is {years} years younger, more than the noise of one blood draw (±{noise}).",
+  "noise.older":
+    "You are {age}. This is {years} years older, more than the noise of one blood draw (±{noise}).",
+  "result.ordinary":
+    "Most of this difference comes from nothing being out of line. That is rarer than it sounds: most people have at least one unusual value, and those who have none live longer.",
   "people.female": "Each dot is one of 100 women of your age",
   "people.male": "Each dot is one of 100 men of your age",
-  "people.label": "Biological ages of 100 people of your age and sex, from {first} to {last} years. Your result: {age}, interval {low} to {high}. {count} of them are younger.",
+  "people.label":
+    "Biological ages of 100 people of your age and sex, from {first} to {last} years. Your result: {age}, interval {low} to {high}. {count} of them are younger.",
   "people.you": "you",
   "people.age": "your age",
 
   "caution.title": "First of all",
   "caution.critical": "This result needs a doctor, not a calculator",
-  "caution.critical_value.above": "{name}: {value} {unit} is above {limit} {unit}. Show it to a doctor soon, if none has seen it.",
-  "caution.critical_value.below": "{name}: {value} {unit} is below {limit} {unit}. Show it to a doctor soon, if none has seen it.",
-  "caution.what": "There may be a harmless reason. Call the practice or the laboratory that took the blood, name the value, and ask what to do. If you feel very ill, call for help now.",
+  "caution.critical_value.above":
+    "{name}: {value} {unit} is above {limit} {unit}. Show it to a doctor soon, if none has seen it.",
+  "caution.critical_value.below":
+    "{name}: {value} {unit} is below {limit} {unit}. Show it to a doctor soon, if none has seen it.",
+  "caution.what":
+    "There may be a harmless reason. Call the practice or the laboratory that took the blood, name the value, and ask what to do. If you feel very ill, call for help now.",
   "caution.age": "The model does not know people of this age",
-  "caution.age_outside_fitted": "It was made from people of {low} to {high} years. At {age} its answer would be a guess.",
-  "caution.unlike_fitted": "The values together are unlike those of anybody the model was made from. Check each value and its unit. If they are right, ask a doctor what they mean.",
+  "caution.age_outside_fitted":
+    "It was made from people of {low} to {high} years. At {age} its answer would be a guess.",
+  "caution.unlike_fitted":
+    "The values together are unlike those of anybody the model was made from. Check each value and its unit. If they are right, ask a doctor what they mean.",
   "caution.nothing_known": "Without a blood value there is nothing to compute an age from.",
   "caution.no_age": "No age and no risk is shown.",
   "caution.edit": "Check the values",
   "caution.far": "{name} is far from usual: {advice}",
-  "advice.crp.high": "such a value comes from an infection or another acute inflammation. Have it repeated once you are well. If you have fever or pain, see a doctor now.",
-  "advice.hba1c.high": "from 39 mmol/mol (5.7 %) on, the risk of diabetes is raised; from 48 (6.5 %) on, doctors speak of diabetes. Have it checked.",
-  "advice.creatinine.high": "the kidneys may work less well, or there is much muscle. Ask a doctor about your kidney function.",
-  "advice.albumin.low": "inflammation, the liver, the kidneys or the diet can be the reason. Ask a doctor.",
-  "advice.lymphocyte_pct.low": "an infection or a medicine such as cortisone can be the reason. Have it repeated.",
-  "advice.lymphocyte_pct.high": "a viral infection is the most frequent reason. Have it repeated, and ask a doctor if it stays high.",
-  "advice.rdw.high": "a lack of iron, vitamin B12 or folate is a frequent reason. Ask a doctor for the rest of the blood count.",
-  "advice.ggt.high": "alcohol, medicines, a fatty liver or the bile ducts can be the reason. Ask a doctor.",
-  "advice.ast.high": "the liver or a muscle is under strain; hard exercise is enough. Have it repeated, and see a doctor if it stays high.",
-  "advice.alt.high": "the liver is under strain. Have it repeated, and see a doctor if it stays high.",
+  "advice.crp.high":
+    "such a value comes from an infection or another acute inflammation. Have it repeated once you are well. If you have fever or pain, see a doctor now.",
+  "advice.hba1c.high":
+    "from 39 mmol/mol (5.7 %) on, the risk of diabetes is raised; from 48 (6.5 %) on, doctors speak of diabetes. Have it checked.",
+  "advice.creatinine.high":
+    "the kidneys may work less well, or there is much muscle. Ask a doctor about your kidney function.",
+  "advice.albumin.low":
+    "inflammation, the liver, the kidneys or the diet can be the reason. Ask a doctor.",
+  "advice.lymphocyte_pct.low":
+    "an infection or a medicine such as cortisone can be the reason. Have it repeated.",
+  "advice.lymphocyte_pct.high":
+    "a viral infection is the most frequent reason. Have it repeated, and ask a doctor if it stays high.",
+  "advice.rdw.high":
+    "a lack of iron, vitamin B12 or folate is a frequent reason. Ask a doctor for the rest of the blood count.",
+  "advice.ggt.high":
+    "alcohol, medicines, a fatty liver or the bile ducts can be the reason. Ask a doctor.",
+  "advice.ast.high":
+    "the liver or a muscle is under strain; hard exercise is enough. Have it repeated, and see a doctor if it stays high.",
+  "advice.alt.high":
+    "the liver is under strain. Have it repeated, and see a doctor if it stays high.",
 
   "values.title": "Your values, most important first",
-  "values.words": "The usual range holds nearly all healthy people. The years come from how long people with such values lived, next to people of your age and sex with the typical value. The two need not agree.",
+  "values.words":
+    "The usual range holds nearly all healthy people. The years come from how long people with such values lived, next to people of your age and sex with the typical value. The two need not agree.",
   "value.usual": "Usual: {low} to {high}",
   "value.usual_below": "Usual: below {high}",
   "value.typical": "typical at your age: {value}",
@@ -194,14 +224,17 @@ export const en = {
   "value.chart": "{value}; usual {usual}; typical {typical}",
   "words.little": "Within the usual range. It changes your result little.",
   "words.younger": "Within the usual range, and more favourable than typical at your age.",
-  "words.older": "Within the usual range, yet people with your value lived a little less long than those with the typical one.",
-  "words.outside_no_years": "Outside the usual range, although it adds hardly any years here. The range comes from healthy people, the years from how long people lived. It still deserves attention:",
+  "words.older":
+    "Within the usual range, yet people with your value lived a little less long than those with the typical one.",
+  "words.outside_no_years":
+    "Outside the usual range, although it adds hardly any years here. The range comes from healthy people, the years from how long people lived. It still deserves attention:",
   "words.outside": "Outside the usual range:",
   "words.harmless": "Outside the usual range, on the side that is seldom a problem.",
   "values.little": "{count} more values, which change little",
   "values.rest": "What no single value explains",
   "part.typical_values": "Everything ordinary at once",
-  "part.typical_values.words": "Somebody whose known values are all typical lives longer than the typical person, who has something out of line. Every result starts here.",
+  "part.typical_values.words":
+    "Somebody whose known values are all typical lives longer than the typical person, who has something out of line. Every result starts here.",
   "part.ast_alt_ratio": "AST next to ALT",
   "part.ast_alt_ratio.words": "Their ratio tells more than each alone.",
   "part.interaction.words": "Both together count for more or less than their sum.",
@@ -209,14 +242,17 @@ export const en = {
   "years.signed": "{years} years",
 
   "risk.title": "The next ten years",
-  "risk.words.female": "Of {of} women of {age} with values like yours, {count} die within ten years, of any cause. Of {of} typical women of {age}, it is {typical}.",
-  "risk.words.male": "Of {of} men of {age} with values like yours, {count} die within ten years, of any cause. Of {of} typical men of {age}, it is {typical}.",
+  "risk.words.female":
+    "Of {of} women of {age} with values like yours, {count} die within ten years, of any cause. Of {of} typical women of {age}, it is {typical}.",
+  "risk.words.male":
+    "Of {of} men of {age} with values like yours, {count} die within ten years, of any cause. Of {of} typical men of {age}, it is {typical}.",
   "risk.yours": "Like yours",
   "risk.typical": "Typical",
   "risk.of": "of {of}",
   "risk.cause": "Cause of death",
   "risk.picture": "{count} of {of} people",
-  "risk.source": "As seen among adults in the United States. In other countries risks may be lower or higher.",
+  "risk.source":
+    "As seen among adults in the United States. In other countries risks may be lower or higher.",
   "cause.cardiovascular": "Heart and vessels",
   "cause.cancer": "Cancer",
   "cause.diabetes": "Diabetes",
@@ -224,21 +260,25 @@ export const en = {
   "cause.other": "All other causes",
 
   "next.title": "What one more test would add",
-  "next.words": "Your result is known to ±{now} years. With one of these tests it would be, on average:",
+  "next.words":
+    "Your result is known to ±{now} years. With one of these tests it would be, on average:",
   "next.all": "All nine values are given. Your result is known to ±{now} years.",
   "next.years": "±{years} years",
 
   "whatif.title": "What if one value were different?",
-  "whatif.words": "Here are values that people can change. The number is that of people who differ from you in this one value. It is an association, not a promise: nobody has shown that changing the value changes the risk as much.",
+  "whatif.words":
+    "Here are values that people can change. The number is that of people who differ from you in this one value. It is an association, not a promise: nobody has shown that changing the value changes the risk as much.",
   "whatif.none": "None of the values that people can change was given, or they are too far out.",
   "whatif.changed": "{value} {unit}: {years} years",
   "whatif.yours": "{value} {unit}: your value",
   "whatif.reset": "Back to your values",
 
   "lab.title": "Your laboratory's profile",
-  "lab.words": "Laboratories measure a little differently. If yours has a profile for this model, drop its file here: the differences are then taken off, and the result is more certain.",
+  "lab.words":
+    "Laboratories measure a little differently. If yours has a profile for this model, drop its file here: the differences are then taken off, and the result is more certain.",
   "lab.choose": "Choose the profile",
-  "lab.used": "Profile of {name}: {after} instead of {before} years, known to ±{width} instead of ±{widthBefore}.",
+  "lab.used":
+    "Profile of {name}: {after} instead of {before} years, known to ±{width} instead of ±{widthBefore}.",
   "lab.withheld": "Profile of {name}: with it, the result is not reliable.",
   "lab.remove": "Do without it",
   "lab.not_a_profile": "This is not a laboratory's profile.",
@@ -246,7 +286,8 @@ export const en = {
   "lab.changed": "This profile was changed by hand and is not used.",
 
   "time.title": "Over time",
-  "time.words": "Keep results on this device to see whether they change. They stay in this browser, are sent nowhere, and you can delete them here.",
+  "time.words":
+    "Keep results on this device to see whether they change. They stay in this browser, are sent nowhere, and you can delete them here.",
   "time.drawn": "Day of the blood draw",
   "time.keep": "Keep this result on this device",
   "time.kept": "Kept.",
@@ -261,8 +302,10 @@ export const en = {
   "time.imported": "{count} results loaded.",
   "time.wrong_file": "This file holds no kept results.",
   "time.no_store": "This browser does not let the page keep results.",
-  "time.within": "From {from} to {to}, next to your age: {years} years. That is within the noise of two blood draws (±{noise}).",
-  "time.beyond": "From {from} to {to}, next to your age: {years} years. That is more than the noise of two blood draws (±{noise}).",
+  "time.within":
+    "From {from} to {to}, next to your age: {years} years. That is within the noise of two blood draws (±{noise}).",
+  "time.beyond":
+    "From {from} to {to}, next to your age: {years} years. That is more than the noise of two blood draws (±{noise}).",
   "time.chart": "Biological age at {count} blood draws, with intervals, next to your age",
 
   "share.title": "Take it with you",
@@ -283,10 +326,12 @@ export const en = {
   "sheet.years": "Years",
   "sheet.interval": "90 % interval {low} to {high}",
   "sheet.percentile": "younger than {share} of 100 people of this age and sex",
-  "sheet.method": "Method: an additive model of nine blood values, age and sex, fitted on {people} people with follow-up of deaths ({data}). Biological age is the age at which the typical (median) person of this sex has this person's hazard of dying. The interval covers a repeat draw, missing values, the laboratory and the fit.",
+  "sheet.method":
+    "Method: an additive model of nine blood values, age and sex, fitted on {people} people with follow-up of deaths ({data}). Biological age is the age at which the typical (median) person of this sex has this person's hazard of dying. The interval covers a repeat draw, missing values, the laboratory and the fit.",
   "sheet.model": "Model {name} {version} of {date}, checkpoint {checkpoint}",
 
-  "foot.use": "For research and wellness. Not a diagnosis, and not for decisions on treatment, insurance or work.",
+  "foot.use":
+    "For research and wellness. Not a diagnosis, and not for decisions on treatment, insurance or work.",
   "foot.model": "Model {name} {version}, made from {people} people",
   "foot.draft": "What you type stays in this tab until you close it or clear it.",
   "foot.offline": "This page also works offline.",

@@ -23,11 +23,13 @@ export const it = {
   "before.young": "meno di 20 anni",
   "before.none": "No, in nessuno",
   "before.some": "Sì, in almeno uno",
-  "before.why": "Allora questo calcolo la trarrebbe in inganno. Si basa su adulti che non erano in questi casi, e questi stati cambiano da soli i valori del sangue. Se è passeggero, torni con valori successivi. Per domande sui suoi valori, chieda al suo medico.",
+  "before.why":
+    "Allora questo calcolo la trarrebbe in inganno. Si basa su adulti che non erano in questi casi, e questi stati cambiano da soli i valori del sangue. Se è passeggero, torni con valori successivi. Per domande sui suoi valori, chieda al suo medico.",
   "before.missing": "Risponda prima a questa domanda.",
 
   "report.title": "Incollare, trascinare o scegliere un referto",
-  "report.words": "Un PDF dal portale del laboratorio, testo copiato, una tabella (CSV), FHIR o l’esportazione di Apple Salute. Viene letto su questo dispositivo. Lei verifica ciò che è stato letto prima che venga usato.",
+  "report.words":
+    "Un PDF dal portale del laboratorio, testo copiato, una tabella (CSV), FHIR o l’esportazione di Apple Salute. Viene letto su questo dispositivo. Lei verifica ciò che è stato letto prima che venga usato.",
   "report.paste": "Testo del referto",
   "report.read": "Leggere questo testo",
   "report.choose": "Scegliere un file",
@@ -41,7 +43,8 @@ export const it = {
   "sex.female": "donna",
   "sex.male": "uomo",
   "values.enter": "I suoi valori del sangue",
-  "values.hint": "Lasci vuoto ciò che non è stato misurato. Verrà stimato, e il risultato sarà meno sicuro.",
+  "values.hint":
+    "Lasci vuoto ciò che non è stato misurato. Verrà stimato, e il risultato sarà meno sicuro.",
   "field.unit": "Unità: {name}",
   "field.example": "es. {value}",
   "field.not_a_number": "Questo non è un numero.",
@@ -90,7 +93,8 @@ export const it = {
   "hint.alt": "fegato",
 
   "check.title": "È questo che dice il suo referto?",
-  "check.count": "Sono stati letti {count} valori su {all}. Li confronti con il suo referto e corregga ciò che è sbagliato.",
+  "check.count":
+    "Sono stati letti {count} valori su {all}. Li confronti con il suo referto e corregga ciò che è sbagliato.",
   "check.who": "Questo file contiene valori di {count} persone. Quali vuole usare?",
   "check.person": "Persona {id}",
   "check.values": "{count} valori",
@@ -111,13 +115,15 @@ export const it = {
   "unused.specimen": "non misurato nel sangue, ma in: {specimen}",
   "unused.future": "la data è nel futuro: {date}",
   "unused.limit": "il limite {value} dice troppo poco del valore",
-  "unused.which_is_newest": "{value} {unit}: ce ne sono diversi, e le date non dicono quale è il più recente",
+  "unused.which_is_newest":
+    "{value} {unit}: ce ne sono diversi, e le date non dicono quale è il più recente",
   "unused.old": "più di un anno prima del suo valore più recente",
   "unused.older": "{value} {unit}: ce n’è uno più recente",
   "unused.same_time": "{value} {unit}: ne viene usato un altro dello stesso giorno",
   "unused.code": "il codice {code} è di un esame simile che non può essere usato",
   "unused.other_test": "un altro esame",
-  "unused.health_records": "questo file dice solo chi è lei. I valori sono nella cartella clinical-records: trascini invece l’intera esportazione (ZIP)",
+  "unused.health_records":
+    "questo file dice solo chi è lei. I valori sono nella cartella clinical-records: trascini invece l’intera esportazione (ZIP)",
   "unused.fhir_code": "il codice è di un esame simile che non può essere usato",
   "unused.fhir_subject": "non dice di quale persona è",
   "unused.fhir_status": "non è un risultato definitivo",
@@ -129,14 +135,19 @@ export const it = {
   "unused.fhir_implausible": "il valore non è possibile",
   "unused.fhir_limit": "un limite che dice troppo poco del valore",
   "error.empty": "Non c’è testo da leggere.",
-  "error.picture": "Questa è un’immagine, e questa pagina non sa leggere le immagini. La maggior parte dei telefoni sì: apra l’immagine, copi il testo e lo incolli qui. Oppure scriva i valori.",
-  "error.scan": "Questo PDF è una scansione senza testo, e questa pagina non sa leggere le immagini. Copi il testo con un altro programma e lo incolli qui, oppure scriva i valori.",
-  "error.spreadsheet": "Questo è un foglio di calcolo. Lo salvi come CSV, oppure copi le sue celle e le incolli.",
-  "error.document": "Questo è un documento di testo. Copi il testo e lo incolli qui, oppure lo salvi come PDF.",
+  "error.picture":
+    "Questa è un’immagine, e questa pagina non sa leggere le immagini. La maggior parte dei telefoni sì: apra l’immagine, copi il testo e lo incolli qui. Oppure scriva i valori.",
+  "error.scan":
+    "Questo PDF è una scansione senza testo, e questa pagina non sa leggere le immagini. Copi il testo con un altro programma e lo incolli qui, oppure scriva i valori.",
+  "error.spreadsheet":
+    "Questo è un foglio di calcolo. Lo salvi come CSV, oppure copi le sue celle e le incolli.",
+  "error.document":
+    "Questo è un documento di testo. Copi il testo e lo incolli qui, oppure lo salvi come PDF.",
   "error.broken_json": "Sembra FHIR (JSON), ma è incompleto. Lo esporti di nuovo.",
   "error.fhir": "Questo file FHIR non può essere usato: {message}",
   "error.one_file": "Si può leggere un solo file alla volta.",
-  "error.nothing_found": "Non vi è stato trovato nessuno dei nove valori. Verifichi che sia il referto del laboratorio, oppure scriva i valori.",
+  "error.nothing_found":
+    "Non vi è stato trovato nessuno dei nove valori. Verifichi che sia il referto del laboratorio, oppure scriva i valori.",
   "error.unreadable": "Questo file non può essere letto.",
   "error.profile": "Questo è il profilo di un laboratorio. Lo trascini sul suo risultato.",
 
@@ -145,46 +156,66 @@ export const it = {
   "headline.male": "Il suo sangue somiglia a quello di un uomo tipico di {age} anni.",
   "younger.female": "Su 100 donne della sua età, {count} hanno un risultato più giovane.",
   "younger.male": "Su 100 uomini della sua età, {count} hanno un risultato più giovane.",
-  "fewer_than_1": "meno di 1",
-  "more_than_99": "più di 99",
+  fewer_than_1: "meno di 1",
+  more_than_99: "più di 99",
   "result.number": "Età biologica",
   "result.years": "anni",
   "result.interval": "Nove volte su dieci, il suo livello abituale è tra {low} e {high}.",
   "noise.within": "Lei ha {age} anni. Questa differenza è nel rumore di un singolo prelievo.",
-  "noise.younger": "Lei ha {age} anni. Sono {years} anni in meno, più del rumore di un prelievo (±{noise}).",
-  "noise.older": "Lei ha {age} anni. Sono {years} anni in più, più del rumore di un prelievo (±{noise}).",
-  "result.ordinary": "La maggior parte di questa differenza viene dal fatto che nulla è fuori dall’ordinario. È più raro di quanto sembri: la maggior parte delle persone ha almeno un valore insolito, e chi non ne ha vive più a lungo.",
+  "noise.younger":
+    "Lei ha {age} anni. Sono {years} anni in meno, più del rumore di un prelievo (±{noise}).",
+  "noise.older":
+    "Lei ha {age} anni. Sono {years} anni in più, più del rumore di un prelievo (±{noise}).",
+  "result.ordinary":
+    "La maggior parte di questa differenza viene dal fatto che nulla è fuori dall’ordinario. È più raro di quanto sembri: la maggior parte delle persone ha almeno un valore insolito, e chi non ne ha vive più a lungo.",
   "people.female": "Ogni punto è una di 100 donne della sua età",
   "people.male": "Ogni punto è uno di 100 uomini della sua età",
-  "people.label": "Età biologiche di 100 persone della sua età e del suo sesso, da {first} a {last} anni. Il suo risultato: {age}, intervallo da {low} a {high}. {count} di loro sono più giovani.",
+  "people.label":
+    "Età biologiche di 100 persone della sua età e del suo sesso, da {first} a {last} anni. Il suo risultato: {age}, intervallo da {low} a {high}. {count} di loro sono più giovani.",
   "people.you": "lei",
   "people.age": "la sua età",
 
   "caution.title": "Prima di tutto",
   "caution.critical": "Questo risultato richiede un medico, non una calcolatrice",
-  "caution.critical_value.above": "{name}: {value} {unit} è sopra {limit} {unit}. Lo mostri presto a un medico, se nessuno l’ha visto.",
-  "caution.critical_value.below": "{name}: {value} {unit} è sotto {limit} {unit}. Lo mostri presto a un medico, se nessuno l’ha visto.",
-  "caution.what": "Può esserci un motivo innocuo. Chiami lo studio o il laboratorio che ha fatto il prelievo, dica il valore e chieda che cosa fare. Se si sente molto male, chieda aiuto subito.",
+  "caution.critical_value.above":
+    "{name}: {value} {unit} è sopra {limit} {unit}. Lo mostri presto a un medico, se nessuno l’ha visto.",
+  "caution.critical_value.below":
+    "{name}: {value} {unit} è sotto {limit} {unit}. Lo mostri presto a un medico, se nessuno l’ha visto.",
+  "caution.what":
+    "Può esserci un motivo innocuo. Chiami lo studio o il laboratorio che ha fatto il prelievo, dica il valore e chieda che cosa fare. Se si sente molto male, chieda aiuto subito.",
   "caution.age": "Il modello non conosce persone di questa età",
-  "caution.age_outside_fitted": "Si basa su persone da {low} a {high} anni. A {age} la sua risposta sarebbe una supposizione.",
-  "caution.unlike_fitted": "Insieme, i valori non somigliano a quelli di nessuno su cui si basa il modello. Verifichi ogni valore e la sua unità. Se sono giusti, chieda a un medico che cosa significano.",
+  "caution.age_outside_fitted":
+    "Si basa su persone da {low} a {high} anni. A {age} la sua risposta sarebbe una supposizione.",
+  "caution.unlike_fitted":
+    "Insieme, i valori non somigliano a quelli di nessuno su cui si basa il modello. Verifichi ogni valore e la sua unità. Se sono giusti, chieda a un medico che cosa significano.",
   "caution.nothing_known": "Senza un valore del sangue non si può calcolare alcuna età.",
   "caution.no_age": "Non viene mostrata alcuna età né alcun rischio.",
   "caution.edit": "Verificare i valori",
   "caution.far": "{name} è lontano dall’abituale: {advice}",
-  "advice.crp.high": "un valore così viene da un’infezione o da un’altra infiammazione acuta. Lo faccia ripetere quando sta bene. Con febbre o dolore, veda subito un medico.",
-  "advice.hba1c.high": "da 39 mmol/mol (5,7 %) il rischio di diabete è aumentato; da 48 (6,5 %) si parla di diabete. Lo faccia controllare.",
-  "advice.creatinine.high": "forse i reni lavorano meno bene, o c’è molto muscolo. Chieda a un medico della sua funzione renale.",
-  "advice.albumin.low": "un’infiammazione, il fegato, i reni o l’alimentazione possono essere il motivo. Chieda a un medico.",
-  "advice.lymphocyte_pct.low": "un’infezione o un medicinale come il cortisone può essere il motivo. Faccia ripetere l’esame.",
-  "advice.lymphocyte_pct.high": "il motivo più frequente è un’infezione virale. Faccia ripetere l’esame, e chieda a un medico se resta alto.",
-  "advice.rdw.high": "un motivo frequente è la mancanza di ferro, vitamina B12 o folati. Chieda a un medico del resto dell’emocromo.",
-  "advice.ggt.high": "alcol, medicinali, fegato grasso o vie biliari possono essere il motivo. Chieda a un medico.",
-  "advice.ast.high": "il fegato o un muscolo è sotto sforzo; basta un esercizio intenso. Faccia ripetere l’esame, e veda un medico se resta alto.",
-  "advice.alt.high": "il fegato è sotto sforzo. Faccia ripetere l’esame, e veda un medico se resta alto.",
+  "advice.crp.high":
+    "un valore così viene da un’infezione o da un’altra infiammazione acuta. Lo faccia ripetere quando sta bene. Con febbre o dolore, veda subito un medico.",
+  "advice.hba1c.high":
+    "da 39 mmol/mol (5,7 %) il rischio di diabete è aumentato; da 48 (6,5 %) si parla di diabete. Lo faccia controllare.",
+  "advice.creatinine.high":
+    "forse i reni lavorano meno bene, o c’è molto muscolo. Chieda a un medico della sua funzione renale.",
+  "advice.albumin.low":
+    "un’infiammazione, il fegato, i reni o l’alimentazione possono essere il motivo. Chieda a un medico.",
+  "advice.lymphocyte_pct.low":
+    "un’infezione o un medicinale come il cortisone può essere il motivo. Faccia ripetere l’esame.",
+  "advice.lymphocyte_pct.high":
+    "il motivo più frequente è un’infezione virale. Faccia ripetere l’esame, e chieda a un medico se resta alto.",
+  "advice.rdw.high":
+    "un motivo frequente è la mancanza di ferro, vitamina B12 o folati. Chieda a un medico del resto dell’emocromo.",
+  "advice.ggt.high":
+    "alcol, medicinali, fegato grasso o vie biliari possono essere il motivo. Chieda a un medico.",
+  "advice.ast.high":
+    "il fegato o un muscolo è sotto sforzo; basta un esercizio intenso. Faccia ripetere l’esame, e veda un medico se resta alto.",
+  "advice.alt.high":
+    "il fegato è sotto sforzo. Faccia ripetere l’esame, e veda un medico se resta alto.",
 
   "values.title": "I suoi valori, prima i più importanti",
-  "values.words": "L’intervallo abituale comprende quasi tutte le persone sane. Gli anni vengono da quanto sono vissute le persone con tali valori, accanto a persone della sua età e del suo sesso con il valore tipico. I due possono non concordare.",
+  "values.words":
+    "L’intervallo abituale comprende quasi tutte le persone sane. Gli anni vengono da quanto sono vissute le persone con tali valori, accanto a persone della sua età e del suo sesso con il valore tipico. I due possono non concordare.",
   "value.usual": "Abituale: da {low} a {high}",
   "value.usual_below": "Abituale: sotto {high}",
   "value.typical": "tipico alla sua età: {value}",
@@ -194,14 +225,17 @@ export const it = {
   "value.chart": "{value}; {usual}; tipico {typical}",
   "words.little": "Nell’intervallo abituale. Cambia poco il suo risultato.",
   "words.younger": "Nell’intervallo abituale, e più favorevole del valore tipico alla sua età.",
-  "words.older": "Nell’intervallo abituale, ma le persone con il suo valore sono vissute un po’ meno di quelle con il valore tipico.",
-  "words.outside_no_years": "Fuori dall’intervallo abituale, anche se qui non aggiunge quasi anni. L’intervallo viene da persone sane, gli anni da quanto le persone sono vissute. Merita comunque attenzione:",
+  "words.older":
+    "Nell’intervallo abituale, ma le persone con il suo valore sono vissute un po’ meno di quelle con il valore tipico.",
+  "words.outside_no_years":
+    "Fuori dall’intervallo abituale, anche se qui non aggiunge quasi anni. L’intervallo viene da persone sane, gli anni da quanto le persone sono vissute. Merita comunque attenzione:",
   "words.outside": "Fuori dall’intervallo abituale:",
   "words.harmless": "Fuori dall’intervallo abituale, dal lato che di rado è un problema.",
   "values.little": "Altri {count} valori, che cambiano poco",
   "values.rest": "Ciò che nessun valore spiega da solo",
   "part.typical_values": "Tutto ordinario insieme",
-  "part.typical_values.words": "Chi ha tipici tutti i valori noti vive più a lungo della persona tipica, che ha qualcosa fuori dall’ordinario. Ogni risultato parte da qui.",
+  "part.typical_values.words":
+    "Chi ha tipici tutti i valori noti vive più a lungo della persona tipica, che ha qualcosa fuori dall’ordinario. Ogni risultato parte da qui.",
   "part.ast_alt_ratio": "AST rispetto ad ALT",
   "part.ast_alt_ratio.words": "Il loro rapporto dice più di ciascuna da sola.",
   "part.interaction.words": "I due insieme contano più o meno della loro somma.",
@@ -209,14 +243,17 @@ export const it = {
   "years.signed": "{years} anni",
 
   "risk.title": "I prossimi dieci anni",
-  "risk.words.female": "Su {of} donne di {age} anni con valori come i suoi, {count} muoiono entro dieci anni, per qualsiasi causa. Su {of} donne tipiche di {age} anni: {typical}.",
-  "risk.words.male": "Su {of} uomini di {age} anni con valori come i suoi, {count} muoiono entro dieci anni, per qualsiasi causa. Su {of} uomini tipici di {age} anni: {typical}.",
+  "risk.words.female":
+    "Su {of} donne di {age} anni con valori come i suoi, {count} muoiono entro dieci anni, per qualsiasi causa. Su {of} donne tipiche di {age} anni: {typical}.",
+  "risk.words.male":
+    "Su {of} uomini di {age} anni con valori come i suoi, {count} muoiono entro dieci anni, per qualsiasi causa. Su {of} uomini tipici di {age} anni: {typical}.",
   "risk.yours": "Come lei",
   "risk.typical": "Tipico",
   "risk.of": "su {of}",
   "risk.cause": "Causa di morte",
   "risk.picture": "{count} persone su {of}",
-  "risk.source": "Come osservato tra adulti negli Stati Uniti. In altri Paesi i rischi possono essere più bassi o più alti.",
+  "risk.source":
+    "Come osservato tra adulti negli Stati Uniti. In altri Paesi i rischi possono essere più bassi o più alti.",
   "cause.cardiovascular": "Cuore e vasi",
   "cause.cancer": "Cancro",
   "cause.diabetes": "Diabete",
@@ -229,16 +266,19 @@ export const it = {
   "next.years": "±{years} anni",
 
   "whatif.title": "E se un valore fosse diverso?",
-  "whatif.words": "Questi sono valori che si possono cambiare. Il numero è quello di persone che differiscono da lei solo in questo valore. È un’associazione, non una promessa: nessuno ha dimostrato che cambiare il valore cambi altrettanto il rischio.",
+  "whatif.words":
+    "Questi sono valori che si possono cambiare. Il numero è quello di persone che differiscono da lei solo in questo valore. È un’associazione, non una promessa: nessuno ha dimostrato che cambiare il valore cambi altrettanto il rischio.",
   "whatif.none": "Nessuno dei valori che si possono cambiare è indicato, o sono troppo lontani.",
   "whatif.changed": "{value} {unit}: {years} anni",
   "whatif.yours": "{value} {unit}: il suo valore",
   "whatif.reset": "Tornare ai suoi valori",
 
   "lab.title": "Il profilo del suo laboratorio",
-  "lab.words": "I laboratori misurano in modo un po’ diverso. Se il suo ha un profilo per questo modello, trascini qui il file: le differenze vengono tolte, e il risultato è più sicuro.",
+  "lab.words":
+    "I laboratori misurano in modo un po’ diverso. Se il suo ha un profilo per questo modello, trascini qui il file: le differenze vengono tolte, e il risultato è più sicuro.",
   "lab.choose": "Scegliere il profilo",
-  "lab.used": "Profilo di {name}: {after} invece di {before} anni, noto a ±{width} invece di ±{widthBefore}.",
+  "lab.used":
+    "Profilo di {name}: {after} invece di {before} anni, noto a ±{width} invece di ±{widthBefore}.",
   "lab.withheld": "Profilo di {name}: con esso il risultato non è affidabile.",
   "lab.remove": "Farne a meno",
   "lab.not_a_profile": "Questo non è il profilo di un laboratorio.",
@@ -246,7 +286,8 @@ export const it = {
   "lab.changed": "Questo profilo è stato cambiato a mano e non viene usato.",
 
   "time.title": "Nel tempo",
-  "time.words": "Conservi i risultati su questo dispositivo per vedere se cambiano. Restano in questo browser, non vengono inviati da nessuna parte, e può cancellarli qui.",
+  "time.words":
+    "Conservi i risultati su questo dispositivo per vedere se cambiano. Restano in questo browser, non vengono inviati da nessuna parte, e può cancellarli qui.",
   "time.drawn": "Giorno del prelievo",
   "time.keep": "Conservare questo risultato su questo dispositivo",
   "time.kept": "Conservato.",
@@ -261,8 +302,10 @@ export const it = {
   "time.imported": "{count} risultati caricati.",
   "time.wrong_file": "Questo file non contiene risultati conservati.",
   "time.no_store": "Questo browser non permette alla pagina di conservare risultati.",
-  "time.within": "Dal {from} al {to}, rispetto alla sua età: {years} anni. È nel rumore di due prelievi (±{noise}).",
-  "time.beyond": "Dal {from} al {to}, rispetto alla sua età: {years} anni. È più del rumore di due prelievi (±{noise}).",
+  "time.within":
+    "Dal {from} al {to}, rispetto alla sua età: {years} anni. È nel rumore di due prelievi (±{noise}).",
+  "time.beyond":
+    "Dal {from} al {to}, rispetto alla sua età: {years} anni. È più del rumore di due prelievi (±{noise}).",
   "time.chart": "Età biologica a {count} prelievi, con intervalli, accanto alla sua età",
 
   "share.title": "Da portare con sé",
@@ -283,10 +326,12 @@ export const it = {
   "sheet.years": "Anni",
   "sheet.interval": "intervallo al 90 %: da {low} a {high}",
   "sheet.percentile": "più giovane di {share} persone su 100 di questa età e sesso",
-  "sheet.method": "Metodo: un modello additivo di nove valori del sangue, età e sesso, adattato a {people} persone con osservazione dei decessi ({data}). L’età biologica è l’età a cui la persona tipica (mediana) di questo sesso ha la mortalità di questa persona. L’intervallo comprende un secondo prelievo, i valori mancanti, il laboratorio e l’adattamento.",
+  "sheet.method":
+    "Metodo: un modello additivo di nove valori del sangue, età e sesso, adattato a {people} persone con osservazione dei decessi ({data}). L’età biologica è l’età a cui la persona tipica (mediana) di questo sesso ha la mortalità di questa persona. L’intervallo comprende un secondo prelievo, i valori mancanti, il laboratorio e l’adattamento.",
   "sheet.model": "Modello {name} {version} del {date}, impronta {checkpoint}",
 
-  "foot.use": "Per ricerca e benessere. Non è una diagnosi, e non serve a decidere di cure, assicurazioni o lavoro.",
+  "foot.use":
+    "Per ricerca e benessere. Non è una diagnosi, e non serve a decidere di cure, assicurazioni o lavoro.",
   "foot.model": "Modello {name} {version}, fatto da {people} persone",
   "foot.draft": "Ciò che scrive resta in questa scheda finché non la chiude o cancella tutto.",
   "foot.offline": "Questa pagina funziona anche senza rete.",

@@ -23,11 +23,13 @@ export const nl = {
   "before.young": "jonger dan 20",
   "before.none": "Nee, niets hiervan",
   "before.some": "Ja, minstens één",
-  "before.why": "Dan zou deze berekening u misleiden. Ze berust op volwassenen voor wie dit niet gold, en deze toestanden veranderen op zichzelf al de bloedwaarden. Gaat het voorbij, kom dan terug met latere waarden. Stel vragen over uw waarden aan uw arts.",
+  "before.why":
+    "Dan zou deze berekening u misleiden. Ze berust op volwassenen voor wie dit niet gold, en deze toestanden veranderen op zichzelf al de bloedwaarden. Gaat het voorbij, kom dan terug met latere waarden. Stel vragen over uw waarden aan uw arts.",
   "before.missing": "Beantwoord eerst deze vraag.",
 
   "report.title": "Plak, sleep of kies een uitslag",
-  "report.words": "Een pdf van het patiëntenportaal, gekopieerde tekst, een tabel (CSV), FHIR of de export van Apple Gezondheid. Hij wordt op dit apparaat gelezen. U kijkt na wat er gelezen is voordat het wordt gebruikt.",
+  "report.words":
+    "Een pdf van het patiëntenportaal, gekopieerde tekst, een tabel (CSV), FHIR of de export van Apple Gezondheid. Hij wordt op dit apparaat gelezen. U kijkt na wat er gelezen is voordat het wordt gebruikt.",
   "report.paste": "Tekst van de uitslag",
   "report.read": "Deze tekst lezen",
   "report.choose": "Bestand kiezen",
@@ -41,7 +43,8 @@ export const nl = {
   "sex.female": "vrouw",
   "sex.male": "man",
   "values.enter": "Uw bloedwaarden",
-  "values.hint": "Laat leeg wat niet gemeten is. Het wordt dan geschat, en het resultaat is minder zeker.",
+  "values.hint":
+    "Laat leeg wat niet gemeten is. Het wordt dan geschat, en het resultaat is minder zeker.",
   "field.unit": "Eenheid: {name}",
   "field.example": "bijv. {value}",
   "field.not_a_number": "Dit is geen getal.",
@@ -90,7 +93,8 @@ export const nl = {
   "hint.alt": "lever",
 
   "check.title": "Staat dit zo in uw uitslag?",
-  "check.count": "{count} van {all} waarden zijn gelezen. Vergelijk ze met uw uitslag en verbeter wat niet klopt.",
+  "check.count":
+    "{count} van {all} waarden zijn gelezen. Vergelijk ze met uw uitslag en verbeter wat niet klopt.",
   "check.who": "Dit bestand bevat waarden van {count} personen. Wiens waarden wilt u gebruiken?",
   "check.person": "Persoon {id}",
   "check.values": "{count} waarden",
@@ -111,13 +115,15 @@ export const nl = {
   "unused.specimen": "niet in bloed gemeten, maar in: {specimen}",
   "unused.future": "de datum ligt in de toekomst: {date}",
   "unused.limit": "de grens {value} zegt te weinig over de waarde",
-  "unused.which_is_newest": "{value} {unit}: er zijn er meer, en hun data zeggen niet welke de nieuwste is",
+  "unused.which_is_newest":
+    "{value} {unit}: er zijn er meer, en hun data zeggen niet welke de nieuwste is",
   "unused.old": "meer dan een jaar ouder dan uw nieuwste waarde",
   "unused.older": "{value} {unit}: er is een nieuwere",
   "unused.same_time": "{value} {unit}: een andere van dezelfde dag wordt gebruikt",
   "unused.code": "de code {code} is van een gelijkende test die niet kan worden gebruikt",
   "unused.other_test": "een andere test",
-  "unused.health_records": "dit bestand zegt alleen wie u bent. De waarden staan in de map clinical-records: sleep in plaats daarvan de hele export (ZIP)",
+  "unused.health_records":
+    "dit bestand zegt alleen wie u bent. De waarden staan in de map clinical-records: sleep in plaats daarvan de hele export (ZIP)",
   "unused.fhir_code": "de code is van een gelijkende test die niet kan worden gebruikt",
   "unused.fhir_subject": "er staat niet bij van welke persoon het is",
   "unused.fhir_status": "geen definitieve uitslag",
@@ -129,14 +135,18 @@ export const nl = {
   "unused.fhir_implausible": "de waarde is niet mogelijk",
   "unused.fhir_limit": "een grens die te weinig over de waarde zegt",
   "error.empty": "Er is geen tekst om te lezen.",
-  "error.picture": "Dit is een afbeelding, en deze pagina kan geen afbeeldingen lezen. De meeste telefoons wel: open de afbeelding, kopieer de tekst en plak die hier. Of typ de waarden.",
-  "error.scan": "Deze pdf is een scan zonder tekst, en deze pagina kan geen afbeeldingen lezen. Kopieer de tekst met een ander programma en plak die hier, of typ de waarden.",
+  "error.picture":
+    "Dit is een afbeelding, en deze pagina kan geen afbeeldingen lezen. De meeste telefoons wel: open de afbeelding, kopieer de tekst en plak die hier. Of typ de waarden.",
+  "error.scan":
+    "Deze pdf is een scan zonder tekst, en deze pagina kan geen afbeeldingen lezen. Kopieer de tekst met een ander programma en plak die hier, of typ de waarden.",
   "error.spreadsheet": "Dit is een rekenblad. Sla het op als CSV, of kopieer de cellen en plak ze.",
-  "error.document": "Dit is een tekstdocument. Kopieer de tekst en plak die hier, of sla het op als pdf.",
+  "error.document":
+    "Dit is een tekstdocument. Kopieer de tekst en plak die hier, of sla het op als pdf.",
   "error.broken_json": "Dit lijkt op FHIR (JSON), maar het is onvolledig. Exporteer het opnieuw.",
   "error.fhir": "Dit FHIR-bestand kan niet worden gebruikt: {message}",
   "error.one_file": "Er kan maar één bestand tegelijk worden gelezen.",
-  "error.nothing_found": "Geen van de negen waarden is erin gevonden. Kijk na of dit de uitslag van het laboratorium is, of typ de waarden.",
+  "error.nothing_found":
+    "Geen van de negen waarden is erin gevonden. Kijk na of dit de uitslag van het laboratorium is, of typ de waarden.",
   "error.unreadable": "Dit bestand kan niet worden gelezen.",
   "error.profile": "Dit is het profiel van een laboratorium. Sleep het op uw resultaat.",
 
@@ -145,46 +155,66 @@ export const nl = {
   "headline.male": "Uw bloed lijkt op dat van een typische man van {age}.",
   "younger.female": "Van 100 vrouwen van uw leeftijd hebben er {count} een jonger resultaat.",
   "younger.male": "Van 100 mannen van uw leeftijd hebben er {count} een jonger resultaat.",
-  "fewer_than_1": "minder dan 1",
-  "more_than_99": "meer dan 99",
+  fewer_than_1: "minder dan 1",
+  more_than_99: "meer dan 99",
   "result.number": "Biologische leeftijd",
   "result.years": "jaar",
   "result.interval": "In negen van de tien gevallen ligt uw gewone niveau tussen {low} en {high}.",
   "noise.within": "U bent {age}. Dit verschil valt binnen de ruis van één bloedafname.",
-  "noise.younger": "U bent {age}. Dit is {years} jaar jonger, meer dan de ruis van één bloedafname (±{noise}).",
-  "noise.older": "U bent {age}. Dit is {years} jaar ouder, meer dan de ruis van één bloedafname (±{noise}).",
-  "result.ordinary": "Het grootste deel van dit verschil komt doordat er niets afwijkt. Dat is zeldzamer dan het klinkt: de meeste mensen hebben minstens één ongewone waarde, en wie er geen heeft, leeft langer.",
+  "noise.younger":
+    "U bent {age}. Dit is {years} jaar jonger, meer dan de ruis van één bloedafname (±{noise}).",
+  "noise.older":
+    "U bent {age}. Dit is {years} jaar ouder, meer dan de ruis van één bloedafname (±{noise}).",
+  "result.ordinary":
+    "Het grootste deel van dit verschil komt doordat er niets afwijkt. Dat is zeldzamer dan het klinkt: de meeste mensen hebben minstens één ongewone waarde, en wie er geen heeft, leeft langer.",
   "people.female": "Elke stip is een van 100 vrouwen van uw leeftijd",
   "people.male": "Elke stip is een van 100 mannen van uw leeftijd",
-  "people.label": "Biologische leeftijd van 100 mensen van uw leeftijd en geslacht, van {first} tot {last} jaar. Uw resultaat: {age}, interval {low} tot {high}. {count} van hen zijn jonger.",
+  "people.label":
+    "Biologische leeftijd van 100 mensen van uw leeftijd en geslacht, van {first} tot {last} jaar. Uw resultaat: {age}, interval {low} tot {high}. {count} van hen zijn jonger.",
   "people.you": "u",
   "people.age": "uw leeftijd",
 
   "caution.title": "Eerst het belangrijkste",
   "caution.critical": "Dit resultaat vraagt om een arts, niet om een rekenmachine",
-  "caution.critical_value.above": "{name}: {value} {unit} ligt boven {limit} {unit}. Laat het snel aan een arts zien, als nog niemand het heeft gezien.",
-  "caution.critical_value.below": "{name}: {value} {unit} ligt onder {limit} {unit}. Laat het snel aan een arts zien, als nog niemand het heeft gezien.",
-  "caution.what": "Er kan een onschuldige reden zijn. Bel de praktijk of het laboratorium waar het bloed is afgenomen, noem de waarde en vraag wat u moet doen. Voelt u zich erg ziek, bel dan nu om hulp.",
+  "caution.critical_value.above":
+    "{name}: {value} {unit} ligt boven {limit} {unit}. Laat het snel aan een arts zien, als nog niemand het heeft gezien.",
+  "caution.critical_value.below":
+    "{name}: {value} {unit} ligt onder {limit} {unit}. Laat het snel aan een arts zien, als nog niemand het heeft gezien.",
+  "caution.what":
+    "Er kan een onschuldige reden zijn. Bel de praktijk of het laboratorium waar het bloed is afgenomen, noem de waarde en vraag wat u moet doen. Voelt u zich erg ziek, bel dan nu om hulp.",
   "caution.age": "Het model kent geen mensen van deze leeftijd",
-  "caution.age_outside_fitted": "Het berust op mensen van {low} tot {high} jaar. Bij {age} zou het antwoord een gok zijn.",
-  "caution.unlike_fitted": "Samen lijken de waarden op die van niemand op wie het model berust. Kijk elke waarde en haar eenheid na. Als ze kloppen, vraag dan een arts wat ze betekenen.",
+  "caution.age_outside_fitted":
+    "Het berust op mensen van {low} tot {high} jaar. Bij {age} zou het antwoord een gok zijn.",
+  "caution.unlike_fitted":
+    "Samen lijken de waarden op die van niemand op wie het model berust. Kijk elke waarde en haar eenheid na. Als ze kloppen, vraag dan een arts wat ze betekenen.",
   "caution.nothing_known": "Zonder bloedwaarde kan geen leeftijd worden berekend.",
   "caution.no_age": "Er wordt geen leeftijd en geen risico getoond.",
   "caution.edit": "Waarden nakijken",
   "caution.far": "{name} ligt ver van het gewone: {advice}",
-  "advice.crp.high": "zo’n waarde komt van een infectie of een andere acute ontsteking. Laat haar herhalen als u beter bent. Ga bij koorts of pijn nu naar een arts.",
-  "advice.hba1c.high": "vanaf 39 mmol/mol (5,7 %) is de kans op diabetes verhoogd; vanaf 48 (6,5 %) spreekt men van diabetes. Laat het nakijken.",
-  "advice.creatinine.high": "de nieren werken misschien minder goed, of er is veel spier. Vraag een arts naar uw nierfunctie.",
-  "advice.albumin.low": "een ontsteking, de lever, de nieren of de voeding kan de reden zijn. Vraag het een arts.",
-  "advice.lymphocyte_pct.low": "een infectie of een medicijn zoals cortison kan de reden zijn. Laat de test herhalen.",
-  "advice.lymphocyte_pct.high": "een virusinfectie is de meest voorkomende reden. Laat de test herhalen, en vraag een arts als de waarde hoog blijft.",
-  "advice.rdw.high": "een tekort aan ijzer, vitamine B12 of foliumzuur is vaak de reden. Vraag een arts naar de rest van het bloedbeeld.",
-  "advice.ggt.high": "alcohol, medicijnen, een vette lever of de galwegen kunnen de reden zijn. Vraag het een arts.",
-  "advice.ast.high": "de lever of een spier is belast; zware inspanning is genoeg. Laat de test herhalen, en ga naar een arts als de waarde hoog blijft.",
-  "advice.alt.high": "de lever is belast. Laat de test herhalen, en ga naar een arts als de waarde hoog blijft.",
+  "advice.crp.high":
+    "zo’n waarde komt van een infectie of een andere acute ontsteking. Laat haar herhalen als u beter bent. Ga bij koorts of pijn nu naar een arts.",
+  "advice.hba1c.high":
+    "vanaf 39 mmol/mol (5,7 %) is de kans op diabetes verhoogd; vanaf 48 (6,5 %) spreekt men van diabetes. Laat het nakijken.",
+  "advice.creatinine.high":
+    "de nieren werken misschien minder goed, of er is veel spier. Vraag een arts naar uw nierfunctie.",
+  "advice.albumin.low":
+    "een ontsteking, de lever, de nieren of de voeding kan de reden zijn. Vraag het een arts.",
+  "advice.lymphocyte_pct.low":
+    "een infectie of een medicijn zoals cortison kan de reden zijn. Laat de test herhalen.",
+  "advice.lymphocyte_pct.high":
+    "een virusinfectie is de meest voorkomende reden. Laat de test herhalen, en vraag een arts als de waarde hoog blijft.",
+  "advice.rdw.high":
+    "een tekort aan ijzer, vitamine B12 of foliumzuur is vaak de reden. Vraag een arts naar de rest van het bloedbeeld.",
+  "advice.ggt.high":
+    "alcohol, medicijnen, een vette lever of de galwegen kunnen de reden zijn. Vraag het een arts.",
+  "advice.ast.high":
+    "de lever of een spier is belast; zware inspanning is genoeg. Laat de test herhalen, en ga naar een arts als de waarde hoog blijft.",
+  "advice.alt.high":
+    "de lever is belast. Laat de test herhalen, en ga naar een arts als de waarde hoog blijft.",
 
   "values.title": "Uw waarden, de belangrijkste eerst",
-  "values.words": "Het gewone bereik omvat bijna alle gezonde mensen. De jaren komen van hoe lang mensen met zulke waarden leefden, naast mensen van uw leeftijd en geslacht met de typische waarde. Die twee hoeven niet overeen te komen.",
+  "values.words":
+    "Het gewone bereik omvat bijna alle gezonde mensen. De jaren komen van hoe lang mensen met zulke waarden leefden, naast mensen van uw leeftijd en geslacht met de typische waarde. Die twee hoeven niet overeen te komen.",
   "value.usual": "Gewoon: {low} tot {high}",
   "value.usual_below": "Gewoon: onder {high}",
   "value.typical": "typisch op uw leeftijd: {value}",
@@ -194,14 +224,17 @@ export const nl = {
   "value.chart": "{value}; {usual}; typisch {typical}",
   "words.little": "Binnen het gewone bereik. Het verandert uw resultaat weinig.",
   "words.younger": "Binnen het gewone bereik, en gunstiger dan typisch op uw leeftijd.",
-  "words.older": "Binnen het gewone bereik, maar mensen met uw waarde leefden iets minder lang dan mensen met de typische.",
-  "words.outside_no_years": "Buiten het gewone bereik, al voegt het hier bijna geen jaren toe. Het bereik komt van gezonde mensen, de jaren van hoe lang mensen leefden. Het verdient toch aandacht:",
+  "words.older":
+    "Binnen het gewone bereik, maar mensen met uw waarde leefden iets minder lang dan mensen met de typische.",
+  "words.outside_no_years":
+    "Buiten het gewone bereik, al voegt het hier bijna geen jaren toe. Het bereik komt van gezonde mensen, de jaren van hoe lang mensen leefden. Het verdient toch aandacht:",
   "words.outside": "Buiten het gewone bereik:",
   "words.harmless": "Buiten het gewone bereik, aan de kant die zelden een probleem is.",
   "values.little": "Nog {count} waarden, die weinig veranderen",
   "values.rest": "Wat geen enkele waarde alleen verklaart",
   "part.typical_values": "Alles tegelijk gewoon",
-  "part.typical_values.words": "Wie bij alle bekende waarden typisch is, leeft langer dan de typische mens, bij wie iets afwijkt. Elk resultaat begint hier.",
+  "part.typical_values.words":
+    "Wie bij alle bekende waarden typisch is, leeft langer dan de typische mens, bij wie iets afwijkt. Elk resultaat begint hier.",
   "part.ast_alt_ratio": "ASAT naast ALAT",
   "part.ast_alt_ratio.words": "Hun verhouding zegt meer dan elk apart.",
   "part.interaction.words": "Beide samen tellen meer of minder dan hun som.",
@@ -209,14 +242,17 @@ export const nl = {
   "years.signed": "{years} jaar",
 
   "risk.title": "De komende tien jaar",
-  "risk.words.female": "Van {of} vrouwen van {age} met waarden als de uwe overlijden er {count} binnen tien jaar, waaraan dan ook. Van {of} typische vrouwen van {age}: {typical}.",
-  "risk.words.male": "Van {of} mannen van {age} met waarden als de uwe overlijden er {count} binnen tien jaar, waaraan dan ook. Van {of} typische mannen van {age}: {typical}.",
+  "risk.words.female":
+    "Van {of} vrouwen van {age} met waarden als de uwe overlijden er {count} binnen tien jaar, waaraan dan ook. Van {of} typische vrouwen van {age}: {typical}.",
+  "risk.words.male":
+    "Van {of} mannen van {age} met waarden als de uwe overlijden er {count} binnen tien jaar, waaraan dan ook. Van {of} typische mannen van {age}: {typical}.",
   "risk.yours": "Zoals u",
   "risk.typical": "Typisch",
   "risk.of": "van {of}",
   "risk.cause": "Doodsoorzaak",
   "risk.picture": "{count} van {of} mensen",
-  "risk.source": "Zoals gezien bij volwassenen in de Verenigde Staten. In andere landen kunnen de risico’s lager of hoger zijn.",
+  "risk.source":
+    "Zoals gezien bij volwassenen in de Verenigde Staten. In andere landen kunnen de risico’s lager of hoger zijn.",
   "cause.cardiovascular": "Hart en vaten",
   "cause.cancer": "Kanker",
   "cause.diabetes": "Diabetes",
@@ -224,21 +260,26 @@ export const nl = {
   "cause.other": "Alle andere oorzaken",
 
   "next.title": "Wat één test meer zou toevoegen",
-  "next.words": "Uw resultaat is bekend op ±{now} jaar. Met een van deze tests zou het gemiddeld zijn:",
+  "next.words":
+    "Uw resultaat is bekend op ±{now} jaar. Met een van deze tests zou het gemiddeld zijn:",
   "next.all": "Alle negen waarden zijn opgegeven. Uw resultaat is bekend op ±{now} jaar.",
   "next.years": "±{years} jaar",
 
   "whatif.title": "Wat als één waarde anders was?",
-  "whatif.words": "Dit zijn waarden die mensen kunnen veranderen. Het getal is dat van mensen die alleen in deze waarde van u verschillen. Het is een verband, geen belofte: niemand heeft aangetoond dat het veranderen van de waarde het risico evenveel verandert.",
-  "whatif.none": "Geen van de waarden die mensen kunnen veranderen is opgegeven, of ze liggen te ver weg.",
+  "whatif.words":
+    "Dit zijn waarden die mensen kunnen veranderen. Het getal is dat van mensen die alleen in deze waarde van u verschillen. Het is een verband, geen belofte: niemand heeft aangetoond dat het veranderen van de waarde het risico evenveel verandert.",
+  "whatif.none":
+    "Geen van de waarden die mensen kunnen veranderen is opgegeven, of ze liggen te ver weg.",
   "whatif.changed": "{value} {unit}: {years} jaar",
   "whatif.yours": "{value} {unit}: uw waarde",
   "whatif.reset": "Terug naar uw waarden",
 
   "lab.title": "Het profiel van uw laboratorium",
-  "lab.words": "Laboratoria meten een beetje verschillend. Heeft het uwe een profiel voor dit model, sleep het bestand dan hierheen: de verschillen worden eraf gehaald, en het resultaat is zekerder.",
+  "lab.words":
+    "Laboratoria meten een beetje verschillend. Heeft het uwe een profiel voor dit model, sleep het bestand dan hierheen: de verschillen worden eraf gehaald, en het resultaat is zekerder.",
   "lab.choose": "Profiel kiezen",
-  "lab.used": "Profiel van {name}: {after} in plaats van {before} jaar, bekend op ±{width} in plaats van ±{widthBefore}.",
+  "lab.used":
+    "Profiel van {name}: {after} in plaats van {before} jaar, bekend op ±{width} in plaats van ±{widthBefore}.",
   "lab.withheld": "Profiel van {name}: daarmee is het resultaat niet betrouwbaar.",
   "lab.remove": "Zonder profiel rekenen",
   "lab.not_a_profile": "Dit is geen profiel van een laboratorium.",
@@ -246,7 +287,8 @@ export const nl = {
   "lab.changed": "Dit profiel is met de hand veranderd en wordt niet gebruikt.",
 
   "time.title": "In de loop van de tijd",
-  "time.words": "Bewaar resultaten op dit apparaat om te zien of ze veranderen. Ze blijven in deze browser, worden nergens heen gestuurd, en u kunt ze hier wissen.",
+  "time.words":
+    "Bewaar resultaten op dit apparaat om te zien of ze veranderen. Ze blijven in deze browser, worden nergens heen gestuurd, en u kunt ze hier wissen.",
   "time.drawn": "Dag van de bloedafname",
   "time.keep": "Dit resultaat op dit apparaat bewaren",
   "time.kept": "Bewaard.",
@@ -261,8 +303,10 @@ export const nl = {
   "time.imported": "{count} resultaten geladen.",
   "time.wrong_file": "Dit bestand bevat geen bewaarde resultaten.",
   "time.no_store": "Deze browser laat de pagina geen resultaten bewaren.",
-  "time.within": "Van {from} tot {to}, naast uw leeftijd: {years} jaar. Dat valt binnen de ruis van twee bloedafnames (±{noise}).",
-  "time.beyond": "Van {from} tot {to}, naast uw leeftijd: {years} jaar. Dat is meer dan de ruis van twee bloedafnames (±{noise}).",
+  "time.within":
+    "Van {from} tot {to}, naast uw leeftijd: {years} jaar. Dat valt binnen de ruis van twee bloedafnames (±{noise}).",
+  "time.beyond":
+    "Van {from} tot {to}, naast uw leeftijd: {years} jaar. Dat is meer dan de ruis van twee bloedafnames (±{noise}).",
   "time.chart": "Biologische leeftijd bij {count} bloedafnames, met intervallen, naast uw leeftijd",
 
   "share.title": "Om mee te nemen",
@@ -283,10 +327,12 @@ export const nl = {
   "sheet.years": "Jaren",
   "sheet.interval": "90 %-interval {low} tot {high}",
   "sheet.percentile": "jonger dan {share} van 100 mensen van deze leeftijd en dit geslacht",
-  "sheet.method": "Methode: een additief model van negen bloedwaarden, leeftijd en geslacht, aangepast aan {people} mensen van wie het overlijden is gevolgd ({data}). De biologische leeftijd is de leeftijd waarop de typische (mediane) mens van dit geslacht de sterftekans van deze persoon heeft. Het interval omvat een tweede bloedafname, ontbrekende waarden, het laboratorium en de aanpassing.",
+  "sheet.method":
+    "Methode: een additief model van negen bloedwaarden, leeftijd en geslacht, aangepast aan {people} mensen van wie het overlijden is gevolgd ({data}). De biologische leeftijd is de leeftijd waarop de typische (mediane) mens van dit geslacht de sterftekans van deze persoon heeft. Het interval omvat een tweede bloedafname, ontbrekende waarden, het laboratorium en de aanpassing.",
   "sheet.model": "Model {name} {version} van {date}, controlegetal {checkpoint}",
 
-  "foot.use": "Voor onderzoek en welzijn. Geen diagnose, en niet voor beslissingen over behandeling, verzekering of werk.",
+  "foot.use":
+    "Voor onderzoek en welzijn. Geen diagnose, en niet voor beslissingen over behandeling, verzekering of werk.",
   "foot.model": "Model {name} {version}, gemaakt van {people} mensen",
   "foot.draft": "Wat u typt blijft in dit tabblad tot u het sluit of alles wist.",
   "foot.offline": "Deze pagina werkt ook zonder netwerk.",
