@@ -154,8 +154,17 @@ def test_what_is_typed_over_an_example_is_ones_own(page: Page, people: Any) -> N
     page.fill("#crp", "1")
     page.locator(".bar button[type=submit]").click()
     expect(page.locator("#answer")).to_be_visible()
-    # The person's own value and eight of nobody's would pass for a result.
-    expect(page.locator("#example")).to_have_text("Example values (not yours)")
+    mark = page.locator("#example")
+    expect(mark).to_contain_text("Still from the example, not yours: Age, Sex, Glycated")
+    expect(mark).not_to_contain_text("C-reactive")
+    page.locator("#edit").click()
+    page.locator("#age").fill("61")
+    page.locator("#sex-1").check(force=True)
+    for name, (value, unit) in people.TYPED.items():
+        page.locator(f"#{name} + select").select_option(unit)
+        page.fill(f"#{name}", value)
+    people.show(page)
+    expect(mark).to_have_count(0)
 
 
 def test_a_reload_keeps_what_was_typed_and_clear_all_forgets_it(page: Page, people: Any) -> None:

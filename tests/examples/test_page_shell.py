@@ -2,6 +2,8 @@
 
 import json
 import re
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -66,6 +68,31 @@ def test_works_offline(browser: Browser, site: str, people: Any) -> None:
         pdf = REPOSITORY / "docs" / "page.png"
         page.set_input_files("#report-file", pdf)
         expect(page.locator("#report-message")).to_contain_text("This is a picture")
+
+
+def test_one_file_opens_from_the_disk(
+    browser: Browser, node: str, people: Any, tmp_path: Path
+) -> None:
+    folder, page_file = tmp_path / "web", tmp_path / "henaw.html"
+    source = REPOSITORY / "examples" / "browser"
+    weights = REPOSITORY / "model" / "weights"
+    subprocess.run([sys.executable, source / "assemble.py", weights, folder], check=True)
+    subprocess.run([node, source / "bundle.mjs", folder, page_file], check=True)
+    with browser.new_context(locale="en-GB") as context:
+        page = context.new_page()
+        asked: list[str] = []
+        page.on("request", lambda request: asked.append(request.url))
+        page.goto(page_file.as_uri())
+        people.fill(page, people.TYPED, age="61", sex="male")
+        people.show(page)
+        expect(page.locator("#age-number")).to_have_text(re.compile(r"^\d\d$"))
+        paper = context.new_page()
+        paper.set_content("<p>Kreatinin 0,90 mg/dl</p>")
+        report = {"name": "a.pdf", "mimeType": "application/pdf", "buffer": paper.pdf()}
+        page.locator("#edit").click()
+        page.set_input_files("#report-file", report)  # type: ignore[arg-type]
+        expect(page.locator("#creatinine")).to_have_value("0.9")
+        assert all(url.startswith(("file:", "data:", "blob:")) for url in asked)
 
 
 @pytest.mark.parametrize("lost", ["henaw.json", "henaw.onnx", "page/app.js", "vendor/fflate.js"])

@@ -133,12 +133,14 @@ export class App {
   /** @param {Partial<Draft>} change */
   change(change) {
     Object.assign(this.draft, change);
+    this.#own(...Object.keys(change));
     this.keep();
   }
 
-  /** A value that is typed over an example is the person's own: the rest of it goes on being one. @param {string} name @param {Typed} typed */
+  /** @param {string} name @param {Typed} typed */
   changeValue(name, typed) {
     this.draft.values[name] = typed;
+    this.#own(name);
     this.keep();
   }
 
@@ -147,6 +149,11 @@ export class App {
     const count = document.getElementById("count");
     if (count) count.textContent = this.describeCount();
     this.say("missing", "");
+  }
+
+  /** What is typed over an example is the person's own. @param {string[]} names */
+  #own(...names) {
+    this.draft.example = this.draft.example.filter((name) => !names.includes(name));
   }
 
   describeCount() {
@@ -181,7 +188,7 @@ export class App {
       ...(sex === null ? {} : { sex }),
       drawn: drawn ?? "",
       values: Object.fromEntries(values),
-      isExample: false,
+      example: [],
     };
     this.keep();
   }

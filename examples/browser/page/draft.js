@@ -20,7 +20,7 @@ import { fromPanel, guessMeant, isAccepted, isUsual, toPanel } from "../lib/unit
  * @property {number | null} sex
  * @property {Record<string, Typed>} values as typed, by biomarker
  * @property {string} drawn YYYY-MM-DD, "" where not known
- * @property {boolean} isExample
+ * @property {string[]} example names of what is still the example's: biomarkers, "age", "sex"
  */
 /**
  * What a field says. `value` is in the panel's unit, NaN where there is none that can be used;
@@ -39,7 +39,7 @@ export const emptyDraft = () => ({
   sex: null,
   values: {},
   drawn: "",
-  isExample: false,
+  example: [],
 });
 
 /** @returns {Draft} */
@@ -101,7 +101,8 @@ export function makeExample(sidecar, words, system) {
     return [[name, { text, unit }]];
   });
   const person = { age: "54", sex: 0, excluded: /** @type {const} */ ("none"), drawn: "" };
-  return { ...person, values: Object.fromEntries(filled), isExample: true };
+  const example = ["age", "sex", ...filled.map(([name]) => String(name))];
+  return { ...person, values: Object.fromEntries(filled), example };
 }
 
 /**

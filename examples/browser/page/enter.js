@@ -191,10 +191,10 @@ async function read(app, source) {
   app.say("report-message", words.say("report.reading"));
   try {
     const report = await source();
-    const { excluded, age, sex } = app.draft;
+    const { excluded, age, sex, example } = app.draft;
     app.report = { ...report, chosen: report.people.length === 1 ? 0 : null };
     // What the report does not say of the person may have been typed.
-    app.draft = { ...emptyDraft(), excluded, ...(app.draft.isExample ? {} : { age, sex }) };
+    app.draft = { ...emptyDraft(), excluded, ...(example.length > 0 ? {} : { age, sex }) };
     if (app.report.chosen !== null) app.take(0);
     app.go("check");
   } catch (error) {

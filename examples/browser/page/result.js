@@ -40,7 +40,7 @@ export async function buildResult(app, person) {
   return h(
     "div",
     { class: "result", id: "answer" },
-    app.draft.isExample && h("p", { class: "example", id: "example" }, words.say("result.example")),
+    buildExampleMark(app),
     buildFar(app, person, answer),
     buildHero(app, person, answer, spoken),
     h(
@@ -62,6 +62,21 @@ export async function buildResult(app, person) {
     buildShare(app, person, answer, spoken),
     buildSheet(app, person, answer),
   );
+}
+
+/** Whose values these are, where they are not all the person's own. @param {App} app */
+function buildExampleMark({ draft, sidecar, words }) {
+  const { example, values } = draft;
+  if (example.length === 0) return null;
+  const names = example.map((name) => {
+    if (name === "age" || name === "sex") return words.say(`you.${name}`);
+    const label = sidecar.panel.find((item) => item.name === name)?.label ?? name;
+    return words.sayAny(`name.${name}`, label);
+  });
+  const isWhole = example.length >= Object.keys(values).length + 2;
+  const places = { names: names.join(", ") };
+  const text = words.say(isWhole ? "result.example" : "result.example_left", places);
+  return h("p", { class: "example", id: "example" }, text);
 }
 
 /**
@@ -189,7 +204,7 @@ function buildWithheld(app, person, answer) {
   return h(
     "div",
     { class: "result", id: "withheld" },
-    app.draft.isExample && h("p", { class: "example" }, words.say("result.example")),
+    buildExampleMark(app),
     h(
       "section",
       { class: "notice caution", "aria-labelledby": "withheld-title" },

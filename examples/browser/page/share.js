@@ -114,7 +114,7 @@ async function sharePicture(app, person, answer, spoken) {
  * @param {Answer} answer
  * @param {{headline: string, younger: string, interval: string}} spoken
  */
-function paint({ sidecar, words }, on, person, answer, spoken) {
+function paint({ sidecar, words, draft }, on, person, answer, spoken) {
   const style = getComputedStyle(document.documentElement);
   const colour = (/** @type {string} */ name) => style.getPropertyValue(`--${name}`).trim();
   on.fillStyle = colour("paper");
@@ -135,7 +135,9 @@ function paint({ sidecar, words }, on, person, answer, spoken) {
     on.fillText(line, EDGE, y);
     return y;
   };
-  let y = write(spoken.headline, 130, "600 52px system-ui, sans-serif", "ink");
+  if (draft.example.length > 0)
+    write(words.say("result.example"), 60, "600 26px system-ui, sans-serif", "more");
+  let y = write(spoken.headline, 130, `600 52px ${colour("serif")}`, "ink");
   y = write(spoken.younger, y + 70, "400 32px system-ui, sans-serif", "ink");
   write(spoken.interval, y + 50, "400 28px system-ui, sans-serif", "quiet");
   const gaps = listGaps(sidecar, person.age, person.sex, 100);

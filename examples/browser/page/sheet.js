@@ -36,7 +36,7 @@ export function buildSheet(app, person, answer) {
       "p",
       {},
       about.filter(Boolean).join(" · "),
-      draft.isExample ? ` · ${words.say("result.example")}` : "",
+      draft.example.length > 0 ? ` · ${words.say("result.example")}` : "",
     ),
     h(
       "p",

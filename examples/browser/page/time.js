@@ -205,28 +205,24 @@ function drawTimeline({ words }, rows) {
         svg("line", { class: "grid", x1: "6%", x2: "100%", y1: y(year), y2: y(year) }),
         svg("text", { x: "0", y: y(year) + 4 }, words.number(year)),
       ]),
-    ...rows
-      .slice(1)
-      .map((row, place) =>
-        svg("line", {
-          class: "lived",
-          x1: at(place),
-          y1: y(rows[place].age),
-          x2: at(place + 1),
-          y2: y(row.age),
-        }),
-      ),
-    ...rows
-      .slice(1)
-      .map((row, place) =>
-        svg("line", {
-          class: "course",
-          x1: at(place),
-          y1: y(rows[place].answer.biological_age),
-          x2: at(place + 1),
-          y2: y(row.answer.biological_age),
-        }),
-      ),
+    ...rows.slice(1).map((row, place) =>
+      svg("line", {
+        class: "lived",
+        x1: at(place),
+        y1: y(rows[place].age),
+        x2: at(place + 1),
+        y2: y(row.age),
+      }),
+    ),
+    ...rows.slice(1).map((row, place) =>
+      svg("line", {
+        class: "course",
+        x1: at(place),
+        y1: y(rows[place].answer.biological_age),
+        x2: at(place + 1),
+        y2: y(row.answer.biological_age),
+      }),
+    ),
     ...rows.flatMap(({ answer }, place) => [
       svg("line", {
         class: "whisker",

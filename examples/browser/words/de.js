@@ -155,6 +155,7 @@ export const de = {
   "error.profile": "Das ist das Profil eines Labors. Legen Sie es auf Ihrem Ergebnis ab.",
 
   "result.example": "Beispielwerte (nicht Ihre)",
+  "result.example_left": "Noch aus dem Beispiel, nicht Ihre: {names}",
   "headline.female": "Ihr Blut gleicht dem einer typischen Frau von {age} Jahren.",
   "headline.male": "Ihr Blut gleicht dem eines typischen Mannes von {age} Jahren.",
   "younger.female": "Von 100 Frauen Ihres Alters haben {count} ein jüngeres Ergebnis.",

@@ -151,6 +151,7 @@ export const en = {
   "error.profile": "This is a laboratory's profile. Drop it on your result.",
 
   "result.example": "Example values (not yours)",
+  "result.example_left": "Still from the example, not yours: {names}",
   "headline.female": "Your blood looks like that of a typical woman of {age}.",
   "headline.male": "Your blood looks like that of a typical man of {age}.",
   "younger.female": "Of 100 women of your age, {count} have a younger result.",

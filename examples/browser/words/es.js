@@ -152,6 +152,7 @@ export const es = {
   "error.profile": "Esto es el perfil de un laboratorio. Suéltelo sobre su resultado.",
 
   "result.example": "Valores de ejemplo (no son suyos)",
+  "result.example_left": "Aún del ejemplo, no suyos: {names}",
   "headline.female": "Su sangre se parece a la de una mujer típica de {age} años.",
   "headline.male": "Su sangre se parece a la de un hombre típico de {age} años.",
   "younger.female": "De 100 mujeres de su edad, {count} tienen un resultado más joven.",

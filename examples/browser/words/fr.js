@@ -155,6 +155,7 @@ export const fr = {
   "error.profile": "C’est le profil d’un laboratoire. Déposez-le sur votre résultat.",
 
   "result.example": "Valeurs d’exemple (pas les vôtres)",
+  "result.example_left": "Encore de l’exemple, pas à vous : {names}",
   "headline.female": "Votre sang ressemble à celui d’une femme typique de {age} ans.",
   "headline.male": "Votre sang ressemble à celui d’un homme typique de {age} ans.",
   "younger.female": "Sur 100 femmes de votre âge, {count} ont un résultat plus jeune.",

@@ -152,6 +152,7 @@ export const it = {
   "error.profile": "Questo è il profilo di un laboratorio. Lo trascini sul suo risultato.",
 
   "result.example": "Valori di esempio (non suoi)",
+  "result.example_left": "Ancora dall’esempio, non suoi: {names}",
   "headline.female": "Il suo sangue somiglia a quello di una donna tipica di {age} anni.",
   "headline.male": "Il suo sangue somiglia a quello di un uomo tipico di {age} anni.",
   "younger.female": "Su 100 donne della sua età, {count} hanno un risultato più giovane.",

@@ -151,6 +151,7 @@ export const nl = {
   "error.profile": "Dit is het profiel van een laboratorium. Sleep het op uw resultaat.",
 
   "result.example": "Voorbeeldwaarden (niet van u)",
+  "result.example_left": "Nog uit het voorbeeld, niet van u: {names}",
   "headline.female": "Uw bloed lijkt op dat van een typische vrouw van {age}.",
   "headline.male": "Uw bloed lijkt op dat van een typische man van {age}.",
   "younger.female": "Van 100 vrouwen van uw leeftijd hebben er {count} een jonger resultaat.",
