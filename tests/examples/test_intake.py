@@ -127,6 +127,14 @@ def test_limits_stand_for_a_value_where_they_say_enough(call: Any) -> None:
     assert list(list_values(nobody)) == ["alt"]
 
 
+def test_a_comparator_is_never_lost(call: Any) -> None:
+    for value in ("< 0,3", "<0,3", "\u2039 0,3", "unter 0,3", "less than 0.3", "\u2264 0,3"):
+        line = f"CRP quantitativ {value} mg/l"
+        (person,) = read(call, f"Alter: 54\nGeschlecht: weiblich\n{line}\nGGT 22 U/l\n")["people"]
+        sides = {reading["name"]: reading["side"] for reading in person["readings"]}
+        assert sides == {"crp": "below", "ggt": ""}, line
+
+
 def test_a_guess_is_marked(call: Any) -> None:
     (person,) = read(call, "HbA1c 5,4\nKreatinin 0,9\n")["people"]
     assert list_values(person) == {"hba1c": [5.4, "%"], "creatinine": [0.9, "mg/dL"]}

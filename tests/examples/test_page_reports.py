@@ -148,8 +148,9 @@ def test_doubts_and_what_was_not_used_are_told(page: Page, people: Any) -> None:
         "No unit was given. % is a guess: please check."
     )
     expect(page.locator("#field-crp .doubt")).to_contain_text("a limit only, < 0.3")
-    expect(page.locator("#field-albumin .doubt")).to_contain_text("more than a year older")
+    assert page.input_value("#albumin") == ""
     unused = page.locator(".unused")
+    expect(unused).to_contain_text("Albumin (6): it is more than a year older")
     expect(unused).to_contain_text("not measured in blood but in: urine")
     expect(unused).to_contain_text("a number of cells (10*9/L)")
     expect(unused).to_contain_text("not among the nine: Sodium")

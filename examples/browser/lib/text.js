@@ -20,7 +20,6 @@ const MOST_WORDS_OF_A_NAME = 9;
 /** Lines after a name among which its value may stand. */
 const REACH = 3;
 const VALUE = /^[<>≤≥=]{0,2}[+-]?\d/u;
-const COMPARATOR = /^[<>≤≥]=?$/u;
 const DATE = String.raw`\d{4}-\d\d?-\d\d?|\d{1,2}[./-]\s?\d{1,2}[./-]\s?\d{4}|\d{1,2}[ .-]\s?\p{L}{3,9}\.?[ ,-]\s?\d{4}|\p{L}{3,9}\.?\s\d{1,2},?\s\d{4}`;
 /** What stands between a value and its unit: flags, intervals, an earlier value and its date. */
 const BETWEEN =
@@ -32,9 +31,10 @@ const BETWEEN =
  * @returns {{people: Person[], unused: Unused[]} | null} null where no test of the panel is in it
  */
 export function readText(sidecar, text) {
+  const attach = makeAttach(sidecar);
   const lines = text
     .split(/\r?\n|\u2028/u)
-    .map((raw, place) => ({ text: clean(raw), raw, where: `${place + 1}` }))
+    .map((raw, place) => ({ text: attach(clean(raw)), raw, where: `${place + 1}` }))
     .filter(({ text: left }) => left);
   const style = {
     decimal: findDecimal(lines.flatMap((line) => line.text.split(/\s+/u).slice(1))),
@@ -60,6 +60,20 @@ const clean = (line) =>
     .replace(/^[\s•▪*–-]+/u, "")
     .replace(/\s+/gu, " ")
     .trim();
+
+/**
+ * What turns "unter 0,3" and "< 0,3" into "<0,3", so that a value is one word.
+ *
+ * @param {Sidecar} sidecar
+ * @returns {(line: string) => string}
+ */
+function makeAttach({ vocabulary: { comparators } }) {
+  const spellings = Object.keys(comparators)
+    .sort((a, b) => b.length - a.length)
+    .map((spelling) => spelling.replace(/[.*+?^${}()|[\]\\]/gu, "\\$&"));
+  const pattern = new RegExp(`(?<![\\p{L}<>≤≥=])(${spellings.join("|")})\\s*(?=\\d)`, "giu");
+  return (line) => line.replace(pattern, (_, spelling) => comparators[spelling.toLowerCase()]);
+}
 
 /**
  * A part for each person where lines such as "Patient: A" name several.
@@ -118,7 +132,7 @@ function listResults(sidecar, lines, unused) {
     }
     if (waiting) {
       // "Your value 0.9 mg/dL"
-      const start = words.findIndex((word) => VALUE.test(word) || COMPARATOR.test(word));
+      const start = words.findIndex((word) => VALUE.test(word));
       if (start >= 0 && start <= 2 && !/^(?:ref|norm|range)/iu.test(words[0])) {
         results.push(
           readValue(sidecar, waiting.biomarker, waiting.label, words.slice(start), where),
@@ -145,13 +159,7 @@ function findLabel(sidecar, words) {
   const skip = /^\d{1,5}-\d$/u.test(words[0]) && words.length > 2 ? 1 : 0;
   for (let count = Math.min(words.length, MOST_WORDS_OF_A_NAME + skip); count > skip; count--) {
     const next = words[count];
-    if (
-      next !== undefined &&
-      !VALUE.test(next) &&
-      !COMPARATOR.test(next) &&
-      !isNoValue(sidecar.vocabulary, next)
-    )
-      continue;
+    if (next !== undefined && !VALUE.test(next) && !isNoValue(sidecar.vocabulary, next)) continue;
     // "S-Creatinina" is that of serum.
     const label = words
       .slice(skip, count)
@@ -187,9 +195,8 @@ function findLabel(sidecar, words) {
 function readValue(sidecar, biomarker, label, words, where) {
   // The number of the laboratory that did the test, "Creatinine 01 0.90 mg/dL".
   const start = /^0\d$/u.test(words[0]) && VALUE.test(words[1] ?? "") ? 1 : 0;
-  const isSplit = COMPARATOR.test(words[start]);
-  const text = words.slice(start, start + (isSplit ? 2 : 1)).join(" ");
-  const rest = words.slice(start + (isSplit ? 2 : 1));
+  const text = words[start];
+  const rest = words.slice(start + 1);
   const attached = readCell(sidecar, text).rest;
   const before = /\s(\S*[%/]\S*)$/u.exec(label)?.[1].replace(/^[([]|[)\]:]+$/gu, "");
   const unit = attached ? "" : findUnitText(sidecar, biomarker, rest) || before || "";

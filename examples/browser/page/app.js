@@ -43,11 +43,10 @@ export class App {
     this.tools = tools;
     this.model = model;
     const kept = loadPreferences();
-    this.region = kept.language ?? navigator.language;
     this.language = kept.language ?? chooseLanguage(navigator.languages);
     /** @type {System} */
     this.system = kept.system ?? (navigator.language.endsWith("-US") ? "us" : "si");
-    this.words = speak(this.language, this.region);
+    this.words = speak(this.language, findRegion(this.language));
     this.draft = loadDraft();
     this.loading = Promise.all([model.runtime, model.file]).then(([runtime, file]) =>
       loadModel(runtime, file),
@@ -283,8 +282,7 @@ export class App {
   #prefer(change) {
     const before = this.words;
     Object.assign(this, change);
-    if (change.language) this.region = change.language;
-    this.words = speak(this.language, this.region);
+    this.words = speak(this.language, findRegion(this.language));
     savePreferences({
       language: change.language ?? loadPreferences().language,
       system: this.system,
@@ -303,6 +301,10 @@ export class App {
     this.show().then(() => document.getElementById(focus)?.focus());
   }
 }
+
+/** Where numbers and dates are written as the person does. @param {string} language */
+const findRegion = (language) =>
+  navigator.languages.find((tag) => tag.startsWith(language)) ?? language;
 
 /** @returns {{language?: string, system?: System}} */
 function loadPreferences() {
