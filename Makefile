@@ -13,7 +13,7 @@ SOURCES := $(wildcard api/*.py model/*.py training/*.py training/*/*.py export/*
 
 NPM := $(shell command -v npm)
 
-.PHONY: install serve stop test check lint typecheck train weights evaluate export archive figure bench bench-serve soak bench-train bench-score bench-row gpu clean contract dist docs fuzz web
+.PHONY: install serve stop test check lint typecheck train weights evaluate export archive figure bench bench-serve soak bench-train bench-score bench-row gpu clean contract dist docs fuzz web web-file
 
 install: $(VENV)/.serve ## what serving needs
 
@@ -45,12 +45,16 @@ node_modules/.dev: package.json package-lock.json .npmrc
 	touch $@ node_modules/.web
 
 node_modules/.web: package.json package-lock.json .npmrc
-	npm ci --omit=dev
+	npm ci --omit=dev --omit=optional
 	touch $@
 
 web: export node_modules/.web ## the page into build/web, and serve it on loopback
 	$(BIN)/python examples/browser/assemble.py build/exported build/web
 	$(BIN)/python -m http.server --bind 127.0.0.1 --directory build/web 8000
+
+web-file: export node_modules/.dev ## the page in one file, which opens from the disk
+	$(BIN)/python examples/browser/assemble.py build/exported build/web
+	node examples/browser/bundle.mjs build/web build/henaw.html
 
 test: $(VENV)/.dev $(if $(NPM),node_modules/.dev) ## every test, doctests included
 	OMP_NUM_THREADS=1 $(BIN)/pytest -m 'not alone' --numprocesses auto --maxprocesses 4 --dist loadfile

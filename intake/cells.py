@@ -123,7 +123,7 @@ def is_no_value(text: str) -> bool:
 
 _PLAIN = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?", re.IGNORECASE)
 _GROUPED = {
-    ".": re.compile(r"[+-]?\d{1,3}(,\d{3})+(\.\d+)?"),
+    ".": re.compile(r"[+-]?[1-9]\d{0,2}(,\d{3})+(\.\d+)?"),
     ",": re.compile(r"[+-]?\d{1,3}(\.\d{3})+(,\d+)?"),
 }
 _COMMA = re.compile(r"[+-]?(\d+|\d*),\d+(e[+-]?\d+)?", re.IGNORECASE)

@@ -75,13 +75,16 @@ TIME: tuple[str, ...] = (
     *("recorded on date", "recorded on", "recorded", "ADTM", "ADT"),
     *("timestamp", "observation date", "result date", "result time", "reported", "time"),
     *("Entnahmedatum", "Abnahmedatum", "Probenentnahme", "Datum", "Messdatum"),
+    *("pr\u00e9l\u00e8vement du", "pr\u00e9lev\u00e9 le", "prelievo del", "date collected"),
     *("date de pr\u00e9l\u00e8vement", "date pr\u00e9l\u00e8vement", "fecha", "fecha de toma"),
     *("fecha de extracci\u00f3n", "data", "data prelievo", "afnamedatum", "datum afname"),
 )
 BIRTH: tuple[str, ...] = (
     *("birth_datetime", "birth date", "date of birth", "birthdate", "DOB", "birthday"),
     *("BRTHDTC", "Geburtsdatum", "Geburtstag", "geb. am", "date de naissance"),
-    *("fecha de nacimiento", "data di nascita", "geboortedatum"),
+    *("fecha de nacimiento", "data di nascita", "geboortedatum", "Geb.-Datum", "geboren am"),
+    *("geb.", "n\u00e9 le", "n\u00e9e le", "n\u00e9(e) le", "nato il", "nata il", "nacido el"),
+    *("nacida el", "fecha nac.", "f. nac.", "geboren op", "geb.datum"),
 )
 YEAR_OF_BIRTH: tuple[str, ...] = (
     *("year_of_birth", "birth year", "YOB", "Geburtsjahr", "ann\u00e9e de naissance"),

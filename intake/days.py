@@ -19,7 +19,7 @@ _POINTS = re.compile(rf"(\d{{1,2}})\.\s?(\d{{1,2}})\.\s?(\d{{4}}){_CLOCK}")
 _SLASHES = re.compile(rf"(\d{{1,2}})[/-](\d{{1,2}})[/-](\d{{4}}){_CLOCK}")
 _WORDS = re.compile(rf"(\d{{1,2}})[-. ]?\s?([^\W\d]{{3,}})\.?[-, ]?\s?(\d{{4}}){_CLOCK}")
 _WORDS_FIRST = re.compile(rf"([^\W\d]{{3,}})\.?\s(\d{{1,2}}),?\s(\d{{4}}){_CLOCK}")
-_MONTHS = {
+MONTHS = {
     **dict.fromkeys(("jan", "ene", "gen"), 1),
     **dict.fromkeys(("feb", "fev", "f\u00e9v"), 2),
     **dict.fromkeys(("mar", "m\u00e4r", "mrz", "maa", "mrt"), 3),
@@ -33,7 +33,7 @@ _MONTHS = {
     "nov": 11,
     **dict.fromkeys(("dec", "dez", "d\u00e9c", "dic"), 12),
 }
-_FRENCH_SUMMER = {"juin": 6, "juil": 7}
+FRENCH_SUMMER_MONTHS = {"juin": 6, "juil": 7}
 
 
 def find_order(texts: Iterable[str], *, subject: str, may_be_alone: bool = True) -> str:
@@ -127,4 +127,4 @@ def _build(match: re.Match[str], places: tuple[int, int, int]) -> Moment | None:
 
 def _read_month(word: str) -> int:
     folded = word.casefold()
-    return _FRENCH_SUMMER.get(folded[:4], _MONTHS.get(folded[:3], 0))
+    return FRENCH_SUMMER_MONTHS.get(folded[:4], MONTHS.get(folded[:3], 0))

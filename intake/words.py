@@ -6,7 +6,8 @@ from typing import Any
 
 from henaw.intake.cells import NO_VALUE, SIGNS
 from henaw.intake.columns import PARTS
-from henaw.model.biomarkers import SEXES
+from henaw.intake.days import FRENCH_SUMMER_MONTHS, MONTHS
+from henaw.model.biomarkers import PANEL, SEXES
 from henaw.model.layout import FEMALE_WORDS, MALE_WORDS
 from henaw.model.names import BLOOD, FILLING
 
@@ -18,6 +19,9 @@ def describe_words() -> dict[str, Any]:
     one; names of tests are in the panel. ``sexes`` say female or male. ``specimens`` are
     blood, serum or plasma, ``filling`` says nothing beside the name of a test. ``no_value``
     stands in a cell without a value, ``comparators`` before a number, compared by case alone.
+    ``shared_names`` are those synonyms of a biomarker that another quantity has as well, which
+    its unit tells apart. ``months`` are the first letters of a month's name, by the longest that
+    fits.
 
     Example:
         >>> words = describe_words()
@@ -30,5 +34,7 @@ def describe_words() -> dict[str, Any]:
         "specimens": list(BLOOD),
         "filling": sorted(FILLING),
         "no_value": list(NO_VALUE),
-        "comparators": dict(SIGNS),
+        "comparators": {spelling: sign for spelling, sign in SIGNS.items() if spelling},
+        "shared_names": {b.name: list(b.shared_synonyms) for b in PANEL if b.shared_synonyms},
+        "months": {**MONTHS, **FRENCH_SUMMER_MONTHS},
     }

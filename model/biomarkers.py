@@ -396,7 +396,7 @@ PANEL: tuple[Biomarker, ...] = (
             *("Indice de distribution érythrocytaire", "Ancho de distribución eritrocitaria"),
             "Amplitud de distribución eritrocitaria",
             *("Ampiezza di distribuzione eritrocitaria", "Ampiezza distribuzione eritrociti"),
-            *("Erytrocyten distributiebreedte", "Rode bloedcel distributiebreedte"),
+            *("Erytrocyten distributiebreedte", "Rode bloedcel distributiebreedte", "ADE", "IDR"),
         ),
         shared_synonyms=("EVB",),
         unit_spellings=dict.fromkeys(("% CV", "CV", "CV %"), "%"),

@@ -31,7 +31,13 @@ BLOOD = (
 )
 _SPECIMENS = frozenset(map(fold_name, BLOOD))
 # Words that say nothing of what was measured: "Kreatinin im Serum".
-FILLING = frozenset({"im", "in", "i", "du", "de", "en", "el", "nel", "level", "test", "value"})
+FILLING = frozenset(
+    {
+        *("im", "in", "i", "du", "de", "en", "el", "nel", "level", "test", "value", "is", "ip"),
+        *("quantitativ", "quantitative", "quantitatif", "cuantitativa", "quantitativa"),
+        *("enzymatisch", "enzymatic", "enzymatique", "enzimatica", "ifcc", "ngsp", "dcct"),
+    }
+)
 
 PERSON: tuple[str, ...] = (
     *("participant_id", "person_id", "patient_id", "patient", "person", "participant"),

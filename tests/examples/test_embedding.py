@@ -152,8 +152,10 @@ def test_golden_people_in_the_browser(
     page.goto(site)
     answers = page.evaluate(
         """async (people) => {
-            const predict = await (await import("./model.js")).loadModel("henaw.onnx");
-            return predict(people);
+            const ort = await import("./vendor/ort.wasm.bundle.min.mjs");
+            const { loadModel } = await import("./lib/model.js");
+            const file = await (await fetch("henaw.onnx")).arrayBuffer();
+            return (await loadModel(ort, new Uint8Array(file)))(people);
         }""",
         [{"biomarkers": row, "age": age, "sex": sex} for row, age, sex in rows],
     )
@@ -164,3 +166,15 @@ def test_golden_people_in_the_browser(
 def test_types_of_the_page_hold(node: str) -> None:
     compiler = REPOSITORY / "node_modules" / "typescript" / "bin" / "tsc"
     assert not run_program(node, compiler, "-p", EXAMPLES / "browser")
+    worker = EXAMPLES / "browser" / "tsconfig.worker.json"
+    assert not run_program(node, compiler, "-p", worker)
+
+
+def test_a_report_in_node(node: str) -> None:
+    program = EXAMPLES / "node" / "report.mjs"
+    report = REPOSITORY / "tests" / "reports" / "two_people.csv"
+    weights = REPOSITORY / "model" / "weights"
+    assert run_program(node, program, weights, report, "de").splitlines() == [
+        "Person A: Ihr Blut gleicht dem einer typischen Frau von 54 Jahren.",
+        "Person B: Ihr Blut gleicht dem eines typischen Mannes von 62 Jahren.",
+    ]

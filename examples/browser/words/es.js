@@ -1,0 +1,342 @@
+/** @type {import("./words.js").Texts} */
+export const es = {
+  language: "Español",
+  title: "¿Qué edad aparenta su sangre?",
+  lead: "Nueve valores habituales de la sangre, su edad y su sexo dan una edad biológica: la edad a la que una persona típica tiene su riesgo de morir.",
+  private: "Todo se calcula en este dispositivo. Ningún valor sale de esta página.",
+  not_a_diagnosis: "Esto no es un diagnóstico.",
+  "nav.language": "Idioma",
+  "nav.units": "Unidades",
+  "units.us": "US",
+  "units.si": "SI",
+  steps: "Pasos",
+  "step.enter": "Introducir",
+  "step.check": "Revisar",
+  "step.result": "Resultado",
+  skip: "Ir al contenido",
+
+  "before.title": "Antes de empezar",
+  "before.question": "¿Se encuentra ahora en alguno de estos casos?",
+  "before.pregnant": "embarazo",
+  "before.ill": "enfermedad aguda, ahora o en las dos últimas semanas",
+  "before.dialysis": "diálisis",
+  "before.young": "menos de 20 años",
+  "before.none": "No, en ninguno",
+  "before.some": "Sí, en al menos uno",
+  "before.why":
+    "Entonces este cálculo le llevaría a error. Se basa en adultos que no estaban en esos casos, y estos estados cambian por sí solos los valores de la sangre. Si es pasajero, vuelva con valores posteriores. Si tiene preguntas sobre sus valores, consulte a su médico.",
+  "before.missing": "Responda primero a esta pregunta.",
+
+  "report.title": "Pegar, soltar o elegir un informe",
+  "report.words":
+    "Un PDF del portal del laboratorio, texto copiado, una tabla (CSV), FHIR o la exportación de Apple Salud. Se lee en este dispositivo. Usted revisa lo leído antes de que se use.",
+  "report.paste": "Texto del informe",
+  "report.read": "Leer este texto",
+  "report.choose": "Elegir un archivo",
+  "report.drop": "o soltarlo en cualquier lugar de esta página",
+  "report.reading": "Leyendo el informe.",
+
+  "you.title": "Usted",
+  "you.age": "Edad",
+  "you.years": "años",
+  "you.sex": "Sexo",
+  "sex.female": "mujer",
+  "sex.male": "hombre",
+  "values.enter": "Sus valores de sangre",
+  "values.hint":
+    "Deje vacío lo que no se midió. Entonces se estima, y el resultado es menos seguro.",
+  "field.unit": "Unidad: {name}",
+  "field.example": "p. ej. {value}",
+  "field.not_a_number": "Esto no es un número.",
+  "field.two_numbers": "Esto puede ser dos números distintos.",
+  "field.limit": "Escriba solo el número, o déjelo vacío.",
+  "field.age": "La edad debe estar entre {low} y {high} años.",
+  "field.outside": "No es posible: debe estar entre {low} y {high} {unit}.",
+  "field.rare": "Muy raro: casi todos tienen de {low} a {high} {unit}.",
+  "field.meant": "¿Quería decir {value} {unit}?",
+  "enter.example": "Mostrar un ejemplo",
+  "enter.clear": "Borrar todo",
+  "enter.show": "Ver mi resultado",
+  "enter.count": "{count} de {all} valores",
+  "enter.need_age": "Escriba su edad.",
+  "enter.need_sex": "Elija su sexo.",
+  "enter.need_value": "Escriba al menos un valor de sangre.",
+  "enter.need_fix": "Corrija o vacíe primero: {names}.",
+  "enter.loading": "Cargando el modelo.",
+
+  "name.crp": "Proteína C reactiva",
+  "abbr.crp": "PCR, CRP",
+  "hint.crp": "inflamación",
+  "name.hba1c": "Hemoglobina glicosilada",
+  "abbr.hba1c": "HbA1c",
+  "hint.hba1c": "azúcar en sangre de los últimos tres meses",
+  "name.creatinine": "Creatinina",
+  "abbr.creatinine": "Crea",
+  "hint.creatinine": "riñones y músculos",
+  "name.albumin": "Albúmina",
+  "abbr.albumin": "Alb",
+  "hint.albumin": "hígado, nutrición, inflamación",
+  "name.lymphocyte_pct": "Linfocitos en porcentaje",
+  "abbr.lymphocyte_pct": "LYM %",
+  "hint.lymphocyte_pct": "su parte de los glóbulos blancos",
+  "name.rdw": "Amplitud de distribución eritrocitaria",
+  "abbr.rdw": "ADE, RDW-CV",
+  "hint.rdw": "cuánto difieren en tamaño los glóbulos rojos",
+  "name.ggt": "Gamma-glutamil transferasa",
+  "abbr.ggt": "GGT, gamma-GT",
+  "hint.ggt": "hígado y vías biliares",
+  "name.ast": "Aspartato aminotransferasa",
+  "abbr.ast": "AST, GOT",
+  "hint.ast": "hígado, músculos, corazón",
+  "name.alt": "Alanina aminotransferasa",
+  "abbr.alt": "ALT, GPT",
+  "hint.alt": "hígado",
+
+  "check.title": "¿Es esto lo que dice su informe?",
+  "check.count":
+    "Se leyeron {count} de {all} valores. Compárelos con su informe y corrija lo que no sea exacto.",
+  "check.who": "Este archivo contiene valores de {count} personas. ¿Cuáles quiere usar?",
+  "check.person": "Persona {id}",
+  "check.values": "{count} valores",
+  "check.source": "Línea: {source}",
+  "check.drawn": "Extracción de sangre del {date}",
+  "check.unused": "Qué no se usó, y por qué",
+  "check.others": "Otras pruebas, que no están entre las nueve: {names}",
+  "check.more": "y {count} más",
+  "check.continue": "Es correcto, ver mi resultado",
+  "check.back": "Volver",
+  "doubt.unit_guessed": "No se indicaba ninguna unidad. {unit} es una suposición: compruébelo.",
+  "doubt.limit_used": "El informe solo da un límite, {sign} {value}. Se usa el límite.",
+  "unused.unit": "la unidad {unit} no se puede usar; posibles: {units}",
+  "unused.count": "es un número de células ({unit}), no una parte en porcentaje",
+  "unused.no_unit": "sin unidad puede ser un número de células o una parte en porcentaje",
+  "unused.no_value": "sin valor: {text}",
+  "unused.not_a_number": "el valor no es un número: {text}",
+  "unused.specimen": "no se midió en sangre, sino en: {specimen}",
+  "unused.future": "la fecha está en el futuro: {date}",
+  "unused.limit": "el límite {value} dice demasiado poco del valor",
+  "unused.which_is_newest":
+    "{value} {unit}: hay varios, y sus fechas no dicen cuál es el más reciente",
+  "unused.old": "más de un año anterior a su valor más reciente",
+  "unused.older": "{value} {unit}: hay uno más reciente",
+  "unused.same_time": "{value} {unit}: se usa otro del mismo día",
+  "unused.code": "el código {code} es de una prueba parecida que no se puede usar",
+  "unused.other_test": "otra prueba",
+  "unused.health_records":
+    "este archivo solo dice quién es usted. Los valores están en la carpeta clinical-records: suelte la exportación entera (ZIP)",
+  "unused.fhir_code": "el código es de una prueba parecida que no se puede usar",
+  "unused.fhir_subject": "no dice de qué persona es",
+  "unused.fhir_status": "no es un resultado definitivo",
+  "unused.fhir_modifier": "está marcado de un modo que esta página no conoce",
+  "unused.fhir_date": "sin fecha utilizable",
+  "unused.fhir_no_value": "sin número",
+  "unused.fhir_comparator": "el signo de comparación no se conoce",
+  "unused.fhir_unit": "la unidad no se puede usar",
+  "unused.fhir_implausible": "el valor no es posible",
+  "unused.fhir_limit": "un límite que dice demasiado poco del valor",
+  "error.empty": "No hay texto que leer.",
+  "error.picture":
+    "Esto es una imagen, y esta página no sabe leer imágenes. La mayoría de los teléfonos sí: abra la imagen, copie el texto y péguelo aquí. O escriba los valores.",
+  "error.scan":
+    "Este PDF es un escaneo sin texto, y esta página no sabe leer imágenes. Copie el texto con otro programa y péguelo aquí, o escriba los valores.",
+  "error.spreadsheet":
+    "Esto es una hoja de cálculo. Guárdela como CSV, o copie sus celdas y péguelas.",
+  "error.document":
+    "Esto es un documento de texto. Copie su texto y péguelo aquí, o guárdelo como PDF.",
+  "error.broken_json": "Parece FHIR (JSON), pero está incompleto. Expórtelo de nuevo.",
+  "error.fhir": "Este archivo FHIR no se puede usar: {message}",
+  "error.one_file": "Solo se puede leer un archivo a la vez.",
+  "error.nothing_found":
+    "No se encontró ninguno de los nueve valores. Compruebe que es el informe del laboratorio, o escriba los valores.",
+  "error.unreadable": "Este archivo no se puede leer.",
+  "error.profile": "Esto es el perfil de un laboratorio. Suéltelo sobre su resultado.",
+
+  "result.example": "Valores de ejemplo (no son suyos)",
+  "result.example_left": "Aún del ejemplo, no suyos: {names}",
+  "headline.female": "Su sangre se parece a la de una mujer típica de {age} años.",
+  "headline.male": "Su sangre se parece a la de un hombre típico de {age} años.",
+  "younger.female": "De 100 mujeres de su edad, {count} tienen un resultado más joven.",
+  "younger.male": "De 100 hombres de su edad, {count} tienen un resultado más joven.",
+  fewer_than_1: "menos de 1",
+  more_than_99: "más de 99",
+  "result.number": "Edad biológica",
+  "result.years": "años",
+  "result.interval": "Nueve de cada diez veces, su nivel habitual está entre {low} y {high}.",
+  "noise.within":
+    "Usted tiene {age}. Esta diferencia está dentro del ruido de una sola extracción de sangre.",
+  "noise.younger":
+    "Usted tiene {age}. Son {years} años menos, más que el ruido de una extracción de sangre (±{noise}).",
+  "noise.older":
+    "Usted tiene {age}. Son {years} años más, más que el ruido de una extracción de sangre (±{noise}).",
+  "result.ordinary":
+    "La mayor parte de esta diferencia viene de que nada se sale de lo común. Es más raro de lo que parece: la mayoría tiene al menos un valor inusual, y quien no tiene ninguno vive más.",
+  "people.female": "Cada punto es una de 100 mujeres de su edad",
+  "people.male": "Cada punto es uno de 100 hombres de su edad",
+  "people.label":
+    "Edades biológicas de 100 personas de su edad y sexo, de {first} a {last} años. Su resultado: {age}, intervalo de {low} a {high}. {count} de ellas son más jóvenes.",
+  "people.you": "usted",
+  "people.age": "su edad",
+
+  "caution.title": "Lo más importante primero",
+  "caution.critical": "Este resultado necesita un médico, no una calculadora",
+  "caution.critical_value.above":
+    "{name}: {value} {unit} está por encima de {limit} {unit}. Enséñelo pronto a un médico, si ninguno lo ha visto.",
+  "caution.critical_value.below":
+    "{name}: {value} {unit} está por debajo de {limit} {unit}. Enséñelo pronto a un médico, si ninguno lo ha visto.",
+  "caution.what":
+    "Puede haber un motivo sin importancia. Llame a la consulta o al laboratorio que tomó la sangre, diga el valor y pregunte qué hacer. Si se siente muy mal, pida ayuda ahora.",
+  "caution.age": "El modelo no conoce a personas de esta edad",
+  "caution.age_outside_fitted":
+    "Se basa en personas de {low} a {high} años. A los {age}, su respuesta sería una suposición.",
+  "caution.unlike_fitted":
+    "Juntos, los valores no se parecen a los de nadie en quien se basa el modelo. Compruebe cada valor y su unidad. Si son correctos, pregunte a un médico qué significan.",
+  "caution.nothing_known": "Sin un valor de sangre no se puede calcular ninguna edad.",
+  "caution.no_age": "No se muestra ninguna edad ni ningún riesgo.",
+  "caution.edit": "Revisar los valores",
+  "caution.far": "{name} está lejos de lo habitual: {advice}",
+  "advice.crp.high":
+    "un valor así viene de una infección u otra inflamación aguda. Repítalo cuando esté bien. Si tiene fiebre o dolor, vaya al médico ahora.",
+  "advice.hba1c.high":
+    "desde 39 mmol/mol (5,7 %) el riesgo de diabetes es mayor; desde 48 (6,5 %) se habla de diabetes. Haga que lo comprueben.",
+  "advice.creatinine.high":
+    "los riñones quizá funcionen peor, o hay mucho músculo. Pregunte a un médico por su función renal.",
+  "advice.albumin.low":
+    "una inflamación, el hígado, los riñones o la alimentación pueden ser el motivo. Pregunte a un médico.",
+  "advice.lymphocyte_pct.low":
+    "una infección o un medicamento como la cortisona puede ser el motivo. Repita la prueba.",
+  "advice.lymphocyte_pct.high":
+    "lo más frecuente es una infección vírica. Repita la prueba, y pregunte a un médico si sigue alto.",
+  "advice.rdw.high":
+    "un motivo frecuente es la falta de hierro, vitamina B12 o folato. Pregunte a un médico por el resto del hemograma.",
+  "advice.ggt.high":
+    "el alcohol, los medicamentos, un hígado graso o las vías biliares pueden ser el motivo. Pregunte a un médico.",
+  "advice.ast.high":
+    "el hígado o un músculo está sobrecargado; basta el ejercicio intenso. Repita la prueba, y vaya al médico si sigue alto.",
+  "advice.alt.high":
+    "el hígado está sobrecargado. Repita la prueba, y vaya al médico si sigue alto.",
+
+  "values.title": "Sus valores, los más importantes primero",
+  "values.words":
+    "El intervalo habitual abarca a casi todas las personas sanas. Los años vienen de cuánto vivieron las personas con tales valores, junto a personas de su edad y sexo con el valor típico. Los dos pueden no coincidir.",
+  "value.usual": "Habitual: {low} a {high}",
+  "value.usual_below": "Habitual: menos de {high}",
+  "value.typical": "típico a su edad: {value}",
+  "value.low": "bajo",
+  "value.high": "alto",
+  "value.missing": "no indicado, estimado a partir de los demás",
+  "value.chart": "{value}; {usual}; típico {typical}",
+  "words.little": "En el intervalo habitual. Cambia poco su resultado.",
+  "words.younger": "En el intervalo habitual, y más favorable que lo típico a su edad.",
+  "words.older":
+    "En el intervalo habitual, pero las personas con su valor vivieron algo menos que las que tienen el típico.",
+  "words.outside_no_years":
+    "Fuera del intervalo habitual, aunque aquí apenas añade años. El intervalo viene de personas sanas; los años, de cuánto vivió la gente. Aun así merece atención:",
+  "words.outside": "Fuera del intervalo habitual:",
+  "words.harmless": "Fuera del intervalo habitual, por el lado que rara vez es un problema.",
+  "values.little": "{count} valores más, que cambian poco",
+  "values.rest": "Lo que ningún valor explica por sí solo",
+  "part.typical_values": "Todo normal a la vez",
+  "part.typical_values.words":
+    "Quien tiene típicos todos los valores conocidos vive más que la persona típica, que tiene algo fuera de lo común. Todo resultado empieza aquí.",
+  "part.ast_alt_ratio": "AST en relación con ALT",
+  "part.ast_alt_ratio.words": "Su cociente dice más que cada una por separado.",
+  "part.interaction.words": "Los dos juntos cuentan más o menos que su suma.",
+  "values.sum": "Su edad {age} y todos los años juntos: {result}",
+  "years.signed": "{years} años",
+
+  "risk.title": "Los próximos diez años",
+  "risk.words.female":
+    "De {of} mujeres de {age} años con valores como los suyos, {count} mueren en diez años, por cualquier causa. De {of} mujeres típicas de {age} años: {typical}.",
+  "risk.words.male":
+    "De {of} hombres de {age} años con valores como los suyos, {count} mueren en diez años, por cualquier causa. De {of} hombres típicos de {age} años: {typical}.",
+  "risk.yours": "Como usted",
+  "risk.typical": "Típico",
+  "risk.of": "de {of}",
+  "risk.cause": "Causa de muerte",
+  "risk.picture": "{count} de {of} personas",
+  "risk.source":
+    "Según lo observado en adultos de Estados Unidos. En otros países los riesgos pueden ser menores o mayores.",
+  "cause.cardiovascular": "Corazón y vasos",
+  "cause.cancer": "Cáncer",
+  "cause.diabetes": "Diabetes",
+  "cause.dementia": "Demencia",
+  "cause.other": "Todas las demás causas",
+
+  "next.title": "Qué aportaría una prueba más",
+  "next.words":
+    "Su resultado se conoce con ±{now} años. Con una de estas pruebas sería, en promedio:",
+  "next.all": "Los nueve valores están indicados. Su resultado se conoce con ±{now} años.",
+  "next.years": "±{years} años",
+
+  "whatif.title": "¿Y si un valor fuera distinto?",
+  "whatif.words":
+    "Estos son valores que se pueden cambiar. El número es el de personas que solo difieren de usted en este valor. Es una asociación, no una promesa: nadie ha demostrado que cambiar el valor cambie el riesgo en la misma medida.",
+  "whatif.none":
+    "No se indicó ninguno de los valores que se pueden cambiar, o están demasiado lejos.",
+  "whatif.changed": "{value} {unit}: {years} años",
+  "whatif.yours": "{value} {unit}: su valor",
+  "whatif.reset": "Volver a sus valores",
+
+  "lab.title": "El perfil de su laboratorio",
+  "lab.words":
+    "Los laboratorios miden de forma algo distinta. Si el suyo tiene un perfil para este modelo, suelte aquí su archivo: las diferencias se descuentan, y el resultado es más seguro.",
+  "lab.choose": "Elegir el perfil",
+  "lab.used":
+    "Perfil de {name}: {after} en vez de {before} años, conocido con ±{width} en vez de ±{widthBefore}.",
+  "lab.withheld": "Perfil de {name}: con él, el resultado no es fiable.",
+  "lab.remove": "Calcular sin él",
+  "lab.not_a_profile": "Esto no es el perfil de un laboratorio.",
+  "lab.other_model": "Este perfil se hizo para otro modelo.",
+  "lab.changed": "Este perfil se cambió a mano y no se usa.",
+
+  "time.title": "A lo largo del tiempo",
+  "time.words":
+    "Guarde resultados en este dispositivo para ver si cambian. Se quedan en este navegador, no se envían a ningún sitio, y puede borrarlos aquí.",
+  "time.drawn": "Día de la extracción de sangre",
+  "time.keep": "Guardar este resultado en este dispositivo",
+  "time.kept": "Guardado.",
+  "time.list": "Resultados guardados",
+  "time.row": "{date}: {age} años (de {low} a {high})",
+  "time.row_withheld": "{date}: no fiable, sin edad",
+  "time.delete": "Borrar el resultado del {date}",
+  "time.delete_all": "Borrar todos",
+  "time.delete_sure": "¿Borrar de verdad todos los resultados guardados?",
+  "time.export": "Guardar en un archivo",
+  "time.import": "Cargar de un archivo",
+  "time.imported": "{count} resultados cargados.",
+  "time.wrong_file": "Este archivo no contiene resultados guardados.",
+  "time.no_store": "Este navegador no permite que la página guarde resultados.",
+  "time.within":
+    "Del {from} al {to}, en relación con su edad: {years} años. Está dentro del ruido de dos extracciones (±{noise}).",
+  "time.beyond":
+    "Del {from} al {to}, en relación con su edad: {years} años. Es más que el ruido de dos extracciones (±{noise}).",
+  "time.chart": "Edad biológica en {count} extracciones, con intervalos, junto a su edad",
+
+  "share.title": "Para llevar",
+  "share.print": "Imprimir una página",
+  "share.picture": "Guardar como imagen",
+  "share.file": "Guardar como archivo",
+  "share.edit": "Cambiar los valores",
+  "share.again": "Empezar de nuevo",
+
+  "sheet.title": "Edad biológica a partir de valores de sangre",
+  "sheet.person": "{sex}, {age} años",
+  "sheet.drawn": "extracción de sangre del {date}",
+  "sheet.printed": "impreso el {date}",
+  "sheet.value": "Valor",
+  "sheet.result": "Resultado",
+  "sheet.usual": "Habitual",
+  "sheet.typical": "Típico a esta edad",
+  "sheet.years": "Años",
+  "sheet.interval": "intervalo del 90 %: de {low} a {high}",
+  "sheet.percentile": "más joven que {share} de 100 personas de esta edad y sexo",
+  "sheet.method":
+    "Método: un modelo aditivo de nueve valores de sangre, edad y sexo, ajustado con {people} personas con seguimiento de fallecimientos ({data}). La edad biológica es la edad a la que la persona típica (mediana) de este sexo tiene la mortalidad de esta persona. El intervalo abarca una segunda extracción, los valores que faltan, el laboratorio y el ajuste.",
+  "sheet.model": "Modelo {name} {version} del {date}, huella {checkpoint}",
+
+  "foot.use":
+    "Para investigación y bienestar. No es un diagnóstico, ni sirve para decidir sobre tratamiento, seguros o trabajo.",
+  "foot.model": "Modelo {name} {version}, hecho con {people} personas",
+  "foot.draft": "Lo que escribe se queda en esta pestaña hasta que la cierre o lo borre todo.",
+  "foot.offline": "Esta página también funciona sin conexión.",
+};
