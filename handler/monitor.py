@@ -83,10 +83,16 @@ def make_monitor(configuration: MonitorConfiguration, folder: Path) -> WSGIServe
         OSError: the address is taken.
     """
     remove_dead_states(folder)
+    application = build_application(folder, patience_s=configuration.patience_s)
+    return make_threaded_server(configuration.address, configuration.port, application)
+
+
+def make_threaded_server(address: str, port: int, application: Application) -> WSGIServer:
+    """Return a server of an application, which listens already.
+
+    Raises:
+        OSError: the address is taken.
+    """
     return make_server(
-        configuration.address,
-        configuration.port,
-        build_application(folder, patience_s=configuration.patience_s),
-        server_class=_Server,
-        handler_class=_Handler,
+        address, port, application, server_class=_Server, handler_class=_Handler
     )
