@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-import subprocess
+import signal
 import sys
 import threading
 import time
@@ -21,6 +21,7 @@ from henaw.model.errors import HenawError
 CONSOLE_LOG = "console.log"
 _START_TIMEOUT_S = 120.0
 _POLL_S = 0.02
+_NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_TRUNC
 LONGEST_STOP_S = 60
 """Whoever has it stopped should wait for as long before it is killed."""
 
@@ -54,7 +55,7 @@ def serve_here(
     settings = move_ports(load_configuration(file), first_port)
     for folder in (run, run / LOGS_NAME):
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    record = _describe(settings)
+    record = _describe(settings, store)
 
     def greet() -> None:
         record.write(run)
@@ -89,26 +90,31 @@ def start_native(
     ]
     if first_port is not None:
         words += ["--port", str(first_port)]
-    with (logs / CONSOLE_LOG).open("wb") as console:
-        process = subprocess.Popen(
-            words,
-            stdin=subprocess.DEVNULL,
-            stdout=console,
-            stderr=subprocess.STDOUT,
-            # Its own session: the shell's Ctrl-C and hang-up are not for the server.
-            start_new_session=True,
-        )
+    # Not by subprocess, which wants to see the end of what it starts.
+    pid = os.posix_spawn(
+        sys.executable,
+        words,
+        os.environ,
+        file_actions=[
+            (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
+            (os.POSIX_SPAWN_OPEN, 1, logs / CONSOLE_LOG, _NEW_FILE, 0o600),
+            (os.POSIX_SPAWN_DUP2, 1, 2),
+        ],
+        # Its own session: the shell's Ctrl-C and hang-up are not for the server.
+        setsid=True,
+    )
     deadline_s = time.monotonic() + _START_TIMEOUT_S
     while time.monotonic() < deadline_s:
         record = find_server(run)
-        if record is not None and record.pid == process.pid:
+        if record is not None and record.pid == pid:
             return record
-        if process.poll() is not None:
+        ended, status = os.waitpid(pid, os.WNOHANG)
+        if ended:
             said = (logs / CONSOLE_LOG).read_text(encoding="utf-8", errors="replace").strip()
             # Its last message is this one's too.
-            raise ServerError(said.rpartition("error: ")[2] or f"exit status {process.returncode}")
+            raise ServerError(said.rpartition("error: ")[2] or f"exit status {status >> 8}")
         time.sleep(_POLL_S)
-    process.terminate()
+    os.kill(pid, signal.SIGTERM)
     raise ServerError(
         f"the server did not start in {_START_TIMEOUT_S:g} s\n" + read_log_tails(run, CONSOLE_LOG)
     )
@@ -140,7 +146,7 @@ def _refuse_second(run: Path) -> None:
         raise ServerError(f"a server runs already: {running.url}, pid {running.pid}")
 
 
-def _describe(settings: HandlerConfiguration) -> Record:
+def _describe(settings: HandlerConfiguration, store: Path) -> Record:
     native = settings.native
     created = identify_process(os.getpid())
     if created is None:
@@ -160,5 +166,6 @@ def _describe(settings: HandlerConfiguration) -> Record:
             if native.management_port is None
             else f"http://127.0.0.1:{native.management_port}"
         ),
+        store=str(store),
         monitor_port=settings.monitor.port,
     )

@@ -36,6 +36,7 @@ class Record:
         private_key: the file of its key.
         needs_key: whether the native engine answers clients with a key alone.
         management: the native engine's management address; None where it has none.
+        store: the folder that the native engine adds versions from.
         monitor_port: the native engine's.
     """
 
@@ -48,6 +49,7 @@ class Record:
     private_key: str | None = None
     needs_key: bool = False
     management: str | None = None
+    store: str | None = None
     monitor_port: int | None = None
 
     def find_process(self) -> psutil.Process | None:

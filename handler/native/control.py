@@ -44,15 +44,23 @@ class Command(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         add: prove a version and hold it.
         default: have this version answer where none is named.
         remove: let this version go.
+        describe: say what the service of this version is made of.
     """
 
     end: bool = False
     add: Model | None = None
     default: str | None = None
     remove: str | None = None
+    describe: str | None = None
 
 
 class Reply(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """That it is done, or why it is not; the first one says that the worker is ready."""
+    """That it is done, or why it is not; the first one says that the worker is ready.
+
+    Attributes:
+        problem: why it is not done.
+        description: what was to be described.
+    """
 
     problem: str | None = None
+    description: msgspec.Raw = msgspec.Raw(b"null")

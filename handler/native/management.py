@@ -88,7 +88,7 @@ class ManagementApp:
             case "POST", ["models"]:
                 return self._add(query.get("url", [""])[0])
             case "GET", [] | ["all"] if path.startswith(_PREFIX):
-                return self._describe()
+                return self._describe(customized=query.get("customized") == ["true"])
             case "PUT", [version, "set-default"] if path.startswith(_PREFIX):
                 self._find(version)
                 self._supervisor.set_default(version)
@@ -126,7 +126,7 @@ class ManagementApp:
         if version not in self._supervisor.models:
             raise _RefusedError(HTTPStatus.NOT_FOUND, f"there is no version {version}")
 
-    def _describe(self) -> list[dict[str, Any]]:
+    def _describe(self, *, customized: bool) -> list[dict[str, Any]]:
         """Return each version as TorchServe does, the default one first."""
         ready = self._supervisor.count_ready()
         models = self._supervisor.models
@@ -137,6 +137,11 @@ class ManagementApp:
                 "modelVersion": version,
                 "modelUrl": models[version].source,
                 "workers": [{"id": str(n), "status": "READY"} for n in range(ready)],
+                **(
+                    {"customizedMetadata": json.loads(self._supervisor.describe(version))}
+                    if customized
+                    else {}
+                ),
             }
             for version in order
         ]

@@ -8,7 +8,11 @@ from typing import Any
 from henaw.handler.configuration import NativeConfiguration
 from henaw.handler.native import refusals
 from henaw.handler.native.refusals import Refusal
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import (
+    STATUS_LINE,
+    HttpToolsProtocol,
+    RequestResponseCycle,
+)
 
 _HEADER_BYTES = 32 * 1024
 _HEADER_COUNT = 100
@@ -17,6 +21,42 @@ _URL_BYTES = 8 * 1024
 
 class _RefusedError(Exception):
     """Ends the parser; the reason is with the connection."""
+
+
+class _JoinedTransport:
+    """Sends an answer's head together with its body.
+
+    By themselves they are two calls of the kernel, and two packets that wake the client twice.
+    """
+
+    __slots__ = ("_cycle", "_head", "_transport")
+
+    def __init__(self, transport: asyncio.Transport, cycle: RequestResponseCycle) -> None:
+        self._transport = transport
+        self._cycle = cycle
+        self._head: bytes | None = None
+
+    def write(self, data: bytes) -> None:
+        if self._head is None and self._cycle.response_started:
+            self._head = data
+        elif self._head:
+            self._transport.writelines([self._head, data])
+            self._head = b""
+        else:
+            self._transport.write(data)
+
+    def flush(self) -> None:
+        """Send a head that has no body."""
+        if self._head:
+            self._transport.write(self._head)
+            self._head = b""
+
+    def close(self) -> None:
+        self.flush()
+        self._transport.close()
+
+    def is_closing(self) -> bool:
+        return self._transport.is_closing()
 
 
 class BoundedProtocol(HttpToolsProtocol):
@@ -79,12 +119,18 @@ class BoundedProtocol(HttpToolsProtocol):
         self._in_head = False
         self._deadline_s = self.loop.time() + self.limits.body_s
         super().on_headers_complete()
+        # Its task runs later.
+        self.cycle.transport = _JoinedTransport(self.transport, self.cycle)
 
     def on_message_complete(self) -> None:
         is_answered = self.cycle is not None and self.cycle.response_complete
         # Of a refused request the rest may come after its answer; then uvicorn has no timer.
         self._deadline_s = self.loop.time() + self.limits.idle_s if is_answered else None
         super().on_message_complete()
+
+    def on_response_complete(self) -> None:
+        self.cycle.transport.flush()
+        super().on_response_complete()
 
     def pause_writing(self) -> None:
         # A client that does not read its answer holds it in memory.

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from http import HTTPStatus
 
 import msgspec
-from henaw.handler.problems import CONTENT_TYPE, ProblemDocument
+from henaw.handler.problems import CONTENT_TYPE, STATUSES, ProblemDocument
 from henaw.handler.service import Response
 
 
@@ -31,7 +31,7 @@ class Refusal:
         """Return it as ``application/problem+json``."""
         document = ProblemDocument(
             type=f"urn:henaw:problem:{self.slug}",
-            title=self.status.phrase,
+            title=STATUSES.get(self.status, self.status.phrase),
             status=self.status,
             detail=self.detail,
         )

@@ -49,8 +49,8 @@ class _Worker:
     received: bytes = b""
     is_ready: bool = False
 
-    def ask(self, command: Command, timeout_s: float = _COMMAND_TIMEOUT_S) -> None:
-        """Have it do something.
+    def ask(self, command: Command, timeout_s: float = _COMMAND_TIMEOUT_S) -> Reply:
+        """Have it do something, and return what it says to it.
 
         Raises:
             WorkerError: it would not, or does not answer.
@@ -60,10 +60,10 @@ class _Worker:
                 self.control.sendall(msgspec.json.encode(command) + b"\n")
             except OSError as error:
                 raise WorkerError(f"worker {self.process.pid} is gone") from error
-            self.wait_for_reply(timeout_s)
+            return self.wait_for_reply(timeout_s)
 
-    def wait_for_reply(self, timeout_s: float) -> None:
-        """Return when it says that it is done.
+    def wait_for_reply(self, timeout_s: float) -> Reply:
+        """Return what it says once it is done.
 
         Raises:
             WorkerError: it says that it is not, or nothing.
@@ -83,9 +83,10 @@ class _Worker:
                 raise WorkerError(f"worker {self.process.pid} ended before it answered")
             self.received += chunk
         line, _, self.received = self.received.partition(b"\n")
-        problem = msgspec.json.decode(line, type=Reply).problem
-        if problem is not None:
-            raise WorkerError(problem)
+        reply = msgspec.json.decode(line, type=Reply)
+        if reply.problem is not None:
+            raise WorkerError(reply.problem)
+        return reply
 
 
 class Supervisor:
@@ -189,6 +190,16 @@ class Supervisor:
         with self._changing:
             del self.models[version]
             self._tell_all(Command(remove=version))
+
+    def describe(self, version: str) -> bytes:
+        """Return what the service of a version is made of, as JSON.
+
+        Raises:
+            WorkerError: no worker can say.
+        """
+        for worker in self._list_ready():
+            return bytes(worker.ask(Command(describe=version)).description)
+        raise WorkerError("no worker answers")
 
     def _list_ready(self) -> list[_Worker]:
         return [worker for worker in self._workers if worker.is_ready]

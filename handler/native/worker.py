@@ -32,7 +32,7 @@ from henaw.handler.native.tls import Tls
 from henaw.handler.native.versions import Beside, Versions
 from henaw.handler.readiness import Readiness, judge_workers
 from henaw.handler.request_log import RequestLog
-from henaw.handler.service import Service
+from henaw.handler.service import Request, Service
 from henaw.handler.throttle import open_keys
 from henaw.handler.worker_state import read_states
 from henaw.model.errors import HenawError
@@ -147,11 +147,21 @@ class Worker:
                 self._versions.set_default(command.default)
             if command.remove is not None:
                 await asyncio.to_thread(self._versions.remove, command.remove)
+            if command.describe is not None:
+                return self._describe(command.describe)
         except HenawError as error:
             return Reply(problem=str(error))
         except Exception as error:  # noqa: BLE001 -- the supervisor waits for a reply
             return Reply(problem=f"{type(error).__name__}: {error}")
         return Reply()
+
+    def _describe(self, version: str) -> Reply:
+        service = self._versions.find(version)
+        if service is None:
+            return Reply(problem=f"there is no version {version}")
+        asked = Request(body=b"", headers={}, request_id="operator", describe=True)
+        (answer,) = service.answer([asked])
+        return Reply(description=msgspec.Raw(answer.body))
 
     async def _look_after(self) -> None:
         """Once a second: let slow clients go, and take a new certificate into use."""
