@@ -5,29 +5,36 @@ from __future__ import annotations
 import dataclasses
 import json
 from pathlib import Path
+from typing import Literal
 
 import click
-from henaw.cli.options import LOCAL_CONFIGURATION, find_installed
+from henaw.cli.options import ARCHIVE, LOCAL_CONFIGURATION, SHIPPED, find_installed
 
 _MARKS = {"ok": "ok     ", "warning": "WARNING", "problem": "PROBLEM"}
 
 
 @click.command()
 @click.option(
+    "--engine",
+    type=click.Choice(("native", "torchserve")),
+    default="native",
+    envvar="HENAW_ENGINE",
+    show_default=True,
+    help="Which engine serves.",
+)
+@click.option(
     "--config",
     "configuration",
     type=click.Path(path_type=Path, file_okay=False),
     default=lambda: find_installed(LOCAL_CONFIGURATION),
     show_default=f"{LOCAL_CONFIGURATION}, or the one that is installed",
-    help="Folder with config.properties and handler.yaml.",
+    help="Folder with handler.yaml and, for torchserve, config.properties.",
 )
 @click.option(
     "--archive",
     "archive_path",
-    type=click.Path(path_type=Path, dir_okay=False),
-    default=Path("model_store/henaw.mar"),
-    show_default=True,
-    help="The model.",
+    type=click.Path(path_type=Path),
+    help="The model. Default: as henaw serve has it.",
 )
 @click.option(
     "--run",
@@ -41,14 +48,22 @@ _MARKS = {"ok": "ok     ", "warning": "WARNING", "problem": "PROBLEM"}
 @click.option("--json", "as_json", is_flag=True, help="Findings as one JSON array.")
 @click.pass_context
 def doctor(
-    context: click.Context, configuration: Path, archive_path: Path, run: Path, *, as_json: bool
+    context: click.Context,
+    engine: Literal["native", "torchserve"],
+    configuration: Path,
+    archive_path: Path | None,
+    run: Path,
+    *,
+    as_json: bool,
 ) -> None:
     """Check a deployment, and say what to do; exit with 1 where there is a problem."""
     from henaw.cli.deployment import Deployment, examine
 
-    findings = list(
-        examine(Deployment(configuration=configuration, archive=archive_path.resolve(), run=run))
+    archive_path = archive_path or (ARCHIVE if engine == "torchserve" else find_installed(SHIPPED))
+    deployment = Deployment(
+        configuration=configuration, archive=archive_path.resolve(), run=run, engine=engine
     )
+    findings = list(examine(deployment))
     if as_json:
         click.echo(json.dumps([dataclasses.asdict(finding) for finding in findings], indent=1))
     else:

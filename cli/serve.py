@@ -9,13 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import click
-from henaw.cli.options import LOCAL_CONFIGURATION, find_installed, run_option
+from henaw.cli.options import ARCHIVE, LOCAL_CONFIGURATION, SHIPPED, find_installed, run_option
 
 if TYPE_CHECKING:
     from henaw.cli.server_record import Record
-
-_ARCHIVE = Path("model_store/henaw.mar")
-_SHIPPED = Path("model/weights")
 
 
 @click.command()
@@ -40,14 +37,14 @@ _SHIPPED = Path("model/weights")
     "archive_path",
     type=click.Path(path_type=Path),
     help="The model: an archive of henaw archive or, for native, a folder of henaw export. "
-    f"Default: native, the shipped model; torchserve, {_ARCHIVE}, which is made from the "
+    f"Default: native, the shipped model; torchserve, {ARCHIVE}, which is made from the "
     "shipped checkpoint if it is not there.",
 )
 @run_option
 @click.option(
     "--store",
     type=click.Path(path_type=Path, file_okay=False),
-    default=_ARCHIVE.parent,
+    default=ARCHIVE.parent,
     show_default=True,
     help="Folder that henaw versions adds archives from, on the native engine.",
 )
@@ -75,7 +72,7 @@ def serve(  # noqa: PLR0917 -- click passes by name
     if engine == "native":
         _serve_native(
             configuration.resolve(),
-            archive_path or find_installed(_SHIPPED),
+            archive_path or find_installed(SHIPPED),
             run.resolve(),
             store.resolve(),
             port,
@@ -134,7 +131,7 @@ def _serve_torchserve(
     )
 
     if archive_path is None:
-        archive_path = _ARCHIVE
+        archive_path = ARCHIVE
         if not archive_path.is_file():
             click.get_current_context().invoke(archive, out=archive_path.parent)
     elif not archive_path.is_file():

@@ -13,6 +13,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -266,13 +267,18 @@ def read_log_tail(run: Path) -> str:
 
 def list_taken_ports(properties: dict[str, str], monitor: MonitorConfiguration) -> list[str]:
     """Return a sentence for each address at which something listens already."""
-    taken = []
     addresses = [
         (urlsplit(properties[key]).hostname, urlsplit(properties[key]).port or 0, key)
         for key in ADDRESSES
     ]
     addresses += [("127.0.0.1", int(properties[key]), key) for key in GRPC_PORTS]
     addresses.append((monitor.address, monitor.port, "monitor"))
+    return find_taken_ports(addresses)
+
+
+def find_taken_ports(addresses: Sequence[tuple[str | None, int, str]]) -> list[str]:
+    """Return a sentence for each address, port and name at which something listens already."""
+    taken = []
     for host, port, key in addresses:
         with socket.socket() as probe:
             # As TorchServe does it: a port in TIME_WAIT is free.

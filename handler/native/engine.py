@@ -108,6 +108,7 @@ def run_engine(
             listener,
             setup,
             workers=native.workers,
+            patience_s=monitor.patience_s,
             find_hung=lambda patience_s: _find_hung(place.run / STATES_NAME, patience_s),
             report=log.report,
         )

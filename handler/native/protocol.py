@@ -120,7 +120,9 @@ class BoundedProtocol(HttpToolsProtocol):
         self._deadline_s = self.loop.time() + self.limits.body_s
         super().on_headers_complete()
         # Its task runs later.
-        self.cycle.transport = _JoinedTransport(self.transport, self.cycle)
+        joined = _JoinedTransport(self.transport, self.cycle)
+        self.cycle.transport = joined
+        self.cycle.on_response = lambda: self._complete(joined)
 
     def on_message_complete(self) -> None:
         is_answered = self.cycle is not None and self.cycle.response_complete
@@ -128,9 +130,9 @@ class BoundedProtocol(HttpToolsProtocol):
         self._deadline_s = self.loop.time() + self.limits.idle_s if is_answered else None
         super().on_message_complete()
 
-    def on_response_complete(self) -> None:
-        self.cycle.transport.flush()
-        super().on_response_complete()
+    def _complete(self, joined: _JoinedTransport) -> None:
+        joined.flush()
+        self.on_response_complete()
 
     def pause_writing(self) -> None:
         # A client that does not read its answer holds it in memory.
@@ -155,6 +157,12 @@ class BoundedProtocol(HttpToolsProtocol):
         head = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
         self.transport.write(STATUS_LINE[response.status] + head.encode() + b"\r\n" + response.body)
         self.transport.close()
+
+    def abort_if_idle(self) -> None:
+        """Cut a connection on which nothing is being answered."""
+        is_answered = self.cycle is None or self.cycle.response_complete
+        if is_answered and not self.transport.get_write_buffer_size():
+            self.transport.abort()
 
     def check_time(self, now_s: float) -> None:
         """Let go of a client that is slower than the limits."""

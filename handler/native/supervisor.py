@@ -28,8 +28,8 @@ _LOOK_EVERY_S = 0.2
 _RESTART_AFTER_S = (0.0, 1.0, 2.0, 5.0)
 """How long a worker's successor waits, by how many died before it without ever serving."""
 
-_HUNG_AFTER_S = 30.0
-_GIVE_UP_AFTER_S = 60.0
+_LEAST_PATIENCE_S = 10.0
+"""Before a worker that hangs is killed."""
 
 
 class WorkerError(HenawError, RuntimeError):
@@ -96,6 +96,7 @@ class Supervisor:
         listener: bound and listening.
         setup: of every worker; number and descriptors are filled in.
         workers: how many.
+        patience_s: twice as long a worker may hang, and four times as long none may live.
         find_hung: processes that have told nothing, or been in one batch, for so long.
         report: told in one sentence what happens to workers.
     """
@@ -106,6 +107,7 @@ class Supervisor:
         setup: WorkerSetup,
         *,
         workers: int,
+        patience_s: float,
         find_hung: Callable[[float], set[int]],
         report: Callable[[str], None],
     ) -> None:
@@ -114,6 +116,8 @@ class Supervisor:
         self._listener = listener
         self._setup = setup
         self._count = workers
+        self._hung_after_s = max(_LEAST_PATIENCE_S, 2 * patience_s)
+        self._give_up_after_s = 4 * patience_s
         self._find_hung = find_hung
         self._report = report
         self._workers: list[_Worker] = []
@@ -142,7 +146,7 @@ class Supervisor:
         """Replace workers that end or hang, until told to end; then end them all.
 
         Raises:
-            NoWorkerError: none lives, and none would start for a minute.
+            NoWorkerError: none lives, and none would start for a while.
         """
         looked_s = 0.0
         try:
@@ -251,9 +255,9 @@ class Supervisor:
                 self._failures += 1
         if self.count_ready():
             self._alive_at_s = now_s
-        elif now_s - self._alive_at_s > _GIVE_UP_AFTER_S:
+        elif now_s - self._alive_at_s > self._give_up_after_s:
             raise NoWorkerError(
-                f"no worker has lived for {_GIVE_UP_AFTER_S:g} s. The log says why"
+                f"no worker has lived for {self._give_up_after_s:g} s. The log says why"
             )
 
     def _welcome(self, worker: _Worker) -> None:
@@ -265,7 +269,7 @@ class Supervisor:
             self._report(f"worker {worker.process.pid} does not start: {error}")
 
     def _kill_hung(self) -> None:
-        hung = self._find_hung(_HUNG_AFTER_S)
+        hung = self._find_hung(self._hung_after_s)
         for worker in self._list_ready():
             if worker.process.pid in hung:
                 self._report(f"worker {worker.process.pid} hangs: it is killed")

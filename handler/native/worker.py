@@ -168,15 +168,19 @@ class Worker:
         loop = asyncio.get_running_loop()
         while self._server is not None:
             await asyncio.sleep(1.0)
-            for connection in list(self._server.server_state.connections):
-                if isinstance(connection, BoundedProtocol):
-                    connection.check_time(loop.time())
+            for connection in self._connections:
+                connection.check_time(loop.time())
             if self._tls is not None:
                 try:
                     if self._tls.reload():
                         self._log.report("the certificate was read again")
                 except HenawError as error:
                     self._log.report(f"{error}; the certificate of before is used")
+
+    @property
+    def _connections(self) -> list[BoundedProtocol]:
+        seen = () if self._server is None else self._server.server_state.connections
+        return [connection for connection in seen if isinstance(connection, BoundedProtocol)]
 
     def _end(self) -> None:
         if self._ending is None:
@@ -187,10 +191,18 @@ class Worker:
         if self._server is None:
             return
         self._app.is_ending = True
-        deadline_s = time.monotonic() + _LINGER_S
-        while self._server.server_state.connections and time.monotonic() < deadline_s:
-            await asyncio.sleep(0.02)
+        await self._wait_for_clients(_LINGER_S)
         self._server.should_exit = True
+        while self._connections:
+            await self._wait_for_clients(_LINGER_S)
+            # Over TLS, a close waits half a minute for the client's own.
+            for connection in self._connections:
+                connection.abort_if_idle()
+
+    async def _wait_for_clients(self, seconds: float) -> None:
+        deadline_s = time.monotonic() + seconds
+        while self._connections and time.monotonic() < deadline_s:
+            await asyncio.sleep(0.02)
 
     def _assemble(self, model: Model, beside: Beside) -> Service:
         setup = self._setup

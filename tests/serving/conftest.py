@@ -259,6 +259,7 @@ def start(
         throttle: dict[str, Any] | None = None,
         limits: dict[str, Any] | None = None,
         native: dict[str, Any] | None = None,
+        monitor: dict[str, Any] | None = None,
         workers: int = 1,
     ) -> Server:
         run = tmp_path_factory.mktemp(name)
@@ -266,6 +267,7 @@ def start(
         handler = yaml.safe_load((folder / "handler.yaml").read_text())
         handler["limits"] |= {"batch_s": 60, **(limits or {})}
         handler["throttle"] |= throttle or {}
+        handler["monitor"] = {**handler.get("monitor", {}), **(monitor or {})}
         handler["native"] = {**handler.get("native", {}), "workers": workers, **(native or {})}
         (folder / "handler.yaml").write_text(yaml.safe_dump(handler))
         with (folder / "config.properties").open("a") as file:
