@@ -26,8 +26,8 @@ from henaw.cli.inference import Inference
 from henaw.cli.java import find_java_home
 from henaw.cli.monitor_process import read_monitor_port
 from henaw.cli.properties import are_tokens_asked_for, read_properties
-from henaw.cli.tokens import DOORS, FILE_NAME, read_token
 from henaw.cli.server_record import Engine, ServerError, find_server
+from henaw.cli.tokens import DOORS, FILE_NAME, read_token
 from henaw.cli.torchserve_process import find_drain, find_taken_ports, list_taken_ports
 from henaw.handler.assembly import GOLDEN_NAME, ONNX_NAME
 from henaw.handler.client_keys import read_digests

@@ -48,7 +48,7 @@ def serve_here(
     Raises:
         ConfigurationError: a file of the configuration is missing or wrong.
         ServerError: one runs already.
-        HenawError: the model is not right, or a port is taken.
+        HenawError: the model is not right, a port is taken, or ``when_ready`` failed.
     """
     _refuse_second(run)
     file = configuration / "handler.yaml"
@@ -56,11 +56,19 @@ def serve_here(
     for folder in (run, run / LOGS_NAME):
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     record = _describe(settings, store)
+    failures: list[HenawError] = []
 
     def greet() -> None:
         record.write(run)
         # Beside the supervisor, which has workers to look after meanwhile.
-        threading.Thread(target=when_ready, args=(record,), daemon=True).start()
+        threading.Thread(target=ask_once, daemon=True).start()
+
+    def ask_once() -> None:
+        try:
+            when_ready(record)
+        except HenawError as error:
+            failures.append(error)
+            os.kill(os.getpid(), signal.SIGTERM)
 
     place = Place(configuration=file, source=source, store=store, run=run)
     try:
@@ -68,6 +76,8 @@ def serve_here(
     finally:
         for name in (RECORD_NAME, OPERATOR_KEY_NAME):
             (run / name).unlink(missing_ok=True)
+    if failures:
+        raise failures[0]
 
 
 def start_native(
@@ -162,9 +172,7 @@ def _describe(settings: HandlerConfiguration, store: Path) -> Record:
         private_key=native.key,
         needs_key=native.require_key,
         management=(
-            None
-            if native.management_port is None
-            else f"http://127.0.0.1:{native.management_port}"
+            None if native.management_port is None else f"http://127.0.0.1:{native.management_port}"
         ),
         store=str(store),
         monitor_port=settings.monitor.port,

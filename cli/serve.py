@@ -93,7 +93,7 @@ def _serve_native(
     *,
     foreground: bool,
 ) -> None:
-    from henaw.cli.native_process import serve_here, start_native
+    from henaw.cli.native_process import serve_here, start_native, stop_native
     from henaw.cli.server_record import ServerError
 
     if not source.exists():
@@ -114,7 +114,11 @@ def _serve_native(
     record = start_native(
         configuration=configuration, source=source.resolve(), store=store, run=run, first_port=port
     )
-    _greet(record, run, started_s)
+    try:
+        _greet(record, run, started_s)
+    except BaseException:
+        stop_native(record, run)
+        raise
     click.echo("\nIt goes on in the background: henaw stop ends it.")
 
 

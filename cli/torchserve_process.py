@@ -34,8 +34,8 @@ from henaw.cli.server_record import (
     read_log_tails,
 )
 from henaw.handler.configuration import MonitorConfiguration, load_configuration
-from henaw.handler.manifest import check_whole
 from henaw.handler.drain import DRAIN_VARIABLE, list_drained
+from henaw.handler.manifest import check_whole
 from henaw.handler.process_identity import identify_process
 
 _DRAIN_NAME = "drain"

@@ -93,6 +93,4 @@ def make_threaded_server(address: str, port: int, application: Application) -> W
     Raises:
         OSError: the address is taken.
     """
-    return make_server(
-        address, port, application, server_class=_Server, handler_class=_Handler
-    )
+    return make_server(address, port, application, server_class=_Server, handler_class=_Handler)

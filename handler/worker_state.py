@@ -159,7 +159,7 @@ class StateFile:
         version: of the model; a process may serve several.
     """
 
-    def __init__(self, folder: Path, version: str) -> None:
+    def __init__(self, folder: Path, version: str = "") -> None:
         name = f"{os.getpid()}-{identify_process(os.getpid())}-{version}{_SUFFIX}"
         self._path = folder / name
         self._descriptor: int | None = None

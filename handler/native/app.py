@@ -105,7 +105,7 @@ class ServiceApp:
             return self._answer_probe(method, path)
         if method != question.method:
             return refuse_method(question.method).write()
-        if self._keys is not None and not self._knows(headers):
+        if self._keys is not None and not self._keys.knows(_find_key(headers)):
             return refusals.NO_KEY.write()
         if not self._versions.has(question.version):
             return refusals.NOT_FOUND.write()
@@ -142,14 +142,6 @@ class ServiceApp:
         return Response(
             status=503 if problems else 200, headers=_JSON, body=msgspec.json.encode(document)
         )
-
-    def _knows(self, headers: dict[str, str]) -> bool:
-        """Tell whether the client has a key, which ``Authorization: Bearer`` may hold too."""
-        assert self._keys is not None
-        scheme, _, token = headers.get("authorization", "").partition(" ")
-        if scheme.lower() == "bearer" and "x-api-key" not in headers:
-            headers["x-api-key"] = token.strip()
-        return self._keys.knows(headers.get("x-api-key", ""))
 
     async def _read(self, headers: Mapping[str, str], receive: Receive) -> bytes | Refusal:
         """Read a body; its bytes are held until its request is answered."""
@@ -218,3 +210,9 @@ class ServiceApp:
         self._log.flush()
 
 
+def _find_key(headers: dict[str, str]) -> str:
+    """Return the client's key, from where the throttle finds it or ``Authorization: Bearer``."""
+    scheme, _, token = headers.get("authorization", "").partition(" ")
+    if scheme.lower() == "bearer":
+        headers.setdefault("x-api-key", token.strip())
+    return headers.get("x-api-key", "")

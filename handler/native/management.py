@@ -159,5 +159,3 @@ def refuse_strangers(environment: WSGIEnvironment) -> None:
         raise _RefusedError(HTTPStatus.FORBIDDEN, "the Host must be this machine's loopback")
     if "HTTP_ORIGIN" in environment or environment.get("HTTP_SEC_FETCH_SITE", "none") != "none":
         raise _RefusedError(HTTPStatus.FORBIDDEN, "pages in a browser may not ask here")
-
-

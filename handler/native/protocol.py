@@ -121,7 +121,7 @@ class BoundedProtocol(HttpToolsProtocol):
         super().on_headers_complete()
         # Its task runs later.
         joined = _JoinedTransport(self.transport, self.cycle)
-        self.cycle.transport = joined
+        self.cycle.transport = joined  # type: ignore[assignment]
         self.cycle.on_response = lambda: self._complete(joined)
 
     def on_message_complete(self) -> None:

@@ -249,9 +249,9 @@ class Supervisor:
                 worker.control.close()
                 with self._changing:
                     self._workers[place] = self._spawn(worker.number)
-                self._start_at_s = now_s + _RESTART_AFTER_S[
-                    min(self._failures, len(_RESTART_AFTER_S) - 1)
-                ]
+                self._start_at_s = (
+                    now_s + _RESTART_AFTER_S[min(self._failures, len(_RESTART_AFTER_S) - 1)]
+                )
                 self._failures += 1
         if self.count_ready():
             self._alive_at_s = now_s
@@ -331,5 +331,3 @@ def listen(address: str, port: int) -> socket.socket:
         raise
     listener.setblocking(False)
     return listener
-
-

@@ -151,7 +151,8 @@ class Worker:
                 return self._describe(command.describe)
         except HenawError as error:
             return Reply(problem=str(error))
-        except Exception as error:  # noqa: BLE001 -- the supervisor waits for a reply
+        # The supervisor waits for a reply.
+        except Exception as error:
             return Reply(problem=f"{type(error).__name__}: {error}")
         return Reply()
 

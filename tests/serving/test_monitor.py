@@ -133,7 +133,7 @@ def spoil_installed(folder: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def watched(
+def watched(  # noqa: PLR0917 -- pytest passes by name
     engine: str,
     start_engine: Callable[..., Record],
     stop_engine: Callable[[Path], None],

@@ -194,7 +194,9 @@ class Conversation:
         address = urlsplit(server.record.url)
         self.connection = http.client.HTTPConnection(address.hostname, address.port, timeout=60)
 
-    def ask(self, body: bytes, path: str = "/predictions/henaw", **headers: str) -> tuple[int, bool]:
+    def ask(
+        self, body: bytes, path: str = "/predictions/henaw", **headers: str
+    ) -> tuple[int, bool]:
         """Return the status, and whether the connection stays."""
         headers = {"Content-Type": "application/json", **headers}
         self.connection.request("POST", path, body, headers)

@@ -56,7 +56,8 @@ def stable_archive(artifacts: Path, tmp_path_factory: pytest.TempPathFactory) ->
 def start_version(
     start_engine: Callable[..., Record],
     stop_engine: Callable[[Path], None],
-    free_ports: Callable[[], int], tmp_path_factory: pytest.TempPathFactory
+    free_ports: Callable[[], int],
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Callable[[Path], Version]]:
     """Start a server of an archive, as locally configured, and wait until it answers."""
     started: list[Path] = []
