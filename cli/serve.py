@@ -160,7 +160,10 @@ def _serve_torchserve(
         click.echo("\nIt goes on in the background: henaw stop ends it.")
         return
     try:
-        wait_for_exit(record)
+        wait_for_exit(record, run)
+    except ServerError:
+        stop_server(run)
+        raise
     except KeyboardInterrupt:
         # Who asks twice waits no less: cut off, it would go on without anybody to end it.
         for number in (signal.SIGTERM, signal.SIGINT):

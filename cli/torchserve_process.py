@@ -37,6 +37,7 @@ from henaw.handler.configuration import MonitorConfiguration, load_configuration
 from henaw.handler.drain import DRAIN_VARIABLE, list_drained
 from henaw.handler.manifest import check_whole
 from henaw.handler.process_identity import identify_process
+from henaw.handler.worker_state import read_states
 
 _DRAIN_NAME = "drain"
 _SOCKET_NAME = ".ts.sock.9000"
@@ -56,6 +57,7 @@ _DRAIN_TIMEOUT_S = 30
 """As long as a batch may take, by model-config.yaml."""
 LONGEST_STOP_S = _IDLE_TIMEOUT_S + _DRAIN_TIMEOUT_S + 2 * _STOP_TIMEOUT_S
 """Whoever has it stopped should wait for as long before it is killed."""
+_WITHOUT_WORKER_S = 60.0
 _IDLE_S = 0.3
 """A worker that waits spends nothing in this; one that works cannot but be seen to."""
 
@@ -221,12 +223,22 @@ def _wait_until_idle(
         time.sleep(_IDLE_S)
 
 
-def wait_for_exit(record: Record) -> None:
-    """Return when the server has ended by itself."""
-    process = record.find_process()
-    while process is not None:
+def wait_for_exit(record: Record, run: Path) -> None:
+    """Return when the server has ended by itself.
+
+    Raises:
+        ServerError: no worker has lived for a while, though TorchServe goes on: by gRPC a
+            client can end the thread that starts them.
+    """
+    alive_s = time.monotonic()
+    while record.find_process() is not None:
         time.sleep(1.0)
-        process = record.find_process()
+        if any(state.is_alive() for state in read_states(run / FOLDER_NAME)):
+            alive_s = time.monotonic()
+        elif time.monotonic() > alive_s + _WITHOUT_WORKER_S:
+            raise ServerError(
+                f"no worker has lived for {_WITHOUT_WORKER_S:g} s:\n" + read_log_tail(run)
+            )
 
 
 def measure_model_log(run: Path) -> int:

@@ -109,6 +109,10 @@ class HenawHandler:
             context.set_response_status(response.status, HTTPStatus(response.status).phrase, index)
             for name, value in response.headers.items():
                 context.set_response_header(index, name, value)
+            if "content-type" not in requests[index].headers:
+                # By gRPC. Of a stream TorchServe looks for this, and ends the worker where it is
+                # missing.
+                context.set_response_header(index, "ts_stream_next", "false")
             bodies.append(response.body)
         return bodies
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+import grpc
 import psutil
 import pytest
 import requests
@@ -372,6 +373,29 @@ def test_workers_end_when_their_supervisor_is_killed(serve: Callable[..., Any]) 
     psutil.Process(server.record.pid).kill()
     _, left = psutil.wait_procs(workers, timeout=30)
     assert not left
+
+
+def _write_message(*fields: tuple[int, bytes]) -> bytes:
+    """Return a message of Protocol Buffers whose fields are bytes of less than 16 KiB."""
+    return b"".join(
+        bytes([number << 3 | 2, len(value) % 128 | 128, len(value) // 128]) + value
+        for number, value in fields
+    )
+
+
+@pytest.mark.only("torchserve", "the native engine has no gRPC")
+def test_a_stream_by_grpc_ends_no_worker(lasting: Any) -> None:
+    body = _write_message((1, b"body"), (2, json.dumps(PEOPLE[0]).encode()))
+    request = _write_message((1, b"henaw"), (3, body))
+    port = int(lasting.record.url.rpartition(":")[2]) + 3
+    (worker,) = lasting.list_workers()
+    with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
+        service = "/org.pytorch.serve.grpc.inference.InferenceAPIsService"
+        for _ in range(3):
+            (answer,) = channel.unary_stream(f"{service}/StreamPredictions")(request, timeout=30)
+            assert b"unsupported-media" in answer
+    assert lasting.list_workers() == [worker]
+    assert lasting.post(PEOPLE[0]).status_code == 200
 
 
 @pytest.fixture(scope="module")
