@@ -14,6 +14,7 @@ from henaw.handler.configuration import NativeConfiguration
 from henaw.handler.errors import locate_error
 from henaw.handler.native import refusals
 from henaw.handler.native.cors import Cors
+from henaw.handler.native.protocol import Arrivals
 from henaw.handler.native.refusals import Refusal, refuse_method, refuse_size
 from henaw.handler.native.routes import find_question
 from henaw.handler.native.versions import Versions
@@ -29,7 +30,7 @@ _JSON: Final = {"content-type": "application/json", "cache-control": "no-store"}
 _SMALL_BYTES: Final = 64 * 1024
 """A body this small is read even where larger ones have filled the memory for bodies."""
 
-_LOG_DELAY_S: Final = 0.05
+_LOG_DELAY_S: Final = 0.25
 _HEALTHY: Final = Response(
     status=200, headers=_JSON, body=msgspec.json.encode({"status": "Healthy"})
 )
@@ -47,6 +48,7 @@ class ServiceApp:
         log: written a moment after the answers are sent.
         keys: of clients; a request without one is refused. None asks nobody for a key.
         limits: of bodies.
+        arrivals: requests that come by the same turn of the loop.
         body_bytes: largest body.
         judge: tells whether the server is ready.
 
@@ -61,6 +63,7 @@ class ServiceApp:
         log: RequestLog,
         keys: ClientKeys | None,
         limits: NativeConfiguration,
+        arrivals: Arrivals,
         body_bytes: int,
         judge: Callable[[], Readiness],
     ) -> None:
@@ -69,6 +72,7 @@ class ServiceApp:
         self._log = log
         self._keys = keys
         self._limits = limits
+        self._arrivals = arrivals
         self._body_bytes = body_bytes
         self._judge = judge
         self._cors = Cors(limits.cors)
@@ -82,6 +86,7 @@ class ServiceApp:
         """Answer one request, as ASGI 3 says."""
         if scope["type"] != "http":
             return
+        self._arrivals.count -= 1
         headers = {n.decode("latin-1"): v.decode("latin-1") for n, v in scope["headers"]}
         response = self._cors.answer_preflight(scope["method"], headers)
         if response is None:
@@ -120,10 +125,13 @@ class ServiceApp:
             describe=question.describe,
         )
         answered: asyncio.Future[Response] = asyncio.get_running_loop().create_future()
-        if not self._waiting:
-            # The next turn: by then every request that this turn read is here too.
-            asyncio.get_running_loop().call_soon(self._answer_waiting)
         self._waiting.append((question.version, request, answered))
+        if not self._arrivals.count:
+            # Nobody else comes by this turn of the loop.
+            self._answer_waiting()
+        elif len(self._waiting) == 1:
+            # By the next turn every request that this turn read is here too.
+            asyncio.get_running_loop().call_soon(self._answer_waiting)
         try:
             return await answered
         finally:
@@ -176,6 +184,8 @@ class ServiceApp:
     def _answer_waiting(self) -> None:
         """Answer all that waits, each version's requests as one batch."""
         waiting, self._waiting = self._waiting, []
+        if not waiting:
+            return
         by_version: dict[str | None, list[tuple[Request, asyncio.Future[Response]]]] = {}
         for version, request, answered in waiting:
             by_version.setdefault(version, []).append((request, answered))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from henaw.handler.configuration import NativeConfiguration
 from henaw.handler.native import refusals
@@ -13,6 +13,9 @@ from uvicorn.protocols.http.httptools_impl import (
     HttpToolsProtocol,
     RequestResponseCycle,
 )
+
+if TYPE_CHECKING:
+    from uvicorn._types import ASGI3Application
 
 _HEADER_BYTES = 32 * 1024
 _HEADER_COUNT = 100
@@ -59,6 +62,15 @@ class _JoinedTransport:
         return self._transport.is_closing()
 
 
+class Arrivals:
+    """How many requests were read off their sockets and are not with the application yet."""
+
+    __slots__ = ("count",)
+
+    def __init__(self) -> None:
+        self.count = 0
+
+
 class BoundedProtocol(HttpToolsProtocol):
     """One connection.
 
@@ -66,9 +78,11 @@ class BoundedProtocol(HttpToolsProtocol):
 
     Attributes:
         limits: set on a subclass, since uvicorn makes the connections.
+        arrivals: set on it too; the application counts down.
     """
 
     limits: NativeConfiguration
+    arrivals: Arrivals
 
     def __init__(self, *arguments: Any, **named: Any) -> None:
         super().__init__(*arguments, **named)
@@ -129,6 +143,10 @@ class BoundedProtocol(HttpToolsProtocol):
         # Of a refused request the rest may come after its answer; then uvicorn has no timer.
         self._deadline_s = self.loop.time() + self.limits.idle_s if is_answered else None
         super().on_message_complete()
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
+        self.arrivals.count += 1
+        super()._start_asgi_task(cycle, app)
 
     def _complete(self, joined: _JoinedTransport) -> None:
         joined.flush()

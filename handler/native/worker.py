@@ -27,7 +27,7 @@ from henaw.handler.native.app import ServiceApp
 from henaw.handler.native.control import Command, Reply, WorkerSetup
 from henaw.handler.native.gpus import choose_native_device
 from henaw.handler.native.models import Model
-from henaw.handler.native.protocol import BoundedProtocol
+from henaw.handler.native.protocol import Arrivals, BoundedProtocol
 from henaw.handler.native.tls import Tls
 from henaw.handler.native.versions import Beside, Versions
 from henaw.handler.readiness import Readiness, judge_workers
@@ -71,11 +71,13 @@ class Worker:
             if native.certificate is None or native.key is None
             else Tls(Path(native.certificate), Path(native.key))
         )
+        self._arrivals = Arrivals()
         self._app = ServiceApp(
             self._versions,
             log=self._log,
             keys=self._keys if native.require_key else None,
             limits=native,
+            arrivals=self._arrivals,
             body_bytes=self._configuration.limits.body_bytes,
             judge=self._judge,
         )
@@ -97,7 +99,8 @@ class Worker:
 
     async def serve(self, control: socket.socket) -> None:
         """Answer until told to end."""
-        protocol = type("_Protocol", (BoundedProtocol,), {"limits": self._configuration.native})
+        set_on_it = {"limits": self._configuration.native, "arrivals": self._arrivals}
+        protocol = type("_Protocol", (BoundedProtocol,), set_on_it)
         config = uvicorn.Config(
             self._app,
             http=protocol,
