@@ -80,7 +80,9 @@ def _check_torch(*, has_gpu: bool) -> Finding:
     try:
         cuda = read_torch_build()
     except RuntimeUnavailableError as error:
-        advice = "henaw score needs none; for henaw serve and train: pip install 'henaw[serve]'"
+        advice = (
+            "henaw score needs none; for henaw serve and train: pip install 'henaw[torchserve]'"
+        )
         return warn("torch", str(error), advice)
     built = f"torch {importlib.metadata.version('torch')}, built for "
     built += "the CPU" if cuda is None else f"CUDA {cuda}"

@@ -30,7 +30,7 @@ SUBCOMMANDS: Mapping[str, str] = MappingProxyType(
         "export": "Convert a checkpoint, and prove that every runtime agrees.",
         "monitor": "Answer metrics and readiness of a server, until ended.",
         "score": "Score a table or a FHIR R4 Bundle.",
-        "serve": "Start TorchServe and wait until the model answers.",
+        "serve": "Start a server and wait until the model answers.",
         "shadow": "Say how far a shadow's answers are from the stable version's.",
         "simulate": "Draw synthetic participants from a model, as a cohort table.",
         "stop": "Stop the server that `henaw serve` started, and no other.",
@@ -81,8 +81,8 @@ def main() -> None:
             raise
         click.echo(
             f"error: expected the Python package {name!r}, found none: "
-            "pip install 'henaw[train]' for cohorts, fits and reports, 'henaw[serve]' for "
-            "exports and the server",
+            "pip install 'henaw[train]' for cohorts, fits and reports, 'henaw[serve]' for the "
+            "server, 'henaw[torchserve]' for TorchServe, exports and archives",
             err=True,
         )
         sys.exit(1)

@@ -4,18 +4,31 @@ from __future__ import annotations
 
 import importlib.util
 from collections.abc import Callable
+from pathlib import Path
+
+from henaw.handler.assembly import TORCHSCRIPT_NAME
 
 
-def choose_native_device(number: int, report: Callable[[str], None]) -> str | None:
+def choose_native_device(number: int, folder: Path, report: Callable[[str], None]) -> str | None:
     """Return the CUDA device of a worker, by turns; None where there is none.
 
     torch answers on it where it is installed. Without torch nothing is imported for it.
 
     Args:
         number: of the worker, from 0.
-        report: told in one sentence where torch cannot say.
+        folder: with the model's files.
+        report: told in one sentence why a GPU that is there is not used.
     """
-    if importlib.util.find_spec("torch") is None or not _has_nvidia():
+    if not any(Path("/dev").glob("nvidia[0-9]*")):
+        return None
+    if importlib.util.find_spec("torch") is None:
+        report("this machine has an NVIDIA GPU, but torch is not installed: the CPU answers")
+        return None
+    if not (folder / TORCHSCRIPT_NAME).is_file():
+        report(
+            f"this machine has an NVIDIA GPU, but the model has no {TORCHSCRIPT_NAME}: the CPU "
+            "answers. Serve an archive of henaw archive"
+        )
         return None
     import torch
 
@@ -27,10 +40,3 @@ def choose_native_device(number: int, report: Callable[[str], None]) -> str | No
         )
         return None
     return f"cuda:{number % count}"
-
-
-def _has_nvidia() -> bool:
-    """Tell without torch, whose import costs seconds and 200 MB."""
-    from pathlib import Path
-
-    return any(Path("/dev").glob("nvidia[0-9]*"))

@@ -222,7 +222,7 @@ class Worker:
             lab_profile=None if lab is None else run / lab,
             keys=self._keys,
             log=self._log,
-            device=choose_native_device(setup.number, self._log.report),
+            device=choose_native_device(setup.number, Path(model.folder), self._log.report),
             beside=beside,
         )
 
