@@ -86,10 +86,10 @@ def _copy(source: Path, staged: Path, *, known: Mapping[str, str] | None) -> Non
 
 def _read_version(sidecar: Path, source: Path) -> str:
     try:
-        version = str(json.loads(sidecar.read_bytes())["version"])
+        version = json.loads(sidecar.read_bytes())["version"]
     except (ValueError, LookupError, TypeError) as error:
         raise ArtifactError(str(source), [f"{SIDECAR_NAME} has no version: {error}"]) from error
     # It becomes a folder's name and a part of a path.
-    if not _VERSION.fullmatch(version):
+    if not isinstance(version, str) or not _VERSION.fullmatch(version):
         raise ArtifactError(str(source), [f"a version must be such as 1.2.0; got {version!r}"])
     return version
