@@ -3,12 +3,13 @@
 # Both make their own virtual environment; PYTHON chooses the interpreter.
 PYTHON ?= python3
 VENV ?= .venv
+ENGINE ?= native
 COHORT ?= ../shared/data/nhanes_development.parquet
 BIN := $(VENV)/bin
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check \
 	--constraint constraints.txt --config-settings editable_mode=strict
 # A strict editable install links file by file: a new file needs a new install.
-SOURCES := $(wildcard api/*.py model/*.py training/*.py training/*/*.py export/*.py handler/*.py intake/*.py scoring/*.py cli/*.py \
+SOURCES := $(wildcard api/*.py model/*.py training/*.py training/*/*.py export/*.py handler/*.py handler/native/*.py intake/*.py scoring/*.py cli/*.py \
 	model/weights/* training/configs/* training/evaluation/templates/*)
 
 NPM := $(shell command -v npm)
@@ -24,19 +25,23 @@ $(VENV)/.serve: pyproject.toml constraints.txt $(SOURCES) | $(VENV)/bin/python
 	$(PIP_INSTALL) --editable '.[serve]'
 	touch $@
 
-$(VENV)/.dev: pyproject.toml constraints.txt $(SOURCES) | $(VENV)/bin/python
-	$(PIP_INSTALL) --editable '.[dev]'
+$(VENV)/.torchserve: pyproject.toml constraints.txt $(SOURCES) | $(VENV)/bin/python
+	$(PIP_INSTALL) --editable '.[torchserve]'
 	touch $@ $(VENV)/.serve
 
-serve: model_store/henaw.mar ## start TorchServe, wait for the model, print a request
-	$(BIN)/henaw serve
+$(VENV)/.dev: pyproject.toml constraints.txt $(SOURCES) | $(VENV)/bin/python
+	$(PIP_INSTALL) --editable '.[dev]'
+	touch $@ $(VENV)/.serve $(VENV)/.torchserve
+
+serve: $(if $(filter torchserve,$(ENGINE)),model_store/henaw.mar,install) ## serve the shipped model, print a request; ENGINE=torchserve takes TorchServe
+	$(BIN)/henaw serve --engine $(ENGINE)
 
 stop: install ## stop that server, and only it
 	$(BIN)/henaw stop
 
 archive: model_store/henaw.mar ## model_store/henaw.mar from the shipped checkpoint
 
-model_store/henaw.mar: $(VENV)/.serve serve_config/model-config.yaml
+model_store/henaw.mar: $(VENV)/.torchserve serve_config/model-config.yaml
 	$(BIN)/henaw archive
 
 # What the examples in JavaScript are run with; of it the page itself needs a part.
@@ -73,7 +78,7 @@ check: lint typecheck test
 train: $(VENV)/.dev ## fit the shipped checkpoint on COHORT
 	$(BIN)/henaw train --config training/configs/nhanes.yaml --cohort $(COHORT)
 
-export: install ## TorchScript, ONNX and their proof into build/exported
+export: $(VENV)/.torchserve ## TorchScript, ONNX and their proof into build/exported
 	$(BIN)/henaw export model/weights/henaw-nhanes.safetensors --out build/exported
 
 weights: $(VENV)/.dev ## the ONNX file, sidecar and golden people that ship, from the shipped checkpoint
