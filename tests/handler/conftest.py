@@ -26,6 +26,9 @@ from henaw.handler.throttle import Throttle
 from henaw.model.biomarkers import INDEX, NAMES, PANEL
 from henaw.model.runtime import OnnxRuntime, Runtime
 
+collect_ignore = ["ask_by_kserve.py"]
+"""Run by a Python of its own."""
+
 MODEL_CONFIG = Path(__file__).resolve().parents[2] / "serve_config" / "model-config.yaml"
 
 
