@@ -32,9 +32,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark what must not run beside other tests."""
     tests = REPOSITORY / "tests"
     for item in items:
-        if item.path.is_relative_to(tests):
-            if item.path.relative_to(tests).as_posix().startswith(ALONE):
-                item.add_marker("alone")
+        path = item.path.relative_to(tests) if item.path.is_relative_to(tests) else Path()
+        if path.as_posix().startswith(ALONE):
+            item.add_marker("alone")
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
