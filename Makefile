@@ -14,7 +14,7 @@ SOURCES := $(wildcard api/*.py model/*.py training/*.py training/*/*.py export/*
 
 NPM := $(shell command -v npm)
 
-.PHONY: install serve stop test check lint typecheck train weights evaluate export archive figure bench bench-serve soak bench-train bench-score bench-row gpu clean contract dist docs fuzz web web-file
+.PHONY: install serve stop test test-slow check lint typecheck train weights evaluate export archive figure bench bench-serve soak bench-train bench-score bench-row gpu clean contract dist docs fuzz web web-file
 
 install: $(VENV)/.serve ## what serving needs
 
@@ -61,9 +61,12 @@ web-file: export node_modules/.dev ## the page in one file, which opens from the
 	$(BIN)/python examples/browser/assemble.py build/exported build/web
 	node examples/browser/bundle.mjs build/web build/henaw.html
 
-test: $(VENV)/.dev $(if $(NPM),node_modules/.dev) ## every test, doctests included
-	OMP_NUM_THREADS=1 $(BIN)/pytest -m 'not alone' --numprocesses auto --maxprocesses 4 --dist loadfile
-	$(BIN)/pytest -m alone
+test: $(VENV)/.dev $(if $(NPM),node_modules/.dev) ## tests, doctests included, but for the slow ones
+	OMP_NUM_THREADS=1 $(BIN)/pytest -m 'not alone and not slow' --numprocesses auto --maxprocesses 4 --dist loadfile
+	$(BIN)/pytest -m 'alone and not slow'
+
+test-slow: $(VENV)/.dev ## the few tests that take minutes: whole fits of real people, a rehearsal of make gpu
+	$(BIN)/pytest -m slow
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .
