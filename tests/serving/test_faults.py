@@ -180,12 +180,13 @@ def test_a_server_that_is_stopped_answers_what_it_has_taken(
     with concurrent.futures.ThreadPoolExecutor(4) as pool:
         taken = [pool.submit(server.post, crowd) for _ in range(4)]
         deadline_s = time.monotonic() + 30
-        while not any(connection.status == "ESTABLISHED" for connection in _list_clients(server)):
+        while sum(client.status == "ESTABLISHED" for client in _list_clients(server)) < len(taken):
             assert time.monotonic() < deadline_s
         time.sleep(0.05)
         stop_engine(server.run)
         responses = [future.result() for future in taken]
-    assert [response.status_code for response in responses] == [200] * 4
+    said = [response.text[:300] for response in responses if response.status_code != 200]
+    assert [response.status_code for response in responses] == [200] * 4, said
     for response in responses:
         assert len(response.json()["predictions"]) == len(crowd["instances"])
 
@@ -393,7 +394,7 @@ def test_a_stream_by_grpc_ends_no_worker(lasting: Any) -> None:
         service = "/org.pytorch.serve.grpc.inference.InferenceAPIsService"
         for _ in range(3):
             (answer,) = channel.unary_stream(f"{service}/StreamPredictions")(request, timeout=30)
-            assert b"unsupported-media" in answer
+            assert b"biological_age" in answer
     assert lasting.list_workers() == [worker]
     assert lasting.post(PEOPLE[0]).status_code == 200
 

@@ -103,7 +103,7 @@ HOSTILE = {
     "8 MB of one string": (b'{"sex": "' + b"x" * 8_000_000 + b'"}', 422),
     "a million unknown fields": (
         b"{" + b",".join(b'"%d":1' % n for n in range(600_000)) + b"}",
-        422,
+        413,
     ),
     "a million empty people": (b'{"instances": [' + b"{}," * 1_000_000 + b"{}]}", 413),
     "an overflowing exponent": (b'{"age": 1e400, "sex": 0, "biomarkers": {}}', 400),
@@ -193,7 +193,10 @@ def test_two_lengths_smuggle_nothing_past_a_proxy(swift: Any, body: bytes) -> No
         assert statuses == [400]
     else:
         # In either order, as docs/security.md says of pipelined requests.
-        assert sorted(statuses) == [200 if body else 400, 400]
+        # The second of two that are refused it may close upon without an answer.
+        expected = [200, 400] if body else [400, 400][: len(statuses)]
+        assert statuses
+        assert sorted(statuses) == expected
     check_alive(swift)
 
 
