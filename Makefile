@@ -3,17 +3,18 @@
 # Both make their own virtual environment; PYTHON chooses the interpreter.
 PYTHON ?= python3
 VENV ?= .venv
+ENGINE ?= native
 COHORT ?= ../shared/data/nhanes_development.parquet
 BIN := $(VENV)/bin
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check \
 	--constraint constraints.txt --config-settings editable_mode=strict
 # A strict editable install links file by file: a new file needs a new install.
-SOURCES := $(wildcard api/*.py model/*.py training/*.py training/*/*.py export/*.py handler/*.py intake/*.py scoring/*.py cli/*.py \
+SOURCES := $(wildcard api/*.py model/*.py training/*.py training/*/*.py export/*.py handler/*.py handler/native/*.py intake/*.py scoring/*.py cli/*.py \
 	model/weights/* training/configs/* training/evaluation/templates/*)
 
 NPM := $(shell command -v npm)
 
-.PHONY: install serve stop test check lint typecheck train weights evaluate export archive figure bench bench-serve soak bench-train bench-score bench-row gpu clean contract dist docs fuzz web web-file
+.PHONY: install serve stop test test-slow check lint typecheck train weights evaluate export archive figure bench bench-serve soak bench-train bench-score bench-row gpu clean contract dist docs fuzz web web-file
 
 install: $(VENV)/.serve ## what serving needs
 
@@ -24,19 +25,23 @@ $(VENV)/.serve: pyproject.toml constraints.txt $(SOURCES) | $(VENV)/bin/python
 	$(PIP_INSTALL) --editable '.[serve]'
 	touch $@
 
-$(VENV)/.dev: pyproject.toml constraints.txt $(SOURCES) | $(VENV)/bin/python
-	$(PIP_INSTALL) --editable '.[dev]'
+$(VENV)/.torchserve: pyproject.toml constraints.txt $(SOURCES) | $(VENV)/bin/python
+	$(PIP_INSTALL) --editable '.[torchserve]'
 	touch $@ $(VENV)/.serve
 
-serve: model_store/henaw.mar ## start TorchServe, wait for the model, print a request
-	$(BIN)/henaw serve
+$(VENV)/.dev: pyproject.toml constraints.txt $(SOURCES) | $(VENV)/bin/python
+	$(PIP_INSTALL) --editable '.[dev]'
+	touch $@ $(VENV)/.serve $(VENV)/.torchserve
+
+serve: $(if $(filter torchserve,$(ENGINE)),model_store/henaw.mar,install) ## serve the shipped model, print a request; ENGINE=torchserve takes TorchServe
+	$(BIN)/henaw serve --engine $(ENGINE)
 
 stop: install ## stop that server, and only it
 	$(BIN)/henaw stop
 
 archive: model_store/henaw.mar ## model_store/henaw.mar from the shipped checkpoint
 
-model_store/henaw.mar: $(VENV)/.serve serve_config/model-config.yaml
+model_store/henaw.mar: $(VENV)/.torchserve serve_config/model-config.yaml
 	$(BIN)/henaw archive
 
 # What the examples in JavaScript are run with; of it the page itself needs a part.
@@ -56,9 +61,12 @@ web-file: export node_modules/.dev ## the page in one file, which opens from the
 	$(BIN)/python examples/browser/assemble.py build/exported build/web
 	node examples/browser/bundle.mjs build/web build/henaw.html
 
-test: $(VENV)/.dev $(if $(NPM),node_modules/.dev) ## every test, doctests included
-	OMP_NUM_THREADS=1 $(BIN)/pytest -m 'not alone' --numprocesses auto --maxprocesses 4 --dist loadfile
-	$(BIN)/pytest -m alone
+test: $(VENV)/.dev $(if $(NPM),node_modules/.dev) ## tests, doctests included, but for the slow ones
+	OMP_NUM_THREADS=1 $(BIN)/pytest -m 'not alone and not slow' --numprocesses auto --maxprocesses 4 --dist loadfile
+	$(BIN)/pytest -m 'alone and not slow'
+
+test-slow: $(VENV)/.dev ## the few tests that take minutes: whole fits of real people, a rehearsal of make gpu
+	$(BIN)/pytest -m slow
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .
@@ -73,7 +81,7 @@ check: lint typecheck test
 train: $(VENV)/.dev ## fit the shipped checkpoint on COHORT
 	$(BIN)/henaw train --config training/configs/nhanes.yaml --cohort $(COHORT)
 
-export: install ## TorchScript, ONNX and their proof into build/exported
+export: $(VENV)/.torchserve ## TorchScript, ONNX and their proof into build/exported
 	$(BIN)/henaw export model/weights/henaw-nhanes.safetensors --out build/exported
 
 weights: $(VENV)/.dev ## the ONNX file, sidecar and golden people that ship, from the shipped checkpoint

@@ -26,19 +26,18 @@ from henaw.cli.inference import Inference
 from henaw.cli.java import find_java_home
 from henaw.cli.monitor_process import read_monitor_port
 from henaw.cli.properties import are_tokens_asked_for, read_properties
+from henaw.cli.server_record import Engine, ServerError, find_server
 from henaw.cli.tokens import DOORS, FILE_NAME, read_token
-from henaw.cli.torchserve_process import (
-    ServerError,
-    find_drain,
-    find_server,
-    list_taken_ports,
-)
+from henaw.cli.torchserve_process import find_drain, find_taken_ports, list_taken_ports
 from henaw.handler.assembly import GOLDEN_NAME, ONNX_NAME
+from henaw.handler.client_keys import read_digests
 from henaw.handler.configuration import HandlerConfiguration, load_configuration
 from henaw.handler.manifest import check_manifest
+from henaw.handler.native.engine import OPERATOR_KEY_NAME
+from henaw.handler.native.models import set_out
 from henaw.handler.selfcheck import check_runtimes, load_golden
 from henaw.model.distribution import RUNTIMES, find_distribution, suggest_install
-from henaw.model.errors import ArtifactError, HenawError, ProfileError
+from henaw.model.errors import ArtifactError, ConfigurationError, HenawError, ProfileError
 from henaw.model.profile import read_profile
 from henaw.model.runtime import OnnxRuntime
 from packaging.requirements import Requirement
@@ -60,9 +59,10 @@ class Deployment:
     """What is checked.
 
     Attributes:
-        configuration: a folder with ``config.properties`` and ``handler.yaml``.
+        configuration: a folder with ``handler.yaml`` and, for TorchServe, ``config.properties``.
         archive: the model.
         run: the server's folder.
+        engine: which one serves.
         pod: whether the server runs in a Kubernetes pod. There other addresses than loopback
             are usual: the NetworkPolicy says who reaches them, the ingress has the
             certificate, and a mounted Secret belongs to the pod's group.
@@ -71,6 +71,7 @@ class Deployment:
     configuration: Path
     archive: Path
     run: Path
+    engine: Engine = "torchserve"
     pod: bool = False
 
 
@@ -81,7 +82,10 @@ def is_in_pod() -> bool:
 
 def examine(deployment: Deployment) -> Iterator[Finding]:
     """Yield every finding, the machine's first."""
-    yield from _check_versions()
+    if deployment.engine == "native":
+        yield from _examine_native(deployment)
+        return
+    yield from _check_versions("torchserve", "torch", "torchserve")
     yield _check_java()
     yield from check_devices(deployment.archive)
     yield _check_archive(deployment.archive)
@@ -93,16 +97,100 @@ def examine(deployment: Deployment) -> Iterator[Finding]:
         return
     yield from _check_properties(properties, handler, pod=deployment.pod)
     yield from _check_certificate(properties)
-    yield from _check_secrets(properties, handler, deployment)
+    secrets = [Path(properties[n]) for n in ("private_key_file", "keystore") if properties.get(n)]
+    yield from _check_secrets([*secrets, deployment.run / FILE_NAME], handler, deployment)
     yield from _check_redis(handler)
     yield from _check_lab_profile(handler, deployment)
     yield from _check_folders(deployment.run)
     yield from _check_server(deployment, properties, handler)
 
 
-def _check_versions() -> Iterator[Finding]:
-    needed = map(Requirement, importlib.metadata.requires(find_distribution()) or ())
-    wanted = [r for r in needed if r.marker is None or r.marker.evaluate({"extra": "serve"})]
+def _examine_native(deployment: Deployment) -> Iterator[Finding]:
+    yield from _check_versions("serve")
+    yield _check_model(deployment.archive)
+    try:
+        handler = load_configuration(deployment.configuration / "handler.yaml")
+    except HenawError as error:
+        yield fail("configuration", str(error), "correct the file; serve_config/ has whole ones")
+        return
+    native = handler.native
+    yield note("configuration", f"predictions on {native.address}:{native.port}")
+    if native.certificate is not None and native.key is not None:
+        yield from _check_pair(Path(native.certificate), Path(native.key))
+    elif native.address not in _LOOPBACK and not deployment.pod:
+        yield warn(
+            "certificate",
+            f"{native.address}:{native.port} answers without TLS",
+            "have TLS end before it, at an ingress or nginx, or set native.certificate and key",
+        )
+    secrets = [] if native.key is None else [Path(native.key)]
+    yield from _check_secrets([*secrets, deployment.run / OPERATOR_KEY_NAME], handler, deployment)
+    yield from _check_client_keys(handler)
+    yield from _check_redis(handler)
+    yield from _check_lab_profile(handler, deployment)
+    yield from _check_folders(deployment.run)
+    record = find_server(deployment.run)
+    if record is None:
+        addresses = [(native.address, native.port, "native.port")]
+        addresses.append((handler.monitor.address, handler.monitor.port, "monitor"))
+        if native.management_port is not None:
+            addresses.append(("127.0.0.1", native.management_port, "native.management_port"))
+        yield from _check_ports(find_taken_ports(addresses), deployment.run)
+        return
+    yield note("server", f"{record.url}, pid {record.pid}")
+    yield _ping(deployment.run)
+    port = record.monitor_port or handler.monitor.port
+    yield _ask(
+        "ready",
+        f"http://{_reach(handler.monitor.address)}:{port}/ready",
+        "see console.log in the run folder; a worker that hangs is replaced by itself",
+    )
+
+
+def _reach(address: str) -> str:
+    """Return how this machine reaches an address of its own."""
+    return {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(address, address)  # noqa: S104
+
+
+def _check_client_keys(handler: HandlerConfiguration) -> Iterator[Finding]:
+    named = handler.throttle.accepted_keys_file
+    count = len(handler.throttle.accepted_keys or ())
+    try:
+        count += 0 if named is None else len(read_digests(Path(named)))
+    except ConfigurationError as error:
+        yield fail("keys", str(error), "correct the file: a SHA-256 digest a line")
+        return
+    if handler.native.require_key and not count:
+        yield warn(
+            "keys",
+            "a client needs a key, and none was issued",
+            "list digests under throttle.accepted_keys, or in throttle.accepted_keys_file",
+        )
+    else:
+        yield note("keys", f"{count} were issued")
+
+
+def _check_model(source: Path) -> Finding:
+    try:
+        with tempfile.TemporaryDirectory(prefix="henaw-doctor-") as temporary:
+            model = set_out(source, Path(temporary))
+            folder = Path(model.folder)
+            check_runtimes([OnnxRuntime(folder / ONNX_NAME)], load_golden(folder / GOLDEN_NAME))
+    except (OSError, HenawError) as error:
+        return fail("model", f"{source}: {error}", "make it again: henaw archive, or henaw export")
+    return note("model", f"{source}: version {model.version}, the golden answers are right")
+
+
+def _check_versions(extra: str, *shown: str) -> Iterator[Finding]:
+    distribution = find_distribution()
+    needed = [Requirement(text) for text in importlib.metadata.requires(distribution) or ()]
+    extras = {"serve", extra}
+    wanted = [
+        r
+        for r in needed
+        if r.name != distribution
+        and (r.marker is None or any(r.marker.evaluate({"extra": name}) for name in extras))
+    ]
     wrong = []
     for requirement in wanted:
         try:
@@ -115,9 +203,9 @@ def _check_versions() -> Iterator[Finding]:
         if not requirement.specifier.contains(version, prereleases=True):
             wrong.append(f"{requirement.name} {version} is not {requirement.specifier}")
     if wrong:
-        yield fail("packages", "; ".join(wrong), suggest_install("serve"))
+        yield fail("packages", "; ".join(wrong), suggest_install(extra))
     else:
-        shown = (find_distribution(), "torch", "torchserve", "numpy")
+        shown = (distribution, *shown, "numpy")
         versions = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in shown)
         yield note("packages", versions)
 
@@ -183,10 +271,18 @@ def _check_certificate(properties: dict[str, str]) -> Iterator[Finding]:
     advice = f"put a certificate at {certificate} and its RSA key, PKCS#8, at {key}"
     try:
         problem = find_key_problem(Path(key))
-        if problem is not None:
-            yield fail("certificate", problem, advice)
-            return
-        seen = read_certificate(Path(certificate), Path(key))
+    except OSError as error:
+        problem = str(error)
+    if problem is not None:
+        yield fail("certificate", problem, advice)
+        return
+    yield from _check_pair(Path(certificate), Path(key))
+
+
+def _check_pair(certificate: Path, key: Path) -> Iterator[Finding]:
+    advice = f"put a certificate at {certificate} and its key at {key}"
+    try:
+        seen = read_certificate(certificate, key)
     except ssl.SSLCertVerificationError as error:
         yield fail("certificate", f"{certificate}: {error.verify_message}", advice)
     except OSError as error:
@@ -201,10 +297,9 @@ def _check_certificate(properties: dict[str, str]) -> Iterator[Finding]:
 
 
 def _check_secrets(
-    properties: dict[str, str], handler: HandlerConfiguration, deployment: Deployment
+    secrets: list[Path], handler: HandlerConfiguration, deployment: Deployment
 ) -> Iterator[Finding]:
-    secrets = [Path(properties[n]) for n in ("private_key_file", "keystore") if properties.get(n)]
-    secrets += [deployment.run / FILE_NAME, deployment.run / "throttle.sqlite3"]
+    secrets = [*secrets, deployment.run / "throttle.sqlite3"]
     if handler.throttle.redis is not None and _holds_password(handler.throttle.redis):
         held_in = handler.throttle.redis_file or deployment.configuration / "handler.yaml"
         secrets.append(Path(held_in))
@@ -279,13 +374,7 @@ def _check_server(
 ) -> Iterator[Finding]:
     record = find_server(deployment.run)
     if record is None:
-        taken = list_taken_ports(properties, handler.monitor)
-        if taken:
-            advice = "if that is a server, name its folder with --run; else stop what listens there"
-            yield warn("ports", "; ".join(taken), advice)
-        else:
-            yield note("ports", "free")
-        yield note("server", f"none was started with {deployment.run}")
+        yield from _check_ports(list_taken_ports(properties, handler.monitor), deployment.run)
         return
     yield note("server", f"{record.url}, pid {record.pid}")
     drain = find_drain(deployment.run)
@@ -300,6 +389,15 @@ def _check_server(
         f"http://{handler.monitor.address}:{port}/ready",
         "see model_log.log; henaw stop and henaw serve start the workers anew",
     )
+
+
+def _check_ports(taken: list[str], run: Path) -> Iterator[Finding]:
+    if taken:
+        advice = "if that is a server, name its folder with --run; else stop what listens there"
+        yield warn("ports", "; ".join(taken), advice)
+    else:
+        yield note("ports", "free")
+    yield note("server", f"none was started with {run}")
 
 
 def _check_tokens(run: Path) -> Iterator[Finding]:

@@ -92,7 +92,10 @@ def _check_torch(*, has_gpu: bool) -> Finding:
     try:
         cuda = read_torch_build()
     except RuntimeUnavailableError as error:
-        advice = f"henaw score needs none; for henaw serve and train: {suggest_install('serve')}"
+        advice = (
+            "henaw score and the native engine need none; for TorchServe and henaw train: "
+            f"{suggest_install('torchserve')}"
+        )
         return warn("torch", str(error), advice)
     built = f"torch {importlib.metadata.version('torch')}, built for "
     built += "the CPU" if cuda is None else f"CUDA {cuda}"

@@ -5,11 +5,12 @@ from __future__ import annotations
 import dataclasses
 import json
 from pathlib import Path
+from typing import Literal
 
 import click
 from henaw.cli.devices import check_devices
 from henaw.cli.findings import fail
-from henaw.cli.options import LOCAL_CONFIGURATION, find_installed
+from henaw.cli.options import ARCHIVE, LOCAL_CONFIGURATION, SHIPPED, find_installed
 from henaw.model.distribution import suggest_install
 
 _MARKS = {"ok": "ok     ", "warning": "WARNING", "problem": "PROBLEM"}
@@ -17,20 +18,26 @@ _MARKS = {"ok": "ok     ", "warning": "WARNING", "problem": "PROBLEM"}
 
 @click.command()
 @click.option(
+    "--engine",
+    type=click.Choice(("native", "torchserve")),
+    default="native",
+    envvar="HENAW_ENGINE",
+    show_default=True,
+    help="Which engine serves.",
+)
+@click.option(
     "--config",
     "configuration",
     type=click.Path(path_type=Path, file_okay=False),
     default=lambda: find_installed(LOCAL_CONFIGURATION),
     show_default=f"{LOCAL_CONFIGURATION}, or the one that is installed",
-    help="Folder with config.properties and handler.yaml.",
+    help="Folder with handler.yaml and, for torchserve, config.properties.",
 )
 @click.option(
     "--archive",
     "archive_path",
-    type=click.Path(path_type=Path, dir_okay=False),
-    default=Path("model_store/henaw.mar"),
-    show_default=True,
-    help="The model.",
+    type=click.Path(path_type=Path),
+    help="The model. Default: as henaw serve has it.",
 )
 @click.option(
     "--run",
@@ -50,14 +57,16 @@ _MARKS = {"ok": "ok     ", "warning": "WARNING", "problem": "PROBLEM"}
 @click.pass_context
 def doctor(
     context: click.Context,
+    engine: Literal["native", "torchserve"],
     configuration: Path,
-    archive_path: Path,
+    archive_path: Path | None,
     run: Path,
     *,
     pod: bool | None,
     as_json: bool,
 ) -> None:
     """Check a deployment, and say what to do; exit with 1 where there is a problem."""
+    archive_path = archive_path or (ARCHIVE if engine == "torchserve" else find_installed(SHIPPED))
     try:
         from henaw.cli.deployment import Deployment, examine, is_in_pod
     except ModuleNotFoundError as error:
@@ -76,6 +85,7 @@ def doctor(
             configuration=configuration,
             archive=archive_path.resolve(),
             run=run,
+            engine=engine,
             pod=is_in_pod() if pod is None else pod,
         )
         findings = list(examine(deployment))

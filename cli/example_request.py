@@ -11,14 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from henaw.cli.inference import Inference
+from henaw.cli.server_record import Record, ServerError, find_server
 from henaw.cli.tokens import FILE_NAME
-from henaw.cli.torchserve_process import (
-    Record,
-    ServerError,
-    find_refusal,
-    find_server,
-    read_log_tail,
-)
+from henaw.cli.torchserve_process import find_refusal, read_log_tail
+from henaw.handler.native.engine import OPERATOR_KEY_NAME
 
 EXAMPLE_PERSON: dict[str, Any] = {
     "age": 54,
@@ -68,7 +64,7 @@ def wait_for_answer(record: Record, run: Path) -> dict[str, Any]:
             ) from error
         except (OSError, http.client.HTTPException, ServerError) as error:
             last = str(error)  # It does not listen yet, or has no token yet.
-        refusal = find_refusal(run)
+        refusal = find_refusal(run) if record.engine == "torchserve" else None
         if refusal is not None:
             raise ServerError(f"the model refused to start: {refusal}")
         if find_server(run) is None:
@@ -81,7 +77,10 @@ def write_curl(record: Record, run: Path) -> str:
     """Return a line that asks the same in any shell, on the machine that the server is on."""
     inference = Inference(run)
     url, before, options = record.url, "", []
-    if inference.needs_token:
+    if inference.needs_token and inference.engine == "native":
+        before = f"printf 'X-API-Key: %s' \"$(cat {shlex.quote(str(run / OPERATOR_KEY_NAME))})\" | "
+        options.append("-H @-")
+    elif inference.needs_token:
         # Read at each call, and shown to nobody: neither to a log nor to a list of processes.
         pick = r'/"inference"/,/}/s/.*"key": "\(.*\)".*/Authorization: Bearer \1/p'
         before = f"sed -n {shlex.quote(pick)} {shlex.quote(str(run / FILE_NAME))} | "

@@ -10,10 +10,11 @@ from urllib.parse import urlsplit
 
 from henaw.cli.certificate import read_certificate, trust
 from henaw.cli.properties import are_tokens_asked_for, read_effective_properties
+from henaw.cli.server_record import Record, ServerError, read_record
 from henaw.cli.tokens import read_token
-from henaw.cli.torchserve_process import ServerError
+from henaw.handler.native.engine import OPERATOR_KEY_NAME
 
-_EVERYWHERE = {"0.0.0.0": "127.0.0.1"}  # noqa: S104
+_EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,6 +42,25 @@ class Inference:
 
     def __init__(self, run: Path) -> None:
         self._run = run
+        record = read_record(run)
+        self.engine = "torchserve" if record is None else record.engine
+        self._key: Path | None = None
+        if record is not None and record.engine == "native":
+            self._read_record(record)
+        else:
+            self._read_properties(run)
+
+    def _read_record(self, record: Record) -> None:
+        address = urlsplit(record.url)
+        self.is_encrypted = record.certificate is not None
+        self.certificate = None if record.certificate is None else Path(record.certificate)
+        self._key = None if record.private_key is None else Path(record.private_key)
+        self._context = _make_context(self.certificate) if self.is_encrypted else None
+        host = address.hostname or ""
+        self.host, self.port = _EVERYWHERE.get(host, host), address.port
+        self.needs_token = record.needs_key
+
+    def _read_properties(self, run: Path) -> None:
         try:
             properties = read_effective_properties(run)
             address = urlsplit(properties["inference_address"])
@@ -71,6 +91,15 @@ class Inference:
             return self.host
         return names[0].replace("*", "henaw")
 
+    def _read_token(self) -> dict[str, str]:
+        if self.engine == "torchserve":
+            return read_token(self._run, "inference").write_header()
+        try:
+            key = (self._run / OPERATOR_KEY_NAME).read_text(encoding="ascii")
+        except OSError as error:
+            raise ServerError(f"the operator's key cannot be read: {error}") from error
+        return {"X-API-Key": key}
+
     def ask(self, method: str, path: str, body: str | None = None, *, timeout_s: float) -> Answer:
         """Send one request with the token, where one is needed.
 
@@ -82,7 +111,7 @@ class Inference:
         """
         headers = {} if body is None else {"Content-Type": "application/json"}
         if self.needs_token:
-            headers |= read_token(self._run, "inference").write_header()
+            headers |= self._read_token()
         connection = (
             http.client.HTTPConnection(self.host, self.port, timeout=timeout_s)
             if self._context is None

@@ -32,7 +32,7 @@ SUBCOMMANDS: Mapping[str, str] = MappingProxyType(
         "export": "Convert a checkpoint, and prove that every runtime agrees.",
         "monitor": "Answer metrics and readiness of a server, until ended.",
         "score": "Score a table, a workbook or FHIR R4.",
-        "serve": "Start TorchServe and wait until the model answers.",
+        "serve": "Start a server and wait until the model answers.",
         "shadow": "Say how far a shadow's answers are from the stable version's.",
         "simulate": "Draw synthetic participants from a model, as a cohort table.",
         "stop": "Stop the server that `henaw serve` started, and no other.",
@@ -103,8 +103,8 @@ def main() -> None:
             raise
         click.echo(
             f"error: the Python package {name!r} is not installed: {suggest_install('train')} for "
-            f"cohorts, fits, reports and simulations, {suggest_install('serve')} for exports and "
-            "the server",
+            f"cohorts, fits, reports and simulations, {suggest_install('serve')} for the server, "
+            f"{suggest_install('torchserve')} for TorchServe, exports and archives",
             err=True,
         )
         sys.exit(1)

@@ -10,6 +10,11 @@ import click
 LOCAL_CONFIGURATION = Path("serve_config/local")
 """Server configuration that is taken where none is named: of this folder, else the installed."""
 
+ARCHIVE = Path("model_store/henaw.mar")
+"""What TorchServe serves where nothing else is named."""
+SHIPPED = Path("model/weights")
+"""What the native engine serves where nothing else is named: of this folder, else installed."""
+
 
 def find_installed(path: Path) -> Path:
     """A file or folder of the repository: the one here, else the installed one."""

@@ -17,6 +17,11 @@ ADDRESSES = {
     "metrics_address": "http://127.0.0.1:8082",
 }
 """Each, with what TorchServe takes where the file says nothing."""
+GRPC_ADDRESSES = {
+    "grpc_inference_address": "127.0.0.1",
+    "grpc_management_address": "127.0.0.1",
+}
+"""gRPC cannot be turned off: where the file says nothing, it is for this machine alone."""
 GRPC_PORTS = {"grpc_inference_port": "7070", "grpc_management_port": "7071"}
 
 _FILES = ("certificate_file", "private_key_file", "keystore")
@@ -33,7 +38,7 @@ def read_properties(
     ]
     if missing:
         raise ConfigurationError(str(configuration), missing)
-    properties = {**ADDRESSES, **GRPC_PORTS, **_read(configuration / NAME)}
+    properties = {**ADDRESSES, **GRPC_ADDRESSES, **GRPC_PORTS, **_read(configuration / NAME)}
     for name in _FILES:
         if properties.get(name):
             properties[name] = str(Path(properties[name]).absolute())

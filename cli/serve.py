@@ -6,31 +6,48 @@ import json
 import signal
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING, Literal
 
 import click
-from click.core import ParameterSource
-from henaw.cli.archive import archive
-from henaw.cli.options import LOCAL_CONFIGURATION, find_installed, run_option
+from henaw.cli.options import ARCHIVE, LOCAL_CONFIGURATION, SHIPPED, find_installed, run_option
+
+if TYPE_CHECKING:
+    from henaw.cli.server_record import Record
 
 
 @click.command()
+@click.option(
+    "--engine",
+    type=click.Choice(("native", "torchserve")),
+    default="native",
+    envvar="HENAW_ENGINE",
+    show_default=True,
+    help="native needs neither torch nor Java; torchserve is TorchServe with the archive.",
+)
 @click.option(
     "--config",
     "configuration",
     type=click.Path(path_type=Path, file_okay=False),
     default=lambda: find_installed(LOCAL_CONFIGURATION),
     show_default=f"{LOCAL_CONFIGURATION}, or the one that is installed",
-    help="Folder with config.properties, handler.yaml and log4j2.xml.",
+    help="Folder with handler.yaml and, for torchserve, config.properties and log4j2.xml.",
 )
 @click.option(
     "--archive",
     "archive_path",
-    type=click.Path(path_type=Path, dir_okay=False),
-    default=Path("model_store/henaw.mar"),
-    show_default=True,
-    help="The model; this one is made from the shipped checkpoint if it is not there.",
+    type=click.Path(path_type=Path),
+    help="The model: an archive of henaw archive or, for native, a folder of henaw export. "
+    f"Default: native, the shipped model; torchserve, {ARCHIVE}, which is made from the "
+    "shipped checkpoint if it is not there.",
 )
 @run_option
+@click.option(
+    "--store",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=ARCHIVE.parent,
+    show_default=True,
+    help="Folder that henaw versions adds archives from, on the native engine.",
+)
 @click.option(
     "--port",
     type=click.IntRange(1, 65530),
@@ -38,62 +55,115 @@ from henaw.cli.options import LOCAL_CONFIGURATION, find_installed, run_option
     help="Six ports from here on instead of those configured.",
 )
 @click.option("--foreground", is_flag=True, help="Stay until the server ends, as in a container.")
-@click.pass_context
 def serve(  # noqa: PLR0917 -- click passes by name
-    context: click.Context,
+    engine: Literal["native", "torchserve"],
     configuration: Path,
-    archive_path: Path,
+    archive_path: Path | None,
     run: Path,
+    store: Path,
     port: int | None,
     foreground: bool,
 ) -> None:
-    """Start TorchServe and wait until the model answers.
+    """Start a server and wait until the model answers.
 
     The log options are for what this command itself says; the server writes its own logs
-    into the run folder, as log4j2.xml of its configuration says.
+    into the run folder.
     """
-    from henaw.cli.example_request import wait_for_answer, write_curl
+    if engine == "native":
+        _serve_native(
+            configuration.resolve(),
+            archive_path or find_installed(SHIPPED),
+            run.resolve(),
+            store.resolve(),
+            port,
+            foreground=foreground,
+        )
+    else:
+        _serve_torchserve(
+            configuration.resolve(), archive_path, run.resolve(), port, foreground=foreground
+        )
+
+
+def _serve_native(
+    configuration: Path,
+    source: Path,
+    run: Path,
+    store: Path,
+    port: int | None,
+    *,
+    foreground: bool,
+) -> None:
+    from henaw.cli.native_process import serve_here, start_native, stop_native
+    from henaw.cli.server_record import ServerError
+
+    if not source.exists():
+        raise ServerError(
+            f"there is no {source}. Correct the path, or make an archive with henaw archive"
+        )
+    started_s = time.monotonic()
+    if foreground:
+        serve_here(
+            configuration=configuration,
+            source=source.resolve(),
+            store=store,
+            run=run,
+            first_port=port,
+            when_ready=lambda record: _greet(record, run, started_s),
+        )
+        return
+    record = start_native(
+        configuration=configuration, source=source.resolve(), store=store, run=run, first_port=port
+    )
+    try:
+        _greet(record, run, started_s)
+    except BaseException:
+        stop_native(record, run)
+        raise
+    click.echo("\nIt goes on in the background: henaw stop ends it.")
+
+
+def _serve_torchserve(
+    configuration: Path, archive_path: Path | None, run: Path, port: int | None, *, foreground: bool
+) -> None:
+    from henaw.cli.archive import archive
+    from henaw.cli.server_record import ServerError
     from henaw.cli.torchserve_process import (
-        ServerError,
         read_log_tail,
         start_server,
         stop_server,
         wait_for_exit,
     )
 
-    if not archive_path.is_file():
+    if archive_path is None:
+        archive_path = ARCHIVE
+        if not archive_path.is_file():
+            click.get_current_context().invoke(archive, out=archive_path.parent)
+    elif not archive_path.is_file():
         # Whoever names another wants that one, not the shipped model in its place.
-        if context.get_parameter_source("archive_path") is not ParameterSource.DEFAULT:
-            raise ServerError(
-                f"expected an archive at {archive_path}, found none:"
-                " mend the path, or make one by henaw archive"
-            )
-        context.invoke(archive, out=archive_path.parent)
+        raise ServerError(
+            f"there is no archive at {archive_path}. Correct the path, or make one with "
+            "henaw archive"
+        )
     started_s = time.monotonic()
-    run = run.resolve()
     record = start_server(
-        configuration=configuration.resolve(),
-        archive=archive_path.resolve(),
-        run=run,
-        first_port=port,
+        configuration=configuration, archive=archive_path.resolve(), run=run, first_port=port
     )
     if foreground:
         # Containers end a process with SIGTERM.
         signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        answer = wait_for_answer(record, run)
+        _greet(record, run, started_s)
     except BaseException:
         stop_server(run)
         raise
-    took_s = time.monotonic() - started_s
-    click.echo(f"henaw answers on {record.url} (pid {record.pid}, {took_s:.1f} s). Try:\n")
-    click.echo(write_curl(record, run) + "\n")
-    click.echo(json.dumps(answer, indent=2))
     if not foreground:
         click.echo("\nIt goes on in the background: henaw stop ends it.")
         return
     try:
-        wait_for_exit(record)
+        wait_for_exit(record, run)
+    except ServerError:
+        stop_server(run)
+        raise
     except KeyboardInterrupt:
         # Who asks twice waits no less: cut off, it would go on without anybody to end it.
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -103,11 +173,29 @@ def serve(  # noqa: PLR0917 -- click passes by name
         raise ServerError("the server ended by itself:\n" + read_log_tail(run))
 
 
+def _greet(record: Record, run: Path, started_s: float) -> None:
+    """Say where the server is, once it has answered an example, and how to ask it."""
+    from henaw.cli.example_request import wait_for_answer, write_curl
+
+    answer = wait_for_answer(record, run)
+    took_s = time.monotonic() - started_s
+    click.echo(f"henaw answers on {record.url} (pid {record.pid}, {took_s:.1f} s). Try:\n")
+    click.echo(write_curl(record, run) + "\n")
+    click.echo(json.dumps(answer, indent=2))
+
+
 @click.command()
 @run_option
 def stop(run: Path) -> None:
     """Stop the server that ``henaw serve`` started, and no other."""
+    from henaw.cli.native_process import stop_native
+    from henaw.cli.server_record import find_server
     from henaw.cli.torchserve_process import stop_server
 
-    record = stop_server(run.resolve())
+    run = run.resolve()
+    record = find_server(run)
+    if record is not None and record.engine == "native":
+        stop_native(record, run)
+    else:
+        record = stop_server(run)
     click.echo("no server runs" if record is None else f"stopped {record.url} (pid {record.pid})")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import json
 import os
 import re
 import shutil
@@ -14,13 +13,11 @@ import subprocess
 import sys
 import tempfile
 import time
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import psutil
-from henaw.cli.batch_delay import shorten_batch_delay
-from henaw.cli.front_end_exit import keep_connections
 from henaw.cli.java import find_java_home
 from henaw.cli.monitor_process import FOLDER_NAME, start_monitor, stop_monitor
 from henaw.cli.properties import (
@@ -29,14 +26,20 @@ from henaw.cli.properties import (
     read_properties,
     write_effective_properties,
 )
-from henaw.cli.refused_connections import keep_refused_connections
+from henaw.cli.server_record import (
+    RECORD_NAME,
+    Record,
+    ServerError,
+    find_server,
+    read_log_tails,
+)
 from henaw.handler.configuration import MonitorConfiguration, load_configuration
 from henaw.handler.drain import DRAIN_VARIABLE, list_drained
+from henaw.handler.manifest import check_whole
 from henaw.handler.process_identity import identify_process
-from henaw.model.errors import HenawError
-from henaw.model.files import make_private_folder, write_whole
+from henaw.handler.worker_state import read_states
+from henaw.model.files import make_private_folder
 
-_RECORD_NAME = "server.json"
 _DRAIN_NAME = "drain"
 _SOCKET_NAME = ".ts.sock.9000"
 _LONGEST_SOCKET_PATH = 100
@@ -55,31 +58,11 @@ _DRAIN_TIMEOUT_S = 30
 """As long as a batch may take, by model-config.yaml."""
 LONGEST_STOP_S = _IDLE_TIMEOUT_S + _DRAIN_TIMEOUT_S + 2 * _STOP_TIMEOUT_S
 """Whoever has it stopped should wait for as long before it is killed."""
+_WITHOUT_WORKER_S = 60.0
 _IDLE_S = 0.3
 """A worker that waits spends nothing in this; one that works cannot but be seen to."""
 
 _MONITOR_OFFSET = len(ADDRESSES) + len(GRPC_PORTS)
-
-
-class ServerError(HenawError, RuntimeError):
-    """The server could not be started or found."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Record:
-    """What is known of a running server.
-
-    Attributes:
-        pid: of TorchServe's front end.
-        created: tells that process from its number's next owner, who is safe.
-        url: where it answers.
-        temporary: its folder for sockets and unpacked archives.
-    """
-
-    pid: int
-    created: str
-    url: str
-    temporary: str
 
 
 def start_server(
@@ -97,6 +80,7 @@ def start_server(
 
     Raises:
         ConfigurationError: a file of the configuration is missing.
+        ArtifactError: the archive is not whole.
         ServerError: it runs already, a port is taken, or TorchServe refused.
         RuntimeUnavailableError: there is no Java for it, or another TorchServe.
     """
@@ -104,6 +88,8 @@ def start_server(
     if running is not None:
         raise ServerError(f"a server runs already: {running.url}, pid {running.pid}")
     stop_monitor(run)
+    # TorchServe would try to unpack it for minutes.
+    check_whole(archive)
     java_home = find_java_home()
     properties = read_properties(configuration, archive, first_port)
     monitor = load_configuration(configuration / "handler.yaml").monitor
@@ -116,9 +102,6 @@ def start_server(
     _set_aside(logs)
     for folder in (run, logs, run / "tmp"):
         make_private_folder(folder)
-    shorten_batch_delay(run)
-    keep_connections(run)
-    keep_refused_connections(run)
     shutil.rmtree(run / _DRAIN_NAME, ignore_errors=True)
     effective = write_effective_properties(run, properties)
     environment = {
@@ -169,18 +152,9 @@ def start_server(
     record = Record(
         pid=pid, created=created, url=properties["inference_address"], temporary=temporary
     )
-    write_whole(run / _RECORD_NAME, json.dumps(record.__dict__).encode())
+    record.write(run)
     start_monitor(configuration=configuration, run=run, port=monitor.port)
     return record
-
-
-def find_server(run: Path) -> Record | None:
-    """Return the server that was started with this folder, if it still runs."""
-    try:
-        record = Record(**json.loads((run / _RECORD_NAME).read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError):
-        return None
-    return record if _find_process(record) is not None else None
 
 
 def find_drain(run: Path) -> Path | None:
@@ -202,7 +176,7 @@ def stop_server(run: Path) -> Record | None:
     """
     stop_monitor(run)
     record = find_server(run)
-    process = None if record is None else _find_process(record)
+    process = None if record is None else record.find_process()
     if record is None or process is None:
         return None
     family = [process]
@@ -226,7 +200,7 @@ def stop_server(run: Path) -> Record | None:
     psutil.wait_procs(left, timeout=_STOP_TIMEOUT_S)
     for folder in (record.temporary, drain):
         shutil.rmtree(folder, ignore_errors=True)
-    for name in (_RECORD_NAME, "tmp/.model_server.pid"):
+    for name in (RECORD_NAME, "tmp/.model_server.pid"):
         (run / name).unlink(missing_ok=True)
     return record
 
@@ -250,12 +224,22 @@ def _wait_until_idle(
         time.sleep(_IDLE_S)
 
 
-def wait_for_exit(record: Record) -> None:
-    """Return when the server has ended by itself."""
-    process = _find_process(record)
-    while process is not None:
+def wait_for_exit(record: Record, run: Path) -> None:
+    """Return when the server has ended by itself.
+
+    Raises:
+        ServerError: no worker has lived for a while, though TorchServe goes on: by gRPC a
+            client can end the thread that starts them.
+    """
+    alive_s = time.monotonic()
+    while record.find_process() is not None:
         time.sleep(1.0)
-        process = _find_process(record)
+        if any(state.is_alive() for state in read_states(run / FOLDER_NAME)):
+            alive_s = time.monotonic()
+        elif time.monotonic() > alive_s + _WITHOUT_WORKER_S:
+            raise ServerError(
+                f"no worker has lived for {_WITHOUT_WORKER_S:g} s:\n" + read_log_tail(run)
+            )
 
 
 def measure_model_log(run: Path) -> int:
@@ -291,34 +275,23 @@ def find_refusal(run: Path, since: int = 0) -> str | None:
 
 def read_log_tail(run: Path) -> str:
     """Return the end of each log that holds anything, for a person to read."""
-    parts = []
-    for name in ("console.log", "ts_log.log", _MODEL_LOG):
-        log = run / "logs" / name
-        text = log.read_text(encoding="utf-8", errors="replace") if log.is_file() else ""
-        if text.strip():
-            tail = "\n".join(f"  {line}" for line in text.splitlines()[-_LINES_SHOWN:])
-            parts.append(f"{log}:\n{tail}")
-    return "\n".join(parts)
-
-
-def _find_process(record: Record) -> psutil.Process | None:
-    if identify_process(record.pid) != record.created:
-        return None
-    try:
-        return psutil.Process(record.pid)
-    except psutil.Error:
-        return None
+    return read_log_tails(run, "console.log", "ts_log.log", _MODEL_LOG)
 
 
 def list_taken_ports(properties: dict[str, str], monitor: MonitorConfiguration) -> list[str]:
     """Return a sentence for each address at which something listens already."""
-    taken = []
     addresses = [
         (urlsplit(properties[key]).hostname, urlsplit(properties[key]).port or 0, key)
         for key in ADDRESSES
     ]
     addresses += [("127.0.0.1", int(properties[key]), key) for key in GRPC_PORTS]
     addresses.append((monitor.address, monitor.port, "monitor"))
+    return find_taken_ports(addresses)
+
+
+def find_taken_ports(addresses: Sequence[tuple[str | None, int, str]]) -> list[str]:
+    """Return a sentence for each address, port and name at which something listens already."""
+    taken = []
     for host, port, key in addresses:
         with socket.socket() as probe:
             # As TorchServe does it: a port in TIME_WAIT is free.

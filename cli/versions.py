@@ -13,14 +13,10 @@ from typing import TYPE_CHECKING, Any
 import click
 from henaw.cli.options import run_option
 from henaw.cli.properties import are_tokens_asked_for, read_effective_properties
+from henaw.cli.server_record import ServerError, find_server
 from henaw.cli.tokens import read_api_key, read_token
-from henaw.cli.torchserve_process import (
-    ServerError,
-    find_refusal,
-    find_server,
-    measure_model_log,
-    read_log_tail,
-)
+from henaw.cli.torchserve_process import find_refusal, measure_model_log, read_log_tail
+from henaw.handler.native.engine import OPERATOR_KEY_NAME
 from henaw.model.errors import ArtifactError
 from henaw.model.files import write_whole
 
@@ -37,7 +33,7 @@ class _FixedError(ServerError):
 
 
 class Management:
-    """TorchServe's management API of the server that ``henaw serve`` started.
+    """The management API of the server that ``henaw serve`` started.
 
     Args:
         run: the server's folder.
@@ -47,12 +43,25 @@ class Management:
     """
 
     def __init__(self, run: Path) -> None:
-        if find_server(run) is None:
-            raise ServerError(f"expected a running server in {run}, found none: henaw serve")
+        record = find_server(run)
+        if record is None:
+            raise ServerError(f"no server runs in {run}. Start one with henaw serve")
+        self.engine = record.engine
+        self._headers: dict[str, str] = {}
+        if record.engine == "native":
+            if record.management is None or record.store is None:
+                raise ServerError(
+                    "this server has no management address. Set native.management_port in "
+                    "handler.yaml, and start it again"
+                )
+            self.store, self._url = Path(record.store), record.management
+            if record.needs_key:
+                key = (run / OPERATOR_KEY_NAME).read_text(encoding="ascii")
+                self._headers["X-API-Key"] = key
+            return
         properties = read_effective_properties(run)
         self.store = Path(properties["model_store"])
         self._url = properties["management_address"]
-        self._headers: dict[str, str] = {}
         if are_tokens_asked_for(properties):
             token = read_token(run, "management")
             if token.is_expired():
@@ -66,7 +75,7 @@ class Management:
         """Return the answer's JSON.
 
         Raises:
-            ServerError: TorchServe refused, in its words.
+            ServerError: the server refused, in its words.
         """
         import requests
 
@@ -89,12 +98,12 @@ class Management:
                 "config.properties, or set enable_model_api=true there, and start it again"
             )
         if not response.ok:
-            raise ServerError(f"TorchServe refused: {response.json()['message']}")
+            raise ServerError(f"the server refused: {response.json()['message']}")
         # A new token is answered by nothing, and written into its file.
         return response.json() if response.text.strip() else None
 
     def describe(self) -> dict[str, dict[str, Any]]:
-        """What TorchServe says of each version, the default one first."""
+        """What the server says of each version, the default one first."""
         default = self.ask("GET", _MODEL)[0]["modelVersion"]
         by_version = {one["modelVersion"]: one for one in self.ask("GET", f"{_MODEL}/all")}
         return {default: by_version.pop(default), **by_version}
@@ -139,6 +148,9 @@ def add(archive: Path, run: Path) -> None:
     except _FixedError:
         raise
     except ServerError as error:
+        if management.engine == "native":
+            copy.unlink()
+            raise
         # TorchServe may take back a version whose workers did not start, or may keep it.
         with contextlib.suppress(ServerError):
             management.ask("DELETE", f"{_MODEL}/{version}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from henaw.handler.client_keys import ClientKeys
 from henaw.handler.configuration import HandlerConfiguration
 from henaw.handler.drift import load_drift_reference
 from henaw.handler.engine import Engine
@@ -14,12 +15,12 @@ from henaw.handler.metrics import Metrics
 from henaw.handler.pairs import Pairing, PairStore
 from henaw.handler.pulse import Pulse
 from henaw.handler.request_log import RequestLog
-from henaw.handler.selfcheck import Golden, check_runtimes, load_golden, recompute_answers
+from henaw.handler.selfcheck import check_runtimes, load_golden, recompute_answers
 from henaw.handler.service import Service
 from henaw.handler.throttle import Throttle
 from henaw.handler.worker_state import StateFile
-from henaw.model.profile import LabProfile, read_profile, set_profile
-from henaw.model.runtime import OnnxRuntime, TorchRuntime
+from henaw.model.profile import read_profile, set_profile
+from henaw.model.runtime import OnnxRuntime
 
 ONNX_NAME = "henaw.onnx"
 TORCHSCRIPT_NAME = "henaw.torchscript.pt"
@@ -35,20 +36,24 @@ def assemble_service(
     states: Path | None,
     pairs: Path | None = None,
     lab_profile: Path | None = None,
+    keys: ClientKeys | None = None,
     log: RequestLog,
     device: str | None = None,
+    beside: list[Pulse | Pairing] | None = None,
 ) -> Service:
-    """Check the archive's files and both runtimes, and return the service.
+    """Check the model's files and the runtimes that answer, and put the service together.
 
     Args:
-        folder: the unpacked archive.
+        folder: the unpacked archive, or a model that was set out for the native engine.
         configuration: the operator's.
         store: the throttle's file; None keeps it in this process.
         states: where this worker tells how it is; None tells nobody.
         pairs: where answers are paired with another version's; None compares nothing.
         lab_profile: of the laboratory that values come from; None takes none.
+        keys: of clients; None takes those of the configuration.
         log: takes the records of requests.
         device: the torch device to prefer for large batches; None where there is no GPU.
+        beside: takes the threads that run beside the service, to be stopped with it.
 
     Raises:
         ArtifactError: a file is missing, was changed, or says what this code does not.
@@ -70,9 +75,7 @@ def assemble_service(
         fallback = OnnxRuntime(set_profile(content, lab), threads=threads)
         served = recompute_answers(golden, fallback)
     gpu = None
-    if device is None:
-        _check_torchscript(folder / TORCHSCRIPT_NAME, golden, lab, served)
-    else:
+    if device is not None:
         gpu = start_gpu(
             folder / TORCHSCRIPT_NAME,
             device,
@@ -85,23 +88,27 @@ def assemble_service(
     engine = _build_engine(fallback, gpu, configuration.runtime.cooldown_s, log)
     monitor = configuration.monitor
     metrics = Metrics(load_drift_reference(folder / SIDECAR_NAME), window_s=monitor.drift_window_s)
-    throttle = Throttle(configuration.throttle, store, report=log.report)
+    throttle = Throttle(configuration.throttle, store, keys=keys, report=log.report)
+    beside = [] if beside is None else beside
     if states is not None:
-        Pulse(
+        pulse = Pulse(
             engine=engine,
             golden=served,
             gpu=gpu,
             metrics=metrics,
             throttle=throttle,
-            file=StateFile(states),
+            file=StateFile(states, metadata.version),
             version=metadata.version,
             check_every_s=monitor.check_every_s,
             report=log.report,
-        ).start()
+        )
+        pulse.start()
+        beside.append(pulse)
     pairing = None
     if pairs is not None:
         pairing = Pairing(PairStore(pairs, metadata.version), metrics, log.report)
         pairing.start()
+        beside.append(pairing)
     return Service(
         engine=engine,
         metadata=metadata,
@@ -114,15 +121,6 @@ def assemble_service(
         lab=lab,
         gpu=gpu,
     )
-
-
-def _check_torchscript(path: Path, golden: Golden, lab: LabProfile | None, served: Golden) -> None:
-    """Prove TorchScript on the CPU, and let it go: it would double the worker."""
-    torchscript = TorchRuntime.load_torchscript(path)
-    check_runtimes((torchscript,), golden)
-    if lab is not None:
-        torchscript.set_profile(lab)
-        check_runtimes((torchscript,), served)
 
 
 def _build_engine(

@@ -18,6 +18,7 @@ _VALUES, _VALUES_PER_PERSON = 1_000, 40
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 _REDIS_SCHEMES = ("redis://", "rediss://", "unix://")
 _HEADER = re.compile(r"[a-z0-9-]+")
+_ORIGIN = re.compile(r"https?://[a-z0-9.:\[\]-]+")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,6 +102,8 @@ class ThrottleConfiguration:
             without a key apart; None has them share one bucket.
         accepted_keys: SHA-256 digests, in hexadecimal, of the keys that were issued;
             None takes any key for one, which lets a client make up as many as it likes.
+        accepted_keys_file: a file of such digests, one a line, by its whole path; it is read
+            again as it changes, so that keys come and go without a restart.
         store: the file that all workers share, relative to the server's working
             directory.
         redis: the URL of a Redis by which several hosts share the buckets, ``redis://``,
@@ -115,6 +118,7 @@ class ThrottleConfiguration:
     cost_per_instance: float = 0.05
     proxy_header: str | None = None
     accepted_keys: frozenset[str] | None = frozenset()
+    accepted_keys_file: str | None = None
     store: str = "run/throttle.sqlite3"
     redis: str | None = None
     redis_file: str | None = None
@@ -134,6 +138,10 @@ class ThrottleConfiguration:
             problems.append(f"redis must begin with one of {', '.join(_REDIS_SCHEMES)}")
         if self.redis_file is not None and not Path(self.redis_file).is_absolute():
             problems.append(f"redis_file must be a whole path; got {self.redis_file!r}")
+        if self.accepted_keys_file is not None and not Path(self.accepted_keys_file).is_absolute():
+            problems.append(
+                f"accepted_keys_file must be a whole path; got {self.accepted_keys_file!r}"
+            )
         if not all(map(_DIGEST.fullmatch, self.accepted_keys or ())):
             # Not shown: it may be a key itself, put here by mistake.
             problems.append("accepted_keys must be SHA-256 digests, 64 of 0-9 a-f each")
@@ -178,6 +186,62 @@ class MonitorConfiguration:
 
 
 @dataclass(frozen=True, kw_only=True)
+class NativeConfiguration:
+    """How the native engine is reached. TorchServe's part is in its ``config.properties``.
+
+    Attributes:
+        address: where predictions are answered.
+        port: of that address.
+        workers: processes, each with the model in it; one keeps a core busy.
+        certificate: file of the certificate chain, PEM, by its whole path; with ``key``, the
+            address answers TLS alone. Both are read again as they change.
+        key: file of its private key.
+        management_port: on loopback, where versions are managed; None has it nowhere.
+        require_key: whether a client needs one of the throttle's accepted keys.
+        cors: origins of pages whose scripts may ask, such as ``https://clinic.example``.
+        connections: most at a time, in each process.
+        header_s: seconds from a request's first byte to the end of its headers.
+        body_s: seconds from there to the end of its body, or for reading its answer.
+        idle_s: seconds that a connection is kept between two requests.
+        body_memory: bytes of bodies over 64 KiB that one process holds at a time.
+    """
+
+    address: str = "127.0.0.1"
+    port: int = 8080
+    workers: int = 1
+    certificate: str | None = None
+    key: str | None = None
+    management_port: int | None = 8081
+    require_key: bool = False
+    cors: frozenset[str] = frozenset()
+    connections: int = 1000
+    header_s: float = 10.0
+    body_s: float = 30.0
+    idle_s: float = 75.0
+    body_memory: int = 256 * 1024 * 1024
+
+    def __post_init__(self) -> None:
+        problems = _not_positive(
+            self,
+            *("port", "workers", "connections", "body_memory"),
+            *("header_s", "body_s", "idle_s"),
+        )
+        if (self.certificate is None) != (self.key is None):
+            problems.append("certificate and key must be given together")
+        problems += [
+            f"{name} must be a whole path; got {path!r}"
+            for name, path in (("certificate", self.certificate), ("key", self.key))
+            if path is not None and not Path(path).is_absolute()
+        ]
+        problems += [
+            f"cors must hold origins such as https://clinic.example; got {origin!r}"
+            for origin in sorted(self.cors)
+            if not _ORIGIN.fullmatch(origin)
+        ]
+        _check("native", problems)
+
+
+@dataclass(frozen=True, kw_only=True)
 class HandlerConfiguration:
     """Everything that an operator decides about the handler.
 
@@ -191,6 +255,7 @@ class HandlerConfiguration:
     throttle: ThrottleConfiguration = field(default_factory=ThrottleConfiguration)
     monitor: MonitorConfiguration = field(default_factory=MonitorConfiguration)
     lab_profile: str | None = None
+    native: NativeConfiguration = field(default_factory=NativeConfiguration)
 
 
 def load_configuration(path: Path) -> HandlerConfiguration:
@@ -234,6 +299,7 @@ _NESTED: Mapping[str, type[Any]] = {
     "runtime": RuntimeConfiguration,
     "throttle": ThrottleConfiguration,
     "monitor": MonitorConfiguration,
+    "native": NativeConfiguration,
     "throttle.anonymous": Bucket,
     "throttle.keyed": Bucket,
 }
@@ -242,6 +308,9 @@ _KINDS: Mapping[str, tuple[str, tuple[type, ...]]] = {
     "float": ("a number", (int, float)),
     "str": ("a text", (str,)),
     "str | None": ("a text or null", (str, type(None))),
+    "frozenset[str]": ("a list of texts", (list,)),
+    "int | None": ("a whole number or null", (int, type(None))),
+    "bool": ("true or false", (bool,)),
     "frozenset[str] | None": ("a list of texts or null", (list, type(None))),
 }
 
@@ -263,7 +332,7 @@ def _build(kind: type[Any], document: object, path: str, problems: list[str]) ->
             values[name] = _build(_NESTED[full], value, full, problems)
         else:
             words, kinds = _KINDS[str(fields[name].type)]
-            if not isinstance(value, kinds) or isinstance(value, bool):
+            if not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds):
                 problems.append(f"{full} must be {words}, however: {value!r}")
             values[name] = frozenset(map(str, value)) if isinstance(value, list) else value
     for name, f in fields.items():

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from itertools import chain
 from typing import Any
 
+import numpy as np
 import orjson
 from henaw.handler.errors import MalformedBodyError, TooLargeError
 
@@ -40,6 +41,8 @@ def check_size(body: bytes, *, maximum_bytes: int, maximum_values: int) -> None:
         raise TooLargeError(f"expected at most {maximum_bytes} bytes, however: {len(body)}")
     brackets = body.count(b"[") + body.count(b"{")
     if brackets > _BRACKETS + len(body) // _BYTES_PER_BRACKET:
+        if _measure_depth(body) > MAXIMUM_DEPTH:
+            raise MalformedBodyError(_TOO_DEEP)
         raise TooLargeError(f"The body has more objects and arrays than fit {len(body)} bytes")
     if brackets + body.count(b",") > maximum_values:
         raise TooLargeError(
@@ -47,6 +50,14 @@ def check_size(body: bytes, *, maximum_bytes: int, maximum_values: int) -> None:
         )
     if _LONG_NUMBER in body.translate(_DIGITS):
         raise MalformedBodyError(f"A number must have fewer than {len(_LONG_NUMBER)} digits")
+
+
+def _measure_depth(body: bytes) -> int:
+    """Return how deep brackets nest, those in strings counted too."""
+    marks = np.frombuffer(body, np.uint8)
+    opened = np.isin(marks, np.frombuffer(b"[{", np.uint8)).astype(np.int8)
+    closed = np.isin(marks, np.frombuffer(b"]}", np.uint8)).astype(np.int8)
+    return int(np.cumsum(opened - closed, dtype=np.int32).max(initial=0))
 
 
 _LONG_NUMBER = b"0" * 65

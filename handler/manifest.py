@@ -9,6 +9,8 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import zipfile
+import zlib
 from pathlib import Path
 
 MANIFEST_NAME = "digests.json"
@@ -19,6 +21,26 @@ _UNNAMED = re.compile(
     # Python keeps this of the entry before the entry can tell it not to.
     r"|__pycache__/torchserve_entry\.[\w.-]+\.pyc"
 )
+
+
+def check_whole(archive: Path) -> None:
+    """Look whether every file of an archive can be unpacked.
+
+    Raises:
+        ArtifactError: it is not there, was cut off, or a file of it is damaged.
+    """
+    problem = None
+    try:
+        with zipfile.ZipFile(archive) as content:
+            damaged = content.testzip()
+            if damaged is not None:
+                problem = f"{damaged} in it is damaged"
+    except (OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        problem = f"it is not a whole archive: {error}"
+    if problem is not None:
+        from henaw.model.errors import ArtifactError
+
+        raise ArtifactError(str(archive), [f"{problem}. Build it again with henaw archive"])
 
 
 def check_manifest(folder: Path) -> dict[str, str]:

@@ -1,7 +1,7 @@
 """Metrics and readiness over HTTP, from a process that shares nothing with the workers.
 
-``GET /metrics`` is Prometheus's; ``GET /ready`` answers 200 or 503 and says why. A
-worker that hangs or is stopped cannot keep this one from saying so.
+``GET /metrics`` is Prometheus's; ``GET /ready`` answers 200 or 503 and says why, ``GET /live``
+whether any worker lives. A worker that hangs or is stopped cannot keep this one from saying so.
 """
 
 from __future__ import annotations
@@ -54,7 +54,11 @@ def build_application(folder: Path, *, patience_s: float) -> Application:
         if path == "/metrics":
             metrics: Iterable[bytes] = answer_metrics(environment, start_response)
             return metrics
-        if path == "/ready":
+        if path == "/live":
+            lives = any(state.is_alive() for state in read_states(folder))
+            status = HTTPStatus.OK if lives else HTTPStatus.SERVICE_UNAVAILABLE
+            document: dict[str, object] = {"live": lives}
+        elif path == "/ready":
             alive = [state for state in read_states(folder) if state.is_alive()]
             readiness = judge_workers(alive, now_s=time.monotonic(), patience_s=patience_s)
             status = HTTPStatus.OK if readiness.ready else HTTPStatus.SERVICE_UNAVAILABLE
@@ -64,7 +68,7 @@ def build_application(folder: Path, *, patience_s: float) -> Application:
                 "problems": readiness.problems,
             }
         else:
-            status, document = HTTPStatus.NOT_FOUND, {"paths": ["/metrics", "/ready"]}
+            status, document = HTTPStatus.NOT_FOUND, {"paths": ["/metrics", "/live", "/ready"]}
         headers = [("Content-Type", "application/json"), ("Cache-Control", "no-store")]
         start_response(f"{status.value} {status.phrase}", headers)
         return [msgspec.json.encode(document)]
@@ -83,10 +87,14 @@ def make_monitor(configuration: MonitorConfiguration, folder: Path) -> WSGIServe
         OSError: the address is taken.
     """
     remove_dead_states(folder)
-    return make_server(
-        configuration.address,
-        configuration.port,
-        build_application(folder, patience_s=configuration.patience_s),
-        server_class=_Server,
-        handler_class=_Handler,
-    )
+    application = build_application(folder, patience_s=configuration.patience_s)
+    return make_threaded_server(configuration.address, configuration.port, application)
+
+
+def make_threaded_server(address: str, port: int, application: Application) -> WSGIServer:
+    """Return a server of an application, which listens already.
+
+    Raises:
+        OSError: the address is taken.
+    """
+    return make_server(address, port, application, server_class=_Server, handler_class=_Handler)

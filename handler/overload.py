@@ -32,6 +32,16 @@ class WorkBound:
         self._share = 0.5
         self._short_batches = _MEMORY
 
+    @staticmethod
+    def is_never_too_much(requests: int, size: int) -> bool:
+        """Tell whether a batch is so small that nothing of it is refused.
+
+        Args:
+            requests: how many.
+            size: their bodies' bytes.
+        """
+        return requests <= _ALWAYS and size <= _ALWAYS_BYTES
+
     def refuses(self, position: int, size: int, reading_s: float) -> bool:
         """Tell whether the next request of a batch is too much.
 

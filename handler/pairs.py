@@ -174,6 +174,7 @@ class Pairing(threading.Thread):
         self._waiting: deque[PairedAnswer] = deque(maxlen=_MOST_WAITING)
         self._expire_at_s = 0.0
         self._lost: str | None = None
+        self._ended = threading.Event()
 
     def take(self, pair: str, status: int, ages: npt.NDArray[np.float32] | None) -> None:
         """Put an answer aside; never raises.
@@ -188,10 +189,15 @@ class Pairing(threading.Thread):
             self._waiting.append(PairedAnswer(pair, status, first))
 
     def run(self) -> None:
-        """Join until the process ends."""
-        while True:
-            time.sleep(_JOIN_EVERY_S)
+        """Join until it is stopped, or the process ends."""
+        while not self._ended.wait(_JOIN_EVERY_S):
             self.join_waiting()
+
+    def stop(self) -> None:
+        """End the thread, with all that waits joined."""
+        self._ended.set()
+        self.join()
+        self.join_waiting()
 
     def join_waiting(self) -> None:
         """Compare what waits, and forget from time to time what waited for too long."""

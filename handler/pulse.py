@@ -85,6 +85,7 @@ class Pulse(threading.Thread):
         """End the thread: Python must not exit while a runtime is at work in one."""
         self._ended.set()
         self.join()
+        self.tell()
 
     def check(self) -> None:
         """Compare what the model answers now with the stored answers."""
@@ -118,6 +119,7 @@ class Pulse(threading.Thread):
                     drift_slots=DRIFT_SLOTS,
                     drift_expected=self._metrics.reference.find_expected(),
                     totals=self._metrics.sum_up(),
+                    ended=self._ended.is_set(),
                 )
             )
         except OSError as error:

@@ -50,4 +50,4 @@ def judge_workers(states: Sequence[WorkerState], *, now_s: float, patience_s: fl
         problems += [f"{worker} is wrong: {difference}" for difference in state.differences]
     if not states:
         problems.append("no worker lives")
-    return Readiness(workers=len(states), problems=tuple(problems))
+    return Readiness(workers=len({state.pid for state in states}), problems=tuple(problems))

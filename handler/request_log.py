@@ -6,6 +6,7 @@ import contextlib
 import fcntl
 import itertools
 import logging
+import time
 from collections.abc import Mapping
 from datetime import datetime, timezone
 from logging.handlers import RotatingFileHandler
@@ -32,8 +33,8 @@ class RequestLog:
 
     def __init__(self, notices: BinaryIO, folder: Path | None = None) -> None:
         self._notices = notices
-        self._lines: list[bytes] = []
-        self._now = ""
+        self._records: list[Mapping[str, Any]] = []
+        self._now_s = 0.0
         self._requests: _Lines | None = None
         if folder is not None:
             try:
@@ -43,20 +44,22 @@ class RequestLog:
 
     def write(self, record: Mapping[str, Any]) -> None:
         """Add one record; it is written by the next :meth:`flush`, all with the first's time."""
-        if not self._lines:
-            self._now = _tell_time()
-        self._lines.append(msgspec.json.encode({"time": self._now, **record}))
+        if not self._records:
+            self._now_s = time.time()
+        self._records.append(record)
 
     def report(self, sentence: str) -> None:
         """Write a sentence for the operator at once; from any thread."""
-        record = {"time": _tell_time(), "event": "notice", "message": sentence}
+        record = {"time": _write_time(time.time()), "event": "notice", "message": sentence}
         self._print(msgspec.json.encode(record))
 
     def flush(self) -> None:
         """Write what was collected."""
-        if not self._lines:
+        if not self._records:
             return
-        lines, self._lines = b"\n".join(self._lines), []
+        records, self._records = self._records, []
+        now = _write_time(self._now_s)
+        lines = b"\n".join(msgspec.json.encode({"time": now, **record}) for record in records)
         if self._requests is None:
             self._print(lines)
         else:
@@ -104,5 +107,5 @@ def _open_own(folder: Path) -> _Lines:
     raise AssertionError("expected no end of numbers")
 
 
-def _tell_time() -> str:
-    return datetime.now(timezone.utc).isoformat(timespec="milliseconds")
+def _write_time(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, timezone.utc).isoformat(timespec="milliseconds")

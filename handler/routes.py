@@ -48,6 +48,11 @@ class Question:
     explain: bool = False
     describe: bool = False
 
+    @property
+    def methods(self) -> tuple[str, ...]:
+        """Methods that ask it."""
+        return _READ if self.method in _READ else (self.method,)
+
     def ask(self, body: bytes, headers: Mapping[str, str], request_id: str) -> Request:
         """Return the service's request."""
         return Request(
@@ -135,9 +140,8 @@ class Routes:
         """
         question = find_question(path)
         if question is not None:
-            allowed = ("GET", "HEAD") if question.method == "GET" else (question.method,)
-            if method not in allowed:
-                return _refuse_method(path, allowed)
+            if method not in question.methods:
+                return _refuse_method(path, question.methods)
             if question.version not in (None, self._version):
                 return self._refuse_version(path, str(question.version))
             return question

@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from henaw.handler.client_keys import ClientKeys
 from henaw.handler.configuration import Bucket, ThrottleConfiguration
 from henaw.handler.throttle_store import (
     SECOND_NS,
@@ -77,6 +78,7 @@ class Throttle:
     Args:
         configuration: rates, how clients are told apart, and a Redis, where there is one.
         store: the file that holds the buckets; None keeps them in this process.
+        keys: of clients; None takes those of the configuration.
         report: told in one sentence when a store fails, is back or is made anew.
         clock_ns: nanoseconds since the epoch, the same for all workers.
 
@@ -89,11 +91,13 @@ class Throttle:
         configuration: ThrottleConfiguration,
         store: Path | None,
         *,
+        keys: ClientKeys | None = None,
         report: Callable[[str], None] = lambda _: None,
         clock_ns: Callable[[], int] = time.time_ns,
     ) -> None:
         self.fallbacks = 0
         self._configuration = configuration
+        self._keys = keys or open_keys(configuration, report)
         self._report = report
         self._clock_ns = clock_ns
         self._last: Store = MemoryStore(clock_ns)
@@ -117,8 +121,7 @@ class Throttle:
         key = headers.get("x-api-key")
         if key:
             digest = hashlib.sha256(key.encode())
-            known = configuration.accepted_keys
-            if known is None or digest.hexdigest() in known:
+            if self._keys is None or self._keys.knows_digest(digest.hexdigest()):
                 return Client(
                     kind="keyed", digest=b"k" + digest.digest(), bucket=configuration.keyed
                 )
@@ -194,6 +197,28 @@ class Throttle:
                     self._report(f"throttle: {store.name} decides again")
                 return decisions
         return self._last.admit(demands)
+
+
+def open_keys(
+    configuration: ThrottleConfiguration,
+    report: Callable[[str], None],
+    also: frozenset[str] = frozenset(),
+) -> ClientKeys | None:
+    """Return the keys that clients were issued; None where any key counts.
+
+    Args:
+        configuration: which they are.
+        report: told when their file was read again.
+        also: digests of further keys.
+
+    Raises:
+        ConfigurationError: their file cannot be read, or a line of it is no digest.
+    """
+    if configuration.accepted_keys is None and configuration.accepted_keys_file is None:
+        return None
+    named = configuration.accepted_keys_file
+    path = None if named is None else Path(named)
+    return ClientKeys((configuration.accepted_keys or frozenset()) | also, path, report=report)
 
 
 def _find_interval_ns(bucket: Bucket) -> int:

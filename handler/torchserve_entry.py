@@ -13,7 +13,6 @@ import logging
 import os
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from http import HTTPStatus
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -58,7 +57,6 @@ class HenawHandler:
             find_store,
         )
         from henaw.handler.request_log import RequestLog
-        from henaw.handler.torchserve_protocol import install
 
         self._drain = find_drain_mark()
         self._log = RequestLog(sys.stdout.buffer, find_log_folder())
@@ -81,7 +79,6 @@ class HenawHandler:
         # anyway: every client waited for it.
         gc.collect()
         gc.freeze()
-        install(self.answer)
         self._log.report(
             f"ready on {device or 'the CPU'}, configured by {path or 'built-in defaults'}"
         )
@@ -102,16 +99,20 @@ class HenawHandler:
             self._log.report(f"a batch of {len(requests)} failed: {locate_error(error)}")
             responses = [refuse_internally(request.request_id, {}) for request in requests]
         self._log.flush()
-        return responses if is_ending else list(map(_keep_connection, requests, responses))
+        return responses
 
     def handle(self, data: Sequence[Mapping[str, Any]], context: Context) -> list[bytes]:
-        """Answer one batch as any TorchServe hands it over: :mod:`.torchserve_protocol` may not."""
+        """Answer one batch, as TorchServe hands it over."""
         bodies = []
         requests = [_read_request(context, index, item) for index, item in enumerate(data)]
         for index, response in enumerate(self.answer(requests)):
             context.set_response_status(response.status, HTTPStatus(response.status).phrase, index)
             for name, value in response.headers.items():
                 context.set_response_header(index, name, value)
+            if "content-type" not in requests[index].headers:
+                # By gRPC. Of a stream TorchServe looks for this, and ends the worker where it is
+                # missing.
+                context.set_response_header(index, "ts_stream_next", "false")
             bodies.append(response.body)
         return bodies
 
@@ -134,19 +135,6 @@ def _read_request(context: Context, index: int, item: Mapping[str, Any]) -> Requ
         explain=headers.get("explain") == "True",
         describe=headers.get("describe") == "True",
     )
-
-
-def _keep_connection(request: Request, response: Response) -> Response:
-    """Say of a refusal that its client's connection is as good as before.
-
-    Not where the client itself wants it closed. What TorchServe makes of it,
-    ``henaw.cli.refused_connections`` says.
-    """
-    wants_it_closed = "close" in request.headers.get("connection", "").lower()
-    if response.status < HTTPStatus.BAD_REQUEST or wants_it_closed:
-        return response
-    headers = {**response.headers, "connection": "keep-alive"}
-    return replace(response, headers=headers)
 
 
 def _refuse_other_files(folder: Path) -> None:

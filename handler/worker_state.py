@@ -128,6 +128,7 @@ class WorkerState(msgspec.Struct, kw_only=True):
         drift_slots: how many slices the sliding window has.
         drift_expected: the bins' shares in the reference, by input.
         totals: what it counted.
+        ended: whether it answers no more, though its process may live on with others.
     """
 
     pid: int
@@ -144,21 +145,24 @@ class WorkerState(msgspec.Struct, kw_only=True):
     drift_slots: int
     drift_expected: dict[str, tuple[float, ...]]
     totals: Totals
+    ended: bool = False
 
     def is_alive(self) -> bool:
-        """Return whether the process still is."""
-        return identify_process(self.pid) == self.created
+        """Return whether it still answers."""
+        return not self.ended and identify_process(self.pid) == self.created
 
 
 class StateFile:
-    """The file of this process.
+    """The file of this process and one version of the model.
 
     Args:
         folder: that all workers of a server share; made where it is not there.
+        version: of the model; a process may serve several.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self._path = folder / f"{os.getpid()}-{identify_process(os.getpid())}{_SUFFIX}"
+    def __init__(self, folder: Path, version: str = "") -> None:
+        name = f"{os.getpid()}-{identify_process(os.getpid())}-{version}{_SUFFIX}"
+        self._path = folder / name
         self._descriptor: int | None = None
 
     def write(self, state: WorkerState) -> None:

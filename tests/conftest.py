@@ -21,17 +21,19 @@ RUNTIME_NAMES = ("eager", "torchscript", "onnx")
 REAL_SESSION = onnxruntime.InferenceSession
 
 
-ALONE = {"benchmarks", "cli", "examples", "handler", "serving"}
-"""Folders whose tests start servers, browsers or commands, or watch the clock."""
+ALONE = (
+    *("benchmarks", "examples", "serving", "cli/test_doctor.py", "handler/test_cost.py"),
+    *("handler/test_overload.py", "handler/test_throttle", "test_readme.py", "test_wheel.py"),
+)
+"""What starts servers or browsers, or watches the clock, by the beginning of its path."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark what must not run beside other tests."""
     tests = REPOSITORY / "tests"
     for item in items:
-        if item.path.is_relative_to(tests) and (
-            item.path.parent == tests or item.path.relative_to(tests).parts[0] in ALONE
-        ):
+        path = item.path.relative_to(tests) if item.path.is_relative_to(tests) else Path()
+        if path.as_posix().startswith(ALONE):
             item.add_marker("alone")
 
 

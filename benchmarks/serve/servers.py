@@ -19,6 +19,8 @@ from pathlib import Path
 import psutil
 import yaml
 from henaw.cli.example_request import wait_for_answer
+from henaw.cli.native_process import start_native, stop_native
+from henaw.cli.server_record import Engine
 from henaw.cli.torchserve_process import start_server, stop_server
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -61,20 +63,33 @@ def find_free_ports(count: int = 6) -> int:
 
 
 @contextlib.contextmanager
-def serve_henaw(archive: Path, folder: Path) -> Iterator[Running]:
-    """TorchServe as ``henaw serve`` starts it, locally configured but without a throttle's limit.
+def serve_henaw(
+    archive: Path, folder: Path, *, engine: Engine = "native", workers: int = 1
+) -> Iterator[Running]:
+    """HENAW as ``henaw serve`` starts it, locally configured but without a throttle's limit.
 
     The throttle itself stays: its decision is part of what a request costs.
     """
     configuration = Path(shutil.copytree(REPOSITORY / "serve_config" / "local", folder / "local"))
     handler = yaml.safe_load((configuration / "handler.yaml").read_text(encoding="utf-8"))
     handler["throttle"] |= {"anonymous": _PLENTY, "keyed": _PLENTY, "cost_per_instance": 0}
+    handler["native"]["workers"] = workers
     (configuration / "handler.yaml").write_text(yaml.safe_dump(handler), encoding="utf-8")
     run = folder / "run"
     started_s = time.monotonic()
-    record = start_server(
-        configuration=configuration, archive=archive, run=run, first_port=find_free_ports()
-    )
+    port = find_free_ports()
+    if engine == "torchserve":
+        record = start_server(
+            configuration=configuration, archive=archive, run=run, first_port=port
+        )
+    else:
+        record = start_native(
+            configuration=configuration,
+            source=archive,
+            store=archive.parent,
+            run=run,
+            first_port=port,
+        )
     try:
         wait_for_answer(record, run)
         start_s = time.monotonic() - started_s
@@ -85,7 +100,10 @@ def serve_henaw(archive: Path, folder: Path) -> Iterator[Running]:
             memory_mb=_find_memory_mb(psutil.Process(record.pid).children()),
         )
     finally:
-        stop_server(run)
+        if engine == "torchserve":
+            stop_server(run)
+        else:
+            stop_native(record, run)
 
 
 @contextlib.contextmanager

@@ -25,6 +25,7 @@ from urllib.parse import urlsplit
 
 import numpy as np
 import psutil
+from henaw.cli.server_record import Engine
 from henaw.export.archive import build_archive
 from henaw.export.export import export_checkpoint
 from henaw.model.biomarkers import AGE_MAXIMUM_YEARS, AGE_MINIMUM_YEARS, NAMES, PANEL
@@ -146,14 +147,16 @@ class Client:
                 self.wrong["another answer"] += 1
 
 
-def soak(exported: Path, folder: Path, *, seconds: float, load: float) -> dict[str, Any]:
+def soak(
+    exported: Path, folder: Path, *, engine: Engine, seconds: float, load: float
+) -> dict[str, Any]:
     """Serve, press for that long, and return what was seen."""
     archive = build_archive(
         exported, REPOSITORY / "serve_config" / "model-config.yaml", folder / "store"
     )
     questions = write_questions(exported / "golden.json")
     with (
-        serve_henaw(archive, folder) as running,
+        serve_henaw(archive, folder, engine=engine) as running,
         concurrent.futures.ThreadPoolExecutor(_CLIENTS) as pool,
     ):
         clients = [Client(running.url, questions, _SEED + n) for n in range(_CLIENTS)]
@@ -195,6 +198,7 @@ def _encode(body: object) -> bytes:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--minutes", type=float, default=30)
+    parser.add_argument("--engine", choices=("native", "torchserve"), default="native")
     parser.add_argument("--load", type=float, default=0.7, help="share of the capacity")
     parser.add_argument("--out", type=Path, default=REPOSITORY / "build" / "soak.json")
     arguments = parser.parse_args()
@@ -202,7 +206,13 @@ def main() -> None:
         folder = Path(name)
         exported = folder / "exported"
         export_checkpoint(REPOSITORY / "model" / "weights" / "henaw-nhanes.safetensors", exported)
-        report = soak(exported, folder, seconds=arguments.minutes * 60, load=arguments.load)
+        report = soak(
+            exported,
+            folder,
+            engine=arguments.engine,
+            seconds=arguments.minutes * 60,
+            load=arguments.load,
+        )
     text = json.dumps(report, indent=2)
     arguments.out.parent.mkdir(parents=True, exist_ok=True)
     arguments.out.write_text(text + "\n", encoding="utf-8")

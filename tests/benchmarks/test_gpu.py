@@ -12,6 +12,8 @@ from typing import Any
 import pytest
 import torch
 
+pytestmark = pytest.mark.slow
+
 REPOSITORY = Path(__file__).parents[2]
 PEOPLE = 3000
 TORCH_ALONE = (
@@ -57,7 +59,7 @@ def test_every_part_of_a_rehearsal_is_done(rehearsal: Path) -> None:
     assert held_out.startswith("done in part, for want of the cohort: set HENAW_COHORT")
     said = "\n".join(part["said"] for part in parts.values())
     assert set(outcomes.values()) == {"done"}, said
-    assert list(outcomes) == ["tests", "batches", "epochs", "scoring", "fits"]
+    assert list(outcomes) == ["tests", "batches", "requests", "epochs", "scoring", "fits"]
     (tests,) = find(parts["tests"], "pytest -m gpu")
     assert tests["status"] == 0
     answers = find(parts["batches"], "answer a batch")

@@ -188,7 +188,14 @@ def test_a_pod_is_known_by_what_the_kubelet_sets(
 ) -> None:
     listen_as_a_pod(deployment)
     arguments = [
-        *("--config", str(deployment.configuration), "--run", str(deployment.run)),
+        *(
+            "--engine",
+            "torchserve",
+            "--config",
+            str(deployment.configuration),
+            "--run",
+            str(deployment.run),
+        ),
         *("--archive", str(deployment.archive)),
     ]
     monkeypatch.delenv("KUBERNETES_SERVICE_HOST", raising=False)

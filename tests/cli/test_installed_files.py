@@ -22,13 +22,15 @@ def test_what_is_here_comes_before_what_is_installed(
     assert find_installed(LOCAL_CONFIGURATION) == LOCAL_CONFIGURATION
 
 
+@pytest.mark.parametrize("engine", ["native", "torchserve"])
 def test_doctor_reads_the_installed_configuration(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, engine: str
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    said = CliRunner().invoke(commands, ["doctor", "--run", str(tmp_path / "run")]).output
-    assert "java" in said
+    run = str(tmp_path / "run")
+    said = CliRunner().invoke(commands, ["doctor", "--engine", engine, "--run", run]).output
+    assert ("java" in said) == (engine == "torchserve")
     assert "PROBLEM configuration" not in said
     (tmp_path / "serve_config/local").mkdir(parents=True)
-    said = CliRunner().invoke(commands, ["doctor", "--run", str(tmp_path / "run")]).output
+    said = CliRunner().invoke(commands, ["doctor", "--engine", engine, "--run", run]).output
     assert "PROBLEM configuration" in said

@@ -137,7 +137,7 @@ def test_an_error_that_names_a_person_is_not_in_the_file(
 def test_an_error_that_is_not_about_people_is_in_the_file_whole(tmp_path: Path) -> None:
     log = tmp_path / "log"
     done = run(
-        *("train", "--config", tmp_path / "no.yaml", "--cohort", "no.csv"),
+        *("train", "--config", tmp_path / "no.yaml", "--cohort", __file__),
         *("--out", tmp_path / "model.safetensors", "--log-file", log),
     )
     message = done.stderr.removeprefix("error: ")

@@ -101,6 +101,7 @@ def test_tensors_are_as_wide_as_there_are_causes(
     assert len(outputs["cause_risk_10y"]["data"]) == 2 * len(names)
 
 
+@pytest.mark.filterwarnings("ignore::henaw.InputWarning")
 def test_a_table_has_a_column_for_each(artifacts: Path, names: tuple[str, ...]) -> None:
     people = pd.DataFrame({"age": [50.0], "sex": ["male"], "crp": [1.0], "albumin": [43.0]})
     answers = Henaw.load(artifacts / "henaw.onnx").predict(people)

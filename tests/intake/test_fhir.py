@@ -369,6 +369,7 @@ def measure(count: int) -> float:
     return spent
 
 
+@pytest.mark.alone
 def test_time_grows_with_the_patients_and_no_faster() -> None:
     measure(200)
     # Eight times as many; a search through all of them for each would take 64 times as long.

@@ -35,7 +35,7 @@ def candidate_path(checkpoint: Checkpoint, tmp_path_factory: pytest.TempPathFact
 @pytest.fixture
 def table(people: pd.DataFrame, unscorable: pd.DataFrame, tmp_path: Path) -> Path:
     path = tmp_path / "people.parquet"
-    pd.concat([people, unscorable]).astype({"sex": str}).to_parquet(path)
+    pd.concat([people, unscorable]).astype({"participant_id": str, "sex": str}).to_parquet(path)
     return path
 
 

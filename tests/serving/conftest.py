@@ -1,5 +1,8 @@
-"""A real TorchServe on free ports, started and stopped as ``henaw serve`` does it."""
+"""Real servers of either engine on free ports, started and stopped as ``henaw serve`` does it."""
 
+import contextlib
+import functools
+import http.client
 import json
 import os
 import shutil
@@ -16,10 +19,57 @@ import pytest
 import requests
 import yaml
 from henaw.cli.example_request import wait_for_answer
-from henaw.cli.torchserve_process import Record, start_server, stop_server
+from henaw.cli.native_process import start_native, stop_native
+from henaw.cli.server_record import Engine, Record, find_server
+from henaw.cli.torchserve_process import start_server, stop_server
 from henaw.export.archive import build_archive
 
 SERVE_CONFIG = Path(__file__).resolve().parents[2] / "serve_config"
+WORKER = {"native": "henaw.handler.native.worker", "torchserve": "model_service_worker"}
+"""In the command line of each engine's workers."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Leave out what one engine alone can do on the other one."""
+    for item in items:
+        only = item.get_closest_marker("only")
+        params = getattr(item, "callspec", None)
+        engine = None if params is None else params.params.get("engine")
+        if only is not None and engine is not None and engine != only.args[0]:
+            item.add_marker(pytest.mark.skip(reason=f"{only.args[0]} alone: {only.args[1]}"))
+
+
+@pytest.fixture(scope="session", params=["native", "torchserve"])
+def engine(request: pytest.FixtureRequest) -> Engine:
+    """The engine that a test is about; each test runs on both."""
+    chosen: Engine = request.param
+    return chosen
+
+
+def _start_engine(
+    engine: Engine, *, configuration: Path, archive: Path, run: Path, first_port: int
+) -> Record:
+    """Start a server; of TorchServe it may not answer yet."""
+    if engine == "torchserve":
+        return start_server(
+            configuration=configuration, archive=archive, run=run, first_port=first_port
+        )
+    return start_native(
+        configuration=configuration,
+        source=archive,
+        store=archive.parent,
+        run=run,
+        first_port=first_port,
+    )
+
+
+def _stop_engine(run: Path) -> None:
+    """Stop the server that was started with a folder, if it still runs."""
+    record = find_server(run)
+    if record is not None and record.engine == "native":
+        stop_native(record, run)
+    else:
+        stop_server(run)
 
 
 def find_free_ports(count: int = 6) -> int:
@@ -41,6 +91,18 @@ def free_ports() -> Callable[[], int]:
     return find_free_ports
 
 
+@pytest.fixture(scope="session")
+def start_engine(engine: Engine) -> Callable[..., Record]:
+    """Start a server of the engine; of TorchServe it may not answer yet."""
+    return functools.partial(_start_engine, engine)
+
+
+@pytest.fixture(scope="session")
+def stop_engine() -> Callable[[Path], None]:
+    """Stop the server that was started with a folder, if it still runs."""
+    return _stop_engine
+
+
 @dataclass(frozen=True)
 class Server:
     """A running server, and its folder."""
@@ -57,9 +119,49 @@ class Server:
         )
 
     def list_processes(self) -> list[psutil.Process]:
-        """Return TorchServe's front end and its workers."""
+        """Return the process that was started and all of its children."""
         front = psutil.Process(self.record.pid)
         return [front, *front.children(recursive=True)]
+
+    def list_workers(self) -> list[psutil.Process]:
+        """Return the processes with the model in them."""
+        mark = WORKER[self.record.engine]
+        return [p for p in self.list_processes()[1:] if mark in " ".join(p.cmdline())]
+
+    def post_together(self, bodies: list[bytes]) -> list[tuple[int, Any, bytes]]:
+        """Send bodies over as many connections so that they wait for the same batch.
+
+        Returns:
+            Of each, its status, headers and body.
+        """
+        address = self.record.url.partition("://")[2]
+        connections = [http.client.HTTPConnection(address, timeout=60) for _ in bodies]
+        for connection in connections:
+            connection.request("GET", "/ping")
+            connection.getresponse().read()
+        # TorchServe's front end waits for a batch to fill by itself.
+        held = self.list_workers() if self.record.engine == "native" else []
+        for worker in held:
+            worker.suspend()
+        try:
+            for connection, body in zip(connections, bodies, strict=True):
+                headers = {"Content-Type": "application/json"}
+                connection.request("POST", "/predictions/henaw", body, headers)
+        finally:
+            for worker in held:
+                worker.resume()
+        answers = []
+        for connection in connections:
+            with contextlib.closing(connection):
+                response = connection.getresponse()
+                answers.append((response.status, response.headers, response.read()))
+        return answers
+
+    @property
+    def management(self) -> str:
+        """Where versions are managed and described."""
+        host, _, port = self.record.url.rpartition(":")
+        return f"{host}:{int(port) + 1}"
 
     def read_log(self) -> list[dict[str, Any]]:
         """Return the request records so far."""
@@ -80,6 +182,7 @@ def configuration(tmp_path_factory: pytest.TempPathFactory) -> Path:
     # A slow machine is not overload.
     handler["limits"]["batch_s"] = 60
     handler["throttle"]["keyed"] = {"rate": 3, "period_s": 3600, "burst": 3}
+    handler["native"] = {"workers": 2}
     (folder / "handler.yaml").write_text(yaml.safe_dump(handler))
     return folder
 
@@ -89,30 +192,36 @@ def archive(artifacts: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The shipped archive but for two workers that wait a while for a batch to fill."""
     folder = tmp_path_factory.mktemp("store")
     model_config = yaml.safe_load((SERVE_CONFIG / "model-config.yaml").read_text())
-    model_config |= {"minWorkers": 2, "maxWorkers": 2, "batchSize": 16, "maxBatchDelay": 100_000}
+    model_config |= {"minWorkers": 2, "maxWorkers": 2, "batchSize": 16, "maxBatchDelay": 100}
     (folder / "model-config.yaml").write_text(yaml.safe_dump(model_config))
     return build_archive(artifacts, folder / "model-config.yaml", folder)
 
 
 @pytest.fixture(scope="session")
 def server(
-    archive: Path, configuration: Path, tmp_path_factory: pytest.TempPathFactory
+    engine: Engine, archive: Path, configuration: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Server]:
     """A server that several tests share."""
     run = tmp_path_factory.mktemp("run")
-    record = start_server(
-        configuration=configuration, archive=archive, run=run, first_port=find_free_ports()
+    record = _start_engine(
+        engine,
+        configuration=configuration,
+        archive=archive,
+        run=run,
+        first_port=find_free_ports(),
     )
     try:
         wait_for_answer(record, run)
         yield Server(record, run)
     finally:
-        stop_server(run)
+        _stop_engine(run)
 
 
 @pytest.fixture
-def henaw(tmp_path: Path) -> Iterator[Callable[..., subprocess.CompletedProcess[str]]]:
-    """Run the ``henaw`` command with a folder and ports of its own."""
+def henaw(
+    engine: Engine, tmp_path: Path
+) -> Iterator[Callable[..., subprocess.CompletedProcess[str]]]:
+    """Run the ``henaw`` command with a folder, ports and an engine of its own."""
     port = str(find_free_ports())
 
     def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -123,6 +232,7 @@ def henaw(tmp_path: Path) -> Iterator[Callable[..., subprocess.CompletedProcess[
                 **os.environ,
                 "HENAW_RUN": str(tmp_path / "run"),
                 "HENAW_PORT": port,
+                "HENAW_ENGINE": engine,
                 **environment,
             },
             capture_output=True,
@@ -137,7 +247,7 @@ def henaw(tmp_path: Path) -> Iterator[Callable[..., subprocess.CompletedProcess[
 
 @pytest.fixture(scope="session")
 def start(
-    artifacts: Path, tmp_path_factory: pytest.TempPathFactory
+    engine: Engine, artifacts: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Callable[..., Server]]:
     """Start a server from a shipped configuration with changes; it may not answer yet."""
     started: list[Path] = []
@@ -148,6 +258,8 @@ def start(
         properties: dict[str, str] | None = None,
         throttle: dict[str, Any] | None = None,
         limits: dict[str, Any] | None = None,
+        native: dict[str, Any] | None = None,
+        monitor: dict[str, Any] | None = None,
         workers: int = 1,
     ) -> Server:
         run = tmp_path_factory.mktemp(name)
@@ -155,6 +267,8 @@ def start(
         handler = yaml.safe_load((folder / "handler.yaml").read_text())
         handler["limits"] |= {"batch_s": 60, **(limits or {})}
         handler["throttle"] |= throttle or {}
+        handler["monitor"] = {**handler.get("monitor", {}), **(monitor or {})}
+        handler["native"] = {**handler.get("native", {}), "workers": workers, **(native or {})}
         (folder / "handler.yaml").write_text(yaml.safe_dump(handler))
         with (folder / "config.properties").open("a") as file:
             file.writelines(f"\n{key}={value}" for key, value in (properties or {}).items())
@@ -164,12 +278,14 @@ def start(
         archive = build_archive(artifacts, run / "model-config.yaml", run)
         started.append(run)
         port = find_free_ports()
-        record = start_server(configuration=folder, archive=archive, run=run, first_port=port)
+        record = _start_engine(
+            engine, configuration=folder, archive=archive, run=run, first_port=port
+        )
         return Server(record, run)
 
     yield change
     for run in started:
-        stop_server(run)
+        _stop_engine(run)
 
 
 @pytest.fixture(scope="session")

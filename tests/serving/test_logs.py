@@ -11,7 +11,6 @@ from typing import Any
 
 import pytest
 import requests
-from henaw.cli.torchserve_process import stop_server
 
 MARK = "MARKED"
 VALUES = ("31.4159", "66.7788", "271828")
@@ -65,10 +64,13 @@ PATHS = (
 
 @pytest.fixture(params=["local", "production"])
 def run(
-    request: pytest.FixtureRequest, start: Callable[..., Any], tmp_path: Path
+    request: pytest.FixtureRequest,
+    start: Callable[..., Any],
+    stop_engine: Callable[[Path], None],
+    tmp_path: Path,
 ) -> Iterator[Path]:
     """A server in a shipped configuration, with a certificate where it wants one."""
-    properties = {}
+    properties, native = {}, {}
     if request.param == "production":
         if shutil.which("openssl") is None:
             pytest.skip("no openssl to make a certificate with")
@@ -79,13 +81,16 @@ def run(
             check=True, capture_output=True,
         )  # fmt: skip
         properties = {"private_key_file": str(key), "certificate_file": str(certificate)}
+        native = {"key": str(key), "certificate": str(certificate)}
     # A rate at which what is sent reaches further than the throttle.
     generous = {"rate": 1000, "period_s": 1, "burst": 2000}
-    server = start(request.param, properties=properties, throttle={"anonymous": generous})
+    # The operator's key has the rate of keys.
+    throttle = {"anonymous": generous, "keyed": generous}
+    server = start(request.param, properties=properties, native=native, throttle=throttle)
     url = server.record.url.replace("0.0.0.0", "127.0.0.1")  # Every interface.
     (server.run / "url").write_text(url)
     yield server.run
-    stop_server(server.run)
+    stop_engine(server.run)
 
 
 def ask(session: requests.Session, run: Path, path: str, **options: Any) -> int | None:
@@ -97,10 +102,14 @@ def ask(session: requests.Session, run: Path, path: str, **options: Any) -> int 
 
 
 @pytest.mark.filterwarnings("ignore:Unverified HTTPS request")
-def test_what_is_sent_is_nowhere(run: Path) -> None:
+def test_what_is_sent_is_nowhere(
+    run: Path, engine: str, stop_engine: Callable[[Path], None]
+) -> None:
     session = requests.Session()
     json_type = {"Content-Type": "application/json"}
-    keys = run / "key_file.json"
+    keys, operator = run / "key_file.json", run / "operator.key"
+    if operator.is_file():
+        session.headers["Authorization"] = f"Bearer {operator.read_text()}"
     deadline_s = time.monotonic() + 120
     while ask(session, run, PATHS[0], data=BODIES[0], headers=json_type) != 200:
         # TorchServe makes the file first and writes it after.
@@ -119,13 +128,14 @@ def test_what_is_sent_is_nowhere(run: Path) -> None:
         ask(session, run, path, data=BODIES[0], headers=json_type)
     session.headers["Authorization"] = f"Bearer {MARK}-TOKEN"
     ask(session, run, PATHS[0], data=BODIES[0], headers=json_type)
-    stop_server(run)
+    stop_engine(run)
 
     logs = run / "logs"
     assert b'"event":"request"' in (logs / "requests.0.log").read_bytes()
     searched = {path for path in run.rglob("*") if path.is_file()}
     # Everything printed went to these two.
-    assert {logs / "console.log", logs / "monitor.log"} <= searched
+    printed = {"console.log", "monitor.log"} if engine == "torchserve" else {"console.log"}
+    assert {logs / name for name in printed} <= searched
     for path in searched:
         content = path.read_bytes()
         for sent in (MARK, *VALUES):

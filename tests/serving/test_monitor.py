@@ -17,7 +17,7 @@ import requests
 import yaml
 from henaw.cli.deployment import Deployment, Finding, examine
 from henaw.cli.example_request import EXAMPLE_PERSON, wait_for_answer
-from henaw.cli.torchserve_process import Record, start_server, stop_server
+from henaw.cli.server_record import Record
 from henaw.export.archive import build_archive
 from henaw.model.biomarkers import NAMES
 from henaw.model.reliability import CODES
@@ -83,7 +83,8 @@ class Watched:
     def list_workers(self) -> list[psutil.Process]:
         """Return the workers' processes."""
         family = psutil.Process(self.record.pid).children(recursive=True)
-        return [p for p in family if "model_service_worker" in " ".join(p.cmdline())]
+        marks = ("model_service_worker", "henaw.handler.native.worker")
+        return [p for p in family if any(mark in " ".join(p.cmdline()) for mark in marks)]
 
     def wait(self, look: Callable[[], Any], seconds: float = 30.0) -> Any:
         """Look until there is something to see."""
@@ -124,9 +125,21 @@ def spoil(archive: Path, folder: Path) -> None:
             target.writestr(name, data)
 
 
+def spoil_installed(folder: Path) -> None:
+    """Give the installed model the same switches, in processes that look there for modules."""
+    (folder / "sitecustomize.py").write_text(
+        "from henaw.model.runtime import OnnxRuntime\n" + SPOIL.format(folder=folder)
+    )
+
+
 @pytest.fixture(scope="module")
-def watched(
-    artifacts: Path, free_ports: Callable[..., int], tmp_path_factory: pytest.TempPathFactory
+def watched(  # noqa: PLR0917 -- pytest passes by name
+    engine: str,
+    start_engine: Callable[..., Record],
+    stop_engine: Callable[[Path], None],
+    artifacts: Path,
+    free_ports: Callable[..., int],
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Watched]:
     folder = tmp_path_factory.mktemp("watched")
     model_config = yaml.safe_load((SERVE_CONFIG / "model-config.yaml").read_text())
@@ -134,21 +147,31 @@ def watched(
         yaml.safe_dump(model_config | {"minWorkers": 2, "maxWorkers": 2})
     )
     archive = build_archive(artifacts, folder / "model-config.yaml", folder)
-    spoil(archive, folder)
+    if engine == "torchserve":
+        spoil(archive, folder)
+    else:
+        (folder / "python").mkdir()
+        spoil_installed(folder / "python")
     configuration = Path(shutil.copytree(SERVE_CONFIG / "local", folder / "local"))
     handler = yaml.safe_load((configuration / "handler.yaml").read_text())
     handler["throttle"]["keyed"] = {"rate": 1, "period_s": 3600, "burst": 1}
     handler["monitor"] = {"check_every_s": 0.2, "patience_s": PATIENCE_S}
+    handler["native"]["workers"] = 2
     (configuration / "handler.yaml").write_text(yaml.safe_dump(handler))
     port, run = free_ports(), folder / "run"
-    record = start_server(configuration=configuration, archive=archive, run=run, first_port=port)
+    with pytest.MonkeyPatch.context() as patched:
+        if engine == "native":
+            patched.setenv("PYTHONPATH", str(folder / "python"))
+        record = start_engine(
+            configuration=configuration, archive=archive, run=run, first_port=port
+        )
     try:
         wait_for_answer(record, run)
-        server = Watched(record, folder, port + 5)
+        server = Watched(record, folder if engine == "torchserve" else folder / "python", port + 5)
         server.wait_until_ready()
         yield server
     finally:
-        stop_server(run)
+        stop_engine(run)
 
 
 @pytest.fixture(autouse=True)
@@ -256,11 +279,13 @@ def test_a_model_that_hangs_turns_readiness_off(watched: Watched) -> None:
     assert requests.get(f"{watched.record.url}/ping", timeout=5).json()["status"] == "Healthy"
 
 
-def test_the_doctor_sees_what_the_monitor_sees(watched: Watched) -> None:
+def test_the_doctor_sees_what_the_monitor_sees(watched: Watched, engine: Any) -> None:
+    folder = watched.folder if engine == "torchserve" else watched.folder.parent
     deployment = Deployment(
-        configuration=watched.folder / "local",
-        archive=watched.folder / "henaw.mar",
-        run=watched.folder / "run",
+        configuration=folder / "local",
+        archive=folder / "henaw.mar",
+        run=folder / "run",
+        engine=engine,
     )
 
     def find() -> dict[str, Finding]:

@@ -14,10 +14,10 @@ PERSON = json.dumps({"age": 54, "sex": "female", "biomarkers": {"crp": 1.2}})
 AT_ONCE = 600
 
 
-def test_the_handler_and_not_torchserve_refuses_a_crowd(start: Callable[..., Any]) -> None:
+def test_the_handler_and_not_the_engine_refuses_a_crowd(start: Callable[..., Any]) -> None:
     server = start("local", limits={"batch_s": 0.004})
     wait_for_answer(server.record, server.run)
-    worker = next(p for p in server.list_processes() if "model_service_worker" in str(p.cmdline()))
+    (worker,) = server.list_workers()
     host = urlsplit(server.record.url).netloc
     connections = [http.client.HTTPConnection(host, timeout=60) for _ in range(AT_ONCE)]
     worker.suspend()

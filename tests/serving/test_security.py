@@ -24,7 +24,7 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
 )
 from henaw.cli.deployment import Deployment, examine
-from henaw.cli.torchserve_process import ServerError
+from henaw.cli.server_record import ServerError
 from henaw.cli.versions import Management
 
 PERSON: dict[str, Any] = {"age": 54, "sex": "female", "biomarkers": {"crp": 1.2}}
@@ -103,7 +103,7 @@ HOSTILE = {
     "8 MB of one string": (b'{"sex": "' + b"x" * 8_000_000 + b'"}', 422),
     "a million unknown fields": (
         b"{" + b",".join(b'"%d":1' % n for n in range(600_000)) + b"}",
-        422,
+        413,
     ),
     "a million empty people": (b'{"instances": [' + b"{}," * 1_000_000 + b"{}]}", 413),
     "an overflowing exponent": (b'{"age": 1e400, "sex": 0, "biomarkers": {}}', 400),
@@ -177,8 +177,8 @@ def test_no_method_does_anything_but_predict(swift: Any, method: str) -> None:
 
 
 @pytest.mark.parametrize("body", [b"", BODY])
-def test_of_two_lengths_the_chunks_count(swift: Any, body: bytes) -> None:
-    """RFC 9112, 6.3. Against its 6.1 the connection stays, and what follows is a request."""
+def test_two_lengths_smuggle_nothing_past_a_proxy(swift: Any, body: bytes) -> None:
+    """RFC 9112, 6.3. Against its 6.1 TorchServe keeps the connection; what follows is a request."""
     chunks = (b"%x\r\n%b\r\n" % (len(body), body) if body else b"") + b"0\r\n\r\n"
     head = (
         b"POST " + PREDICT.encode() + b" HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
@@ -188,9 +188,19 @@ def test_of_two_lengths_the_chunks_count(swift: Any, body: bytes) -> None:
     request = head + lengths % (len(chunks) + len(inner)) + chunks + inner
     received = send_raw(swift.record.url, request, seconds=2)
     statuses = [int(status) for status in re.findall(rb"HTTP/1.1 (\d+)", received)]
-    # In either order, as docs/security.md says of pipelined requests.
-    assert sorted(statuses) == [200 if body else 400, 400]
+    if swift.record.engine == "native":
+        # Refused, and the connection is closed: nothing after it is a request.
+        assert statuses == [400]
+    else:
+        # In either order, as docs/security.md says of pipelined requests.
+        # The second of two that are refused it may close upon without an answer.
+        expected = [200, 400] if body else [400, 400][: len(statuses)]
+        assert statuses
+        assert sorted(statuses) == expected
     check_alive(swift)
+
+
+TOKENS = "its tokens and its management; tests/serving/test_native.py has the native engine's"
 
 
 class Production:
@@ -277,6 +287,7 @@ def production(serve_production: Callable[..., Production]) -> Production:
     pytest.fail(f"the model does not answer: {last}")
 
 
+@pytest.mark.only("torchserve", TOKENS)
 def test_production_answers_only_with_the_inference_token(production: Production) -> None:
     tokens = production.read_tokens()
     assert production.ask(tokens["inference"]).status_code == 200
@@ -288,6 +299,7 @@ def test_production_answers_only_with_the_inference_token(production: Production
     assert (production.run / "key_file.json").stat().st_mode & 0o077 == 0
 
 
+@pytest.mark.only("torchserve", TOKENS)
 @pytest.mark.parametrize("content", ["", '{"management": {', '{"inference": {"key": "k"}}', "[]"])
 def test_tokens_that_are_not_whole_are_an_error_that_says_so(
     production: Production, content: str
@@ -308,6 +320,7 @@ def read_expiry(production: Production, door: str) -> datetime.datetime:
     return datetime.datetime.fromisoformat(text).replace(tzinfo=datetime.timezone.utc)
 
 
+@pytest.mark.only("torchserve", TOKENS)
 def test_a_token_outlasts_the_hour_and_is_renewed_by_the_api_key(production: Production) -> None:
     now = datetime.datetime.now(datetime.timezone.utc)
     assert read_expiry(production, "inference") - now > datetime.timedelta(days=89)
@@ -323,6 +336,7 @@ def test_a_token_outlasts_the_hour_and_is_renewed_by_the_api_key(production: Pro
     assert production.ask(after["inference"]).status_code == 200
 
 
+@pytest.mark.only("torchserve", TOKENS)
 def test_the_doctor_finds_a_healthy_server_healthy_and_an_ageing_token(
     production: Production,
 ) -> None:
@@ -349,6 +363,7 @@ def test_the_doctor_finds_a_healthy_server_healthy_and_an_ageing_token(
         keys.write_text(before)
 
 
+@pytest.mark.only("torchserve", TOKENS)
 def test_versions_are_managed_after_the_token_has_expired(
     serve_production: Callable[..., Production],
 ) -> None:
@@ -369,6 +384,7 @@ def test_versions_are_managed_after_the_token_has_expired(
     assert inference.endswith("so every client is refused")
 
 
+@pytest.mark.only("torchserve", TOKENS)
 def test_production_speaks_tls_only(production: Production) -> None:
     with pytest.raises(requests.exceptions.SSLError):
         requests.get(production.url, timeout=10)  # Unknown authority: the certificate is used.
@@ -386,6 +402,7 @@ def test_production_speaks_tls_only(production: Production) -> None:
         old.wrap_socket(connection)
 
 
+@pytest.mark.only("torchserve", TOKENS)
 def test_production_lets_nobody_manage_without_the_token(production: Production) -> None:
     tokens = production.read_tokens()
     for token in (None, "x", tokens["inference"]):
@@ -393,6 +410,7 @@ def test_production_lets_nobody_manage_without_the_token(production: Production)
     assert production.manage("GET", "/models", tokens["management"]).status_code == 200
 
 
+@pytest.mark.only("torchserve", TOKENS)
 def test_production_changes_no_models_even_with_the_token(production: Production) -> None:
     token = production.read_tokens()["management"]
     for method, path in (
@@ -404,6 +422,7 @@ def test_production_changes_no_models_even_with_the_token(production: Production
     assert production.ask(production.read_tokens()["inference"]).status_code == 200
 
 
+@pytest.mark.only("torchserve", TOKENS)
 def test_a_key_that_nobody_issued_buys_nothing(production: Production) -> None:
     response = production.ask(production.read_tokens()["inference"], **{"X-API-Key": "made up"})
     assert response.headers["RateLimit-Limit"] == "1000"

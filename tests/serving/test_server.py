@@ -3,6 +3,7 @@
 import concurrent.futures
 import http.client
 import json
+import socket
 import time
 from collections.abc import Callable
 from typing import Any
@@ -119,12 +120,11 @@ def test_golden_people_together(server: Any, answerable: Any) -> None:
 
 def test_golden_people_one_by_one_in_shared_batches(server: Any, answerable: Any) -> None:
     instances, stored = answerable
-    with concurrent.futures.ThreadPoolExecutor(16) as pool:
-        responses = list(pool.map(server.post, instances))
-    for row, response in enumerate(responses):
-        assert response.status_code == 200
-        check_answer(response.json(), stored, row)
-    ids = {response.headers["x-request-id"] for response in responses}
+    responses = server.post_together([json.dumps(person).encode() for person in instances])
+    for row, (status, _, body) in enumerate(responses):
+        assert status == 200
+        check_answer(json.loads(body), stored, row)
+    ids = {headers["x-request-id"] for _, headers, _ in responses}
     records = find_records(server, ids)
     assert max(record["batch"] for record in records) > 1
 
@@ -171,49 +171,74 @@ def test_a_good_request_is_right_while_sharing_a_batch_with_malformed_ones(serve
     alone = server.post(PERSON).json()
     shared = set()
     for _ in range(5):
-        with concurrent.futures.ThreadPoolExecutor(16) as pool:
-            bad = [(pool.submit(server.post, body), status) for body, status in MALFORMED]
-            good = pool.submit(server.post, PERSON)
-            bad += [(pool.submit(server.post, body), status) for body, status in MALFORMED]
-        for sent, status in bad:
-            assert sent.result().status_code == status
-            assert sent.result().headers["content-type"] == "application/problem+json"
-        assert good.result().status_code == 200
-        answer = good.result().json()
+        bodies = [body for body, _ in MALFORMED]
+        answers = server.post_together([*bodies, json.dumps(PERSON).encode(), *bodies])
+        status, headers, body = answers.pop(len(bodies))
+        for (seen, told, _), (_, expected) in zip(answers, MALFORMED * 2, strict=True):
+            assert seen == expected
+            assert told["content-type"] == "application/problem+json"
+        assert status == 200
+        answer = json.loads(body)
         assert abs(answer["biological_age"] - alone["biological_age"]) <= TOLERANCE
         assert answer["imputed"] == alone["imputed"]
-        shared.add(good.result().headers["x-request-id"])
+        shared.add(headers["x-request-id"])
 
     # Nothing else was asked meanwhile, so company in its batch was malformed company.
     assert max(record["batch"] for record in find_records(server, shared)) > 1
 
 
-def test_a_refusal_leaves_the_connection_open(server: Any) -> None:
-    address = urlsplit(server.record.url)
-    connection = http.client.HTTPConnection(address.hostname or "", address.port, timeout=60)
+class Conversation:
+    """Requests over one connection, for as long as the server keeps it."""
 
-    def ask(body: bytes, path: str = "/predictions/henaw", **headers: str) -> tuple[int, str]:
+    def __init__(self, server: Any) -> None:
+        address = urlsplit(server.record.url)
+        self.connection = http.client.HTTPConnection(address.hostname, address.port, timeout=60)
+
+    def ask(
+        self, body: bytes, path: str = "/predictions/henaw", **headers: str
+    ) -> tuple[int, bool]:
+        """Return the status, and whether the connection stays."""
         headers = {"Content-Type": "application/json", **headers}
-        connection.request("POST", path, body, headers)
-        response = connection.getresponse()
+        self.connection.request("POST", path, body, headers)
+        response = self.connection.getresponse()
         response.read()
-        return response.status, response.headers["Connection"]
+        return response.status, self.connection.sock is not None
 
-    good = json.dumps(PERSON).encode()
-    assert ask(good) == (200, "keep-alive")
-    port = connection.sock.getsockname()[1]
+
+GOOD = json.dumps(PERSON).encode()
+
+
+@pytest.mark.only("native", "TorchServe closes the connection over which it answers 400 or more")
+def test_a_refusal_leaves_the_connection_open(server: Any) -> None:
+    one = Conversation(server)
+    assert one.ask(GOOD) == (200, True)
+    port = one.connection.sock.getsockname()[1]
     for body, status in MALFORMED:
-        assert ask(body) == (status, "keep-alive")
-    assert ask(good, **{"Content-Type": "text/plain"}) == (415, "keep-alive")
-    spent = [ask(good, **{"X-API-Key": "spends-all-over-one-connection"}) for _ in range(5)]
-    assert spent == 3 * [(200, "keep-alive")] + 2 * [(429, "keep-alive")]
-    assert ask(good) == (200, "keep-alive")
-    assert connection.sock.getsockname()[1] == port
-    # What TorchServe itself refuses may be no HTTP at all, after which nothing can be read.
-    assert ask(good, path="/predictions/nobody") == (404, "close")
-    assert connection.sock is None
-    assert ask(b"{", Connection="close") == (400, "close")
-    assert connection.sock is None
+        assert one.ask(body) == (status, True)
+    assert one.ask(GOOD, **{"Content-Type": "text/plain"}) == (415, True)
+    spent = [one.ask(GOOD, **{"X-API-Key": "spends-all-over-one-connection"}) for _ in range(5)]
+    assert spent == 3 * [(200, True)] + 2 * [(429, True)]
+    assert one.ask(GOOD, path="/predictions/nobody") == (404, True)
+    assert one.ask(b" " * 9_000_000) == (413, True)
+    assert one.ask(GOOD) == (200, True)
+    assert one.connection.sock.getsockname()[1] == port
+    one.connection.close()
+
+
+@pytest.mark.only("native", "TorchServe keeps the connection")
+def test_who_wants_the_connection_closed_has_it_closed(server: Any) -> None:
+    one = Conversation(server)
+    for body, status in ((GOOD, 200), (b"{", 400)):
+        assert one.ask(body, Connection="close") == (status, False)
+    address = urlsplit(server.record.url)
+    with socket.create_connection((address.hostname, address.port), timeout=10) as connection:
+        head = f"POST /predictions/henaw HTTP/1.0\r\nContent-Length: {len(GOOD)}\r\n"
+        connection.sendall(f"{head}Content-Type: application/json\r\n\r\n".encode() + GOOD)
+        received = b""
+        while chunk := connection.recv(65536):
+            received += chunk
+    assert received.startswith(b"HTTP/1.1 200 ")
+    assert b"\r\nconnection: close\r\n" in received
 
 
 def test_explanations(server: Any) -> None:
@@ -274,7 +299,7 @@ def test_throttle_is_exact_over_workers_and_over_their_restart(server: Any) -> N
         return sum(response.status_code == 200 for response in responses)
 
     assert count_allowed(40) == 3
-    workers = [p for p in server.list_processes()[1:] if "model_service_worker" in str(p.cmdline())]
+    workers = server.list_workers()
     assert len(workers) == 2
     for worker in workers:
         worker.kill()
@@ -297,8 +322,7 @@ def test_logs_and_store_hold_nothing_that_was_sent(server: Any) -> None:
 def test_the_operator_is_told_what_is_served(server: Any) -> None:
     import requests
 
-    management = server.record.url.rpartition(":")
-    url = f"{management[0]}:{int(management[2]) + 1}/models/henaw?customized=true"
+    url = f"{server.management}/models/henaw?customized=true"
     description = requests.get(url, timeout=60).json()[0]["customizedMetadata"]
     assert description["name"] == "henaw-nhanes"
     assert "henaw.onnx" in description["sha256"]

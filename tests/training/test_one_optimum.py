@@ -22,6 +22,8 @@ from henaw.training.configuration import TrainingConfiguration, read_training_co
 from henaw.training.metrics import HORIZON_YEARS, compute_c_index
 from henaw.training.train import predict
 
+pytestmark = pytest.mark.slow
+
 REPOSITORY = Path(__file__).resolve().parents[2]
 SHIPPED = REPOSITORY / "training" / "configs" / "nhanes.yaml"
 FITTED = ("1988-1994", "1999-2000", "2001-2002", "2015-2016")

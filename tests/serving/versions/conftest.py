@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 from henaw.cli.example_request import wait_for_answer
-from henaw.cli.torchserve_process import Record, start_server, stop_server
+from henaw.cli.server_record import Record
 from henaw.export.archive import build_archive
 from henaw.export.export import export_checkpoint
 from henaw.model.checkpoint import Checkpoint, save_checkpoint
@@ -25,6 +25,12 @@ class Version:
     record: Record
     run: Path
     version: str
+
+    @property
+    def management(self) -> str:
+        """Where versions are managed."""
+        host, _, port = self.record.url.rpartition(":")
+        return f"{host}:{int(port) + 1}"
 
 
 @pytest.fixture(scope="session")
@@ -48,7 +54,10 @@ def stable_archive(artifacts: Path, tmp_path_factory: pytest.TempPathFactory) ->
 
 @pytest.fixture(scope="package")
 def start_version(
-    free_ports: Callable[[], int], tmp_path_factory: pytest.TempPathFactory
+    start_engine: Callable[..., Record],
+    stop_engine: Callable[[Path], None],
+    free_ports: Callable[[], int],
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Callable[[Path], Version]]:
     """Start a server of an archive, as locally configured, and wait until it answers."""
     started: list[Path] = []
@@ -63,7 +72,7 @@ def start_version(
         # Beside both servers' folders.
         handler["monitor"] = {"pairs": "../pairs.sqlite3"}
         (folder / "handler.yaml").write_text(yaml.safe_dump(handler))
-        record = start_server(
+        record = start_engine(
             configuration=folder, archive=archive, run=run, first_port=free_ports()
         )
         answer: dict[str, Any] = wait_for_answer(record, run)
@@ -71,7 +80,7 @@ def start_version(
 
     yield start
     for run in started:
-        stop_server(run)
+        stop_engine(run)
 
 
 @pytest.fixture(scope="package")

@@ -127,12 +127,15 @@ def closed_port() -> Iterator[int]:
 
 
 @pytest.fixture
-def stopped(candidate: Any) -> Iterator[psutil.Process]:
-    """The candidate's front end, which accepts connections and answers nothing."""
-    process = psutil.Process(candidate.record.pid)
-    process.suspend()
-    yield process
-    process.resume()
+def stopped(candidate: Any) -> Iterator[None]:
+    """The candidate accepts connections and answers nothing."""
+    front = psutil.Process(candidate.record.pid)
+    family = [front, *front.children(recursive=True)]
+    for process in family:
+        process.suspend()
+    yield
+    for process in family:
+        process.resume()
 
 
 def ask_all(proxy: Proxy, header: str, keys: list[str]) -> dict[str, str]:
@@ -228,7 +231,7 @@ class Compared:
 def read_compared(stable: Any, candidate: Any) -> Compared:
     seen: Counter[str] = Counter()
     for server in (stable, candidate):
-        port = read_monitor_port(server.run)
+        port = server.record.monitor_port or read_monitor_port(server.run)
         text = requests.get(f"http://127.0.0.1:{port}/metrics", timeout=60).text
         for family in text_string_to_metric_families(text):
             for sample in family.samples:
@@ -314,7 +317,7 @@ def test_a_clients_own_pair_is_not_believed(
 
 
 def test_a_shadow_that_hangs_or_is_dead_delays_no_client(
-    serve: Callable[..., Proxy], stable: Any, closed_port: int, stopped: psutil.Process
+    serve: Callable[..., Proxy], stable: Any, closed_port: int, stopped: None
 ) -> None:
     # Whoever waited for the shadow would wait for longer than the client does.
     forever = [(f"proxy_{which}_timeout {n}s", f"proxy_{which}_timeout 600s")

@@ -1,0 +1,92 @@
+"""What is known of the server that was started with a folder, whichever engine it runs."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import psutil
+from henaw.handler.process_identity import identify_process
+from henaw.model.errors import HenawError
+from henaw.model.files import write_whole
+
+Engine = Literal["native", "torchserve"]
+RECORD_NAME = "server.json"
+_LINES_SHOWN = 20
+
+
+class ServerError(HenawError, RuntimeError):
+    """The server could not be started or found."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Record:
+    """A running server.
+
+    Attributes:
+        pid: of TorchServe's front end, or the native engine's supervisor.
+        created: tells that process from its number's next owner.
+        url: where it answers.
+        engine: which one it is.
+        temporary: TorchServe's folder for sockets and unpacked archives.
+        certificate: the native engine's, where it answers TLS.
+        private_key: the file of its key.
+        needs_key: whether the native engine answers clients with a key alone.
+        management: the native engine's management address; None where it has none.
+        store: the folder that the native engine adds versions from.
+        monitor_port: the native engine's.
+    """
+
+    pid: int
+    created: str
+    url: str
+    engine: Engine = "torchserve"
+    temporary: str = ""
+    certificate: str | None = None
+    private_key: str | None = None
+    needs_key: bool = False
+    management: str | None = None
+    store: str | None = None
+    monitor_port: int | None = None
+
+    def find_process(self) -> psutil.Process | None:
+        """Return its process, if it still runs."""
+        if identify_process(self.pid) != self.created:
+            return None
+        try:
+            return psutil.Process(self.pid)
+        except psutil.Error:
+            return None
+
+    def write(self, run: Path) -> None:
+        """Leave it in the server's folder."""
+        write_whole(run / RECORD_NAME, json.dumps(dataclasses.asdict(self)).encode())
+
+
+def read_record(run: Path) -> Record | None:
+    """Return the record that is in a folder, of a server that may have ended."""
+    try:
+        return Record(**json.loads((run / RECORD_NAME).read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError):
+        return None
+
+
+def find_server(run: Path) -> Record | None:
+    """Return the server that was started with this folder, if it still runs."""
+    record = read_record(run)
+    return None if record is None or record.find_process() is None else record
+
+
+def read_log_tails(run: Path, *names: str) -> str:
+    """Return the end of each of these logs that holds anything, for a person to read."""
+    parts = []
+    for name in names:
+        log = run / "logs" / name
+        text = log.read_text(encoding="utf-8", errors="replace") if log.is_file() else ""
+        if text.strip():
+            tail = "\n".join(f"  {line}" for line in text.splitlines()[-_LINES_SHOWN:])
+            parts.append(f"{log}:\n{tail}")
+    return "\n".join(parts)

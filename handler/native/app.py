@@ -1,0 +1,234 @@
+"""The ASGI application: paths to questions, what waits to batches, answers to responses."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import re
+import secrets
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from typing import Any, Final
+
+import msgspec
+from henaw.handler.client_keys import ClientKeys
+from henaw.handler.configuration import NativeConfiguration
+from henaw.handler.errors import locate_error
+from henaw.handler.native import refusals
+from henaw.handler.native.cors import Cors
+from henaw.handler.native.protocol import Arrivals
+from henaw.handler.native.refusals import Refusal, refuse_method, refuse_size
+from henaw.handler.native.versions import Versions
+from henaw.handler.readiness import Readiness
+from henaw.handler.request_log import RequestLog
+from henaw.handler.routes import Routes, find_question
+from henaw.handler.service import Request, Response, refuse_internally
+
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+
+_JSON: Final = {"content-type": "application/json", "cache-control": "no-store"}
+_SMALL_BYTES: Final = 64 * 1024
+"""A body this small is read even where larger ones have filled the memory for bodies."""
+
+_LOG_DELAY_S: Final = 0.25
+_VERSION: Final = re.compile(r"/versions/([^/]+)")
+_HEALTHY: Final = Response(
+    status=200, headers=_JSON, body=msgspec.json.encode({"status": "Healthy"})
+)
+
+
+class ServiceApp:
+    """Answers requests by the service of the version that they ask for.
+
+    Everything runs in the event loop's thread: what arrives while a batch is answered waits
+    in the sockets, and is the next batch. A thread of its own for the model would only take
+    turns with the loop for the interpreter.
+
+    Args:
+        versions: the models.
+        log: written a moment after the answers are sent.
+        keys: of clients; a request without one is refused. None asks nobody for a key.
+        limits: of bodies.
+        arrivals: requests that come by the same turn of the loop.
+        body_bytes: largest body.
+        judge: tells whether the server is ready.
+
+    Attributes:
+        is_ending: closes each connection after its next answer.
+    """
+
+    def __init__(
+        self,
+        versions: Versions,
+        *,
+        log: RequestLog,
+        keys: ClientKeys | None,
+        limits: NativeConfiguration,
+        arrivals: Arrivals,
+        body_bytes: int,
+        judge: Callable[[], Readiness],
+    ) -> None:
+        self.is_ending = False
+        self._versions = versions
+        self._log = log
+        self._keys = keys
+        self._limits = limits
+        self._arrivals = arrivals
+        self._body_bytes = body_bytes
+        self._judge = judge
+        self._cors = Cors(limits.cors)
+        self._held_bytes = 0
+        # Random once: each is told apart by its number.
+        self._ids = map((secrets.token_hex(8) + "{:016x}").format, itertools.count())
+        self._waiting: list[tuple[str | None, Request, asyncio.Future[Response]]] = []
+        self._is_flushing = False
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request, as ASGI 3 says."""
+        if scope["type"] != "http":
+            return
+        self._arrivals.count -= 1
+        headers = {n.decode("latin-1"): v.decode("latin-1") for n, v in scope["headers"]}
+        response = self._cors.answer_preflight(scope["method"], headers)
+        if response is None:
+            response = await self._answer(scope["method"], scope["path"], headers, receive)
+        sent = [
+            *((n.lower().encode(), v.encode("latin-1")) for n, v in response.headers.items()),
+            *self._cors.write_headers(headers),
+            (b"content-length", b"%d" % len(response.body)),
+        ]
+        if self.is_ending:
+            sent.append((b"connection", b"close"))
+        await send({"type": "http.response.start", "status": response.status, "headers": sent})
+        # What a refused client still sends, uvicorn reads and forgets.
+        await send({"type": "http.response.body", "body": response.body})
+
+    async def _answer(
+        self, method: str, path: str, headers: dict[str, str], receive: Receive
+    ) -> Response:
+        question = find_question(path)
+        if question is None or not self._versions.has(question.version):
+            return self._answer_page(method, path)
+        if method not in question.methods:
+            return refuse_method(", ".join(question.methods)).write()
+        if self._keys is not None and not self._keys.knows(_find_key(headers)):
+            return refusals.NO_KEY.write()
+        body = await self._read(headers, receive)
+        if isinstance(body, Refusal):
+            return body.write()
+        request = question.ask(body, headers, next(self._ids))
+        answered: asyncio.Future[Response] = asyncio.get_running_loop().create_future()
+        self._waiting.append((question.version, request, answered))
+        if not self._arrivals.count:
+            # Nobody else comes by this turn of the loop.
+            self._answer_waiting()
+        elif len(self._waiting) == 1:
+            # By the next turn every request that this turn read is here too.
+            asyncio.get_running_loop().call_soon(self._answer_waiting)
+        try:
+            return await answered
+        finally:
+            self._held_bytes -= len(body)
+
+    def _answer_page(self, method: str, path: str) -> Response:
+        """Answer what asks nothing of the service: probes, and pages of the protocols."""
+        if path in ("/ping", "/live", "/ready"):
+            return self._answer_probe(method, path)
+        named = _VERSION.search(path)
+        service = self._versions.find(named and named[1]) or self._versions.find(None)
+        if service is None:
+            return refusals.NOT_FOUND.write()
+        found = Routes(service, self._is_ready).find(method, path)
+        return found if isinstance(found, Response) else refusals.NOT_FOUND.write()
+
+    def _is_ready(self) -> bool:
+        return not self._judge().problems and not self.is_ending
+
+    def _answer_probe(self, method: str, path: str) -> Response:
+        if method not in ("GET", "HEAD"):
+            return refuse_method("GET, HEAD").write()
+        if path != "/ready":
+            return _HEALTHY
+        readiness = self._judge()
+        problems = (*readiness.problems, *(("the server is ending",) if self.is_ending else ()))
+        document = {"ready": not problems, "workers": readiness.workers, "problems": problems}
+        return Response(
+            status=503 if problems else 200, headers=_JSON, body=msgspec.json.encode(document)
+        )
+
+    async def _read(self, headers: Mapping[str, str], receive: Receive) -> bytes | Refusal:
+        """Read a body; its bytes are held until its request is answered."""
+        declared = headers.get("content-length", "")
+        if declared.isdecimal() and int(declared) > self._body_bytes:
+            return refuse_size(self._body_bytes)
+        message = await receive()
+        body: bytes = message.get("body", b"")
+        self._held_bytes += len(body)
+        if not message.get("more_body"):
+            return body
+        chunks, size = [body], len(body)
+        refusal = None
+        while message.get("more_body") and refusal is None:
+            message = await receive()
+            if message["type"] != "http.request":
+                refusal = refusals.SLOW  # It went away; nobody reads this.
+                break
+            chunk = message.get("body", b"")
+            chunks.append(chunk)
+            size += len(chunk)
+            self._held_bytes += len(chunk)
+            if size > self._body_bytes:
+                refusal = refuse_size(self._body_bytes)
+            elif self._held_bytes > self._limits.body_memory and size > _SMALL_BYTES:
+                refusal = refusals.FULL
+        if refusal is None:
+            return b"".join(chunks)
+        self._held_bytes -= size
+        return refusal
+
+    def _answer_waiting(self) -> None:
+        """Answer all that waits, each version's requests as one batch."""
+        waiting, self._waiting = self._waiting, []
+        if not waiting:
+            return
+        by_version: dict[str | None, list[tuple[Request, asyncio.Future[Response]]]] = {}
+        for version, request, answered in waiting:
+            by_version.setdefault(version, []).append((request, answered))
+        for version, group in by_version.items():
+            requests = [request for request, _ in group]
+            for (request, answered), response in zip(
+                group, self._answer_batch(version, requests), strict=True
+            ):
+                if not answered.done():
+                    headers = {**response.headers, "x-request-id": request.request_id}
+                    answered.set_result(
+                        Response(status=response.status, headers=headers, body=response.body)
+                    )
+        if not self._is_flushing:
+            self._is_flushing = True
+            asyncio.get_running_loop().call_later(_LOG_DELAY_S, self._flush)
+
+    def _answer_batch(self, version: str | None, requests: list[Request]) -> list[Response]:
+        service = self._versions.find(version)
+        if service is None:
+            # It was removed since the request came.
+            return [refusals.NOT_FOUND.write() for _ in requests]
+        try:
+            return service.answer(requests)
+        # The service keeps what goes wrong to the request that it went wrong with.
+        except Exception as error:
+            self._log.report(f"a batch of {len(requests)} failed: {locate_error(error)}")
+            return [refuse_internally(request.request_id, {}) for request in requests]
+
+    def _flush(self) -> None:
+        self._is_flushing = False
+        self._log.flush()
+
+
+def _find_key(headers: dict[str, str]) -> str:
+    """Return the client's key, from where the throttle finds it or ``Authorization: Bearer``."""
+    scheme, _, token = headers.get("authorization", "").partition(" ")
+    if scheme.lower() == "bearer":
+        headers.setdefault("x-api-key", token.strip())
+    return headers.get("x-api-key", "")

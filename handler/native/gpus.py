@@ -1,0 +1,42 @@
+"""Which GPU a worker of the native engine prefers for large batches."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Callable
+from pathlib import Path
+
+from henaw.handler.assembly import TORCHSCRIPT_NAME
+
+
+def choose_native_device(number: int, folder: Path, report: Callable[[str], None]) -> str | None:
+    """Return the CUDA device of a worker, by turns; None where there is none.
+
+    torch answers on it where it is installed. Without torch nothing is imported for it.
+
+    Args:
+        number: of the worker, from 0.
+        folder: with the model's files.
+        report: told in one sentence why a GPU that is there is not used.
+    """
+    if not any(Path("/dev").glob("nvidia[0-9]*")):
+        return None
+    if importlib.util.find_spec("torch") is None:
+        report("this machine has an NVIDIA GPU, but torch is not installed: the CPU answers")
+        return None
+    if not (folder / TORCHSCRIPT_NAME).is_file():
+        report(
+            f"this machine has an NVIDIA GPU, but the model has no {TORCHSCRIPT_NAME}: the CPU "
+            "answers. Serve an archive of henaw archive"
+        )
+        return None
+    import torch
+
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if not count:
+        report(
+            f"this machine has an NVIDIA GPU, but torch {torch.__version__} sees no CUDA device: "
+            "the CPU answers. Run nvidia-smi, or install a torch that is built for CUDA"
+        )
+        return None
+    return f"cuda:{number % count}"

@@ -1,0 +1,161 @@
+"""The operator's address: versions come, take over and go. On loopback, for this machine.
+
+A page in a browser on this machine could reach it too: a request that names another host, or
+comes from a page, is refused.
+"""
+
+from __future__ import annotations
+
+import hmac
+import json
+import shutil
+from collections.abc import Iterable
+from http import HTTPStatus
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qs
+
+from henaw.handler.contract import SERVED_NAME
+from henaw.handler.native.models import set_out
+from henaw.handler.native.supervisor import Supervisor
+from henaw.model.errors import HenawError
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIEnvironment
+
+_LOCAL_NAMES = ("127.0.0.1", "localhost", "[::1]")
+_PREFIX = f"/models/{SERVED_NAME}"
+
+
+class _RefusedError(Exception):
+    """A request that is not answered as it is.
+
+    Args:
+        status: of HTTP.
+        detail: for the operator.
+    """
+
+    def __init__(self, status: HTTPStatus, detail: str) -> None:
+        super().__init__(detail)
+        self.status = status
+
+
+class ManagementApp:
+    """A WSGI application with TorchServe's paths for versions.
+
+    Args:
+        supervisor: of the workers.
+        folder: where models are set out.
+        store: the folder that archives are added from; no other.
+        key: that the operator shows in ``X-API-Key``; None asks for none.
+    """
+
+    def __init__(
+        self, supervisor: Supervisor, *, folder: Path, store: Path, key: str | None
+    ) -> None:
+        self._key = key
+        self._supervisor = supervisor
+        self._folder = folder
+        self._store = store
+
+    def __call__(
+        self, environment: WSGIEnvironment, start_response: StartResponse
+    ) -> Iterable[bytes]:
+        """Answer one request."""
+        try:
+            refuse_strangers(environment)
+            self._refuse_keyless(environment)
+            status, document = HTTPStatus.OK, self._answer(environment)
+        except _RefusedError as error:
+            status, document = error.status, {"message": str(error)}
+        except HenawError as error:
+            status, document = HTTPStatus.CONFLICT, {"message": str(error)}
+        headers = [("Content-Type", "application/json"), ("Cache-Control", "no-store")]
+        start_response(f"{status.value} {status.phrase}", headers)
+        return [json.dumps(document, indent=1).encode()]
+
+    def _refuse_keyless(self, environment: WSGIEnvironment) -> None:
+        shown = environment.get("HTTP_X_API_KEY", "")
+        if self._key is not None and not hmac.compare_digest(shown.encode(), self._key.encode()):
+            raise _RefusedError(
+                HTTPStatus.UNAUTHORIZED, "send the server's operator key in X-API-Key"
+            )
+
+    def _answer(self, environment: WSGIEnvironment) -> Any:
+        method, path = environment["REQUEST_METHOD"], environment["PATH_INFO"]
+        query = parse_qs(environment.get("QUERY_STRING", ""))
+        match method, path.removeprefix(_PREFIX).split("/")[1:]:
+            case "POST", ["models"]:
+                return self._add(query.get("url", [""])[0])
+            case "GET", [] | ["all"] if path.startswith(_PREFIX):
+                return self._describe(customized=query.get("customized") == ["true"])
+            case "PUT", [version, "set-default"] if path.startswith(_PREFIX):
+                self._find(version)
+                self._supervisor.set_default(version)
+                return {"status": f"{version} answers where no version is named"}
+            case "DELETE", [version] if path.startswith(_PREFIX):
+                self._find(version)
+                if version == self._supervisor.default:
+                    raise _RefusedError(
+                        HTTPStatus.CONFLICT, f"{version} answers where no version is named"
+                    )
+                self._supervisor.remove(version)
+                shutil.rmtree(self._folder / version)
+                return {"status": f"{version} is removed"}
+        raise _RefusedError(
+            HTTPStatus.NOT_FOUND,
+            f"there is GET {_PREFIX}, POST /models?url=ARCHIVE, "
+            f"PUT {_PREFIX}/VERSION/set-default and DELETE {_PREFIX}/VERSION",
+        )
+
+    def _add(self, name: str) -> Any:
+        # A name alone: a path could lead to any file of the machine.
+        if not name or Path(name).name != name:
+            raise _RefusedError(
+                HTTPStatus.BAD_REQUEST, f"url must be the name of a file in {self._store}"
+            )
+        model = set_out(self._store / name, self._folder)
+        try:
+            self._supervisor.add(model)
+        except HenawError:
+            shutil.rmtree(model.folder)
+            raise
+        return {"status": f"{model.version} answers at /predictions/{SERVED_NAME}/{model.version}"}
+
+    def _find(self, version: str) -> None:
+        if version not in self._supervisor.models:
+            raise _RefusedError(HTTPStatus.NOT_FOUND, f"there is no version {version}")
+
+    def _describe(self, *, customized: bool) -> list[dict[str, Any]]:
+        """Return each version as TorchServe does, the default one first."""
+        ready = self._supervisor.count_ready()
+        models = self._supervisor.models
+        order = sorted(models, key=lambda version: version != self._supervisor.default)
+        return [
+            {
+                "modelName": SERVED_NAME,
+                "modelVersion": version,
+                "modelUrl": models[version].source,
+                "workers": [{"id": str(n), "status": "READY"} for n in range(ready)],
+                **(
+                    {"customizedMetadata": json.loads(self._supervisor.describe(version))}
+                    if customized
+                    else {}
+                ),
+            }
+            for version in order
+        ]
+
+
+def refuse_strangers(environment: WSGIEnvironment) -> None:
+    """Refuse what a browser sends for a page, whose name may have been pointed here.
+
+    Raises:
+        _RefusedError: the host is no name of this machine, or there is an origin.
+    """
+    host = environment.get("HTTP_HOST", "")
+    name = host if host.endswith("]") else host.rpartition(":")[0] or host
+    if name.lower() not in _LOCAL_NAMES:
+        raise _RefusedError(HTTPStatus.FORBIDDEN, "the Host must be this machine's loopback")
+    if "HTTP_ORIGIN" in environment or environment.get("HTTP_SEC_FETCH_SITE", "none") != "none":
+        raise _RefusedError(HTTPStatus.FORBIDDEN, "pages in a browser may not ask here")

@@ -1,0 +1,192 @@
+"""Uvicorn's HTTP/1.1 with limits of its own: headers, their time, and connections."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+from henaw.handler.configuration import NativeConfiguration
+from henaw.handler.native import refusals
+from henaw.handler.native.refusals import Refusal
+from uvicorn.protocols.http.httptools_impl import (
+    STATUS_LINE,
+    HttpToolsProtocol,
+    RequestResponseCycle,
+)
+
+if TYPE_CHECKING:
+    from uvicorn._types import ASGI3Application
+
+_HEADER_BYTES = 32 * 1024
+_HEADER_COUNT = 100
+_URL_BYTES = 8 * 1024
+
+
+class _RefusedError(Exception):
+    """Ends the parser; the reason is with the connection."""
+
+
+class _JoinedTransport:
+    """Sends an answer's head together with its body.
+
+    By themselves they are two calls of the kernel, and two packets that wake the client twice.
+    """
+
+    __slots__ = ("_cycle", "_head", "_transport")
+
+    def __init__(self, transport: asyncio.Transport, cycle: RequestResponseCycle) -> None:
+        self._transport = transport
+        self._cycle = cycle
+        self._head: bytes | None = None
+
+    def write(self, data: bytes) -> None:
+        if self._head is None and self._cycle.response_started:
+            self._head = data
+        elif self._head:
+            self._transport.writelines([self._head, data])
+            self._head = b""
+        else:
+            self._transport.write(data)
+
+    def flush(self) -> None:
+        """Send a head that has no body."""
+        if self._head:
+            self._transport.write(self._head)
+            self._head = b""
+
+    def close(self) -> None:
+        self.flush()
+        self._transport.close()
+
+    def is_closing(self) -> bool:
+        return self._transport.is_closing()
+
+
+class Arrivals:
+    """How many requests were read off their sockets and are not with the application yet."""
+
+    __slots__ = ("count",)
+
+    def __init__(self) -> None:
+        self.count = 0
+
+
+class BoundedProtocol(HttpToolsProtocol):
+    """One connection.
+
+    :meth:`check_time` is called about once a second, which costs a request nothing.
+
+    Attributes:
+        limits: set on a subclass, since uvicorn makes the connections.
+        arrivals: set on it too; the application counts down.
+    """
+
+    limits: NativeConfiguration
+    arrivals: Arrivals
+
+    def __init__(self, *arguments: Any, **named: Any) -> None:
+        super().__init__(*arguments, **named)
+        self._head_bytes = 0
+        self._head_count = 0
+        self._fed_bytes = 0
+        self._in_head = True
+        self._refusal = refusals.MALFORMED
+        self._deadline_s: float | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self._deadline_s = self.loop.time() + self.limits.header_s
+        if len(self.connections) > self.limits.connections:
+            self.refuse(refusals.FULL)
+
+    def data_received(self, data: bytes) -> None:
+        if self.transport.is_closing():
+            return
+        if self._deadline_s is None and (self.cycle is None or self.cycle.response_complete):
+            self._deadline_s = self.loop.time() + self.limits.header_s
+        # The parser keeps a header that has no end for itself.
+        self._fed_bytes = self._fed_bytes + len(data) if self._in_head else 0
+        super().data_received(data)
+        if self._in_head and self._fed_bytes > _HEADER_BYTES + _URL_BYTES:
+            self.refuse(refusals.LARGE_HEADERS)
+
+    def on_message_begin(self) -> None:
+        self._head_bytes = self._head_count = 0
+        self._in_head = True
+        super().on_message_begin()
+
+    def on_url(self, url: bytes) -> None:
+        super().on_url(url)
+        if len(self.url) > _URL_BYTES:
+            self._refusal = refusals.LONG_PATH
+            raise _RefusedError
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self._head_bytes += len(name) + len(value)
+        self._head_count += 1
+        if self._head_bytes > _HEADER_BYTES or self._head_count > _HEADER_COUNT:
+            self._refusal = refusals.LARGE_HEADERS
+            raise _RefusedError
+        super().on_header(name, value)
+
+    def on_headers_complete(self) -> None:
+        self._in_head = False
+        self._deadline_s = self.loop.time() + self.limits.body_s
+        super().on_headers_complete()
+        # Its task runs later.
+        joined = _JoinedTransport(self.transport, self.cycle)
+        self.cycle.transport = joined  # type: ignore[assignment]
+        self.cycle.on_response = lambda: self._complete(joined)
+
+    def on_message_complete(self) -> None:
+        is_answered = self.cycle is not None and self.cycle.response_complete
+        # Of a refused request the rest may come after its answer; then uvicorn has no timer.
+        self._deadline_s = self.loop.time() + self.limits.idle_s if is_answered else None
+        super().on_message_complete()
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
+        self.arrivals.count += 1
+        super()._start_asgi_task(cycle, app)
+
+    def _complete(self, joined: _JoinedTransport) -> None:
+        joined.flush()
+        self.on_response_complete()
+
+    def pause_writing(self) -> None:
+        # A client that does not read its answer holds it in memory.
+        self._deadline_s = self.loop.time() + self.limits.body_s
+        super().pause_writing()
+
+    def resume_writing(self) -> None:
+        self._deadline_s = None
+        super().resume_writing()
+
+    def send_400_response(self, msg: str) -> None:
+        self.refuse(self._refusal)
+
+    def refuse(self, refusal: Refusal) -> None:
+        """Answer what cannot be read any further, and close."""
+        response = refusal.write()
+        headers = {
+            **response.headers,
+            "content-length": str(len(response.body)),
+            "connection": "close",
+        }
+        head = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+        self.transport.write(STATUS_LINE[response.status] + head.encode() + b"\r\n" + response.body)
+        self.transport.close()
+
+    def abort_if_idle(self) -> None:
+        """Cut a connection on which nothing is being answered."""
+        is_answered = self.cycle is None or self.cycle.response_complete
+        if is_answered and not self.transport.get_write_buffer_size():
+            self.transport.abort()
+
+    def check_time(self, now_s: float) -> None:
+        """Let go of a client that is slower than the limits."""
+        if self._deadline_s is None or now_s < self._deadline_s or self.transport.is_closing():
+            return
+        if self.flow.write_paused or (self.cycle is not None and self.cycle.response_started):
+            self.transport.abort()
+        else:
+            self.refuse(refusals.SLOW)

@@ -1,0 +1,333 @@
+"""The process that starts the workers, keeps them alive, tells them what to do, and ends them."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+import msgspec
+from henaw.handler.native.control import Command, Reply, WorkerSetup
+from henaw.handler.native.models import Model
+from henaw.model.errors import HenawError
+
+_START_TIMEOUT_S = 120.0
+_COMMAND_TIMEOUT_S = 120.0
+_END_TIMEOUT_S = 40.0
+"""A worker's own patience with its last requests, and some seconds for itself."""
+
+_LOOK_EVERY_S = 0.2
+_RESTART_AFTER_S = (0.0, 1.0, 2.0, 5.0)
+"""How long a worker's successor waits, by how many died before it without ever serving."""
+
+_LEAST_PATIENCE_S = 10.0
+"""Before a worker that hangs is killed."""
+
+
+class WorkerError(HenawError, RuntimeError):
+    """A worker did not do what it was told."""
+
+
+class NoWorkerError(HenawError, RuntimeError):
+    """No worker lives, and none would start."""
+
+
+@dataclass(eq=False)
+class _Worker:
+    number: int
+    process: subprocess.Popen[bytes]
+    control: socket.socket
+    lock: threading.Lock = field(default_factory=threading.Lock)
+    received: bytes = b""
+    is_ready: bool = False
+
+    def ask(self, command: Command, timeout_s: float = _COMMAND_TIMEOUT_S) -> Reply:
+        """Have it do something, and return what it says to it.
+
+        Raises:
+            WorkerError: it would not, or does not answer.
+        """
+        with self.lock:
+            try:
+                self.control.sendall(msgspec.json.encode(command) + b"\n")
+            except OSError as error:
+                raise WorkerError(f"worker {self.process.pid} is gone") from error
+            return self.wait_for_reply(timeout_s)
+
+    def wait_for_reply(self, timeout_s: float) -> Reply:
+        """Return what it says once it is done.
+
+        Raises:
+            WorkerError: it says that it is not, or nothing.
+        """
+        deadline_s = time.monotonic() + timeout_s
+        while b"\n" not in self.received:
+            self.control.settimeout(max(0.001, deadline_s - time.monotonic()))
+            try:
+                chunk = self.control.recv(65536)
+            except TimeoutError as error:
+                raise WorkerError(
+                    f"worker {self.process.pid} did not answer in {timeout_s:g} s"
+                ) from error
+            except OSError:
+                chunk = b""
+            if not chunk:
+                raise WorkerError(f"worker {self.process.pid} ended before it answered")
+            self.received += chunk
+        line, _, self.received = self.received.partition(b"\n")
+        reply = msgspec.json.decode(line, type=Reply)
+        if reply.problem is not None:
+            raise WorkerError(reply.problem)
+        return reply
+
+
+class Supervisor:
+    """Workers that share one socket.
+
+    Args:
+        listener: bound and listening.
+        setup: of every worker; number and descriptors are filled in.
+        workers: how many.
+        patience_s: twice as long a worker may hang, and four times as long none may live.
+        find_hung: processes that have told nothing, or been in one batch, for so long.
+        report: told in one sentence what happens to workers.
+    """
+
+    def __init__(
+        self,
+        listener: socket.socket,
+        setup: WorkerSetup,
+        *,
+        workers: int,
+        patience_s: float,
+        find_hung: Callable[[float], set[int]],
+        report: Callable[[str], None],
+    ) -> None:
+        self.models: dict[str, Model] = {model.version: model for model in setup.models}
+        self.default = setup.default
+        self._listener = listener
+        self._setup = setup
+        self._count = workers
+        self._hung_after_s = max(_LEAST_PATIENCE_S, 2 * patience_s)
+        self._give_up_after_s = 4 * patience_s
+        self._find_hung = find_hung
+        self._report = report
+        self._workers: list[_Worker] = []
+        self._failures = 0
+        self._start_at_s = 0.0
+        self._alive_at_s = time.monotonic()
+        self._ending = threading.Event()
+        self._changing = threading.Lock()
+
+    def start(self) -> None:
+        """Start the workers and return when all are ready.
+
+        Raises:
+            WorkerError: one refused, and says why.
+        """
+        self._workers = [self._spawn(number) for number in range(self._count)]
+        try:
+            for worker in self._workers:
+                worker.wait_for_reply(_START_TIMEOUT_S)
+                worker.is_ready = True
+        except WorkerError:
+            self._kill_all()
+            raise
+
+    def run(self) -> None:
+        """Replace workers that end or hang, until told to end; then end them all.
+
+        Raises:
+            NoWorkerError: none lives, and none would start for a while.
+        """
+        looked_s = 0.0
+        try:
+            while not self._ending.wait(_LOOK_EVERY_S):
+                self._replace_dead()
+                if time.monotonic() - looked_s > 1.0:
+                    looked_s = time.monotonic()
+                    self._kill_hung()
+        except NoWorkerError:
+            self._kill_all()
+            raise
+        self._end_all()
+
+    def end(self) -> None:
+        """Have :meth:`run` end; from any thread or handler of a signal."""
+        self._ending.set()
+
+    def count_ready(self) -> int:
+        """Return how many workers answer."""
+        return sum(worker.is_ready for worker in self._workers)
+
+    def add(self, model: Model) -> None:
+        """Have every worker hold a version too.
+
+        Raises:
+            WorkerError: one refused it; then none holds it.
+        """
+        with self._changing:
+            try:
+                for worker in self._list_ready():
+                    worker.ask(Command(add=model))
+            except WorkerError:
+                self._tell_all(Command(remove=model.version))
+                raise
+            self.models[model.version] = model
+
+    def set_default(self, version: str) -> None:
+        """Have a version answer where none is named."""
+        with self._changing:
+            self.default = version
+            self._tell_all(Command(default=version))
+
+    def remove(self, version: str) -> None:
+        """Have every worker let a version go."""
+        with self._changing:
+            del self.models[version]
+            self._tell_all(Command(remove=version))
+
+    def describe(self, version: str) -> bytes:
+        """Return what the service of a version is made of, as JSON.
+
+        Raises:
+            WorkerError: no worker can say.
+        """
+        for worker in self._list_ready():
+            return bytes(worker.ask(Command(describe=version)).description)
+        raise WorkerError("no worker answers")
+
+    def _list_ready(self) -> list[_Worker]:
+        return [worker for worker in self._workers if worker.is_ready]
+
+    def _tell_all(self, command: Command) -> None:
+        for worker in self._list_ready():
+            # One that is gone begins with what holds then.
+            with contextlib.suppress(WorkerError):
+                worker.ask(command)
+
+    def _spawn(self, number: int) -> _Worker:
+        ours, theirs = socket.socketpair()
+        setup = msgspec.structs.replace(
+            self._setup,
+            number=number,
+            listener=self._listener.fileno(),
+            control=theirs.fileno(),
+            models=list(self.models.values()),
+            default=self.default,
+        )
+        with theirs:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "henaw.handler.native.worker"],
+                env={**os.environ, "HENAW_WORKER": msgspec.json.encode(setup).decode()},
+                pass_fds=(self._listener.fileno(), theirs.fileno()),
+                stdin=subprocess.DEVNULL,
+            )
+        return _Worker(number=number, process=process, control=ours)
+
+    def _replace_dead(self) -> None:
+        now_s = time.monotonic()
+        for place, worker in enumerate(self._workers):
+            if worker.process.poll() is None:
+                if not worker.is_ready and select.select([worker.control], [], [], 0)[0]:
+                    self._welcome(worker)
+                continue
+            if worker.is_ready:
+                self._report(f"worker {worker.process.pid} ended: {_describe_end(worker)}")
+                worker.is_ready = False
+                self._failures = 0
+                self._start_at_s = now_s
+            if now_s >= self._start_at_s:
+                worker.control.close()
+                with self._changing:
+                    self._workers[place] = self._spawn(worker.number)
+                self._start_at_s = (
+                    now_s + _RESTART_AFTER_S[min(self._failures, len(_RESTART_AFTER_S) - 1)]
+                )
+                self._failures += 1
+        if self.count_ready():
+            self._alive_at_s = now_s
+        elif now_s - self._alive_at_s > self._give_up_after_s:
+            raise NoWorkerError(
+                f"no worker has lived for {self._give_up_after_s:g} s. The log says why"
+            )
+
+    def _welcome(self, worker: _Worker) -> None:
+        try:
+            worker.wait_for_reply(1.0)
+            worker.is_ready = True
+            self._failures = 0
+        except WorkerError as error:
+            self._report(f"worker {worker.process.pid} does not start: {error}")
+
+    def _kill_hung(self) -> None:
+        hung = self._find_hung(self._hung_after_s)
+        for worker in self._list_ready():
+            if worker.process.pid in hung:
+                self._report(f"worker {worker.process.pid} hangs: it is killed")
+                worker.process.kill()
+
+    def _end_all(self) -> None:
+        """End every worker by its own means; nothing that was taken is left unanswered."""
+        self._listener.close()
+        for worker in self._workers:
+            with contextlib.suppress(OSError):
+                worker.control.sendall(msgspec.json.encode(Command(end=True)) + b"\n")
+        deadline_s = time.monotonic() + _END_TIMEOUT_S
+        for worker in self._workers:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                worker.process.wait(max(0.0, deadline_s - time.monotonic()))
+        self._kill_all()
+
+    def _kill_all(self) -> None:
+        for worker in self._workers:
+            if worker.process.poll() is None:
+                worker.process.kill()
+            worker.process.wait()
+            worker.control.close()
+
+
+def _describe_end(worker: _Worker) -> str:
+    status = worker.process.returncode
+    return signal.Signals(-status).name if status < 0 else f"exit status {status}"
+
+
+@contextlib.contextmanager
+def end_by_signals(supervisor: Supervisor) -> Iterator[None]:
+    """Have SIGTERM and Ctrl-C end it; asking twice cuts nothing off."""
+    before = {
+        number: signal.signal(number, lambda *_: supervisor.end())
+        for number in (signal.SIGTERM, signal.SIGINT)
+    }
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def listen(address: str, port: int) -> socket.socket:
+    """Return a socket that listens.
+
+    Raises:
+        OSError: the address is taken, or not of this machine.
+    """
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((address, port))
+        listener.listen(2048)
+    except OSError:
+        listener.close()
+        raise
+    listener.setblocking(False)
+    return listener

@@ -1,0 +1,259 @@
+"""One worker process: ``python -m henaw.handler.native.worker``, started by the supervisor.
+
+It answers what it accepts on a socket that all workers share, and obeys the supervisor
+over another one. When that one closes, the supervisor is gone, and the worker ends too.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gc
+import os
+import signal
+import socket
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+import uvicorn
+import uvloop
+from henaw.handler.assembly import assemble_service
+from henaw.handler.client_keys import ClientKeys
+from henaw.handler.configuration import HandlerConfiguration, load_configuration
+from henaw.handler.native.app import ServiceApp
+from henaw.handler.native.control import Command, Reply, WorkerSetup
+from henaw.handler.native.gpus import choose_native_device
+from henaw.handler.native.models import Model
+from henaw.handler.native.protocol import Arrivals, BoundedProtocol
+from henaw.handler.native.tls import Tls
+from henaw.handler.native.versions import Beside, Versions
+from henaw.handler.readiness import Readiness, judge_workers
+from henaw.handler.request_log import RequestLog
+from henaw.handler.service import Request, Service
+from henaw.handler.throttle import open_keys
+from henaw.handler.worker_state import read_states
+from henaw.model.errors import HenawError
+
+_BACKLOG = 2048
+_LINGER_S = 2.0
+"""From a server's end on, connections that are kept are closed by their next answer; those
+that ask nothing for so long are closed then."""
+
+_GRACE_S = 30
+"""As long as a request may take that has begun by then."""
+_JUDGED_FOR_S = 0.5
+
+
+class _Server(uvicorn.Server):
+    """Without handlers of signals: the supervisor says when to end."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+class Worker:
+    """What one process does from its start to its end."""
+
+    def __init__(self, setup: WorkerSetup) -> None:
+        self._setup = setup
+        self._configuration = load_configuration(Path(setup.configuration))
+        self._log = RequestLog(sys.stdout.buffer, Path(setup.logs))
+        self._keys = self._open_keys(self._configuration)
+        self._versions = Versions(self._assemble)
+        self._judged: tuple[float, Readiness] | None = None
+        native = self._configuration.native
+        self._tls = (
+            None
+            if native.certificate is None or native.key is None
+            else Tls(Path(native.certificate), Path(native.key))
+        )
+        self._arrivals = Arrivals()
+        self._app = ServiceApp(
+            self._versions,
+            log=self._log,
+            keys=self._keys if native.require_key else None,
+            limits=native,
+            arrivals=self._arrivals,
+            body_bytes=self._configuration.limits.body_bytes,
+            judge=self._judge,
+        )
+        self._server: uvicorn.Server | None = None
+        self._ending: asyncio.Task[None] | None = None
+
+    def load(self) -> None:
+        """Prove every version; the first one answers where none is named.
+
+        Raises:
+            HenawError: one is not right.
+        """
+        for model in self._setup.models:
+            self._versions.add(model)
+        self._versions.set_default(self._setup.default)
+        # Full collections would walk what stays anyway, and every client waits for them.
+        gc.collect()
+        gc.freeze()
+
+    async def serve(self, control: socket.socket) -> None:
+        """Answer until told to end."""
+        set_on_it = {"limits": self._configuration.native, "arrivals": self._arrivals}
+        protocol = type("_Protocol", (BoundedProtocol,), set_on_it)
+        config = uvicorn.Config(
+            self._app,
+            http=protocol,
+            ws="none",
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            proxy_headers=False,
+            server_header=False,
+            date_header=False,
+            backlog=_BACKLOG,
+            timeout_keep_alive=round(self._configuration.native.idle_s),
+            timeout_graceful_shutdown=_GRACE_S,
+        )
+        config.load()
+        if self._tls is not None:
+            config.ssl = self._tls.context
+        self._server = _Server(config)
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            loop.add_signal_handler(number, self._end)
+        reader, writer = await asyncio.open_unix_connection(sock=control)
+        beside = [
+            asyncio.create_task(self._obey(reader, writer)),
+            asyncio.create_task(self._look_after()),
+        ]
+        await self._server.serve(sockets=[socket.socket(fileno=self._setup.listener)])
+        for task in beside:
+            task.cancel()
+        self._versions.stop()
+        self._log.flush()
+
+    async def _obey(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(msgspec.json.encode(Reply()) + b"\n")
+        while line := await reader.readline():
+            reply = await self._do(msgspec.json.decode(line, type=Command))
+            writer.write(msgspec.json.encode(reply) + b"\n")
+        self._end()
+
+    async def _do(self, command: Command) -> Reply:
+        try:
+            if command.end:
+                self._end()
+            if command.add is not None:
+                await asyncio.to_thread(self._versions.add, command.add)
+            if command.default is not None:
+                self._versions.set_default(command.default)
+            if command.remove is not None:
+                await asyncio.to_thread(self._versions.remove, command.remove)
+            if command.describe is not None:
+                return self._describe(command.describe)
+        except HenawError as error:
+            return Reply(problem=str(error))
+        # The supervisor waits for a reply.
+        except Exception as error:
+            return Reply(problem=f"{type(error).__name__}: {error}")
+        return Reply()
+
+    def _describe(self, version: str) -> Reply:
+        service = self._versions.find(version)
+        if service is None:
+            return Reply(problem=f"there is no version {version}")
+        asked = Request(body=b"", headers={}, request_id="operator", describe=True)
+        (answer,) = service.answer([asked])
+        return Reply(description=msgspec.Raw(answer.body))
+
+    async def _look_after(self) -> None:
+        """Once a second: let slow clients go, and take a new certificate into use."""
+        loop = asyncio.get_running_loop()
+        while self._server is not None:
+            await asyncio.sleep(1.0)
+            for connection in self._connections:
+                connection.check_time(loop.time())
+            if self._tls is not None:
+                try:
+                    if self._tls.reload():
+                        self._log.report("the certificate was read again")
+                except HenawError as error:
+                    self._log.report(f"{error}; the certificate of before is used")
+
+    @property
+    def _connections(self) -> list[BoundedProtocol]:
+        seen = () if self._server is None else self._server.server_state.connections
+        return [connection for connection in seen if isinstance(connection, BoundedProtocol)]
+
+    def _end(self) -> None:
+        if self._ending is None:
+            self._ending = asyncio.get_running_loop().create_task(self._drain())
+
+    async def _drain(self) -> None:
+        """Have every client leave by its next answer, then those that ask nothing, and end."""
+        if self._server is None:
+            return
+        self._app.is_ending = True
+        await self._wait_for_clients(_LINGER_S)
+        self._server.should_exit = True
+        while self._connections:
+            await self._wait_for_clients(_LINGER_S)
+            # Over TLS, a close waits half a minute for the client's own.
+            for connection in self._connections:
+                connection.abort_if_idle()
+
+    async def _wait_for_clients(self, seconds: float) -> None:
+        deadline_s = time.monotonic() + seconds
+        while self._connections and time.monotonic() < deadline_s:
+            await asyncio.sleep(0.02)
+
+    def _assemble(self, model: Model, beside: Beside) -> Service:
+        setup = self._setup
+        monitor = self._configuration.monitor
+        run = Path(setup.run)
+        lab = self._configuration.lab_profile
+        return assemble_service(
+            Path(model.folder),
+            self._configuration,
+            store=Path(setup.store),
+            states=Path(setup.states),
+            pairs=None if monitor.pairs is None else run / monitor.pairs,
+            lab_profile=None if lab is None else run / lab,
+            keys=self._keys,
+            log=self._log,
+            device=choose_native_device(setup.number, Path(model.folder), self._log.report),
+            beside=beside,
+        )
+
+    def _open_keys(self, configuration: HandlerConfiguration) -> ClientKeys | None:
+        return open_keys(
+            configuration.throttle, self._log.report, also=frozenset(self._setup.operator_keys)
+        )
+
+    def _judge(self) -> Readiness:
+        now_s = time.monotonic()
+        if self._judged is None or now_s - self._judged[0] > _JUDGED_FOR_S:
+            alive = [s for s in read_states(Path(self._setup.states)) if s.is_alive()]
+            patience_s = self._configuration.monitor.patience_s
+            self._judged = now_s, judge_workers(alive, now_s=now_s, patience_s=patience_s)
+        return self._judged[1]
+
+
+def main() -> None:
+    """Run a worker as the environment says."""
+    setup = msgspec.json.decode(os.environ.pop("HENAW_WORKER"), type=WorkerSetup)
+    control = socket.socket(fileno=setup.control)
+    # Ctrl-C goes to the whole group; the supervisor says what comes of it.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        worker = Worker(setup)
+        worker.load()
+    except HenawError as error:
+        control.sendall(msgspec.json.encode(Reply(problem=str(error))) + b"\n")
+        sys.exit(1)
+    uvloop.run(worker.serve(control))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,344 @@
+"""What the native engine alone promises: TLS, keys, origins, limits of slow and large clients."""
+
+import contextlib
+import hashlib
+import json
+import re
+import socket
+import ssl
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+import requests
+import trustme
+
+pytestmark = pytest.mark.only("native", "TorchServe's own are in test_security.py")
+
+PERSON: dict[str, Any] = {"age": 54, "sex": "female", "biomarkers": {"crp": 1.2}}
+BODY = json.dumps(PERSON).encode()
+PREDICT = "/predictions/henaw"
+HEAD = f"POST {PREDICT} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n".encode()
+PAGE = "https://clinic.example"
+PROBLEM = "application/problem+json"
+
+
+def wait_until(look: Callable[[], Any], seconds: float = 10) -> Any:
+    deadline_s = time.monotonic() + seconds
+    while not (seen := look()):
+        assert time.monotonic() < deadline_s
+        time.sleep(0.1)
+    return seen
+
+
+def write_keys(path: Path, *keys: str) -> None:
+    """As Kubernetes does it: what is at the path becomes another file."""
+    digests = [f"{hashlib.sha256(key.encode()).hexdigest()} a name\n" for key in keys]
+    new = path.with_name("new")
+    new.write_text("# clients\n\n" + "".join(digests))
+    new.replace(path)
+
+
+class Production:
+    """The shipped production configuration, with a certificate and a file of keys."""
+
+    def __init__(self, start: Callable[..., Any], folder: Path) -> None:
+        self.folder = folder
+        self.authority = trustme.CA()
+        self.authority.cert_pem.write_to_path(folder / "ca.crt")
+        self.issue()
+        self.keys = folder / "keys"
+        write_keys(self.keys, "first")
+        generous = {"rate": 1000, "period_s": 1, "burst": 1000}
+        self.server = start(
+            "production",
+            native={"certificate": str(folder / "tls.crt"), "key": str(folder / "tls.key")},
+            throttle={"accepted_keys_file": str(self.keys), "keyed": generous},
+        )
+        self.port = urlsplit(self.server.record.url).port
+        self.url = f"https://127.0.0.1:{self.port}"
+
+    def issue(self) -> bytes:
+        """Put a new certificate where the server's is; return it."""
+        certificate = self.authority.issue_cert("127.0.0.1", "localhost")
+        certificate.private_key_pem.write_to_path(self.folder / "tls.key")
+        certificate.cert_chain_pems[0].write_to_path(self.folder / "tls.crt")
+        return ssl.PEM_cert_to_DER_cert(certificate.cert_chain_pems[0].bytes().decode())
+
+    def ask(self, path: str = PREDICT, **headers: str) -> requests.Response:
+        return requests.post(
+            f"{self.url}{path}",
+            data=BODY,
+            headers={"Content-Type": "application/json", **headers},
+            verify=str(self.folder / "ca.crt"),
+            timeout=30,
+        )
+
+    def shake_hands(self, context: ssl.SSLContext) -> tuple[str | None, str, bytes | None]:
+        """Return the protocol, the cipher and the certificate of a new connection."""
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+        with (
+            socket.create_connection(("127.0.0.1", self.port), timeout=10) as connection,
+            context.wrap_socket(connection) as wrapped,
+        ):
+            cipher = wrapped.cipher()
+            assert cipher is not None
+            return wrapped.version(), cipher[0], wrapped.getpeercert(binary_form=True)
+
+
+@pytest.fixture(scope="module")
+def production(start: Callable[..., Any], tmp_path_factory: pytest.TempPathFactory) -> Production:
+    return Production(start, tmp_path_factory.mktemp("tls"))
+
+
+@pytest.fixture(scope="module")
+def strict(start: Callable[..., Any]) -> Any:
+    """The local server with little patience and little memory."""
+    limits = {"header_s": 1.0, "body_s": 2.0, "idle_s": 2.0, "body_memory": 16_000_000}
+    plenty = {"rate": 1_000_000, "period_s": 1, "burst": 1_000_000}
+    return start(
+        "local",
+        throttle={"anonymous": plenty},
+        native={**limits, "cors": [PAGE], "connections": 100},
+    )
+
+
+def test_a_worker_is_small_and_has_no_torch_in_it(strict: Any) -> None:
+    (worker,) = strict.list_workers()
+    assert worker.memory_info().rss < 150_000_000
+    assert not [m.path for m in worker.memory_maps() if "torch" in m.path]
+
+
+def test_tls_1_3_is_spoken_and_of_1_2_only_authenticated_ciphers(production: Production) -> None:
+    assert production.shake_hands(ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT))[0] == "TLSv1.3"
+    older = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    older.maximum_version = ssl.TLSVersion.TLSv1_2
+    version, cipher, _ = production.shake_hands(older)
+    assert version == "TLSv1.2"
+    assert "GCM" in cipher or "CHACHA20" in cipher
+    for weak in ("ECDHE+AES:!AESGCM:!AESCCM", "RSA+AESGCM", "ALL:!AESGCM:!CHACHA20:!AESCCM"):
+        older.set_ciphers(f"{weak}:@SECLEVEL=0")
+        with pytest.raises((ssl.SSLError, ConnectionError)):
+            production.shake_hands(older)
+    with pytest.warns(DeprecationWarning, match="TLSv1_1"):
+        older.minimum_version = older.maximum_version = ssl.TLSVersion.TLSv1_1
+    older.set_ciphers("ALL:@SECLEVEL=0")
+    with pytest.raises((ssl.SSLError, ConnectionError)):
+        production.shake_hands(older)
+
+
+def test_a_renewed_certificate_is_shown_without_a_restart(production: Production) -> None:
+    def show() -> bytes | None:
+        return production.shake_hands(ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT))[2]
+
+    before = show()
+    # Half of a pair is no certificate yet: the one of before stays.
+    (production.folder / "tls.key").write_text("no key")
+    time.sleep(1.5)
+    assert show() == before
+    renewed = production.issue()
+    wait_until(lambda: show() == renewed)
+    assert production.ask(**{"X-API-Key": "first"}).status_code == 200
+
+
+def test_only_clients_with_a_key_are_answered(production: Production) -> None:
+    for headers in ({}, {"X-API-Key": "made up"}, {"Authorization": "Bearer made up"}):
+        refused = production.ask(**headers)
+        assert refused.status_code == 401
+        assert refused.headers["Content-Type"] == PROBLEM
+        assert refused.headers["WWW-Authenticate"] == "Bearer"
+    for headers in ({"X-API-Key": "first"}, {"Authorization": "Bearer first"}):
+        answered = production.ask(**headers)
+        assert answered.status_code == 200
+        assert answered.headers["RateLimit-Limit"] == "1000"
+    probed = requests.get(
+        f"{production.url}/ready", verify=str(production.folder / "ca.crt"), timeout=10
+    )
+    assert probed.json() == {"ready": True, "workers": 1, "problems": []}
+
+
+def test_keys_come_and_go_without_a_restart(production: Production) -> None:
+    def accepts(key: str) -> bool:
+        return production.ask(**{"X-API-Key": key}).status_code == 200
+
+    write_keys(production.keys, "first", "second")
+    wait_until(lambda: accepts("second"))
+    assert accepts("first")
+    production.keys.write_text("a key itself, put here by mistake\n")
+    time.sleep(1.5)
+    assert accepts("second")
+    write_keys(production.keys, "second")
+    wait_until(lambda: not accepts("first"))
+    assert accepts("second")
+    console = (production.server.run / "logs" / "console.log").read_text()
+    assert "line 1 must begin with a SHA-256 digest" in console
+    assert "by mistake" not in console
+    write_keys(production.keys, "first")
+    wait_until(lambda: accepts("first"))
+
+
+def test_production_is_managed_with_the_operators_key_alone(production: Production) -> None:
+    url = f"http://127.0.0.1:{production.port + 1}/models/henaw"
+    assert requests.get(url, timeout=10).status_code == 401
+    assert requests.get(url, headers={"X-API-Key": "first"}, timeout=10).status_code == 401
+    key = (production.server.run / "operator.key").read_text()
+    assert (production.server.run / "operator.key").stat().st_mode & 0o077 == 0
+    assert requests.get(url, headers={"X-API-Key": key}, timeout=10).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({}, 200),
+        ({"Host": "localhost:1"}, 200),
+        ({"Host": "rebound.example"}, 403),
+        ({"Host": "127.0.0.1.rebound.example:8081"}, 403),
+        ({"Host": ""}, 403),
+        ({"Origin": "http://127.0.0.1:8081"}, 403),
+        ({"Origin": "null"}, 403),
+        ({"Sec-Fetch-Site": "cross-site"}, 403),
+    ],
+)
+@pytest.mark.parametrize("method", ["GET", "PUT"])
+def test_a_page_in_a_browser_does_not_manage(
+    strict: Any, headers: dict[str, str], status: int, method: str
+) -> None:
+    path = "/models/henaw" if method == "GET" else "/models/henaw/0.0.0/set-default"
+    answered = requests.request(method, strict.management + path, headers=headers, timeout=10)
+    assert answered.status_code == (404 if method == "PUT" and status == 200 else status)
+
+
+def test_pages_may_ask_only_where_it_is_configured(strict: Any, swift: Any) -> None:
+    asked = {"Origin": PAGE, "Access-Control-Request-Method": "POST"}
+    url = strict.record.url + PREDICT
+    allowed = requests.options(url, headers=asked, timeout=10)
+    assert allowed.status_code == 200
+    assert allowed.headers["Access-Control-Allow-Origin"] == PAGE
+    assert "content-type" in allowed.headers["Access-Control-Allow-Headers"]
+    answered = strict.post(PERSON, headers={"Origin": PAGE})
+    assert answered.headers["Access-Control-Allow-Origin"] == PAGE
+    assert answered.headers["Vary"] == "origin"
+    other = {**asked, "Origin": "https://other.example"}
+    for server, headers in ((strict, other), (swift, asked)):
+        refused = requests.options(server.record.url + PREDICT, headers=headers, timeout=10)
+        assert refused.status_code == 405
+        answered = server.post(PERSON, headers={"Origin": headers["Origin"]})
+        assert answered.status_code == 200
+        for seen in (refused, answered):
+            assert "Access-Control-Allow-Origin" not in seen.headers
+
+
+@contextlib.contextmanager
+def connect(server: Any) -> Iterator[socket.socket]:
+    address = urlsplit(server.record.url)
+    with socket.create_connection((address.hostname, address.port), timeout=20) as connection:
+        yield connection
+
+
+def read_all(connection: socket.socket) -> bytes:
+    received = b""
+    with contextlib.suppress(ConnectionError):
+        while chunk := connection.recv(65536):
+            received += chunk
+    return received
+
+
+@pytest.mark.parametrize(
+    "sent", [b"", b"POST", HEAD, HEAD + b"X-Slow: ", HEAD + b"Content-Length: 100000\r\n\r\n{"]
+)
+def test_who_is_slow_is_let_go(strict: Any, sent: bytes) -> None:
+    begin_s = time.monotonic()
+    with connect(strict) as connection:
+        connection.sendall(sent)
+        assert b"HTTP/1.1 408 " in read_all(connection)[:13]
+    assert time.monotonic() - begin_s < 8
+
+
+def test_who_sends_a_byte_at_a_time_is_let_go(strict: Any) -> None:
+    with connect(strict) as connection:
+        connection.sendall(HEAD + b"Content-Length: 100000\r\n\r\n")
+        begin_s = time.monotonic()
+        with contextlib.suppress(ConnectionError):
+            while time.monotonic() < begin_s + 10:
+                connection.sendall(b" ")
+                time.sleep(0.1)
+        assert time.monotonic() - begin_s < 8
+
+
+def test_headers_without_an_end_are_refused(strict: Any) -> None:
+    many = b"".join(b"X-%d: 1\r\n" % n for n in range(200))
+    for sent in (b"X-Long: " + b"x" * 200_000, many):
+        with connect(strict) as connection:
+            with contextlib.suppress(ConnectionError):
+                connection.sendall(HEAD + sent)
+            assert b"HTTP/1.1 431 " in read_all(connection)
+    with connect(strict) as connection:
+        connection.sendall(b"GET /" + b"x" * 20_000 + b" HTTP/1.1\r\nHost: x\r\n\r\n")
+        answer = read_all(connection)
+    assert answer.startswith(b"HTTP/1.1 414 ")
+    assert PROBLEM.encode() in answer
+
+
+def test_stalled_uploads_fill_no_memory_and_hold_up_nobody(strict: Any) -> None:
+    (worker,) = strict.list_workers()
+    strict.post(PERSON)
+    before = worker.memory_info().rss
+    upload = HEAD + b"Content-Length: 8000000\r\n\r\n" + b" " * 4_000_000
+    with contextlib.ExitStack() as stack:
+        stalled = [stack.enter_context(connect(strict)) for _ in range(45)]
+        for connection in stalled:
+            connection.setblocking(False)
+            with contextlib.suppress(BlockingIOError, ConnectionError):
+                connection.send(upload)
+        assert strict.post(PERSON).status_code == 200
+        assert worker.memory_info().rss - before < 80_000_000
+        statuses = set()
+        for connection in stalled:
+            connection.setblocking(True)
+            with contextlib.suppress(ConnectionError):
+                connection.sendall(upload)
+            statuses.add(read_all(connection)[9:12])
+            # Those for whom there was room sent no JSON.
+            assert statuses <= {b"503", b"408", b"400", b""}
+        assert b"503" in statuses
+    assert strict.post({"instances": [PERSON] * 10_000, "outputs": ["biological_age"]}).ok
+
+
+def test_more_connections_than_configured_are_refused(strict: Any) -> None:
+    with contextlib.ExitStack() as stack:
+        for _ in range(100):
+            stack.enter_context(connect(strict)).sendall(HEAD)
+        time.sleep(0.5)
+        seen = read_all(stack.enter_context(connect(strict)))
+        assert seen.startswith(b"HTTP/1.1 503 ")
+        assert b"retry-after: 1" in seen
+    wait_until(lambda: strict.post(PERSON).status_code == 200)
+
+
+def test_unknown_paths_and_methods_are_problems(strict: Any) -> None:
+    for method, path, status in (
+        ("GET", PREDICT, 405),
+        ("DELETE", PREDICT, 405),
+        ("POST", "/models/henaw", 405),
+        ("POST", "/ping", 405),
+        ("GET", "/none", 404),
+        ("POST", f"{PREDICT}/9.9.9", 404),
+        ("POST", f"{PREDICT}/0.1.0/more", 404),
+        ("POST", "/predictions/other", 404),
+    ):
+        answered = requests.request(method, strict.record.url + path, timeout=10)
+        assert (answered.status_code, answered.headers["Content-Type"]) == (status, PROBLEM)
+        assert answered.json()["status"] == status
+    assert requests.head(f"{strict.record.url}/ping", timeout=10).status_code == 200
+
+
+def test_requests_in_a_pipeline_are_answered_in_order(strict: Any) -> None:
+    bodies = [BODY, b"{", BODY]
+    sent = b"".join(HEAD + b"Content-Length: %d\r\n\r\n" % len(body) + body for body in bodies)
+    with connect(strict) as connection:
+        connection.sendall(sent)
+        statuses = re.findall(rb"HTTP/1.1 (\d+)", read_all(connection))
+    assert statuses == [b"200", b"400", b"200"]
