@@ -77,6 +77,7 @@ def test_an_extract_has_a_name_and_an_end(shipped_checkpoint_path: Path, tmp_pat
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "build", "ages"),
     [("ukb.yaml", build_ukb_cohort, [40, 70]), ("one-survey.yaml", build_one_survey, [20, 85])],
