@@ -30,6 +30,7 @@ except ImportError as error:
     ) from error
 
 
+# scikit-learn has no types, and calls its table X.
 class HenawTransformer(TransformerMixin, BaseEstimator):  # type: ignore[misc]
     """Turn a table of people into columns of answers.
 

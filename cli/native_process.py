@@ -24,7 +24,7 @@ _START_TIMEOUT_S = 120.0
 _POLL_S = 0.02
 _NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_TRUNC
 LONGEST_STOP_S = 60
-"""Whoever has it stopped should wait for as long before it is killed."""
+"""Wait this long after a stop before you kill it."""
 
 
 def serve_here(

@@ -57,7 +57,7 @@ _IDLE_TIMEOUT_S = 5
 _DRAIN_TIMEOUT_S = 30
 """As long as a batch may take, by model-config.yaml."""
 LONGEST_STOP_S = _IDLE_TIMEOUT_S + _DRAIN_TIMEOUT_S + 2 * _STOP_TIMEOUT_S
-"""Whoever has it stopped should wait for as long before it is killed."""
+"""Wait this long after a stop before you kill it."""
 _WITHOUT_WORKER_S = 60.0
 _IDLE_S = 0.3
 """A worker that waits spends nothing in this; one that works cannot but be seen to."""

@@ -69,7 +69,7 @@ class Room:
 
         Args:
             size: bytes that it has at most.
-            people: whom it is about.
+            people: the people of the answer.
 
         Raises:
             TooLargeError: no answer may be so large.

@@ -117,7 +117,7 @@ def count_binary(tensor: Mapping[str, Any]) -> int:
     size, type_ = tensor["parameters"][SIZE_PARAMETER], _TYPES.get(str(tensor.get("datatype")))
     if size.__class__ is not int or type_ is None:
         return 0
-    # Nobody sends more: a number of thousands of digits could not even be shown.
+    # A limit: a number of thousands of digits could not be shown in a message.
     return int(min(max(size, 0), 1 << 30) // np.dtype(type_).itemsize)
 
 

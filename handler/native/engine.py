@@ -24,7 +24,7 @@ from henaw.model.errors import HenawError
 from henaw.model.files import write_whole
 
 OPERATOR_KEY_NAME = "operator.key"
-"""In the server's folder: a key that is made at each start, for whoever may read it."""
+"""In the server's folder: a key that is made at each start; who can read it may manage."""
 
 MODELS_NAME, LOGS_NAME, STATES_NAME, STORE_NAME = "models", "logs", "monitor", "throttle.sqlite3"
 _MANAGEMENT_OFFSET, _MONITOR_OFFSET = 1, 5

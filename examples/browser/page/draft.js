@@ -74,7 +74,7 @@ const US = /** @type {Record<string, string>} */ ({
 export const unitOf = ({ name, unit }, system) => (system === "us" ? (US[name] ?? unit) : unit);
 
 /**
- * Values of nobody, that show what the page does.
+ * Example values, which show what the page does.
  *
  * @param {Sidecar} sidecar
  * @param {Words} words
