@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from henaw.handler.answers import NUMBERS
 from henaw.handler.errors import OverloadedError, TooLargeError
 from henaw.handler.schema import Form, People
 from henaw.model.runtime import Outputs
@@ -24,11 +25,6 @@ _PATIENT: Final = 11_000
 _PATIENT_FLAG: Final = 3_600
 """Of an answer in FHIR, where each reason stands at every number that is withheld for it."""
 
-_NUMBERS: Final = (
-    *("biological_age", "age_gap", "interval", "percentile", "draw_sd", "mortality_10y"),
-    *("cause_risk_10y", "contributions", "system_contributions"),
-)
-
 
 def bound_size(people: People, outputs: Outputs, *, explain: bool) -> int:
     """Return how many bytes the answer has at most, or hardly more.
@@ -47,7 +43,8 @@ def bound_size(people: People, outputs: Outputs, *, explain: bool) -> int:
     )
     if people.form is Form.BUNDLE:
         return len(people.source.patients) * _PATIENT + unusual * _PATIENT_FLAG
-    numbers = sum(outputs[name][:1].size for name in _NUMBERS)
+    asked = (NUMBERS[field][0] for field in people.outputs if field in NUMBERS)
+    numbers = sum(outputs[name][:1].size for name in asked)
     each = _EXPLANATION if explain else _PERSON + _NUMBER * numbers
     return count * each + unusual * _FLAG
 

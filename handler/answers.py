@@ -32,7 +32,7 @@ _YEAR_DECIMALS = 5
 _PROBABILITY_DECIMALS = 7
 _PERCENTILE_DECIMALS = 2
 
-_NUMBERS = {
+NUMBERS = {
     "biological_age": ("biological_age", _YEAR_DECIMALS),
     "age_gap": ("age_gap", _YEAR_DECIMALS),
     "interval": ("interval", _YEAR_DECIMALS),
@@ -99,12 +99,12 @@ class AnswerForm:
             "contributions": dict.fromkeys(metadata.contribution_names, _MARK),
             "systems": dict.fromkeys(metadata.system_names, _MARK),
         }
-        widths = [len(self._marked.get(field, _MARK)) for field in _NUMBERS]
-        self.scale = np.repeat([10.0**decimals for _, decimals in _NUMBERS.values()], widths)
+        widths = [len(self._marked.get(field, _MARK)) for field in NUMBERS]
+        self.scale = np.repeat([10.0**decimals for _, decimals in NUMBERS.values()], widths)
         columns = iter(range(len(self.scale)))
         self._columns = {
             field: list(islice(columns, width))
-            for field, width in zip(_NUMBERS, widths, strict=True)
+            for field, width in zip(NUMBERS, widths, strict=True)
         }
         self._frames: dict[tuple[tuple[str, ...], Model], _Frame] = {}
 
@@ -159,7 +159,7 @@ class Answers:
         self.model = Model(
             name=metadata.name, version=metadata.version, runtime=runtime, lab=form.lab
         )
-        numbers = [outputs[output] for output, _ in _NUMBERS.values()]
+        numbers = [outputs[output] for output, _ in NUMBERS.values()]
         self._numbers = np.concatenate(
             [values if values.ndim > 1 else values[:, np.newaxis] for values in numbers], axis=1
         )
@@ -228,7 +228,7 @@ class Answers:
     def _write_withheld(self, people: People, place: int, row: int) -> bytes:
         """The answer to somebody whose numbers are withheld, after a comma."""
         asked = people.outputs
-        numbers = [field for field in asked if field in _NUMBERS]
+        numbers = [field for field in asked if field in NUMBERS]
         fields: dict[str, Any] = dict.fromkeys(numbers) | {
             field: msgspec.Raw(self._get_lists(field)[row])
             for field in _LISTS

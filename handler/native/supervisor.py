@@ -47,6 +47,8 @@ class _Worker:
     control: socket.socket
     lock: threading.Lock = field(default_factory=threading.Lock)
     received: bytes = b""
+    is_awaited: bool = True
+    """Has not yet said whether it is ready."""
     is_ready: bool = False
 
     def ask(self, command: Command, timeout_s: float = _COMMAND_TIMEOUT_S) -> Reply:
@@ -137,7 +139,7 @@ class Supervisor:
         try:
             for worker in self._workers:
                 worker.wait_for_reply(_START_TIMEOUT_S)
-                worker.is_ready = True
+                worker.is_awaited, worker.is_ready = False, True
         except WorkerError:
             self._kill_all()
             raise
@@ -236,9 +238,11 @@ class Supervisor:
     def _replace_dead(self) -> None:
         now_s = time.monotonic()
         for place, worker in enumerate(self._workers):
-            if worker.process.poll() is None:
-                if not worker.is_ready and select.select([worker.control], [], [], 0)[0]:
-                    self._welcome(worker)
+            has_ended = worker.process.poll() is not None
+            if worker.is_awaited and select.select([worker.control], [], [], 0)[0]:
+                # Also of one that has ended: its last words say why.
+                self._welcome(worker)
+            if not has_ended:
                 continue
             if worker.is_ready:
                 self._report(f"worker {worker.process.pid} ended: {_describe_end(worker)}")
@@ -261,6 +265,7 @@ class Supervisor:
             )
 
     def _welcome(self, worker: _Worker) -> None:
+        worker.is_awaited = False
         try:
             worker.wait_for_reply(1.0)
             worker.is_ready = True

@@ -176,6 +176,7 @@ def test_a_server_that_is_stopped_answers_what_it_has_taken(
     serve: Callable[..., Any], stop_engine: Callable[[Path], None]
 ) -> None:
     server = serve(batch_s=60)
+    # Four such answers must fit together in what a worker has room for (answers_bytes).
     crowd = {"instances": PEOPLE * 300, "outputs": ["biological_age"]}
     with concurrent.futures.ThreadPoolExecutor(4) as pool:
         taken = [pool.submit(server.post, crowd) for _ in range(4)]
