@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 from henaw.model.biomarkers import INDEX, PANEL
-from henaw.model.units import Unit
+from henaw.model.panel.units import Unit
 
 
 @dataclass(frozen=True, kw_only=True)

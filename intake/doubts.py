@@ -24,7 +24,7 @@ import numpy.typing as npt
 from henaw.intake.alternatives import Alternative, list_alternatives
 from henaw.intake.reference import Reference
 from henaw.model.biomarkers import INDEX, PANEL, Biomarker
-from henaw.model.units import Unit
+from henaw.model.panel.units import Unit
 
 Array = npt.NDArray[np.float64]
 Mask = npt.NDArray[np.bool_]

@@ -11,10 +11,10 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 from henaw.intake.results import UNDATED, Results, take
+from henaw.intake.words.names import is_blood
 from henaw.model.biomarkers import NAMES, PANEL, Biomarker
 from henaw.model.errors import PanelError
-from henaw.model.names import is_blood
-from henaw.model.units import Unit
+from henaw.model.panel.units import Unit
 
 WINDOW_DAYS = 365
 """A value that is older than this before the person's newest is not used with it."""

@@ -9,10 +9,10 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-from henaw.intake.dates import find_day
 from henaw.intake.limits import find_useful
 from henaw.intake.newest import Values
 from henaw.intake.results import COMPARATORS, UNDATED
+from henaw.intake.words.dates import find_day
 from henaw.model.biomarkers import AGE_MAXIMUM_YEARS, AGE_MINIMUM_YEARS, NAMES, SEXES
 
 DRAWN = "drawn"

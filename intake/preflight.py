@@ -9,11 +9,11 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 from henaw.intake.doubts import Doubt, find_doubts
-from henaw.intake.near_names import find_near_names
 from henaw.intake.reference import LOGGED, Array, Reference
+from henaw.intake.tables.layout import Layout
+from henaw.intake.words.names import read_header
+from henaw.intake.words.near_names import find_near_names
 from henaw.model.biomarkers import INDEX, NAMES, PANEL
-from henaw.model.layout import Layout
-from henaw.model.names import read_header
 
 ALL = "all"
 """What accepts every finding."""

@@ -26,16 +26,16 @@ from dataclasses import asdict
 from types import MappingProxyType
 from typing import Any
 
-from henaw.model.entry import (
+from henaw.model.errors import PanelError
+from henaw.model.panel.entry import (
     SYSTEM_NAMES,
     Biomarker,
     CriticalLimit,
     ReferenceInterval,
     Variation,
 )
-from henaw.model.errors import PanelError
-from henaw.model.folding import fold_name
-from henaw.model.units import Unit
+from henaw.model.panel.folding import fold_name
+from henaw.model.panel.units import Unit
 
 __all__ = [
     "AGE_MAXIMUM_YEARS",

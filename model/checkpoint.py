@@ -22,14 +22,14 @@ from henaw.model.biomarkers import describe_fitted_panel
 from henaw.model.configuration import NetworkConfiguration, read_configuration
 from henaw.model.errors import CheckpointError, ConfigurationError
 from henaw.model.files import write_whole
-from henaw.model.network import Network
-from henaw.model.runtime import PROTOCOL
-from henaw.model.tables import (
+from henaw.model.graph.tables import (
     POSITIVE_TENSORS,
     list_correlation_problems,
     list_hierarchy_problems,
     list_tensor_shapes,
 )
+from henaw.model.network import Network
+from henaw.model.runtime import PROTOCOL
 from torch import Tensor
 
 __all__ = [

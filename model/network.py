@@ -2,7 +2,7 @@
 
 Everything here is a tensor operation of one module, so that training, eager use,
 TorchScript and ONNX cannot disagree. The fitted numbers are buffers; how they are
-fitted is in ``henaw.training``, how they are laid out is in :mod:`henaw.model.constants`.
+fitted is in ``henaw.training``, how they are laid out is in :mod:`henaw.model.graph.constants`.
 
 Notation: ``n`` people, 9 biomarkers, V = 10 variables (the nine and the logarithm of
 AST/ALT), J basis functions, Q = 3 modulators (constant, age, sex), I interactions,
@@ -26,7 +26,7 @@ import torch
 from henaw.model.biomarkers import INDEX, NAMES, PANEL
 from henaw.model.change import INTERVAL_SCORE
 from henaw.model.configuration import RATIO_CAPS, RATIO_PARTS, VARIABLES, NetworkConfiguration
-from henaw.model.constants import (
+from henaw.model.graph.constants import (
     HORIZON_YEARS,
     AgeRow,
     PatternRow,
@@ -42,9 +42,9 @@ from henaw.model.constants import (
     repeat_blocks,
     repeat_columns,
 )
+from henaw.model.graph.tables import PERCENTILES, build_one_hot
+from henaw.model.graph.transforms import LARGEST, LOG_SCALED, compute_log_distance, divide_finite
 from henaw.model.profile import LEVEL_SIZE
-from henaw.model.tables import PERCENTILES, build_one_hot
-from henaw.model.transforms import LARGEST, LOG_SCALED, compute_log_distance, divide_finite
 from torch import Tensor, nn
 from torch.nn import functional
 

@@ -27,6 +27,7 @@ import numpy as np
 import numpy.typing as npt
 from henaw.model.biomarkers import INDEX, NAMES, SYSTEMS
 from henaw.model.configuration import RATIO_CAPS, RATIO_PARTS, VARIABLES, NetworkConfiguration
+from henaw.model.graph.tables import PERCENTILES, list_members, list_variance_groups
 from henaw.model.reference_people import (
     LARGEST,
     NINE,
@@ -37,7 +38,6 @@ from henaw.model.reference_people import (
     Scores,
     is_logged,
 )
-from henaw.model.tables import PERCENTILES, list_members, list_variance_groups
 
 Answer = dict[str, Any]
 

@@ -12,10 +12,10 @@ import numpy.typing as npt
 import torch
 from henaw.model.biomarkers import NAMES, PANEL
 from henaw.model.checkpoint import Checkpoint
+from henaw.model.graph.transforms import LOG_SCALED
 from henaw.model.network import HORIZON_YEARS
 from henaw.model.people import People
 from henaw.model.runtime import OUTPUT_NAMES
-from henaw.model.transforms import LOG_SCALED
 
 _CHUNK = 1 << 15
 

@@ -23,9 +23,9 @@ from henaw.intake.preflight import (
     judge_values,
 )
 from henaw.intake.reference import Reference
+from henaw.intake.tables.layout import BiomarkerColumn, Layout, describe_layout
 from henaw.model.biomarkers import AGE_MAXIMUM_YEARS, INDEX, NAMES, PANEL
 from henaw.model.errors import ScoringError
-from henaw.model.layout import BiomarkerColumn, Layout, describe_layout
 from henaw.scoring.inputs import (
     NOTES,
     CellCounts,

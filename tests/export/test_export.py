@@ -22,7 +22,7 @@ from henaw.export.people import People, list_edge_cases
 from henaw.model.biomarkers import PANEL
 from henaw.model.checkpoint import Checkpoint
 from henaw.model.errors import ArtifactError, CheckpointError, ParityError
-from henaw.model.parity import TOLERANCES
+from henaw.model.exported.parity import TOLERANCES
 from henaw.model.runtime import OUTPUT_NAMES, Outputs
 
 

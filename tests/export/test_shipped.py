@@ -9,7 +9,7 @@ import onnx
 import pytest
 from henaw.model import shipped
 from henaw.model.errors import ArtifactError
-from henaw.model.golden import read_golden
+from henaw.model.exported.golden import read_golden
 from henaw.model.shipped import GOLDEN_FILE, ONNX_FILE, SIDECAR_FILE, find_shipped
 from henaw.scoring import Henaw
 

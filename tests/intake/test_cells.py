@@ -1,7 +1,7 @@
 """Cells as laboratories write them."""
 
 import pytest
-from henaw.intake.cells import read_cell
+from henaw.intake.words.cells import read_cell
 
 
 @pytest.mark.parametrize(

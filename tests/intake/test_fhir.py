@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 import pytest
 from henaw.intake import json_stream
-from henaw.intake.fhir import FhirPeople, read_fhir
-from henaw.intake.fhir_files import is_fhir, read_files
+from henaw.intake.fhir.files import is_fhir, read_files
+from henaw.intake.fhir.reader import FhirPeople, read_fhir
 from henaw.intake.person_table import SIDES
 from henaw.model.biomarkers import NAMES, PANEL
 from henaw.model.errors import ScoringError

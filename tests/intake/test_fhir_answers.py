@@ -9,7 +9,7 @@ import pytest
 from click.testing import CliRunner
 from fhir.resources.R4B import get_fhir_model_class
 from henaw.cli.score import score
-from henaw.intake.fhir_answers import read_code_system
+from henaw.intake.fhir.answers import read_code_system
 from henaw.scoring import Henaw
 
 WHOLE = json.loads((Path(__file__).parents[1] / "fhir" / "whole_panel.json").read_text())["bundle"]

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from henaw.intake.local_codes import read_local_codes
+from henaw.intake.words.local_codes import read_local_codes
 from henaw.model.biomarkers import NAMES
 from henaw.model.errors import ConfigurationError, ScoringError
 from henaw.scoring.sources import open_source

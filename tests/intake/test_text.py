@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from henaw.intake.text import find_shape
+from henaw.intake.tables.text import find_shape
 from henaw.model.errors import ScoringError
 from henaw.scoring.sources import open_source
 

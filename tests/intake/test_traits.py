@@ -10,9 +10,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
+from henaw.intake.tables.layout import describe_layout, find_layout
 from henaw.model.biomarkers import NAMES
 from henaw.model.errors import ScoringError
-from henaw.model.layout import describe_layout, find_layout
 from henaw.model.shipped import SIDECAR_FILE, find_shipped
 from henaw.scoring.inputs import REASONS, read_inputs
 from henaw.scoring.sources import open_source

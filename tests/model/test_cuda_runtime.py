@@ -13,8 +13,8 @@ import pytest
 import torch
 from henaw.export.people import People, draw_synthetic_people, join_people
 from henaw.model.checkpoint import Checkpoint
-from henaw.model.cuda_runtime import SIZES, CudaRuntime, Run
 from henaw.model.errors import RuntimeUnavailableError
+from henaw.model.exported.cuda import SIZES, CudaRuntime, Run
 from henaw.model.profile import LabProfile, set_profile
 from henaw.model.runtime import OUTPUT_NAMES, OnnxRuntime, Outputs, Runtime, load_torchscript
 from torch.utils._python_dispatch import TorchDispatchMode

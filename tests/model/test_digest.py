@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-from henaw.model.digest import DIGEST_KEY, check_content, compute_digest
 from henaw.model.errors import ArtifactError, HenawError, ScoringError
+from henaw.model.exported.digest import DIGEST_KEY, check_content, compute_digest
 from henaw.model.profile import PROFILE_SHAPES, LabProfile, find_tensor, set_profile
 from henaw.model.runtime import OnnxRuntime
 from henaw.scoring import Henaw

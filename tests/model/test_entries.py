@@ -14,8 +14,8 @@ from henaw.model.biomarkers import (
     list_total_cv,
     suggest_name,
 )
-from henaw.model.transforms import LOG_SCALED
-from henaw.model.units import UNIT_REWRITES, fold_unit
+from henaw.model.graph.transforms import LOG_SCALED
+from henaw.model.panel.units import UNIT_REWRITES, fold_unit
 
 every = pytest.mark.parametrize("biomarker", PANEL, ids=lambda biomarker: biomarker.name)
 

@@ -10,8 +10,8 @@ from henaw.export.people import draw_anywhere, draw_synthetic_people, list_edge_
 from henaw.model.biomarkers import INDEX, NAMES, PANEL
 from henaw.model.checkpoint import Checkpoint
 from henaw.model.configuration import RATIO_CAPS
+from henaw.model.graph.transforms import compute_safe_ratio
 from henaw.model.runtime import OUTPUT_NAMES, Outputs, Runtime
-from henaw.model.transforms import compute_safe_ratio
 
 TYPICAL = (1.2, 36.0, 80.0, 43.0, 30.0, 13.0, 22.0, 24.0, 20.0)
 FLAGS = ("imputed", "out_of_range", "age_out_of_range", "critical", "reliable")

@@ -10,11 +10,11 @@ from henaw.export.people import People, draw_anywhere
 from henaw.model.biomarkers import INDEX, NAMES, PANEL, SYSTEMS
 from henaw.model.checkpoint import Checkpoint
 from henaw.model.configuration import RATIO_CAPS, VARIABLES
-from henaw.model.constants import DRAW_SPREAD
+from henaw.model.graph.constants import DRAW_SPREAD
+from henaw.model.graph.tables import SMALLEST_SPREAD, smooth_margin_slope
+from henaw.model.graph.transforms import LOG_SCALED, compute_log_distance
 from henaw.model.network import LINEAR_START, Network
 from henaw.model.runtime import Runtime
-from henaw.model.tables import SMALLEST_SPREAD, smooth_margin_slope
-from henaw.model.transforms import LOG_SCALED, compute_log_distance
 from scipy import integrate, stats
 
 Array = npt.NDArray[np.float64]

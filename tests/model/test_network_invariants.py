@@ -14,8 +14,8 @@ from henaw.export.people import (
 )
 from henaw.model.biomarkers import PANEL
 from henaw.model.checkpoint import Checkpoint
+from henaw.model.graph.transforms import LOG_SCALED
 from henaw.model.runtime import OUTPUT_NAMES, Outputs, Runtime
-from henaw.model.transforms import LOG_SCALED
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 

@@ -10,10 +10,10 @@ import torch
 from henaw.export.people import People, draw_synthetic_people
 from henaw.model.biomarkers import INDEX, NAMES, PANEL
 from henaw.model.checkpoint import Checkpoint
+from henaw.model.graph.transforms import LOG_SCALED
 from henaw.model.network import Network
 from henaw.model.profile import LabProfile, set_profile
 from henaw.model.runtime import OUTPUT_NAMES, OnnxRuntime, Outputs, Runtime, TorchRuntime
-from henaw.model.transforms import LOG_SCALED
 
 SHIFT = {
     "crp": 0.1,

@@ -9,9 +9,9 @@ import torch
 from henaw.export.people import People, draw_anywhere, draw_synthetic_people, join_people
 from henaw.model.biomarkers import INDEX, NAMES, PANEL
 from henaw.model.checkpoint import Checkpoint
+from henaw.model.graph.tables import PERCENTILES, list_published_limits
 from henaw.model.network import Network
 from henaw.model.runtime import Runtime
-from henaw.model.tables import PERCENTILES, list_published_limits
 
 Array = npt.NDArray[np.float64]
 TYPICAL = tuple(biomarker.typical for biomarker in PANEL)

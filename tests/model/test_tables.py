@@ -6,7 +6,7 @@ import torch
 from henaw.model.biomarkers import INDEX, NAMES, PANEL
 from henaw.model.checkpoint import Checkpoint
 from henaw.model.configuration import NetworkConfiguration
-from henaw.model.tables import (
+from henaw.model.graph.tables import (
     PERCENTILES,
     build_copula_tables,
     build_system_shares,

@@ -17,7 +17,7 @@ import pandas as pd
 import pytest
 import yaml
 from henaw.model.biomarkers import NAMES, SYSTEMS
-from henaw.model.units import fold_unit
+from henaw.model.panel.units import fold_unit
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 SERVE = Path(__file__).with_name("serve_tenth_biomarker.py")

@@ -12,9 +12,9 @@ import pyarrow as pa
 import pyarrow.dataset
 import pytest
 from henaw.export.people import People
+from henaw.intake.tables.layout import BiomarkerColumn, Layout, SexColumn, find_layout
 from henaw.model.biomarkers import NAMES
 from henaw.model.errors import ConfigurationError, RuntimeUnavailableError, ScoringError
-from henaw.model.layout import BiomarkerColumn, Layout, SexColumn, find_layout
 from henaw.model.runtime import Outputs
 from henaw.scoring import Henaw
 

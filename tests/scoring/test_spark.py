@@ -20,9 +20,9 @@ from henaw.cli.java import find_java_home
 from henaw.cli.main import commands
 from henaw.export.graphs import export_onnx
 from henaw.export.metadata import describe_model, format_properties
+from henaw.intake.tables.layout import find_layout
 from henaw.model.checkpoint import Checkpoint
 from henaw.model.errors import ScoringError
-from henaw.model.layout import find_layout
 from henaw.scoring import Henaw
 
 pytest.importorskip("pyspark", reason="needs pyspark: pip install 'henaw[spark]'")

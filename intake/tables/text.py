@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pyarrow as pa
-from henaw.intake.cells import find_decimal
-from henaw.intake.columns import is_known
+from henaw.intake.tables.columns import is_known
+from henaw.intake.tables.layout import find_separator
+from henaw.intake.words.cells import find_decimal
 from henaw.model.errors import ScoringError
-from henaw.model.layout import find_separator
 
 _HEAD_BYTES = 1 << 18
 _BLOCK_BYTES = 1 << 20

@@ -1,7 +1,7 @@
 """FHIR R4 to people: Bundles, lists, single resources, NDJSON, with what resources contain.
 
 The rules, one by one, are the shared cases in ``tests/fhir``; codes and units are those of
-:mod:`henaw.intake.fhir_codes`. Of each biomarker the newest usable result counts, as in
+:mod:`henaw.intake.fhir.codes`. Of each biomarker the newest usable result counts, as in
 tables (:mod:`henaw.intake.newest`).
 """
 
@@ -18,18 +18,18 @@ from typing import IO, Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-from henaw.intake.dates import count_moment, count_years, find_day, read_birth_date, read_time
-from henaw.intake.fhir_codes import CODES, LOINC_SYSTEMS, STATUSES, UCUM_SYSTEMS
-from henaw.intake.fhir_patients import Patient, Patients, locate, read_text
+from henaw.intake.fhir.codes import CODES, LOINC_SYSTEMS, STATUSES, UCUM_SYSTEMS
+from henaw.intake.fhir.patients import Patient, Patients, locate, read_text
+from henaw.intake.fhir.specimens import name_label, name_specimen
 from henaw.intake.json_stream import UNPACKING, JsonStream
 from henaw.intake.newest import Newest, Values, split_draw
 from henaw.intake.notes import describe_unused
 from henaw.intake.person_table import PersonTable
 from henaw.intake.results import COMPARATORS, UNDATED, Results
-from henaw.intake.specimens import name_label, name_specimen
+from henaw.intake.words.dates import count_moment, count_years, find_day, read_birth_date, read_time
 from henaw.model.biomarkers import INDEX, PANEL
 from henaw.model.errors import ScoringError
-from henaw.model.units import fold_unit
+from henaw.model.panel.units import fold_unit
 
 _ENOUGH_TO_ADD = 1 << 16
 _MOST_NAMED = 5

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 
 from henaw.model.errors import PanelError
-from henaw.model.units import COUNT_PER_VOLUME, Unit, drop_annotations, fold_unit
+from henaw.model.panel.units import COUNT_PER_VOLUME, Unit, drop_annotations, fold_unit
 
 SYSTEM_NAMES: tuple[str, ...] = ("inflammation", "metabolism", "organ_function", "hematology")
 """The systems that contributions are summed in, in this order."""
@@ -100,7 +100,7 @@ class Biomarker:
         shared_synonyms: names that another quantity has as well, which its unit tells apart.
         other_units: other accepted units by canonical spelling.
         unit_spellings: spellings of a unit that mean it for this biomarker alone, to one
-            of :attr:`units`; spellings for all biomarkers are in :mod:`henaw.model.units`.
+            of :attr:`units`; spellings for all biomarkers are in :mod:`henaw.model.panel.units`.
         refused_units: units that look right and are not, with the reason.
         spellings: every spelling of an accepted unit, folded, to that of :attr:`units`.
     """

@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
 
-from henaw.intake.fhir_patients import read_text
-from henaw.model.folding import fold_name
-from henaw.model.names import is_blood
+from henaw.intake.fhir.patients import read_text
+from henaw.intake.words.names import is_blood
+from henaw.model.panel.folding import fold_name
 
 _CODES: Mapping[str, str] = MappingProxyType(
     {

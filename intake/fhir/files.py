@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import IO
 
-from henaw.intake.fhir import FhirPeople, read_fhir
+from henaw.intake.fhir.reader import FhirPeople, read_fhir
 from henaw.intake.json_stream import SUFFIXES, UNPACKING, open_text
 from henaw.model.errors import ScoringError
 

@@ -12,17 +12,17 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
-from henaw.intake.analytes import OMOP_OPERATORS, OMOP_UNITS, find_analyte
-from henaw.intake.cells import read_cell, read_comparator
-from henaw.intake.columns import BIRTH, ResultColumns
-from henaw.intake.dates import count_moment
-from henaw.intake.days import read_day
 from henaw.intake.newest import DAY_MICROSECONDS, encode, pair
 from henaw.intake.results import COMPARATORS, UNDATED, Results, repeat
+from henaw.intake.tables.columns import BIRTH, ResultColumns
+from henaw.intake.words.analytes import OMOP_OPERATORS, OMOP_UNITS, find_analyte
+from henaw.intake.words.cells import read_cell, read_comparator
+from henaw.intake.words.dates import count_moment
+from henaw.intake.words.days import read_day
+from henaw.intake.words.names import AGE, SEX, means
 from henaw.model.biomarkers import INDEX, NAMES, PANEL
-from henaw.model.folding import fold_name
-from henaw.model.names import AGE, SEX, means
-from henaw.model.units import fold_unit
+from henaw.model.panel.folding import fold_name
+from henaw.model.panel.units import fold_unit
 
 _PERSON_TESTS = {"age": AGE, "sex": SEX, "birth": BIRTH}
 _SIGNS = {sign: place for place, sign in enumerate(COMPARATORS)}

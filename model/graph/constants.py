@@ -18,7 +18,7 @@ from henaw.model.configuration import (
     VARIABLES,
     NetworkConfiguration,
 )
-from henaw.model.tables import (
+from henaw.model.graph.tables import (
     PERCENTILES,
     SLOPE_SCORES,
     SMALLEST_SPREAD,
@@ -31,7 +31,7 @@ from henaw.model.tables import (
     place_limit,
     smooth_margin_slope,
 )
-from henaw.model.transforms import LOG_SCALED
+from henaw.model.graph.transforms import LOG_SCALED
 from torch import Tensor
 
 HORIZON_YEARS = 10.0

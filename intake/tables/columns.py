@@ -7,10 +7,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 
+from henaw.intake.words.names import AGE, PERSON, SEX, find_first, read_header
+from henaw.intake.words.ukb_names import parse_column
 from henaw.model.biomarkers import PANEL
-from henaw.model.folding import fold_name
-from henaw.model.names import AGE, PERSON, SEX, find_first, read_header
-from henaw.model.ukb_names import parse_column
+from henaw.model.panel.folding import fold_name
 
 TEST: tuple[str, ...] = (
     *("measurement_source_value", "test", "test_name", "test name", "lab test", "lab_name"),

@@ -6,7 +6,7 @@ import functools
 import re
 from typing import NamedTuple
 
-from henaw.model.folding import fold_name
+from henaw.model.panel.folding import fold_name
 
 NO_VALUE = (
     *("NA", "N/A", "#N/A", "NaN", "nan", "NULL", "None", "nil", "missing", "unknown", "not known"),

@@ -6,10 +6,8 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from henaw.model.biomarkers import INDEX, NAMES, PANEL, suggest_name
-from henaw.model.errors import ConfigurationError, PanelError, ScoringError
-from henaw.model.names import AGE, PERSON, SEX, find_first, read_header
-from henaw.model.ukb_names import (
+from henaw.intake.words.names import AGE, PERSON, SEX, find_first, read_header
+from henaw.intake.words.ukb_names import (
     AGE_AT_RECRUITMENT,
     AGE_AT_VISIT,
     BIOMARKER_FIELDS,
@@ -17,7 +15,9 @@ from henaw.model.ukb_names import (
     is_participant,
     parse_column,
 )
-from henaw.model.ukb_names import SEX as SEX_FIELD
+from henaw.intake.words.ukb_names import SEX as SEX_FIELD
+from henaw.model.biomarkers import INDEX, NAMES, PANEL, suggest_name
+from henaw.model.errors import ConfigurationError, PanelError, ScoringError
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,19 +11,19 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
-from henaw.intake.columns import ResultColumns, find_parts
-from henaw.intake.dates import count_years, find_day, read_birth_date
-from henaw.intake.days import find_order, read_day
-from henaw.intake.long_table import LongTable, read_age, to_text
-from henaw.intake.near_names import find_near_names
 from henaw.intake.newest import Newest, Values, encode, pair, split_draw
 from henaw.intake.notes import MOST_NAMED, describe_unused
 from henaw.intake.person_table import PersonTable
 from henaw.intake.preflight import Unusable
 from henaw.intake.results import UNDATED, repeat
+from henaw.intake.tables.columns import ResultColumns, find_parts
+from henaw.intake.tables.long_table import LongTable, read_age, to_text
+from henaw.intake.words.dates import count_years, find_day, read_birth_date
+from henaw.intake.words.days import find_order, read_day
+from henaw.intake.words.near_names import find_near_names
 from henaw.model.biomarkers import NAMES
 from henaw.model.errors import ScoringError
-from henaw.model.folding import fold_name
+from henaw.model.panel.folding import fold_name
 
 ReadColumns = Callable[[Sequence[str]], Iterator[pa.RecordBatch]]
 """Reads columns of a table from its beginning, batch by batch."""

@@ -8,9 +8,9 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
+from henaw.intake.words.names import AGE, SEX, read_header
 from henaw.model.biomarkers import PANEL
-from henaw.model.folding import fold_name
-from henaw.model.names import AGE, SEX, read_header
+from henaw.model.panel.folding import fold_name
 
 _LEAST_LIKENESS = 0.87
 _LEAST_LETTERS = 6

@@ -17,11 +17,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from henaw.intake.dates import find_day
-from henaw.intake.fhir import FhirPeople
-from henaw.intake.fhir_codes import UCUM_SYSTEMS
-from henaw.intake.fhir_patients import Patient
+from henaw.intake.fhir.codes import UCUM_SYSTEMS
+from henaw.intake.fhir.patients import Patient
+from henaw.intake.fhir.reader import FhirPeople
 from henaw.intake.results import UNDATED, take
+from henaw.intake.words.dates import find_day
 from henaw.model.reliability import Reason
 
 Resource = dict[str, Any]
@@ -57,7 +57,7 @@ class AnsweringModel(NamedTuple):
 @functools.cache
 def read_code_system() -> Resource:
     """The CodeSystem of the answers."""
-    text = files("henaw.intake").joinpath(CODE_SYSTEM_NAME).read_text(encoding="utf-8")
+    text = files("henaw.intake.fhir").joinpath(CODE_SYSTEM_NAME).read_text(encoding="utf-8")
     content: Resource = json.loads(text)
     return content
 

@@ -1,7 +1,7 @@
 import pytest
+from henaw.intake.tables.layout import Layout, describe_layout, find_layout
 from henaw.model.biomarkers import NAMES
 from henaw.model.errors import ScoringError
-from henaw.model.layout import Layout, describe_layout, find_layout
 
 
 def get_units(layout: Layout) -> dict[str, tuple[str, str | None]]:

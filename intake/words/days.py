@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable
 from datetime import date, datetime, timezone
 
-from henaw.intake.dates import Moment, read_time
+from henaw.intake.words.dates import Moment, read_time
 from henaw.model.errors import ScoringError
 
 _CLOCK = (

@@ -1,9 +1,9 @@
 """What names mean, of tests, of columns and of specimens."""
 
 import pytest
+from henaw.intake.words.names import find_biomarker, is_blood, read_header
 from henaw.model.biomarkers import PANEL, Biomarker
-from henaw.model.folding import fold_name
-from henaw.model.names import find_biomarker, is_blood, read_header
+from henaw.model.panel.folding import fold_name
 
 every = pytest.mark.parametrize("biomarker", PANEL, ids=lambda biomarker: biomarker.name)
 

@@ -30,14 +30,14 @@ from henaw.model.configuration import (
     VARIABLES,
     NetworkConfiguration,
 )
-from henaw.model.constants import (
+from henaw.model.graph.constants import (
     AGE_CENTRE_YEARS,
     AGE_SCALE_YEARS,
     HIGHEST_RATIO,
     LOWEST_RATIO,
     RISE_BEYOND,
 )
-from henaw.model.tables import (
+from henaw.model.graph.tables import (
     SMALLEST_SPREAD,
     build_copula_tables,
     compute_adaptive_weights,
@@ -131,7 +131,7 @@ class _Reference:
         self.scores = torch.linspace(-limit, limit, self.margin.shape[1], dtype=torch.float64)
 
     def place_limit(self, name: str, side: str, multiple: float = 1.0) -> Tensor | None:
-        """See :func:`henaw.model.tables.place_limit`."""
+        """See :func:`henaw.model.graph.tables.place_limit`."""
         return place_limit(self.configuration, self.tensors, name, side, multiple)
 
     def place(self, variable: int, values: Tensor) -> Tensor:

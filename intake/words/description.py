@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from henaw.intake.cells import NO_VALUE, SIGNS
-from henaw.intake.columns import PARTS
-from henaw.intake.days import FRENCH_SUMMER_MONTHS, MONTHS
+from henaw.intake.tables.columns import PARTS
+from henaw.intake.tables.layout import FEMALE_WORDS, MALE_WORDS
+from henaw.intake.words.cells import NO_VALUE, SIGNS
+from henaw.intake.words.days import FRENCH_SUMMER_MONTHS, MONTHS
+from henaw.intake.words.names import BLOOD, FILLING
 from henaw.model.biomarkers import PANEL, SEXES
-from henaw.model.layout import FEMALE_WORDS, MALE_WORDS
-from henaw.model.names import BLOOD, FILLING
 
 
 def describe_words() -> dict[str, Any]:

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from henaw.model.biomarkers import INDEX, PANEL
 from henaw.model.errors import PanelError
-from henaw.model.folding import fold_name
+from henaw.model.panel.folding import fold_name
 
 # Names of blood, serum and plasma, in the languages of the synonyms.
 BLOOD = (
