@@ -233,7 +233,7 @@ class Newest:
 def _find_unit(biomarker: Biomarker, spelling: str) -> Unit:
     if not spelling and len(biomarker.units) > 1:
         raise PanelError(
-            biomarker.name, [f"it has no unit; expected one of {', '.join(biomarker.units)}"]
+            biomarker.name, [f"it has no unit; give one of {', '.join(biomarker.units)}"]
         )
     return biomarker.find_unit(spelling or biomarker.unit)
 

@@ -75,7 +75,7 @@ def read_reference(description: Mapping[str, Any]) -> Reference:
     if absent:
         raise ScoringError(
             "model",
-            [f"expected the property {key!r}, found none. Export it again" for key in absent],
+            [f"it has no property {key!r}. Export it again" for key in absent],
         )
 
     def by_sex(table: dict[str, Any]) -> Array:

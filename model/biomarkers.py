@@ -655,8 +655,8 @@ def check_names(names: Iterable[str], *, subject: str) -> None:
             problems.append(f"{name} is listed {seen.count(name)} times")
     ordered = [name for name in NAMES if name in seen]
     if not problems and not seen:
-        problems.append(f"expected at least one of {', '.join(NAMES)}")
+        problems.append(f"list at least one of {', '.join(NAMES)}")
     if not problems and seen != ordered:
-        problems.append(f"order must be {', '.join(ordered)}, however: {', '.join(seen)}")
+        problems.append(f"order must be {', '.join(ordered)}; got {', '.join(seen)}")
     if problems:
         raise PanelError(subject, problems)

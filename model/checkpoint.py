@@ -130,7 +130,7 @@ def load_checkpoint(path: Path) -> Checkpoint:
         raise CheckpointError(str(path), [_explain_unreadable(content, error)]) from error
     header = _read_header(path, content)
     if header.get("protocol") != PROTOCOL:
-        # Of another protocol's tensors nothing more is to be said.
+        # The tensors of another protocol cannot be checked.
         raise CheckpointError(
             str(path),
             [
@@ -139,7 +139,7 @@ def load_checkpoint(path: Path) -> Checkpoint:
             ],
         )
     problems = [
-        f"header: {key} must be {kind.__name__}, however: {header.get(key)!r}"
+        f"header: {key} must be {kind.__name__}; got {header.get(key)!r}"
         for key, kind in _HEADER_TYPES.items()
         if type(header.get(key)) is not kind
     ]
@@ -161,7 +161,7 @@ def load_checkpoint(path: Path) -> Checkpoint:
         problems += _check_tensors(network, tensors)
     count = sum(tensor.numel() for tensor in tensors.values())
     if header.get("parameters") != count:
-        problems.append(f"parameters must be {header.get('parameters')}, however: {count}")
+        problems.append(f"parameters must be {header.get('parameters')}; got {count}")
     if header.get("tensors_sha256") != _digest_tensors(tensors):
         problems.append("tensors differ from the digest in the header: the file was damaged")
     if problems or network is None:
@@ -191,22 +191,22 @@ def _read_bytes(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except FileNotFoundError as error:
-        raise CheckpointError(str(path), ["expected a checkpoint file, found none"]) from error
+        raise CheckpointError(str(path), ["there is no such file"]) from error
     except OSError as error:
         raise CheckpointError(str(path), [f"the file cannot be read: {error}"]) from error
 
 
 def _explain_unreadable(content: bytes, error: Exception) -> str:
     if not content:
-        return "expected safetensors, however the file is empty"
+        return "the file is empty"
     # Protocol 2 and up, a zip of torch.save, and the text and binary protocols before.
     old_pickle = content[:1] in (b"(", b"]", b"}", b"c") and content.endswith(b".")
     if content[:1] == b"\x80" or content[:2] == b"PK" or old_pickle:
         return (
-            "expected safetensors, however this is a pickle (a file of torch.save?): reading it "
-            "could run code, so it is refused; write the model with `henaw train`"
+            "the file must be safetensors; got a pickle (of torch.save?). Reading it could run "
+            "code, so it is refused. Write the model with `henaw train`"
         )
-    return f"expected safetensors, however the file is truncated or damaged: {error}"
+    return f"the file is not safetensors, or is truncated or damaged: {error}"
 
 
 def _read_header(path: Path, content: bytes) -> dict[str, Any]:
@@ -215,15 +215,15 @@ def _read_header(path: Path, content: bytes) -> dict[str, Any]:
     if _METADATA_KEY not in metadata:
         raise CheckpointError(
             str(path),
-            [f"header: expected the metadata key {_METADATA_KEY!r}, however: {sorted(metadata)}"],
+            [f"header: metadata must have the key {_METADATA_KEY!r}; got {sorted(metadata)}"],
         )
     try:
         header = json.loads(metadata[_METADATA_KEY])
     except (ValueError, RecursionError) as error:
         # Also of an integer with more digits than Python reads.
-        raise CheckpointError(str(path), [f"header: expected JSON, however: {error}"]) from error
+        raise CheckpointError(str(path), [f"header: it cannot be read as JSON: {error}"]) from error
     if not isinstance(header, dict):
-        raise CheckpointError(str(path), [f"header: expected an object, however: {header!r}"])
+        raise CheckpointError(str(path), [f"header: it must be an object; got {header!r}"])
     return header
 
 
@@ -232,9 +232,9 @@ def _check_panel(panel: object) -> list[str]:
     if panel == expected:
         return []
     if not isinstance(panel, list):
-        return [f"panel: expected a list of {len(expected)}, however: {panel!r}"]
+        return [f"panel must be a list of {len(expected)}; got {panel!r}"]
     problems = [
-        f"panel: row {i} must be an object, however: {row!r}"
+        f"panel: row {i} must be an object; got {row!r}"
         for i, row in enumerate(panel)
         if not isinstance(row, dict)
     ]
@@ -243,9 +243,9 @@ def _check_panel(panel: object) -> list[str]:
     seen = [row.get("name") for row in panel]
     wanted = [row["name"] for row in expected]
     if seen != wanted:
-        return [f"panel: order must be {wanted}, however: {seen}"]
+        return [f"panel: order must be {wanted}; got {seen}"]
     return [
-        f"panel: {row['name']}.{key} must be {row[key]!r}, however: {other.get(key)!r}"
+        f"panel: {row['name']}.{key} must be {row[key]!r}; got {other.get(key)!r}"
         for row, other in zip(expected, panel, strict=True)
         for key in row
         if other.get(key) != row[key]
@@ -263,18 +263,16 @@ def _check_tensors(network: NetworkConfiguration, tensors: Mapping[str, Tensor])
         tensor = tensors[name]
         before = len(problems)
         if tuple(tensor.shape) != shape:
-            problems.append(
-                f"tensor {name}: shape must be {list(shape)}, however: {list(tensor.shape)}"
-            )
+            problems.append(f"tensor {name}: shape must be {list(shape)}; got {list(tensor.shape)}")
         if tensor.dtype != torch.float32:
-            problems.append(f"tensor {name}: dtype must be float32, however: {tensor.dtype}")
+            problems.append(f"tensor {name}: dtype must be float32; got {tensor.dtype}")
             continue  # Complex and 8-bit types have no order and no isfinite.
         bad = int((~torch.isfinite(tensor)).sum())
         if bad:
-            problems.append(f"tensor {name}: must be finite, however: {bad} values are not")
+            problems.append(f"tensor {name}: must be finite; {bad} values are not")
         elif name in POSITIVE_TENSORS and not bool((tensor > 0).all()):
             problems.append(
-                f"tensor {name}: must be above 0, however its least is {float(tensor.min()):g}"
+                f"tensor {name}: must be above 0; the least value is {float(tensor.min()):g}"
             )
         if len(problems) == before:
             sound[name] = tensor

@@ -1,7 +1,7 @@
 """Typed, frozen configuration, and the one reader that turns mappings into it.
 
-Every problem of a mapping is found before anything is reported, so that a person
-mends a file once.
+The reader finds every problem of a mapping before it reports any, so that a person corrects
+a file once.
 """
 
 from __future__ import annotations
@@ -101,14 +101,14 @@ class NetworkConfiguration:
         if self.input_dim != len(NAMES):
             problems.append(f"input_dim must be {len(NAMES)}; got {self.input_dim}")
         if self.first_age < 1:
-            problems.append(f"first_age must be at least 1, however: {self.first_age}")
+            problems.append(f"first_age must be at least 1; got {self.first_age}")
         if self.last_age - self.first_age < 2:
             problems.append(
-                "last_age must be at least 2 years above first_age, however: "
+                "last_age must be at least 2 years above first_age; got "
                 f"first_age={self.first_age}, last_age={self.last_age}"
             )
         if not 1.0 <= self.score_limit <= 5.0:
-            problems.append(f"score_limit must be in [1, 5], however: {self.score_limit}")
+            problems.append(f"score_limit must be 1 to 5; got {self.score_limit}")
         if not 2 <= self.score_steps <= 200 or self.score_steps % 2:
             problems.append(
                 f"score_steps must be an even number of 2 to 200; got {self.score_steps}"
@@ -127,7 +127,9 @@ class NetworkConfiguration:
                 if name in INDEX and name not in self.panel
             ]
             if len(set(pair)) != 2:
-                problems.append(f"interactions: expected two different names; got {list(pair)}")
+                problems.append(
+                    f"interactions: a pair must be two different names; got {list(pair)}"
+                )
         for both, count in Counter(frozenset(pair) for pair in self.interactions).items():
             if count > 1:
                 problems.append(
@@ -139,11 +141,11 @@ class NetworkConfiguration:
             if name not in INDEX
         ]
         if not 0 <= self.adaptive_lambda < math.inf:
-            problems.append(f"adaptive_lambda must be >= 0, however: {self.adaptive_lambda}")
+            problems.append(f"adaptive_lambda must be 0 or more; got {self.adaptive_lambda}")
         if not 0 < self.hierarchy < math.inf:
-            problems.append(f"hierarchy must be > 0, however: {self.hierarchy}")
+            problems.append(f"hierarchy must be above 0; got {self.hierarchy}")
         if not 2 <= self.members <= 100:
-            problems.append(f"members must be in [2, 100], however: {self.members}")
+            problems.append(f"members must be 2 to 100; got {self.members}")
         problems += [f"causes: {problem}" for problem in check_causes(self.causes)]
         if problems:
             raise ConfigurationError("network", problems)
@@ -202,7 +204,7 @@ def _check_increasing(name: str, values: Sequence[float], at_least: int = 1) -> 
     ordered = all(a < b for a, b in itertools.pairwise(values))
     if len(values) >= at_least and ordered and all(map(math.isfinite, values)):
         return []
-    return [f"{name} must be at least {at_least} increasing numbers, however: {list(values)}"]
+    return [f"{name} must be at least {at_least} increasing numbers; got {list(values)}"]
 
 
 def read_configuration(cls: type[T], mapping: Mapping[str, Any], *, subject: str) -> T:
@@ -227,7 +229,7 @@ def read_configuration(cls: type[T], mapping: Mapping[str, Any], *, subject: str
 def _build(cls: Any, mapping: object, path: str, problems: list[str]) -> object:
     if not isinstance(mapping, Mapping):
         where = path.rstrip(".") or "top level"
-        problems.append(f"{where}: expected a mapping, however: {mapping!r}")
+        problems.append(f"{where} must be a mapping; got {mapping!r}")
         return None
     hints = typing.get_type_hints(cls)
     fields = {field.name: field for field in dataclasses.fields(cls)}
@@ -271,14 +273,14 @@ def _convert(hint: Any, value: object, path: str, problems: list[str]) -> object
         return _convert(inner, value, path, problems)
     if origin is tuple:
         if not isinstance(value, Sequence) or isinstance(value, str):
-            problems.append(f"{path}: expected a list, however: {value!r}")
+            problems.append(f"{path} must be a list; got {value!r}")
             return None
         if arguments[-1] is Ellipsis:
             inner_hints = [arguments[0]] * len(value)
         elif len(arguments) == len(value):
             inner_hints = list(arguments)
         else:
-            problems.append(f"{path}: expected {len(arguments)} entries, however: {value!r}")
+            problems.append(f"{path} must have {len(arguments)} entries; got {value!r}")
             return None
         return tuple(
             _convert(inner, item, f"{path}[{i}]", problems)
@@ -286,7 +288,7 @@ def _convert(hint: Any, value: object, path: str, problems: list[str]) -> object
         )
     if origin is Mapping:
         if not isinstance(value, Mapping):
-            problems.append(f"{path}: expected a mapping, however: {value!r}")
+            problems.append(f"{path} must be a mapping; got {value!r}")
             return None
         return {
             str(key): _convert(arguments[1], item, f"{path}.{key}", problems)
@@ -294,14 +296,14 @@ def _convert(hint: Any, value: object, path: str, problems: list[str]) -> object
         }
     if origin is typing.Literal:
         if value not in arguments:
-            problems.append(f"{path}: expected one of {list(arguments)}, however: {value!r}")
+            problems.append(f"{path} must be one of {list(arguments)}; got {value!r}")
         return value
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
         try:
             return float(value)
         except OverflowError:
-            problems.append(f"{path}: expected a number up to 1.8e308, however: a larger one")
+            problems.append(f"{path} must be a number up to 1.8e308; got a larger one")
             return None
     if not isinstance(value, hint) or (isinstance(value, bool) and hint is not bool):
-        problems.append(f"{path}: expected {hint.__name__}, however: {value!r}")
+        problems.append(f"{path} must be {hint.__name__}; got {value!r}")
     return value

@@ -81,7 +81,7 @@ def load_torchscript(path: Path, *, device: str) -> torch.nn.Module:
     import torch
 
     if device.startswith("cuda") and not torch.cuda.is_available():
-        raise RuntimeUnavailableError(f"expected a CUDA device for {device!r}, found none")
+        raise RuntimeUnavailableError(f"device {device!r} needs CUDA; no CUDA device is found")
     with warnings.catch_warnings():
         # torch.jit is deprecated upstream and still what TorchServe's GPU path loads.
         warnings.filterwarnings("ignore", r".*torch\.jit.*", DeprecationWarning)
@@ -176,7 +176,7 @@ class OnnxRuntime:
             properties: Mapping[str, str] = self._session.get_modelmeta().custom_metadata_map
         except UnicodeDecodeError as error:
             raise ArtifactError(
-                "ONNX file", [f"its properties must be UTF-8, however: {error}. Export it again"]
+                "ONNX file", [f"its properties must be UTF-8: {error}. Export it again"]
             ) from error
         return properties
 

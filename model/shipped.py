@@ -14,11 +14,9 @@ def find_shipped(name: str) -> Path:
     """The path of a file of the shipped model.
 
     Raises:
-        ArtifactError: it is not there: the package is not whole.
+        ArtifactError: the file is missing, so the package is incomplete.
     """
     path = Path(__file__).parent / "weights" / name
     if not path.is_file():
-        raise ArtifactError(
-            "shipped model", [f"expected the file {path}, found none: install henaw again"]
-        )
+        raise ArtifactError("shipped model", [f"the file {path} is missing. Install henaw again"])
     return path

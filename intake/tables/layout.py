@@ -44,7 +44,7 @@ class BiomarkerColumn:
                 f"unknown biomarker {self.name!r}" + (f": did you mean {near}?" if near else "")
             )
         if (self.unit is None) == (self.unit_column is None):
-            problems.append(f"{self.name}: expected one of unit and unit_column")
+            problems.append(f"{self.name}: give either unit or unit_column")
         if self.name in INDEX and self.unit is not None:
             try:
                 PANEL[INDEX[self.name]].find_unit(self.unit)
@@ -141,7 +141,7 @@ def find_layout(names: Sequence[str], *, visit: int | None = None) -> Layout:
         visit: UK Biobank instance; None is the first that has a biomarker.
 
     Raises:
-        ScoringError: age, sex or every biomarker is not there, or one is there twice.
+        ScoringError: age, sex or every biomarker is missing, or one of them has two columns.
 
     Example:
         >>> find_layout(["eid", "p31", "p21003_i0", "p30710_i0", "p30710_i1"]).biomarkers
@@ -165,8 +165,8 @@ def find_layout(names: Sequence[str], *, visit: int | None = None) -> Layout:
     raise ScoringError(
         "columns",
         [
-            f"expected age, sex and some of {', '.join(NAMES)}, or the names of UK Biobank or "
-            f"NHANES, however: {listed}; a map of columns can say what is what"
+            f"columns must be age, sex and some of {', '.join(NAMES)}, or have the names of UK "
+            f"Biobank or NHANES; got {listed}. A map of columns can name them"
         ],
     )
 
@@ -210,8 +210,8 @@ def _find_own(names: Sequence[str]) -> Layout:
         found = part if part in names else find_first(names, known)
         if found is None:
             near = suggest_name(part, names)
-            hint = f": is it {near!r}?" if near else ""
-            problems.append(f"expected the column {part!r}, found none{hint}")
+            hint = f"; is it {near!r}?" if near else ""
+            problems.append(f"there is no column {part!r}{hint}")
             continue
         places[part] = found
     columns: dict[str, list[str]] = {}
@@ -225,12 +225,12 @@ def _find_own(names: Sequence[str]) -> Layout:
         if len(mine) > 1:
             listed = ", ".join(map(repr, mine))
             problems.append(
-                f"expected one column of {biomarker}, however: {listed}; name the right one "
-                f"{biomarker}, or give a map of columns"
+                f"{biomarker} must have one column; got {listed}. Name the right one {biomarker}, or "
+                "give a map of columns"
             )
     used = [*places.values(), *(mine[0] for mine in columns.values())]
     twice = [name for name in used if names.count(name) > 1]
-    problems += [f"expected the column {name!r} once, found it again" for name in twice]
+    problems += [f"there must be one column {name!r}; got {names.count(name)}" for name in twice]
     if problems:
         raise ScoringError("columns", problems)
     is_nhanes = places["sex"].upper() == _NHANES_SEX
@@ -277,17 +277,17 @@ def _find_ukb(names: Sequence[str], places: Mapping[str, Place], visit: int | No
             continue
         if place.field in columns:
             problems.append(
-                f"expected field {place.field} at visit {visit} once, however: "
+                f"field {place.field} at visit {visit} must have one column; got "
                 f"{columns[place.field]!r} and {name!r}"
             )
         columns[place.field] = name
     age = columns.get(AGE_AT_VISIT, columns.get(AGE_AT_RECRUITMENT))
     if age is None:
-        problems.append(f"expected field {AGE_AT_VISIT} (age) at visit {visit}, found none")
+        problems.append(f"there is no field {AGE_AT_VISIT} (age) at visit {visit}")
     if SEX_FIELD not in columns:
-        problems.append(f"expected field {SEX_FIELD} (sex), found none")
+        problems.append(f"there is no field {SEX_FIELD} (sex)")
     if not set(columns) & set(fields):
-        problems.append(f"expected biomarkers at visit {visit}, found none")
+        problems.append(f"there is no biomarker at visit {visit}")
     if problems or age is None:
         raise ScoringError("UK Biobank columns", problems)
     return Layout(
@@ -306,9 +306,7 @@ def _find_nhanes(names: Sequence[str]) -> Layout:
     """The variables of NHANES, in either case; of two of a biomarker each row has one."""
     upper = {name.upper(): name for name in reversed(names)}
     problems = [
-        f"expected the variable {name}, found none"
-        for name in (_NHANES_AGE, _NHANES_SEX)
-        if name not in upper
+        f"there is no variable {name}" for name in (_NHANES_AGE, _NHANES_SEX) if name not in upper
     ]
     if problems:
         raise ScoringError("NHANES columns", problems)

@@ -180,7 +180,7 @@ class LongTable:
             if key is not None and key not in self._allowed[kind]:
                 names = ", ".join(self._allowed[kind])
                 self.refused[
-                    f"{biomarker.name}: its code comes in {names}, however: {spelled[number]!r}"
+                    f"{biomarker.name}: its code comes in {names}; got {spelled[number]!r}"
                 ] += len(rows)
                 self.doubted[biomarker.name] += len(rows)
                 good[rows] = False

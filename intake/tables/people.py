@@ -31,9 +31,9 @@ ReadColumns = Callable[[Sequence[str]], Iterator[pa.RecordBatch]]
 _OMOP_SEXES = {"8507": "male", "8532": "female"}
 _MOST_COMPARED = 1000
 _NOBODY = (
-    "expected an age or a birth date, and a sex, beside the results, found none of any person; "
-    "give a table with a row a person (identifier, birth date or age, sex) by --people, such as "
-    "OMOP's PERSON, or add columns such as age and sex"
+    "no person has both an age (or birth date) and a sex. Give a table with a row a person "
+    "(identifier, birth date or age, sex) by --people, such as OMOP's PERSON, or add columns such "
+    "as age and sex"
 )
 
 
@@ -127,7 +127,7 @@ def tabulate_people(
         none of whose results can be used.
 
     Raises:
-        ScoringError: dates can be read in two ways, or age and sex are known of nobody.
+        ScoringError: dates can be read in two ways, or no person has an age and a sex.
     """
     parts = columns.parts
     order = _find_order(results, parts.get("time"), may_be_alone=True)
@@ -149,8 +149,8 @@ def tabulate_people(
         raise ScoringError(
             "people",
             [
-                f"expected a column that says whose a result is, as {' and '.join(differing)} "
-                f"differ, however: {', '.join(map(repr, names))}"
+                f"{' and '.join(differing)} differ between rows, so a column must say which person a "
+                f"result belongs to; got {', '.join(map(repr, names))}"
             ],
         )
     values = newest.finish()
@@ -200,7 +200,7 @@ def _add_people(
     }
     if not has_person or "person" not in parts:
         raise ScoringError(
-            "people", ["expected an identifier of people in both tables, found none in one"]
+            "people", ["both tables must have an identifier of people; one has none"]
         )
     for batch in read(tuple(dict.fromkeys(parts.values()))):
         facts.add_columns(batch, parts)

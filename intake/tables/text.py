@@ -65,9 +65,7 @@ def find_shape(path: Path, separator: str | None = None) -> TextShape:
         OSError: the file cannot be read.
     """
     if separator is not None and len(separator) != 1:
-        raise ScoringError(
-            str(path), [f"expected a separator of one character, however: {separator!r}"]
-        )
+        raise ScoringError(str(path), [f"separator must be one character; got {separator!r}"])
     with pa.input_stream(str(path), compression="detect") as stream:
         head = stream.read(_HEAD_BYTES)
     encoding = _find_encoding(path, head)

@@ -63,7 +63,7 @@ def find_order(texts: Iterable[str], *, subject: str, may_be_alone: bool = True)
     if first and second:
         raise ScoringError(
             subject,
-            ["expected dates in one order, however: some begin with the day, some with the month"],
+            ["dates must be in one order; some begin with the day, some with the month"],
         )
     unsure = {pair for pair in seen if pair[0] != pair[1]}
     if not first and not second and len(unsure) > int(may_be_alone):

@@ -13,14 +13,19 @@ def read_local_codes(path: Path) -> dict[str, str]:
     """Biomarkers by local code or name of a test, from lines such as ``CRPH: crp``.
 
     Raises:
-        ConfigurationError: it is no such file, or names what is no biomarker; all is listed.
+        ConfigurationError: the file cannot be read, or a name is not a biomarker; every problem is
+            listed.
     """
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise ConfigurationError(str(path), [f"expected a YAML file, however: {error}"]) from error
+        raise ConfigurationError(
+            str(path), [f"the file cannot be read as YAML: {error}"]
+        ) from error
     if not isinstance(content, dict) or not content:
-        raise ConfigurationError(str(path), ["expected lines such as CRPH: crp, found none"])
+        raise ConfigurationError(
+            str(path), ["the file must have lines such as CRPH: crp; got none"]
+        )
     problems = []
     for code, name in content.items():
         if name not in INDEX:

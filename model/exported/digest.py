@@ -91,9 +91,7 @@ def check_content(model: bytes, properties: Mapping[str, Any]) -> None:
     """
     expected = properties.get(DIGEST_KEY)
     if expected is None:
-        raise ArtifactError(
-            "ONNX file", [f"expected the property {DIGEST_KEY!r}, found none. {_DAMAGED}"]
-        )
+        raise ArtifactError("ONNX file", [f"it has no property {DIGEST_KEY!r}. {_DAMAGED}"])
     if _has_external_data(model):
         raise ArtifactError(
             "ONNX file", ["its weights are in another file (external data); they must be in it"]

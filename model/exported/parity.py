@@ -70,8 +70,8 @@ def compare_outputs(
             raise ParityError(
                 runtime,
                 [
-                    f"{name}: shape must be {expected[name].shape} as in {against}, "
-                    f"however: {outputs[name].shape}"
+                    f"{name}: shape must be {expected[name].shape} as in {against}; "
+                    f"got {outputs[name].shape}"
                 ],
             )
         a, b = outputs[name].astype(np.float64), expected[name].astype(np.float64)

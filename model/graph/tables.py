@@ -162,20 +162,19 @@ def list_correlation_problems(tensors: Mapping[str, Tensor]) -> list[str]:
         correlation = tensors["correlation"].double()
         least = float(torch.linalg.eigvalsh(correlation).min())
         if bool(((correlation - correlation.T).abs() > 1e-6).any()):
-            problems.append("tensor correlation: must be symmetric, however it is not")
+            problems.append("tensor correlation: must be symmetric")
         if bool(((correlation.diagonal() - 1.0).abs() > 1e-6).any()):
-            problems.append("tensor correlation: must have a diagonal of 1, however it has not")
+            problems.append("tensor correlation: must have a diagonal of 1")
         if least <= 0:
             problems.append(
-                f"tensor correlation: must be positive definite, however its least "
-                f"eigenvalue is {least:g}"
+                f"tensor correlation: must be positive definite; the least eigenvalue is {least:g}"
             )
     if {"range_low", "range_high"} <= set(tensors) and not bool(
         (tensors["range_low"] < tensors["range_high"]).all()
     ):
-        problems.append("tensor range_low: must be below range_high, however one is not")
+        problems.append("tensor range_low: must be below range_high everywhere")
     problems += [
-        f"tensor {name}: each row must increase, however one does not"
+        f"tensor {name}: each row must increase"
         for name in ("margin", "gap_percentiles")
         if name in tensors and not bool((tensors[name].diff(dim=-1) > 0).all())
     ]
@@ -186,11 +185,10 @@ def list_correlation_problems(tensors: Mapping[str, Tensor]) -> list[str]:
             without = patterns[(patterns >> bit & 1) == 0]
             if bool((table[without] > table[without | (1 << bit)]).any()):
                 problems.append(
-                    f"tensor missing_variance: a missing {NAMES[bit]} must never narrow the "
-                    "interval, however it does"
+                    f"tensor missing_variance: a missing {NAMES[bit]} must not narrow the interval"
                 )
     return problems + [
-        f"tensor {name}: must be 0 or more, however one is below"
+        f"tensor {name}: must be 0 or more everywhere"
         for name in ("missing_variance", "group_cap", "laboratory_sd", "extrapolation_sd")
         if name in tensors and bool((tensors[name] < 0).any())
     ]
@@ -215,7 +213,7 @@ def list_hierarchy_problems(
             if bool((size > limit * 1.0001 + 1e-6).any()):
                 problems.append(
                     f"tensor {prefix}interaction_weight: {a}_x_{b} must be at most "
-                    f"{float(limit.max()):.3g}, however: {float(size.max()):.3g}"
+                    f"{float(limit.max()):.3g}; got {float(size.max()):.3g}"
                 )
     return problems
 

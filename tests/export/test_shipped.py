@@ -62,5 +62,5 @@ def test_a_package_that_is_not_whole_says_so(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr(shipped, "__file__", str(tmp_path / "shipped.py"))
-    with pytest.raises(ArtifactError, match=r"henaw\.onnx, found none: install henaw again"):
+    with pytest.raises(ArtifactError, match=r"henaw\.onnx is missing\. Install henaw again"):
         Henaw()

@@ -52,9 +52,9 @@ def test_nhanes_has_units_and_codes_of_its_own() -> None:
 @pytest.mark.parametrize(
     ("names", "message"),
     [
-        (["a", "b"], "however: a, b; a map"),
-        (["Aged", "sex", "crp"], "'age', found none"),
-        (["age", "sex", "CRP", "hsCRP"], "one column of crp, however: 'CRP', 'hsCRP'"),
+        (["a", "b"], "got a, b. A map"),
+        (["Aged", "sex", "crp"], "no column 'age'"),
+        (["age", "sex", "CRP", "hsCRP"], "crp must have one column; got 'CRP', 'hsCRP'"),
         (["age", "sex", "CRP", "CRP"], "'CRP' once"),
         (["ages", "sex", "crp"], "is it 'ages'"),
         (["age", "sex", "crp", "crp"], "'crp' once"),

@@ -282,7 +282,7 @@ def test_what_was_taken_and_left_is_said(read: Read) -> None:
         "not used: 1 rows, date: '2999-03-01' is in the future",
         "not used: 1 rows, creatinine: the specimen is 'urine', not blood",
         "not used: 1 rows, ggt: unit must be one of U/L, ukat/L, nkat/L; got 'furlongs'",
-        "not used: 1 rows, alt: it has no unit; expected one of U/L, ukat/L, nkat/L",
+        "not used: 1 rows, alt: it has no unit; give one of U/L, ukat/L, nkat/L",
         "not used: 1 rows, albumin is outside 10 to 70 g/L",
         "not used: sex of 1 people, which differs between their rows",
     ]

@@ -88,7 +88,7 @@ TRAITS: dict[str, Trait] = {
         f"{OMOP},unit_concept_id\n7,3004410,2024-03-01,5.4,\n7,3019897,2024-03-01,13.1,\n",
         {"rdw": 13.1},
         people=PERSON,
-        says="hba1c: it has no unit; expected one of mmol/mol, %",
+        says="hba1c: it has no unit; give one of mmol/mol, %",
     ),
     # https://github.com/OHDSI/ETL-Synthea/issues/35
     "OMOP: the source says more than the concept": Trait(

@@ -153,7 +153,7 @@ def test_uris_are_left_as_they_are(
         (("none.parquet", "out"), r"none.parquet: 1 problem\n.* Parquet, .*Path does not exist"),
         (("none.csv", "out"), r"none.csv: 1 problem\n.* expected CSV, .*Path does not exist"),
         (("text", "out"), r"the name ends in none of \.csv, .*Could not read footer"),
-        (("empty.csv", "out"), "expected age, sex and some of"),
+        (("empty.csv", "out"), "columns must be age, sex and some of"),
         (("in.parquet", "there"), r"there: 1 problem\n.* a new folder .*already exists"),
     ],
 )
