@@ -18,135 +18,37 @@ row of a table.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
-from typing import NamedTuple
 
 import torch
-from henaw.model.biomarkers import INDEX, NAMES, PANEL
-from henaw.model.change import INTERVAL_SCORE
-from henaw.model.configuration import RATIO_CAPS, RATIO_PARTS, VARIABLES, NetworkConfiguration
-from henaw.model.graph.constants import (
-    HORIZON_YEARS,
+from henaw.model.biomarkers import NAMES
+from henaw.model.configuration import RATIO_PARTS, VARIABLES, NetworkConfiguration
+from henaw.model.graph.buffers import LINEAR_START, build_buffers
+from henaw.model.graph.constants import HORIZON_YEARS
+from henaw.model.graph.sections import (
     AgeRow,
+    Basis,
+    Features,
+    NetworkOutputs,
+    Parts,
     PatternRow,
-    build_age_table,
-    build_contribution_matrix,
-    build_pattern_table,
-    build_pieces,
-    build_slope_matrix,
-    build_variance_matrix,
-    build_whitening,
-    compute_median_basis,
-    list_percentile_steps,
-    repeat_blocks,
-    repeat_columns,
+    Placed,
 )
-from henaw.model.graph.tables import PERCENTILES, build_one_hot
-from henaw.model.graph.transforms import LARGEST, LOG_SCALED, compute_log_distance, divide_finite
-from henaw.model.profile import LEVEL_SIZE
+from henaw.model.graph.transforms import (
+    LARGEST,
+    compute_log_distance,
+    divide_finite,
+    expect_hinges,
+)
 from torch import Tensor, nn
 from torch.nn import functional
 
-__all__ = ["HORIZON_YEARS", "Features", "Network", "Parts"]
+__all__ = ["HORIZON_YEARS", "LINEAR_START", "Features", "Network", "NetworkOutputs", "Parts"]
 
-LINEAR_START = 16.0
-"""How far below 0 the linear function's knot is: below every score."""
-HALF_LOG_PI = 0.5 * math.log(math.pi)
 MADE_UP = 1.0
-"""Stands where a value is missing until it is imputed; nothing depends on it."""
+"""Stands for a missing value until the score is imputed; no answer depends on it."""
 FITTED_SCORE = 3.090232306167813
 """The normal score of the 99.9 % mark: beyond it a value is outside the fitted range."""
-LARGEST_RISK = 0.999
-"""No risk is certain; extreme profiles stop here."""
-NEVER = 1e9
-"""A squared distance beyond every limit."""
-
-
-class Answers(NamedTuple):
-    """What ``forward`` returns, in the order of the graph's outputs; see :class:`Network`."""
-
-    biological_age: Tensor
-    age_gap: Tensor
-    interval: Tensor
-    mortality_10y: Tensor
-    cause_risk_10y: Tensor
-    contributions: Tensor
-    system_contributions: Tensor
-    imputed: Tensor
-    out_of_range: Tensor
-    age_out_of_range: Tensor
-    percentile: Tensor
-    draw_sd: Tensor
-    critical: Tensor
-    reliable: Tensor
-
-
-class Placed(NamedTuple):
-    """Values among people of the same age and sex.
-
-    Shape:
-        scores: (n, V) normal scores that the effects are read at
-        slopes: (n, V) of the margins there, scores per standardised value
-        unclipped: (n, V) normal scores that go on as far as the values do
-    """
-
-    scores: Tensor
-    slopes: Tensor
-    unclipped: Tensor
-
-
-class Features(NamedTuple):
-    """What the answers are computed from.
-
-    Shape:
-        centred: (n, V J) basis functions, less those of the median where the value is
-            known, and those of an unknown value where it is not
-        weighted: (n, V J) the same, times the adaptive weights
-        pairs_twice: (n, 2 I) alike, the product of each interaction twice
-        by_age: what depends on age and sex; by_pattern: what depends on what is missing
-        direct: (n, 9) years per unit of the transformed value, 0 where it is unknown
-        whole: (n, 9) the same with what the value does to imputed ones
-        unit: (n, 9) raw value where that is not a logarithm, else 1
-        typical: (n, 1) years of somebody with all known values at the median
-        unclipped: (n, V) scores of the known values as far as they go, else 0
-    """
-
-    centred: Tensor
-    weighted: Tensor
-    pairs_twice: Tensor
-    by_age: AgeRow
-    by_pattern: PatternRow
-    direct: Tensor
-    whole: Tensor
-    unit: Tensor
-    typical: Tensor
-    unclipped: Tensor
-
-    @property
-    def pairs(self) -> Tensor:
-        """The interactions, each once: (n, I)."""
-        return self.pairs_twice.chunk(2, dim=1)[0]
-
-    @property
-    def main(self) -> Tensor:
-        """The weighted basis with its modulations: (V, n, Q J)."""
-        by_variable = self.weighted.unflatten(1, (len(VARIABLES), -1)).transpose(0, 1)
-        age, sex = self.by_age.age, self.by_age.sex
-        return torch.cat([by_variable, by_variable * age, by_variable * sex], 2)
-
-
-class Parts(NamedTuple):
-    """Years, part by part.
-
-    Shape:
-        contributions: (n, K); systems: (n, 4)
-        refits: (n, G B) by how much each refit's years of each group differ
-    """
-
-    contributions: Tensor
-    systems: Tensor
-    refits: Tensor
 
 
 class Network(nn.Module):
@@ -246,106 +148,10 @@ class Network(nn.Module):
         self.members = configuration.members
         self.causes = len(configuration.causes)
 
-        nine = len(NAMES)
-        # None, and so nothing in the graph, where all nine are used.
-        self.register_buffer("used", None, persistent=False)
-        self.register_buffer("used_basis", None, persistent=False)
-        if configuration.left_out:
-            used = torch.tensor(configuration.used)
-            self._keep("used", used[:nine])
-            self._keep("used_basis", used.repeat_interleave(self.basis_size).double())
-        self._keep("lab_shift", torch.zeros(nine))
-        self._keep("lab_standard_error", torch.zeros(nine))
-        self._keep("lab_level", torch.zeros(LEVEL_SIZE, 1))
-        self._keep("laboratory_sd", tensors["laboratory_sd"])
-        self._keep("minimum", [biomarker.minimum for biomarker in PANEL])
-        self._keep("maximum", [biomarker.maximum for biomarker in PANEL])
-        self._keep("flag_low", torch.cat([tensors["range_low"], tensors["critical_low"]]))
-        self._keep("flag_high", torch.cat([tensors["range_high"], tensors["critical_high"]]))
-        self._keep("ratio_caps", list(RATIO_CAPS))
-        self._keep("log_scaled", torch.tensor([*LOG_SCALED, True]))
-        self._keep("logged", torch.tensor(LOG_SCALED).double())
-
-        by_age, rise, self.age_widths = build_age_table(configuration, tensors)
-        self._keep("by_age", by_age)
-        self._keep("rise_by_age", rise)
-        self.ages = float(configuration.ages)
-        by_pattern, self.pattern_widths = build_pattern_table(configuration, tensors)
-        self._keep("by_pattern", by_pattern)
-        self._keep("pattern_bits", torch.tensor([[2.0**i] for i in range(nine)]))
-
-        location, scale = tensors["location"].double(), tensors["scale"].double()
-        margin = tensors["margin"].double()
-        pieces = build_pieces(margin, location, scale, configuration.score_limit)
-        for name, piece in zip(("rate", "start", "total", "offset"), pieces, strict=True):
-            self._keep(f"piece_{name}", piece)
-        copy, add = (
-            repeat_blocks(self.variables, self.variables),
-            repeat_columns(self.variables, self.variables),
-        )
-        self._keep("repeat_scores", copy)
-        self._keep("sum_scores", add.T)
-        self._keep("repeat_slopes", add)
-        self._keep("sum_slopes", copy.T)
-
-        repeat = repeat_columns(self.variables, self.basis_size)
-        knots = torch.tensor([-LINEAR_START, *configuration.knots]).double()
-        self._keep("repeat_basis", repeat)
-        self._keep("half_basis", 0.5 * repeat)
-        self._keep("half_knots", -0.5 * knots.repeat(self.variables))
-        self._keep("spread_basis", repeat / math.sqrt(2.0))
-        unknown = torch.zeros(1, self.variables), torch.ones(1, self.variables)
-        self._keep("unknown_basis", self.expand_basis(*unknown)[0][0])
-        median = compute_median_basis(configuration, margin)
-        median[:, 0] += LINEAR_START
-        self._keep(
-            "known_basis",
-            repeat * (median.flatten() - self.unknown_basis.double()),
-        )
-
-        first, second = ([INDEX[pair[i]] for pair in configuration.interactions] for i in (0, 1))
-        self._keep("first_second", build_one_hot([*first, *second], self.variables))
-        self._keep("second_first", build_one_hot([*second, *first], self.variables))
-        weight = tensors["interaction_weight"]
-        self._keep("place_pairs", (self.first_second * torch.cat([weight, weight])).T)
-
-        matrix, self.part_widths = build_contribution_matrix(configuration, tensors)
-        self._keep("contribution_matrix", matrix)
-        # Phi is (1 + erf) / 2.
-        slopes = 0.5 * build_slope_matrix(tensors["weight"])
-        self._keep("slope_matrix", slopes)
-        self._keep("slope_offset", slopes.sum(0))
-        self._keep("sum_modulators", repeat_blocks(self.variables, 3).T)
-        ends, signs = torch.zeros(nine), torch.zeros(nine)
-        ends[list(RATIO_PARTS)] = torch.tensor(RATIO_CAPS)
-        signs[list(RATIO_PARTS)] = torch.tensor([1.0, -1.0])
-        self._keep("ratio_ends", ends)
-        self._keep("ratio_signs", signs)
-        self._keep("within_person_cv", tensors["within_person_cv"])
-        self._keep("variance_matrix", build_variance_matrix(configuration))
-        self._keep("group_cap", tensors["group_cap"])
-        self._keep("whitening", build_whitening(tensors["correlation"]))
-        beyond = torch.ones(self.variables, 1) * tensors["extrapolation_sd"] ** 2
-        beyond[nine:] = 0.0
-        self._keep("extrapolation", beyond)
-        steps = list_percentile_steps()
-        self._keep("percentile_steps", steps.unsqueeze(1))
-        self._keep("percentile_first", [PERCENTILES[0]])
-        self._keep("count_critical", torch.full((nine, 1), NEVER))
-        self._keep("cause_matrix", tensors["cause_weight"].T)
-        self._keep("cause_of_squared_age", tensors["cause_age_sex"][:, 2:3].T)
-        self._keep("largest_hazard", [math.log(-math.log1p(-LARGEST_RISK))])
-        scores = torch.tensor([-INTERVAL_SCORE, INTERVAL_SCORE])
-        self._keep("interval_scores", scores * tensors["interval_factor"])
-        self._keep("draw_factor", tensors["draw_factor"])
-
-    def _keep(self, name: str, values: Tensor | list[float]) -> None:
-        """Keep a constant; the checkpoint holds the fitted tensors, not these."""
-        tensor = values if isinstance(values, Tensor) else torch.tensor(values)
-        if tensor.is_floating_point():
-            tensor = tensor.to(torch.float32)
-        kept = tensor.detach().clone(memory_format=torch.contiguous_format)
-        self.register_buffer(name, kept, persistent=False)
+        buffers, self.widths = build_buffers(configuration, tensors)
+        for name, values in buffers.items():
+            # The checkpoint has the fitted tensors, not what is computed from them.
+            self.register_buffer(name, values, persistent=False)
 
     def look_up_reference(self, age: Tensor, sex: Tensor) -> AgeRow:
         """Reference tables at an age and sex: (n,), (n,) int64.
@@ -361,14 +167,14 @@ class Network(nn.Module):
         row = torch.where(valid, year + usable_sex * self.ages, 0.0).to(torch.int64)
         value, rise = (functional.embedding(row, t) for t in (self.by_age, self.rise_by_age))
         reference = value + rise * (fitted - year).unsqueeze(1)
-        return AgeRow(*reference.split(self.age_widths, dim=1))
+        return AgeRow(*reference.split(self.widths.age_row, dim=1))
 
     def look_up_pattern(self, observed: Tensor) -> PatternRow:
         """Tables of the missing pattern: (n, 9) bool."""
         missing = torch.logical_not(observed).to(torch.float32)
         pattern = (missing @ self.pattern_bits).squeeze(1).to(torch.int64)
         row = functional.embedding(pattern, self.by_pattern)
-        return PatternRow(*row.split(self.pattern_widths, dim=1))
+        return PatternRow(*row.split(self.widths.pattern_row, dim=1))
 
     def compute_scores(
         self, biomarkers: Tensor, location: Tensor, scale: Tensor
@@ -428,24 +234,17 @@ class Network(nn.Module):
         """
         return (slopes @ self.repeat_slopes * copula) @ self.sum_slopes
 
-    def expand_basis(self, means: Tensor, spreads: Tensor) -> tuple[Tensor, Tensor]:
+    def expand_basis(self, means: Tensor, spreads: Tensor) -> Basis:
         """Expected basis functions of scores known up to a normal error.
 
-        For m + s e, e standard normal, a hinge max(0, x - k) has the expectation
-        d Phi(d / s) + s phi(d / s), d = m - k; with s near 0 it is the hinge. With
-        t = d / (s sqrt 2), Phi(d / s) is (1 + erf t) / 2 and phi(d / s) is
-        exp(-t^2) / sqrt(2 pi). The linear function is the hinge at -LINEAR_START, below
-        every score: x + LINEAR_START.
+        The linear function is the hinge at -LINEAR_START, below every score:
+        x + LINEAR_START. See :func:`henaw.model.graph.transforms.expect_hinges`.
 
         Shape:
             means, spreads: (n, V), spreads at least SMALLEST_SPREAD
-            result: (n, V J) values, and (n, V J) half the distances d
         """
         half = torch.addmm(self.half_knots, means, self.half_basis)
-        spread = spreads @ self.spread_basis
-        relative = half / spread
-        density = torch.exp(-HALF_LOG_PI - relative * relative)
-        return half + half * torch.erf(relative) + spread * density, half
+        return Basis(expect_hinges(half, spreads @ self.spread_basis), half)
 
     def compute_main_slope(self, half: Tensor, slope_spreads: Tensor, modulators: Tensor) -> Tensor:
         """Expected years per unit of a score, without interactions and adaptive weights.
@@ -572,7 +371,7 @@ class Network(nn.Module):
         """Years from each contribution, system and refit."""
         main, by_age = features.weighted, features.by_age
         design = torch.cat([main, main * by_age.age, main * by_age.sex, features.pairs_twice], 1)
-        return Parts(*(design @ self.contribution_matrix).split(self.part_widths, dim=1))
+        return Parts(*(design @ self.contribution_matrix).split(self.widths.parts, dim=1))
 
     def compute_draws(self, slope: Tensor, features: Features) -> Tensor:
         """What one standard deviation of a repeat draw of each value does: (n, 9) years."""
@@ -648,7 +447,7 @@ class Network(nn.Module):
         """Answer for n people; see the class."""
         return tuple(self.answer(biomarkers, age, sex))
 
-    def answer(self, biomarkers: Tensor, age: Tensor, sex: Tensor) -> Answers:
+    def answer(self, biomarkers: Tensor, age: Tensor, sex: Tensor) -> NetworkOutputs:
         """What ``forward`` returns, by name."""
         observed = self.find_observed(biomarkers)
         raw = torch.where(observed, biomarkers, MADE_UP)
@@ -679,7 +478,7 @@ class Network(nn.Module):
             self.compute_distance(features), critical.to(torch.float32), self.count_critical
         )
         near = (distance <= features.by_pattern.distance_limit).squeeze(1)
-        return Answers(
+        return NetworkOutputs(
             biological_age=biological_age.squeeze(1),
             age_gap=gap.squeeze(1),
             interval=biological_age + half,

@@ -225,8 +225,8 @@ def _find_own(names: Sequence[str]) -> Layout:
         if len(mine) > 1:
             listed = ", ".join(map(repr, mine))
             problems.append(
-                f"{biomarker} must have one column; got {listed}. Name the right one {biomarker}, or "
-                "give a map of columns"
+                f"{biomarker} must have one column; got {listed}. Name the right one "
+                f"{biomarker}, or give a map of columns"
             )
     used = [*places.values(), *(mine[0] for mine in columns.values())]
     twice = [name for name in used if names.count(name) > 1]

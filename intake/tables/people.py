@@ -149,8 +149,8 @@ def tabulate_people(
         raise ScoringError(
             "people",
             [
-                f"{' and '.join(differing)} differ between rows, so a column must say which person a "
-                f"result belongs to; got {', '.join(map(repr, names))}"
+                f"{' and '.join(differing)} differ between rows, so a column must say which "
+                f"person a result belongs to; got {', '.join(map(repr, names))}"
             ],
         )
     values = newest.finish()

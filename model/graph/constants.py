@@ -7,7 +7,6 @@ Q modulators of them one block after the other. Everything here is float64.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import NamedTuple
 
 import torch
 from henaw.model.biomarkers import INDEX, NAMES, PANEL
@@ -18,6 +17,7 @@ from henaw.model.configuration import (
     VARIABLES,
     NetworkConfiguration,
 )
+from henaw.model.graph.sections import AgeRow, PatternRow
 from henaw.model.graph.tables import (
     PERCENTILES,
     SLOPE_SCORES,
@@ -51,72 +51,6 @@ LEAST_BEYOND = 1.0
 LOWEST_RATIO, HIGHEST_RATIO = 0.1, 10.0
 
 Tensors = Mapping[str, Tensor]
-
-
-class AgeRow(NamedTuple):
-    """What depends on age and sex only; each column is a straight line between years.
-
-    Shape:
-        location, scale: (n, V) of the transformed values
-        impute_low, impute_high: (n, V) scores that the imputation is read within
-        weights: (n, V) and pair_weights: (n, 2 I), the adaptive weights
-        age, sex: (n, 1) modulators; modulators: (n, Q V) all, once for each variable
-        typical: (n, 1) years of somebody with all values at the median
-        baseline_start, baseline_slope: (n, 1) of the log of ten years' cumulative hazard
-        level: (n, 4) what a laboratory's level of mortality is weighted by: 1, age, sex and
-            their product
-        causes: (n, C) logits of the causes, less what the square of age adds
-        node_shares: (n, 2 nodes) shares of the tabulated ages
-        refit_offset: (n, G B) mean over people of each refit's difference from the point
-            estimate, years
-        percentile_start, percentile_width: (n, P - 1) gaps at the percentiles
-    """
-
-    location: Tensor
-    scale: Tensor
-    impute_low: Tensor
-    impute_high: Tensor
-    weights: Tensor
-    pair_weights: Tensor
-    age: Tensor
-    sex: Tensor
-    modulators: Tensor
-    typical: Tensor
-    baseline_start: Tensor
-    baseline_slope: Tensor
-    level: Tensor
-    causes: Tensor
-    node_shares: Tensor
-    refit_offset: Tensor
-    percentile_start: Tensor
-    percentile_width: Tensor
-
-
-class PatternRow(NamedTuple):
-    """What depends on the missing pattern only.
-
-    Shape:
-        copula: (n, V V) weights of the V scores in the mean of each variable, a known
-            one's own being 1
-        spreads: (n, V) of the imputed scores; slope_spreads: (n, V) the same with
-            :data:`DRAW_SPREAD`
-        known: (n, V) and complete: (n, 2 I), 1 where a variable or interaction is known
-        beyond_caps: (n, G) :data:`BEYOND_CAPS` where a variance group is not wholly known
-        any_known: (n, 1) 0 where nothing is known, else 1
-        variance_at_nodes, typical_at_nodes: (n, 2 nodes)
-        distance_limit: (n, 1)
-    """
-
-    copula: Tensor
-    spreads: Tensor
-    slope_spreads: Tensor
-    known: Tensor
-    complete: Tensor
-    beyond_caps: Tensor
-    any_known: Tensor
-    variance_at_nodes: Tensor
-    typical_at_nodes: Tensor
-    distance_limit: Tensor
 
 
 def repeat_columns(columns: int, times: int) -> Tensor:

@@ -1,6 +1,8 @@
-"""What a single value goes through: its scale, the safe ratio, the log-distance."""
+"""What a single value goes through: its scale, the safe ratio, the hinges, the log-distance."""
 
 from __future__ import annotations
+
+import math
 
 import torch
 from henaw.model.biomarkers import PANEL
@@ -11,6 +13,8 @@ LOG_SCALED: tuple[bool, ...] = tuple(biomarker.log_scaled for biomarker in PANEL
 
 LARGEST = torch.finfo(torch.float32).max
 """What is larger is infinite; comparing with it is false for NaN in every runtime."""
+
+_HALF_LOG_PI = 0.5 * math.log(math.pi)
 
 
 def compute_safe_ratio(ast: Tensor, alt: Tensor) -> Tensor:
@@ -55,3 +59,27 @@ def compute_log_distance(score: Tensor) -> Tensor:
         tensor([-0.6931,  0.0000])
     """
     return torch.sign(score) * torch.log1p(score.abs())
+
+
+def expect_hinges(half: Tensor, spread: Tensor) -> Tensor:
+    """Expected value of a hinge max(0, x - k) where x is known up to a normal error.
+
+    For x = m + s e, e standard normal, and d = m - k it is d Phi(d / s) + s phi(d / s); with
+    s near 0 it is the hinge itself. With t = d / (s sqrt 2), Phi(d / s) is (1 + erf t) / 2 and
+    phi(d / s) is exp(-t^2) / sqrt(2 pi).
+
+    Shape:
+        half, spread, result: any, alike.
+
+    Args:
+        half: d / 2.
+        spread: s / sqrt 2.
+
+    Example:
+        >>> sure, unsure = torch.tensor([1e-6, 1.0]) / math.sqrt(2.0)
+        >>> [f"{float(expect_hinges(torch.tensor(0.5), spread)):.4f}" for spread in (sure, unsure)]
+        ['1.0000', '1.0833']
+    """
+    relative = half / spread
+    density = torch.exp(-_HALF_LOG_PI - relative * relative)
+    return half + half * torch.erf(relative) + spread * density
