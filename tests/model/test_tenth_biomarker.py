@@ -101,11 +101,11 @@ def write_package(root: Path) -> None:
     # With an __init__, it hides the installed package.
     for path in (REPOSITORY / "api").glob("*.py"):
         shutil.copyfile(path, root / "henaw" / path.name)
-    panel = root / "henaw" / "model" / "biomarkers.py"
+    panel = root / "henaw" / "model" / "panel" / "table.py"
     text = panel.read_text(encoding="utf-8")
-    end = "\n)\n\nNAMES:"
-    assert text.count(end) == 1
-    panel.write_text(text.replace(end, ENTRY.rstrip() + end), encoding="utf-8")
+    end = "\n)\n"
+    assert text.endswith(end)
+    panel.write_text(text.removesuffix(end) + ENTRY.rstrip() + end, encoding="utf-8")
 
 
 def write_configuration(path: Path) -> None:
