@@ -18,7 +18,8 @@ GROUPS = (HenawError, ProblemListError)
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 LINE = re.compile(
-    r"(?P<depth>(?:│   |    )*)[├└]── (?P<name>\w+)(?: +\((?P<kind>\w+)\))?(?: +(?P<folder>henaw\.\w+))?"
+    r"(?P<depth>(?:│   |    )*)[├└]── (?P<name>\w+)(?: +\((?P<kind>\w+)\))?"
+    r"(?: +(?P<folder>henaw\.\w+))?"
 )
 
 
