@@ -1,4 +1,4 @@
-"""The panel's names and order, and what is asked of it: its description, a name's spelling.
+"""The panel's names and order, its description, and the check and correction of names.
 
 The entries are in :data:`henaw.model.panel.table.PANEL`.
 """
@@ -63,7 +63,7 @@ CAUSES: tuple[str, ...] = ("cardiovascular", "cancer", "diabetes", "dementia")
 
 
 def describe_panel() -> list[dict[str, Any]]:
-    """The whole panel in terms of JSON, as the model's sidecar holds it."""
+    """The whole panel as JSON values, for the model's sidecar."""
     return [
         {
             "name": biomarker.name,
@@ -99,9 +99,9 @@ _FITTED = (
 
 
 def describe_fitted_panel() -> list[dict[str, Any]]:
-    """What a fit depends on, as a checkpoint holds it: no synonyms, codes or other units.
+    """The part of the panel that a fit depends on, for the checkpoint.
 
-    Sources are left out: a better citation needs no new fit.
+    It has no synonyms, codes or other units, and no sources: a better citation needs no new fit.
     """
     return [
         {key: _drop_source(value) for key, value in row.items() if key in _FITTED}
@@ -130,7 +130,7 @@ _SYNONYMS: Mapping[str, str] = MappingProxyType(
 
 
 def suggest_name(unknown: str, names: Sequence[str] = NAMES) -> str | None:
-    """Return the name that a synonym or a misspelt name means, or None.
+    """Return the biomarker that a synonym or a misspelt name means, or None.
 
     Example:
         >>> suggest_name("creatinin"), suggest_name("gamma-GT"), suggest_name("zzz")
@@ -144,14 +144,14 @@ def suggest_name(unknown: str, names: Sequence[str] = NAMES) -> str | None:
 
 
 def check_names(names: Iterable[str], *, subject: str) -> None:
-    """Refuse a biomarker list that is not some of the panel, in the panel's order.
+    """Check that names are some of the panel's, in the panel's order.
 
     Args:
         names: names as found in a configuration or a checkpoint.
-        subject: where they were found, for the message.
+        subject: where the names were found, for the message.
 
     Raises:
-        PanelError: listing every unknown, repeated and misplaced name.
+        PanelError: with every unknown, repeated and misplaced name.
     """
     seen = list(names)
     problems = []

@@ -1,8 +1,8 @@
 """One-file checkpoints: safetensors with a JSON header, validated before use.
 
-No pickle is read or written. The header, under the one metadata key ``henaw``, holds
-the protocol number, model name and version, full configuration, panel, provenance,
-training-data digest, metrics and a digest of the tensors.
+No pickle is read or written. The header is under the metadata key ``henaw``. It has the
+protocol number, model name and version, full configuration, panel, provenance, training-data
+digest, metrics and a digest of the tensors.
 """
 
 from __future__ import annotations
@@ -42,8 +42,8 @@ __all__ = [
 
 _METADATA_KEY = "henaw"
 _ADDED = ("causes",)
-"""Fields of the network that protocol 2 got later: where a file has none, it is the default
-that was fitted, and so a file leaves the default out."""
+"""Fields that were added to protocol 2 later. A file without one was fitted with the default, so
+the default is not written either."""
 _HEADER_TYPES: dict[str, type] = {
     "protocol": int,
     "name": str,
@@ -61,17 +61,17 @@ _HEADER_TYPES: dict[str, type] = {
 
 @dataclass(frozen=True, kw_only=True)
 class Checkpoint:
-    """A fitted model with what is known about it.
+    """A fitted model and what is known about it.
 
     Attributes:
         name: the model's name.
         version: the model's version.
-        date: the day it is dated, YYYY-MM-DD.
-        intended_use: what it is for, and not.
+        date: of the model, YYYY-MM-DD.
+        intended_use: what the model is for, and what it is not for.
         network: the shape.
-        tensors: every fitted tensor, float32.
-        training: provenance: data, digest, configuration, counts.
-        metrics: how well it did, and on whom.
+        tensors: every fitted tensor by name, float32.
+        training: provenance: data, digest, configuration and counts.
+        metrics: measures of the evaluation, and the people it was made on.
         sha256: of the file it was read from, or "" before it is written.
     """
 
@@ -86,15 +86,19 @@ class Checkpoint:
     sha256: str = ""
 
     def build_network(self) -> Network:
-        """The network of this checkpoint, ready to answer."""
+        """Build the network of this checkpoint, in evaluation mode."""
         return Network(self.network, self.tensors).eval()
 
 
 def save_checkpoint(checkpoint: Checkpoint, path: Path) -> None:
-    """Write a checkpoint whole or not at all; the same checkpoint gives the same bytes.
+    """Write a checkpoint completely or not at all; the same checkpoint gives the same bytes.
+
+    Args:
+        checkpoint: the model.
+        path: the file; an older one is replaced.
 
     Raises:
-        CheckpointError: it would not pass validation.
+        CheckpointError: the checkpoint is not valid.
     """
     tensors = {name: tensor.contiguous() for name, tensor in checkpoint.tensors.items()}
     problems = _check_tensors(checkpoint.network, tensors)
@@ -121,7 +125,11 @@ def load_checkpoint(path: Path) -> Checkpoint:
     """Read and validate a checkpoint.
 
     Raises:
-        CheckpointError: it cannot be read or used; every problem is listed.
+        CheckpointError: the file cannot be read or used; every problem is listed.
+
+    Example:
+        >>> load_checkpoint(Path("model/weights/henaw-nhanes.safetensors")).name
+        'henaw-nhanes'
     """
     content = _read_bytes(path)
     try:
@@ -146,7 +154,7 @@ def load_checkpoint(path: Path) -> Checkpoint:
     problems += _check_panel(header.get("panel"))
     shape: Any = header.get("network")
     if isinstance(shape, dict):
-        # A default may change from one version to the next; what is fitted may not.
+        # A default may change between versions; the shape of a fitted model may not.
         problems += [
             f"network: {field.name}: missing key"
             for field in dataclasses.fields(NetworkConfiguration)
@@ -199,7 +207,7 @@ def _read_bytes(path: Path) -> bytes:
 def _explain_unreadable(content: bytes, error: Exception) -> str:
     if not content:
         return "the file is empty"
-    # Protocol 2 and up, a zip of torch.save, and the text and binary protocols before.
+    # Pickle protocol 2 and later, a zip of torch.save, and the older text and binary protocols.
     old_pickle = content[:1] in (b"(", b"]", b"}", b"c") and content.endswith(b".")
     if content[:1] == b"\x80" or content[:2] == b"PK" or old_pickle:
         return (
@@ -220,7 +228,7 @@ def _read_header(path: Path, content: bytes) -> dict[str, Any]:
     try:
         header = json.loads(metadata[_METADATA_KEY])
     except (ValueError, RecursionError) as error:
-        # Also of an integer with more digits than Python reads.
+        # ValueError is also raised for an integer with more digits than Python reads.
         raise CheckpointError(str(path), [f"header: it cannot be read as JSON: {error}"]) from error
     if not isinstance(header, dict):
         raise CheckpointError(str(path), [f"header: it must be an object; got {header!r}"])
@@ -266,7 +274,7 @@ def _check_tensors(network: NetworkConfiguration, tensors: Mapping[str, Tensor])
             problems.append(f"tensor {name}: shape must be {list(shape)}; got {list(tensor.shape)}")
         if tensor.dtype != torch.float32:
             problems.append(f"tensor {name}: dtype must be float32; got {tensor.dtype}")
-            continue  # Complex and 8-bit types have no order and no isfinite.
+            continue  # Complex and 8-bit types have neither an order nor isfinite.
         bad = int((~torch.isfinite(tensor)).sum())
         if bad:
             problems.append(f"tensor {name}: must be finite; {bad} values are not")

@@ -27,16 +27,17 @@ RATIO = "ast_alt_ratio"
 """The De Ritis ratio: the network's last variable, made of two biomarkers."""
 
 RATIO_PARTS: tuple[int, int] = (INDEX["ast"], INDEX["alt"])
-"""Places of its numerator and its denominator in the panel."""
+"""Indices of its numerator and its denominator in the panel."""
 
 RATIO_CAPS: tuple[float, ...] = tuple(
     min(limit for limit in PANEL[place].reference.high if limit is not None)
     for place in RATIO_PARTS
 )
-"""U/L: the ratio is of values up to here, the lower of the two sexes' upper limits.
+"""U/L: the ratio is computed from values up to these caps, the lower of the two sexes' upper
+reference limits.
 
-Beyond a reference limit the ratio no longer changes, so that an abnormal value has its
-own effect alone. Otherwise a rising ALT would lower the ratio, and so look younger.
+Beyond a reference limit the ratio does not change, so that an abnormal value has only its own
+effect. Otherwise a rising ALT would lower the ratio, and so look younger.
 """
 
 VARIABLES: tuple[str, ...] = (*NAMES, RATIO)
@@ -45,7 +46,7 @@ TYPICAL_VALUES = "typical_values"
 
 MODULATORS: tuple[str, ...] = ("constant", "age", "sex")
 OTHER_CAUSE = "other"
-"""Deaths of a known cause that has no name of its own."""
+"""Deaths of a known cause that has no entry of its own."""
 
 CAUSE_NAME = re.compile("[a-z][a-z0-9_]{0,39}")
 CAUSE_NAME_RULE = "a lower-case letter, then up to 39 lower-case letters, digits or _"
@@ -53,28 +54,27 @@ CAUSE_NAME_RULE = "a lower-case letter, then up to 39 lower-case letters, digits
 
 @dataclass(frozen=True, kw_only=True)
 class NetworkConfiguration:
-    """The shape of the network: what cannot change without other tensors.
+    """The shape of the network: what its tensors depend on.
 
     Attributes:
-        panel: names of the biomarkers that the gap is made of, in the panel's order. The
-            value of one that is left out is never used.
-        input_dim: width of the biomarker input, all of the panel whatever is left out.
-        first_age: first year of age of the reference tables.
-        last_age: last year of age of the reference tables.
-        score_limit: normal scores are tabulated up to +- this; beyond, they rise by one
-            more up to the accepted range's ends.
+        panel: names of the biomarkers that the gap is computed from, in the panel's order. The
+            value of a biomarker that is left out is never used.
+        input_dim: width of the biomarker input: the whole panel, also where some are left out.
+        first_age: first year of age of the reference tables, years.
+        last_age: last year of age of the reference tables, years.
+        score_limit: normal scores are tabulated from minus this to this. From there to the ends
+            of the accepted range they rise by one more.
         score_steps: number of linear pieces of each margin between the limits.
         knots: where the spline of each biomarker may bend, in normal scores.
         interactions: pairs of biomarkers whose product enters the gap.
-        imputes_within_limits: biomarkers that beyond their reference limit impute what
-            the limit does: a sick liver says nothing of the other values.
-        adaptive_lambda: how strongly a biomarker that varies much among people of
-            one age is held back, lambda in w = exp(-lambda CV) / sum exp(-lambda CV).
+        imputes_within_limits: biomarkers whose value beyond a reference limit imputes what the
+            limit imputes: a diseased liver says nothing about the other values.
+        adaptive_lambda: how much less a biomarker counts that varies more among people of one
+            age, lambda in w = exp(-lambda CV) / sum exp(-lambda CV).
         hierarchy: C in |beta_interaction| <= C |alpha_individual|.
-        members: refits in the ensemble that gives the interval its spread.
-        variance_ages: ages at which the variance left by missing values is kept.
-        causes: names of the causes of death whose risks are answered, in order; there may
-            be none.
+        members: number of refits in the ensemble, whose spread is part of the interval.
+        variance_ages: ages at which the variance left by missing values is tabulated, years.
+        causes: names of the causes of death whose risks are answered, in order; may be empty.
     """
 
     panel: tuple[str, ...] = NAMES
@@ -152,7 +152,7 @@ class NetworkConfiguration:
 
     @property
     def used(self) -> tuple[bool, ...]:
-        """Which variables the gap is made of: the ratio needs both its parts."""
+        """Which variables the gap is computed from; the ratio needs both its biomarkers."""
         nine = tuple(name in self.panel for name in NAMES)
         return (*nine, all(nine[place] for place in RATIO_PARTS))
 
@@ -173,7 +173,7 @@ class NetworkConfiguration:
 
     @property
     def cause_classes(self) -> tuple[str, ...]:
-        """What a death is told apart by: the named causes, then all others."""
+        """The classes of a death: the named causes, then all others."""
         return (*self.causes, OTHER_CAUSE)
 
     @property
@@ -183,7 +183,12 @@ class NetworkConfiguration:
 
 
 def check_causes(names: Sequence[str]) -> list[str]:
-    """What is wrong with the names of causes of death."""
+    """List what is wrong with the names of causes of death.
+
+    Example:
+        >>> check_causes(["cancer", "cancer"])
+        ["'cancer' is listed 2 times; list it once"]
+    """
     problems = [
         f"a name must be {CAUSE_NAME_RULE}; got {name!r}"
         for name in names
@@ -191,7 +196,7 @@ def check_causes(names: Sequence[str]) -> list[str]:
     ]
     if OTHER_CAUSE in names:
         problems.append(
-            f"{OTHER_CAUSE!r} stands for every code that is listed nowhere; leave it out"
+            f"{OTHER_CAUSE!r} is the name of every cause that is not listed; leave it out"
         )
     return problems + [
         f"{name!r} is listed {count} times; list it once"
@@ -215,9 +220,16 @@ def read_configuration(cls: type[T], mapping: Mapping[str, Any], *, subject: str
         mapping: keys and values, as YAML or JSON gives them.
         subject: what the mapping is, for the message (a file name).
 
+    Returns:
+        The configuration; keys that are not given have their defaults.
+
     Raises:
-        ConfigurationError: listing every unknown key, missing key, value of a wrong
-            type and value out of range.
+        ConfigurationError: with every unknown key, missing key, value of a wrong type and value
+            out of range.
+
+    Example:
+        >>> read_configuration(NetworkConfiguration, {"members": 20}, subject="network").members
+        20
     """
     problems: list[str] = []
     built = _build(cls, mapping, "", problems)
@@ -240,8 +252,8 @@ def _build(cls: Any, mapping: object, path: str, problems: list[str]) -> object:
             problems.append(
                 f"{path}{key}: unknown key" + (f", did you mean {near[0]}?" if near else "")
             )
-    # Values that are of the right type may still break a rule of their class: check
-    # them beside the defaults, so that one message lists both kinds.
+    # Values of the right type may still break a rule of their class. They are checked together
+    # with the defaults, so that one message lists both kinds of problem.
     values: dict[str, Any] = {}
     for name, field in fields.items():
         if name in mapping:

@@ -1,19 +1,20 @@
 """The HENAW network: raw blood values, age and sex to every answer, as one graph.
 
-Everything here is a tensor operation of one module, so that training, eager use,
-TorchScript and ONNX cannot disagree. The fitted numbers are buffers; how they are
-fitted is in ``henaw.training``, how they are laid out is in :mod:`henaw.model.graph.constants`.
+Everything here is a tensor operation of one module, so that training, eager use, TorchScript
+and ONNX give the same answers. :mod:`henaw.model.reference_network` has the same formulas for
+one person, step by step: read it first. The constants are built in
+:mod:`henaw.model.graph.buffers` from the tensors that ``henaw.training`` fits, and
+:mod:`henaw.model.graph.sections` names the columns of each tensor.
 
 Notation: ``n`` people, 9 biomarkers, V = 10 variables (the nine and the logarithm of
 AST/ALT), J basis functions, Q = 3 modulators (constant, age, sex), I interactions,
 K = V + I contributions besides that of the typical values, B ensemble members, G variance
 groups, P tabulated percentiles.
 
-One person costs what the number of operations costs, many people what the number of
-bytes moved costs. So every tensor is (n, columns), each variable's J basis functions
-side by side; to copy, to sum and to weigh columns is to multiply by a constant matrix;
-and what depends on age and sex only, or on which biomarkers are missing only, is one
-row of a table.
+The time for one person depends on the number of operations, the time for many people on the
+number of bytes moved. So every tensor is (n, columns), with the J basis functions of each
+variable side by side. A product with a constant matrix copies, sums or weighs columns. What
+depends only on age and sex, or only on which biomarkers are missing, is one row of a table.
 """
 
 from __future__ import annotations
@@ -59,29 +60,32 @@ class Network(nn.Module):
         age: (n,) float32, years
         sex: (n,) int64, 0 female, 1 male
 
-    Returns of ``forward``, in this order:
-        biological_age (n,) years; age_gap (n,) years; interval (n, 2) years, 90 %;
-        mortality_10y (n,); cause_risk_10y (n, 4); contributions (n, 1 + K) years, that of
-        the typical values first; system_contributions (n, 4) years; imputed (n, 9) bool;
-        out_of_range (n, 9) bool; age_out_of_range (n,) bool; percentile (n,) of the gap
-        among people of that age and sex; draw_sd (n,) years, of a repeat draw;
-        critical (n, 9) bool; reliable (n,) bool.
-
-    A row whose age is not finite or whose sex is neither 0 nor 1 answers NaN, and is not
-    reliable.
+    ``forward`` returns :class:`henaw.model.graph.sections.NetworkOutputs` as a plain tuple. A row
+    whose age is not finite or whose sex is neither 0 nor 1 gets NaN, and is not reliable.
 
     Args:
         configuration: the shape.
-        tensors: every tensor of :func:`list_tensor_shapes`.
+        tensors: every tensor of :func:`henaw.model.graph.tables.list_tensor_shapes`.
 
     Attributes:
-        lab_shift: (9,) a laboratory's shift of each biomarker, taken off before anything
-            else is computed: of the logarithm where the biomarker is log-scaled, else in
-            its unit. 0 as shipped.
-        lab_standard_error: (9,) how well each shift is known. 0 as shipped: not at all, so
-            that the spread between surveys stands in its place.
-        lab_level: (4, 1) how far the mortality of the laboratory's country is from that of
-            the fitted people: the log hazard's change by age and sex. 0 as shipped.
+        lab_shift: (9,) a laboratory's shift of each biomarker, subtracted before anything else
+            is computed: of the logarithm where the biomarker is log-scaled, else in its unit.
+            0 as shipped.
+        lab_standard_error: (9,) standard error of each shift. 0 as shipped, which means that it
+            is not known; the spread between surveys is then used.
+        lab_level: (4, 1) change of the log hazard, by age and sex, from the fitted people to the
+            laboratory's country. 0 as shipped.
+
+    Example:
+        >>> from pathlib import Path
+        >>> from henaw.model.checkpoint import load_checkpoint
+        >>> network = load_checkpoint(
+        ...     Path("model/weights/henaw-nhanes.safetensors")).build_network()
+        >>> values = torch.tensor([[1.2, 35.5, 79.6, 45, 29, 13.1, torch.nan, 24, 20]])
+        >>> with torch.inference_mode():
+        ...     outputs = network.answer(values, torch.tensor([54.0]), torch.tensor([0]))
+        >>> print(f"{outputs.biological_age.item():.1f}")
+        52.2
     """
 
     used: Tensor | None
@@ -156,8 +160,8 @@ class Network(nn.Module):
     def look_up_reference(self, age: Tensor, sex: Tensor) -> AgeRow:
         """Reference tables at an age and sex: (n,), (n,) int64.
 
-        All is NaN where the age is not finite or the sex neither 0 nor 1, and so is all
-        that follows.
+        Every column is NaN where the age is not finite or the sex is neither 0 nor 1, and so
+        are the answers.
         """
         usable_sex = torch.clamp(sex, 0, 1)
         valid = (age.abs() <= LARGEST) & (sex == usable_sex)
@@ -183,7 +187,7 @@ class Network(nn.Module):
 
         Shape:
             biomarkers: (n, 9) raw; location, scale: (n, V)
-            result: scores (n, V), finite and of no meaning where unknown; known (n, V) bool
+            result: scores (n, V), finite but without meaning where unknown; known (n, V) bool
         """
         observed = biomarkers.abs() <= LARGEST
         natural = self.prepare(torch.where(observed, biomarkers, MADE_UP))
@@ -192,7 +196,7 @@ class Network(nn.Module):
         return placed.scores, torch.cat([observed, numerator & denominator], 1)
 
     def prepare(self, raw: Tensor) -> Tensor:
-        """Take the laboratory's shift off, clip to the accepted ranges, add AST/ALT.
+        """Subtract the laboratory's shift, clip to the accepted ranges, and add AST/ALT.
 
         Shape:
             raw: (n, 9) finite; result: (n, V)
@@ -207,7 +211,7 @@ class Network(nn.Module):
         return torch.cat([clipped, divide_finite(numerator, denominator)], 1)
 
     def place(self, natural: Tensor, location: Tensor, rate: Tensor) -> Placed:
-        """Prepared values among people of the same age and sex.
+        """Scores of prepared values among people of the same age and sex.
 
         Shape:
             natural, location: (n, V); rate: (n, V) 1 / scale
@@ -219,7 +223,7 @@ class Network(nn.Module):
         return Placed(*placed.split([self.variables] * 3, dim=1))
 
     def impute(self, scores: Tensor, copula: Tensor) -> Tensor:
-        """Conditional means of all scores given the known ones; those are their own.
+        """Conditional means of all scores given the known ones; a known score is its own mean.
 
         Shape:
             scores: (n, V); copula: (n, V V) of every score in each mean; result: (n, V)
@@ -227,7 +231,7 @@ class Network(nn.Module):
         return (scores @ self.repeat_scores * copula) @ self.sum_scores
 
     def trace_back(self, slopes: Tensor, copula: Tensor) -> Tensor:
-        """Slopes of all scores to those of the known ones, through what they impute.
+        """Slopes by the known scores, through the scores that they impute.
 
         Shape:
             slopes: (n, V); copula: (n, V V); result: (n, V), 0 where unknown
@@ -249,8 +253,8 @@ class Network(nn.Module):
     def compute_main_slope(self, half: Tensor, slope_spreads: Tensor, modulators: Tensor) -> Tensor:
         """Expected years per unit of a score, without interactions and adaptive weights.
 
-        A hinge rises by Phi(d / s), d the distance from its knot and s the spread: that of
-        the score, known or not, with that of a repeat draw.
+        A hinge rises by Phi(d / s), where d is the distance from its knot and s the spread of
+        the score together with that of a repeat draw.
 
         Shape:
             half: (n, V J) half the distances from the knots; slope_spreads: (n, V);
@@ -261,7 +265,7 @@ class Network(nn.Module):
         return (slopes * modulators) @ self.sum_modulators
 
     def modulate(self, basis: Tensor, age: Tensor, sex: Tensor) -> Tensor:
-        """Let each basis function change with age and sex.
+        """Multiply each basis function by the modulators: constant, age and sex.
 
         Shape:
             basis: (n, V, J); age: (n,) years; sex: (n,) int64
@@ -277,10 +281,10 @@ class Network(nn.Module):
         return torch.cat([torch.ones_like(row.age), row.age, row.age * row.age, row.sex], 1)
 
     def multiply_pairs(self, scores: Tensor) -> tuple[Tensor, Tensor]:
-        """Log-distances of the two of each pair, each once as the first, once as the second.
+        """Log-distances of the two biomarkers of each pair, in either order.
 
         Shape:
-            scores: (n, V); result: (n, 2 I) and (n, 2 I), whose product has each pair's twice
+            scores: (n, V); result: (n, 2 I) and (n, 2 I), whose product has each pair twice
         """
         distance = compute_log_distance(scores)
         return distance @ self.first_second, distance @ self.second_first
@@ -291,7 +295,7 @@ class Network(nn.Module):
         return self.compute_features(torch.where(observed, biomarkers, MADE_UP), observed, age, sex)
 
     def find_observed(self, biomarkers: Tensor) -> Tensor:
-        """Which values are there and used: (n, 9) to (n, 9) bool."""
+        """Which values are given and used: (n, 9) to (n, 9) bool."""
         observed = biomarkers.abs() <= LARGEST
         return observed if self.used is None else observed & self.used
 
@@ -305,27 +309,31 @@ class Network(nn.Module):
         by_pattern = self.look_up_pattern(observed)
         known = by_pattern.known
 
+        # Scores of the known values, and expected scores of the others.
         natural = self.prepare(raw)
-        # 0 where unknown, and so is all that a value's scale would take part in.
+        # 0 where unknown, so that a made-up value has no slope.
         rate = known / by_age.scale
         placed = self.place(natural, by_age.location, rate)
         imputing = torch.minimum(
             torch.maximum(placed.scores, by_age.impute_low), by_age.impute_high
         )
-        # A known variable's own weight is 1: what was cut off it comes back.
+        # The own weight of a known variable is 1: this adds back what the limits cut off.
         means = self.impute(imputing, by_pattern.copula) + (placed.scores - imputing)
-        values, half = self.expand_basis(means, by_pattern.spreads)
+        basis = self.expand_basis(means, by_pattern.spreads)
 
-        # A value that was imputed is compared with a value imputed from nothing, so that
-        # a person of whom nothing is known has the gap 0 exactly.
-        centred = values - torch.addmm(self.unknown_basis, known, self.known_basis)
+        # Effects are compared with those of the median person. An imputed value is compared
+        # with one imputed from nothing, so that the gap is exactly 0 where nothing is known.
+        centred = basis.values - torch.addmm(self.unknown_basis, known, self.known_basis)
         if self.used_basis is not None:
-            # To the last bit, so that a fit finds nothing in it.
+            # Exactly 0, so that a fit finds nothing in the columns of unused biomarkers.
             centred = centred * self.used_basis
         complete_weights = by_age.pair_weights * by_pattern.complete
         one, other = self.multiply_pairs(placed.scores)
 
-        main_slope = self.compute_main_slope(half, by_pattern.slope_spreads, by_age.modulators)
+        # Years per unit of each value, for the interval.
+        main_slope = self.compute_main_slope(
+            basis.half_distances, by_pattern.slope_spreads, by_age.modulators
+        )
         slope = main_slope * by_age.weights + ((other * complete_weights) @ self.place_pairs) / (
             1.0 + placed.scores.abs()
         )
@@ -333,7 +341,7 @@ class Network(nn.Module):
         imputes = (imputing == placed.scores).to(torch.float32)
         traced = slope * known + self.trace_back(slope * (1.0 - known), by_pattern.copula) * imputes
         nine = natural.split([len(NAMES), 1], dim=1)[0]
-        # A value beyond its cap no longer moves the ratio.
+        # A value beyond its cap does not move the ratio.
         moves_ratio = torch.where(nine < self.ratio_ends, self.ratio_signs, 0.0)
         return Features(
             centred=centred,
@@ -349,16 +357,16 @@ class Network(nn.Module):
         )
 
     def compute_typical(self, by_age: AgeRow, by_pattern: PatternRow) -> Tensor:
-        """Years of somebody with all known values at the median: (n, 1).
+        """Years of a person with all known values at the median: (n, 1).
 
-        It puts the median of the gap at 0, and is 0 where nothing is known.
+        They bring the median of the gap to 0, and are 0 where nothing is known.
         """
         missing = (by_age.node_shares * by_pattern.typical_at_nodes).sum(1, keepdim=True)
         typical: Tensor = by_age.typical * by_pattern.any_known + missing
         return typical
 
     def join_ratio(self, slope: Tensor, moves_ratio: Tensor) -> Tensor:
-        """Slopes of the variables to slopes of the nine, AST and ALT moving their ratio too.
+        """Slopes of the variables to slopes of the nine; AST and ALT also move their ratio.
 
         Shape:
             slope: (n, V); moves_ratio: (n, 9) 1, -1 or 0; result: (n, 9)
@@ -374,14 +382,14 @@ class Network(nn.Module):
         return Parts(*(design @ self.contribution_matrix).split(self.widths.parts, dim=1))
 
     def compute_draws(self, slope: Tensor, features: Features) -> Tensor:
-        """What one standard deviation of a repeat draw of each value does: (n, 9) years."""
+        """Years that one standard deviation of a repeat draw of each value makes: (n, 9)."""
         return slope * features.unit * self.within_person_cv
 
     def compute_group_variance(self, features: Features, parts: Parts) -> Tensor:
         """Variance of the gap by group: (n, G) years squared.
 
-        That of repeat draws, of the laboratory's shift and of refits. Beyond any cap where
-        a biomarker of the group is missing.
+        The sum of the variances of repeat draws, of the laboratory's shift and of refits. It
+        is beyond every cap where a biomarker of the group is missing.
         """
         unknown_shift = self.lab_standard_error <= 0.0
         shift_sd = torch.where(unknown_shift, self.laboratory_sd, self.lab_standard_error)
@@ -400,9 +408,9 @@ class Network(nn.Module):
     def compute_variance(self, features: Features, parts: Parts) -> Tensor:
         """Variance of the gap, years squared: (n, 1).
 
-        Each group's is at most its cap. A group with a missing biomarker is put at its
-        cap, so that knowing less never narrows the interval. Values outside the fitted
-        range add what their extrapolated effect may be off by.
+        The variance of each group is at most its cap, and is its cap where a biomarker is
+        missing, so that a missing value never narrows the interval. Values outside the fitted
+        range add the error that their extrapolated effect may have.
         """
         capped = torch.minimum(self.compute_group_variance(features, parts), self.group_cap)
         left_open = features.by_age.node_shares * features.by_pattern.variance_at_nodes
@@ -414,7 +422,7 @@ class Network(nn.Module):
     def compute_distance(self, features: Features) -> Tensor:
         """Squared Mahalanobis distance of the known values' scores: (n, 1).
 
-        The conditional means of the unknown ones add nothing to it.
+        The conditional means of the unknown scores add nothing to it.
         """
         independent = self.impute(features.unclipped, features.by_pattern.copula) @ self.whitening
         return (independent * independent).sum(1, keepdim=True)
@@ -425,6 +433,17 @@ class Network(nn.Module):
         # minimum and maximum keep NaN in every runtime; clamp need not.
         passed = torch.maximum(torch.minimum(passed, torch.ones_like(gap)), torch.zeros_like(gap))
         return torch.addmm(self.percentile_first, passed, self.percentile_steps)
+
+    def compute_mortality(self, biological_age: Tensor, by_age: AgeRow) -> Tensor:
+        """Risk of death within the horizon, by a Gompertz hazard: (n, 1) years to (n, 1)."""
+        log_hazard = torch.addmm(
+            by_age.baseline_start + by_age.baseline_slope * biological_age,
+            by_age.level,
+            self.lab_level,
+        )
+        # minimum keeps NaN in every runtime; clamp need not.
+        log_hazard = torch.minimum(log_hazard, self.largest_hazard)
+        return 1.0 - torch.exp(-torch.exp(log_hazard))
 
     def share_causes(self, features: Features) -> Tensor:
         """Probability of each cause, given death within the horizon: (n, 4).
@@ -438,13 +457,13 @@ class Network(nn.Module):
             features.centred,
             self.cause_matrix,
         )
-        # Not by the shape of logits: a trace would read that from the device at each call,
-        # which no CUDA graph may do.
+        # By a constant, not by the shape of logits: a trace would read the shape from the
+        # device at each call, which a CUDA graph must not do.
         named: Tensor = torch.softmax(logits, 1).split([self.causes, 1], dim=1)[0]
         return named
 
     def forward(self, biomarkers: Tensor, age: Tensor, sex: Tensor) -> tuple[Tensor, ...]:
-        """Answer for n people; see the class."""
+        """Answer for n people; see :class:`Network`."""
         return tuple(self.answer(biomarkers, age, sex))
 
     def answer(self, biomarkers: Tensor, age: Tensor, sex: Tensor) -> NetworkOutputs:
@@ -456,15 +475,7 @@ class Network(nn.Module):
         gap = features.typical + parts.systems.sum(1, keepdim=True)
         biological_age = age.unsqueeze(1) + gap
 
-        by_age = features.by_age
-        log_hazard = torch.addmm(
-            by_age.baseline_start + by_age.baseline_slope * biological_age,
-            by_age.level,
-            self.lab_level,
-        )
-        # Of the two, only minimum keeps NaN in every runtime; clamp need not.
-        log_hazard = torch.minimum(log_hazard, self.largest_hazard)
-        mortality = 1.0 - torch.exp(-torch.exp(log_hazard))
+        mortality = self.compute_mortality(biological_age, features.by_age)
         half = torch.sqrt(self.compute_variance(features, parts)) * self.interval_scores
         draws = self.compute_draws(features.whole, features)
 
@@ -473,7 +484,7 @@ class Network(nn.Module):
         flagged = beyond & torch.cat([observed, observed], 1)
         out_of_range, critical = flagged.split([len(NAMES)] * 2, dim=1)
         outside_ages = torch.clamp(age, self.first_age, self.last_age) != age
-        # A critical value puts anybody further off than every limit.
+        # A critical value makes the distance larger than every limit.
         distance = torch.addmm(
             self.compute_distance(features), critical.to(torch.float32), self.count_critical
         )
@@ -489,7 +500,7 @@ class Network(nn.Module):
             imputed=torch.logical_not(observed),
             out_of_range=out_of_range,
             age_out_of_range=outside_ages,
-            percentile=self.place_gap(gap, by_age).squeeze(1),
+            percentile=self.place_gap(gap, features.by_age).squeeze(1),
             draw_sd=torch.sqrt((draws * draws).sum(1)) * self.draw_factor,
             critical=critical,
             reliable=near & torch.logical_not(outside_ages),

@@ -1,4 +1,4 @@
-"""The model that comes with the package: its ONNX file and what belongs to it."""
+"""The model that comes with the package: its ONNX file, sidecar and golden people."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from pathlib import Path
 from henaw.model.errors import ArtifactError
 
 ONNX_FILE, SIDECAR_FILE, GOLDEN_FILE = "henaw.onnx", "henaw.json", "golden.json"
-"""As `henaw export` names them; `make weights` writes them from the shipped checkpoint."""
+"""The names that `henaw export` gives; `make weights` makes the files from the checkpoint."""
 
 
 def find_shipped(name: str) -> Path:
-    """The path of a file of the shipped model.
+    """Path of a file of the shipped model.
 
     Raises:
         ArtifactError: the file is missing, so the package is incomplete.

@@ -1,11 +1,11 @@
-"""TorchScript on a CUDA device, with everything slow done before the first call.
+"""TorchScript on a CUDA device, with all slow steps before the first call.
 
-The graph is some 150 operations. On a GPU each takes less time than its launch, so one
-person costs 150 launches. A CUDA graph launches all of them at once, but for one number of
-rows: graphs are captured for a few sizes, and fewer people are padded with idle rows. A row
-never depends on another one.
+The graph has about 150 operations. On a GPU each takes less time than its launch, so one
+person costs 150 launches. A CUDA graph launches all of them together, but only for a fixed
+number of rows. So graphs are captured for a few sizes, and fewer people are padded with idle
+rows. No row depends on another row.
 
-TorchScript's own optimiser is off. It compiles in the second and third call of each shape,
+TorchScript's own optimiser is off. It compiles during the second and third call of each shape,
 for up to two seconds, and a captured graph does not need it.
 """
 
@@ -25,10 +25,10 @@ from henaw.model.runtime import OUTPUT_NAMES, Outputs, load_torchscript, set_mod
 from torch import Tensor
 
 SIZES: tuple[int, ...] = (64, 1024, 8192)
-"""People that a graph is captured for; more are answered in pieces of the largest."""
+"""Numbers of people that a graph is captured for; more people are split by the largest."""
 
 _WARM_CALLS = 3
-"""Before a capture: kernels are loaded and workspaces taken in the first calls."""
+"""Calls before a capture: the first ones load kernels and allocate workspaces."""
 
 Run = Callable[[], None]
 
@@ -36,22 +36,22 @@ Run = Callable[[], None]
 class CudaRuntime:
     """The exported TorchScript on a GPU, replayed from CUDA graphs.
 
-    Several threads may call :meth:`predict` at once.
+    Several threads may call :meth:`predict` at the same time.
 
     Args:
         module: the network; moved to the device.
         device: a torch device. Where graphs cannot be captured, as on the CPU, a call runs
             the operations one by one.
-        sizes: people that a graph is captured for, ascending.
+        sizes: numbers of people that a graph is captured for, ascending.
         capture: returns a faster equivalent of a call that reads and writes the same tensors
             each time.
-        report: told in one sentence where graphs cannot be captured.
+        report: gets one sentence where graphs cannot be captured.
 
     Attributes:
         captured: whether calls are replayed from graphs.
 
     Raises:
-        RuntimeError: the device fails; torch's own error.
+        RuntimeError: the device fails (torch's own error).
     """
 
     def __init__(
@@ -82,22 +82,22 @@ class CudaRuntime:
         """Load an exported TorchScript file.
 
         Raises:
-            RuntimeUnavailableError: the device is CUDA and there is none.
-            RuntimeError: the device fails; torch's own error.
+            RuntimeUnavailableError: the device is CUDA and no CUDA device is found.
+            RuntimeError: the device fails (torch's own error).
         """
         return cls(load_torchscript(path, device=device), device=device, report=report)
 
     @property
     def device_name(self) -> str:
-        """The device and what it is: ``cuda:0 (NVIDIA H100 80GB HBM3)``."""
+        """The device with its model: ``cuda:0 (NVIDIA H100 80GB HBM3)``."""
         if self.device.type != "cuda":
             return str(self.device)
         return f"{self.device} ({torch.cuda.get_device_name(self.device)})"
 
     def set_profile(self, profile: LabProfile) -> None:
-        """Take a laboratory's shifts off values from now on.
+        """Use a laboratory's profile from now on.
 
-        Captured graphs read the profile where it is now written.
+        Captured graphs read the profile from the same memory.
         """
         set_module_profile(self._module, profile)
 
@@ -138,15 +138,15 @@ class CudaRuntime:
             replay = capture(run)
             replay()
         except torch.OutOfMemoryError:
-            # Operations one by one need as much.
+            # Single operations need as much memory.
             raise
         except RuntimeError as error:
             if self.captured:
                 first = str(error).partition("\n")[0]
                 report(
                     f"CUDA graphs cannot be captured on {self.device_name} "
-                    f"({type(error).__name__}: {first}): every operation is launched by itself, "
-                    "which takes longer"
+                    f"({type(error).__name__}: {first}). Every operation is launched on its "
+                    "own, which takes longer"
                 )
             self.captured = False
             replay = run
@@ -156,9 +156,9 @@ class CudaRuntime:
         if self.device.type != "cuda":
             raise RuntimeError(f"the device must be CUDA; got {self.device}")
         graph = torch.cuda.CUDAGraph()
-        # torch's own stream for captures is the first device's.
+        # torch's default stream for captures belongs to the first device.
         stream = torch.cuda.Stream(self.device)
-        # Other threads may use the device meanwhile.
+        # Other threads may use the device during the capture.
         with (
             torch.cuda.device(self.device),
             torch.cuda.graph(graph, stream=stream, capture_error_mode="thread_local"),
@@ -173,8 +173,7 @@ class CudaRuntime:
     def _evaluate(self, rows: Tensor) -> tuple[Tensor, ...]:
         """The network on rows of the biomarkers, age and sex: (n, 9 + 2) float32."""
         biomarkers, age, sex = rows.split([len(NAMES), 1, 1], dim=1)
-        # The setting is the calling thread's own. torch documents it, and exports it to no
-        # type checker.
+        # The setting is that of the calling thread. torch documents it, but without types.
         with torch.jit.optimized_execution(False):  # type: ignore[attr-defined]
             outputs: tuple[Tensor, ...] = self._module(
                 biomarkers.contiguous(), age.flatten(), sex.flatten().to(torch.int64)
@@ -183,7 +182,7 @@ class CudaRuntime:
 
 
 class _Column(NamedTuple):
-    """Where an output is among the joined columns."""
+    """Where an output is in the joined columns."""
 
     begin: int
     end: int
@@ -206,16 +205,16 @@ def _list_columns(outputs: Sequence[Tensor]) -> list[_Column]:
 
 
 def _join_columns(outputs: Sequence[Tensor]) -> Tensor:
-    """All outputs as one tensor, so that one copy brings them back: (n, columns) float32."""
+    """Join all outputs, so that one copy brings them to the host: (n, columns) float32."""
     return torch.cat(
         [(o.unsqueeze(1) if o.ndim == 1 else o).to(torch.float32) for o in outputs], dim=1
     )
 
 
 class _Plan:
-    """One size's call, with tensors of its own on the device and on the host.
+    """The call for one size, with its own tensors on the device and on the host.
 
-    Rows beyond the people of a call hold those of an earlier one; nobody reads their answers.
+    Rows beyond the people of a call have values of an earlier call; their answers are not read.
     """
 
     def __init__(self, replay: Run, inputs: Tensor, outputs: Tensor) -> None:
@@ -223,7 +222,7 @@ class _Plan:
         self._replay = replay
         self._inputs, self._outputs = inputs, outputs
         self._device = inputs.device
-        # Copies from and to pinned memory wait for nothing but the device.
+        # Copies from and to pinned memory wait only for the device.
         pinned = self._device.type == "cuda"
         self._sent = torch.zeros(inputs.shape, pin_memory=pinned)
         self._received = torch.zeros(outputs.shape, pin_memory=pinned)

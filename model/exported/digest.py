@@ -1,8 +1,8 @@
-"""What an ONNX file's content is known by, whatever laboratory's profile it has.
+"""The digest of an ONNX file's content, which is the same with every laboratory profile.
 
-The digest is one of the file's own properties, and is in its sidecar. It covers the graph, its
-weights and every other property, byte by byte, except what a profile changes: a profile has a
-digest of its own.
+The digest is one of the file's properties, and is in its sidecar. It covers every byte of the
+graph, its weights and the other properties, except what a profile changes. A profile has its
+own digest.
 """
 
 from __future__ import annotations
@@ -18,27 +18,27 @@ from henaw.model.errors import ArtifactError, ProfileError
 from henaw.model.profile import METADATA_KEY, PROFILE_SHAPES, find_tensor, read_profile
 
 DIGEST_KEY = "content_sha256"
-"""Property that holds the digest."""
+"""Name of the property with the digest."""
 
 _GRAPH, _METADATA_PROPS = 7, 14
-"""Fields of ModelProto: the graph, and one property each."""
+"""Fields of ModelProto: the graph, and its properties."""
 _INITIALIZER = 5
-"""The field of GraphProto that holds one tensor of weights each."""
+"""Field of GraphProto: its tensors of weights."""
 _EXTERNAL_DATA = 13
-"""The field of TensorProto that says which other file its values are in."""
+"""Field of TensorProto: the other file that has its values."""
 _VARINT, _DELIMITED = 0, 2
-"""Wire types of protocol buffers whose size is their own to tell."""
+"""Wire types of protocol buffers that contain their size."""
 _FIXED_BYTES = {1: 8, 5: 4}
-"""The others, and their sizes."""
+"""The other wire types, and their sizes."""
 _DAMAGED = "The file was damaged or changed: export the model again"
-_NO_FILE = "it is not an ONNX file, or it was damaged or cut off"
+_NO_FILE = "the file is not ONNX, or is damaged or truncated"
 
 
 def read_properties(model: bytes) -> dict[str, str]:
-    """The properties of an ONNX file, before any runtime opens it.
+    """Read the properties of an ONNX file before any runtime opens it.
 
     Raises:
-        ArtifactError: it is no ONNX file, is cut off, or a property is no text.
+        ArtifactError: the file is not ONNX, is truncated, or a property is not text.
     """
     properties = {}
     for number, _, inside, end in _split_fields(model):
@@ -59,7 +59,7 @@ def compute_digest(model: bytes) -> str:
     """SHA-256 of an ONNX file without its profile and without this digest.
 
     Raises:
-        ArtifactError: it is no model of HENAW.
+        ArtifactError: the file is not a model of HENAW.
     """
     content = bytearray(model)
     try:
@@ -80,21 +80,22 @@ def compute_digest(model: bytes) -> str:
 
 
 def check_content(model: bytes, properties: Mapping[str, Any]) -> None:
-    """Check that a file is as it was exported, but for a laboratory's profile.
+    """Check that a file is as it was exported, except for a laboratory's profile.
 
     Args:
         model: the file.
-        properties: its own.
+        properties: of the file.
 
     Raises:
-        ArtifactError: it is not.
+        ArtifactError: the file was changed.
     """
     expected = properties.get(DIGEST_KEY)
     if expected is None:
         raise ArtifactError("ONNX file", [f"it has no property {DIGEST_KEY!r}. {_DAMAGED}"])
     if _has_external_data(model):
         raise ArtifactError(
-            "ONNX file", ["its weights are in another file (external data); they must be in it"]
+            "ONNX file",
+            ["its weights are in another file (external data); they must be in the ONNX file"],
         )
     seen = compute_digest(model)
     if seen != expected:
@@ -113,7 +114,7 @@ def check_content(model: bytes, properties: Mapping[str, Any]) -> None:
         start = find_tensor(model, name)
         if model[start : start + len(values)] != values:
             raise ArtifactError(
-                "ONNX file", [f"its tensor {name} is not that of its profile. {_DAMAGED}"]
+                "ONNX file", [f"its tensor {name} differs from its profile. {_DAMAGED}"]
             )
 
 
@@ -130,7 +131,7 @@ def _has_external_data(model: bytes) -> bool:
 
 
 def _split_fields(model: bytes | bytearray) -> Iterator[tuple[int, int, int, int]]:
-    """Each field's number, and where it starts, its content starts, and it ends."""
+    """The number of each field, and where it starts, its content starts, and it ends."""
     place = 0
     while place < len(model):
         start = place
@@ -145,13 +146,15 @@ def _split_fields(model: bytes | bytearray) -> Iterator[tuple[int, int, int, int
             inside = place
             end = place + _FIXED_BYTES.get(tag & 7, len(model))
         if end > len(model):
-            raise ArtifactError("ONNX file", [f"{_NO_FILE}: byte {start} begins no whole field"])
+            raise ArtifactError(
+                "ONNX file", [f"{_NO_FILE}: the field at byte {start} is incomplete"]
+            )
         yield tag >> 3, start, inside, end
         place = end
 
 
 def _read_varint(model: bytes | bytearray, place: int) -> tuple[int, int]:
-    """A number of seven bits a byte, lowest first, and where it ends."""
+    """Read a number of seven bits a byte, lowest first; also return where it ends."""
     value = 0
     for shift in range(0, 64, 7):
         if place >= len(model):
@@ -161,4 +164,4 @@ def _read_varint(model: bytes | bytearray, place: int) -> tuple[int, int]:
         value |= (byte & 0x7F) << shift
         if byte < 0x80:
             return value, place
-    raise ArtifactError("ONNX file", [f"{_NO_FILE}: byte {place} ends no number"])
+    raise ArtifactError("ONNX file", [f"{_NO_FILE}: the number before byte {place} is incomplete"])

@@ -1,7 +1,7 @@
-"""Golden people: who they are, and what the model answered them when it was exported.
+"""Golden people: their values, and the model's outputs for them when it was exported.
 
-:mod:`henaw.export.golden` writes them. JSON has no NaN or infinity: null is NaN, the strings
-"Infinity" and "-Infinity" are the infinities.
+:mod:`henaw.export.golden` writes the file. JSON has no NaN and no infinity: null is NaN, and the
+strings "Infinity" and "-Infinity" are the infinities.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from henaw.model.runtime import Outputs
 
 
 def read_golden(path: Path) -> tuple[People, Outputs]:
-    """Inputs and outputs of a golden file as arrays.
+    """Read the inputs and outputs of a golden file as arrays.
 
     Raises:
-        ArtifactError: the file is not there, or is not what an export writes.
+        ArtifactError: the file is missing, or is not a golden file.
     """
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
@@ -33,7 +33,7 @@ def read_golden(path: Path) -> tuple[People, Outputs]:
         )
         return people, {name: _decode(values) for name, values in content["outputs"].items()}
     except (OSError, LookupError, TypeError, ValueError, RecursionError) as error:
-        raise ArtifactError(str(path), [f"it does not hold golden people: {error!r}"]) from error
+        raise ArtifactError(str(path), [f"the file has no golden people: {error!r}"]) from error
 
 
 def _decode(values: list[Any]) -> npt.NDArray[Any]:

@@ -1,4 +1,4 @@
-"""Whether two runtimes agree, by how much they do not, and where."""
+"""The largest differences between two runtimes, and where they are."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Parity:
         output: the output's name.
         worst_absolute: largest |difference|; infinite where one is NaN and the other not.
         worst_relative: largest |difference| / |value|.
-        row: the person with the worst absolute difference, -1 for no people.
+        row: of the person with the worst absolute difference; -1 without people.
         tolerance: largest absolute difference allowed.
     """
 
@@ -63,7 +63,18 @@ def compare_outputs(
     against: str,
     tolerances: dict[str, float] = TOLERANCES,
 ) -> list[Parity]:
-    """Compare every output; a NaN equals a NaN."""
+    """Compare every output; a NaN equals a NaN.
+
+    Args:
+        outputs: of the runtime that is compared, by name.
+        expected: of the other runtime.
+        runtime: name of the first.
+        against: name of the other.
+        tolerances: largest absolute difference allowed, by output.
+
+    Raises:
+        ParityError: an output has another shape.
+    """
     result = []
     for name, tolerance in tolerances.items():
         if outputs[name].shape != expected[name].shape:

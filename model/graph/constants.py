@@ -1,7 +1,7 @@
 """The network's constants: tables by age and by missing pattern, and matrices of columns.
 
-Columns of the V variables' J basis functions are side by side, variable by variable;
-Q modulators of them one block after the other. Everything here is float64.
+The J basis functions of the V variables are side by side, variable by variable; the Q
+modulators are one block after the other. Everything here is float64.
 """
 
 from __future__ import annotations
@@ -38,33 +38,43 @@ HORIZON_YEARS = 10.0
 AGE_CENTRE_YEARS = 60.0
 AGE_SCALE_YEARS = 15.0
 BEYOND_CAPS = 1e9
-"""A variance that every cap is below, years squared."""
+"""A variance above every cap, years squared."""
 DRAW_SPREAD = 0.25
-"""How far a repeat draw moves a value, in scores: it feels the slopes so far around it, and
-rounding must not choose the slope of the many values that lie on a knot."""
+"""How far a repeat draw moves a value, in scores. The slope of an effect is its mean over so
+much, so that rounding does not choose the slope of the many values on a knot."""
 BEYOND_SCORES = 100.0
-"""A score beyond all."""
+"""A score beyond every other score."""
 RISE_BEYOND = 1.0
-"""How far the score rises from the last tabulated quantile to the accepted range's end."""
+"""Rise of the score from the last tabulated quantile to the end of the accepted range."""
 LEAST_BEYOND = 1.0
-"""Least distance from the last quantile to the accepted range's end, standardised values."""
+"""Least distance from the last quantile to that end, in standardised values."""
 LOWEST_RATIO, HIGHEST_RATIO = 0.1, 10.0
 
 Tensors = Mapping[str, Tensor]
 
 
 def repeat_columns(columns: int, times: int) -> Tensor:
-    """Matrix that writes each column several times, side by side: (columns, columns times)."""
+    """Matrix that repeats each column, side by side: (columns, columns times).
+
+    Example:
+        >>> torch.tensor([[1.0, 2.0]]).double() @ repeat_columns(2, 2)
+        tensor([[1., 1., 2., 2.]], dtype=torch.float64)
+    """
     return torch.eye(columns, dtype=torch.float64).repeat_interleave(times, 1)
 
 
 def repeat_blocks(columns: int, times: int) -> Tensor:
-    """Matrix that writes all columns again and again: (columns, times columns)."""
+    """Matrix that repeats all columns as blocks: (columns, times columns).
+
+    Example:
+        >>> torch.tensor([[1.0, 2.0]]).double() @ repeat_blocks(2, 2)
+        tensor([[1., 2., 1., 2.]], dtype=torch.float64)
+    """
     return torch.eye(columns, dtype=torch.float64).repeat(1, times)
 
 
 def spread_diagonally(rows: Tensor) -> Tensor:
-    """Each row in columns of its own: (r, c) to (r, r c)."""
+    """Put each row into its own columns, with 0 elsewhere: (r, c) to (r, r c)."""
     spread: Tensor = torch.block_diag(*rows)
     return spread
 
@@ -72,12 +82,12 @@ def spread_diagonally(rows: Tensor) -> Tensor:
 def extend_margin(
     margin: Tensor, location: Tensor, scale: Tensor, limit: float
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Margins with a last piece at each end, up to the accepted range's ends at any age.
+    """Extend margins by one piece at each end, to the ends of the accepted range at any age.
 
-    Beyond the tabulated quantiles nobody was seen. There the score that the effects are
-    read at rises by :data:`RISE_BEYOND` in all, so that a worse value is never better and
-    the gap stays bounded; the score that tells how unusual a value is goes on as steeply
-    as over the last tabulated unit.
+    No fitted person has a value beyond the tabulated quantiles. There the score of the effects
+    rises by :data:`RISE_BEYOND` in all, so that a worse value is never better and the gap stays
+    bounded. The unclipped score, which tells how unusual a value is, rises as steeply as over
+    the last tabulated unit.
 
     Shape:
         margin: (V, S + 1); location, scale: (2, ages, V)
@@ -114,11 +124,11 @@ def extend_margin(
 def build_pieces(
     margin: Tensor, location: Tensor, scale: Tensor, limit: float
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Margins as clipped straight pieces, from a standardised value to what is read there.
+    """Margins as clipped linear pieces, from standardised values to scores and slopes.
 
-    With p = clip(value @ rate + start, 0, 1), how far the value has come through each of
-    the S + 2 pieces, p @ total + offset holds the score, the margin's slope and the
-    unclipped score, V columns of each.
+    p = clip(value @ rate + start, 0, 1) is the share of each of the S + 2 pieces that is below
+    the value. p @ total + offset is the score, the margin's slope and the unclipped score, V
+    columns each.
 
     Shape:
         margin: (V, S + 1)
@@ -145,11 +155,11 @@ def build_age_table(
 ) -> tuple[Tensor, Tensor, list[int]]:
     """:class:`AgeRow` for each year of age and sex.
 
-    Year y of a woman is row y, that of a man so many rows on as there are ages. The rows
-    before the first age are NaN: what has no reference has no answer.
+    Row y is that of women aged y; the row of men is further by the number of ages. The rows
+    before the first age are NaN, so that a person without a reference gets no answer.
 
     Shape:
-        result: each year's value and its rise to the next year's, both
+        result: the value of each year and its rise to that of the next year, both
             (first_age + 2 ages, columns); and the widths of the fields
     """
     ages, variables = configuration.ages, len(VARIABLES)
@@ -199,7 +209,7 @@ def build_age_table(
 
 
 def _list_imputing_ends(configuration: NetworkConfiguration, tensors: Tensors, side: str) -> Tensor:
-    """Scores up to which a value imputes others: (2, ages, V)."""
+    """Scores at which the imputation by a value is clipped: (2, ages, V)."""
     sign = 1.0 if side == "high" else -1.0
     ends = torch.full((2, configuration.ages, len(VARIABLES)), sign * BEYOND_SCORES).double()
     for name in configuration.imputes_within_limits:
@@ -207,14 +217,6 @@ def _list_imputing_ends(configuration: NetworkConfiguration, tensors: Tensors, s
         if scores is not None and side in PANEL[INDEX[name]].harmful:
             ends[:, :, INDEX[name]] = sign * (sign * scores).clamp(min=0.0)
     return ends
-
-
-def compute_prior_basis(configuration: NetworkConfiguration) -> Tensor:
-    """Expected basis functions of a standard normal score: (J,), 0 for the linear one."""
-    knots = torch.tensor(configuration.knots).double()
-    normal = torch.distributions.Normal(torch.zeros_like(knots), 1.0)
-    hinges = torch.exp(normal.log_prob(knots)) - knots * normal.cdf(-knots)
-    return torch.cat([torch.zeros(1).double(), hinges])
 
 
 def compute_median_basis(configuration: NetworkConfiguration, margin: Tensor) -> Tensor:
@@ -262,7 +264,7 @@ def build_pattern_table(
     complete = [known[:, INDEX[a]] & known[:, INDEX[b]] for a, b in configuration.interactions]
     groups = list_variance_groups(configuration)
     members = build_memberships([(name,) for name in NAMES], groups).double()
-    # A biomarker that is left out of the model is nothing that a person's interval lacks.
+    # A biomarker that the model leaves out does not count as missing.
     used = torch.tensor(configuration.used[: len(NAMES)])
     missing = (~known[:, : len(NAMES)] & used).double()
     row = PatternRow(
@@ -287,9 +289,8 @@ def build_contribution_matrix(
 ) -> tuple[Tensor, list[int]]:
     """Modulated basis functions and interactions to years.
 
-    Columns: the K contributions; the systems, sums of shares of them; and for each
-    variance group and refit, by how much the refit's years differ from those of the
-    point estimate.
+    Columns: the K contributions; the systems, which are sums of shares of them; and for each
+    variance group and refit the difference of the refit's years from the point estimate.
 
     Shape:
         result: (Q V J + 2 I, K + 4 + G B), and the widths of the sections
@@ -311,7 +312,7 @@ def build_contribution_matrix(
 
 
 def _lay_out(weight: Tensor, interaction: Tensor) -> Tensor:
-    """(V, Q J) and (I,) to (Q V J + 2 I, K); of an interaction's two columns each is half."""
+    """(V, Q J) and (I,) to (Q V J + 2 I, K); each of the two rows of an interaction has half."""
     blocks = weight.double().unflatten(1, (len(MODULATORS), -1)).transpose(0, 1)
     main = torch.cat([spread_diagonally(block).T for block in blocks])
     half = torch.diag(0.5 * interaction.double())
@@ -326,7 +327,7 @@ def build_slope_matrix(weight: Tensor) -> Tensor:
 
 
 def build_variance_matrix(configuration: NetworkConfiguration) -> Tensor:
-    """Squares of draws, laboratories' shifts and refits' differences to variances by group.
+    """Squared effects of draws, shifts and refits to variances by group.
 
     Shape:
         result: (9 + 9 + G B, G)
@@ -338,12 +339,12 @@ def build_variance_matrix(configuration: NetworkConfiguration) -> Tensor:
 
 
 def build_whitening(correlation: Tensor) -> Tensor:
-    """Scores of the nine to independent ones of variance 1, the ratio left out: (V, 9)."""
+    """Matrix from scores of the nine to independent ones of variance 1: (V, 9), 0 for the ratio."""
     count = len(NAMES)
     inverse = torch.linalg.inv(correlation.double()[:count, :count])
     return torch.nn.functional.pad(torch.linalg.cholesky(inverse), (0, 0, 0, 1))
 
 
 def list_percentile_steps() -> Tensor:
-    """Percent between the tabulated percentiles: (P - 1,)."""
+    """Differences between the tabulated percentiles, percent: (P - 1,)."""
     return torch.tensor(PERCENTILES).double().diff()

@@ -1,15 +1,15 @@
-"""Which values are harmful, and what a network's weights must hold there.
+"""Rules on a network's weights where values are harmful.
 
 Beyond a reference limit in a harmful direction, a worse value must never look younger,
 whatever the other values are, at every fitted age and for either sex. The effect of a
-biomarker is a straight line between two knots of its spline, so the rule is one
-inequality for each piece, age and sex, and checking them all is a proof:
+biomarker is a straight line between two knots of its spline. So the rule is one inequality
+for each piece, age and sex, and to check them all is a proof:
 
     direction * slope of the piece - worst slope of its interactions >= least
 
-The ratio AST/ALT takes no part: it is constant where AST or ALT is beyond a limit.
-A second kind of rule is about level instead of slope: at twice the upper limit an enzyme
-must not still be credited against the median value of people of that age and sex.
+The ratio AST/ALT is not in these rules: it is constant where AST or ALT is beyond a limit.
+A second kind of rule is about level instead of slope: at twice its upper limit an enzyme
+must not look younger than the median value of people of that age and sex.
 """
 
 from __future__ import annotations
@@ -50,9 +50,9 @@ LEAST_TAIL_SLOPE = 0.3
 """Years per score beyond the outermost knot in a harmful direction."""
 CREDIT_MULTIPLE = 2.0
 OLDER_FROM, OLDER_SHARE = 50, 0.8
-"""From what age a reporting step may move the gap by this share of its limit only."""
+"""From this age on, a reporting step may move the gap only by this share of its limit."""
 _STEEPNESS_SHARES = (0.0, 0.1, 0.25, 0.5, 0.75, 1.0)
-"""Where in the reference interval steepness is judged."""
+"""Where in the reference interval the steepness is limited."""
 _OTHERS_MOVE = (-1.0, 0.0, 1.0)
 """How far other known values may move the expected score of a missing one."""
 
@@ -65,8 +65,8 @@ class HarmRules:
         main: (R, V Q J) of the flattened weights; pair: (R, I); least: (R,)
 
     Attributes:
-        names: what each is about, for messages.
-        groups: the same but for the age: rules of one group differ by age alone.
+        names: of each rule, for messages.
+        groups: the names without the age: the rules of a group differ only by age.
     """
 
     main: Tensor
@@ -86,22 +86,22 @@ class HarmRules:
         )
 
     def list_rows(self) -> dict[str, list[int]]:
-        """The rules of each group, by rising age."""
+        """The rows of each group, by rising age."""
         rows: dict[str, list[int]] = {}
         for row, group in enumerate(self.groups):
             rows.setdefault(group, []).append(row)
         return rows
 
     def measure(self, weight: Tensor, interaction_weight: Tensor) -> Tensor:
-        """What is left of each inequality, below 0 where it is broken: (R,) years.
+        """The slack of each inequality, below 0 where it is broken: (R,) years.
 
         Shape:
             weight: (V, Q J); interaction_weight: (I,)
         """
-        left: Tensor = (
+        slack: Tensor = (
             self.main @ weight.flatten() - self.pair @ interaction_weight.abs() - self.least
         )
-        return left
+        return slack
 
     def join(self, other: HarmRules) -> HarmRules:
         """Both sets of rules."""
@@ -143,7 +143,7 @@ class _Reference:
         return torch.stack([torch.tensor(1.0), self.age[place], torch.tensor(code - 0.5)]).double()
 
     def write_row(self, variable: int, code: int, place: int, basis: Tensor) -> Tensor:
-        """Row that reads a variable's weighted, modulated basis functions: (J,) to (V Q J,)."""
+        """Row of a rule on one variable's weighted, modulated basis functions: (J,) to (V Q J,)."""
         block = self.modulate(code, place).unsqueeze(1) * basis
         row = torch.zeros(len(VARIABLES), block.numel(), dtype=torch.float64)
         row[variable] = block.flatten() * self.weights[code, place, variable]
@@ -163,7 +163,7 @@ class _Reference:
 
 
 class _Piece(NamedTuple):
-    """A piece of a biomarker's spline that a harmful value can lie on, at one age and sex.
+    """A piece of a biomarker's spline that has harmful values, at one age and sex.
 
     Attributes:
         name: the biomarker.
@@ -171,7 +171,7 @@ class _Piece(NamedTuple):
         code: of the sex; place: of the age.
         number: of the piece, counted from the lowest.
         nearest, furthest: scores between which it is harmful, the better one first.
-        tail: whether it is the outermost.
+        tail: whether it is the outermost piece.
     """
 
     name: str
@@ -219,7 +219,7 @@ def _list_pieces(reference: _Reference, places: Sequence[int]) -> Iterator[_Piec
 
 
 def _write_slope(reference: _Reference, piece: _Piece) -> Tensor:
-    """Row of the slope of a biomarker's own effect, worse being positive: (V Q J,)."""
+    """Row of the slope of a biomarker's own effect, positive towards worse: (V Q J,)."""
     steps = torch.zeros(reference.configuration.basis_size).double()
     steps[: piece.number + 1] = piece.sign
     return reference.write_row(INDEX[piece.name], piece.code, piece.place, steps)
@@ -228,9 +228,9 @@ def _write_slope(reference: _Reference, piece: _Piece) -> Tensor:
 def _measure_pairs(
     reference: _Reference, piece: _Piece, missing: Sequence[str] = ()
 ) -> list[float]:
-    """The worst slope of each interaction, per unit of its weight, over all partners' values.
+    """The worst slope of each interaction per unit of its weight, over all values of the partner.
 
-    An interaction moves by h'(z) h(partner); h' falls with |z|.
+    The slope of an interaction is h'(z) h(partner), and h' falls with |z|.
     """
     configuration = reference.configuration
     low, high = sorted((piece.nearest, piece.furthest))
@@ -245,7 +245,7 @@ def _measure_pairs(
 def build_slope_rules(
     configuration: NetworkConfiguration, tensors: Mapping[str, Tensor]
 ) -> HarmRules:
-    """That a worse value never looks younger where all nine are known, at every age.
+    """Rules that a worse value never looks younger where all nine are known, at every age.
 
     Args:
         configuration: the shape.
@@ -266,11 +266,11 @@ def build_slope_rules(
 def build_missing_rules(
     configuration: NetworkConfiguration, tensors: Mapping[str, Tensor]
 ) -> HarmRules:
-    """The same where one other value is missing, or all others are, at three ages.
+    """The same rules where one other value or all others are missing, at three ages.
 
-    A missing value is imputed from the known ones, so that a worse value also moves what
-    it imputes, but for the biomarkers that impute within their limits only. Its expected
-    value is put anywhere usual, as the other known ones may have it.
+    A missing value is imputed from the known ones, so that a worse value also moves the imputed
+    ones, except by biomarkers that impute only within their limits. The expected score of a
+    missing value is varied over the usual range, because other known values move it too.
 
     Args:
         configuration: the shape.
@@ -317,14 +317,14 @@ def build_missing_rules(
 def build_credit_rules(
     configuration: NetworkConfiguration, tensors: Mapping[str, Tensor], credited: Sequence[str]
 ) -> HarmRules:
-    """That twice the upper limit of a biomarker is not better than its median.
+    """Rules that twice the upper limit of a biomarker is not better than its median.
 
     All other values are those of the median; the ratio AST/ALT changes with its parts.
 
     Args:
         configuration: the shape.
         tensors: with the reference tables.
-        credited: the biomarkers; nothing is asked of one that is not in the model.
+        credited: the biomarkers; one that is not in the model has no rule.
     """
     reference = _Reference(configuration, tensors)
     main, names, groups = [], [], []
@@ -354,7 +354,7 @@ def build_steepness_rules(
     tensors: Mapping[str, Tensor],
     steepest: Mapping[str, float],
 ) -> HarmRules:
-    """That one reporting step inside the reference interval moves the gap by so much at most.
+    """Rules on how far one reporting step inside the reference interval may move the gap.
 
     All other values are those of the median; the ratio AST/ALT changes with its parts. From
     :data:`OLDER_FROM` on, :data:`OLDER_SHARE` of the limit is allowed.
@@ -362,7 +362,7 @@ def build_steepness_rules(
     Args:
         configuration: the shape.
         tensors: with the reference tables.
-        steepest: years by biomarker; nothing is asked of one that is not in the model.
+        steepest: years by biomarker; one that is not in the model has no rule.
     """
     reference = _Reference(configuration, tensors)
     main, least, names, groups = [], [], [], []
@@ -410,11 +410,11 @@ def _change_ratio(reference: _Reference, name: str) -> Tensor:
 
 
 def _read_ratio(reference: _Reference, name: str, values: Tensor) -> Tensor:
-    """Basis of the ratio where one of its parts has these logarithms, the other the median.
+    """Basis of the ratio where one of its biomarkers has these logarithms, the other the median.
 
     Shape:
-        values: (2, ages); result: (2, ages, J), 0 for a biomarker that is no part of it, and
-        where the ratio is not in the model
+        values: (2, ages); result: (2, ages, J), 0 for a biomarker outside the ratio, and where
+        the ratio is not in the model
     """
     variable = VARIABLES.index(RATIO)
     if INDEX[name] not in RATIO_PARTS or not reference.configuration.used[-1]:

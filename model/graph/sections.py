@@ -13,7 +13,19 @@ from torch import Tensor
 
 
 class NetworkOutputs(NamedTuple):
-    """What the network's ``forward`` returns, in the order of the graph's outputs."""
+    """What the network's ``forward`` returns, in the order of the graph's outputs.
+
+    Shape:
+        biological_age, age_gap: (n,) years
+        interval: (n, 2) years, lower and upper end of the 90 % interval
+        mortality_10y: (n,) risk of death within ten years; cause_risk_10y: (n, C) by cause
+        contributions: (n, 1 + K) years, that of the typical values first
+        system_contributions: (n, 4) years
+        imputed, out_of_range: (n, 9) bool; age_out_of_range: (n,) bool
+        percentile: (n,) of the gap among people of that age and sex
+        draw_sd: (n,) years, standard deviation of a repeat draw
+        critical: (n, 9) bool; reliable: (n,) bool
+    """
 
     biological_age: Tensor
     age_gap: Tensor

@@ -1,7 +1,4 @@
-"""What the network computes once, at construction, from its fitted tensors.
-
-Also the list of those tensors: their names, shapes and signs.
-"""
+"""The fitted tensors: names, shapes, what must be true of them, and tables made from them."""
 
 from __future__ import annotations
 
@@ -19,7 +16,7 @@ from henaw.model.configuration import (
 from torch import Tensor
 
 SMALLEST_SPREAD = 1e-6
-"""Spread, in scores, below which an imputed score counts as known."""
+"""Spread, in scores, at or below which an imputed score counts as known."""
 
 PERCENTILES: tuple[float, ...] = (
     *(0.1, 0.3, 0.7, 1.5, 3.0, 5.0, 7.5, 10.0, 15.0, 20.0, 27.5, 35.0, 42.5, 50.0),
@@ -35,7 +32,7 @@ RATIO_MEMBERS: tuple[str, str] = (NAMES[RATIO_PARTS[0]], NAMES[RATIO_PARTS[1]])
 
 
 def list_tensor_shapes(configuration: NetworkConfiguration) -> dict[str, tuple[int, ...]]:
-    """Name and shape of every fitted tensor, as a checkpoint must hold them."""
+    """Name and shape of every fitted tensor that a checkpoint must have."""
     ages, basis = configuration.ages, configuration.basis_size
     variables, biomarkers = len(VARIABLES), len(NAMES)
     pairs, members = len(configuration.interactions), configuration.members
@@ -77,7 +74,7 @@ def list_tensor_shapes(configuration: NetworkConfiguration) -> dict[str, tuple[i
 def list_published_limits() -> tuple[Tensor, Tensor]:
     """Critical limits as tensors, (9,) and (9,): NaN where the fit must fill one in.
 
-    A direction without any limit is put where no float32 value is beyond it.
+    The limit of a direction that is not dangerous is the largest float32 number.
     """
     largest = torch.finfo(torch.float32).max
     bounds = []
@@ -101,14 +98,14 @@ def place_limit(
     side: str,
     multiple: float = 1.0,
 ) -> Tensor | None:
-    """Scores of a biomarker's reference limit at each age, by sex; None where there is none.
+    """Scores of a biomarker's reference limit by sex and age; None where it has no such limit.
 
     Args:
         configuration: the shape.
         tensors: with the reference tables.
         name: the biomarker.
-        side: low or high.
-        multiple: of the limit.
+        side: "low" or "high".
+        multiple: factor of the limit.
 
     Shape:
         result: (2, ages) float64
@@ -130,7 +127,7 @@ def place_values(
     variable: int,
     values: Tensor,
 ) -> Tensor:
-    """Scores of transformed values, within the tabulated ones: (2, ages) to (2, ages)."""
+    """Scores of transformed values, clipped to the tabulated ones: (2, ages) to (2, ages)."""
     location, scale, margin = (tensors[name].double() for name in ("location", "scale", "margin"))
     limit = configuration.score_limit
     scores = torch.linspace(-limit, limit, margin.shape[1], dtype=torch.float64)
@@ -156,7 +153,7 @@ POSITIVE_TENSORS: tuple[str, ...] = (
 
 
 def list_correlation_problems(tensors: Mapping[str, Tensor]) -> list[str]:
-    """What is wrong with the tables that must be ordered or positive definite."""
+    """List what is wrong with tables that must be ordered, symmetric or not negative."""
     problems = []
     if "correlation" in tensors:
         correlation = tensors["correlation"].double()
@@ -197,10 +194,10 @@ def list_correlation_problems(tensors: Mapping[str, Tensor]) -> list[str]:
 def list_hierarchy_problems(
     tensors: Mapping[str, Tensor], configuration: NetworkConfiguration
 ) -> list[str]:
-    """Interactions that are larger than hierarchy * |their biomarkers' own weights|.
+    """List interactions that are larger than their biomarkers' own weights allow.
 
-    |alpha| of a biomarker is the Euclidean norm of its unmodulated weights; an
-    interaction may reach hierarchy times the mean of its two.
+    |beta| <= hierarchy (|alpha_a| + |alpha_b|) / 2, where |alpha| of a biomarker is the
+    Euclidean norm of its unmodulated weights.
     """
     problems = []
     for prefix in ("", "member_"):
@@ -219,9 +216,9 @@ def list_hierarchy_problems(
 
 
 def list_variance_groups(configuration: NetworkConfiguration) -> tuple[tuple[str, ...], ...]:
-    """Biomarkers whose parts of the interval depend on each other's values.
+    """Group the biomarkers whose effects depend on each other's values.
 
-    AST and ALT share their ratio; two biomarkers of an interaction share its slope.
+    AST and ALT share their ratio; the two biomarkers of an interaction share its slope.
     """
     groups = [{name} for name in NAMES]
     for pair in (RATIO_MEMBERS, *configuration.interactions):
@@ -232,15 +229,15 @@ def list_variance_groups(configuration: NetworkConfiguration) -> tuple[tuple[str
 
 
 def list_members(configuration: NetworkConfiguration) -> tuple[tuple[str, ...], ...]:
-    """The biomarkers behind each contribution, that of the typical values left out."""
+    """The biomarkers of each contribution, without that of the typical values."""
     return (*((name,) for name in NAMES), RATIO_MEMBERS, *configuration.interactions)
 
 
 def compute_adaptive_weights(variation: Tensor, configuration: NetworkConfiguration) -> Tensor:
     """Weights w_i(t) of the contributions, from coefficients of variation.
 
-    w_i(t) = exp(-lambda CV_i(t)) / sum_j exp(-lambda CV_j(t)), times 9 so that they
-    average 1; a contribution of two biomarkers takes their mean.
+    w_i(t) = 9 exp(-lambda CV_i(t)) / sum_j exp(-lambda CV_j(t)), whose mean is 1. A
+    contribution of two biomarkers has the mean of their weights.
 
     Shape:
         variation: (..., 9)
@@ -257,11 +254,10 @@ def compute_adaptive_weights(variation: Tensor, configuration: NetworkConfigurat
 def build_copula_tables(
     correlation: Tensor,
 ) -> tuple[Tensor, Tensor]:
-    """Conditional mean weights and spreads for each of the 512 missing patterns.
+    """Weights of conditional means, and their spreads, for each of the 512 missing patterns.
 
-    Bit i of a pattern is set where biomarker i is missing. The ratio counts as known
-    where AST and ALT both are; it never predicts another biomarker, since they hold
-    all that it holds.
+    Bit i of a pattern is set where biomarker i is missing. The ratio is known where both AST
+    and ALT are. It imputes no other biomarker, because AST and ALT have the same information.
 
     Shape:
         correlation: (V, V) of the normal scores
@@ -293,7 +289,7 @@ def build_copula_tables(
 
 
 def smooth_margin_slope(margin: Tensor, limit: float) -> Tensor:
-    """Slope of each margin at scores -3 .. 3, over one score to each side: (V, 7)."""
+    """Slope of each margin at scores -3 to 3, each over one score to both sides: (V, 7)."""
     scores = torch.linspace(-limit, limit, margin.shape[1], dtype=margin.dtype)
     columns = []
     for score in SLOPE_SCORES:
@@ -303,12 +299,8 @@ def smooth_margin_slope(margin: Tensor, limit: float) -> Tensor:
     return torch.stack(columns, 1)
 
 
-def join_members(point: Tensor, members: Tensor) -> Tensor:
-    """(...), (B, ...) to (..., 1 + B)."""
-    return torch.cat([point.unsqueeze(-1), members.movedim(0, -1)], -1)
-
-
 def build_one_hot(columns: list[int], rows: int) -> Tensor:
+    """Matrix whose column i is 1 in row ``columns[i]``: (rows, columns)."""
     matrix = torch.zeros(rows, len(columns))
     for i, row in enumerate(columns):
         matrix[row, i] = 1.0

@@ -9,10 +9,10 @@ from henaw.model.biomarkers import PANEL
 from torch import Tensor
 
 LOG_SCALED: tuple[bool, ...] = tuple(biomarker.log_scaled for biomarker in PANEL)
-"""Which biomarkers are skewed and enter by their logarithm."""
+"""Which biomarkers are skewed, so that their logarithm is used."""
 
 LARGEST = torch.finfo(torch.float32).max
-"""What is larger is infinite; comparing with it is false for NaN in every runtime."""
+"""Larger values are infinite. A comparison with it is false for NaN in every runtime."""
 
 _HALF_LOG_PI = 0.5 * math.log(math.pi)
 
@@ -45,14 +45,14 @@ def compute_safe_ratio(ast: Tensor, alt: Tensor) -> Tensor:
 def divide_finite(ast: Tensor, alt: Tensor) -> Tensor:
     """:func:`compute_safe_ratio` of values that are known to be finite."""
     usable = alt >= 1e-6
-    # Both operands are replaced before dividing: a `where` around the quotient alone
-    # still sends NaN gradients through the branch that was not taken.
+    # Both operands are replaced before the division: with a `where` around the quotient only,
+    # the branch that is not taken still gives NaN gradients.
     quotient = torch.where(usable, ast, 1.0) / torch.where(usable, alt, 1.0)
     return torch.clamp(quotient, 0.1, 10.0)
 
 
 def compute_log_distance(score: Tensor) -> Tensor:
-    """h(z) = sign(z) log(1 + |z|): linear near 0, slow far out. Any shape.
+    """h(z) = sign(z) log(1 + |z|): linear near 0, logarithmic far from it. Any shape.
 
     Example:
         >>> compute_log_distance(torch.tensor([-1.0, 0.0]))

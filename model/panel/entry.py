@@ -1,4 +1,4 @@
-"""What an entry of the panel holds; :data:`henaw.model.biomarkers.PANEL` has the entries."""
+"""The fields of an entry of the panel; :data:`henaw.model.panel.table.PANEL` has the entries."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from henaw.model.errors import PanelError
 from henaw.model.panel.units import COUNT_PER_VOLUME, Unit, drop_annotations, fold_unit
 
 SYSTEM_NAMES: tuple[str, ...] = ("inflammation", "metabolism", "organ_function", "hematology")
-"""The systems that contributions are summed in, in this order."""
+"""The systems by which contributions are summed, in this order."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,12 +31,12 @@ class ReferenceInterval:
 
 @dataclass(frozen=True, kw_only=True)
 class CriticalLimit:
-    """A value beyond which a laboratory calls the doctor at once.
+    """A value beyond which a laboratory phones the doctor immediately.
 
     Attributes:
         value: in the panel's unit; None where no limit is published. The fit then takes
-            the 0.05 % (low) or 99.95 % (high) mark of the people that it is fitted on.
-        source: where the limit is published, or that none is.
+            the 0.05 % (low) or 99.95 % (high) mark of the fitted people.
+        source: where the limit is published, or that no limit is.
     """
 
     value: float | None
@@ -47,10 +47,9 @@ class CriticalLimit:
 class Variation:
     """How much a value changes between two blood draws of one person.
 
-    The interval around a biological age rests on it. A repeat draw varies by
-    sqrt(CV_I^2 + CV_A^2). Where a published CV_A is only a within-run figure it is raised
-    to half of CV_I, the usual quality goal (Fraser & Petersen 1993, Clin Chem
-    39:1447-1453).
+    The interval around a biological age depends on it. The coefficient of variation of a repeat
+    draw is sqrt(CV_I^2 + CV_A^2). Where the published CV_A is only a within-run figure, half of
+    CV_I is used, the usual quality goal (Fraser & Petersen 1993, Clin Chem 39:1447-1453).
 
     Attributes:
         within_person: CV_I, the within-person biological variation, percent of the value.
@@ -64,17 +63,22 @@ class Variation:
 
     @property
     def total_cv(self) -> float:
-        """Coefficient of variation of a repeat draw, as a fraction of the value."""
+        """Coefficient of variation of a repeat draw, as a fraction of the value.
+
+        Example:
+            >>> Variation(within_person=3.0, analytical=4.0, source="").total_cv
+            0.05
+        """
         return math.hypot(self.within_person, self.analytical) / 100.0
 
 
 @dataclass(frozen=True, kw_only=True)
 class Biomarker:
-    """One entry of the panel: all that is known of a biomarker.
+    """One entry of the panel: all that is known about a biomarker.
 
     Attributes:
         name: the key in requests, tables and tensors.
-        label: the name for people.
+        label: the name that people read.
         unit: the panel's unit; a bare number is in this unit.
         minimum: lowest accepted value, in ``unit``.
         maximum: highest accepted value, in ``unit``.
@@ -82,16 +86,16 @@ class Biomarker:
         systems: the systems it belongs to, of :data:`SYSTEM_NAMES`; its contribution is
             split evenly between them.
         reference: the usual values of healthy adults.
-        critical_low: the limit below which a value needs a doctor; None where low values
-            are not dangerous.
+        critical_low: the limit below which a value needs a doctor; None where low values are
+            not dangerous.
         critical_high: the limit above which a value needs a doctor; None where high
             values are not dangerous.
         harmful: the directions in which an abnormal value is a bad sign: "low", "high".
-        reporting_step: the step in which laboratories report it, in ``unit``.
-        variation: its change between two blood draws of one person.
+        reporting_step: the step in which laboratories round it, in ``unit``.
+        variation: how much it changes between two blood draws of one person.
         ukb_field: UK Biobank data field; None where UK Biobank has none.
         ukb_title: the field's name in the UK Biobank Showcase; None: the label.
-        nhanes: variables of NHANES with their units; where a table has several, the first.
+        nhanes: variables of NHANES with their units; the first that a table has is used.
         loinc: LOINC codes of any method, panel unit first.
         loinc_by_method: LOINC codes of the same quantity by one method.
         loinc_refused: LOINC codes of look-alikes, with why they are not this biomarker.
@@ -99,10 +103,10 @@ class Biomarker:
             several countries; each means this biomarker and nothing else.
         shared_synonyms: names that another quantity has as well, which its unit tells apart.
         other_units: other accepted units by canonical spelling.
-        unit_spellings: spellings of a unit that mean it for this biomarker alone, to one
-            of :attr:`units`; spellings for all biomarkers are in :mod:`henaw.model.panel.units`.
-        refused_units: units that look right and are not, with the reason.
-        spellings: every spelling of an accepted unit, folded, to that of :attr:`units`.
+        unit_spellings: spellings of a unit for this biomarker only, to one of :attr:`units`;
+            spellings for all biomarkers are in :mod:`henaw.model.panel.units`.
+        refused_units: units that look right but are not, with the reason.
+        spellings: every folded spelling of an accepted unit, to its name in :attr:`units`.
     """
 
     name: str
@@ -164,14 +168,14 @@ class Biomarker:
         """Return the conversion for a unit as people spell it.
 
         Raises:
-            PanelError: the unit is refused, with the reason, or not known.
+            PanelError: the unit is unknown, or is refused with the reason.
 
         Example:
             >>> from henaw.model.biomarkers import PANEL
             >>> round(PANEL[1].find_unit("%").to_si(5.4), 1)
             35.5
         """
-        # The annotation first: "% (JDS)" is refused, "% (whole blood)" is %.
+        # With the annotation first: "% (JDS)" is refused, "% (whole blood)" is %.
         for folded in dict.fromkeys((fold_unit(spelling), fold_unit(drop_annotations(spelling)))):
             if folded in self.spellings:
                 name = self.spellings[folded]

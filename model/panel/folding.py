@@ -1,4 +1,4 @@
-"""Names as people and laboratories write them, folded so that spellings of one name meet."""
+"""Names as people and laboratories write them, folded so that spellings of one name are equal."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _WORDS = (("%", " pct "), ("#", " count "), ("\u03b3", "gamma"))
 
 @functools.lru_cache(maxsize=65_536)
 def fold_name(name: str) -> str:
-    """Drop case, accents, spaces and punctuation; a percent sign and a number sign stay as words.
+    """Remove case, accents, spaces and punctuation; percent and number signs become words.
 
     Example:
         >>> fold_name("Cr\u00e9atinine (S\u00e9rum)"), fold_name("\u03b3-GT"), fold_name("LYM%")

@@ -1,8 +1,8 @@
-"""Units as people and laboratories spell them, and what converts them.
+"""Units as people and laboratories spell them, and their conversion.
 
-The rules are data, so that a program in another language reads the same spellings: it takes
-them from the model's sidecar. A spelling is folded (:func:`fold_unit`), rewritten by
-:data:`UNIT_REWRITES`, in order, and then looked up in :data:`UNIT_ALIASES`.
+The rules are data, so that programs in other languages can read them from the model's sidecar.
+:func:`fold_unit` folds a spelling, rewrites it by :data:`UNIT_REWRITES`, in order, and looks it
+up in :data:`UNIT_ALIASES`.
 """
 
 from __future__ import annotations
@@ -17,7 +17,12 @@ from types import MappingProxyType
 
 @dataclass(frozen=True, kw_only=True)
 class Unit:
-    """A unit that is converted to the panel's by ``si = (value - offset) * factor``."""
+    """A unit that is converted to the panel's by ``si = (value - offset) * factor``.
+
+    Example:
+        >>> Unit(factor=88.42).to_si(0.9), Unit(factor=88.42).from_si(88.42)
+        (79.578, 1.0)
+    """
 
     factor: float
     offset: float = 0.0
@@ -32,7 +37,7 @@ class Unit:
 
 
 UNIT_REWRITES: tuple[tuple[str, str], ...] = (
-    # Brackets go, what is inside stays: [IU]/L, % (NGSP), umol/(min.L).
+    # Remove brackets but keep their content: [IU]/L, % (NGSP), umol/(min.L).
     (r"[{}()\[\]]", ""),
     (r"\.$", ""),
     (r"per(?!cent)", "/"),
@@ -62,7 +67,7 @@ UNIT_REWRITES: tuple[tuple[str, str], ...] = (
     (r"^ul\*?-1$", "u/l"),
     (r"[.*]?([dmu]?l|mol|min|s)\*?-1", "/$1"),
 )
-"""Patterns and what replaces every match, in the syntax that Python and JavaScript share."""
+"""Patterns and their replacements, in the syntax that Python and JavaScript share."""
 
 UNIT_ALIASES: Mapping[str, str] = MappingProxyType(
     {
@@ -75,10 +80,10 @@ UNIT_ALIASES: Mapping[str, str] = MappingProxyType(
         **dict.fromkeys(("10*-2", "10-2", "10e-2", "1e-2", "x10*-2", "/100", "1/100"), "%"),
     }
 )
-"""Spellings of one unit for every biomarker, once rewritten."""
+"""Spellings that mean the same unit for every biomarker, after rewriting."""
 
 UNIT_ANNOTATION = r"\{[^{}]*\}|\([^()]*\)|\[[^\[\]]*\]"
-"""What stands in brackets has no meaning in UCUM; it is left out where it is not known."""
+"""Text in brackets has no meaning in UCUM; it is dropped where the spelling is not known."""
 
 COUNT_PER_VOLUME = re.compile(
     r"[x\u00d7*]?(1|10|1\.0)?(\*|e|exp)*\d{0,2}"  # 10*9, 10e9, 1e9, x10*3, 109 (superscript)
@@ -101,7 +106,7 @@ def fold_unit(spelling: str) -> str:
         >>> fold_unit("\u00b5mol / L"), fold_unit("gm/100 mL"), fold_unit("Units per liter")
         ('umol/l', 'g/dl', 'u/l')
     """
-    # NFKC makes one of the two micro signs and plain digits of superscripts.
+    # NFKC turns one of the two micro signs into the other, and superscripts into digits.
     folded = unicodedata.normalize("NFKC", spelling).replace("\u03bc", "u")
     folded = folded.replace("\u2212", "-").replace("\u00b7", ".").replace("\u22c5", ".")
     folded = folded.replace("^", "*").replace("**", "*")
@@ -112,7 +117,7 @@ def fold_unit(spelling: str) -> str:
 
 
 def drop_annotations(spelling: str) -> str:
-    """Return a spelling without what stands in brackets; an annotation alone is the unit 1.
+    """Return a spelling without text in brackets; an annotation alone is the unit 1.
 
     Example:
         >>> drop_annotations("%{HemoglobinA1C}"), drop_annotations("{ratio}")

@@ -101,7 +101,7 @@ def test_a_profile_that_is_not_the_one_it_says_is_seen(content: bytes) -> None:
     value = np.float32(0.02).tobytes()
     assert profiled.count(value) == 1
     other = profiled.replace(value, np.float32(0.5).tobytes())
-    with pytest.raises(ScoringError, match="lab_shift is not that of its profile"):
+    with pytest.raises(ScoringError, match="lab_shift differs from its profile"):
         Henaw(other)
 
 

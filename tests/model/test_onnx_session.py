@@ -48,9 +48,9 @@ def test_the_cpu_is_the_default_also_where_there_is_cuda(
 
 BROKEN = {
     "no device": ({"starts": False}, "no CUDA-capable device is detected"),
-    "left out without an error": (
+    "no error from ONNX Runtime": (
         {"keeps_cuda": False},
-        "CUDA does not start: it is left out without an error",
+        "CUDA does not start: ONNX Runtime gives no error",
     ),
 }
 
