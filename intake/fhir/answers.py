@@ -1,4 +1,4 @@
-"""Answers as FHIR R4: a RiskAssessment and three Observations a person, and what made them.
+"""Answers as FHIR R4: a Device, and a RiskAssessment and three Observations for each person.
 
 The codes are those of the CodeSystem beside this module, ``henaw-codes.json``. Identifiers are
 made from the model, the person and the day, so that the same input gives the same answer.
@@ -30,20 +30,20 @@ CODE_SYSTEM_NAME = "henaw-codes.json"
 _ABSENT_SYSTEM = "http://terminology.hl7.org/CodeSystem/data-absent-reason"
 _ABSENT_EXTENSION = "http://hl7.org/fhir/StructureDefinition/data-absent-reason"
 _WITHHELD, _NOT_SCORED = "unsupported", "not-performed"
-"""Codes of HL7: the numbers cannot be trusted, or there are none."""
+"""Codes of HL7: the numbers are not reliable, or there are none."""
 _DISCLAIMER = "An estimate for research and wellness. It is not a diagnosis."
 _HORIZON_YEARS = 10
 _YEARS, _PERCENT = ("years", "a"), ("%", "%")
 
 
 class AnsweringModel(NamedTuple):
-    """What answers.
+    """The model that answers.
 
     Attributes:
         name: of the model.
         version: of the model.
         sha256: of its file.
-        lab: the laboratory whose profile it has; None where it has none.
+        lab: the laboratory of its profile; None without one.
         cause_names: of ``cause_risk_10y``.
     """
 
@@ -56,7 +56,7 @@ class AnsweringModel(NamedTuple):
 
 @functools.cache
 def read_code_system() -> Resource:
-    """The CodeSystem of the answers."""
+    """Read the CodeSystem of the answers."""
     text = files("henaw.intake.fhir").joinpath(CODE_SYSTEM_NAME).read_text(encoding="utf-8")
     content: Resource = json.loads(text)
     return content
@@ -73,11 +73,11 @@ def answer_people(
     """Yield the resources of the answers: the model's Device, then those of each person.
 
     Args:
-        people: who is answered.
-        outputs: of the graph, for each of them.
+        people: in the order of the outputs.
+        outputs: of the graph, for each person.
         withheld: why a person's numbers are not reliable, by row.
-        model: what answered.
-        keep: whether numbers that are not reliable are given all the same, with the reasons.
+        model: that answered.
+        keep: whether to give numbers that are not reliable, with the reasons.
     """
     device = _make_device(model)
     yield device
@@ -99,7 +99,7 @@ def make_bundle(resources: Iterable[Resource], notes: Sequence[str] = ()) -> Ite
 
     Args:
         resources: of :func:`answer_people`.
-        notes: what of the input was not used, in sentences.
+        notes: sentences about input that was not used.
     """
     now = datetime.now(timezone.utc).isoformat(timespec="seconds")
     head = {"resourceType": "Bundle", "type": "collection", "timestamp": now}
@@ -112,7 +112,7 @@ def make_bundle(resources: Iterable[Resource], notes: Sequence[str] = ()) -> Ite
 
 
 def list_notes(notes: Sequence[str]) -> list[Resource]:
-    """An OperationOutcome of what of the input was not used; none where there is nothing."""
+    """Return an OperationOutcome with the notes about unused input; nothing without notes."""
     if not notes:
         return []
     issues = [{"severity": "information", "code": "informational", "diagnostics": n} for n in notes]
@@ -120,7 +120,7 @@ def list_notes(notes: Sequence[str]) -> list[Resource]:
 
 
 class _Person:
-    """One person's resources."""
+    """The resources of one person."""
 
     def __init__(
         self,
@@ -142,7 +142,7 @@ class _Person:
             if patient.reference is None
             else {"reference": patient.reference}
         )
-        # Not those of a limit that says too little.
+        # Without the sources of limits that were not used.
         places = table.values.source[row][~outputs["imputed"][row]]
         sources = take(table.values.sources, places[places >= 0]).to_pylist()
         self._sources = [_refer(source) for source in dict.fromkeys(sources)]
@@ -248,7 +248,7 @@ def _list_displays() -> Mapping[str, str]:
 
 
 def _explain(reason: str, told: Sequence[tuple[str, str]]) -> Resource:
-    """A CodeableConcept of why there is no number; empty where nothing is told."""
+    """A CodeableConcept of why there is no number; empty without reasons."""
     if not told:
         return {}
     codes = dict.fromkeys(code for code, _ in told)
@@ -275,7 +275,7 @@ def _quantify(value: float, unit: tuple[str, str]) -> Resource:
 
 
 def _refer(source: str) -> Resource:
-    """A reference to an Observation; what a report contains cannot be referred to but by name."""
+    """Refer to an Observation; a contained one can only be referred to by name."""
     kind: Resource = {"type": "Observation"}
     return kind | ({"display": source} if " " in source else {"reference": source})
 

@@ -1,8 +1,8 @@
-"""Which FHIR R4 Observations are a biomarker of the panel: LOINC codes.
+"""Which FHIR R4 Observations are a biomarker of the panel, by LOINC code.
 
-The one mapping: Python reads it here, a web page from the model's sidecar, where
-:func:`describe_fhir` puts it. LOINC (https://loinc.org) tells apart what was measured, and
-in what; a code of a look-alike is listed with why it is refused.
+Python reads the mapping here; a web page reads it from the model's sidecar, where
+:func:`describe_fhir` puts it. A LOINC code (https://loinc.org) says what was measured, and in
+which specimen. Codes of similar tests are listed with the reason why they are refused.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from henaw.model.biomarkers import PANEL
 LOINC_SYSTEMS: tuple[str, ...] = ("http://loinc.org", "urn:oid:2.16.840.1.113883.6.1")
 UCUM_SYSTEMS: tuple[str, ...] = ("http://unitsofmeasure.org", "urn:oid:2.16.840.1.113883.6.8")
 STATUSES: tuple[str, ...] = ("final", "amended", "corrected")
-"""Of an Observation whose value may be used."""
+"""Statuses of an Observation whose value may be used."""
 
 COMPARATORS: Mapping[str, str] = MappingProxyType(
     {"<": "below", "<=": "below", ">": "above", ">=": "above"}
@@ -26,12 +26,12 @@ COMPARATORS: Mapping[str, str] = MappingProxyType(
 
 @dataclass(frozen=True, kw_only=True)
 class Code:
-    """A LOINC code that has to do with the panel.
+    """A LOINC code of a biomarker, or of a similar test.
 
     Attributes:
         biomarker: the panel's name.
-        units: the units it may come in, by the panel's spelling; None: all accepted ones.
-        refused: why it is not the biomarker; None where it is.
+        units: the units it may have, by the panel's spelling; None for all accepted ones.
+        refused: why it is not the biomarker; None for a code of the biomarker.
     """
 
     biomarker: str
@@ -46,9 +46,9 @@ CODES: Mapping[str, Code] = MappingProxyType(
             for biomarker in PANEL
             for code in (*biomarker.loinc, *biomarker.loinc_by_method)
         },
-        # In % the IFCC's own figure is a third lower than the NGSP's that % means elsewhere.
+        # In %, the IFCC's figure is a third lower than the NGSP's, which % means elsewhere.
         "59261-8": Code(biomarker="hba1c", units=("mmol/mol",)),
-        # Its fraction has no scale of its own: what comes in % is the NGSP's.
+        # This fraction has no scale of its own; a value in % is on the NGSP scale.
         "71875-9": Code(biomarker="hba1c", units=("%",)),
         **{
             code: Code(biomarker=biomarker.name, refused=reason)
@@ -60,7 +60,7 @@ CODES: Mapping[str, Code] = MappingProxyType(
 
 
 def describe_fhir() -> dict[str, Any]:
-    """The mapping as the sidecar holds it."""
+    """Describe the mapping as JSON values, for the sidecar."""
     return {
         "release": "R4",
         "loinc_systems": list(LOINC_SYSTEMS),

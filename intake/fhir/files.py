@@ -1,4 +1,4 @@
-"""Files of FHIR: one, or a folder of them as a bulk export or a generator of patients makes."""
+"""Files of FHIR: a single one, or a folder, as bulk exports and patient generators make it."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ _HEAD = 1 << 20
 
 
 def list_files(path: Path) -> list[Path]:
-    """The files of JSON that a path is, or that a folder holds.
+    """List the JSON files of a path: the file itself, or those in a folder.
 
-    People and specimens come first, so that what refers to them finds them.
+    Patients and specimens come first, so that later resources can refer to them.
     """
     if not path.is_dir():
         return [path] if path.name.lower().endswith(SUFFIXES) else []
@@ -31,11 +31,11 @@ def list_files(path: Path) -> list[Path]:
 
 
 def is_fhir(path: Path) -> bool:
-    """Whether a file of JSON, or one in a folder, holds resources.
+    """Whether a JSON file, or any in a folder, has FHIR resources.
 
     Raises:
-        ScoringError: it is not JSON's text.
-        OSError: it cannot be read.
+        ScoringError: a file is not text.
+        OSError: a file cannot be read.
     """
     return any(map(_holds_resources, list_files(path)))
 
@@ -51,7 +51,7 @@ def _holds_resources(path: Path) -> bool:
 def read_files(
     path: Path, *, local: Mapping[str, str] | None = None, by_draw: bool = False
 ) -> FhirPeople:
-    """Everybody of a file, or of a folder; arguments as of :func:`read_fhir`.
+    """Read all people of a file or a folder; the other arguments are those of :func:`read_fhir`.
 
     Raises:
         ScoringError: as :func:`read_fhir`.

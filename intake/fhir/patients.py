@@ -1,4 +1,4 @@
-"""Who an Observation is of: the Patients of FHIR data, by FHIR's rules of references."""
+"""The Patients of FHIR data, and the references of other resources to them."""
 
 from __future__ import annotations
 
@@ -9,12 +9,13 @@ from henaw.model.errors import ScoringError
 
 
 class Patient(NamedTuple):
-    """What is known of a Patient.
+    """A Patient.
 
     Attributes:
-        name: the id, else what stands for one.
-        reference: by which a resource refers to the Patient; None: by nothing but its name.
-        address: the ``fullUrl``; None where there is none.
+        name: the id, else another name of the Patient.
+        reference: by which a resource refers to the Patient; None for a Patient that has only a
+            name.
+        address: the ``fullUrl``; None without one.
         birth_date: as it is written.
         gender: as it is written.
     """
@@ -27,7 +28,7 @@ class Patient(NamedTuple):
 
 
 class Patients:
-    """The Patients so far, and how each can be referred to.
+    """The Patients read so far, and the references to each.
 
     Attributes:
         known: by name, in the order in which they were first seen.
@@ -38,12 +39,12 @@ class Patients:
         self._by_address: dict[str, str] = {}
 
     def add(self, resource: Mapping[str, Any], address: str | None, place: str) -> None:
-        """Take a Patient.
+        """Add a Patient.
 
         Args:
             resource: the Patient.
             address: its ``fullUrl``.
-            place: what it is called where it has neither an id nor an address.
+            place: its name if it has neither an id nor an address.
 
         Raises:
             ScoringError: another Patient has its name.
@@ -53,7 +54,7 @@ class Patients:
         self._add(resource, number or address or place, reference, address)
 
     def add_contained(self, resource: Mapping[str, Any], holder: str) -> None:
-        """Take a Patient that another resource holds; with an identifier it may be in several."""
+        """Add a contained Patient; those with the same identifier are one Patient."""
         address = f"{holder}#{read_text(resource.get('id')) or ''}"
         identifiers = _list_identifiers(resource)
         known = next((self._by_address[one] for one in identifiers if one in self._by_address), "")
@@ -64,9 +65,9 @@ class Patients:
         self._add(resource, name or address, None, address)
 
     def find(self, reference: str) -> str | None:
-        """The name of the Patient to whom :func:`locate` leads; None where there is none.
+        """Find the name of the Patient at a reference of :func:`locate`; None without one.
 
-        Without an address of its own a Patient goes by its id, on whichever server.
+        A Patient without an address is found by its id, on any server.
         """
         name = self._by_address.get(reference)
         if name is not None:
@@ -95,7 +96,7 @@ class Patients:
             raise ScoringError(
                 "FHIR",
                 [
-                    f"each Patient must be one person; {name!r} is two that differ in birthDate, "
+                    f"each Patient must be one person; two named {name!r} differ in birthDate, "
                     "gender or server"
                 ],
             )
@@ -105,15 +106,15 @@ class Patients:
 
 
 def locate(holder: Mapping[str, Any] | None, base: str | None, scope: str) -> str:
-    """Where a Reference leads, written so that those to one resource are one text.
+    """Resolve a Reference, so that all references to one resource give the same text.
 
     Args:
         holder: the Reference.
-        base: ``fullUrl`` of the resource that has it, to which relative ones belong.
-        scope: what the resource is called in which ``#id`` is looked for.
+        base: ``fullUrl`` of the resource that has it; relative references are relative to it.
+        scope: name of the resource that contains the target of ``#id``.
 
     Returns:
-        "" where there is no Reference.
+        The text; "" without a Reference.
 
     Example:
         >>> locate({"reference": "Patient/1"}, "https://a.org/fhir/Observation/2", "")
@@ -135,19 +136,19 @@ def locate(holder: Mapping[str, Any] | None, base: str | None, scope: str) -> st
         reference = reference.partition("/_history/")[0]
     if base is not None and is_web(base) and ":" not in reference:
         server, _, kind = base.rpartition("/")[0].rpartition("/")
-        # Only such as https://a.org/fhir/Observation/1 has a server to belong to.
+        # Only an address such as https://a.org/fhir/Observation/1 has a server.
         if kind.isalpha() and kind[0].isupper():
             return f"{server}/{reference}"
     return reference
 
 
 def is_web(address: object) -> bool:
-    """Whether it is an address of a server."""
+    """Whether an address is on a server."""
     return isinstance(address, str) and address.startswith(("http://", "https://"))
 
 
 def read_text(value: object) -> str | None:
-    """Text that is not empty; None for all else."""
+    """Return text that is not empty; None for any other value."""
     return value if isinstance(value, str) and value else None
 
 
@@ -159,6 +160,6 @@ def _list_identifiers(resource: Mapping[str, Any]) -> list[str]:
 
 
 def _write_identifier(identifier: Mapping[str, Any]) -> str:
-    """System and value, "" where one is missing: a number alone may be of several systems."""
+    """System and value; "" if one is missing, because a value alone is not unique."""
     system, value = read_text(identifier.get("system")), read_text(identifier.get("value"))
     return f"{system}|{value}" if system and value else ""

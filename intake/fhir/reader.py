@@ -1,8 +1,8 @@
-"""FHIR R4 to people: Bundles, lists, single resources, NDJSON, with what resources contain.
+"""FHIR R4 to people: Bundles, lists, single resources and NDJSON, with contained resources.
 
-The rules, one by one, are the shared cases in ``tests/fhir``; codes and units are those of
-:mod:`henaw.intake.fhir.codes`. Of each biomarker the newest usable result counts, as in
-tables (:mod:`henaw.intake.newest`).
+The shared cases in ``tests/fhir`` define the rules, one by one. Codes and units are those of
+:mod:`henaw.intake.fhir.codes`. The newest usable result of each biomarker counts, as in tables
+(:mod:`henaw.intake.newest`).
 """
 
 from __future__ import annotations
@@ -35,16 +35,16 @@ _ENOUGH_TO_ADD = 1 << 16
 _MOST_NAMED = 5
 _SIGNS = {sign: place for place, sign in enumerate(COMPARATORS)}
 _LARGEST = 1e300
-"""JSON has integers that no float holds."""
+"""JSON may have integers beyond the range of a float."""
 
 
 class FhirPeople(NamedTuple):
-    """Who is in FHIR data, and what was not used.
+    """The people of FHIR data, and what was not used.
 
     Attributes:
         table: the people.
-        patients: who each row is of.
-        notes: what was passed over and refused, in sentences.
+        patients: the Patient of each row.
+        notes: sentences about what was skipped and refused.
     """
 
     table: PersonTable
@@ -53,7 +53,7 @@ class FhirPeople(NamedTuple):
 
 
 class _Holder(NamedTuple):
-    """A resource, as those that it contains refer to it."""
+    """A resource, for those that it contains."""
 
     name: str
     address: str | None
@@ -71,15 +71,15 @@ def read_fhir(
     local: Mapping[str, str] | None = None,
     by_draw: bool = False,
 ) -> FhirPeople:
-    """Read everybody of some files, one document after the other.
+    """Read all people of some files, one document after the other.
 
     Args:
         files: names and text.
         local: biomarkers by the laboratory's own codes, beside LOINC.
-        by_draw: whether each day of a person is a row, with the results of that day alone.
+        by_draw: whether each day of a person is a row, with only the results of that day.
 
     Raises:
-        ScoringError: a file is not FHIR, there is no Patient, or two are one.
+        ScoringError: a file is not FHIR, there is no Patient, or two Patients have one name.
     """
     reader = FhirReader(local=local or {}, by_draw=by_draw)
     for name, file in files:
@@ -96,7 +96,7 @@ def read_fhir(
 
 
 class FhirReader:
-    """Takes resources in any order.
+    """Read resources in any order.
 
     Args:
         local: biomarkers by the laboratory's own codes, beside LOINC.
@@ -113,15 +113,15 @@ class FhirReader:
         self._counts: collections.Counter[str] = collections.Counter()
         self._specimens: dict[str, str] = {}
         self._rows = _Rows()
-        # Results whose specimen was not seen yet.
+        # Results whose Specimen comes later.
         self._waiting = _Rows()
         self._resources = self._pages = 0
-        # Somewhere it is tomorrow already.
+        # In some time zone it is already tomorrow.
         tomorrow = datetime.now(timezone.utc).date() + timedelta(days=1)
         self._latest = (tomorrow - find_day(0)).days
 
     def add(self, value: object, *, is_entry: bool = False) -> None:
-        """Take a resource, or the entry of a Bundle."""
+        """Add a resource, or an entry of a Bundle."""
         if not isinstance(value, Mapping):
             return
         if is_entry:
@@ -130,7 +130,7 @@ class FhirReader:
             self._add_resource(value, None)
 
     def finish(self) -> FhirPeople:
-        """Everybody, in the order in which the Patients stand.
+        """Return all people, in the order of the Patients.
 
         Raises:
             ScoringError: there is no FHIR, or no Patient.
@@ -142,7 +142,7 @@ class FhirReader:
             )
         patients = self._patients.known
         if not patients:
-            raise ScoringError("FHIR", ["a Patient must be there; got none, so nobody has an age"])
+            raise ScoringError("FHIR", ["there must be a Patient; got none, so no age is known"])
         waiting = self._waiting
         waiting.specimen = [self._specimens.get(where, "") for where in waiting.specimen]
         self._flush(waiting)
@@ -159,11 +159,11 @@ class FhirReader:
         refused = self._refused + self._newest.refused
         notes = describe_unused(self._others, refused, self._newest.tied, noun="results")
         if self._pages:
-            notes.append("a Bundle has a next page: is that one here too?")
+            notes.append("a Bundle has a next page. Is that page in the data too?")
         return FhirPeople(table, owners, notes)
 
     def _assign(self, names: list[str]) -> list[str]:
-        """Give the results to the Patients; the Patient of each row that they become."""
+        """Assign the results to the Patients; return the name of the Patient of each row."""
         lone = names[0] if len(names) == 1 else None
         found: list[str | None] = []
         days = []
@@ -180,7 +180,9 @@ class FhirReader:
         if nowhere:
             some = ", ".join(list(nowhere)[:_MOST_NAMED])
             more = " and others" if len(nowhere) > _MOST_NAMED else ""
-            self._refused[f"the subject is no Patient here: {some}{more}"] = sum(nowhere.values())
+            self._refused[f"the subject is not a Patient of this data: {some}{more}"] = sum(
+                nowhere.values()
+            )
         if not self._by_draw:
             places = {name: place for place, name in enumerate(names)}
             owners = [-1 if name is None else places[name] for name in found]
@@ -241,7 +243,7 @@ class FhirReader:
                 self._add_contained(part, holder)
 
     def _add_contained(self, part: Mapping[str, Any], holder: _Holder) -> None:
-        """An Observation that a report holds shares its subject and time where it has none."""
+        """An Observation without subject or time has those of the report that contains it."""
         lacking = ("subject",) if any(key in part for key in _TIMES) else ("subject", *_TIMES)
         shared = {key: holder.resource[key] for key in lacking if key in holder.resource}
         number = read_text(part.get("id")) or "an Observation"
@@ -280,7 +282,7 @@ class FhirReader:
     def _find_biomarker(
         self, concept: object, *, is_panel: bool
     ) -> tuple[str | None, str, str | None]:
-        """Biomarker, LOINC code and why it is refused; no biomarker: nothing of the panel."""
+        """Biomarker, LOINC code and why it is refused; None for a test outside the panel."""
         codings = _list(concept.get("coding")) if isinstance(concept, Mapping) else []
         known = []
         for coding in codings:
@@ -300,7 +302,7 @@ class FhirReader:
                 return CODES[number].biomarker, number, f"LOINC {number}: {CODES[number].refused}"
         names = dict.fromkeys(CODES[number].biomarker for number in known)
         problem = f"its codes say {' and '.join(names)}" if len(names) > 1 else None
-        # A code that comes in one unit only says more than another beside it.
+        # A code with its own units is more specific than the codes beside it.
         number = next((one for one in known if CODES[one].units is not None), known[0])
         return next(iter(names)), number, problem
 
@@ -361,7 +363,7 @@ class FhirReader:
             self._rows = _Rows()
 
     def _find_specimen(self, reference: object, holder: _Holder) -> tuple[str, str]:
-        """What it is if not blood; and where it is, if it was not seen yet."""
+        """The specimen if it is not blood; and its address, if the Specimen comes later."""
         if not isinstance(reference, Mapping):
             return "", ""
         text = reference.get("reference")
@@ -407,7 +409,7 @@ class _Rows:
 
 _TIMES = ("effectiveDateTime", "effectiveInstant", "effectivePeriod")
 _SHARED = ("subject", "status", "modifierExtension", "specimen", *_TIMES)
-"""What a component has of its Observation."""
+"""What a component inherits from its Observation."""
 
 _LONGEST = 60
 _NOTHING: Mapping[str, Mapping[str, Any]] = {}
@@ -424,7 +426,7 @@ def _is_known_system(system: str, systems: tuple[str, ...]) -> bool:
 
 
 def _is_of(system: object, systems: tuple[str, ...]) -> bool:
-    """Whether a code is of a system, whose address people write with a slash, or https."""
+    """Whether a code is of a system; some write its address with a slash at the end, or https."""
     return isinstance(system, str) and _is_known_system(system, systems)
 
 
@@ -438,7 +440,7 @@ def _name_concept(concept: object, codings: list[Mapping[str, Any]]) -> str:
 
 
 def _find_time(resource: Mapping[str, Any]) -> tuple[int | None, int]:
-    """Microseconds and days; None where there is no time."""
+    """Microseconds and days since 1970; None without a time."""
     period = resource.get("effectivePeriod")
     ends = (period.get("end"), period.get("start")) if isinstance(period, Mapping) else ()
     for text in (resource.get("effectiveDateTime"), resource.get("effectiveInstant"), *ends):
@@ -457,7 +459,7 @@ def _count_time(text: str) -> tuple[int, int] | None:
 
 @functools.lru_cache(maxsize=4096)
 def _check_unit(biomarker: str, number: str, unit: str) -> str | None:
-    """Why a code cannot come in a unit; whether the unit is one is looked at with the others."""
+    """Why a code cannot have a unit; None for a unit that is not known, which is judged later."""
     allowed = CODES[number].units if number in CODES else None
     if allowed is None or not unit:
         return None

@@ -1,4 +1,4 @@
-"""What an Observation was measured in: the specimens of FHIR data."""
+"""The specimens of FHIR data: what an Observation was measured in."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _NOT_BLOOD = re.compile(
 
 
 def name_specimen(concept: object) -> str:
-    """What the type of a specimen is called; "" where it is blood or nothing is said.
+    """Name the type of a specimen; "" for blood, and for a type that is not given.
 
     Example:
         >>> name_specimen({"coding": [{"code": "122575003"}]})
@@ -52,7 +52,7 @@ def name_specimen(concept: object) -> str:
 
 
 def name_label(label: object) -> str:
-    """What the label of a specimen, of which no more is known, says it is, if not blood.
+    """Name a specimen of which only the label is known, if the label says that it is not blood.
 
     Example:
         >>> name_label("24 h urine"), name_label("Tube 7")

@@ -1,4 +1,4 @@
-"""Which column of a table with a result a row holds what."""
+"""The columns of a table with a result a row."""
 
 from __future__ import annotations
 
@@ -113,7 +113,7 @@ PARTS: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "birth_day": DAY_OF_BIRTH,
     }
 )
-"""Names of the columns of each part; the first that a table has is used."""
+"""Names of the column of each part; the first that a table has is used."""
 
 _UNITS_OF = MappingProxyType({"LBSTRESN": "LBSTRESU", "LBSTRESC": "LBSTRESU"})
 
@@ -126,7 +126,7 @@ def _list_known() -> frozenset[str]:
 
 
 def is_known(column: str) -> bool:
-    """Whether a column's name is one that any table of people has.
+    """Whether a column's name is known from any table of people.
 
     Example:
         >>> is_known("Abnahmedatum"), is_known("hs-CRP (mg/L)"), is_known("Laboratory report of")
@@ -139,21 +139,21 @@ def is_known(column: str) -> bool:
 
 @dataclass(frozen=True, kw_only=True)
 class ResultColumns:
-    """The columns of a table with a result a row; None where there is none.
+    """The columns of a table with a result a row.
 
     Attributes:
-        parts: the column of each of :data:`PARTS` that is there.
+        parts: column by part, for those of :data:`PARTS` that the table has.
     """
 
     parts: Mapping[str, str]
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """Every column that is read, each once."""
+        """The columns that are read, without repeats."""
         return tuple(dict.fromkeys(self.parts.values()))
 
     def describe(self, names: Sequence[str]) -> list[str]:
-        """What each column was taken for, and which are not used."""
+        """Describe what each column was taken for, and which columns are not used."""
         taken = ", ".join(f"{part} {column!r}" for part, column in self.parts.items())
         unused = [repr(name) for name in names if name and name not in self.columns]
         lines = [f"a result a row; columns: {taken}"]
@@ -163,7 +163,7 @@ class ResultColumns:
 
 
 def find_result_columns(names: Sequence[str]) -> ResultColumns | None:
-    """The columns of a table with a result a row; None where it is another table.
+    """Find the columns of a table with a result a row; None for another table.
 
     Example:
         >>> find_result_columns(["Patient", "Test Name", "Result", "Units"]).parts["value"]
@@ -179,7 +179,7 @@ def find_result_columns(names: Sequence[str]) -> ResultColumns | None:
 
 
 def find_parts(names: Sequence[str]) -> dict[str, str]:
-    """The column of each part, each column for one part only."""
+    """Find the column of each part; a column is used for one part only."""
     found: dict[str, str] = {}
     left = list(names)
     for part, known in PARTS.items():

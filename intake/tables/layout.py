@@ -1,4 +1,4 @@
-"""Where in somebody's table the inputs of the graph are: columns, units and codes."""
+"""Where a table has the inputs of the graph: columns, units and codes."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ from henaw.model.errors import ConfigurationError, PanelError, ScoringError
 
 @dataclass(frozen=True, kw_only=True)
 class BiomarkerColumn:
-    """A biomarker's column and its unit, one for all rows or a column of units.
+    """A biomarker's column and its unit: one for all rows, or a column of units.
 
     Attributes:
         name: the biomarker, by the panel's name.
-        column: where its values are.
-        unit: their unit, as people spell it.
-        unit_column: where each row's unit is.
+        column: of its values.
+        unit: of the values, as people spell it.
+        unit_column: of the unit of each row.
     """
 
     name: str
@@ -56,7 +56,7 @@ class BiomarkerColumn:
 
 @dataclass(frozen=True, kw_only=True)
 class SexColumn:
-    """The column of sex, and the codes of either, as text."""
+    """The column of sex, and the codes of both sexes, as text."""
 
     column: str
     female: tuple[str, ...]
@@ -65,16 +65,16 @@ class SexColumn:
 
 @dataclass(frozen=True, kw_only=True)
 class Layout:
-    """Where everything is.
+    """The columns of a table with a row a person.
 
     Attributes:
         age: column of the age at the blood draw, years.
         sex: see :class:`SexColumn`.
-        biomarkers: where the values are; those without an entry are missing for all. Of several
-            entries of one biomarker each row takes the first that has a value.
-        participant_id: column of the identifier, where there is one.
-        missing: codes, as text, that mean there is no value, in every column.
-        separator: between the columns of a CSV file; None: what its header shows.
+        biomarkers: columns of the values; a biomarker without an entry is missing for everyone.
+            Where a biomarker has several entries, each row takes the first with a value.
+        participant_id: column of the identifier; None without one.
+        missing: codes, as text, of a missing value, in every column.
+        separator: between the columns of a CSV file; None takes the one in its header.
     """
 
     age: str
@@ -86,7 +86,7 @@ class Layout:
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """Every column that is read, each once."""
+        """The columns that are read, without repeats."""
         named = [] if self.participant_id is None else [self.participant_id]
         named += [self.age, self.sex.column]
         for biomarker in self.biomarkers:
@@ -98,12 +98,12 @@ class Layout:
     @property
     def absent(self) -> tuple[str, ...]:
         """Biomarkers without a column."""
-        there = {biomarker.name for biomarker in self.biomarkers}
-        return tuple(name for name in NAMES if name not in there)
+        present = {biomarker.name for biomarker in self.biomarkers}
+        return tuple(name for name in NAMES if name not in present)
 
 
 def find_separator(header: str) -> str:
-    """The separator of a CSV file: what is most often in its first line, outside of quotes.
+    """Find the separator of a CSV file: the most frequent one in its header, outside quotes.
 
     Example:
         >>> find_separator('age;sex;"CRP, mg/L, serum, high sensitivity"')
@@ -125,20 +125,23 @@ MALE_WORDS = (
     *("man", "m\u00e4nnlich", "maennlich", "mann", "homme", "masculin", "hombre", "var\u00f3n"),
     *("varon", "masculino", "maschio", "maschile", "uomo", "mannelijk"),
 )
-"""Single letters but f, w and m are left out: v is vrouw in one country and varon in another."""
+"""Of single letters only f, w and m are here: v is vrouw in one country and varon in another."""
 
 
 def find_layout(names: Sequence[str], *, visit: int | None = None) -> Layout:
     """Recognise the columns of a table by their names.
 
-    Known are the panel's own names (with ``age``, ``sex`` and ``participant_id``), UK
-    Biobank's in every convention, the variables of NHANES, and the panel's synonyms, with a
-    unit or without: "Kreatinin (mg/dl)". Case does not matter. Without a unit in its name or
-    in a column beside it, "crp_unit", a biomarker is in the panel's.
+    Known are the panel's own names (with ``age``, ``sex`` and ``participant_id``), those of UK
+    Biobank in every convention, the variables of NHANES, and the panel's synonyms, with or
+    without a unit: "Kreatinin (mg/dl)". Case does not matter. A biomarker without a unit in its
+    name or in a column beside it, such as "crp_unit", is in the panel's unit.
 
     Args:
         names: of the table's columns.
-        visit: UK Biobank instance; None is the first that has a biomarker.
+        visit: UK Biobank instance; None is the first one with a biomarker.
+
+    Returns:
+        The layout.
 
     Raises:
         ScoringError: age, sex or every biomarker is missing, or one of them has two columns.
@@ -172,7 +175,7 @@ def find_layout(names: Sequence[str], *, visit: int | None = None) -> Layout:
 
 
 def describe_layout(layout: Layout, names: Sequence[str]) -> list[str]:
-    """Say what each column was taken for, and which were not used, where names do not say it.
+    """Describe what each column was taken for, where its name differs, and which are not used.
 
     Example:
         >>> names = ["age", "sex", "Kreatinin (mg/dl)", "RDW (fL)"]
@@ -249,7 +252,7 @@ def _find_own(names: Sequence[str]) -> Layout:
 
 
 def _find_unit(biomarker: str, column: str, names: Sequence[str]) -> BiomarkerColumn:
-    """The unit that a column's name has, else the column of units beside it, else the panel's."""
+    """The unit in a column's name, else the column of units beside it, else the panel's unit."""
     header = read_header(column)
     unit = None if header is None else header.unit
     beside = [f"{column} unit", f"{column} units", f"unit {column}", f"{column} Einheit"]
@@ -303,7 +306,7 @@ def _find_ukb(names: Sequence[str], places: Mapping[str, Place], visit: int | No
 
 
 def _find_nhanes(names: Sequence[str]) -> Layout:
-    """The variables of NHANES, in either case; of two of a biomarker each row has one."""
+    """Find the variables of NHANES, in any case; a row has one of the two of a biomarker."""
     upper = {name.upper(): name for name in reversed(names)}
     problems = [
         f"there is no variable {name}" for name in (_NHANES_AGE, _NHANES_SEX) if name not in upper

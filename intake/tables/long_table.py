@@ -1,4 +1,4 @@
-"""Tables with a result a row: any laboratory's export, and OMOP's MEASUREMENT."""
+"""Tables with a result a row: exports of laboratories, and OMOP's MEASUREMENT."""
 
 from __future__ import annotations
 
@@ -29,20 +29,20 @@ _SIGNS = {sign: place for place, sign in enumerate(COMPARATORS)}
 
 
 class LongTable:
-    """Reads batches of a table with a result a row.
+    """Read batches of a table with a result a row.
 
     Args:
-        columns: which column is what.
+        columns: of the table.
         local: biomarkers by the laboratory's own codes or names of tests.
         decimal: the decimal mark of text.
         order: of day and month in dates such as 03/01/2024: "mdy" or "dmy".
 
     Attributes:
-        rows: read so far.
-        others: rows of tests that are not the panel's, by the name.
-        refused: rows that are not used, in counts by reason.
-        found: rows by biomarker, used or not.
-        doubted: rows by biomarker that have a result, which cannot be read.
+        rows: number of rows read so far.
+        others: number of rows of tests outside the panel, by name.
+        refused: number of rows that are not used, by reason.
+        found: number of rows by biomarker, used or not.
+        doubted: number of rows by biomarker with a result that cannot be read.
     """
 
     def __init__(
@@ -60,7 +60,7 @@ class LongTable:
         self._is_concept = fold_name(columns.parts.get("code", "")) == "measurementconceptid"
         self._allowed: list[tuple[str, ...]] = []
         now = datetime.now(timezone.utc)
-        # Somewhere it is tomorrow already.
+        # In some time zone it is already tomorrow.
         self._latest = (now + timedelta(days=1)).timestamp() * 1e6
         self.rows = 0
         self.others: collections.Counter[str] = collections.Counter()
@@ -69,10 +69,11 @@ class LongTable:
         self.doubted: collections.Counter[str] = collections.Counter()
 
     def read(self, batch: pa.RecordBatch) -> tuple[Results, dict[str, pa.RecordBatch]]:
-        """The results of a batch; and what rows say of people, by "age", "sex" and "birth".
+        """Read the results of a batch, and the properties of people that are rows of it.
 
-        The latter are batches of ``person`` and ``text``, of rows whose test is an age, a sex
-        or a birth date.
+        Returns:
+            The results; and by "age", "sex" and "birth" a batch of ``person`` and ``text``, of
+            the rows whose test is an age, a sex or a birth date.
         """
         self.rows += batch.num_rows
         places, allowed, named_units, facts = self._find_tests(batch)
@@ -92,7 +93,7 @@ class LongTable:
         time, day = self._read_times(batch)
         concepts, indices = encode(self._text(batch, "unit_concept"))
         known = [OMOP_UNITS.get(concept, "") for concept in concepts]
-        # What the source says, else the concept, else what stands in the cell or the name.
+        # The unit of the source, else of the concept, else in the cell or the test's name.
         units = self._text(batch, "unit")
         for other in (pa.array(known, pa.string()).take(pa.array(indices)), unit, named_units):
             units = pc.if_else(pc.equal(units, ""), other, units)
@@ -112,7 +113,7 @@ class LongTable:
         return results.select(usable), told
 
     def _text(self, batch: pa.RecordBatch, part: str) -> pa.Array:
-        """(n,) trimmed text of a part, "" where there is none."""
+        """(n,) trimmed text of a part; "" for a missing cell or column."""
         column = self._parts.get(part)
         if column is None:
             return repeat("", batch.num_rows)
@@ -123,11 +124,12 @@ class LongTable:
     ) -> tuple[
         npt.NDArray[np.int64], npt.NDArray[np.int64], pa.Array, dict[str, npt.NDArray[np.int64]]
     ]:
-        """What the rows are of.
+        """Find the test of each row.
 
         Returns:
-            (n,) the biomarker, -1 for none; (n,) which units its code allows; (n,) the unit in
-            the test's name, "" for none; and rows about people.
+            (n,) the biomarker's index, -1 for other tests; (n,) the index of the units that its
+            code allows, -1 for all; (n,) the unit in the test's name, "" without one; and the
+            rows that are properties of people.
         """
         tests, test = encode(self._text(batch, "test"))
         codes, code = encode(self._text(batch, "code"))
@@ -168,7 +170,7 @@ class LongTable:
         allowed: npt.NDArray[np.int64],
         units: pa.Array,
     ) -> npt.NDArray[np.bool_]:
-        """Whether a row's unit is one that its code comes in."""
+        """Whether the unit of each row is one that its code allows."""
         good = np.ones(len(places), np.bool_)
         spelled, indices = encode(units)
         limited = np.flatnonzero(allowed >= 0)
@@ -232,7 +234,7 @@ class LongTable:
     def _read_times(
         self, batch: pa.RecordBatch
     ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-        """(n,) microseconds, and days; UNDATED without a date, _UNUSABLE where it is none."""
+        """(n,) microseconds, and days; UNDATED without a text, _UNUSABLE for other text."""
         if "time" not in self._parts:
             return np.full(batch.num_rows, UNDATED), np.full(batch.num_rows, UNDATED)
         texts, indices = encode(self._text(batch, "time"))
@@ -248,7 +250,7 @@ class LongTable:
 
 
 def read_age(text: str) -> float:
-    """Years, NaN where it is no age: 54, "54 y", "54 Jahre".
+    """Read an age in years, such as 54, "54 y" or "54 Jahre"; NaN for other text.
 
     Example:
         >>> read_age("54,5 ans"), read_age("6 months")
@@ -260,7 +262,7 @@ def read_age(text: str) -> float:
 
 
 def to_text(column: pa.Array) -> pa.Array:
-    """(n,) trimmed text of any column, "" where there is none; whole numbers without ".0"."""
+    """(n,) trimmed text of any column, "" for a missing cell; whole numbers without ".0"."""
     if pa.types.is_dictionary(column.type):
         column = column.dictionary_decode()
     text = pc.utf8_trim_whitespace(pc.cast(column, pa.string())).fill_null("")
@@ -275,7 +277,7 @@ _UNUSABLE = UNDATED - 1
 def _count_times(
     texts: list[str], order: str
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    """(n,) microseconds and days of dates: ISO without a zone by Arrow, others one by one."""
+    """(n,) microseconds and days of dates: by Arrow for ISO without a zone, else one by one."""
     column = pa.array(texts, pa.string())
     plain = pc.match_substring_regex(column, _ISO)
     parsed = pc.cast(pc.if_else(plain, column, pa.scalar(None, pa.string())), pa.timestamp("us"))
@@ -286,7 +288,7 @@ def _count_times(
     return times, days
 
 
-# Days up to 28, so that each there is.
+# Days up to 28, which every month has.
 _ISO = r"^[12]\d{3}-(0[1-9]|1[0-2])-(0[1-9]|1\d|2[0-8])([ T]([01]\d|2[0-3]):[0-5]\d(:[0-5]\d)?)?$"
 
 

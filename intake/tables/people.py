@@ -1,4 +1,4 @@
-"""People from results: their values, and their age and sex from the same table or another."""
+"""People from results: their values, and their age and sex from the same or another table."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from henaw.model.errors import ScoringError
 from henaw.model.panel.folding import fold_name
 
 ReadColumns = Callable[[Sequence[str]], Iterator[pa.RecordBatch]]
-"""Reads columns of a table from its beginning, batch by batch."""
+"""Read columns of a table from its beginning, batch by batch."""
 
 _OMOP_SEXES = {"8507": "male", "8532": "female"}
 _MOST_COMPARED = 1000
@@ -38,7 +38,7 @@ _NOBODY = (
 
 
 class _Facts:
-    """Age, sex and birth date of people, as text; two that differ are none."""
+    """Age, sex and birth date of people, as text; one with two different texts is not known."""
 
     def __init__(self) -> None:
         self.known: dict[str, dict[str, str]] = {"age": {}, "sex": {}, "birth": {}}
@@ -54,7 +54,7 @@ class _Facts:
                 self.differing[part].add(name)
 
     def add_columns(self, batch: pa.RecordBatch, parts: Mapping[str, str]) -> None:
-        """Take what columns of a batch say, ages apart."""
+        """Add the sexes and birth dates of a batch."""
         people = read_people(batch, parts)
         if "sex" in parts:
             sexes = to_text(batch.column(parts["sex"]))
@@ -76,7 +76,7 @@ class _Facts:
             self.add("birth", people, pa.array(left, pa.string()))
 
     def find(self, part: str, person: str) -> str:
-        """What is known, "" for nothing."""
+        """Return the text of a person; "" if it is not known."""
         return "" if person in self.differing[part] else self.known[part].get(person, "")
 
 
@@ -84,7 +84,7 @@ _BIRTH_PARTS = ("birth_year", "birth_month", "birth_day")
 
 
 def _join_date(year: str, month: str = "", day: str = "") -> str:
-    """A date as FHIR writes it, as far as it is known."""
+    """Write a date as FHIR does, complete or partial."""
     if not month:
         return year
     return (
@@ -95,7 +95,7 @@ def _join_date(year: str, month: str = "", day: str = "") -> str:
 
 
 def read_people(batch: pa.RecordBatch, parts: Mapping[str, str]) -> pa.Array:
-    """(n,) identifiers; all are "" where no column has them."""
+    """(n,) identifiers; all are "" without a column of them."""
     if "person" in parts:
         return to_text(batch.column(parts["person"]))
     return repeat("", batch.num_rows)
@@ -111,20 +111,20 @@ def tabulate_people(
     people: tuple[ReadColumns, Sequence[str]] | None = None,
     by_draw: bool = False,
 ) -> tuple[PersonTable, list[str], list[Unusable]]:
-    """Everybody of a table with a result a row, as the table that is scored.
+    """Turn a table with a result a row into the table of people that is scored.
 
     Args:
         results: the table.
-        columns: which column is what.
+        columns: of the table.
         names: of all its columns.
         decimal: the decimal mark of its text.
         local: biomarkers by the laboratory's own codes.
         people: a table with a row a person, and the names of its columns.
-        by_draw: whether each day of a person is a row, with the results of that day alone.
+        by_draw: whether each day of a person is a row, with only the results of that day.
 
     Returns:
-        The people, sentences of what was taken for what, and what was not used, and biomarkers
-        none of whose results can be used.
+        The people; sentences about what each column was taken for and what was not used; and
+        the biomarkers none of whose results can be used.
 
     Raises:
         ScoringError: dates can be read in two ways, or no person has an age and a sex.
@@ -162,7 +162,7 @@ def tabulate_people(
     if identifiers and (np.isnan(ages).all() or not facts.known["sex"]):
         problems = [_NOBODY]
         if np.isnan(values.value).all():
-            # Ages come with the results, so that this is why they are not known.
+            # The ages come with the results, so they are not known because of this.
             refused = (table.refused + newest.refused).most_common(MOST_NAMED)
             reasons = [f"{count} rows, {reason}" for reason, count in refused]
             problems = ["no result can be used", *reasons] if reasons else problems
@@ -184,14 +184,14 @@ def _find_order(read: ReadColumns, column: str | None, *, may_be_alone: bool) ->
 
 
 def _find_unsure(batch: pa.RecordBatch) -> pa.Array:
-    """(n,) whether a cell may begin with the day or the month."""
+    """(n,) whether a cell is a date that begins with the day or the month."""
     return pc.match_substring_regex(to_text(batch.column(0)), r"^\d{1,2}[/-]\d{1,2}[/-]")
 
 
 def _add_people(
     facts: _Facts, people: tuple[ReadColumns, Sequence[str]], has_person: bool
 ) -> str | None:
-    """Take the facts of a table of people; the order of its birth dates, where it has any."""
+    """Add the facts of a table of people; return the order of its birth dates, None without any."""
     read, names = people
     parts = {
         part: column
@@ -214,7 +214,7 @@ def _add_people(
 def _find_ages(
     identifiers: Sequence[str], values: Values, facts: _Facts, birth_order: str
 ) -> npt.NDArray[np.float64]:
-    """(people,) years on the day of the newest value, NaN where they are not known."""
+    """(people,) years on the day of the newest value, NaN where not known."""
     ages: npt.NDArray[np.float64] = values.age.copy()
     for place, person in enumerate(identifiers):
         birth = _read_birth(facts.find("birth", person), birth_order)
@@ -234,7 +234,7 @@ def _read_birth(text: str, order: str) -> date | None:
 
 
 def _find_unusable(table: LongTable, newest: Newest, values: Values) -> list[Unusable]:
-    """Biomarkers that have results, and no value; and tests whose names may mean one."""
+    """Find biomarkers with results but without a value, and tests whose names may mean one."""
     refused, doubted = table.refused + newest.refused, table.doubted + newest.doubted
     unusable, absent = [], []
     for name, values_of in zip(NAMES, values.value.T, strict=True):
@@ -252,7 +252,7 @@ def _find_unusable(table: LongTable, newest: Newest, values: Values) -> list[Unu
             unusable.append(Unusable(name, doubted[name], tuple(reasons[:3]), outside))
     tests = [name for name, _ in table.others.most_common(_MOST_COMPARED)]
     for near in find_near_names(tests, absent):
-        reason = f"the test {near.name!r} is not known; --tests says what a test is"
+        reason = f"the test {near.name!r} is not known; name it by --tests"
         unusable.append(Unusable(near.meant, table.others[near.name], (reason,), ()))
     return unusable
 
@@ -261,7 +261,9 @@ def _report(table: LongTable, newest: Newest, facts: _Facts, has_person: bool) -
     noun = "draws" if newest.by_draw else "people"
     lines = [f"{table.rows} rows of results, {len(newest.people)} {noun}"]
     if not has_person:
-        lines.append("no column says whose a result is: all are taken for one person's")
+        lines.append(
+            "no column has an identifier of people: all results are taken for one person's"
+        )
     lines += describe_unused(table.others, table.refused + newest.refused, newest.tied)
     lines += [
         f"not used: {part} of {len(people)} people, which differs between their rows"

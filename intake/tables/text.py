@@ -1,4 +1,4 @@
-"""What shape a file of delimited text has: encoding, separator, where its header is."""
+"""The shape of a file of delimited text: encoding, separator, and place of the header."""
 
 from __future__ import annotations
 
@@ -29,16 +29,16 @@ _BYTE_ORDER_MARKS = (
 
 @dataclass(frozen=True, kw_only=True)
 class TextShape:
-    """How a file of delimited text is read.
+    """How to read a file of delimited text.
 
     Attributes:
         encoding: by Python's name.
         separator: between the columns.
         skip: lines before the header.
-        names: of the columns; those without a name, of which no cell has content, are "".
+        names: of the columns; "" for a column without a name, whose cells are all empty.
         decimal: the decimal mark.
-        is_empty: whether there is nothing in the file at all.
-        notes: what is not as usual, in sentences.
+        is_empty: whether the file has no text.
+        notes: sentences about what is unusual.
     """
 
     encoding: str
@@ -51,17 +51,17 @@ class TextShape:
 
 
 def find_shape(path: Path, separator: str | None = None) -> TextShape:
-    """Find the shape of a file: UTF-8 or UTF-16 with a mark or without, else Windows-1252.
+    """Find the shape of a file: UTF-8 or UTF-16, with or without a mark, else Windows-1252.
 
-    The header is the first line, unless a later one has more columns that are known: titles
-    and a line "sep=;" stand before it.
+    The header is the first line, unless a later line has more known columns: titles and a line
+    "sep=;" may come before it.
 
     Args:
-        path: of the file, packed or not.
-        separator: where it is known.
+        path: of the file, compressed or not.
+        separator: None where it is not known.
 
     Raises:
-        ScoringError: the separator has not one character.
+        ScoringError: the separator is not one character.
         OSError: the file cannot be read.
     """
     if separator is not None and len(separator) != 1:
@@ -88,7 +88,7 @@ def find_shape(path: Path, separator: str | None = None) -> TextShape:
     rows = _read_rows("\n".join(lines[skip:]), separator, is_whole=len(head) < _HEAD_BYTES)
     names = [name.strip() for name in rows[0]] if rows else []
     body = [row for row in rows[1:] if row]
-    # A separator at the end of every line but the header makes a column that is always empty.
+    # A separator at the end of every line except the header makes a column of empty cells.
     widths = {len(row) for row in body}
     extra = [cell for row in body for cell in row[len(names) :]]
     if len(widths) == 1 and max(widths) > len(names) and not any(map(str.strip, extra)):
@@ -115,7 +115,7 @@ def _find_encoding(path: Path, head: bytes) -> str:
         even, odd = head[0::2].count(0), head[1::2].count(0)
         if max(even, odd) > len(head) // 4:
             return "utf-16-le" if odd > even else "utf-16-be"
-    # One letter of another code page may stand anywhere in the file.
+    # A letter of another code page may be anywhere in the file.
     decoder = codecs.getincrementaldecoder("utf-8")()
     try:
         with pa.input_stream(str(path), compression="detect") as stream:
@@ -128,7 +128,7 @@ def _find_encoding(path: Path, head: bytes) -> str:
 
 
 def _find_header(lines: list[str], first: int, separator: str | None) -> tuple[int, str]:
-    """The line of the header, and the separator."""
+    """Find the line of the header, and the separator."""
     best: tuple[int, int, str] | None = None
     for place, line in enumerate(lines[first : first + _MOST_TITLE_ROWS], start=first):
         for candidate in [separator] if separator else _SEPARATORS:

@@ -1,4 +1,4 @@
-"""What a laboratory's test is: by its name, its LOINC code, an OMOP concept or a local code."""
+"""Which biomarker a laboratory's test is, by its name, LOINC code, OMOP concept or local code."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ OMOP_LOINC: Mapping[str, str] = MappingProxyType(
         "3004327": "731-0",
     }
 )
-"""Standard concepts of the OMOP vocabulary and the LOINC code that each is made from."""
+"""Standard concepts of the OMOP vocabulary, to the LOINC code of each."""
 
 OMOP_UNITS: Mapping[str, str] = MappingProxyType(
     {
@@ -49,10 +49,13 @@ _LOINC = re.compile(r"(?:LOINC[: ]+|http://loinc\.org[|/])?(\d{1,5}-\d)", re.IGN
 
 
 class Analyte(NamedTuple):
-    """What a test is: a biomarker and the units that its code allows, or why it is none.
+    """What a test is; every field is None for a test outside the panel.
 
-    All are None for what has nothing to do with the panel. ``unit`` is one that stands in the
-    test's name.
+    Attributes:
+        biomarker: by the panel's name.
+        units: the units that its code allows; None for all accepted ones.
+        problem: why the test is not used.
+        unit: the unit in the test's name.
     """
 
     biomarker: str | None = None
@@ -64,14 +67,14 @@ class Analyte(NamedTuple):
 def find_analyte(
     test: str, code: str, *, local: Mapping[str, str], is_concept: bool = False
 ) -> Analyte:
-    """What a test is; a code counts before a name, a local code before both.
+    """Find what a test is. A code has priority over a name, and a local code over both.
 
     Args:
         test: its name, or a code.
         code: its code, or "".
         local: biomarkers by local code or name.
-        is_concept: whether ``code`` is a concept of OMOP: then one that is not known is
-            another test, whatever its name.
+        is_concept: whether ``code`` is a concept of OMOP. An unknown concept is then another
+            test, whatever its name.
 
     Example:
         >>> find_analyte("Creatinine", "2160-0", local={}).biomarker

@@ -1,4 +1,4 @@
-"""Cells as people and laboratories write them: numbers, limits, and words for no value."""
+"""Cells as people and laboratories write them: numbers, limits, and words for a missing value."""
 
 from __future__ import annotations
 
@@ -50,16 +50,20 @@ _CELL = re.compile(
     r"(?P<rest>.*)",
     re.IGNORECASE | re.DOTALL,
 )
-# What analysers put behind a value that is high, low or checked: "13.4 H", "7.2*", "45 (L)".
+# Flags of analysers behind a value that is high, low or checked: "13.4 H", "7.2*", "45 (L)".
 _FLAG = re.compile(
     r"[\[(]?(?:h{1,2}|l{1,2}|\*+|!+|\++|\u2191+|\u2193+|high|low|abn|a)[\])]?", re.IGNORECASE
 )
 
 
 class Cell(NamedTuple):
-    """A cell: its comparator, number and unit; without a number, whether a word says none.
+    """The content of a cell.
 
-    ``comparator`` is "", "<", "<=", ">" or ">="; ``unit`` is what stands behind the number.
+    Attributes:
+        comparator: "", "<", "<=", ">" or ">=".
+        value: the number; None without one.
+        unit: the text behind the number.
+        is_absent: whether the cell is empty or says that there is no value.
     """
 
     comparator: str = ""
@@ -69,7 +73,7 @@ class Cell(NamedTuple):
 
 
 UNREADABLE = Cell()
-"""A cell that is neither a number nor a word for no value."""
+"""A cell that is neither a number nor a word for a missing value."""
 
 
 @functools.lru_cache(maxsize=65_536)
@@ -78,8 +82,8 @@ def read_cell(text: str, decimal: str | None = None) -> Cell:
 
     Args:
         text: of the cell.
-        decimal: the decimal mark of the file, "." or ","; None where it is not known. A number
-            such as 1,079 cannot be read without it.
+        decimal: the decimal mark of the file, "." or ","; None where it is not known, and a
+            number such as 1,079 cannot be read.
 
     Example:
         >>> read_cell("< 0,3 mg/l")
@@ -105,7 +109,7 @@ def read_cell(text: str, decimal: str | None = None) -> Cell:
 
 
 def read_comparator(text: str) -> str | None:
-    """A comparator by its sign or PCORnet's code; None where it is none.
+    """Read a comparator by its sign or PCORnet's code; None for any other text.
 
     Example:
         >>> read_comparator("\u2264"), read_comparator("EQ"), read_comparator("~")
@@ -116,7 +120,12 @@ def read_comparator(text: str) -> str | None:
 
 
 def is_no_value(text: str) -> bool:
-    """Whether a cell is empty, or holds a sign or a word for no value."""
+    """Whether a cell is empty, or has a sign or a word for a missing value.
+
+    Example:
+        >>> is_no_value("n.d."), is_no_value("--"), is_no_value("0")
+        (True, True, False)
+    """
     folded = fold_name(text)
     return folded in _WORDS if folded else not any(map(str.isalnum, text))
 
@@ -131,7 +140,7 @@ _UNSURE = re.compile(r"[+-]?[1-9]\d{0,2}[,]\d{3}")
 
 
 def _read_number(text: str, decimal: str | None) -> float | None:
-    # Spaces and apostrophes stand between thousands: 1 079,6 and 1'079.6.
+    # Spaces and apostrophes may separate thousands: 1 079,6 and 1'079.6.
     joined = re.sub(r"(?<=\d)['\u2019\u00a0\u202f ](?=\d{3}(\D|$))", "", text)
     if decimal == "," and _GROUPED[","].fullmatch(joined):
         return float(joined.replace(".", "").replace(",", "."))
@@ -149,7 +158,7 @@ def _read_number(text: str, decimal: str | None) -> float | None:
 
 
 def find_decimal(cells: list[str]) -> str:
-    """The decimal mark that a file's cells show: a comma where some number has no other reading.
+    """Find the decimal mark of a file's cells: a comma where more numbers show one than a point.
 
     Example:
         >>> find_decimal(["1,2", "1.079", "54"]), find_decimal(["1.2", "1,079"])

@@ -1,4 +1,4 @@
-"""Dates of FHIR: whole or partial, with a time and its zone or without; and ages."""
+"""Dates of FHIR, complete or partial, with or without a time and its zone; and ages."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 
 
 class Moment(NamedTuple):
-    """An instant, and the day as it was written there."""
+    """An instant, and the day as it is written."""
 
     when: datetime
     day: date
 
 
 def read_time(text: object) -> Moment | None:
-    """A partial date is its first day; None where it is no date.
+    """Read a date or time of FHIR; a partial date is its first day; None for any other text.
 
     Example:
         >>> read_time("2024-03-01T00:30:00+01:00").day
@@ -36,7 +36,7 @@ def read_time(text: object) -> Moment | None:
     offset = timedelta(hours=int(hours or 0), minutes=int(minutes or 0))
     try:
         on = date(year, month or 1, day or 1)
-        # A leap second has no datetime.
+        # datetime has no leap seconds.
         at = datetime(year, on.month, on.day, hour, minute, min(second, 59), tzinfo=timezone.utc)
         return Moment(at + offset if sign == "-" else at - offset, on)
     except (ValueError, OverflowError):
@@ -44,7 +44,7 @@ def read_time(text: object) -> Moment | None:
 
 
 def count_moment(moment: Moment) -> tuple[int, int]:
-    """Microseconds since 1970 in UTC, and days since 1970 as it is written there.
+    """Microseconds since 1970 in UTC, and days since 1970 of the day as it is written.
 
     Example:
         >>> count_moment(read_time("1970-01-02T00:30:00+01:00"))
@@ -54,12 +54,17 @@ def count_moment(moment: Moment) -> tuple[int, int]:
 
 
 def find_day(days: int) -> date:
-    """The day that is so many days after 1970 began."""
+    """The day that is a number of days after 1 January 1970."""
     return _EPOCH.date() + timedelta(days=days)
 
 
 def read_birth_date(text: object) -> date | None:
-    """A birth date; of a month alone its fifteenth, of a year alone its first of July."""
+    """Read a birth date; a month without a day is its 15th, a year alone is 1 July.
+
+    Example:
+        >>> read_birth_date("1970"), read_birth_date("1970-02")
+        (datetime.date(1970, 7, 1), datetime.date(1970, 2, 15))
+    """
     moment = read_time(text)
     if moment is None or not isinstance(text, str):
         return None
@@ -69,9 +74,9 @@ def read_birth_date(text: object) -> date | None:
 
 
 def count_years(start: date, end: date) -> float:
-    """Years between two days by the calendar: whole ones on a birthday.
+    """Count the years between two days by the calendar: whole years at each birthday.
 
-    Between two birthdays the days count by their share of that year.
+    Between two birthdays, the days count by their share of that year.
 
     Example:
         >>> count_years(date(2005, 3, 1), date(2023, 3, 1))
@@ -85,7 +90,7 @@ def count_years(start: date, end: date) -> float:
 
 
 def _find_birthday(birth: date, year: int) -> date:
-    """Who is born on a 29 February has it on 1 March in other years."""
+    """The birthday in a year; that of 29 February is 1 March where the year has no such day."""
     try:
         return birth.replace(year=year)
     except ValueError:

@@ -1,4 +1,4 @@
-"""Days and times as tables have them, and in which order day and month stand."""
+"""Days and times as tables write them, and the order of day and month."""
 
 from __future__ import annotations
 
@@ -37,16 +37,16 @@ FRENCH_SUMMER_MONTHS = {"juin": 6, "juil": 7}
 
 
 def find_order(texts: Iterable[str], *, subject: str, may_be_alone: bool = True) -> str:
-    """Whether dates such as 03/01/2024 begin with the month, "mdy", or with the day, "dmy".
+    """Find whether dates such as 03/01/2024 begin with the month, "mdy", or the day, "dmy".
 
     Args:
-        texts: dates; others than those with slashes or hyphens say nothing.
+        texts: dates; only those with slashes or hyphens are looked at.
         subject: what they are, for the message.
-        may_be_alone: whether one date that can be either is taken to begin with the month: no
-            other is ordered by it.
+        may_be_alone: whether a single date that can be either is taken to begin with the month,
+            because no other date is compared with it.
 
     Raises:
-        ScoringError: they can be either, or both orders are there.
+        ScoringError: the order cannot be told, or both orders occur.
 
     Example:
         >>> find_order(["03/01/2024", "03/15/2024"], subject="date")
@@ -80,10 +80,10 @@ def find_order(texts: Iterable[str], *, subject: str, may_be_alone: bool = True)
 
 @functools.lru_cache(maxsize=262_144)
 def read_day(text: str, order: str = "mdy") -> Moment | None:
-    """A day with its time, UTC where no zone is given; None where it is no date.
+    """Read a day with its time, in UTC where no zone is given; None where it is not a date.
 
     Args:
-        text: of the cell. Of a year of two digits nobody knows the century: it is no date.
+        text: of the cell. A year of two digits is not read, because its century is not known.
         order: of day and month in dates such as 03/01/2024.
 
     Example:

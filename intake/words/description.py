@@ -1,4 +1,4 @@
-"""The words that tables are read by, for readers in other languages: a part of the sidecar."""
+"""The words by which tables are read, for programs in other languages: a part of the sidecar."""
 
 from __future__ import annotations
 
@@ -13,15 +13,21 @@ from henaw.model.biomarkers import PANEL, SEXES
 
 
 def describe_words() -> dict[str, Any]:
-    """Names of columns and words in cells, in terms of JSON; :func:`fold_name` compares them.
+    """Describe names of columns and words in cells as JSON values.
 
-    ``columns`` are the names of each part of a table, the first that a table has being the
-    one; names of tests are in the panel. ``sexes`` say female or male. ``specimens`` are
-    blood, serum or plasma, ``filling`` says nothing beside the name of a test. ``no_value``
-    stands in a cell without a value, ``comparators`` before a number, compared by case alone.
-    ``shared_names`` are those synonyms of a biomarker that another quantity has as well, which
-    its unit tells apart. ``months`` are the first letters of a month's name, by the longest that
-    fits.
+    Compare them by :func:`henaw.model.panel.folding.fold_name`, but ``comparators`` only by case.
+
+    Returns:
+        columns: names of each part of a table; the first that a table has is used. Names of
+            tests are in the panel.
+        sexes: words for female and male.
+        specimens: words for blood, serum and plasma.
+        filling: words that say nothing beside the name of a test.
+        no_value: words in a cell without a value.
+        comparators: words before a number, to their sign.
+        shared_names: synonyms of a biomarker that another quantity also has; the unit tells
+            them apart.
+        months: first letters of the names of months; the longest match counts.
 
     Example:
         >>> words = describe_words()

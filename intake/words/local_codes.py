@@ -1,4 +1,4 @@
-"""A laboratory's own codes of tests, as a small YAML file says what they are."""
+"""A laboratory's own codes of tests, from a small YAML file."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from henaw.model.errors import ConfigurationError
 
 
 def read_local_codes(path: Path) -> dict[str, str]:
-    """Biomarkers by local code or name of a test, from lines such as ``CRPH: crp``.
+    """Read biomarkers by local code or name of a test, from lines such as ``CRPH: crp``.
 
     Raises:
         ConfigurationError: the file cannot be read, or a name is not a biomarker; every problem is

@@ -1,6 +1,6 @@
-"""What a name means that somebody's table has: a biomarker, or what is known of a person.
+"""What the names in a table mean: a biomarker, or a property of a person.
 
-The biomarkers' names are the panel's synonyms; a column's name may hold the unit as well.
+The names of biomarkers are the panel's synonyms. The name of a column may also have the unit.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ BLOOD = (
     *("serum or plasma specimen", "specimen from blood"),
 )
 _SPECIMENS = frozenset(map(fold_name, BLOOD))
-# Words that say nothing of what was measured: "Kreatinin im Serum".
+# Words that say nothing about what was measured: "Kreatinin im Serum".
 FILLING = frozenset(
     {
         *("im", "in", "i", "du", "de", "en", "el", "nel", "level", "test", "value", "is", "ip"),
@@ -73,12 +73,17 @@ SEX: tuple[str, ...] = (
 
 @functools.lru_cache(maxsize=4096)
 def means(spelling: str, names: tuple[str, ...]) -> bool:
-    """Whether a spelling is one of some names, however it is written."""
+    """Whether a spelling is one of some names, in any case and punctuation.
+
+    Example:
+        >>> means("Date of Birth", ("date-of-birth",))
+        True
+    """
     return fold_name(spelling) in {fold_name(name) for name in names}
 
 
 def find_first(columns: Sequence[str], names: Sequence[str]) -> str | None:
-    """The column whose name stands first among some names."""
+    """Find the column with the first of some names that any column has; None without one."""
     folded = {fold_name(column): column for column in reversed(columns)}
     return next((folded[key] for key in map(fold_name, names) if key in folded), None)
 
@@ -108,15 +113,14 @@ _ALL = MappingProxyType(_index("shared_synonyms") | _PLAIN)
 
 @functools.lru_cache(maxsize=65_536)
 def find_biomarker(spelling: str, *, with_unit: bool) -> str | None:
-    """The biomarker that a name means exactly; None where it means none, or another quantity.
+    """Find the biomarker that a name means exactly; None for another quantity.
 
-    A specimen beside the name may be blood, serum or plasma, and a second name must mean the
-    same.
+    A specimen in the name must be blood, serum or plasma, and a second name must mean the same.
 
     Args:
         spelling: of a test, or of a column.
-        with_unit: whether a unit tells the biomarker from what shares its name: a count of
-            lymphocytes is often called as their share is.
+        with_unit: whether the unit is known, and so tells apart quantities with the same name,
+            such as the count and the share of lymphocytes.
 
     Example:
         >>> find_biomarker("Kreatinin im Serum", with_unit=False)
@@ -145,9 +149,12 @@ def find_biomarker(spelling: str, *, with_unit: bool) -> str | None:
 
 
 class Header(NamedTuple):
-    """What a column of values holds: the biomarker, its unit, and why it cannot be used.
+    """What the name of a column says.
 
-    Without a unit in its name ``unit`` is None.
+    Attributes:
+        biomarker: by the panel's name.
+        unit: in the name; None without one.
+        problem: why the column cannot be used.
     """
 
     biomarker: str
@@ -157,7 +164,7 @@ class Header(NamedTuple):
 
 @functools.lru_cache(maxsize=4096)
 def read_header(column: str) -> Header | None:
-    """What a column's name says; None where it names no biomarker.
+    """Read the name of a column; None where it names no biomarker.
 
     Example:
         >>> read_header("Kreatinin [mg/dl]")
@@ -195,7 +202,7 @@ def read_header(column: str) -> Header | None:
 
 
 def _split_unit(column: str) -> list[tuple[str, str]]:
-    """Every way in which a unit may stand at the end of a column's name, or before it."""
+    """Every way to split a unit off the end, or the start, of a column's name."""
     splits = []
     bracket = re.fullmatch(r"(.+?)[\s_]*[(\[{]([^()\[\]{}]+)[)\]}]\s*", column)
     if bracket is not None:

@@ -1,4 +1,4 @@
-"""Columns and tests that are not used, and whose names look like one that would be."""
+"""Unused columns and tests whose names look like those of biomarkers, age or sex."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from henaw.model.panel.folding import fold_name
 
 _LEAST_LIKENESS = 0.87
 _LEAST_LETTERS = 6
-"""Of a name that may be misspelt: ALT and ALP are two tests."""
+"""Letters of a name that may be misspelt. In shorter names, one letter makes another test: ALP."""
 
-# What makes another quantity, or no quantity, of a name: nobody misspelt it.
+# A name with one of these words is another quantity, or none, and not misspelt.
 _OTHER_WORDS = frozenset(
     map(
         fold_name,
@@ -46,17 +46,17 @@ _OTHER_TESTS = frozenset(
 
 
 class NearName(NamedTuple):
-    """A name that is not used, and the biomarker (or age, or sex) that it may mean."""
+    """An unused name, and the biomarker (or age, or sex) that it may mean."""
 
     name: str
     meant: str
 
 
 def find_near_names(names: Sequence[str], absent: Iterable[str]) -> list[NearName]:
-    """Names that look like those of something that was not found.
+    """Find names that look like those of something that was not found.
 
     Args:
-        names: of columns or tests that are not used.
+        names: of unused columns or tests.
         absent: biomarkers, "age" and "sex" that were not found.
 
     Example:
@@ -76,7 +76,7 @@ def find_near_names(names: Sequence[str], absent: Iterable[str]) -> list[NearNam
 
 @functools.lru_cache(maxsize=16_384)
 def _find_meant(name: str) -> str:
-    """What a name may mean, "" for nothing of the panel."""
+    """What a name may mean; "" for nothing of the panel."""
     words = [fold_name(word) for word in re.split(r"[\s_.,;:/|()\[\]-]+", name)]
     words = [word for word in words if word]
     known = _list_known()
@@ -95,7 +95,7 @@ def _find_meant(name: str) -> str:
                 return meant
     for candidate in (folded, *words):
         if len(candidate) >= _LEAST_LETTERS:
-            # The first letter is hardly ever wrong, and a table may have thousands of columns.
+            # The first letter is rarely wrong, and a table may have thousands of columns.
             near = difflib.get_close_matches(
                 candidate, _list_long(candidate[0]), n=1, cutoff=_LEAST_LIKENESS
             )

@@ -1,9 +1,9 @@
-"""What a UK Biobank column is called, in every convention in use.
+"""The names of UK Biobank columns, in every convention in use.
 
 A column is a field, an instance (the visit, or the number of a death record) and an
 array place. The same column is ``30710-0.0`` in the CSV of ukbconv, ``f.30710.0.0`` in
 its R tables, ``n_30710_0_0`` in its Stata files, ``x30710_0_0`` or ``X30710.0.0`` where
-a program put a letter before the digit, ``c_reactive_protein_f30710_0_0`` after
+a program puts a letter before the digit, ``c_reactive_protein_f30710_0_0`` after
 ukbtools, ``p30710_i0`` or ``participant.p30710_i0`` on the Research Analysis Platform,
 and ``C-reactive protein | Instance 0`` where titles were exported.
 
@@ -46,7 +46,7 @@ _TITLES = {b.ukb_field: b.ukb_title or b.label for b in PANEL if b.ukb_field is 
 BIOMARKER_FIELDS: Mapping[str, int] = MappingProxyType(
     {b.name: b.ukb_field for b in PANEL if b.ukb_field is not None}
 )
-"""Of those that UK Biobank has."""
+"""Fields of the biomarkers that UK Biobank has."""
 REPORTABILITY_FIELDS: Mapping[str, int] = MappingProxyType(
     {
         name: field + _REPORTABILITY_OFFSET
@@ -58,13 +58,13 @@ REPORTABILITY_FIELDS: Mapping[str, int] = MappingProxyType(
 
 @dataclass(frozen=True, kw_only=True)
 class Field:
-    """A field that the table is made of.
+    """A field that cohorts are made from.
 
     Attributes:
         number: the field.
         title: its name in the Showcase.
         kind: how its values are read.
-        by_visit: whether its instances are visits; of the others, only deaths have any.
+        by_visit: whether its instances are visits; of the other fields, only deaths have any.
     """
 
     number: int
@@ -122,7 +122,7 @@ FIELDS: Mapping[int, Field] = MappingProxyType(
 
 @dataclass(frozen=True, order=True)
 class Place:
-    """Where a column belongs: field, instance, array."""
+    """Field, instance and array place of a column."""
 
     field: int
     instance: int = 0
@@ -130,7 +130,7 @@ class Place:
 
 
 def _fold(text: str) -> str:
-    """Letters and digits only: R writes dots, and exporters differ in case and spaces."""
+    """Keep only letters and digits: R writes dots, and exporters differ in case and spaces."""
     return re.sub(r"[^a-z0-9]", "", text.casefold())
 
 
@@ -145,7 +145,7 @@ _PARTICIPANT = {
 _ENTITY = re.compile(
     r"^[a-z_]+\.(?=p\d|eid$|(?:ins|arr)_index$|level$|date_of_death$|cause_icd10$)", re.IGNORECASE
 )
-"""On the platform the table's name may stand before the column's."""
+"""On the platform, the name of the table may be in front of the name of the column."""
 _NUMBERED = re.compile(r"^(?:.+_f|(?:[fxns]|ts)[._]?)?(\d+)[-._](\d+)[._](\d+)$", re.IGNORECASE)
 _PLATFORM = re.compile(r"^p(\d+)(?:_i(\d+))?(?:_a(\d+))?$", re.IGNORECASE)
 _TITLED_PLACE = re.compile(r"^(.+?)(?:instance(\d+))?(?:array(\d+))?$")
@@ -154,7 +154,7 @@ _FIELD_BY_TITLE = {_fold(field.title): field.number for field in FIELDS.values()
 
 
 def is_participant(name: str) -> bool:
-    """Say whether a column holds the participant's identifier.
+    """Whether a column has the participant's identifier.
 
     Example:
         >>> [is_participant(n) for n in ("eid", "n_eid", "participant.eid", "Participant ID")]
@@ -166,7 +166,7 @@ def is_participant(name: str) -> bool:
 
 
 def parse_column(name: str) -> Place | None:
-    """Return the place of a column, or None where it is not one that the table needs.
+    """Return the place of a column; None for a field that is not needed.
 
     Example:
         >>> parse_column("c_reactive_protein_f30710_0_0")
@@ -203,11 +203,11 @@ RECORD_COLUMNS: Mapping[str, str] = MappingProxyType(
         "causeicd10": "cause",
     }
 )
-"""Columns of the record-level tables ``death`` and ``death_cause``, folded."""
+"""Columns of the record-level tables ``death`` and ``death_cause``, by folded name."""
 
 
 def parse_record_column(name: str) -> str | None:
-    """Return what a column of a record-level death table holds, or None.
+    """Return what a column of a record-level death table is; None for another column.
 
     Example:
         >>> parse_record_column("death.date_of_death"), parse_record_column("eid")

@@ -132,7 +132,7 @@ def test_the_order_of_resources_changes_nothing(order: list[int]) -> None:
     wanted = {"crp": 0.7, "alt": 20.0, "hba1c": pytest.approx(35.505, abs=1e-3)}
     people = read(shuffled)
     assert {name: list_values(people)[name] for name in wanted} == wanted
-    assert "several results of one time, of which the lowest is used: crp (1)" in people.notes
+    assert "several results at the same time, the lowest is used: crp (1)" in people.notes
 
 
 def write_forms(folder: Path) -> Iterator[Path]:
@@ -293,13 +293,13 @@ def test_a_page_of_a_search_says_that_there_are_more() -> None:
 
 def test_two_patients_of_one_id_are_not_made_one() -> None:
     other = {**PATIENT, "gender": "male", "birthDate": "1990-01-01"}
-    with pytest.raises(ScoringError, match="'a' is two that differ"):
+    with pytest.raises(ScoringError, match="two named 'a' differ"):
         read(PATIENT, other)
     assert len(read(PATIENT, PATIENT | {"meta": {"versionId": "2"}}).patients) == 1
     entries = [
         {"fullUrl": f"https://{server}.test/fhir/Patient/a", "resource": PATIENT} for server in "ab"
     ]
-    with pytest.raises(ScoringError, match="'a' is two that differ"):
+    with pytest.raises(ScoringError, match="two named 'a' differ"):
         read({"resourceType": "Bundle", "entry": entries})
 
 
@@ -331,8 +331,8 @@ def test_reasons_say_what_was_expected() -> None:
         (b"{", "after 0 resources it is not"),
         (b'{"resourceType": "Patient", "id": "a"} {"resourceType":', "after 1 resources"),
         (b'[{"resourceType": "Patient"} 1]', "Expecting ','"),
-        (b'{"resourceType": "Bundle", "entry": []}', "a Patient must be there"),
-        (b'{"resourceType": "Observation"}', "a Patient must be there"),
+        (b'{"resourceType": "Bundle", "entry": []}', "there must be a Patient"),
+        (b'{"resourceType": "Observation"}', "there must be a Patient"),
         (b"[]", "got no resourceType"),
         (b"[" * 100_000, "after 1 resources"),
         (b'{"resourceType": "\xff\xff"}', "it is not"),

@@ -220,4 +220,4 @@ def test_a_bulk_folder_and_local_codes_go_through_the_command(tmp_path: Path) ->
     assert result.exit_code == 0, result.output
     (row,) = map(json.loads, out.read_text().splitlines())
     assert (row["participant_id"], row["crp"], row["alt"]) == ("a", 2, 20)
-    assert "tests that are not of the panel, by results: '2345-7' (1)" in result.stderr
+    assert "tests outside the panel, by results: '2345-7' (1)" in result.stderr

@@ -277,7 +277,7 @@ def test_what_was_taken_and_left_is_said(read: Read) -> None:
         "specimen 'specimen', time 'date', age 'age', sex 'sex'",
         "columns that are not used: 'ward'",
         "8 rows of results, 1 people",
-        "tests that are not of the panel, by rows: 'Sodium' (1)",
+        "tests outside the panel, by rows: 'Sodium' (1)",
         "not used: 1 rows, ast: 'clotted' means no value",
         "not used: 1 rows, date: '2999-03-01' is in the future",
         "not used: 1 rows, creatinine: the specimen is 'urine', not blood",
@@ -316,12 +316,12 @@ def test_several_results_of_one_time_are_said(read: Read) -> None:
         "a,54,F,ALT,<30,U/L,2024-03-01\na,54,F,ALT,30,U/L,2024-02-01\n"
     )
     assert find_values(rows) == {"ast": 24, "alt": 20}
-    assert notes[-1] == "several results of one time, of which the lowest is used: ast (1)"
+    assert notes[-1] == "several results at the same time, the lowest is used: ast (1)"
 
 
 def test_people_whom_no_column_tells_apart_are_refused(read: Read) -> None:
     rows = "x,F,AST,24,U/L,2024-03-01\ny,M,AST,30,U/L,2024-03-01\n"
-    with pytest.raises(ScoringError, match=r"says whose a result is, as sex differ.*'ward'"):
+    with pytest.raises(ScoringError, match=r"sex differ between rows.*'ward'"):
         read(f"ward,sex,test,value,unit,date\n{rows}")
 
 

@@ -100,7 +100,7 @@ def test_a_file_takes_one_profile_and_says_which(artifacts: Path) -> None:
     for once in (changed, empty):
         with pytest.raises(ProfileError, match="has a laboratory profile already"):
             set_profile(once, make())
-    with pytest.raises(ProfileError, match="is it a model of HENAW"):
+    with pytest.raises(ProfileError, match="Is it a model of HENAW"):
         set_profile(b"another file", make())
 
 

@@ -144,7 +144,7 @@ def test_a_wrong_cause_says_which_and_why(mapping: Mapping) -> None:
     said = " ".join(caught.value.problems)
     assert "a lower-case letter, then up to 39" in said
     assert "got 'Liver'" in said
-    assert "'other' stands for every code" in said
+    assert "'other' is the name of every cause" in said
     assert "causes.cancer: expected at least one code" in said
 
 
