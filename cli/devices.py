@@ -14,7 +14,7 @@ from pathlib import Path
 from henaw.cli.findings import Finding, fail, note, warn
 from henaw.model.distribution import RUNTIMES, find_versions, suggest_install
 from henaw.model.errors import RuntimeUnavailableError
-from henaw.model.exported.onnx_session import CUDA_PROVIDER, INSTALL_GPU, try_cuda
+from henaw.model.onnx_session import CUDA_PROVIDER, INSTALL_GPU, try_cuda
 from henaw.model.shipped import ONNX_FILE
 
 _QUERY = ("--query-gpu=name,driver_version,memory.total", "--format=csv,noheader")

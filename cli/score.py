@@ -260,7 +260,7 @@ def _score_to_fhir(model: Henaw, source: Source, path: Path, out: Path, unreliab
 
 
 def _check_device(name: str) -> str:
-    from henaw.model.exported.onnx_session import check_device
+    from henaw.model.onnx_session import check_device
 
     try:
         return check_device(name)

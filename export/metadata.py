@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from henaw.export.calibration import describe_calibration
 from henaw.export.drift import describe_drift
-from henaw.intake.fhir.codes import describe_fhir
 from henaw.intake.words.description import describe_words
+from henaw.intake.words.loinc import describe_fhir
 from henaw.model.biomarkers import (
     AGE_MAXIMUM_YEARS,
     AGE_MINIMUM_YEARS,

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from henaw.intake.doubts import Doubt, find_doubts
 from henaw.intake.reference import LOGGED, Array, Reference
+from henaw.intake.results import Unusable
 from henaw.intake.tables.layout import Layout
 from henaw.intake.words.names import read_header
 from henaw.intake.words.near_names import find_near_names
@@ -24,22 +25,6 @@ _MOST_LISTED = 12
 
 class InputWarning(UserWarning):
     """Values or columns of a table look like something else, or are imputed."""
-
-
-class Unusable(NamedTuple):
-    """A biomarker of a table with a result a row, none of whose results can be used.
-
-    Attributes:
-        name: of the biomarker.
-        results: number of its rows.
-        reasons: why they are not used, with counts.
-        outside: some values outside the accepted range, in the panel's unit.
-    """
-
-    name: str
-    results: int
-    reasons: tuple[str, ...]
-    outside: tuple[float, ...]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -49,6 +49,22 @@ class Results(NamedTuple):
         return Results(*parts)
 
 
+class Unusable(NamedTuple):
+    """A biomarker of a table with a result a row, none of whose results can be used.
+
+    Attributes:
+        name: of the biomarker.
+        results: number of its rows.
+        reasons: why they are not used, with counts.
+        outside: some values outside the accepted range, in the panel's unit.
+    """
+
+    name: str
+    results: int
+    reasons: tuple[str, ...]
+    outside: tuple[float, ...]
+
+
 def take(column: Any, places: npt.NDArray[np.int64]) -> Any:
     """The cells of a column of Arrow or NumPy at the indices ``places``."""
     return column.take(pa.array(places)) if isinstance(column, pa.Array) else column[places]

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 import numpy.typing as npt
 from henaw.model.errors import ArtifactError, RuntimeUnavailableError
-from henaw.model.exported.onnx_session import open_session
+from henaw.model.onnx_session import open_session
 from henaw.model.profile import PROFILE_TENSORS, LabProfile
 
 if TYPE_CHECKING:

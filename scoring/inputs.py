@@ -10,11 +10,11 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
-from henaw.intake.fhir.codes import COMPARATORS
 from henaw.intake.limits import find_useful
 from henaw.intake.person_table import NO_RESULT
 from henaw.intake.tables.layout import BiomarkerColumn, Layout
 from henaw.intake.words.cells import read_cell
+from henaw.intake.words.loinc import COMPARATORS
 from henaw.model.biomarkers import (
     AGE_MAXIMUM_YEARS,
     AGE_MINIMUM_YEARS,

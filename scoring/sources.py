@@ -18,11 +18,11 @@ from henaw.intake.fhir.files import is_fhir, list_files, read_files
 from henaw.intake.fhir.reader import FhirPeople
 from henaw.intake.json_stream import SUFFIXES, JsonStream, open_text
 from henaw.intake.person_table import DRAWN, PersonTable
-from henaw.intake.preflight import Unusable
-from henaw.intake.tables.columns import find_result_columns
+from henaw.intake.results import Unusable
 from henaw.intake.tables.layout import Layout
 from henaw.intake.tables.people import ReadColumns, tabulate_people
 from henaw.intake.tables.text import find_shape
+from henaw.intake.words.columns import find_result_columns
 from henaw.model.errors import ScoringError
 
 CHUNK = 65_536

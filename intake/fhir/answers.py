@@ -17,11 +17,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from henaw.intake.fhir.codes import UCUM_SYSTEMS
 from henaw.intake.fhir.patients import Patient
 from henaw.intake.fhir.reader import FhirPeople
 from henaw.intake.results import UNDATED, take
 from henaw.intake.words.dates import find_day
+from henaw.intake.words.loinc import UCUM_SYSTEMS
 from henaw.model.reliability import Reason
 
 Resource = dict[str, Any]

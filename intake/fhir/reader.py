@@ -1,7 +1,7 @@
 """FHIR R4 to people: Bundles, lists, single resources and NDJSON, with contained resources.
 
 The shared cases in ``tests/fhir`` define the rules, one by one. Codes and units are those of
-:mod:`henaw.intake.fhir.codes`. The newest usable result of each biomarker counts, as in tables
+:mod:`henaw.intake.words.loinc`. The newest usable result of each biomarker counts, as in tables
 (:mod:`henaw.intake.newest`).
 """
 
@@ -18,7 +18,6 @@ from typing import IO, Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-from henaw.intake.fhir.codes import CODES, LOINC_SYSTEMS, STATUSES, UCUM_SYSTEMS
 from henaw.intake.fhir.patients import Patient, Patients, locate, read_text
 from henaw.intake.fhir.specimens import name_label, name_specimen
 from henaw.intake.json_stream import UNPACKING, JsonStream
@@ -27,6 +26,7 @@ from henaw.intake.notes import describe_unused
 from henaw.intake.person_table import PersonTable
 from henaw.intake.results import COMPARATORS, UNDATED, Results
 from henaw.intake.words.dates import count_moment, count_years, find_day, read_birth_date, read_time
+from henaw.intake.words.loinc import CODES, LOINC_SYSTEMS, STATUSES, UCUM_SYSTEMS
 from henaw.model.biomarkers import INDEX, PANEL
 from henaw.model.errors import ScoringError
 from henaw.model.panel.units import fold_unit

@@ -6,7 +6,15 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from henaw.intake.words.names import AGE, PERSON, SEX, find_first, read_header
+from henaw.intake.words.names import (
+    AGE,
+    FEMALE_WORDS,
+    MALE_WORDS,
+    PERSON,
+    SEX,
+    find_first,
+    read_header,
+)
 from henaw.intake.words.ukb_names import (
     AGE_AT_RECRUITMENT,
     AGE_AT_VISIT,
@@ -114,18 +122,7 @@ def find_separator(header: str) -> str:
 
 _NHANES_AGE, _NHANES_SEX = "RIDAGEYR", "RIAGENDR"
 _NHANES_FEMALE, _NHANES_MALE = ("2", "female"), ("1", "male")
-_FEMALE, _MALE = ("0", "female", "f"), ("1", "male", "m")
-FEMALE_WORDS = (
-    *_FEMALE,
-    *("woman", "w", "weiblich", "frau", "femme", "f\u00e9minin", "feminin", "mujer"),
-    *("femenino", "femmina", "femminile", "donna", "vrouw", "vrouwelijk"),
-)
-MALE_WORDS = (
-    *_MALE,
-    *("man", "m\u00e4nnlich", "maennlich", "mann", "homme", "masculin", "hombre", "var\u00f3n"),
-    *("varon", "masculino", "maschio", "maschile", "uomo", "mannelijk"),
-)
-"""Of single letters only f, w and m are here: v is vrouw in one country and varon in another."""
+_UKB_FEMALE, _UKB_MALE = ("0", "female", "f"), ("1", "male", "m")
 
 
 def find_layout(names: Sequence[str], *, visit: int | None = None) -> Layout:
@@ -295,7 +292,7 @@ def _find_ukb(names: Sequence[str], places: Mapping[str, Place], visit: int | No
         raise ScoringError("UK Biobank columns", problems)
     return Layout(
         age=age,
-        sex=SexColumn(column=columns[SEX_FIELD], female=_FEMALE, male=_MALE),
+        sex=SexColumn(column=columns[SEX_FIELD], female=_UKB_FEMALE, male=_UKB_MALE),
         biomarkers=tuple(
             BiomarkerColumn(name=b.name, column=columns[b.ukb_field], unit=b.unit)
             for b in PANEL

@@ -14,9 +14,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from henaw.intake.newest import DAY_MICROSECONDS, encode, pair
 from henaw.intake.results import COMPARATORS, UNDATED, Results, repeat
-from henaw.intake.tables.columns import BIRTH, ResultColumns
 from henaw.intake.words.analytes import OMOP_OPERATORS, OMOP_UNITS, find_analyte
 from henaw.intake.words.cells import read_cell, read_comparator
+from henaw.intake.words.columns import BIRTH, ResultColumns
 from henaw.intake.words.dates import count_moment
 from henaw.intake.words.days import read_day
 from henaw.intake.words.names import AGE, SEX, means

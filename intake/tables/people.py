@@ -14,10 +14,9 @@ import pyarrow.compute as pc
 from henaw.intake.newest import Newest, Values, encode, pair, split_draw
 from henaw.intake.notes import MOST_NAMED, describe_unused
 from henaw.intake.person_table import PersonTable
-from henaw.intake.preflight import Unusable
-from henaw.intake.results import UNDATED, repeat
-from henaw.intake.tables.columns import ResultColumns, find_parts
+from henaw.intake.results import UNDATED, Unusable, repeat
 from henaw.intake.tables.long_table import LongTable, read_age, to_text
+from henaw.intake.words.columns import ResultColumns, find_parts
 from henaw.intake.words.dates import count_years, find_day, read_birth_date
 from henaw.intake.words.days import find_order, read_day
 from henaw.intake.words.near_names import find_near_names

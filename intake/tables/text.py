@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pyarrow as pa
-from henaw.intake.tables.columns import is_known
 from henaw.intake.tables.layout import find_separator
 from henaw.intake.words.cells import find_decimal
+from henaw.intake.words.columns import is_known
 from henaw.model.errors import ScoringError
 
 _HEAD_BYTES = 1 << 18

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import NamedTuple
 
-from henaw.intake.fhir.codes import CODES
+from henaw.intake.words.loinc import CODES
 from henaw.intake.words.names import find_biomarker, read_header
 
 OMOP_LOINC: Mapping[str, str] = MappingProxyType(

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from henaw.intake.tables.columns import PARTS
-from henaw.intake.tables.layout import FEMALE_WORDS, MALE_WORDS
 from henaw.intake.words.cells import NO_VALUE, SIGNS
+from henaw.intake.words.columns import PARTS
 from henaw.intake.words.days import FRENCH_SUMMER_MONTHS, MONTHS
-from henaw.intake.words.names import BLOOD, FILLING
+from henaw.intake.words.names import BLOOD, FEMALE_WORDS, FILLING, MALE_WORDS
 from henaw.model.biomarkers import PANEL, SEXES
 
 

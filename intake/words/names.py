@@ -69,6 +69,17 @@ SEX: tuple[str, ...] = (
     *("sex", "gender", "biological sex", "gender_source_value", "Geschlecht", "sexe", "sexo"),
     *("sesso", "geslacht", "patient sex", "patient gender"),
 )
+FEMALE_WORDS: tuple[str, ...] = (
+    *("0", "female", "f"),
+    *("woman", "w", "weiblich", "frau", "femme", "f\u00e9minin", "feminin", "mujer"),
+    *("femenino", "femmina", "femminile", "donna", "vrouw", "vrouwelijk"),
+)
+MALE_WORDS: tuple[str, ...] = (
+    *("1", "male", "m"),
+    *("man", "m\u00e4nnlich", "maennlich", "mann", "homme", "masculin", "hombre", "var\u00f3n"),
+    *("varon", "masculino", "maschio", "maschile", "uomo", "mannelijk"),
+)
+"""Of single letters only f, w and m are here: v is vrouw in one country and varon in another."""
 
 
 @functools.lru_cache(maxsize=4096)

@@ -8,10 +8,10 @@ import numpy as np
 import pyarrow as pa
 import pytest
 from henaw.export.metadata import describe_model, format_properties
-from henaw.intake.fhir.codes import describe_fhir
-from henaw.intake.tables.columns import PARTS
 from henaw.intake.tables.layout import find_layout
 from henaw.intake.words.cells import is_no_value, read_comparator
+from henaw.intake.words.columns import PARTS
+from henaw.intake.words.loinc import describe_fhir
 from henaw.intake.words.names import find_biomarker, is_blood
 from henaw.model.biomarkers import CAUSES, INDEX, NAMES, PANEL, SEXES, SYSTEMS
 from henaw.model.checkpoint import PROTOCOL, Checkpoint

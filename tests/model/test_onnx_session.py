@@ -10,7 +10,7 @@ import onnxruntime
 import pytest
 from henaw.export.people import People
 from henaw.model.errors import ConfigurationError
-from henaw.model.exported.onnx_session import CPU_PROVIDER, CUDA_PROVIDER, check_device
+from henaw.model.onnx_session import CPU_PROVIDER, CUDA_PROVIDER, check_device
 from henaw.model.runtime import OnnxRuntime, Outputs
 
 Golden = tuple[People, Outputs]

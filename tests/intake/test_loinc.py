@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from henaw.intake.fhir.codes import CODES, describe_fhir
+from henaw.intake.words.loinc import CODES, describe_fhir
 from henaw.model.biomarkers import INDEX, PANEL
 
 
