@@ -229,7 +229,7 @@ def test_every_problem_is_in_one_error() -> None:
         "panel: order must be crp, hba1c; got hba1c, crp",
         "input_dim must be 9; got 8",
         "members must be 2 to 100; got 1",
-        "hierarchy must be > 0",
+        "hierarchy must be above 0",
         "interactions: unknown biomarker 'glucose'",
     ):
         assert any(part in problem for problem in problems), part
