@@ -133,7 +133,7 @@ def test_what_is_withheld_has_a_reason_and_no_number(tmp_path: Path, keep: bool)
         assert "probabilityDecimal" not in one
 
 
-def test_who_cannot_be_scored_is_told_why(tmp_path: Path) -> None:
+def test_a_person_who_cannot_be_scored_gets_the_reason(tmp_path: Path) -> None:
     bundle = copy.deepcopy(WHOLE)
     del bundle["entry"][0]["resource"]["gender"]
     resources = answer(bundle, tmp_path, exit_code=3)
@@ -146,7 +146,7 @@ def test_who_cannot_be_scored_is_told_why(tmp_path: Path) -> None:
     assert "derivedFrom" not in last
 
 
-def test_a_limit_that_says_too_little_is_no_source(tmp_path: Path) -> None:
+def test_an_unused_limit_is_not_a_source(tmp_path: Path) -> None:
     limited = change(WHOLE, "1742-6", comparator="<", value=900)
     before = find(answer(WHOLE, tmp_path), "age-gap")["derivedFrom"]
     after = find(answer(limited, tmp_path), "age-gap")["derivedFrom"]

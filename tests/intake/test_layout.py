@@ -64,7 +64,7 @@ def test_nhanes_has_units_and_codes_of_its_own() -> None:
         (["LBXGH", "RIDAGEYR"], "RIAGENDR"),
     ],
 )
-def test_what_cannot_be_recognised_is_said(names: list[str], message: str) -> None:
+def test_unknown_columns_are_an_error(names: list[str], message: str) -> None:
     with pytest.raises(ScoringError, match=message):
         find_layout(names)
 
@@ -93,7 +93,7 @@ def test_a_column_of_units_beside_the_values_is_used() -> None:
     assert (crp.column, crp.unit, crp.unit_column) == ("crp", None, "crp_unit")
 
 
-def test_what_columns_were_taken_for_is_said() -> None:
+def test_columns_are_described() -> None:
     names = ["age", "sex", "crp", "CRP", "Lymphocytes", "RDW (fL)", "Sodium"]
     crp_only = describe_layout(find_layout(names), names)
     assert crp_only[0] == "not used: column 'CRP': crp is taken from another column"

@@ -45,7 +45,7 @@ def test_no_name_means_two_biomarkers() -> None:
         *("Creatinina urinaria", "Kreatinin im Urin", "Albumin im Liquor", "alto", "a", ""),
     ],
 )
-def test_what_is_alike_is_something_else(name: str) -> None:
+def test_similar_names_are_other_tests(name: str) -> None:
     assert find_biomarker(name, with_unit=True) is None
     header = read_header(name)
     assert header is None or header.problem is not None
@@ -78,5 +78,5 @@ def test_blood_is_blood_in_any_language(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["Urine", "Urin", "24h urine", "CSF", "Liquor", "saliva", "stool"])
-def test_what_is_no_blood_is_not(name: str) -> None:
+def test_other_specimens_are_not_blood(name: str) -> None:
     assert not is_blood(name)

@@ -47,7 +47,7 @@ def list_problems(path: Path) -> tuple[str, ...]:
 
 @pytest.fixture
 def rewrite(shipped_checkpoint_path: Path, tmp_path: Path) -> Callable[..., Path]:
-    """Write the shipped checkpoint anew with something wrong, and nothing else."""
+    """Write the shipped checkpoint with one thing wrong."""
     content = shipped_checkpoint_path.read_bytes()
     length = int.from_bytes(content[:8], "little")
     text = json.loads(content[8 : 8 + length])["__metadata__"]["henaw"]
@@ -225,7 +225,7 @@ def test_what_is_wrong_is_named(
     assert not any("the file was damaged" in text for text in problems)
 
 
-def test_an_integer_of_too_many_digits_is_no_header(
+def test_an_integer_with_too_many_digits_is_refused(
     shipped_checkpoint_path: Path, tmp_path: Path
 ) -> None:
     tensors = safetensors.torch.load(shipped_checkpoint_path.read_bytes())
@@ -316,7 +316,7 @@ def test_an_interrupt_while_writing_leaves_nothing(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_private_folder_is_private_with_all_that_were_made_on_the_way(tmp_path: Path) -> None:
+def test_a_private_folder_and_its_new_parents_are_private(tmp_path: Path) -> None:
     shared = tmp_path / "shared"
     shared.mkdir(mode=0o755)
     make_private_folder(shared / "run" / "tmp")

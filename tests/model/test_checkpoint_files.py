@@ -47,12 +47,12 @@ def test_a_file_cut_short_anywhere_is_refused(
     assert "truncated or damaged" in list_problems(path)[0]
 
 
-def test_an_empty_file_is_named_so(tmp_path: Path) -> None:
+def test_an_empty_file_is_reported(tmp_path: Path) -> None:
     (tmp_path / "empty").touch()
     assert list_problems(tmp_path / "empty") == ("the file is empty",)
 
 
-def test_an_absent_file_and_a_folder_are_named_so(tmp_path: Path) -> None:
+def test_a_missing_file_and_a_folder_are_reported(tmp_path: Path) -> None:
     assert list_problems(tmp_path / "none") == ("there is no such file",)
     (problem,) = list_problems(tmp_path)
     assert problem.startswith("the file cannot be read: ")

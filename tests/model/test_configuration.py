@@ -121,7 +121,7 @@ def test_values_of_other_kinds_are_read() -> None:
 
 
 @pytest.mark.parametrize("mapping", [None, [], "text", 3])
-def test_something_that_is_no_mapping_is_refused(mapping: object) -> None:
+def test_a_value_that_is_not_a_mapping_is_refused(mapping: object) -> None:
     (problem,) = list_problems(NetworkConfiguration, mapping)
     assert problem.startswith("top level must be a mapping")
 

@@ -96,7 +96,7 @@ def test_answers_stay_as_they_are_after_the_next_call(taped: CudaRuntime, golden
         np.testing.assert_array_equal(first[name], kept[name])
 
 
-def test_a_sex_that_float32_cannot_hold_is_still_neither(
+def test_a_sex_beyond_float32_is_neither_female_nor_male(
     taped: CudaRuntime, runtimes: dict[str, Runtime], golden: Golden
 ) -> None:
     people = golden[0].select(slice(150, 154))
@@ -135,7 +135,7 @@ def test_a_profile_is_seen_by_what_was_captured_before(
     assert_same(taped.predict(*some), onnx.predict(*some))
 
 
-def test_where_nothing_can_be_captured_it_is_said_once_and_calls_are_plain(
+def test_without_captures_it_is_reported_once_and_calls_are_plain(
     artifacts: Path, runtimes: dict[str, Runtime], golden: Golden
 ) -> None:
     tries: list[Run] = []
@@ -203,7 +203,7 @@ def test_nothing_that_is_captured_waits_for_the_device(artifacts: Path) -> None:
     assert Recorder.names.isdisjoint({"_local_scalar_dense", "nonzero", "scalar_tensor", "item"})
 
 
-def test_too_little_memory_for_a_capture_is_no_reason_for_plain_calls(artifacts: Path) -> None:
+def test_too_little_memory_for_a_capture_is_an_error(artifacts: Path) -> None:
     def refuse(run: Run) -> Run:
         raise torch.OutOfMemoryError("CUDA out of memory")
 

@@ -40,7 +40,7 @@ def test_a_profile_does_not_change_it(content: bytes) -> None:
     assert Henaw(profiled).lab == "north"
 
 
-def test_a_bit_anywhere_is_seen(content: bytes) -> None:
+def test_one_changed_bit_is_found_anywhere(content: bytes) -> None:
     """Each flip is refused, by whichever check comes first, before a runtime opens the file."""
     profiled = set_profile(content, PROFILE)
     random = np.random.default_rng(11)
@@ -96,7 +96,7 @@ def test_the_sidecar_beside_it_is_of_the_same_export(
         Henaw.load(path)
 
 
-def test_a_profile_that_is_not_the_one_it_says_is_seen(content: bytes) -> None:
+def test_a_profile_that_differs_from_its_description_is_refused(content: bytes) -> None:
     profiled = set_profile(content, PROFILE)
     value = np.float32(0.02).tobytes()
     assert profiled.count(value) == 1
@@ -115,7 +115,7 @@ def test_other_weights_are_refused(content: bytes) -> None:
         Henaw(model.SerializeToString())
 
 
-def test_what_is_no_model_is_refused(content: bytes) -> None:
+def test_a_file_that_is_not_a_model_is_refused(content: bytes) -> None:
     with pytest.raises(ArtifactError, match="no tensor lab_shift"):
         compute_digest(b"x")
     for other in (b"", b"x", b"{}", content[:-7], content[: len(content) // 2], content[:20]):

@@ -34,7 +34,7 @@ SIDES = [(b.name, side) for b in PANEL for side in sorted(b.harmful)]
 
 
 class Weights(NamedTuple):
-    """Weights that nobody fitted."""
+    """Random weights."""
 
     main: Tensor
     pairs: Tensor

@@ -186,7 +186,7 @@ def test_a_wrong_age_or_sex_answers_nan_for_its_row_alone(
     assert_same(take(outputs, np.array([0, 2])), alone)
 
 
-def test_nobody_gets_empty_answers_of_the_right_shapes(runtime: Runtime) -> None:
+def test_no_people_give_empty_answers_of_the_right_shapes(runtime: Runtime) -> None:
     outputs = ask(runtime, np.zeros((0, 9), np.float32))
     assert tuple(outputs) == OUTPUT_NAMES
     for name, values in outputs.items():
@@ -332,7 +332,7 @@ def test_largest_finite_values_are_clipped_not_missing(runtime: Runtime) -> None
 
 
 def test_no_death_is_certain(runtime: Runtime) -> None:
-    """However extreme the values, and however old the person."""
+    """For the most extreme values and ages."""
     worst = vary(crp=500.0, hba1c=200.0, creatinine=2000.0, albumin=10.0, lymphocyte_pct=0.1)
     worst = [1e4 if name in ("ast", "alt") else v for name, v in zip(NAMES, worst, strict=True)]
     worst[INDEX["rdw"]], worst[INDEX["ggt"]] = 40.0, 5000.0

@@ -330,7 +330,7 @@ def test_scores_rise_strictly_up_to_the_ends_of_what_is_accepted(
             scores, unclipped = placed.scores[:, i].double(), placed.unclipped[:, i].double()
             assert (scores.diff() > 0).all(), (biomarker.name, age, sex)
             assert (unclipped.diff() > 0).all(), (biomarker.name, age, sex)
-            # What effects are read at rises by one in all; how unusual it is goes on.
+            # The score of the effects rises by 1 in all; the unclipped score is not limited.
             assert scores.abs().max() <= limit + 1.0 + 1e-5
             inside = scores.abs() <= limit
             assert inside.any()

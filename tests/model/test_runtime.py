@@ -29,7 +29,7 @@ def test_inputs_are_left_as_they_were(runtime: Runtime, golden: Golden) -> None:
         np.testing.assert_array_equal(array, copy)
 
 
-def test_arrays_that_are_views_or_read_only_are_taken(runtime: Runtime, golden: Golden) -> None:
+def test_views_and_read_only_arrays_are_accepted(runtime: Runtime, golden: Golden) -> None:
     people, expected = golden
     backwards = [array[::-1] for array in people]
     for array in backwards:
@@ -40,7 +40,7 @@ def test_arrays_that_are_views_or_read_only_are_taken(runtime: Runtime, golden: 
     )
 
 
-def test_outputs_are_the_callers_own(runtime: Runtime, golden: Golden) -> None:
+def test_outputs_do_not_change_with_a_later_call(runtime: Runtime, golden: Golden) -> None:
     first = runtime.predict(*golden[0])
     kept = first["biological_age"].copy()
     runtime.predict(*golden[0].select(slice(None, None, -1)))

@@ -51,7 +51,7 @@ def test_an_interaction_without_its_biomarkers_breaks_the_hierarchy() -> None:
     assert len(list_hierarchy_problems(tensors, shape)) == 1
 
 
-def test_members_that_break_the_hierarchy_are_found_though_the_mean_keeps_it() -> None:
+def test_a_refit_that_breaks_the_hierarchy_is_found() -> None:
     shape = NetworkConfiguration(members=2)
     shapes = list_tensor_shapes(shape)
     tensors = {"member_weight": torch.ones(shapes["member_weight"])}
@@ -60,7 +60,7 @@ def test_members_that_break_the_hierarchy_are_found_though_the_mean_keeps_it() -
     assert len(list_hierarchy_problems(tensors, shape)) == 2
 
 
-def test_each_contribution_is_shared_among_systems_whole() -> None:
+def test_the_shares_of_each_contribution_sum_to_1() -> None:
     shares = build_system_shares(NetworkConfiguration())
     torch.testing.assert_close(shares.sum(1), torch.ones(12))
     # typical_values, the first, belong to no system.
@@ -85,7 +85,7 @@ def test_contributions_are_named_once_each() -> None:
         (("crp", "hba1c"), ("hba1c", "ggt"), ("ast", "crp")),
     ],
 )
-def test_variance_groups_part_the_panel(interactions: tuple[tuple[str, str], ...]) -> None:
+def test_each_biomarker_is_in_one_variance_group(interactions: tuple[tuple[str, str], ...]) -> None:
     shape = NetworkConfiguration(interactions=interactions)
     groups = list_variance_groups(shape)
     assert sorted(itertools.chain(*groups)) == sorted(NAMES)
@@ -129,7 +129,7 @@ def test_percentiles_are_symmetric_and_rise() -> None:
     assert 50.0 in PERCENTILES
 
 
-def test_published_limits_leave_to_the_fit_what_nobody_published() -> None:
+def test_unpublished_limits_are_left_to_the_fit() -> None:
     low, high = list_published_limits()
     largest = torch.finfo(torch.float32).max
     for i, biomarker in enumerate(PANEL):

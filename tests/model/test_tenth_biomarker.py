@@ -169,7 +169,7 @@ def test_every_list_has_ten(tenth: Tenth, served: dict[str, Any]) -> None:
     assert 85 < sidecar["reference"]["female"]["mcv"][30] < 95
 
 
-def test_an_answer_names_its_contribution(served: dict[str, Any]) -> None:
+def test_an_answer_has_the_tenth_biomarker(served: dict[str, Any]) -> None:
     known, without, wrong = served["answers"]
     assert known["status"] == without["status"] == 200, served["answers"]
     assert known["contributions"]["mcv"] != 0
