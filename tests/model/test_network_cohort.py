@@ -14,7 +14,7 @@ from henaw.model.runtime import Outputs, Runtime
 
 FIRST_AGE, LAST_AGE = 20, 85
 PROFILES = 1_000
-"""Number of real people whose other values are tried at each age; a sample each time."""
+"""Real people whose other values are tried at each age; DRAWN of them each time."""
 DRAWN = 100
 STEPS = 8
 """Values of a scan: every fifth of those that an export tries."""
@@ -170,6 +170,6 @@ def test_extremes_get_worse(
         rows[:, INDEX[name]] = values
     outputs = onnx.predict(rows, np.full(count, age, np.float32), np.full(count, sex, np.int64))
     assert (np.diff(outputs["age_gap"]) > 0.05).all(), outputs["age_gap"]
-    # At the top all risks are equal.
+    # The percentile stops rising at the top.
     assert (np.diff(outputs["percentile"]) >= 0).all()
     assert (np.diff(outputs["mortality_10y"]) > 0).all()
