@@ -39,6 +39,7 @@ __all__ = [
     "check_names",
     "describe_fitted_panel",
     "describe_panel",
+    "explain_unknown",
     "list_total_cv",
     "suggest_name",
 ]
@@ -143,6 +144,17 @@ def suggest_name(unknown: str, names: Sequence[str] = NAMES) -> str | None:
     return near[0] if near else None
 
 
+def explain_unknown(name: str) -> str:
+    """Say that a biomarker is unknown, and which one its name may mean.
+
+    Example:
+        >>> explain_unknown("creatinin")
+        "unknown biomarker 'creatinin': did you mean creatinine?"
+    """
+    near = suggest_name(name)
+    return f"unknown biomarker {name!r}" + (f": did you mean {near}?" if near else "")
+
+
 def check_names(names: Iterable[str], *, subject: str) -> None:
     """Check that names are some of the panel's, in the panel's order.
 
@@ -157,10 +169,7 @@ def check_names(names: Iterable[str], *, subject: str) -> None:
     problems = []
     for name in dict.fromkeys(seen):
         if name not in INDEX:
-            near = suggest_name(name)
-            problems.append(
-                f"unknown biomarker {name!r}" + (f": did you mean {near}?" if near else "")
-            )
+            problems.append(explain_unknown(name))
         elif seen.count(name) > 1:
             problems.append(f"{name} is listed {seen.count(name)} times")
     ordered = [name for name in NAMES if name in seen]

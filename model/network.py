@@ -150,6 +150,7 @@ class Network(nn.Module):
         self.variables = len(VARIABLES)
         self.pairs = len(configuration.interactions)
         self.members = configuration.members
+        self.ages = float(configuration.ages)
         self.causes = len(configuration.causes)
 
         buffers, self.widths = build_buffers(configuration, tensors)

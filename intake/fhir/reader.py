@@ -112,9 +112,9 @@ class FhirReader:
         self._refused: collections.Counter[str] = collections.Counter()
         self._counts: collections.Counter[str] = collections.Counter()
         self._specimens: dict[str, str] = {}
-        self._rows = _Rows()
-        # Results whose Specimen comes later.
-        self._waiting = _Rows()
+        self._rows: list[_Row] = []
+        # Results whose Specimen comes later; its address is in place of the specimen.
+        self._waiting: list[_Row] = []
         self._resources = self._pages = 0
         # In some time zone it is already tomorrow.
         tomorrow = datetime.now(timezone.utc).date() + timedelta(days=1)
@@ -143,9 +143,9 @@ class FhirReader:
         patients = self._patients.known
         if not patients:
             raise ScoringError("FHIR", ["there must be a Patient; got none, so no age is known"])
-        waiting = self._waiting
-        waiting.specimen = [self._specimens.get(where, "") for where in waiting.specimen]
-        self._flush(waiting)
+        self._flush(
+            [row._replace(specimen=self._specimens.get(row.specimen, "")) for row in self._waiting]
+        )
         self._flush(self._rows)
         names = self._assign(list(patients))
         values = self._newest.finish()
@@ -196,10 +196,10 @@ class FhirReader:
         self._newest.merge([f"{name} {day}" for name, day in draws], np.array(owners, np.int64))
         return [name for name, _ in draws]
 
-    def _flush(self, rows: _Rows) -> None:
-        if rows.value:
-            self._counts.update(rows.person)
-            self._newest.add(rows.to_results())
+    def _flush(self, rows: list[_Row]) -> None:
+        if rows:
+            self._counts.update(row.person for row in rows)
+            self._newest.add(_to_results(rows))
 
     def _add_entry(self, entry: Mapping[str, Any]) -> None:
         resource = entry.get("resource")
@@ -348,19 +348,21 @@ class FhirReader:
         if problem is not None:
             raise _RefusedError(problem)
         specimen, where = self._find_specimen(resource.get("specimen"), holder)
-        rows = self._waiting if where else self._rows
-        rows.person.append(locate(resource.get("subject"), holder.address, holder.name))
-        rows.biomarker.append(INDEX[biomarker])
-        rows.comparator.append(sign)
-        rows.value.append(value)
-        rows.unit.append(unit)
-        rows.specimen.append(where or specimen)
-        rows.time.append(time)
-        rows.day.append(day)
-        rows.source.append(name)
-        if len(self._rows.value) >= _ENOUGH_TO_ADD:
+        row = _Row(
+            person=locate(resource.get("subject"), holder.address, holder.name),
+            biomarker=INDEX[biomarker],
+            comparator=sign,
+            value=value,
+            unit=unit,
+            specimen=where or specimen,
+            time=time,
+            day=day,
+            source=name,
+        )
+        (self._waiting if where else self._rows).append(row)
+        if len(self._rows) >= _ENOUGH_TO_ADD:
             self._flush(self._rows)
-            self._rows = _Rows()
+            self._rows = []
 
     def _find_specimen(self, reference: object, holder: _Holder) -> tuple[str, str]:
         """The specimen if it is not blood; and its address, if the Specimen comes later."""
@@ -378,33 +380,36 @@ class FhirReader:
         return (label, "") if label else ("", where)
 
 
-class _Rows:
-    """Results, column by column."""
+class _Row(NamedTuple):
+    """One result: a row of :class:`Results`."""
 
-    def __init__(self) -> None:
-        self.person: list[str] = []
-        self.biomarker: list[int] = []
-        self.comparator: list[int] = []
-        self.value: list[float] = []
-        self.unit: list[str] = []
-        self.specimen: list[str] = []
-        self.time: list[int] = []
-        self.day: list[int] = []
-        self.source: list[str] = []
+    person: str
+    biomarker: int
+    comparator: int
+    value: float
+    unit: str
+    specimen: str
+    time: int
+    day: int
+    source: str
 
-    def to_results(self) -> Results:
-        return Results(
-            person=pa.array(self.person, pa.string()),
-            biomarker=np.array(self.biomarker, np.int64),
-            comparator=np.array(self.comparator, np.int8),
-            value=np.array(self.value, np.float64),
-            unit=pa.array(self.unit, pa.string()),
-            specimen=pa.array(self.specimen, pa.string()),
-            time=np.array(self.time, np.int64),
-            day=np.array(self.day, np.int64),
-            age=np.full(len(self.value), np.nan),
-            source=pa.array(self.source, pa.string()),
-        )
+
+def _to_results(rows: list[_Row]) -> Results:
+    person, biomarker, comparator, value, unit, specimen, time, day, source = zip(
+        *rows, strict=True
+    )
+    return Results(
+        person=pa.array(person, pa.string()),
+        biomarker=np.array(biomarker, np.int64),
+        comparator=np.array(comparator, np.int8),
+        value=np.array(value, np.float64),
+        unit=pa.array(unit, pa.string()),
+        specimen=pa.array(specimen, pa.string()),
+        time=np.array(time, np.int64),
+        day=np.array(day, np.int64),
+        age=np.full(len(rows), np.nan),
+        source=pa.array(source, pa.string()),
+    )
 
 
 _TIMES = ("effectiveDateTime", "effectiveInstant", "effectivePeriod")

@@ -24,7 +24,7 @@ from henaw.intake.words.ukb_names import (
     parse_column,
 )
 from henaw.intake.words.ukb_names import SEX as SEX_FIELD
-from henaw.model.biomarkers import INDEX, NAMES, PANEL, suggest_name
+from henaw.model.biomarkers import INDEX, NAMES, PANEL, explain_unknown, suggest_name
 from henaw.model.errors import ConfigurationError, PanelError, ScoringError
 
 
@@ -47,10 +47,7 @@ class BiomarkerColumn:
     def __post_init__(self) -> None:
         problems = []
         if self.name not in INDEX:
-            near = suggest_name(self.name)
-            problems.append(
-                f"unknown biomarker {self.name!r}" + (f": did you mean {near}?" if near else "")
-            )
+            problems.append(explain_unknown(self.name))
         if (self.unit is None) == (self.unit_column is None):
             problems.append(f"{self.name}: give either unit or unit_column")
         if self.name in INDEX and self.unit is not None:

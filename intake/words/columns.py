@@ -15,19 +15,8 @@ from henaw.model.panel.folding import fold_name
 TEST: tuple[str, ...] = (
     *("measurement_source_value", "test", "test_name", "test name", "lab test", "lab_name"),
     *("analyte", "biomarker", "component", "component_name", "parameter", "test description"),
-    *(
-        "biomarker name",
-        "marker",
-        "marker name",
-        "PARAM",
-        "LBTESTCD",
-        "LBTEST",
-        "exam",
-        "item",
-        "observation",
-        "observation_name",
-        "measurement",
-    ),
+    *("biomarker name", "marker", "marker name", "PARAM", "LBTESTCD", "LBTEST", "exam", "item"),
+    *("observation", "observation_name", "measurement"),
     *("label", "name", "description", "long common name", "raw_lab_name", "order_name"),
     *("Analyt", "Untersuchung", "Messgr\u00f6\u00dfe", "Bezeichnung", "Laborwert", "Analyse"),
     *("examen", "libell\u00e9", "param\u00e8tre", "analyse", "prueba", "par\u00e1metro"),
@@ -50,14 +39,8 @@ COMPARATOR: tuple[str, ...] = (
 )
 UNIT: tuple[str, ...] = (
     *("unit_source_value", "unit", "units", "uom", "valueuom", "LBORRESU", "result unit"),
-    *(
-        "labmeasurenamesystem",
-        "result_units",
-        "unit of measure",
-        "units of measure",
-        "LBSTRESU",
-        "value_unit",
-    ),
+    *("labmeasurenamesystem", "result_units", "unit of measure", "units of measure", "LBSTRESU"),
+    *("value_unit",),
     *("Einheit", "Ma\u00dfeinheit", "unit\u00e9", "unit\u00e9s", "unidad"),
     *("unidades", "unit\u00e0", "unit\u00e0 di misura", "eenheid"),
 )

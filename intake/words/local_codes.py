@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import yaml
-from henaw.model.biomarkers import INDEX, suggest_name
+from henaw.model.biomarkers import INDEX, explain_unknown
 from henaw.model.errors import ConfigurationError
 
 
@@ -26,12 +26,11 @@ def read_local_codes(path: Path) -> dict[str, str]:
         raise ConfigurationError(
             str(path), ["the file must have lines such as CRPH: crp; got none"]
         )
-    problems = []
-    for code, name in content.items():
-        if name not in INDEX:
-            near = suggest_name(str(name))
-            hint = f": did you mean {near}?" if near else ""
-            problems.append(f"{code}: unknown biomarker {name!r}{hint}")
+    problems = [
+        f"{code}: {explain_unknown(str(name))}"
+        for code, name in content.items()
+        if name not in INDEX
+    ]
     if problems:
         raise ConfigurationError(str(path), problems)
     return {str(code): name for code, name in content.items()}

@@ -130,14 +130,6 @@ class _Reference:
         limit = configuration.score_limit
         self.scores = torch.linspace(-limit, limit, self.margin.shape[1], dtype=torch.float64)
 
-    def place_limit(self, name: str, side: str, multiple: float = 1.0) -> Tensor | None:
-        """See :func:`henaw.model.graph.tables.place_limit`."""
-        return place_limit(self.configuration, self.tensors, name, side, multiple)
-
-    def place(self, variable: int, values: Tensor) -> Tensor:
-        """Transformed values to scores: (2, ages) to (2, ages)."""
-        return place_values(self.configuration, self.tensors, variable, values)
-
     def modulate(self, code: int, place: int) -> Tensor:
         """Constant, age and sex at one sex and age: (Q,)."""
         return torch.stack([torch.tensor(1.0), self.age[place], torch.tensor(code - 0.5)]).double()
@@ -193,7 +185,7 @@ def _list_pieces(reference: _Reference, places: Sequence[int]) -> Iterator[_Piec
     edges = [-math.inf, *reference.configuration.knots, math.inf]
     for name in reference.configuration.panel:
         for side in sorted(PANEL[INDEX[name]].harmful):
-            limits = reference.place_limit(name, side)
+            limits = place_limit(reference.configuration, reference.tensors, name, side)
             if limits is None:
                 continue
             outermost = len(edges) - 2 if side == "high" else 0
@@ -331,7 +323,9 @@ def build_credit_rules(
     for name in credited:
         if name not in configuration.panel:
             continue
-        scores = reference.place_limit(name, "high", CREDIT_MULTIPLE)
+        scores = place_limit(
+            reference.configuration, reference.tensors, name, "high", CREDIT_MULTIPLE
+        )
         if scores is None:
             continue
         changes = reference.expand(scores) - reference.expand(torch.zeros(1).double())
@@ -381,7 +375,10 @@ def build_steepness_rules(
             ]
             logged = [torch.log(end) if biomarker.log_scaled else end for end in ends]
             before, after = (
-                reference.expand(reference.place(INDEX[name], value)) for value in logged
+                reference.expand(
+                    place_values(reference.configuration, reference.tensors, INDEX[name], value)
+                )
+                for value in logged
             )
             ratio = _read_ratio(reference, name, logged[1]) - _read_ratio(
                 reference, name, logged[0]
@@ -426,7 +423,9 @@ def _read_ratio(reference: _Reference, name: str, values: Tensor) -> Tensor:
         for place, cap in zip(RATIO_PARTS, RATIO_CAPS, strict=True)
     )
     ratio = (numerator - denominator).clamp(math.log(LOWEST_RATIO), math.log(HIGHEST_RATIO))
-    return reference.expand(reference.place(variable, ratio))
+    return reference.expand(
+        place_values(reference.configuration, reference.tensors, variable, ratio)
+    )
 
 
 def _stack(

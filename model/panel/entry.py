@@ -117,8 +117,8 @@ class Biomarker:
     log_scaled: bool
     systems: tuple[str, ...]
     reference: ReferenceInterval
-    critical_low: CriticalLimit | None
-    critical_high: CriticalLimit | None
+    critical_low: CriticalLimit | None = None
+    critical_high: CriticalLimit | None = None
     harmful: frozenset[str]
     reporting_step: float
     variation: Variation

@@ -56,7 +56,6 @@ PANEL: tuple[Biomarker, ...] = (
             source="below 5 mg/L: test directories of Newcastle Hospitals and North Bristol NHS "
             "trusts (checked there)",
         ),
-        critical_low=None,
         critical_high=CriticalLimit(
             value=300.0,
             source="Royal College of Pathologists, The communication of critical and unexpected "
@@ -109,7 +108,6 @@ PANEL: tuple[Biomarker, ...] = (
             "Care 32:1327-1334, sees a high risk of diabetes (transcribed); the American "
             "Diabetes Association begins at 39 (5.7 %)",
         ),
-        critical_low=None,
         critical_high=CriticalLimit(value=None, source=_NONE_PUBLISHED),
         harmful=frozenset({"high"}),
         reporting_step=1.0,
@@ -134,14 +132,8 @@ PANEL: tuple[Biomarker, ...] = (
         synonyms=(
             *("HbA1c", "A1c", "Hemoglobin A1c", "Haemoglobin A1c", "Glycated haemoglobin"),
             *("Glycated hemoglobin", "Glycosylated hemoglobin", "Glycohemoglobin"),
-            *(
-                "Hemoglobin A1C/Hemoglobin",
-                "HBA1CHGB",
-                "HbA1c IFCC",
-                "HbA1c NGSP",
-                "HbA1c DCCT",
-                "HgbA1c",
-            ),
+            *("Hemoglobin A1C/Hemoglobin", "HBA1CHGB", "HbA1c IFCC", "HbA1c NGSP", "HbA1c DCCT"),
+            *("HgbA1c",),
             *("Hemoglobin A1c/Hemoglobin.total", "Glycated Hb", "GHb", "Glykiertes Hämoglobin"),
             *("Glykosyliertes Hämoglobin", "Glykohämoglobin", "Hämoglobin A1c"),
             *("Hémoglobine glyquée", "Hémoglobine glycosylée", "Hémoglobine A1c"),
@@ -187,7 +179,6 @@ PANEL: tuple[Biomarker, ...] = (
             source="NORIP: Rustad et al. 2004, Scand J Clin Lab Invest 64:271-284, "
             "doi:10.1080/00365510410006324 (transcribed by Unilabs Norway)",
         ),
-        critical_low=None,
         critical_high=CriticalLimit(
             value=354.0,
             source="Royal College of Pathologists, The communication of critical and unexpected "
@@ -244,7 +235,6 @@ PANEL: tuple[Biomarker, ...] = (
             source="below 20 g/L: alert list of pch-pathlab.com (checked there); CTCAE v5.0, "
             "hypoalbuminemia of grade 3 (from memory, not checked)",
         ),
-        critical_high=None,
         harmful=frozenset({"low"}),
         reporting_step=1.0,
         variation=Variation(
@@ -335,7 +325,6 @@ PANEL: tuple[Biomarker, ...] = (
             source="11.5 to 14.5 %; printed limits run from 11.0-14.0 to 11.5-15.4 by analyser "
             "(checked: ClinLab Navigator prints 11.0 to 15.0)",
         ),
-        critical_low=None,
         critical_high=CriticalLimit(value=None, source=_NONE_PUBLISHED),
         harmful=frozenset({"high"}),
         reporting_step=0.1,
@@ -381,7 +370,6 @@ PANEL: tuple[Biomarker, ...] = (
             "without liver disease or much alcohol; NORIP, without that exclusion, has 45 to 115 "
             "(transcribed)",
         ),
-        critical_low=None,
         critical_high=CriticalLimit(
             value=840.0,
             source="CTCAE v5.0, GGT increased, grade 4 (life-threatening): above 20 times the "
@@ -423,7 +411,6 @@ PANEL: tuple[Biomarker, ...] = (
             source="NORIP: Stromme et al. 2004, Scand J Clin Lab Invest 64:371-384 (transcribed by "
             "Unilabs Norway)",
         ),
-        critical_low=None,
         critical_high=CriticalLimit(
             value=525.0,
             source="Royal College of Pathologists, The communication of critical and unexpected "
@@ -467,7 +454,6 @@ PANEL: tuple[Biomarker, ...] = (
             "without liver disease or much alcohol; NORIP, without that exclusion, has 45 and 70 "
             "(transcribed)",
         ),
-        critical_low=None,
         critical_high=CriticalLimit(
             value=525.0,
             source="Royal College of Pathologists, The communication of critical and unexpected "
