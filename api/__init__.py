@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from henaw.intake.preflight import InputWarning
+    from henaw.intake.tables.layout import BiomarkerColumn, Layout, SexColumn
     from henaw.model.errors import (
         ArtifactError,
         CheckpointError,
@@ -36,7 +37,6 @@ if TYPE_CHECKING:
         ScoringError,
         StudyError,
     )
-    from henaw.model.layout import BiomarkerColumn, Layout, SexColumn
     from henaw.model.profile import LabProfile
     from henaw.scoring.calibration import calibrate
     from henaw.scoring.henaw import Henaw
@@ -75,13 +75,13 @@ __all__ = [
 
 _OTHER_MODULES: Mapping[str, str] = MappingProxyType(
     {
-        "BiomarkerColumn": "henaw.model.layout",
+        "BiomarkerColumn": "henaw.intake.tables.layout",
         "Henaw": "henaw.scoring.henaw",
         "InputWarning": "henaw.intake.preflight",
         "LabProfile": "henaw.model.profile",
-        "Layout": "henaw.model.layout",
+        "Layout": "henaw.intake.tables.layout",
         "PersonAnswer": "henaw.scoring.person_answer",
-        "SexColumn": "henaw.model.layout",
+        "SexColumn": "henaw.intake.tables.layout",
         "calibrate": "henaw.scoring.calibration",
         "explain": "henaw.shipped",
         "predict": "henaw.shipped",

@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+from henaw.intake.tables.layout import Layout
 from henaw.model.distribution import suggest_install
 from henaw.model.errors import RuntimeUnavailableError
-from henaw.model.layout import Layout
 from henaw.scoring.answers import LAB, REASON, WITHHELD, WITHHOLD
 from henaw.scoring.frames import read_frame
 from henaw.scoring.henaw import Henaw

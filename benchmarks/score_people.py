@@ -59,7 +59,7 @@ def simulate(folder: Path, count: int) -> None:
 
 
 def score(folder: Path, count: int) -> Callable[[], None]:
-    from henaw.model.layout import find_layout
+    from henaw.intake.tables.layout import find_layout
     from henaw.model.runtime import OUTPUT_NAMES
     from henaw.scoring import Henaw
     from henaw.scoring.input_files import take_states
@@ -92,7 +92,7 @@ def score(folder: Path, count: int) -> Callable[[], None]:
 
 def preflight(folder: Path, count: int) -> Callable[[], None]:
     """The pre-flight alone, the model opened before."""
-    from henaw.model.layout import find_layout
+    from henaw.intake.tables.layout import find_layout
     from henaw.scoring import Henaw
     from henaw.scoring.preflight import look_over_source
     from henaw.scoring.sources import open_source

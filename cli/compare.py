@@ -29,8 +29,8 @@ def compare(stable: Path, candidate: Path, table: Path, out: Path | None) -> Non
     TABLE is what `henaw score` reads: .parquet, .csv or .arrow. `henaw simulate` makes one
     of people who do not exist.
     """
+    from henaw.intake.tables.layout import find_layout
     from henaw.model.files import write_whole
-    from henaw.model.layout import find_layout
     from henaw.scoring import Henaw
     from henaw.scoring.comparison import compare_models
     from henaw.scoring.sources import open_source

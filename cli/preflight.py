@@ -14,7 +14,7 @@ from henaw.model.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from henaw.intake.preflight import Finding, Report
-    from henaw.model.layout import Layout
+    from henaw.intake.tables.layout import Layout
 
 STOPPED = 2
 """Exit status: something looks wrong, and nothing was computed."""

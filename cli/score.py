@@ -18,7 +18,7 @@ from henaw.model.runtime import OUTPUT_NAMES
 from tqdm import tqdm
 
 if TYPE_CHECKING:
-    from henaw.model.layout import Layout
+    from henaw.intake.tables.layout import Layout
     from henaw.scoring import Henaw
     from henaw.scoring.job import Summary
     from henaw.scoring.sources import Source
@@ -275,14 +275,14 @@ def _read_layout(map_path: Path) -> Layout:
 
 
 def _read_tests(path: Path) -> dict[str, str]:
-    from henaw.intake.local_codes import read_local_codes
+    from henaw.intake.words.local_codes import read_local_codes
 
     return read_local_codes(path)
 
 
 def choose_layout(people: Path, map_path: Path | None, visit: int | None) -> Layout | None:
     """The layout of a table on disk; None for FHIR."""
-    from henaw.intake.fhir_files import is_fhir
+    from henaw.intake.fhir.files import is_fhir
     from henaw.scoring.sources import open_source
 
     if people.exists() and is_fhir(people):
@@ -293,7 +293,7 @@ def choose_layout(people: Path, map_path: Path | None, visit: int | None) -> Lay
 
 
 def _find_layout(names: list[str], mapped: Layout | None, visit: int | None) -> Layout:
-    from henaw.model.layout import find_layout
+    from henaw.intake.tables.layout import find_layout
 
     if mapped is None:
         return find_layout(names, visit=visit)
@@ -342,7 +342,7 @@ def _report_left_out(model: Henaw) -> None:
 
 def _report_few(model: Henaw, source: Source, unreliable: str) -> None:
     """Of few people put together from results, say of each what is not reliable."""
-    from henaw.model.layout import find_layout
+    from henaw.intake.tables.layout import find_layout
 
     if not source.from_results or not source.rows or source.rows > _FEW:
         return

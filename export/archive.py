@@ -29,6 +29,8 @@ DIGESTS_NAME = "digests.json"
 _MODEL_NAME = "henaw"
 _EXPORTED = ("henaw.onnx", "henaw.torchscript.pt", "henaw.json", "golden.json")
 _PACKAGES = ("model", "intake", "handler")
+_LEFT_OUT = ("native", "weights")
+"""Folders of the packages: the other engine, and the shipped model."""
 _ENTRY = "torchserve_entry.py"
 _MODEL_CONFIG = "model-config.yaml"
 _ROOT_PACKAGE = '"""The part of HENAW that serves this archive, and no other."""\n'
@@ -77,9 +79,12 @@ def _stage(staged: Path, exported: Path, model_config: Path) -> None:
     (root / "__init__.py").write_text(_ROOT_PACKAGE, encoding="utf-8")
     for package in _PACKAGES:
         folder = _find_package(package)
-        for path in sorted([*folder.glob("*.py"), *folder.glob("*.json")]):
-            (root / package).mkdir(exist_ok=True)
-            target = staged / _ENTRY if path.name == _ENTRY else root / package / path.name
+        for path in sorted([*folder.rglob("*.py"), *folder.rglob("*.json")]):
+            inside = path.relative_to(folder)
+            if inside.parts[0] in _LEFT_OUT:
+                continue
+            target = staged / _ENTRY if path.name == _ENTRY else root / package / inside
+            target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(path, target)
     for name in _EXPORTED:
         shutil.copyfile(exported / name, staged / name)

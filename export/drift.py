@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from henaw.model.biomarkers import INDEX, NAMES, SEXES
 from henaw.model.checkpoint import Checkpoint
-from henaw.model.transforms import LOG_SCALED
+from henaw.model.graph.transforms import LOG_SCALED
 
 BINS = 5
 """Laboratories report albumin in whole g/L: ten bins would be as narrow as one step."""

@@ -22,8 +22,8 @@ from henaw.export.people import (
     list_edge_cases,
 )
 from henaw.model.checkpoint import load_checkpoint
-from henaw.model.digest import DIGEST_KEY, compute_digest
 from henaw.model.errors import ArtifactError
+from henaw.model.exported.digest import DIGEST_KEY, compute_digest
 from henaw.model.runtime import OnnxRuntime, Runtime, TorchRuntime
 
 ARTIFACT_NAMES: tuple[str, ...] = (

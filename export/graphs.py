@@ -12,8 +12,8 @@ import onnx
 import onnx.numpy_helper
 import torch
 from henaw.model.biomarkers import NAMES
-from henaw.model.digest import DIGEST_KEY, compute_digest
 from henaw.model.errors import ArtifactError
+from henaw.model.exported.digest import DIGEST_KEY, compute_digest
 from henaw.model.network import Network
 from henaw.model.profile import PROFILE_SHAPES, PROFILE_TENSORS
 from henaw.model.runtime import INPUT_NAMES, OUTPUT_NAMES

@@ -1,6 +1,6 @@
 """Proof that no harmful value looks younger in what is exported.
 
-Two ways: every inequality of :mod:`henaw.model.harm` is checked on the checkpoint's
+Two ways: every inequality of :mod:`henaw.model.graph.harm` is checked on the checkpoint's
 weights, those of the refits too; and the exported graph itself is read along each
 biomarker's accepted range for people of every fitted age.
 """
@@ -15,7 +15,7 @@ from henaw.export.people import People
 from henaw.model.biomarkers import INDEX, PANEL, Biomarker
 from henaw.model.checkpoint import Checkpoint
 from henaw.model.errors import ArtifactError
-from henaw.model.harm import build_slope_rules
+from henaw.model.graph.harm import build_slope_rules
 from henaw.model.runtime import Runtime
 
 LARGEST_FALL_YEARS = 0.01

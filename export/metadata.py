@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from henaw.export.calibration import describe_calibration
 from henaw.export.drift import describe_drift
-from henaw.intake.fhir_codes import describe_fhir
-from henaw.intake.words import describe_words
+from henaw.intake.words.description import describe_words
+from henaw.intake.words.loinc import describe_fhir
 from henaw.model.biomarkers import (
     AGE_MAXIMUM_YEARS,
     AGE_MINIMUM_YEARS,
@@ -21,10 +21,10 @@ from henaw.model.biomarkers import (
     describe_panel,
 )
 from henaw.model.checkpoint import PROTOCOL, Checkpoint
+from henaw.model.graph.tables import PERCENTILES
+from henaw.model.graph.transforms import LOG_SCALED
+from henaw.model.panel.units import COUNT_PER_VOLUME, UNIT_ALIASES, UNIT_ANNOTATION, UNIT_REWRITES
 from henaw.model.runtime import INPUT_NAMES, OUTPUT_NAMES
-from henaw.model.tables import PERCENTILES
-from henaw.model.transforms import LOG_SCALED
-from henaw.model.units import COUNT_PER_VOLUME, UNIT_ALIASES, UNIT_ANNOTATION, UNIT_REWRITES
 
 _SHAPES: dict[str, list[str | int]] = {
     "biomarkers": ["n", len(NAMES)],

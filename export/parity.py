@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from henaw.export.people import People
 from henaw.model.errors import ParityError
-from henaw.model.parity import Parity, compare_outputs
+from henaw.model.exported.parity import Parity, compare_outputs
 from henaw.model.runtime import Outputs, Runtime
 
 

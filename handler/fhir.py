@@ -1,7 +1,7 @@
 """FHIR R4 Bundles: the people in one, and the Bundle that answers it.
 
-The reader and the writer are those of files, :mod:`henaw.intake.fhir` and
-:mod:`henaw.intake.fhir_answers`. They are imported by the first request that needs them: most
+The reader and the writer are those of files, :mod:`henaw.intake.fhir.reader` and
+:mod:`henaw.intake.fhir.answers`. They are imported by the first request that needs them: most
 servers never meet FHIR, and tables cost memory.
 """
 
@@ -23,7 +23,7 @@ from henaw.model.reliability import find_reasons
 from henaw.model.runtime import Outputs
 
 if TYPE_CHECKING:
-    from henaw.intake.fhir import FhirPeople
+    from henaw.intake.fhir.reader import FhirPeople
 
 
 def read_bundle(tree: Mapping[str, Any]) -> FhirPeople:
@@ -35,7 +35,7 @@ def read_bundle(tree: Mapping[str, Any]) -> FhirPeople:
     Raises:
         InvalidInputError: it is not FHIR R4, there is no Patient, or two are one.
     """
-    from henaw.intake.fhir import FhirReader
+    from henaw.intake.fhir.reader import FhirReader
 
     reader = FhirReader(local={})
     try:
@@ -79,7 +79,7 @@ def write_bundle(
         sha256: of the model's file.
         lab: the laboratory whose profile is set; None where none is.
     """
-    from henaw.intake.fhir_answers import AnsweringModel, answer_people, make_bundle
+    from henaw.intake.fhir.answers import AnsweringModel, answer_people, make_bundle
 
     found: FhirPeople = people.source
     scored = find_scored(found)

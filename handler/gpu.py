@@ -14,7 +14,7 @@ from henaw.model.profile import LabProfile
 from henaw.model.runtime import Runtime
 
 if TYPE_CHECKING:
-    from henaw.model.cuda_runtime import CudaRuntime
+    from henaw.model.exported.cuda import CudaRuntime
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,7 +104,7 @@ def start_gpu(
         ParityError: it does not give the stored answers.
         RuntimeUnavailableError: torch sees no CUDA device.
     """
-    from henaw.model.cuda_runtime import CudaRuntime
+    from henaw.model.exported.cuda import CudaRuntime
 
     try:
         runtime = CudaRuntime.load(torchscript, device=device, report=report)

@@ -26,7 +26,7 @@ from henaw.model.biomarkers import (
     Biomarker,
 )
 from henaw.model.errors import PanelError
-from henaw.model.units import Unit
+from henaw.model.panel.units import Unit
 
 PERSON_FIELDS: Final = frozenset({"age", "sex", "biomarkers", "participant_id"})
 _QUANTITY_FIELDS: Final = frozenset({"value", "unit"})

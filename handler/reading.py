@@ -26,7 +26,7 @@ from henaw.handler.metadata import Metadata
 from henaw.handler.schema import Form, People, count_people, read_people
 
 if TYPE_CHECKING:
-    from henaw.intake.fhir import FhirPeople
+    from henaw.intake.fhir.reader import FhirPeople
 
 
 _PATIENT_WEIGHT: Final = 10

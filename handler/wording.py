@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from typing import Final
 
 from henaw.model.biomarkers import Biomarker, suggest_name
-from henaw.model.units import Unit
+from henaw.model.panel.units import Unit
 
 LONGEST_ECHO: Final = 40
 """Characters of a client's own text that are repeated to it."""

@@ -1,4 +1,4 @@
-"""What else a column of values may hold: another unit, or a quantity with the same name."""
+"""What else a column of values may be: in another unit, or another quantity of the same name."""
 
 from __future__ import annotations
 
@@ -9,23 +9,24 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 from henaw.model.biomarkers import INDEX, PANEL
-from henaw.model.units import Unit
+from henaw.model.panel.units import Unit
 
 
 @dataclass(frozen=True, kw_only=True)
 class Alternative:
-    """Something else than what a column was taken for.
+    """Something that a column may be instead of what it was taken for.
 
-    A quantity that cannot be converted is judged by its own usual values, ``usual``; any other
-    one by ``unit``, which converts it to the panel's.
+    A quantity that cannot be converted is compared with its own usual values, ``usual``. Any other
+    is converted to the panel's unit by ``unit``.
 
     Attributes:
-        what: the values may be, for a sentence.
+        what: what the values may be, as the end of a sentence.
         fix: what to do then.
         unit: of the values; None where they cannot be converted.
         usual: limits of 95 % of adults, in the values as they are; None where ``unit`` is given.
-        is_common: whether it is a mistake that is often made.
-        only_outside: whether it explains impossible values alone: sick people have the others.
+        is_common: whether people often make this mistake.
+        only_outside: whether it explains only impossible values, because sick people have values
+            like the others.
     """
 
     what: str
@@ -37,7 +38,7 @@ class Alternative:
 
     @property
     def lognormal(self) -> tuple[float, float]:
-        """Mean and standard deviation of the logarithm of the values, by the limits ``usual``.
+        """Mean and standard deviation of the logarithm of the values, from ``usual``.
 
         Example:
             >>> numbers = Alternative(what="", fix="", usual=(1.0, 4.0)).lognormal
@@ -87,7 +88,7 @@ _LOOK_ALIKES: Mapping[str, tuple[Alternative, ...]] = MappingProxyType(
             # As printed: 35 to 46 or 39 to 46 fL, by the analyser.
             Alternative(
                 what="RDW-SD in fL",
-                fix="give RDW-CV in %: one is not the other",
+                fix="give RDW-CV in %: the two cannot be converted",
                 usual=(36.0, 52.0),
                 is_common=True,
             ),
@@ -99,11 +100,11 @@ _LOOK_ALIKES: Mapping[str, tuple[Alternative, ...]] = MappingProxyType(
 
 @functools.lru_cache(maxsize=256)
 def list_alternatives(name: str, stated: str) -> tuple[Alternative, ...]:
-    """What values of a biomarker may be that were taken to be in a unit.
+    """What values of a biomarker may be instead of values in a unit.
 
     Args:
-        name: the biomarker's.
-        stated: the unit, as people spell it.
+        name: of the biomarker.
+        stated: the unit that they were taken to be in, as people spell it.
 
     Example:
         >>> for other in list_alternatives("crp", "mg/L"):

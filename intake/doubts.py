@@ -1,14 +1,15 @@
-"""Whether values look like what they were taken for, or far more like something else.
+"""Whether values look like what they were taken for, or much more like something else.
 
-Each value has a density under the fitted people of that age and sex, mixed with a share s of
-sick people, whose values may be anything on the side that diseases move them to:
+Each value has a density p among people of that age and sex. It mixes the density f of the fitted
+people with the density g of a share s of sick people, whose values may be anything on the side
+that diseases move them to:
 
     p(ln x) = (1 - s) f(ln x) + s g(ln x)
 
-s is 30 % where another value of the person is worse than 99 % of theirs. Under an
-alternative, such as another unit, a value has another density, a; it is doubted where a is far
-larger than p with s = 2 %. A column is doubted where it is far likelier that a share r of its
-values is something else, whatever s is:
+s is 30 % where another value of the person is worse than 99 % of the fitted people's, else 2 %.
+Under an alternative, such as another unit, a value has another density, a. The value is doubted
+where a is much larger than p. A column is doubted where it is much likelier that a share r of
+its values is something else, for every s:
 
     max over r, s of prior(s) product((1 - r) p + r a)  against  max over s of prior(s) product(p)
 """
@@ -24,41 +25,41 @@ import numpy.typing as npt
 from henaw.intake.alternatives import Alternative, list_alternatives
 from henaw.intake.reference import Reference
 from henaw.model.biomarkers import INDEX, PANEL, Biomarker
-from henaw.model.units import Unit
+from henaw.model.panel.units import Unit
 
 Array = npt.NDArray[np.float64]
 Mask = npt.NDArray[np.bool_]
 
 _SICK = {0.02: 0.0, 0.2: -2.0, 0.5: -3.0, 0.9: -4.0}
-"""Shares of sick people, and the logarithm of how usual such a table is."""
+"""Shares of sick people in a table, and the logarithm of the prior of each share."""
 _USUAL_SHARE = 0.02
 _SHARES: tuple[float, ...] = (0.05, 0.1, 0.2, 0.5, 0.9, 0.98)
 _ALMOST_ALL: tuple[float, ...] = (0.9, 0.98)
-"""Shares of values that may be something else. Fewer are named, and stop nothing. Where sick
-people's values are what an alternative explains, almost all have to be."""
+"""Shares of values that may be something else. A smaller share is named, but stops nothing. Where
+an alternative explains sick people's values, almost all values have to be something else."""
 _SICK_SHARE_OF_ILL = 0.3
 _ONE_IN_A_HUNDRED = 2.33
 """Normal score of the 99 % mark."""
 _HARMLESS = 0.05
-"""Share of sick people's values on the side that no disease moves them to."""
+"""Share of sick people's values on the side to which no disease moves them."""
 _FAR, _FAR_IF_COMMON = math.log(1000.0), math.log(100.0)
-"""How much likelier an alternative is before it is believed; of a mistake that is often made."""
+"""Least log ratio of likelihoods to believe an alternative, and one that is a common mistake."""
 _LEAST_GAIN, _LEAST_GAIN_OF_SOME = 0.25, 1.0
-"""The same of each value that is something else, on average, where almost all are and where
-some are: tails differ between laboratories too."""
+"""Least mean gain for each value that is something else, where almost all are and where some
+are. Laboratories differ in their tails too."""
 _ENOUGH_TO_FIT, _MOST_MISFIT = 20, 0.5
-"""Values whose distribution is told, and by how much their mean density may be lower."""
+"""Least number of values that have a distribution, and how much lower their mean may be."""
 _LEAST_DENSITY = math.log(0.05)
-"""An alternative under which a value is odd too explains nothing."""
+"""An alternative under which a value is unusual too does not explain it."""
 _HIGHEST_DENSITY = 2.5
-"""More than any alternative's logarithm of density."""
+"""More than the logarithm of density of any alternative."""
 _LEAST_NAMED = 0.002
-"""Share of values, below which a doubt is not worth a word: the fitted people have such too."""
+"""Share of values below which a doubt is not named: the fitted people have such values too."""
 MOST_IMPOSSIBLE = 0.5
-"""Share of values outside the accepted range that an alternative explains, from which on the
-column is doubted. No number is made of those."""
+"""Share of values outside the accepted range, explained by an alternative, from which on the
+column is doubted. Such values are not scored."""
 ENOUGH_VALUES = 4096
-"""More tell nothing new."""
+"""More values give no further information."""
 _NEVER = -30.0
 _TINY = 1e-30
 _HALF_LOG_TAU = 0.5 * math.log(2.0 * math.pi)
@@ -69,12 +70,12 @@ class Doubt:
     """An alternative to what values were taken for.
 
     Attributes:
-        what: the values may be.
+        what: what the values may be.
         fix: what to do then.
-        values: how many are far likelier so.
-        is_whole: whether the column is doubted, not some of its values.
+        values: number of values for which this is much likelier.
+        is_whole: whether the whole column is doubted, not only some of its values.
         example: one of the values, in the unit that it was taken to be in.
-        converted: what it then is in the panel's unit; None where it cannot be converted.
+        converted: the example in the panel's unit; None where it cannot be converted.
     """
 
     what: str
@@ -92,14 +93,17 @@ def find_doubts(
     reference: Reference,
     units: Mapping[str, str],
 ) -> dict[str, Doubt]:
-    """The likeliest alternative to what each biomarker's values were taken for, where there is one.
+    """Find the likeliest alternative to what each biomarker's values were taken for.
 
     Args:
         biomarkers: (n, 9) as they were taken, in the panel's units, NaN = missing.
         age: (n,) years.
         sex: (n,) 0 or 1.
         reference: the fitted people.
-        units: that the values were taken to be in, by biomarker; the others are not judged.
+        units: that the values were taken to be in, by biomarker; others are not judged.
+
+    Returns:
+        By biomarker, for those that are doubted.
     """
     location, scale = reference.look_up(age, sex)
     columns = {
@@ -107,7 +111,7 @@ def find_doubts(
         for name in units
         if np.isfinite(biomarkers[:, INDEX[name]]).any()
     }
-    # What is often mistaken proves nothing of a person's other values.
+    # A column that is often mistaken says nothing about a person's other values.
     proves = {
         name: not any(other.is_common for other in list_alternatives(name, units[name]))
         for name in columns
@@ -133,7 +137,7 @@ def _judge(column: _Column, is_ill: Mask, stated: str) -> Doubt | None:
     least = np.where(is_ill, _SICK_SHARE_OF_ILL, _USUAL_SHARE)
     usual = _mix(column.density, sick, least)
     if np.maximum(_HIGHEST_DENSITY - usual, 0.0).sum() < _FAR_IF_COMMON:
-        return None  # as for most single people, whatever the alternatives are
+        return None  # as for most single people, under every alternative
     inside = ~outside
     priors = np.array(list(_SICK.values()))
     stated_as = np.array(
@@ -169,7 +173,7 @@ def _judge(column: _Column, is_ill: Mask, stated: str) -> Doubt | None:
 
 
 def _reads_too_well(other: Alternative, unit: Unit, column: _Column) -> bool:
-    """Whether the values are too far on the healthy side, were they the alternative."""
+    """Whether the values, as stated, are further on the healthy side than under the alternative."""
     if other.unit is None:
         return False
     return (other.unit.factor > unit.factor) == ("high" in column.biomarker.harmful)
@@ -178,14 +182,14 @@ def _reads_too_well(other: Alternative, unit: Unit, column: _Column) -> bool:
 def _gains(
     stated: Array, priors: Array, other: Array, *, shares: tuple[float, ...], enough: float
 ) -> bool:
-    """Whether k values are far likelier, if some share of them is something else.
+    """Whether k values are much likelier if some share of them is something else.
 
     Args:
-        stated: (s, k) densities as they were taken, for each share of sick people.
-        priors: (s,) logarithms of how usual each share is.
-        other: (k,) densities, were they something else.
-        shares: of them that may be.
-        enough: gain of the logarithm of all.
+        stated: (s, k) densities as stated, for each share of sick people.
+        priors: (s,) logarithms of the prior of each share.
+        other: (k,) densities under the alternative.
+        shares: of the values that may be something else.
+        enough: least gain in the log likelihood of all values.
     """
     alone = (np.log(stated).sum(1) + priors).max()
     for part in shares:
@@ -202,15 +206,15 @@ def _mix(density: Array, sick: Array, share: float | Array) -> Array:
 
 
 class _Column:
-    """The values of a biomarker, and what the fitted people's are like.
+    """The values of a biomarker, with their densities.
 
     Attributes:
-        rows: (k,) whose values are known.
+        rows: (k,) of the people whose value is known.
         values: (k,) in the panel's unit.
-        outside: (k,) whether they are outside the accepted range.
-        density: (k,) logarithms of the density of their logarithm among the fitted people.
+        outside: (k,) whether the value is outside the accepted range.
+        density: (k,) log density of the value's logarithm among the fitted people.
         sick: (k,) the same among sick people.
-        is_bad: (k,) whether they are accepted, and worse than 99 % of fitted people's.
+        is_bad: (k,) whether the value is accepted, and worse than 99 % of the fitted people's.
     """
 
     def __init__(
@@ -235,7 +239,7 @@ class _Column:
         self.is_bad = (high | low) & ~self.outside
 
     def find_other(self, other: Alternative, raw: Array) -> Array:
-        """(k,) logarithms of the density of the values' logarithm, were they something else."""
+        """(k,) log densities of the values' logarithms under an alternative."""
         if other.unit is not None:
             return self._find_density((raw - other.unit.offset) * other.unit.factor)[0]
         mean, sd = other.lognormal
@@ -243,9 +247,9 @@ class _Column:
         return np.maximum(-0.5 * ((log - mean) / sd) ** 2 - _HALF_LOG_TAU - math.log(sd), _NEVER)
 
     def looks_fitted(self, told: Array) -> bool:
-        """Whether values are distributed as the fitted people's are, by their densities.
+        """Whether densities are those of values distributed as the fitted people's.
 
-        Values of many sick people spread more widely.
+        The values of many sick people spread more widely.
         """
         if len(told) < _ENOUGH_TO_FIT:
             return False
@@ -259,7 +263,7 @@ class _Column:
         return expected - float(told.mean()) < _MOST_MISFIT
 
     def _find_density(self, values: Array) -> tuple[Array, Array]:
-        """(k,) logarithms of the density of the values' logarithm, and their normal scores."""
+        """(k,) log densities of the values' logarithms, and normal scores of the values."""
         logged = self.biomarker.log_scaled
         log = np.log(np.maximum(values, _TINY))
         standardised = ((log if logged else values) - self._location) / self._scale
@@ -273,7 +277,7 @@ class _Column:
         return np.maximum(np.where(values > 0, density, _NEVER), _NEVER), score
 
     def _find_sick(self) -> Array:
-        """Alike likely at every logarithm beyond the median, on the sides that harm."""
+        """(k,) log densities among the sick: uniform in the logarithm, on the harmful sides."""
         b = self.biomarker
         median = self._location if b.log_scaled else np.log(self._location)
         above = np.log(np.maximum(self.values, _TINY)) > median

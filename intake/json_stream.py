@@ -1,4 +1,4 @@
-"""JSON of any size, value by value: a list or a Bundle is never held whole."""
+"""JSON of any size, value by value: a list or a Bundle is never in memory as a whole."""
 
 from __future__ import annotations
 
@@ -14,26 +14,26 @@ from typing import IO, Any
 from henaw.model.errors import ScoringError
 
 _BLOCK = 1 << 22
-"""Characters that are read at once, and from which on a document is taken apart."""
+"""Characters that are read in one step; a larger document is read part by part."""
 
 _LARGEST_ITEM = 1 << 28
 _CUT = 16
-"""An error so near to the end of what is read may be for want of the rest."""
+"""Characters. An error so near to the end of the text may be due to the missing rest."""
 
 _SPACE = " \t\r\n"
 
 SUFFIXES: tuple[str, ...] = (".json", ".ndjson", ".jsonl", ".json.gz", ".ndjson.gz", ".jsonl.gz")
 UNPACKING = (gzip.BadGzipFile, EOFError, zlib.error)
-"""What a file that is packed badly raises while it is read."""
+"""Errors of a damaged compressed file."""
 
 
 @contextmanager
 def open_text(path: Path) -> Iterator[IO[str]]:
-    """Open JSON in any Unicode encoding, packed by gzip or not, whatever its name says.
+    """Open JSON in any Unicode encoding, with or without gzip, whatever its name is.
 
     Raises:
-        ScoringError: it is packed badly.
-        OSError: it cannot be read.
+        ScoringError: the compressed file is damaged.
+        OSError: the file cannot be read.
     """
     with path.open("rb") as file:
         is_packed = file.read(2) == b"\x1f\x8b"
@@ -48,13 +48,13 @@ def open_text(path: Path) -> Iterator[IO[str]]:
 
 
 class JsonStream:
-    """Reads JSON documents one after the other: one of them, or one a line (NDJSON).
+    """Read JSON documents one after the other: a single one, or one a line (NDJSON).
 
     Args:
         file: text.
 
     Attributes:
-        count: values that were read so far.
+        count: number of values read so far.
     """
 
     def __init__(self, file: IO[str]) -> None:
@@ -69,13 +69,13 @@ class JsonStream:
         """Yield values: documents, the items of a list, or the parts of a large object.
 
         Args:
-            part: the key under which a large object has the list that is taken apart.
+            part: the key of the list in a large object whose items are yielded one by one.
 
         Yields:
-            A value, and whether it is an item of such a part.
+            A value, and whether it is an item of that list.
 
         Raises:
-            ValueError: it is not JSON.
+            ValueError: the text is not JSON.
             RecursionError: it is nested too deeply.
         """
         while self._peek():
@@ -91,7 +91,7 @@ class JsonStream:
                 yield value, False
 
     def _take_apart(self, part: str) -> Iterator[tuple[Any, bool]]:
-        """The items of a large object's part, and then the object without it."""
+        """Yield the items of a large object's part, and then the object without it."""
         self._at += 1
         rest = {}
         while self._peek() != "}":
@@ -137,11 +137,11 @@ class JsonStream:
             if end + _CUT < len(self._text) or self._is_whole:
                 self._at = end
                 return value
-            # The rest of a number may follow: 1 and .5e3.
+            # The rest of a number may follow, such as .5e3 after 1.
             self._fill()
 
     def _peek(self) -> str:
-        """The next character that is no space; "" at the end."""
+        """Return the next character that is not a space; "" at the end."""
         while True:
             text, at = self._text, self._at
             while at < len(text) and text[at] in _SPACE:
@@ -159,7 +159,7 @@ class JsonStream:
         self._at += 1
 
     def _fill(self) -> None:
-        """Read more, as much as is held already, so that each character is read a few times."""
+        """Read as much again as is in memory, so that each character is decoded a few times."""
         block = self._file.read(max(_BLOCK, len(self._text) - self._at))
         self._text = self._text[self._at :] + block
         self._at = 0

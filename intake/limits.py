@@ -1,4 +1,4 @@
-"""Limits of an assay, such as "CRP below 5 mg/L": whether one says something of a person."""
+"""Limits of an assay, such as "CRP below 5 mg/L", and which of them can be used."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ def find_useful(
     sex: npt.NDArray[np.int64],
     reference: Mapping[str, Any],
 ) -> npt.NDArray[np.bool_]:
-    """Whether each value can be used: a number, or a limit on its side of the median.
+    """Find which values can be used: numbers, and limits on their side of the median.
 
-    "CRP below 5 mg/L" says less than nothing known does, as most people are: it stands for
-    the limit only where the limit is below the median of that age and sex. Without an age and
-    a sex it cannot be judged.
+    "CRP below 5 mg/L" is true of most people and says almost nothing. A limit is used as a value
+    only where it is below the median of that age and sex (or above it, for "above"). Without an
+    age and a sex it cannot be judged.
 
     Args:
         name: of the biomarker.

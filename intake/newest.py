@@ -11,13 +11,13 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 from henaw.intake.results import UNDATED, Results, take
+from henaw.intake.words.names import is_blood
 from henaw.model.biomarkers import NAMES, PANEL, Biomarker
 from henaw.model.errors import PanelError
-from henaw.model.names import is_blood
-from henaw.model.units import Unit
+from henaw.model.panel.units import Unit
 
 WINDOW_DAYS = 365
-"""A value that is older than this before the person's newest is not used with it."""
+"""A value that is so much older than the person's newest value is not used with it."""
 
 DAY_MICROSECONDS = 86_400_000_000
 _ENOUGH_TO_FOLD = 1 << 20
@@ -25,15 +25,15 @@ _MOST_KEPT_OUTSIDE = 256
 
 
 class Values(NamedTuple):
-    """The value of each person and biomarker; a person without any is not among them.
+    """The value of each person and biomarker; a person without any value has no row.
 
     Shape:
-        value: (people, 9) float64, the panel's units, NaN where there is none
-        comparator: (people, 9) int8, the place in COMPARATORS
-        drawn: (people,) int64, days since 1970 of the newest value; UNDATED where there is none
-        age: (people,) float64, years told with the newest value, NaN where none is
-        source: (people, 9) int64, the place in ``sources`` of what the result is called; -1
-            where there is none
+        value: (people, 9) float64, the panel's units, NaN without a value
+        comparator: (people, 9) int8, the index in COMPARATORS
+        drawn: (people,) int64, days since 1970 of the newest value; UNDATED without a date
+        age: (people,) float64, years, given with the newest value; NaN if not given
+        source: (people, 9) int64, the index in ``sources`` of the name of the result; -1 without
+            a value
         sources: (n,) text
     """
 
@@ -57,7 +57,7 @@ class Values(NamedTuple):
 
 
 class _Rows(NamedTuple):
-    """Usable results in the panel's units: what is ordered by."""
+    """Usable results in the panel's units, with what they are ordered by."""
 
     key: npt.NDArray[np.int64]
     time: npt.NDArray[np.int64]
@@ -69,21 +69,21 @@ class _Rows(NamedTuple):
 
 
 class Newest:
-    """Takes results, in any order, and keeps what is needed of them.
+    """Take results in any order, and keep the newest of each person and biomarker.
 
-    Of one time a number comes before a limit, and of several numbers the lowest is taken, so
-    that the order of the rows changes nothing.
+    Of results at the same time a number is preferred to a limit, and the lowest number to the
+    others, so that the order of the rows does not matter.
 
     Args:
-        by_draw: whether each day of a person stands for itself, as :func:`name_draw` calls it.
+        by_draw: whether each day of a person counts as a person, named by :func:`name_draw`.
 
     Attributes:
         by_draw: as given.
         people: identifiers, in the order in which they were first seen.
-        refused: results that are not used, in counts by reason.
-        tied: people by biomarker of which several results are the newest, and differ.
-        outside: some values by biomarker that are outside the accepted range.
-        doubted: rows by biomarker whose unit or value cannot be right.
+        refused: number of results that are not used, by reason.
+        tied: number of people by biomarker, whose newest results are several that differ.
+        outside: some values outside the accepted range, by biomarker.
+        doubted: number of rows whose unit or value cannot be right, by biomarker.
     """
 
     def __init__(self, *, by_draw: bool = False) -> None:
@@ -97,14 +97,14 @@ class Newest:
         self._waiting = 0
 
     def number(self, identifiers: pa.Array) -> npt.NDArray[np.int64]:
-        """(n,) the place of each identifier among the people; new ones are added."""
+        """(n,) the index of each identifier among the people; new ones are added."""
         names, indices = encode(identifiers)
         places = [self.people.setdefault(one, len(self.people)) for one in names]
         numbers: npt.NDArray[np.int64] = np.array(places, np.int64)[indices]
         return numbers
 
     def add(self, results: Results) -> None:
-        """Take results; those that cannot be used are counted."""
+        """Add results; those that cannot be used are counted."""
         if not len(results.value):
             return
         results = self._check_specimens(results)
@@ -137,12 +137,12 @@ class Newest:
             self._fold()
 
     def merge(self, people: Sequence[str], places: npt.NDArray[np.int64]) -> None:
-        """Take other people for those so far: several may be one.
+        """Replace the people so far by other people; several may become one.
 
         Args:
-            people: identifiers.
-            places: (people so far,) the place of each among ``people``; the results of those
-                at -1 are left out.
+            people: new identifiers.
+            places: (people so far,) the index of each in ``people``; the results of those with
+                -1 are dropped.
         """
         self._fold()
         self.people = {one: place for place, one in enumerate(people)}
@@ -155,7 +155,7 @@ class Newest:
         self._rows = [_Rows(*(take(part, known) for part in rows))]
 
     def finish(self) -> Values:
-        """The values; those beyond the window are counted as refused."""
+        """Return the values; older ones than the window allows are counted as refused."""
         self._fold()
         count = len(self.people)
         shape = (count, len(NAMES))
@@ -182,7 +182,7 @@ class Newest:
         return Values(value, comparator, drawn, told, source, sources)
 
     def _fold(self) -> None:
-        """Keep one row a person and biomarker."""
+        """Keep one row for each person and biomarker."""
         if not self._rows:
             return
         rows = _Rows(*(_join(parts) for parts in zip(*self._rows, strict=True)))
@@ -212,7 +212,7 @@ class Newest:
         return results.select(usable)
 
     def _convert(self, results: Results) -> tuple[Results, npt.NDArray[np.float64]]:
-        """Values in the panel's units, without those whose unit is none."""
+        """Convert values to the panel's units, without those whose unit is not accepted."""
         units, indices = encode(results.unit)
         places, spelled, inverse = pair(results.biomarker, indices)
         offset, factor = np.zeros(len(places)), np.full(len(places), np.nan)
@@ -233,18 +233,18 @@ class Newest:
 def _find_unit(biomarker: Biomarker, spelling: str) -> Unit:
     if not spelling and len(biomarker.units) > 1:
         raise PanelError(
-            biomarker.name, [f"it has no unit; expected one of {', '.join(biomarker.units)}"]
+            biomarker.name, [f"it has no unit; give one of {', '.join(biomarker.units)}"]
         )
     return biomarker.find_unit(spelling or biomarker.unit)
 
 
 def name_draw(person: pa.Array, day: pa.Array) -> pa.Array:
-    """(n,) what one day of a person is called; :func:`split_draw` takes it apart."""
+    """(n,) the name of one day of a person; :func:`split_draw` splits it."""
     return pc.binary_join_element_wise(person, pc.cast(day, pa.string()), _DRAW)
 
 
 def split_draw(name: str) -> tuple[str, int]:
-    """Person, and days since 1970.
+    """Split the name of a draw into the person and the days since 1970.
 
     Example:
         >>> split_draw(name_draw(pa.array(["a"]), pa.array([19783]))[0].as_py())
@@ -262,7 +262,7 @@ def _join(parts: Sequence[Any]) -> Any:
 
 
 def encode(column: pa.Array) -> tuple[list[str], npt.NDArray[np.int64]]:
-    """The different texts of a column, and (n,) the place of each row's among them."""
+    """The distinct texts of a column, and (n,) the index of the text of each row."""
     coded = pc.dictionary_encode(column)
     return coded.dictionary.to_pylist(), _to_numpy(coded.indices)
 
@@ -270,7 +270,7 @@ def encode(column: pa.Array) -> tuple[list[str], npt.NDArray[np.int64]]:
 def pair(
     first: npt.NDArray[np.int64], second: npt.NDArray[np.int64]
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    """The different pairs of two columns of codes, and (n,) the place of each row's among them."""
+    """The distinct pairs of two columns of codes, and (n,) the index of the pair of each row."""
     size = int(second.max(initial=0)) + 1
     pairs, inverse = np.unique(first * size + second, return_inverse=True)
     return pairs // size, pairs % size, inverse

@@ -1,4 +1,4 @@
-"""People with their values, age and sex: what every source of results becomes."""
+"""People with their values, age and sex: what every source of results is read into."""
 
 from __future__ import annotations
 
@@ -9,28 +9,28 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-from henaw.intake.dates import find_day
 from henaw.intake.limits import find_useful
 from henaw.intake.newest import Values
 from henaw.intake.results import COMPARATORS, UNDATED
+from henaw.intake.words.dates import find_day
 from henaw.model.biomarkers import AGE_MAXIMUM_YEARS, AGE_MINIMUM_YEARS, NAMES, SEXES
 
 DRAWN = "drawn"
-"""The column of the day of the newest value, of which the age is, as YYYY-MM-DD."""
+"""The column of the day of the newest value, YYYY-MM-DD. The age is that of this day."""
 
 
 NO_RESULT = "no result can be used"
-"""Why somebody without a single usable result is not scored."""
+"""Why a person without any usable result is not scored."""
 
 
 class PersonTable(NamedTuple):
-    """People in the order in which their source names them.
+    """People in the order of their source.
 
     Attributes:
-        identifiers: one each; None where the source has no column of them.
-        age: (n,) float64, years on the day of the newest value, NaN where they are not known.
+        identifiers: of each person; None where the source has no column of them.
+        age: (n,) float64, years on the day of the newest value, NaN where not known.
         sex: as the source writes it.
-        values: of each.
+        values: of each person.
     """
 
     identifiers: list[str] | None
@@ -39,9 +39,9 @@ class PersonTable(NamedTuple):
     values: Values
 
     def to_batch(self) -> pa.RecordBatch:
-        """The table that is scored, in the panel's units.
+        """Make the table that is scored, in the panel's units.
 
-        A biomarker with a limit among its values is text, such as "<0.3".
+        A biomarker with any limit among its values is a column of text, such as "<0.3".
         """
         columns: dict[str, pa.Array] = {}
         if self.identifiers is not None:
@@ -68,14 +68,14 @@ class PersonTable(NamedTuple):
     def to_arrays(
         self, reference: Mapping[str, Any]
     ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32], npt.NDArray[np.int64]]:
-        """What the graph takes, of people whose sex is written as the panel writes it.
+        """Make the inputs of the graph, from people whose sex is "female" or "male".
 
         Args:
             reference: medians by age and sex, the model's ``reference``.
 
         Returns:
-            (n, 9) float32 biomarkers, NaN where there is none or a limit that says too little;
-            (n,) float32 years; (n,) int64 sex, -1 where it is neither.
+            (n, 9) float32 biomarkers, NaN where missing or a limit that cannot be used; (n,)
+            float32 years; (n,) int64 sex, -1 for any other text.
         """
         sex = np.array([SEXES.index(one) if one in SEXES else -1 for one in self.sex], np.int64)
         values = self.values.value.copy()
@@ -88,7 +88,7 @@ class PersonTable(NamedTuple):
         return values.astype(np.float32), self.age.astype(np.float32), sex
 
     def find_problems(self) -> list[list[str]]:
-        """Why each person cannot be scored, in sentences; empty where they can."""
+        """List why each person cannot be scored, in sentences; empty for those who can."""
         known: Any = ~np.isnan(self.values.value)
         empty = (~known.any(axis=1)).tolist()
         problems = []
@@ -99,7 +99,7 @@ class PersonTable(NamedTuple):
             elif math.isnan(age):
                 found.append("the age is not known: a birth date is missing")
             elif not AGE_MINIMUM_YEARS <= age <= AGE_MAXIMUM_YEARS:
-                # The first day outside is less than 0.003 years away.
+                # Three decimals, because one day is 0.003 years.
                 found.append(
                     f"the age must be {AGE_MINIMUM_YEARS:g} to {AGE_MAXIMUM_YEARS:g} years; got "
                     f"{age:.3f}"
@@ -121,4 +121,4 @@ class PersonTable(NamedTuple):
 
 
 SIDES = np.array([0, -1, -1, 1, 1], np.int8)
-"""Which side of the limit a value is on, by the place of its comparator in COMPARATORS."""
+"""Side of the limit that a value is on, by the index of its comparator in COMPARATORS."""

@@ -1,45 +1,30 @@
-"""What a table was taken for, and what of it is doubtful, before any number is computed."""
+"""What a table was taken for, and what is doubtful in it, before any number is computed."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from henaw.intake.doubts import Doubt, find_doubts
-from henaw.intake.near_names import find_near_names
 from henaw.intake.reference import LOGGED, Array, Reference
+from henaw.intake.results import Unusable
+from henaw.intake.tables.layout import Layout
+from henaw.intake.words.names import read_header
+from henaw.intake.words.near_names import find_near_names
 from henaw.model.biomarkers import INDEX, NAMES, PANEL
-from henaw.model.layout import Layout
-from henaw.model.names import read_header
 
 ALL = "all"
-"""What accepts every finding."""
+"""The name that accepts every finding."""
 
 _SHARES = (0.05, 0.5, 0.95)
 _MOST_LISTED = 12
 
 
 class InputWarning(UserWarning):
-    """People's values, or columns of their table, look like something else, or are imputed."""
-
-
-class Unusable(NamedTuple):
-    """A biomarker of a table with a result a row, none of whose results can be used.
-
-    Attributes:
-        name: the biomarker's.
-        results: how many rows it has.
-        reasons: why they are not used, with counts.
-        outside: some values outside the accepted range, in the panel's unit.
-    """
-
-    name: str
-    results: int
-    reasons: tuple[str, ...]
-    outside: tuple[float, ...]
+    """Values or columns of a table look like something else, or are imputed."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,9 +32,9 @@ class Finding:
     """Something to know before the numbers are used.
 
     Attributes:
-        name: a biomarker, "age", "sex" or a column: what accepting it is called.
+        name: a biomarker, "age", "sex" or a column; it is accepted by this name.
         message: what was seen and the likely fix, in sentences.
-        stops: whether nothing is computed until it is put right or accepted.
+        stops: whether nothing is computed until it is fixed or accepted.
     """
 
     name: str
@@ -57,23 +42,23 @@ class Finding:
     stops: bool
 
     def is_accepted(self, accepted: Sequence[str]) -> bool:
-        """Whether it is among accepted names, or all are accepted."""
+        """Whether its name, or "all", is accepted."""
         return self.name in accepted or ALL in accepted
 
 
 @dataclass(frozen=True, kw_only=True)
 class Seen:
-    """What is in a biomarker's column or columns.
+    """The content of a biomarker's columns.
 
     Attributes:
-        name: the biomarker's.
-        columns: where its values are, and the unit of each.
-        values: how many numbers there are.
-        limits: of them, such as "<0.3", that stand for the value.
-        missing: empty cells, words for no value, and limits that say too little.
-        unreadable: cells that are no numbers, or have a unit that is not known.
-        outside: values outside the accepted range.
-        quantiles: of the values looked at, 5, 50 and 95 %, in the panel's unit; empty of none.
+        name: of the biomarker.
+        columns: its columns, and the unit of each.
+        values: number of values.
+        limits: number of limits among them, such as "<0.3", that are used as the value.
+        missing: number of empty cells, words for a missing value, and limits that are not used.
+        unreadable: number of cells that are not numbers, or whose unit is not known.
+        outside: number of values outside the accepted range.
+        quantiles: 5, 50 and 95 % of the values looked at, in the panel's unit; empty without any.
         expected: the same of the fitted people of those ages and sexes.
     """
 
@@ -109,13 +94,13 @@ class Seen:
 
 @dataclass(frozen=True, kw_only=True)
 class Report:
-    """A pre-flight.
+    """The report of a look at a table before it is scored.
 
     Attributes:
-        rows: of people.
+        rows: number of people.
         taken: what the file and its columns were taken for, in sentences.
         seen: each biomarker with a column.
-        absent: biomarkers without one: imputed for everyone.
+        absent: biomarkers without a column, which are imputed for everyone.
         ignored: columns that are not used.
         findings: what is doubtful.
     """
@@ -128,11 +113,11 @@ class Report:
     findings: tuple[Finding, ...]
 
     def find_stops(self, accepted: Sequence[str] = ()) -> list[Finding]:
-        """Findings that stop a run, but for those accepted by their name, or by "all"."""
+        """Findings that stop a run, except those accepted by their name or by "all"."""
         return [f for f in self.findings if f.stops and not f.is_accepted(accepted)]
 
     def list_lines(self) -> list[str]:
-        """All of it, a line each."""
+        """The report in lines, without the findings."""
         lines = [*self.taken, f"{self.rows} people", *map(str, self.seen)]
         if self.absent:
             lines.append(f"no column, so imputed for all: {', '.join(self.absent)}")
@@ -143,12 +128,12 @@ class Report:
         return lines
 
     def describe(self, accepted: Sequence[str] = ()) -> dict[str, Any]:
-        """The same in terms of JSON, with the names that stop the run."""
+        """The report as JSON values, with the names that stop the run."""
         return asdict(self) | {"stops": [finding.name for finding in self.find_stops(accepted)]}
 
 
 def judge_names(layout: Layout, names: Sequence[str]) -> list[Finding]:
-    """Columns that are not used, and may mean a biomarker that has no other."""
+    """Find unused columns that may be a biomarker without a column."""
     unused = [name for name in dict.fromkeys(names) if name and name not in layout.columns]
     findings = []
     for near in find_near_names(unused, layout.absent):
@@ -157,12 +142,12 @@ def judge_names(layout: Layout, names: Sequence[str]) -> list[Finding]:
         findings.append(
             Finding(
                 name=near.meant,
-                message=f"column {near.name!r} is not used, and {near.meant} has no other: it "
-                "would be imputed for everyone. "
+                message=f"column {near.name!r} is not used, and {near.meant} has no other column: "
+                "it would be imputed for everyone. "
                 + (
                     f"{problem[0].upper()}{problem[1:]}"
                     if problem
-                    else f"If it is {near.meant}, name it so, with its unit"
+                    else f"If it is {near.meant}, rename it to {near.meant}, with its unit"
                 ),
                 stops=True,
             )
@@ -171,7 +156,7 @@ def judge_names(layout: Layout, names: Sequence[str]) -> list[Finding]:
 
 
 def judge_unusable(unusable: Sequence[Unusable], reference: Reference) -> list[Finding]:
-    """Biomarkers none of whose results can be used, with the unit that would be likely."""
+    """Report biomarkers none of whose results can be used, with the likely unit."""
     findings = []
     for one in unusable:
         hint = ""
@@ -201,7 +186,7 @@ def judge_values(
     reference: Reference,
     units: Mapping[str, str],
 ) -> list[Finding]:
-    """Values that look far more like something else than what they were taken for.
+    """Find values that look much more like something else than what they were taken for.
 
     Args:
         biomarkers: (n, 9) in the panel's units, NaN = missing.
@@ -231,9 +216,9 @@ def find_quantiles(
     sex: npt.NDArray[np.int64],
     reference: Reference,
 ) -> tuple[Array, Array]:
-    """(9, 3) of the values, and of the fitted people of those ages and sexes; NaN of none."""
+    """(9, 3) quantiles of the values, and of the fitted people alike; NaN without values."""
     location, scale = reference.look_up(age, sex)
-    # Each person stands for one share of the fitted people, spread evenly over persons.
+    # Each person is given one quantile of the fitted people, spread evenly over the people.
     shares = (np.arange(len(age)) * 0.6180339887 + 0.5) % 1.0
     seen, expected = (np.full((len(NAMES), len(_SHARES)), np.nan) for _ in range(2))
     for place in range(len(NAMES)):

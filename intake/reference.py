@@ -1,4 +1,4 @@
-"""The people that the model was fitted on: how their values are distributed by age and sex."""
+"""The distribution of the fitted people's values, by age and sex."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ LOGGED = np.array([biomarker.log_scaled for biomarker in PANEL])
 class Reference:
     """The fitted people, as the ONNX file describes them.
 
-    A standardised value is one on its biomarker's scale, a logarithm or none, less the location
-    of people of that age and sex, over their scale.
+    A standardised value is (x - location) / scale, where x is the value or its logarithm, and
+    location and scale are those of people of the same age and sex.
 
     Shape:
         ages: (a,) years; location, scale: (2, a, 9) by sex and age
@@ -44,7 +44,7 @@ class Reference:
 
     @property
     def shares(self) -> Array:
-        """Of the fitted people below each of the scores: (k,)."""
+        """Shares of the fitted people below each of the scores: (k,)."""
         return np.array([0.5 * math.erfc(-score / math.sqrt(2.0)) for score in self.scores])
 
     def look_up(self, age: npt.NDArray[Any], sex: npt.NDArray[np.int64]) -> tuple[Array, Array]:
@@ -59,23 +59,23 @@ class Reference:
 
 
 def transform(biomarkers: npt.NDArray[np.float32]) -> Array:
-    """Raw values (n, 9) on each biomarker's scale, its logarithm or its unit; NaN = missing."""
+    """Transform raw values (n, 9): logarithms where the biomarker is log-scaled; NaN = missing."""
     raw = np.where(np.isfinite(biomarkers), biomarkers, np.nan).astype(np.float64)
     return np.where(LOGGED, np.log(raw), raw)
 
 
 def read_reference(description: Mapping[str, Any]) -> Reference:
-    """What a model's properties say of the people that it was fitted on.
+    """Read the fitted people from a model's properties.
 
     Raises:
-        ScoringError: they say nothing.
-        LookupError, TypeError, ValueError: they were damaged.
+        ScoringError: the properties are missing.
+        LookupError, TypeError, ValueError: the properties are damaged.
     """
     absent = [key for key in ("drift", "calibration") if key not in description]
     if absent:
         raise ScoringError(
             "model",
-            [f"expected the property {key!r}, found none. Export it again" for key in absent],
+            [f"it has no property {key!r}. Export it again" for key in absent],
         )
 
     def by_sex(table: dict[str, Any]) -> Array:
@@ -98,6 +98,6 @@ def read_reference(description: Mapping[str, Any]) -> Reference:
 
 
 def read_shipped_reference() -> Reference:
-    """The people that the shipped model was fitted on."""
+    """Read the people that the shipped model was fitted on."""
     sidecar = json.loads(find_shipped(SIDECAR_FILE).read_text(encoding="utf-8"))
     return read_reference({key: json.dumps(sidecar[key]) for key in ("drift", "calibration")})

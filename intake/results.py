@@ -1,4 +1,4 @@
-"""Results of a laboratory, one a row, whatever file they come from."""
+"""Results of a laboratory, one a row, from any file."""
 
 from __future__ import annotations
 
@@ -9,26 +9,26 @@ import numpy.typing as npt
 import pyarrow as pa
 
 COMPARATORS: tuple[str, ...] = ("", "<", "<=", ">", ">=")
-"""The code of a comparator is its place here."""
+"""The code of a comparator is its index here."""
 
 UNDATED = -(2**62)
-"""The time of a result without one: before any other, and safe to negate."""
+"""The time of a result without a date: before every date, and safe to negate."""
 
 
 class Results(NamedTuple):
-    """Results of n tests, before a unit is converted or a specimen looked at.
+    """Results of n tests, before units are converted and specimens are checked.
 
     Shape:
         person: (n,) text
-        biomarker: (n,) int64, the place in the panel
-        comparator: (n,) int8, the place in COMPARATORS
+        biomarker: (n,) int64, the index in the panel
+        comparator: (n,) int8, the index in COMPARATORS
         value: (n,) float64, in the unit; never NaN
         unit: (n,) text, "" where none is given
         specimen: (n,) text, "" where none is given
         time: (n,) int64, microseconds since 1970 in UTC; UNDATED where none is given
-        day: (n,) int64, days since 1970 as the date is written there, whatever its zone
-        age: (n,) float64, the person's years at that time; NaN where it is not told
-        source: (n,) text, what the result is called where it comes from, "" for nothing
+        day: (n,) int64, days since 1970 of the date as it is written, in any time zone
+        age: (n,) float64, years, of the person at that time; NaN if not given
+        source: (n,) text, the name of the result in its source, "" without one
     """
 
     person: pa.Array
@@ -43,17 +43,33 @@ class Results(NamedTuple):
     source: pa.Array
 
     def select(self, rows: npt.NDArray[Any]) -> Results:
-        """The results at ``rows``: places, or a mask."""
+        """The results at ``rows``: indices, or a mask."""
         places = np.flatnonzero(rows) if rows.dtype == np.bool_ else rows
         parts: Any = (take(part, places) for part in self)
         return Results(*parts)
 
 
+class Unusable(NamedTuple):
+    """A biomarker of a table with a result a row, none of whose results can be used.
+
+    Attributes:
+        name: of the biomarker.
+        results: number of its rows.
+        reasons: why they are not used, with counts.
+        outside: some values outside the accepted range, in the panel's unit.
+    """
+
+    name: str
+    results: int
+    reasons: tuple[str, ...]
+    outside: tuple[float, ...]
+
+
 def take(column: Any, places: npt.NDArray[np.int64]) -> Any:
-    """The cells of a column of Arrow or NumPy at ``places``."""
+    """The cells of a column of Arrow or NumPy at the indices ``places``."""
     return column.take(pa.array(places)) if isinstance(column, pa.Array) else column[places]
 
 
 def repeat(text: str, count: int) -> pa.Array:
-    """A column of one text."""
+    """A column that repeats one text."""
     return pa.array([text], pa.string()).take(pa.array(np.zeros(count, np.int64)))

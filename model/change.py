@@ -1,4 +1,4 @@
-"""How much a person's biological age changed between two blood draws, and whether that is noise."""
+"""The change of a person's biological age between two blood draws, and whether it is noise."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ import numpy as np
 import numpy.typing as npt
 
 INTERVAL_SCORE = 1.6448536269514722
-"""The normal quantile that leaves 5 % on each side."""
+"""The 95 % quantile of the normal distribution: it leaves 5 % on each side."""
 
 FloatArray = npt.NDArray[np.floating[Any]]
 
 
 class Change(NamedTuple):
-    """What changed from one draw to a later one.
+    """The change from one draw to a later one.
 
     Shape:
         change: (n,) years, the later biological age minus the earlier one
@@ -40,22 +40,22 @@ def compare_draws(
 ) -> Change:
     """Compare two draws of each of n people.
 
-    Each draw has a noise of its own, of the standard deviation ``draw_sd`` of the model
-    (within-person and analytical variation), so that their difference has the root of the sum
-    of the two squares. A change is within the noise where 0 is inside its 90 % interval.
-    The fit is the same in both, and so is the laboratory, if both draws are of one.
+    Each draw has its own noise (within-person and analytical variation), with the standard
+    deviation ``draw_sd`` of the model. The standard deviation of the difference is
+    sqrt(sd_before^2 + sd_after^2). A change is within the noise where its 90 % interval contains
+    0. The errors of the fit, and of the laboratory where it is the same one, cancel.
 
     Args:
         before: (n,) biological age of the earlier draw, years.
         after: (n,) of the later one.
-        years: (n,) between the draws: who ages by them alone has not changed.
+        years: (n,) time between the draws, years. It is not counted as a change.
         sd_before: (n,) ``draw_sd`` of the earlier draw, years.
         sd_after: (n,) of the later one.
 
     Example:
-        >>> told = compare_draws(np.array([50.0]), np.array([54.0]), years=np.array([1.0]),
+        >>> change = compare_draws(np.array([50.0]), np.array([54.0]), years=np.array([1.0]),
         ...     sd_before=np.array([2.0]), sd_after=np.array([2.0]))
-        >>> told.gap_change[0], round(told.high[0], 2), bool(told.within_noise[0])
+        >>> change.gap_change[0], round(change.high[0], 2), bool(change.within_noise[0])
         (np.float64(3.0), np.float64(7.65), True)
     """
     change = after - before

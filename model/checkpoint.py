@@ -1,8 +1,8 @@
 """One-file checkpoints: safetensors with a JSON header, validated before use.
 
-No pickle is read or written. The header, under the one metadata key ``henaw``, holds
-the protocol number, model name and version, full configuration, panel, provenance,
-training-data digest, metrics and a digest of the tensors.
+No pickle is read or written. The header is under the metadata key ``henaw``. It has the
+protocol number, model name and version, full configuration, panel, provenance, training-data
+digest, metrics and a digest of the tensors.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ from henaw.model.biomarkers import describe_fitted_panel
 from henaw.model.configuration import NetworkConfiguration, read_configuration
 from henaw.model.errors import CheckpointError, ConfigurationError
 from henaw.model.files import write_whole
-from henaw.model.network import Network
-from henaw.model.runtime import PROTOCOL
-from henaw.model.tables import (
+from henaw.model.graph.tables import (
     POSITIVE_TENSORS,
     list_correlation_problems,
     list_hierarchy_problems,
     list_tensor_shapes,
 )
+from henaw.model.network import Network
+from henaw.model.runtime import PROTOCOL
 from torch import Tensor
 
 __all__ = [
@@ -42,8 +42,8 @@ __all__ = [
 
 _METADATA_KEY = "henaw"
 _ADDED = ("causes",)
-"""Fields of the network that protocol 2 got later: where a file has none, it is the default
-that was fitted, and so a file leaves the default out."""
+"""Fields that were added to protocol 2 later. A file without one was fitted with the default, so
+the default is not written either."""
 _HEADER_TYPES: dict[str, type] = {
     "protocol": int,
     "name": str,
@@ -61,17 +61,17 @@ _HEADER_TYPES: dict[str, type] = {
 
 @dataclass(frozen=True, kw_only=True)
 class Checkpoint:
-    """A fitted model with what is known about it.
+    """A fitted model and what is known about it.
 
     Attributes:
         name: the model's name.
         version: the model's version.
-        date: the day it is dated, YYYY-MM-DD.
-        intended_use: what it is for, and not.
+        date: of the model, YYYY-MM-DD.
+        intended_use: what the model is for, and what it is not for.
         network: the shape.
-        tensors: every fitted tensor, float32.
-        training: provenance: data, digest, configuration, counts.
-        metrics: how well it did, and on whom.
+        tensors: every fitted tensor by name, float32.
+        training: provenance: data, digest, configuration and counts.
+        metrics: measures of the evaluation, and the people it was made on.
         sha256: of the file it was read from, or "" before it is written.
     """
 
@@ -86,15 +86,19 @@ class Checkpoint:
     sha256: str = ""
 
     def build_network(self) -> Network:
-        """The network of this checkpoint, ready to answer."""
+        """Build the network of this checkpoint, in evaluation mode."""
         return Network(self.network, self.tensors).eval()
 
 
 def save_checkpoint(checkpoint: Checkpoint, path: Path) -> None:
-    """Write a checkpoint whole or not at all; the same checkpoint gives the same bytes.
+    """Write a checkpoint completely or not at all; the same checkpoint gives the same bytes.
+
+    Args:
+        checkpoint: the model.
+        path: the file; an older one is replaced.
 
     Raises:
-        CheckpointError: it would not pass validation.
+        CheckpointError: the checkpoint is not valid.
     """
     tensors = {name: tensor.contiguous() for name, tensor in checkpoint.tensors.items()}
     problems = _check_tensors(checkpoint.network, tensors)
@@ -121,7 +125,11 @@ def load_checkpoint(path: Path) -> Checkpoint:
     """Read and validate a checkpoint.
 
     Raises:
-        CheckpointError: it cannot be read or used; every problem is listed.
+        CheckpointError: the file cannot be read or used; every problem is listed.
+
+    Example:
+        >>> load_checkpoint(Path("model/weights/henaw-nhanes.safetensors")).name
+        'henaw-nhanes'
     """
     content = _read_bytes(path)
     try:
@@ -130,7 +138,7 @@ def load_checkpoint(path: Path) -> Checkpoint:
         raise CheckpointError(str(path), [_explain_unreadable(content, error)]) from error
     header = _read_header(path, content)
     if header.get("protocol") != PROTOCOL:
-        # Of another protocol's tensors nothing more is to be said.
+        # The tensors of another protocol cannot be checked.
         raise CheckpointError(
             str(path),
             [
@@ -139,14 +147,14 @@ def load_checkpoint(path: Path) -> Checkpoint:
             ],
         )
     problems = [
-        f"header: {key} must be {kind.__name__}, however: {header.get(key)!r}"
+        f"header: {key} must be {kind.__name__}; got {header.get(key)!r}"
         for key, kind in _HEADER_TYPES.items()
         if type(header.get(key)) is not kind
     ]
     problems += _check_panel(header.get("panel"))
     shape: Any = header.get("network")
     if isinstance(shape, dict):
-        # A default may change from one version to the next; what is fitted may not.
+        # A default may change between versions; the shape of a fitted model may not.
         problems += [
             f"network: {field.name}: missing key"
             for field in dataclasses.fields(NetworkConfiguration)
@@ -161,7 +169,7 @@ def load_checkpoint(path: Path) -> Checkpoint:
         problems += _check_tensors(network, tensors)
     count = sum(tensor.numel() for tensor in tensors.values())
     if header.get("parameters") != count:
-        problems.append(f"parameters must be {header.get('parameters')}, however: {count}")
+        problems.append(f"parameters must be {header.get('parameters')}; got {count}")
     if header.get("tensors_sha256") != _digest_tensors(tensors):
         problems.append("tensors differ from the digest in the header: the file was damaged")
     if problems or network is None:
@@ -191,22 +199,22 @@ def _read_bytes(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except FileNotFoundError as error:
-        raise CheckpointError(str(path), ["expected a checkpoint file, found none"]) from error
+        raise CheckpointError(str(path), ["there is no such file"]) from error
     except OSError as error:
         raise CheckpointError(str(path), [f"the file cannot be read: {error}"]) from error
 
 
 def _explain_unreadable(content: bytes, error: Exception) -> str:
     if not content:
-        return "expected safetensors, however the file is empty"
-    # Protocol 2 and up, a zip of torch.save, and the text and binary protocols before.
+        return "the file is empty"
+    # Pickle protocol 2 and later, a zip of torch.save, and the older text and binary protocols.
     old_pickle = content[:1] in (b"(", b"]", b"}", b"c") and content.endswith(b".")
     if content[:1] == b"\x80" or content[:2] == b"PK" or old_pickle:
         return (
-            "expected safetensors, however this is a pickle (a file of torch.save?): reading it "
-            "could run code, so it is refused; write the model with `henaw train`"
+            "the file must be safetensors; got a pickle (of torch.save?). Reading it could run "
+            "code, so it is refused. Write the model with `henaw train`"
         )
-    return f"expected safetensors, however the file is truncated or damaged: {error}"
+    return f"the file is not safetensors, or is truncated or damaged: {error}"
 
 
 def _read_header(path: Path, content: bytes) -> dict[str, Any]:
@@ -215,15 +223,15 @@ def _read_header(path: Path, content: bytes) -> dict[str, Any]:
     if _METADATA_KEY not in metadata:
         raise CheckpointError(
             str(path),
-            [f"header: expected the metadata key {_METADATA_KEY!r}, however: {sorted(metadata)}"],
+            [f"header: metadata must have the key {_METADATA_KEY!r}; got {sorted(metadata)}"],
         )
     try:
         header = json.loads(metadata[_METADATA_KEY])
     except (ValueError, RecursionError) as error:
-        # Also of an integer with more digits than Python reads.
-        raise CheckpointError(str(path), [f"header: expected JSON, however: {error}"]) from error
+        # ValueError is also raised for an integer with more digits than Python reads.
+        raise CheckpointError(str(path), [f"header: it cannot be read as JSON: {error}"]) from error
     if not isinstance(header, dict):
-        raise CheckpointError(str(path), [f"header: expected an object, however: {header!r}"])
+        raise CheckpointError(str(path), [f"header: it must be an object; got {header!r}"])
     return header
 
 
@@ -232,9 +240,9 @@ def _check_panel(panel: object) -> list[str]:
     if panel == expected:
         return []
     if not isinstance(panel, list):
-        return [f"panel: expected a list of {len(expected)}, however: {panel!r}"]
+        return [f"panel must be a list of {len(expected)}; got {panel!r}"]
     problems = [
-        f"panel: row {i} must be an object, however: {row!r}"
+        f"panel: row {i} must be an object; got {row!r}"
         for i, row in enumerate(panel)
         if not isinstance(row, dict)
     ]
@@ -243,9 +251,9 @@ def _check_panel(panel: object) -> list[str]:
     seen = [row.get("name") for row in panel]
     wanted = [row["name"] for row in expected]
     if seen != wanted:
-        return [f"panel: order must be {wanted}, however: {seen}"]
+        return [f"panel: order must be {wanted}; got {seen}"]
     return [
-        f"panel: {row['name']}.{key} must be {row[key]!r}, however: {other.get(key)!r}"
+        f"panel: {row['name']}.{key} must be {row[key]!r}; got {other.get(key)!r}"
         for row, other in zip(expected, panel, strict=True)
         for key in row
         if other.get(key) != row[key]
@@ -263,18 +271,16 @@ def _check_tensors(network: NetworkConfiguration, tensors: Mapping[str, Tensor])
         tensor = tensors[name]
         before = len(problems)
         if tuple(tensor.shape) != shape:
-            problems.append(
-                f"tensor {name}: shape must be {list(shape)}, however: {list(tensor.shape)}"
-            )
+            problems.append(f"tensor {name}: shape must be {list(shape)}; got {list(tensor.shape)}")
         if tensor.dtype != torch.float32:
-            problems.append(f"tensor {name}: dtype must be float32, however: {tensor.dtype}")
-            continue  # Complex and 8-bit types have no order and no isfinite.
+            problems.append(f"tensor {name}: dtype must be float32; got {tensor.dtype}")
+            continue  # Complex and 8-bit types have neither an order nor isfinite.
         bad = int((~torch.isfinite(tensor)).sum())
         if bad:
-            problems.append(f"tensor {name}: must be finite, however: {bad} values are not")
+            problems.append(f"tensor {name}: must be finite; {bad} values are not")
         elif name in POSITIVE_TENSORS and not bool((tensor > 0).all()):
             problems.append(
-                f"tensor {name}: must be above 0, however its least is {float(tensor.min()):g}"
+                f"tensor {name}: must be above 0; the least value is {float(tensor.min()):g}"
             )
         if len(problems) == before:
             sound[name] = tensor

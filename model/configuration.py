@@ -1,7 +1,7 @@
 """Typed, frozen configuration, and the one reader that turns mappings into it.
 
-Every problem of a mapping is found before anything is reported, so that a person
-mends a file once.
+The reader finds every problem of a mapping before it reports any, so that a person corrects
+a file once.
 """
 
 from __future__ import annotations
@@ -27,16 +27,17 @@ RATIO = "ast_alt_ratio"
 """The De Ritis ratio: the network's last variable, made of two biomarkers."""
 
 RATIO_PARTS: tuple[int, int] = (INDEX["ast"], INDEX["alt"])
-"""Places of its numerator and its denominator in the panel."""
+"""Indices of its numerator and its denominator in the panel."""
 
 RATIO_CAPS: tuple[float, ...] = tuple(
     min(limit for limit in PANEL[place].reference.high if limit is not None)
     for place in RATIO_PARTS
 )
-"""U/L: the ratio is of values up to here, the lower of the two sexes' upper limits.
+"""U/L: the ratio is computed from values up to these caps, the lower of the two sexes' upper
+reference limits.
 
-Beyond a reference limit the ratio no longer changes, so that an abnormal value has its
-own effect alone. Otherwise a rising ALT would lower the ratio, and so look younger.
+Beyond a reference limit the ratio does not change, so that an abnormal value has only its own
+effect. Otherwise a rising ALT would lower the ratio, and so look younger.
 """
 
 VARIABLES: tuple[str, ...] = (*NAMES, RATIO)
@@ -45,7 +46,7 @@ TYPICAL_VALUES = "typical_values"
 
 MODULATORS: tuple[str, ...] = ("constant", "age", "sex")
 OTHER_CAUSE = "other"
-"""Deaths of a known cause that has no name of its own."""
+"""Deaths of a known cause that has no entry of its own."""
 
 CAUSE_NAME = re.compile("[a-z][a-z0-9_]{0,39}")
 CAUSE_NAME_RULE = "a lower-case letter, then up to 39 lower-case letters, digits or _"
@@ -53,28 +54,27 @@ CAUSE_NAME_RULE = "a lower-case letter, then up to 39 lower-case letters, digits
 
 @dataclass(frozen=True, kw_only=True)
 class NetworkConfiguration:
-    """The shape of the network: what cannot change without other tensors.
+    """The shape of the network: what its tensors depend on.
 
     Attributes:
-        panel: names of the biomarkers that the gap is made of, in the panel's order. The
-            value of one that is left out is never used.
-        input_dim: width of the biomarker input, all of the panel whatever is left out.
-        first_age: first year of age of the reference tables.
-        last_age: last year of age of the reference tables.
-        score_limit: normal scores are tabulated up to +- this; beyond, they rise by one
-            more up to the accepted range's ends.
+        panel: names of the biomarkers that the gap is computed from, in the panel's order. The
+            value of a biomarker that is left out is never used.
+        input_dim: width of the biomarker input: the whole panel, also where some are left out.
+        first_age: first year of age of the reference tables, years.
+        last_age: last year of age of the reference tables, years.
+        score_limit: normal scores are tabulated from minus this to this. From there to the ends
+            of the accepted range they rise by one more.
         score_steps: number of linear pieces of each margin between the limits.
         knots: where the spline of each biomarker may bend, in normal scores.
         interactions: pairs of biomarkers whose product enters the gap.
-        imputes_within_limits: biomarkers that beyond their reference limit impute what
-            the limit does: a sick liver says nothing of the other values.
-        adaptive_lambda: how strongly a biomarker that varies much among people of
-            one age is held back, lambda in w = exp(-lambda CV) / sum exp(-lambda CV).
+        imputes_within_limits: biomarkers whose value beyond a reference limit imputes what the
+            limit imputes: a diseased liver says nothing about the other values.
+        adaptive_lambda: how much less a biomarker counts that varies more among people of one
+            age, lambda in w = exp(-lambda CV) / sum exp(-lambda CV).
         hierarchy: C in |beta_interaction| <= C |alpha_individual|.
-        members: refits in the ensemble that gives the interval its spread.
-        variance_ages: ages at which the variance left by missing values is kept.
-        causes: names of the causes of death whose risks are answered, in order; there may
-            be none.
+        members: number of refits in the ensemble, whose spread is part of the interval.
+        variance_ages: ages at which the variance left by missing values is tabulated, years.
+        causes: names of the causes of death whose risks are answered, in order; may be empty.
     """
 
     panel: tuple[str, ...] = NAMES
@@ -101,14 +101,14 @@ class NetworkConfiguration:
         if self.input_dim != len(NAMES):
             problems.append(f"input_dim must be {len(NAMES)}; got {self.input_dim}")
         if self.first_age < 1:
-            problems.append(f"first_age must be at least 1, however: {self.first_age}")
+            problems.append(f"first_age must be at least 1; got {self.first_age}")
         if self.last_age - self.first_age < 2:
             problems.append(
-                "last_age must be at least 2 years above first_age, however: "
+                "last_age must be at least 2 years above first_age; got "
                 f"first_age={self.first_age}, last_age={self.last_age}"
             )
         if not 1.0 <= self.score_limit <= 5.0:
-            problems.append(f"score_limit must be in [1, 5], however: {self.score_limit}")
+            problems.append(f"score_limit must be 1 to 5; got {self.score_limit}")
         if not 2 <= self.score_steps <= 200 or self.score_steps % 2:
             problems.append(
                 f"score_steps must be an even number of 2 to 200; got {self.score_steps}"
@@ -127,7 +127,9 @@ class NetworkConfiguration:
                 if name in INDEX and name not in self.panel
             ]
             if len(set(pair)) != 2:
-                problems.append(f"interactions: expected two different names; got {list(pair)}")
+                problems.append(
+                    f"interactions: a pair must be two different names; got {list(pair)}"
+                )
         for both, count in Counter(frozenset(pair) for pair in self.interactions).items():
             if count > 1:
                 problems.append(
@@ -139,18 +141,18 @@ class NetworkConfiguration:
             if name not in INDEX
         ]
         if not 0 <= self.adaptive_lambda < math.inf:
-            problems.append(f"adaptive_lambda must be >= 0, however: {self.adaptive_lambda}")
+            problems.append(f"adaptive_lambda must be 0 or more; got {self.adaptive_lambda}")
         if not 0 < self.hierarchy < math.inf:
-            problems.append(f"hierarchy must be > 0, however: {self.hierarchy}")
+            problems.append(f"hierarchy must be above 0; got {self.hierarchy}")
         if not 2 <= self.members <= 100:
-            problems.append(f"members must be in [2, 100], however: {self.members}")
+            problems.append(f"members must be 2 to 100; got {self.members}")
         problems += [f"causes: {problem}" for problem in check_causes(self.causes)]
         if problems:
             raise ConfigurationError("network", problems)
 
     @property
     def used(self) -> tuple[bool, ...]:
-        """Which variables the gap is made of: the ratio needs both its parts."""
+        """Which variables the gap is computed from; the ratio needs both its biomarkers."""
         nine = tuple(name in self.panel for name in NAMES)
         return (*nine, all(nine[place] for place in RATIO_PARTS))
 
@@ -171,7 +173,7 @@ class NetworkConfiguration:
 
     @property
     def cause_classes(self) -> tuple[str, ...]:
-        """What a death is told apart by: the named causes, then all others."""
+        """The classes of a death: the named causes, then all others."""
         return (*self.causes, OTHER_CAUSE)
 
     @property
@@ -181,7 +183,12 @@ class NetworkConfiguration:
 
 
 def check_causes(names: Sequence[str]) -> list[str]:
-    """What is wrong with the names of causes of death."""
+    """List what is wrong with the names of causes of death.
+
+    Example:
+        >>> check_causes(["cancer", "cancer"])
+        ["'cancer' is listed 2 times; list it once"]
+    """
     problems = [
         f"a name must be {CAUSE_NAME_RULE}; got {name!r}"
         for name in names
@@ -189,7 +196,7 @@ def check_causes(names: Sequence[str]) -> list[str]:
     ]
     if OTHER_CAUSE in names:
         problems.append(
-            f"{OTHER_CAUSE!r} stands for every code that is listed nowhere; leave it out"
+            f"{OTHER_CAUSE!r} is the name of every cause that is not listed; leave it out"
         )
     return problems + [
         f"{name!r} is listed {count} times; list it once"
@@ -202,7 +209,7 @@ def _check_increasing(name: str, values: Sequence[float], at_least: int = 1) -> 
     ordered = all(a < b for a, b in itertools.pairwise(values))
     if len(values) >= at_least and ordered and all(map(math.isfinite, values)):
         return []
-    return [f"{name} must be at least {at_least} increasing numbers, however: {list(values)}"]
+    return [f"{name} must be at least {at_least} increasing numbers; got {list(values)}"]
 
 
 def read_configuration(cls: type[T], mapping: Mapping[str, Any], *, subject: str) -> T:
@@ -213,9 +220,16 @@ def read_configuration(cls: type[T], mapping: Mapping[str, Any], *, subject: str
         mapping: keys and values, as YAML or JSON gives them.
         subject: what the mapping is, for the message (a file name).
 
+    Returns:
+        The configuration; keys that are not given have their defaults.
+
     Raises:
-        ConfigurationError: listing every unknown key, missing key, value of a wrong
-            type and value out of range.
+        ConfigurationError: with every unknown key, missing key, value of a wrong type and value
+            out of range.
+
+    Example:
+        >>> read_configuration(NetworkConfiguration, {"members": 20}, subject="network").members
+        20
     """
     problems: list[str] = []
     built = _build(cls, mapping, "", problems)
@@ -227,7 +241,7 @@ def read_configuration(cls: type[T], mapping: Mapping[str, Any], *, subject: str
 def _build(cls: Any, mapping: object, path: str, problems: list[str]) -> object:
     if not isinstance(mapping, Mapping):
         where = path.rstrip(".") or "top level"
-        problems.append(f"{where}: expected a mapping, however: {mapping!r}")
+        problems.append(f"{where} must be a mapping; got {mapping!r}")
         return None
     hints = typing.get_type_hints(cls)
     fields = {field.name: field for field in dataclasses.fields(cls)}
@@ -238,8 +252,8 @@ def _build(cls: Any, mapping: object, path: str, problems: list[str]) -> object:
             problems.append(
                 f"{path}{key}: unknown key" + (f", did you mean {near[0]}?" if near else "")
             )
-    # Values that are of the right type may still break a rule of their class: check
-    # them beside the defaults, so that one message lists both kinds.
+    # Values of the right type may still break a rule of their class. They are checked together
+    # with the defaults, so that one message lists both kinds of problem.
     values: dict[str, Any] = {}
     for name, field in fields.items():
         if name in mapping:
@@ -271,14 +285,14 @@ def _convert(hint: Any, value: object, path: str, problems: list[str]) -> object
         return _convert(inner, value, path, problems)
     if origin is tuple:
         if not isinstance(value, Sequence) or isinstance(value, str):
-            problems.append(f"{path}: expected a list, however: {value!r}")
+            problems.append(f"{path} must be a list; got {value!r}")
             return None
         if arguments[-1] is Ellipsis:
             inner_hints = [arguments[0]] * len(value)
         elif len(arguments) == len(value):
             inner_hints = list(arguments)
         else:
-            problems.append(f"{path}: expected {len(arguments)} entries, however: {value!r}")
+            problems.append(f"{path} must have {len(arguments)} entries; got {value!r}")
             return None
         return tuple(
             _convert(inner, item, f"{path}[{i}]", problems)
@@ -286,7 +300,7 @@ def _convert(hint: Any, value: object, path: str, problems: list[str]) -> object
         )
     if origin is Mapping:
         if not isinstance(value, Mapping):
-            problems.append(f"{path}: expected a mapping, however: {value!r}")
+            problems.append(f"{path} must be a mapping; got {value!r}")
             return None
         return {
             str(key): _convert(arguments[1], item, f"{path}.{key}", problems)
@@ -294,14 +308,14 @@ def _convert(hint: Any, value: object, path: str, problems: list[str]) -> object
         }
     if origin is typing.Literal:
         if value not in arguments:
-            problems.append(f"{path}: expected one of {list(arguments)}, however: {value!r}")
+            problems.append(f"{path} must be one of {list(arguments)}; got {value!r}")
         return value
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
         try:
             return float(value)
         except OverflowError:
-            problems.append(f"{path}: expected a number up to 1.8e308, however: a larger one")
+            problems.append(f"{path} must be a number up to 1.8e308; got a larger one")
             return None
     if not isinstance(value, hint) or (isinstance(value, bool) and hint is not bool):
-        problems.append(f"{path}: expected {hint.__name__}, however: {value!r}")
+        problems.append(f"{path} must be {hint.__name__}; got {value!r}")
     return value

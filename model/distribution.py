@@ -10,11 +10,11 @@ from types import MappingProxyType
 RUNTIMES: Mapping[str, str] = MappingProxyType(
     {"henaw": "onnxruntime", "henaw-gpu": "onnxruntime-gpu"}
 )
-"""Each distribution of the one source, and the ONNX Runtime that it brings."""
+"""The distributions of this source, and the ONNX Runtime that each one requires."""
 
 
 def find_versions(names: Mapping[str, str] | tuple[str, ...]) -> dict[str, str]:
-    """The versions of those distributions that are installed, by name."""
+    """Versions of the installed ones of some distributions, by name."""
     found = {}
     for name in names:
         with contextlib.suppress(importlib.metadata.PackageNotFoundError):
@@ -23,10 +23,10 @@ def find_versions(names: Mapping[str, str] | tuple[str, ...]) -> dict[str, str]:
 
 
 def find_distribution() -> str:
-    """The name of the distribution that is installed: henaw where both are.
+    """Name of the installed distribution; henaw where both are installed.
 
     Raises:
-        PackageNotFoundError: none is: the source is on the path without an installation.
+        PackageNotFoundError: none is installed; the source is on the path without one.
     """
     found = find_versions(RUNTIMES)
     if not found:
@@ -35,16 +35,16 @@ def find_distribution() -> str:
 
 
 def read_version() -> str:
-    """The version of HENAW that is installed.
+    """Version of the installed distribution.
 
     Raises:
-        PackageNotFoundError: none is.
+        PackageNotFoundError: none is installed.
     """
     return importlib.metadata.version(find_distribution())
 
 
 def suggest_install(extra: str) -> str:
-    """The command that installs what an extra needs.
+    """Command that installs what an extra needs.
 
     Example:
         >>> suggest_install("plot")

@@ -13,7 +13,26 @@ HenawError
 │   ├── ArtifactError       (RuntimeError)
 │   └── DownloadError       (RuntimeError)
 ├── FitError                (RuntimeError)
-└── RuntimeUnavailableError (RuntimeError)
+├── RuntimeUnavailableError (RuntimeError)
+├── RequestError            (ValueError)    henaw.handler
+│   ├── MalformedBodyError
+│   ├── NotFoundError
+│   ├── MethodNotAllowedError
+│   ├── PreconditionError
+│   ├── TooLargeError
+│   ├── UnsupportedMediaError
+│   ├── InvalidInputError
+│   ├── ThrottledError
+│   └── OverloadedError
+├── StoreError              (RuntimeError)  henaw.handler
+├── EngineError             (RuntimeError)  henaw.handler
+├── WorkerError             (RuntimeError)  henaw.handler
+├── NoWorkerError           (RuntimeError)  henaw.handler
+└── ServerError             (RuntimeError)  henaw.cli
+
+The errors without a folder are defined here, and ``henaw`` exports them. The others are
+defined in the folder that is named. They end a request or a command, and no other folder
+catches them.
 """
 
 from __future__ import annotations
@@ -22,15 +41,20 @@ from collections.abc import Iterable
 
 
 class HenawError(Exception):
-    """Something HENAW checked did not hold."""
+    """HENAW cannot do what was asked, for a reason that it checked."""
 
 
 class ProblemListError(HenawError):
-    """Several things did not hold; the message lists all of them.
+    """Something has one or more problems, and the message lists all of them.
 
     Args:
         subject: what was checked, as the reader knows it (a file, a request).
-        problems: one sentence each: what was expected, then what was seen.
+        problems: one sentence each: what is required, then what was given.
+
+    Example:
+        >>> print(ProblemListError("study.yaml", ["members must be 2 to 100; got 1"]))
+        study.yaml: 1 problem
+          - members must be 2 to 100; got 1
     """
 
     def __init__(self, subject: str, problems: Iterable[str]) -> None:
@@ -54,7 +78,7 @@ class CohortError(ProblemListError, ValueError):
 
 
 class ScoringError(ProblemListError, ValueError):
-    """People cannot be scored: their table, Bundle or model cannot be used as it is."""
+    """People cannot be scored, because their table, Bundle or model cannot be used as it is."""
 
 
 class StudyError(ProblemListError, ValueError):
@@ -82,8 +106,8 @@ class ArtifactError(ProblemListError, RuntimeError):
 
 
 class DownloadError(ProblemListError, RuntimeError):
-    """A public file cannot be fetched, or is not what was fetched before."""
+    """A public file cannot be fetched, or differs from the one fetched before."""
 
 
 class RuntimeUnavailableError(HenawError, RuntimeError):
-    """A runtime was asked for that this machine cannot provide."""
+    """This machine cannot provide the runtime that was asked for."""

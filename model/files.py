@@ -1,4 +1,4 @@
-"""Files that are written whole or not at all."""
+"""Files that are written completely or not at all."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from pathlib import Path
 
 
 def make_private_folder(folder: Path) -> None:
-    """Make a folder, and those missing on the way to it, that only this user may enter.
+    """Make a folder that only this user may enter, and the missing folders above it.
 
-    ``Path.mkdir`` gives its mode to the last folder alone. One that exists keeps its mode.
+    ``Path.mkdir`` gives its mode only to the last folder. A folder that exists keeps its mode.
     """
     for path in (*reversed(folder.parents), folder):
         if not path.is_dir():
@@ -18,12 +18,12 @@ def make_private_folder(folder: Path) -> None:
 
 
 def write_whole(path: Path, content: bytes, *, mode: int = 0o644) -> None:
-    """Write a file so that a reader sees all of it or what was there before.
+    """Write a file so that a reader sees either all of it or the older file.
 
     Args:
-        path: the file; folders on the way are made.
-        content: all of it.
-        mode: its permissions, which it has from its first byte on or narrower.
+        path: the file; missing folders above it are made.
+        content: of the whole file.
+        mode: its permissions; while it is written they are not wider.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.NamedTemporaryFile(
@@ -38,7 +38,7 @@ def write_whole(path: Path, content: bytes, *, mode: int = 0o644) -> None:
             file.close()
             os.unlink(file.name)
             raise
-    # Closed: Windows replaces no file that is open.
+    # Closed first: Windows does not replace an open file.
     try:
         os.replace(file.name, path)
     except BaseException:

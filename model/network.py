@@ -1,152 +1,55 @@
 """The HENAW network: raw blood values, age and sex to every answer, as one graph.
 
-Everything here is a tensor operation of one module, so that training, eager use,
-TorchScript and ONNX cannot disagree. The fitted numbers are buffers; how they are
-fitted is in ``henaw.training``, how they are laid out is in :mod:`henaw.model.constants`.
+Everything here is a tensor operation of one module, so that training, eager use, TorchScript
+and ONNX give the same answers. :mod:`henaw.model.reference_network` has the same formulas for
+one person, step by step: read it first. The constants are built in
+:mod:`henaw.model.graph.buffers` from the tensors that ``henaw.training`` fits, and
+:mod:`henaw.model.graph.sections` names the columns of each tensor.
 
 Notation: ``n`` people, 9 biomarkers, V = 10 variables (the nine and the logarithm of
 AST/ALT), J basis functions, Q = 3 modulators (constant, age, sex), I interactions,
 K = V + I contributions besides that of the typical values, B ensemble members, G variance
 groups, P tabulated percentiles.
 
-One person costs what the number of operations costs, many people what the number of
-bytes moved costs. So every tensor is (n, columns), each variable's J basis functions
-side by side; to copy, to sum and to weigh columns is to multiply by a constant matrix;
-and what depends on age and sex only, or on which biomarkers are missing only, is one
-row of a table.
+The time for one person depends on the number of operations, the time for many people on the
+number of bytes moved. So every tensor is (n, columns), with the J basis functions of each
+variable side by side. A product with a constant matrix copies, sums or weighs columns. What
+depends only on age and sex, or only on which biomarkers are missing, is one row of a table.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
-from typing import NamedTuple
 
 import torch
-from henaw.model.biomarkers import INDEX, NAMES, PANEL
-from henaw.model.change import INTERVAL_SCORE
-from henaw.model.configuration import RATIO_CAPS, RATIO_PARTS, VARIABLES, NetworkConfiguration
-from henaw.model.constants import (
-    HORIZON_YEARS,
+from henaw.model.biomarkers import NAMES
+from henaw.model.configuration import RATIO_PARTS, VARIABLES, NetworkConfiguration
+from henaw.model.graph.buffers import LINEAR_START, build_buffers
+from henaw.model.graph.constants import HORIZON_YEARS
+from henaw.model.graph.sections import (
     AgeRow,
+    Basis,
+    Features,
+    NetworkOutputs,
+    Parts,
     PatternRow,
-    build_age_table,
-    build_contribution_matrix,
-    build_pattern_table,
-    build_pieces,
-    build_slope_matrix,
-    build_variance_matrix,
-    build_whitening,
-    compute_median_basis,
-    list_percentile_steps,
-    repeat_blocks,
-    repeat_columns,
+    Placed,
 )
-from henaw.model.profile import LEVEL_SIZE
-from henaw.model.tables import PERCENTILES, build_one_hot
-from henaw.model.transforms import LARGEST, LOG_SCALED, compute_log_distance, divide_finite
+from henaw.model.graph.transforms import (
+    LARGEST,
+    compute_log_distance,
+    divide_finite,
+    expect_hinges,
+)
 from torch import Tensor, nn
 from torch.nn import functional
 
-__all__ = ["HORIZON_YEARS", "Features", "Network", "Parts"]
+__all__ = ["HORIZON_YEARS", "LINEAR_START", "Features", "Network", "NetworkOutputs", "Parts"]
 
-LINEAR_START = 16.0
-"""How far below 0 the linear function's knot is: below every score."""
-HALF_LOG_PI = 0.5 * math.log(math.pi)
 MADE_UP = 1.0
-"""Stands where a value is missing until it is imputed; nothing depends on it."""
+"""Stands for a missing value until the score is imputed; no answer depends on it."""
 FITTED_SCORE = 3.090232306167813
 """The normal score of the 99.9 % mark: beyond it a value is outside the fitted range."""
-LARGEST_RISK = 0.999
-"""No risk is certain; extreme profiles stop here."""
-NEVER = 1e9
-"""A squared distance beyond every limit."""
-
-
-class Answers(NamedTuple):
-    """What ``forward`` returns, in the order of the graph's outputs; see :class:`Network`."""
-
-    biological_age: Tensor
-    age_gap: Tensor
-    interval: Tensor
-    mortality_10y: Tensor
-    cause_risk_10y: Tensor
-    contributions: Tensor
-    system_contributions: Tensor
-    imputed: Tensor
-    out_of_range: Tensor
-    age_out_of_range: Tensor
-    percentile: Tensor
-    draw_sd: Tensor
-    critical: Tensor
-    reliable: Tensor
-
-
-class Placed(NamedTuple):
-    """Values among people of the same age and sex.
-
-    Shape:
-        scores: (n, V) normal scores that the effects are read at
-        slopes: (n, V) of the margins there, scores per standardised value
-        unclipped: (n, V) normal scores that go on as far as the values do
-    """
-
-    scores: Tensor
-    slopes: Tensor
-    unclipped: Tensor
-
-
-class Features(NamedTuple):
-    """What the answers are computed from.
-
-    Shape:
-        centred: (n, V J) basis functions, less those of the median where the value is
-            known, and those of an unknown value where it is not
-        weighted: (n, V J) the same, times the adaptive weights
-        pairs_twice: (n, 2 I) alike, the product of each interaction twice
-        by_age: what depends on age and sex; by_pattern: what depends on what is missing
-        direct: (n, 9) years per unit of the transformed value, 0 where it is unknown
-        whole: (n, 9) the same with what the value does to imputed ones
-        unit: (n, 9) raw value where that is not a logarithm, else 1
-        typical: (n, 1) years of somebody with all known values at the median
-        unclipped: (n, V) scores of the known values as far as they go, else 0
-    """
-
-    centred: Tensor
-    weighted: Tensor
-    pairs_twice: Tensor
-    by_age: AgeRow
-    by_pattern: PatternRow
-    direct: Tensor
-    whole: Tensor
-    unit: Tensor
-    typical: Tensor
-    unclipped: Tensor
-
-    @property
-    def pairs(self) -> Tensor:
-        """The interactions, each once: (n, I)."""
-        return self.pairs_twice.chunk(2, dim=1)[0]
-
-    @property
-    def main(self) -> Tensor:
-        """The weighted basis with its modulations: (V, n, Q J)."""
-        by_variable = self.weighted.unflatten(1, (len(VARIABLES), -1)).transpose(0, 1)
-        age, sex = self.by_age.age, self.by_age.sex
-        return torch.cat([by_variable, by_variable * age, by_variable * sex], 2)
-
-
-class Parts(NamedTuple):
-    """Years, part by part.
-
-    Shape:
-        contributions: (n, K); systems: (n, 4)
-        refits: (n, G B) by how much each refit's years of each group differ
-    """
-
-    contributions: Tensor
-    systems: Tensor
-    refits: Tensor
 
 
 class Network(nn.Module):
@@ -157,29 +60,32 @@ class Network(nn.Module):
         age: (n,) float32, years
         sex: (n,) int64, 0 female, 1 male
 
-    Returns of ``forward``, in this order:
-        biological_age (n,) years; age_gap (n,) years; interval (n, 2) years, 90 %;
-        mortality_10y (n,); cause_risk_10y (n, 4); contributions (n, 1 + K) years, that of
-        the typical values first; system_contributions (n, 4) years; imputed (n, 9) bool;
-        out_of_range (n, 9) bool; age_out_of_range (n,) bool; percentile (n,) of the gap
-        among people of that age and sex; draw_sd (n,) years, of a repeat draw;
-        critical (n, 9) bool; reliable (n,) bool.
-
-    A row whose age is not finite or whose sex is neither 0 nor 1 answers NaN, and is not
-    reliable.
+    ``forward`` returns :class:`henaw.model.graph.sections.NetworkOutputs` as a plain tuple. A row
+    whose age is not finite or whose sex is neither 0 nor 1 gets NaN, and is not reliable.
 
     Args:
         configuration: the shape.
-        tensors: every tensor of :func:`list_tensor_shapes`.
+        tensors: every tensor of :func:`henaw.model.graph.tables.list_tensor_shapes`.
 
     Attributes:
-        lab_shift: (9,) a laboratory's shift of each biomarker, taken off before anything
-            else is computed: of the logarithm where the biomarker is log-scaled, else in
-            its unit. 0 as shipped.
-        lab_standard_error: (9,) how well each shift is known. 0 as shipped: not at all, so
-            that the spread between surveys stands in its place.
-        lab_level: (4, 1) how far the mortality of the laboratory's country is from that of
-            the fitted people: the log hazard's change by age and sex. 0 as shipped.
+        lab_shift: (9,) a laboratory's shift of each biomarker, subtracted before anything else
+            is computed: of the logarithm where the biomarker is log-scaled, else in its unit.
+            0 as shipped.
+        lab_standard_error: (9,) standard error of each shift. 0 as shipped, which means that it
+            is not known; the spread between surveys is then used.
+        lab_level: (4, 1) change of the log hazard, by age and sex, from the fitted people to the
+            laboratory's country. 0 as shipped.
+
+    Example:
+        >>> from pathlib import Path
+        >>> from henaw.model.checkpoint import load_checkpoint
+        >>> network = load_checkpoint(
+        ...     Path("model/weights/henaw-nhanes.safetensors")).build_network()
+        >>> values = torch.tensor([[1.2, 35.5, 79.6, 45, 29, 13.1, torch.nan, 24, 20]])
+        >>> with torch.inference_mode():
+        ...     outputs = network.answer(values, torch.tensor([54.0]), torch.tensor([0]))
+        >>> print(f"{outputs.biological_age.item():.1f}")
+        52.2
     """
 
     used: Tensor | None
@@ -244,114 +150,19 @@ class Network(nn.Module):
         self.variables = len(VARIABLES)
         self.pairs = len(configuration.interactions)
         self.members = configuration.members
+        self.ages = float(configuration.ages)
         self.causes = len(configuration.causes)
 
-        nine = len(NAMES)
-        # None, and so nothing in the graph, where all nine are used.
-        self.register_buffer("used", None, persistent=False)
-        self.register_buffer("used_basis", None, persistent=False)
-        if configuration.left_out:
-            used = torch.tensor(configuration.used)
-            self._keep("used", used[:nine])
-            self._keep("used_basis", used.repeat_interleave(self.basis_size).double())
-        self._keep("lab_shift", torch.zeros(nine))
-        self._keep("lab_standard_error", torch.zeros(nine))
-        self._keep("lab_level", torch.zeros(LEVEL_SIZE, 1))
-        self._keep("laboratory_sd", tensors["laboratory_sd"])
-        self._keep("minimum", [biomarker.minimum for biomarker in PANEL])
-        self._keep("maximum", [biomarker.maximum for biomarker in PANEL])
-        self._keep("flag_low", torch.cat([tensors["range_low"], tensors["critical_low"]]))
-        self._keep("flag_high", torch.cat([tensors["range_high"], tensors["critical_high"]]))
-        self._keep("ratio_caps", list(RATIO_CAPS))
-        self._keep("log_scaled", torch.tensor([*LOG_SCALED, True]))
-        self._keep("logged", torch.tensor(LOG_SCALED).double())
-
-        by_age, rise, self.age_widths = build_age_table(configuration, tensors)
-        self._keep("by_age", by_age)
-        self._keep("rise_by_age", rise)
-        self.ages = float(configuration.ages)
-        by_pattern, self.pattern_widths = build_pattern_table(configuration, tensors)
-        self._keep("by_pattern", by_pattern)
-        self._keep("pattern_bits", torch.tensor([[2.0**i] for i in range(nine)]))
-
-        location, scale = tensors["location"].double(), tensors["scale"].double()
-        margin = tensors["margin"].double()
-        pieces = build_pieces(margin, location, scale, configuration.score_limit)
-        for name, piece in zip(("rate", "start", "total", "offset"), pieces, strict=True):
-            self._keep(f"piece_{name}", piece)
-        copy, add = (
-            repeat_blocks(self.variables, self.variables),
-            repeat_columns(self.variables, self.variables),
-        )
-        self._keep("repeat_scores", copy)
-        self._keep("sum_scores", add.T)
-        self._keep("repeat_slopes", add)
-        self._keep("sum_slopes", copy.T)
-
-        repeat = repeat_columns(self.variables, self.basis_size)
-        knots = torch.tensor([-LINEAR_START, *configuration.knots]).double()
-        self._keep("repeat_basis", repeat)
-        self._keep("half_basis", 0.5 * repeat)
-        self._keep("half_knots", -0.5 * knots.repeat(self.variables))
-        self._keep("spread_basis", repeat / math.sqrt(2.0))
-        unknown = torch.zeros(1, self.variables), torch.ones(1, self.variables)
-        self._keep("unknown_basis", self.expand_basis(*unknown)[0][0])
-        median = compute_median_basis(configuration, margin)
-        median[:, 0] += LINEAR_START
-        self._keep(
-            "known_basis",
-            repeat * (median.flatten() - self.unknown_basis.double()),
-        )
-
-        first, second = ([INDEX[pair[i]] for pair in configuration.interactions] for i in (0, 1))
-        self._keep("first_second", build_one_hot([*first, *second], self.variables))
-        self._keep("second_first", build_one_hot([*second, *first], self.variables))
-        weight = tensors["interaction_weight"]
-        self._keep("place_pairs", (self.first_second * torch.cat([weight, weight])).T)
-
-        matrix, self.part_widths = build_contribution_matrix(configuration, tensors)
-        self._keep("contribution_matrix", matrix)
-        # Phi is (1 + erf) / 2.
-        slopes = 0.5 * build_slope_matrix(tensors["weight"])
-        self._keep("slope_matrix", slopes)
-        self._keep("slope_offset", slopes.sum(0))
-        self._keep("sum_modulators", repeat_blocks(self.variables, 3).T)
-        ends, signs = torch.zeros(nine), torch.zeros(nine)
-        ends[list(RATIO_PARTS)] = torch.tensor(RATIO_CAPS)
-        signs[list(RATIO_PARTS)] = torch.tensor([1.0, -1.0])
-        self._keep("ratio_ends", ends)
-        self._keep("ratio_signs", signs)
-        self._keep("within_person_cv", tensors["within_person_cv"])
-        self._keep("variance_matrix", build_variance_matrix(configuration))
-        self._keep("group_cap", tensors["group_cap"])
-        self._keep("whitening", build_whitening(tensors["correlation"]))
-        beyond = torch.ones(self.variables, 1) * tensors["extrapolation_sd"] ** 2
-        beyond[nine:] = 0.0
-        self._keep("extrapolation", beyond)
-        steps = list_percentile_steps()
-        self._keep("percentile_steps", steps.unsqueeze(1))
-        self._keep("percentile_first", [PERCENTILES[0]])
-        self._keep("count_critical", torch.full((nine, 1), NEVER))
-        self._keep("cause_matrix", tensors["cause_weight"].T)
-        self._keep("cause_of_squared_age", tensors["cause_age_sex"][:, 2:3].T)
-        self._keep("largest_hazard", [math.log(-math.log1p(-LARGEST_RISK))])
-        scores = torch.tensor([-INTERVAL_SCORE, INTERVAL_SCORE])
-        self._keep("interval_scores", scores * tensors["interval_factor"])
-        self._keep("draw_factor", tensors["draw_factor"])
-
-    def _keep(self, name: str, values: Tensor | list[float]) -> None:
-        """Keep a constant; the checkpoint holds the fitted tensors, not these."""
-        tensor = values if isinstance(values, Tensor) else torch.tensor(values)
-        if tensor.is_floating_point():
-            tensor = tensor.to(torch.float32)
-        kept = tensor.detach().clone(memory_format=torch.contiguous_format)
-        self.register_buffer(name, kept, persistent=False)
+        buffers, self.widths = build_buffers(configuration, tensors)
+        for name, values in buffers.items():
+            # The checkpoint has the fitted tensors, not what is computed from them.
+            self.register_buffer(name, values, persistent=False)
 
     def look_up_reference(self, age: Tensor, sex: Tensor) -> AgeRow:
         """Reference tables at an age and sex: (n,), (n,) int64.
 
-        All is NaN where the age is not finite or the sex neither 0 nor 1, and so is all
-        that follows.
+        Every column is NaN where the age is not finite or the sex is neither 0 nor 1, and so
+        are the answers.
         """
         usable_sex = torch.clamp(sex, 0, 1)
         valid = (age.abs() <= LARGEST) & (sex == usable_sex)
@@ -361,14 +172,14 @@ class Network(nn.Module):
         row = torch.where(valid, year + usable_sex * self.ages, 0.0).to(torch.int64)
         value, rise = (functional.embedding(row, t) for t in (self.by_age, self.rise_by_age))
         reference = value + rise * (fitted - year).unsqueeze(1)
-        return AgeRow(*reference.split(self.age_widths, dim=1))
+        return AgeRow(*reference.split(self.widths.age_row, dim=1))
 
     def look_up_pattern(self, observed: Tensor) -> PatternRow:
         """Tables of the missing pattern: (n, 9) bool."""
         missing = torch.logical_not(observed).to(torch.float32)
         pattern = (missing @ self.pattern_bits).squeeze(1).to(torch.int64)
         row = functional.embedding(pattern, self.by_pattern)
-        return PatternRow(*row.split(self.pattern_widths, dim=1))
+        return PatternRow(*row.split(self.widths.pattern_row, dim=1))
 
     def compute_scores(
         self, biomarkers: Tensor, location: Tensor, scale: Tensor
@@ -377,7 +188,7 @@ class Network(nn.Module):
 
         Shape:
             biomarkers: (n, 9) raw; location, scale: (n, V)
-            result: scores (n, V), finite and of no meaning where unknown; known (n, V) bool
+            result: scores (n, V), finite but without meaning where unknown; known (n, V) bool
         """
         observed = biomarkers.abs() <= LARGEST
         natural = self.prepare(torch.where(observed, biomarkers, MADE_UP))
@@ -386,7 +197,7 @@ class Network(nn.Module):
         return placed.scores, torch.cat([observed, numerator & denominator], 1)
 
     def prepare(self, raw: Tensor) -> Tensor:
-        """Take the laboratory's shift off, clip to the accepted ranges, add AST/ALT.
+        """Subtract the laboratory's shift, clip to the accepted ranges, and add AST/ALT.
 
         Shape:
             raw: (n, 9) finite; result: (n, V)
@@ -401,7 +212,7 @@ class Network(nn.Module):
         return torch.cat([clipped, divide_finite(numerator, denominator)], 1)
 
     def place(self, natural: Tensor, location: Tensor, rate: Tensor) -> Placed:
-        """Prepared values among people of the same age and sex.
+        """Scores of prepared values among people of the same age and sex.
 
         Shape:
             natural, location: (n, V); rate: (n, V) 1 / scale
@@ -413,7 +224,7 @@ class Network(nn.Module):
         return Placed(*placed.split([self.variables] * 3, dim=1))
 
     def impute(self, scores: Tensor, copula: Tensor) -> Tensor:
-        """Conditional means of all scores given the known ones; those are their own.
+        """Conditional means of all scores given the known ones; a known score is its own mean.
 
         Shape:
             scores: (n, V); copula: (n, V V) of every score in each mean; result: (n, V)
@@ -421,37 +232,30 @@ class Network(nn.Module):
         return (scores @ self.repeat_scores * copula) @ self.sum_scores
 
     def trace_back(self, slopes: Tensor, copula: Tensor) -> Tensor:
-        """Slopes of all scores to those of the known ones, through what they impute.
+        """Slopes by the known scores, through the scores that they impute.
 
         Shape:
             slopes: (n, V); copula: (n, V V); result: (n, V), 0 where unknown
         """
         return (slopes @ self.repeat_slopes * copula) @ self.sum_slopes
 
-    def expand_basis(self, means: Tensor, spreads: Tensor) -> tuple[Tensor, Tensor]:
+    def expand_basis(self, means: Tensor, spreads: Tensor) -> Basis:
         """Expected basis functions of scores known up to a normal error.
 
-        For m + s e, e standard normal, a hinge max(0, x - k) has the expectation
-        d Phi(d / s) + s phi(d / s), d = m - k; with s near 0 it is the hinge. With
-        t = d / (s sqrt 2), Phi(d / s) is (1 + erf t) / 2 and phi(d / s) is
-        exp(-t^2) / sqrt(2 pi). The linear function is the hinge at -LINEAR_START, below
-        every score: x + LINEAR_START.
+        The linear function is the hinge at -LINEAR_START, below every score:
+        x + LINEAR_START. See :func:`henaw.model.graph.transforms.expect_hinges`.
 
         Shape:
             means, spreads: (n, V), spreads at least SMALLEST_SPREAD
-            result: (n, V J) values, and (n, V J) half the distances d
         """
         half = torch.addmm(self.half_knots, means, self.half_basis)
-        spread = spreads @ self.spread_basis
-        relative = half / spread
-        density = torch.exp(-HALF_LOG_PI - relative * relative)
-        return half + half * torch.erf(relative) + spread * density, half
+        return Basis(expect_hinges(half, spreads @ self.spread_basis), half)
 
     def compute_main_slope(self, half: Tensor, slope_spreads: Tensor, modulators: Tensor) -> Tensor:
         """Expected years per unit of a score, without interactions and adaptive weights.
 
-        A hinge rises by Phi(d / s), d the distance from its knot and s the spread: that of
-        the score, known or not, with that of a repeat draw.
+        A hinge rises by Phi(d / s), where d is the distance from its knot and s the spread of
+        the score together with that of a repeat draw.
 
         Shape:
             half: (n, V J) half the distances from the knots; slope_spreads: (n, V);
@@ -462,7 +266,7 @@ class Network(nn.Module):
         return (slopes * modulators) @ self.sum_modulators
 
     def modulate(self, basis: Tensor, age: Tensor, sex: Tensor) -> Tensor:
-        """Let each basis function change with age and sex.
+        """Multiply each basis function by the modulators: constant, age and sex.
 
         Shape:
             basis: (n, V, J); age: (n,) years; sex: (n,) int64
@@ -478,10 +282,10 @@ class Network(nn.Module):
         return torch.cat([torch.ones_like(row.age), row.age, row.age * row.age, row.sex], 1)
 
     def multiply_pairs(self, scores: Tensor) -> tuple[Tensor, Tensor]:
-        """Log-distances of the two of each pair, each once as the first, once as the second.
+        """Log-distances of the two biomarkers of each pair, in either order.
 
         Shape:
-            scores: (n, V); result: (n, 2 I) and (n, 2 I), whose product has each pair's twice
+            scores: (n, V); result: (n, 2 I) and (n, 2 I), whose product has each pair twice
         """
         distance = compute_log_distance(scores)
         return distance @ self.first_second, distance @ self.second_first
@@ -492,7 +296,7 @@ class Network(nn.Module):
         return self.compute_features(torch.where(observed, biomarkers, MADE_UP), observed, age, sex)
 
     def find_observed(self, biomarkers: Tensor) -> Tensor:
-        """Which values are there and used: (n, 9) to (n, 9) bool."""
+        """Which values are given and used: (n, 9) to (n, 9) bool."""
         observed = biomarkers.abs() <= LARGEST
         return observed if self.used is None else observed & self.used
 
@@ -506,27 +310,31 @@ class Network(nn.Module):
         by_pattern = self.look_up_pattern(observed)
         known = by_pattern.known
 
+        # Scores of the known values, and expected scores of the others.
         natural = self.prepare(raw)
-        # 0 where unknown, and so is all that a value's scale would take part in.
+        # 0 where unknown, so that a made-up value has no slope.
         rate = known / by_age.scale
         placed = self.place(natural, by_age.location, rate)
         imputing = torch.minimum(
             torch.maximum(placed.scores, by_age.impute_low), by_age.impute_high
         )
-        # A known variable's own weight is 1: what was cut off it comes back.
+        # The own weight of a known variable is 1: this adds back what the limits cut off.
         means = self.impute(imputing, by_pattern.copula) + (placed.scores - imputing)
-        values, half = self.expand_basis(means, by_pattern.spreads)
+        basis = self.expand_basis(means, by_pattern.spreads)
 
-        # A value that was imputed is compared with a value imputed from nothing, so that
-        # a person of whom nothing is known has the gap 0 exactly.
-        centred = values - torch.addmm(self.unknown_basis, known, self.known_basis)
+        # Effects are compared with those of the median person. An imputed value is compared
+        # with one imputed from nothing, so that the gap is exactly 0 where nothing is known.
+        centred = basis.values - torch.addmm(self.unknown_basis, known, self.known_basis)
         if self.used_basis is not None:
-            # To the last bit, so that a fit finds nothing in it.
+            # Exactly 0, so that a fit finds nothing in the columns of unused biomarkers.
             centred = centred * self.used_basis
         complete_weights = by_age.pair_weights * by_pattern.complete
         one, other = self.multiply_pairs(placed.scores)
 
-        main_slope = self.compute_main_slope(half, by_pattern.slope_spreads, by_age.modulators)
+        # Years per unit of each value, for the interval.
+        main_slope = self.compute_main_slope(
+            basis.half_distances, by_pattern.slope_spreads, by_age.modulators
+        )
         slope = main_slope * by_age.weights + ((other * complete_weights) @ self.place_pairs) / (
             1.0 + placed.scores.abs()
         )
@@ -534,7 +342,7 @@ class Network(nn.Module):
         imputes = (imputing == placed.scores).to(torch.float32)
         traced = slope * known + self.trace_back(slope * (1.0 - known), by_pattern.copula) * imputes
         nine = natural.split([len(NAMES), 1], dim=1)[0]
-        # A value beyond its cap no longer moves the ratio.
+        # A value beyond its cap does not move the ratio.
         moves_ratio = torch.where(nine < self.ratio_ends, self.ratio_signs, 0.0)
         return Features(
             centred=centred,
@@ -550,16 +358,16 @@ class Network(nn.Module):
         )
 
     def compute_typical(self, by_age: AgeRow, by_pattern: PatternRow) -> Tensor:
-        """Years of somebody with all known values at the median: (n, 1).
+        """Years of a person with all known values at the median: (n, 1).
 
-        It puts the median of the gap at 0, and is 0 where nothing is known.
+        They bring the median of the gap to 0, and are 0 where nothing is known.
         """
         missing = (by_age.node_shares * by_pattern.typical_at_nodes).sum(1, keepdim=True)
         typical: Tensor = by_age.typical * by_pattern.any_known + missing
         return typical
 
     def join_ratio(self, slope: Tensor, moves_ratio: Tensor) -> Tensor:
-        """Slopes of the variables to slopes of the nine, AST and ALT moving their ratio too.
+        """Slopes of the variables to slopes of the nine; AST and ALT also move their ratio.
 
         Shape:
             slope: (n, V); moves_ratio: (n, 9) 1, -1 or 0; result: (n, 9)
@@ -572,17 +380,17 @@ class Network(nn.Module):
         """Years from each contribution, system and refit."""
         main, by_age = features.weighted, features.by_age
         design = torch.cat([main, main * by_age.age, main * by_age.sex, features.pairs_twice], 1)
-        return Parts(*(design @ self.contribution_matrix).split(self.part_widths, dim=1))
+        return Parts(*(design @ self.contribution_matrix).split(self.widths.parts, dim=1))
 
     def compute_draws(self, slope: Tensor, features: Features) -> Tensor:
-        """What one standard deviation of a repeat draw of each value does: (n, 9) years."""
+        """Years that one standard deviation of a repeat draw of each value makes: (n, 9)."""
         return slope * features.unit * self.within_person_cv
 
     def compute_group_variance(self, features: Features, parts: Parts) -> Tensor:
         """Variance of the gap by group: (n, G) years squared.
 
-        That of repeat draws, of the laboratory's shift and of refits. Beyond any cap where
-        a biomarker of the group is missing.
+        The sum of the variances of repeat draws, of the laboratory's shift and of refits. It
+        is beyond every cap where a biomarker of the group is missing.
         """
         unknown_shift = self.lab_standard_error <= 0.0
         shift_sd = torch.where(unknown_shift, self.laboratory_sd, self.lab_standard_error)
@@ -601,9 +409,9 @@ class Network(nn.Module):
     def compute_variance(self, features: Features, parts: Parts) -> Tensor:
         """Variance of the gap, years squared: (n, 1).
 
-        Each group's is at most its cap. A group with a missing biomarker is put at its
-        cap, so that knowing less never narrows the interval. Values outside the fitted
-        range add what their extrapolated effect may be off by.
+        The variance of each group is at most its cap, and is its cap where a biomarker is
+        missing, so that a missing value never narrows the interval. Values outside the fitted
+        range add the error that their extrapolated effect may have.
         """
         capped = torch.minimum(self.compute_group_variance(features, parts), self.group_cap)
         left_open = features.by_age.node_shares * features.by_pattern.variance_at_nodes
@@ -615,7 +423,7 @@ class Network(nn.Module):
     def compute_distance(self, features: Features) -> Tensor:
         """Squared Mahalanobis distance of the known values' scores: (n, 1).
 
-        The conditional means of the unknown ones add nothing to it.
+        The conditional means of the unknown scores add nothing to it.
         """
         independent = self.impute(features.unclipped, features.by_pattern.copula) @ self.whitening
         return (independent * independent).sum(1, keepdim=True)
@@ -626,6 +434,17 @@ class Network(nn.Module):
         # minimum and maximum keep NaN in every runtime; clamp need not.
         passed = torch.maximum(torch.minimum(passed, torch.ones_like(gap)), torch.zeros_like(gap))
         return torch.addmm(self.percentile_first, passed, self.percentile_steps)
+
+    def compute_mortality(self, biological_age: Tensor, by_age: AgeRow) -> Tensor:
+        """Risk of death within the horizon, by a Gompertz hazard: (n, 1) years to (n, 1)."""
+        log_hazard = torch.addmm(
+            by_age.baseline_start + by_age.baseline_slope * biological_age,
+            by_age.level,
+            self.lab_level,
+        )
+        # minimum keeps NaN in every runtime; clamp need not.
+        log_hazard = torch.minimum(log_hazard, self.largest_hazard)
+        return 1.0 - torch.exp(-torch.exp(log_hazard))
 
     def share_causes(self, features: Features) -> Tensor:
         """Probability of each cause, given death within the horizon: (n, 4).
@@ -639,16 +458,16 @@ class Network(nn.Module):
             features.centred,
             self.cause_matrix,
         )
-        # Not by the shape of logits: a trace would read that from the device at each call,
-        # which no CUDA graph may do.
+        # By a constant, not by the shape of logits: a trace would read the shape from the
+        # device at each call, which a CUDA graph must not do.
         named: Tensor = torch.softmax(logits, 1).split([self.causes, 1], dim=1)[0]
         return named
 
     def forward(self, biomarkers: Tensor, age: Tensor, sex: Tensor) -> tuple[Tensor, ...]:
-        """Answer for n people; see the class."""
+        """Answer for n people; see :class:`Network`."""
         return tuple(self.answer(biomarkers, age, sex))
 
-    def answer(self, biomarkers: Tensor, age: Tensor, sex: Tensor) -> Answers:
+    def answer(self, biomarkers: Tensor, age: Tensor, sex: Tensor) -> NetworkOutputs:
         """What ``forward`` returns, by name."""
         observed = self.find_observed(biomarkers)
         raw = torch.where(observed, biomarkers, MADE_UP)
@@ -657,15 +476,7 @@ class Network(nn.Module):
         gap = features.typical + parts.systems.sum(1, keepdim=True)
         biological_age = age.unsqueeze(1) + gap
 
-        by_age = features.by_age
-        log_hazard = torch.addmm(
-            by_age.baseline_start + by_age.baseline_slope * biological_age,
-            by_age.level,
-            self.lab_level,
-        )
-        # Of the two, only minimum keeps NaN in every runtime; clamp need not.
-        log_hazard = torch.minimum(log_hazard, self.largest_hazard)
-        mortality = 1.0 - torch.exp(-torch.exp(log_hazard))
+        mortality = self.compute_mortality(biological_age, features.by_age)
         half = torch.sqrt(self.compute_variance(features, parts)) * self.interval_scores
         draws = self.compute_draws(features.whole, features)
 
@@ -674,12 +485,12 @@ class Network(nn.Module):
         flagged = beyond & torch.cat([observed, observed], 1)
         out_of_range, critical = flagged.split([len(NAMES)] * 2, dim=1)
         outside_ages = torch.clamp(age, self.first_age, self.last_age) != age
-        # A critical value puts anybody further off than every limit.
+        # A critical value makes the distance larger than every limit.
         distance = torch.addmm(
             self.compute_distance(features), critical.to(torch.float32), self.count_critical
         )
         near = (distance <= features.by_pattern.distance_limit).squeeze(1)
-        return Answers(
+        return NetworkOutputs(
             biological_age=biological_age.squeeze(1),
             age_gap=gap.squeeze(1),
             interval=biological_age + half,
@@ -690,7 +501,7 @@ class Network(nn.Module):
             imputed=torch.logical_not(observed),
             out_of_range=out_of_range,
             age_out_of_range=outside_ages,
-            percentile=self.place_gap(gap, by_age).squeeze(1),
+            percentile=self.place_gap(gap, features.by_age).squeeze(1),
             draw_sd=torch.sqrt((draws * draws).sum(1)) * self.draw_factor,
             critical=critical,
             reliable=near & torch.logical_not(outside_ages),

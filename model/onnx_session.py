@@ -1,6 +1,6 @@
-"""An ONNX Runtime session on a device, by whichever of its distributions is installed.
+"""An ONNX Runtime session on a device, with whichever distribution of it is installed.
 
-``onnxruntime`` runs on the CPU, ``onnxruntime-gpu`` on CUDA too; both are imported as
+``onnxruntime`` runs on the CPU, ``onnxruntime-gpu`` also on CUDA. Both are imported as
 ``onnxruntime``.
 """
 
@@ -22,10 +22,10 @@ CUDA_PROVIDER = "CUDAExecutionProvider"
 INSTALL_GPU = (
     "pip uninstall onnxruntime onnxruntime-gpu, then pip install 'onnxruntime-gpu[cuda,cudnn]'"
 )
-"""Two commands: both distributions hold the same files, so that one has to go first."""
+"""Two commands: both distributions install the same files, so uninstall both first."""
 
 _FATAL, _WARNING = 4, 2
-"""ONNX Runtime's severities; it logs from warnings on unless it is told otherwise."""
+"""ONNX Runtime's severities. By default it logs warnings and worse."""
 _LOGGER = logging.getLogger(__name__)
 _CUDA = re.compile(r"cuda(?::([0-9]{1,3}))?")
 
@@ -34,7 +34,11 @@ def check_device(name: str) -> str:
     """Return a device's name: auto, cpu, cuda or cuda:N.
 
     Raises:
-        ConfigurationError: it is another.
+        ConfigurationError: the device has another name.
+
+    Example:
+        >>> check_device("cuda:1")
+        'cuda:1'
     """
     if name not in ("auto", "cpu") and _CUDA.fullmatch(name) is None:
         raise ConfigurationError(
@@ -44,20 +48,20 @@ def check_device(name: str) -> str:
 
 
 def open_session(source: Path | bytes, *, device: str, threads: int) -> tuple[Any, str]:
-    """Open a model on a device, and on the CPU where the device cannot be used.
+    """Open a model on a device, or on the CPU where the device cannot be used.
 
-    A fallback is logged, as a warning where CUDA was asked for by its name.
+    A fallback is logged; it is a warning where the caller asked for CUDA by name.
 
     Args:
         source: the ONNX file, or its bytes.
         device: auto, cpu, cuda or cuda:N; auto is CUDA where ONNX Runtime can use it.
-        threads: of the CPU, for one call.
+        threads: CPU threads for one call.
 
     Returns:
-        The session and the device it runs on: cpu or cuda:N.
+        The session, and the device that it runs on: cpu or cuda:N.
 
     Raises:
-        ConfigurationError: the device is none of those.
+        ConfigurationError: the device has another name.
     """
     match = _CUDA.fullmatch("cuda" if check_device(device) == "auto" else device)
     if match is None:
@@ -66,7 +70,7 @@ def open_session(source: Path | bytes, *, device: str, threads: int) -> tuple[An
     session, problem = try_cuda(source, number, threads)
     if session is not None:
         return session, f"cuda:{number}"
-    # Opened first: where the file is at fault, that error is the one to tell.
+    # Opened before the log: if the file is faulty, only that error is reported.
     session = _open(source, [CPU_PROVIDER], threads)
     level = logging.DEBUG if device == "auto" else logging.WARNING
     _LOGGER.log(level, "ONNX Runtime runs on the CPU, not on %s: %s", device, problem)
@@ -78,16 +82,16 @@ def try_cuda(source: Path | bytes, number: int, threads: int) -> tuple[Any, str]
     ort = import_onnxruntime()
     if CUDA_PROVIDER not in ort.get_available_providers():
         return None, (
-            f"onnxruntime {ort.__version__} is built for the CPU alone. For CUDA: {INSTALL_GPU}."
+            f"onnxruntime {ort.__version__} is built for the CPU only. For CUDA: {INSTALL_GPU}."
         )
-    # It says on stdout, where answers may go, which libraries it does not find.
-    with contextlib.redirect_stdout(io.StringIO()) as said:
+    # It prints the libraries that it does not find to stdout, which may be used for answers.
+    with contextlib.redirect_stdout(io.StringIO()) as printed:
         ort.preload_dlls(directory="")
-    missing = said.getvalue().partition("\n")[0]
-    # With TF32, products are rounded to ten bits: ages move by 0.02 years.
+    missing = printed.getvalue().partition("\n")[0]
+    # TF32 rounds products to ten bits, which moves ages by 0.02 years.
     options = {"device_id": str(number), "use_tf32": "0"}
-    advice = f"Run henaw doctor. For CUDA and cuDNN of its version: {INSTALL_GPU}."
-    # Of a CUDA that does not start it logs three lines by itself, also where auto tries it.
+    advice = f"Run henaw doctor. To install CUDA and cuDNN of the right version: {INSTALL_GPU}."
+    # It logs three lines of its own where CUDA does not start, also where auto only tries it.
     ort.set_default_logger_severity(_FATAL)
     try:
         session = _open(source, [(CUDA_PROVIDER, options), CPU_PROVIDER], threads)
@@ -98,22 +102,22 @@ def try_cuda(source: Path | bytes, number: int, threads: int) -> tuple[Any, str]
     if CUDA_PROVIDER not in session.get_providers():
         return (
             None,
-            f"CUDA does not start: {missing or 'it is left out without an error'}. {advice}",
+            f"CUDA does not start: {missing or 'ONNX Runtime gives no error'}. {advice}",
         )
     return session, ""
 
 
 def import_onnxruntime() -> Any:
-    """The module of either distribution.
+    """Import ONNX Runtime, of either distribution.
 
     Raises:
-        RuntimeUnavailableError: neither is installed.
+        RuntimeUnavailableError: none is installed.
     """
     try:
         return importlib.import_module("onnxruntime")
     except ImportError as error:
         raise RuntimeUnavailableError(
-            f"onnxruntime cannot be imported ({error}): pip install "
+            f"onnxruntime cannot be imported ({error}). Run pip install "
             f"{RUNTIMES[next(iter(find_versions(RUNTIMES)), 'henaw')]}"
         ) from error
 
@@ -124,7 +128,7 @@ def _open(source: Path | bytes, providers: list[Any], threads: int) -> Any:
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.log_severity_level = 3
-    # Its own fallback prints to stdout, and keeps from the caller what failed.
+    # Its own fallback prints to stdout and hides the error from the caller.
     return ort.InferenceSession(
         source if isinstance(source, bytes) else str(source),
         options,

@@ -1,4 +1,4 @@
-"""People as the graph takes them."""
+"""People in the form of the graph's inputs."""
 
 from __future__ import annotations
 
@@ -9,7 +9,13 @@ import numpy.typing as npt
 
 
 class People(NamedTuple):
-    """Inputs of the graph: (n, 9) float32, (n,) float32 years, (n,) int64."""
+    """Inputs of the graph.
+
+    Shape:
+        biomarkers: (n, 9) float32, the panel's units, NaN = missing
+        age: (n,) float32, years
+        sex: (n,) int64, 0 female, 1 male
+    """
 
     biomarkers: npt.NDArray[np.float32]
     age: npt.NDArray[np.float32]

@@ -1,8 +1,8 @@
-"""A laboratory's profile: how far its values lie from those of the fitted people.
+"""A laboratory's profile: how far its values are from those of the fitted people.
 
-Assays differ between laboratories and years. A shift is estimated from people without
-follow-up: each value is compared with those of people of the same age and sex, and the
-shift is what brings the mean of these scores, clipped, to 0.
+Assays differ between laboratories and years. A shift needs no follow-up: each value is compared
+with those of people of the same age and sex, and the shift is what brings the mean of these
+clipped scores to 0.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from henaw.model.errors import ProfileError
 Array = npt.NDArray[np.float64]
 
 LEVEL_SIZE = 4
-"""Weights of a level of mortality: 1, age, sex and their product."""
+"""Number of weights of a level of mortality: 1, age, sex and their product."""
 PROFILE_SHAPES: Mapping[str, tuple[int, ...]] = MappingProxyType(
     {
         "lab_shift": (len(NAMES),),
@@ -33,25 +33,25 @@ PROFILE_SHAPES: Mapping[str, tuple[int, ...]] = MappingProxyType(
         "lab_level": (LEVEL_SIZE, 1),
     }
 )
-"""The profile's tensors in the graph, float32."""
+"""The profile's tensors in the graph and their shapes, float32."""
 PROFILE_TENSORS: tuple[str, ...] = tuple(PROFILE_SHAPES)
 FORMAT = "henaw-lab-profile-1"
 LARGEST_LEVEL = 2.0
-"""Of the logarithm of a hazard: beyond it a life table is not one of deaths a year."""
+"""Of the logarithm of a hazard. Beyond it a life table does not have deaths per year."""
 LARGEST_SHIFT = 1.5
-"""Of a logarithm: beyond it the values are in another unit, not of another laboratory."""
+"""Of a logarithm. Beyond it the values are in another unit, not from another laboratory."""
 METADATA_KEY = "lab"
-"""Property of an ONNX file that holds the profile it has."""
+"""Name of the property of an ONNX file that describes its profile."""
 _RAW_DATA = b"\x4a"
 _NAME = b"\x42"
 _METADATA_PROPS = b"\x72"
 _CHECKPOINT = rb"checkpoint_sha256\x12\x40([0-9a-f]{64})"
-"""The checkpoint's digest in the metadata: a key, and the field of its value."""
+"""The checkpoint's digest in the metadata: the key, and the field of its value."""
 
 CLIP_SCORE = 2.0
-"""Scores are clipped here, so that sick people do not move the shift."""
+"""Scores are clipped to plus or minus this, so that sick people do not move the shift."""
 VARIANCE_OF_SHIFT = 1.1
-"""Variance of the mean of clipped scores, times the number of people: 1 / efficiency."""
+"""Variance of the mean of clipped scores times the number of people: 1 / efficiency."""
 _STEPS = 50
 _CLOSE = 1e-7
 
@@ -59,7 +59,7 @@ _CLOSE = 1e-7
 def estimate_shift(
     values: Array, location: Array, scale: Array, *, usual: float = 0.0
 ) -> tuple[float, float]:
-    """Shift of one biomarker in some people: the Huber estimate of location.
+    """Estimate the shift of one biomarker in some people: the Huber estimate of location.
 
     Args:
         values: (n,) on the biomarker's scale (its logarithm, or its unit), all known.
@@ -94,10 +94,19 @@ def estimate_shift(
 
 
 def shrink_shift(shift: float, standard_error: float, spread: float) -> tuple[float, float]:
-    """Draw a shift towards 0 by how well it is known, given its spread over laboratories.
+    """Shrink a shift towards 0, the more the less precise it is.
+
+    With a normal prior of standard deviation ``spread`` and the share
+    k = spread^2 / (spread^2 + standard_error^2), the posterior mean is k shift and the posterior
+    standard deviation sqrt(k) standard_error.
+
+    Args:
+        shift: the estimate.
+        standard_error: of the estimate.
+        spread: standard deviation of the shift between laboratories.
 
     Returns:
-        The posterior mean and standard deviation of a normal shift of that spread.
+        The posterior mean and standard deviation.
 
     Example:
         >>> shrink_shift(1.0, 1.0, 1.0)
@@ -109,19 +118,20 @@ def shrink_shift(shift: float, standard_error: float, spread: float) -> tuple[fl
 
 @dataclass(frozen=True, kw_only=True)
 class LabProfile:
-    """How far a laboratory's values lie from those of the fitted people.
+    """How far a laboratory's values are from those of the fitted people.
 
     Attributes:
-        name: the laboratory's, as answers give it.
-        shift: by biomarker; of the logarithm where the biomarker is log-scaled, else in
-            the panel's unit. Taken off each value. A biomarker left out is not shifted.
-        standard_error: by biomarker, on the same scale. One left out is not known, and
-            the spread between surveys stands for it.
-        people: how many people each shift was estimated from.
-        model: SHA-256 of the checkpoint whose reference it was estimated against.
-        level: by sex, the logarithm of the hazard of the laboratory's country over that of
-            the fitted people, at 60 years of age, and its change in 15 years. None: the same.
-        life_table: which life table the level was made from.
+        name: of the laboratory, as answers give it.
+        shift: by biomarker, subtracted from each value: of the logarithm where the biomarker is
+            log-scaled, else in the panel's unit. A biomarker without an entry is not shifted.
+        standard_error: by biomarker, on the same scale. Without an entry it is not known, and
+            the spread between surveys is used.
+        people: number of people that each shift was estimated from.
+        model: SHA-256 of the checkpoint that it was estimated with.
+        level: by sex, the logarithm of the ratio of the hazard of the laboratory's country to
+            that of the fitted people, at 60 years of age, and its change in 15 years. None: the
+            hazards are equal.
+        life_table: the life table that the level was made from.
 
     Example:
         >>> LabProfile(name="north", shift={"rdw": 0.02}, standard_error={"rdw": 0.003}).name
@@ -161,14 +171,14 @@ class LabProfile:
 
     @property
     def digest(self) -> str:
-        """SHA-256 of what it does to values."""
+        """SHA-256 of its tensors."""
         return hashlib.sha256(b"".join(array.tobytes() for array in self.arrays)).hexdigest()
 
     @property
     def arrays(self) -> tuple[npt.NDArray[np.float32], ...]:
-        """Shifts, standard errors and level, as ``PROFILE_SHAPES`` has them; 0 if unknown."""
+        """Shifts, standard errors and level, in the shapes of ``PROFILE_SHAPES``; 0 if unknown."""
         level = np.zeros((len(SEXES), 2)) if self.level is None else self._list_level()
-        # Sex is -0.5 or 0.5 in the graph: the mean of both, and their difference.
+        # Sex is -0.5 or 0.5 in the graph, so the weights are the mean of both and the difference.
         weights = np.concatenate([level.mean(0), level[1] - level[0]])
         return (
             np.array([self.shift.get(name, 0.0) for name in NAMES], np.float32),
@@ -181,14 +191,14 @@ class LabProfile:
         return np.array([level[sex] for sex in SEXES], np.float64)
 
     def describe(self) -> dict[str, Any]:
-        """What its file holds."""
+        """The content of its file."""
         return {"format": FORMAT, **asdict(self), "sha256": self.digest}
 
     def require_model(self, checkpoint_sha256: str) -> None:
-        """Check that it was made for a model; one made by hand names none and suits every one.
+        """Check that it was made for a model; a profile without a model's digest suits all.
 
         Raises:
-            ProfileError: it was made for another.
+            ProfileError: it was made for another model.
         """
         if self.model not in ("", checkpoint_sha256):
             raise ProfileError(
@@ -201,7 +211,7 @@ class LabProfile:
 
 
 def _check_level(level: object) -> list[str]:
-    """What is wrong with a level of mortality."""
+    """List what is wrong with a level of mortality."""
     if level is None:
         return []
     expected = (
@@ -222,10 +232,10 @@ def _check_level(level: object) -> list[str]:
 
 
 def read_profile(source: Path | Mapping[str, Any]) -> LabProfile:
-    """Read a profile from its JSON file, or from what such a file holds.
+    """Read a profile from its JSON file, or from the content of such a file.
 
     Raises:
-        ProfileError: it cannot be read or holds something else; every problem is listed.
+        ProfileError: it cannot be read or is not a profile; every problem is listed.
     """
     subject = str(source) if isinstance(source, Path) else "laboratory profile"
     content: Any = source
@@ -256,7 +266,7 @@ def read_profile(source: Path | Mapping[str, Any]) -> LabProfile:
         life_table=life_table if isinstance(life_table, str) else None,
     )
     if content.get("sha256") != profile.digest:
-        raise ProfileError(subject, ["its numbers differ from its digest: it was changed by hand?"])
+        raise ProfileError(subject, ["its numbers differ from its digest. Was it changed by hand?"])
     return profile
 
 
@@ -268,8 +278,8 @@ def set_profile(model: bytes, profile: LabProfile) -> bytes:
         profile: the laboratory's.
 
     Raises:
-        ProfileError: the file holds no place for a profile, has one already, or is not of
-            the model that the profile was made for.
+        ProfileError: the file has no tensors of a profile, has a profile already, or is of
+            another model than the profile.
     """
     made_from = re.search(_CHECKPOINT, model, re.DOTALL)
     if made_from is not None:
@@ -283,27 +293,27 @@ def set_profile(model: bytes, profile: LabProfile) -> bytes:
         changed = changed[:start] + values + changed[start + len(values) :]
     text = json.dumps(profile.describe()).encode()
     entry = _encode_field(b"\x0a", METADATA_KEY.encode()) + _encode_field(b"\x12", text)
-    # Fields of a message may come in any order: one more of a repeated one goes last.
+    # The fields of a message may be in any order, so the new property goes to the end.
     return changed + _encode_field(_METADATA_PROPS, entry)
 
 
 def find_tensor(model: bytes, name: str) -> int:
-    """Where in an ONNX file's bytes the values of a tensor of the profile begin.
+    """Find where the values of a tensor of the profile begin in an ONNX file's bytes.
 
     Raises:
-        ProfileError: it is not there, or twice.
+        ProfileError: the tensor is missing, or is there twice.
     """
     # An initializer's name (field 8 of TensorProto) is followed by its bytes (field 9).
     size = 4 * math.prod(PROFILE_SHAPES[name])
     head = _encode_field(_NAME, name.encode()) + _RAW_DATA + bytes([size])
     place = model.find(head)
     if place < 0 or model.find(head, place + 1) >= 0:
-        raise ProfileError("ONNX file", [f"it has no tensor {name}: is it a model of HENAW?"])
+        raise ProfileError("ONNX file", [f"it has no tensor {name}. Is it a model of HENAW?"])
     return place + len(head)
 
 
 def _encode_field(tag: bytes, content: bytes) -> bytes:
-    """A length-delimited field of a protocol buffer."""
+    """Encode a length-delimited field of a protocol buffer."""
     length, size = len(content), bytearray()
     while length >= 0x80:
         size.append(length & 0x7F | 0x80)

@@ -1,7 +1,7 @@
-"""The network as its formulas: one person, one step after the other, in float64.
+"""The network as formulas: one person, step by step, in float64.
 
 :mod:`henaw.model.network` computes the same answers for many people as one graph, and is written
-for speed. This is its plain twin: documentation that runs. A test holds the two together.
+for speed. This is its plain twin: documentation that runs. A test compares the two.
 
 Notation. A person has age t, sex s (0 female, 1 male) and raw values x_i of the panel's nine
 biomarkers, some of them missing. Variables v are the nine and the ratio AST/ALT.
@@ -13,7 +13,7 @@ biomarkers, some of them missing. Variables v are the nine and the ratio AST/ALT
 - w_v: adaptive weight; theta, beta: fitted weights
 - f_v: years of variable v; g_ab: years of an interaction
 
-Biological age is t + c + sum f_v + sum g_ab, where c are the years of the typical values. The first
+Biological age is t + c + sum f_v + sum g_ab, where c is the years of the typical values. The first
 steps, from x to mu and sigma, are in :mod:`henaw.model.reference_people`.
 """
 
@@ -27,6 +27,7 @@ import numpy as np
 import numpy.typing as npt
 from henaw.model.biomarkers import INDEX, NAMES, SYSTEMS
 from henaw.model.configuration import RATIO_CAPS, RATIO_PARTS, VARIABLES, NetworkConfiguration
+from henaw.model.graph.tables import PERCENTILES, list_members, list_variance_groups
 from henaw.model.reference_people import (
     LARGEST,
     NINE,
@@ -37,7 +38,6 @@ from henaw.model.reference_people import (
     Scores,
     is_logged,
 )
-from henaw.model.tables import PERCENTILES, list_members, list_variance_groups
 
 Answer = dict[str, Any]
 
@@ -45,7 +45,7 @@ HORIZON_YEARS = 10.0
 LARGEST_RISK = 0.999
 SMALLEST_SPREAD = 1e-6
 DRAW_SPREAD = 0.25
-"""How far a repeat draw moves a score. The slope of an effect is its mean over so much."""
+"""How far a repeat draw moves a score. The slope of an effect is averaged over this spread."""
 FITTED_SCORE = 3.090232306167813
 """Normal quantile of 99.9 %. Beyond it a value is outside the fitted range."""
 INTERVAL_SCORE = 1.6448536269514722
@@ -63,7 +63,11 @@ def cumulate(x: float) -> float:
 
 
 def expect_hinge(d: float, spread: float) -> float:
-    """E[max(0, d + spread e)], e standard normal."""
+    """E[max(0, d + spread e)], e standard normal.
+
+    >>> expect_hinge(2.0, 0.0), round(expect_hinge(0.0, 1.0), 4)
+    (2.0, 0.3989)
+    """
     if spread < SMALLEST_SPREAD:
         return max(0.0, d)
     return d * cumulate(d / spread) + spread * phi(d / spread)
@@ -84,8 +88,8 @@ class ReferenceNetwork:
     Args:
         configuration: the shape.
         tensors: of the checkpoint, by name.
-        profile: a laboratory's ``lab_shift``, ``lab_standard_error`` and ``lab_level``; what is
-            left out is 0.
+        profile: a laboratory's ``lab_shift``, ``lab_standard_error`` and ``lab_level``; a
+            missing one is 0.
 
     Example:
         >>> from pathlib import Path
@@ -130,13 +134,15 @@ class ReferenceNetwork:
     def weigh(self, t: float, s: int) -> Array:
         """Adaptive weights of the K contributions: 9 exp(-lambda CV_i) / sum_j exp(-lambda CV_j).
 
-        They average 1 over the nine. A contribution of two biomarkers has their mean.
+        Their mean over the nine is 1. A contribution of two biomarkers has their mean weight.
         """
         variation = self.tensors["coefficient_of_variation"]
         exponential = np.exp(-self.configuration.adaptive_lambda * variation)
         nine = len(NAMES) * exponential / exponential.sum(axis=-1, keepdims=True)
-        mine: Array = self.people.at(nine, t, s)
-        return np.array([np.mean([mine[INDEX[name]] for name in names]) for names in self.members])
+        weights: Array = self.people.at(nine, t, s)
+        return np.array(
+            [np.mean([weights[INDEX[name]] for name in names]) for names in self.members]
+        )
 
     # -- 6: the gap --------------------------------------------------------------------------
 
@@ -145,7 +151,7 @@ class ReferenceNetwork:
 
         b_0 is the score itself and b_j a hinge max(0, z - k_j). With d = mu - k,
         E[max(0, d + sigma e)] = d Phi(d / sigma) + sigma phi(d / sigma). A known value is
-        compared with the median's, an unknown one with a value of which nothing is known.
+        compared with the median, an unknown one with a value that is imputed from nothing.
 
         Returns:
             (V, J)
@@ -194,12 +200,12 @@ class ReferenceNetwork:
         shares = np.zeros((len(self.members), len(SYSTEMS)))
         for k, names in enumerate(self.members):
             for name in names:
-                mine = [name in inside for inside in SYSTEMS.values()]
-                shares[k] += np.array(mine) / sum(mine) / len(names)
+                belongs = [name in inside for inside in SYSTEMS.values()]
+                shares[k] += np.array(belongs) / sum(belongs) / len(names)
         return shares
 
     def add_typical(self, scores: Scores) -> float:
-        """c: years of somebody with all known values at the median, which few people have.
+        """c: years of a person with all known values at the median, which few people have.
 
         It brings the median of the gap to 0 at every age, and is 0 where nothing is known.
         """
@@ -275,10 +281,10 @@ class ReferenceNetwork:
     ) -> float:
         """Variance of the gap, years squared.
 
-        For each group of biomarkers that share effects: repeat draws, the laboratory's shift and
-        the spread of refits, all three at most the group's cap, which also stands where a value
-        is missing. Added are what missing values leave open, and what the effects of values
-        beyond the fitted range may be off by.
+        Each group of biomarkers that share effects adds the variances of repeat draws, of the
+        laboratory's shift and of refits: together at most the group's cap, and the cap itself
+        where a value is missing. Missing values add the variance that they leave, and values
+        beyond the fitted range add the error that their effects may have.
 
         Args:
             own: (9,) years per unit of each transformed value.
@@ -313,7 +319,7 @@ class ReferenceNetwork:
 
     @staticmethod
     def _list_units(scores: Scores) -> Array:
-        """What a relative change of 1 is in each transformed value: 1 of a logarithm, else x."""
+        """Change of each transformed value by a relative change of 1: 1 for a logarithm, else x."""
         return np.array([1.0 if is_logged(i) else scores.natural[i] for i in NINE])
 
     # -- all of it ---------------------------------------------------------------------------
@@ -386,7 +392,7 @@ class ReferenceNetwork:
         return nothing | dict.fromkeys(single, np.nan) | {"reliable": False}
 
     def predict(self, biomarkers: Array, age: Array, sex: npt.NDArray[np.int64]) -> dict[str, Any]:
-        """Answer for n people, one after the other: (n, 9), (n,), (n,)."""
+        """Answer for n people, one after the other: (n, 9), (n,), (n,), to outputs by name."""
         answers = [
             self.answer(np.asarray(x, np.float64), float(t), int(s))
             for x, t, s in zip(biomarkers, age, sex, strict=True)

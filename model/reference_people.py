@@ -1,6 +1,6 @@
-"""Where one person's values stand among people of their age and sex: formulas, in float64.
+"""Scores of one person's values among people of the same age and sex: formulas, in float64.
 
-The first part of :mod:`henaw.model.reference_network`, which says what the letters mean.
+This is the first part of :mod:`henaw.model.reference_network`, which explains the letters.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ RATIO = len(NAMES)
 AST, ALT = RATIO_PARTS
 LARGEST = float(np.finfo(np.float32).max)
 SMALLEST_ALT = float(np.float32(1e-6))
-"""Below this ALT in U/L a ratio means nothing. The number is float32, as in the graph."""
+"""Below this ALT, in U/L, a ratio has no meaning. The number is float32, as in the graph."""
 
 
 def divide_safely(ast: float, alt: float) -> float:
-    """The De Ritis ratio, 0.1 to 10; 1 where ALT is next to nothing.
+    """The De Ritis ratio, 0.1 to 10; 1 where ALT is almost 0.
 
     >>> divide_safely(30.0, 20.0), divide_safely(30.0, 0.0)
     (1.5, 1.0)
@@ -53,7 +53,7 @@ class Scores:
         s: 0 female, 1 male.
         known: (V,) whether the value is known.
         z: (V,) scores, 0 where unknown.
-        unclipped: (V,) scores that go on beyond the tabulated ones, 0 where unknown.
+        unclipped: (V,) scores that rise beyond the tabulated ones, 0 where unknown.
         rise: (V,) scores per unit of the transformed value, 0 where unknown.
         natural: (9,) values after the laboratory's shift and clipping, in the panel's units.
     """
@@ -74,12 +74,12 @@ class Scores:
 
 @dataclass(frozen=True, kw_only=True)
 class Expected:
-    """Scores as far as they are known.
+    """Expected scores.
 
     Attributes:
         mu: (V,) expected scores.
         sigma: (V,) their spreads, 0 where known.
-        moves: (V, 9) by how much each known score moves each missing one.
+        moves: (V, 9) change of each missing score per unit of each known one.
     """
 
     mu: Array
@@ -107,7 +107,7 @@ class ReferencePeople:
         self._extend_margins()
 
     def at(self, table: Array, t: float, s: int) -> Any:
-        """Read a table of (2, ages, ...) at an age and sex, on straight lines between years."""
+        """Read a table of (2, ages, ...) at an age and sex, interpolated between years."""
         first, last = self.configuration.first_age, self.configuration.last_age
         place = min(max(t, first), last) - first
         year = min(int(place), last - first - 1)
@@ -117,8 +117,8 @@ class ReferencePeople:
     def place_values(self, x: Array, t: float, s: int) -> Scores:
         """Raw values to normal scores: z = margin((log x - m(t, s)) / d(t, s)).
 
-        A laboratory's shift comes off first; then values are clipped to the accepted range. The
-        ratio is of the shifted values up to their upper reference limits.
+        First a laboratory's shift is subtracted, then values are clipped to the accepted range.
+        The ratio is computed from the shifted values up to their upper reference limits.
         """
         used = self.configuration.used
         known = np.array([abs(x[i]) <= LARGEST and used[i] for i in NINE])
@@ -148,11 +148,11 @@ class ReferencePeople:
         )
 
     def _extend_margins(self) -> None:
-        """Scores at the tabulated quantiles, and one piece more at each end.
+        """Scores at the tabulated quantiles, and one more piece at each end.
 
-        The last pieces reach to the ends of the accepted range at any age. Over each the score
-        rises by 1; the score that tells how unusual a value is goes on as steeply as over the
-        last unit of the tabulated ones. Slopes are taken over one score to each side.
+        The last pieces reach the ends of the accepted range at any age. Over each the score
+        rises by 1. The unclipped score, which tells how unusual a value is, rises as steeply as
+        over the last tabulated unit. Slopes are taken over one score to each side.
         """
         limit, margin = self.configuration.score_limit, self.tensors["margin"]
         location, scale = self.tensors["location"], self.tensors["scale"]
@@ -179,8 +179,8 @@ class ReferencePeople:
 
         With R the correlation, k the known and m a missing variable:
         mu_m = R_mk R_kk^-1 z_k and sigma_m^2 = 1 - R_mk R_kk^-1 R_km. A value beyond its harmful
-        reference limit imputes what the limit does, for biomarkers that are configured so. The
-        ratio imputes nothing, since AST and ALT hold all that it does.
+        reference limit imputes what the limit imputes, for biomarkers that are configured so. The
+        ratio imputes nothing, because AST and ALT have the same information.
         """
         known = np.flatnonzero(scores.known[: len(NAMES)])
         limited = self._limit_scores(scores)
@@ -191,7 +191,7 @@ class ReferencePeople:
             weights = self.cross[m, known] @ inverse
             variance = 1.0 - weights @ self.cross[m, known]
             mu[m], sigma[m] = weights @ limited[known], math.sqrt(max(variance, 1e-12))
-            # A value that imputes as its limit does moves nothing any more.
+            # A value that imputes what its limit imputes does not move the imputed ones.
             moves[m, known] = weights * (limited[known] == scores.z[known])
         return Expected(mu=mu, sigma=sigma, moves=moves)
 
@@ -207,7 +207,7 @@ class ReferencePeople:
         return limited
 
     def _score_of(self, i: int, limits: Sequence[float], sign: float) -> Array:
-        """Scores of a reference limit at each age and sex, at least the median: (2, ages)."""
+        """Scores of a reference limit by sex and age, clipped at the median: (2, ages)."""
         values = np.array(limits, np.float64)[:, None]
         values = np.log(values) if is_logged(i) else values
         u = (values - self.tensors["location"][..., i]) / self.tensors["scale"][..., i]

@@ -1,7 +1,7 @@
-"""Why an answer is not reliable, and so is withheld: in codes and in words.
+"""The reasons why an answer is not reliable and is withheld, in codes and in words.
 
-The graph always computes numbers and says which to trust; it is its consumers that
-withhold the others. This is what they say instead.
+The graph always computes numbers, and flags those that are not reliable. Its callers withhold
+them and give these reasons instead.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from henaw.model.biomarkers import NAMES, PANEL
 
 Code = Literal["critical_value", "age_outside_fitted", "nothing_known", "unlike_fitted"]
 CODES: tuple[Code, ...] = get_args(Code)
-"""Why an answer is not reliable; a person's reasons are one bit each, by their place here."""
+"""The reasons; bit i of a person's reasons is the code at index i."""
 
 WORDS: Mapping[Code, str] = {
     "critical_value": "a value is beyond its critical limit",
@@ -23,12 +23,12 @@ WORDS: Mapping[Code, str] = {
     "nothing_known": "no biomarker is known",
     "unlike_fitted": "the values together are unlike those of the fitted people",
 }
-"""Each code in words, for a summary."""
+"""The codes in words, for a summary."""
 
 _CRITICAL, _AGE, _NOTHING, _UNLIKE = (1 << place for place in range(len(CODES)))
 
 CriticalLimits = Mapping[str, Sequence[float | None]]
-"""By biomarker: the lowest and the highest value that is not critical, None where none is."""
+"""By biomarker: the lowest and the highest value that is not critical; None without a limit."""
 
 
 class Reason(NamedTuple):
@@ -37,7 +37,7 @@ class Reason(NamedTuple):
     Attributes:
         code: one of :data:`CODES`.
         field: "age", "biomarkers" or the name of a biomarker.
-        message: what is the matter and what to do.
+        message: what is wrong and what to do.
     """
 
     code: Code
@@ -75,12 +75,17 @@ def find_codes(outputs: Mapping[str, npt.NDArray[Any]]) -> npt.NDArray[np.uint8]
 
 
 def list_codes(bits: int) -> tuple[Code, ...]:
-    """Return the codes of a person's bits."""
+    """Return the codes of a person's bits.
+
+    Example:
+        >>> list_codes(0b1001)
+        ('critical_value', 'unlike_fitted')
+    """
     return tuple(code for place, code in enumerate(CODES) if bits >> place & 1)
 
 
 def count_codes(bits: npt.NDArray[np.uint8]) -> dict[Code, int]:
-    """Return people by code, of those codes that there are; one with several is at each."""
+    """Count people by code, without codes of no person; a person with several counts in each."""
     some = bits[bits != 0]
     counts = {code: int((some >> place & 1).sum()) for place, code in enumerate(CODES)}
     return {code: count for code, count in counts.items() if count}
@@ -98,7 +103,7 @@ def find_reasons(
 
     Args:
         outputs: the graph's.
-        biomarkers: (n, 9) float32, as given, in the panel's units.
+        biomarkers: (n, 9) float32 in the panel's units, before any shift.
         age: (n,) float32, years.
         critical_limits: of the model.
         fitted_ages: lowest and highest age of the fit, years.
@@ -124,7 +129,7 @@ def find_reasons(
 
 
 def find_limit_problems(limits: Mapping[str, Any]) -> list[str]:
-    """Return what is wrong with the critical limits that a model's description gives."""
+    """List what is wrong with the critical limits of a model's description."""
 
     def is_usable(pair: object) -> bool:
         return (
@@ -143,7 +148,7 @@ def find_limit_problems(limits: Mapping[str, Any]) -> list[str]:
 def _describe_critical(place: int, value: float, limits: CriticalLimits) -> Reason:
     biomarker = PANEL[place]
     low, high = limits[NAMES[place]]
-    # By the nearer one: the limits are rounded, and the graph has judged already.
+    # The nearer limit: these are rounded, and the graph has compared with the exact ones.
     is_low = high is None or (low is not None and value < (low + high) / 2)
     limit, side = (low, "below") if is_low else (high, "above")
     return Reason(

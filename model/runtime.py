@@ -27,7 +27,7 @@ Outputs = dict[str, npt.NDArray[Any]]
 _LOGGER = logging.getLogger(__name__)
 
 PROTOCOL = 2
-"""Of checkpoints and of the graph; raised when a file of the old one can no longer be read."""
+"""Version of checkpoints and of the graph. It rises when older files can no longer be read."""
 
 INPUT_NAMES: tuple[str, ...] = ("biomarkers", "age", "sex")
 OUTPUT_NAMES: tuple[str, ...] = (
@@ -49,7 +49,7 @@ OUTPUT_NAMES: tuple[str, ...] = (
 
 
 class Runtime(Protocol):
-    """Something that evaluates the graph."""
+    """What evaluates the graph."""
 
     name: str
 
@@ -67,7 +67,7 @@ class Runtime(Protocol):
             sex: (n,) int64, 0 female, 1 male.
 
         Returns:
-            Every output of the graph contract by name.
+            Every output of the graph, by name.
         """
         ...
 
@@ -76,14 +76,14 @@ def load_torchscript(path: Path, *, device: str) -> torch.nn.Module:
     """Load an exported TorchScript file onto a torch device.
 
     Raises:
-        RuntimeUnavailableError: the device is CUDA and there is none.
+        RuntimeUnavailableError: the device is CUDA and no CUDA device is found.
     """
     import torch
 
     if device.startswith("cuda") and not torch.cuda.is_available():
-        raise RuntimeUnavailableError(f"expected a CUDA device for {device!r}, found none")
+        raise RuntimeUnavailableError(f"device {device!r} needs CUDA; no CUDA device is found")
     with warnings.catch_warnings():
-        # torch.jit is deprecated upstream and still what TorchServe's GPU path loads.
+        # torch.jit is deprecated, but TorchServe's GPU path still loads it.
         warnings.filterwarnings("ignore", r".*torch\.jit.*", DeprecationWarning)
         module: torch.nn.Module = torch.jit.load(str(path), map_location=device)
     return module
@@ -111,13 +111,13 @@ class TorchRuntime:
         """Load an exported TorchScript file.
 
         Raises:
-            RuntimeUnavailableError: the device is CUDA and there is none.
+            RuntimeUnavailableError: the device is CUDA and no CUDA device is found.
         """
         module = load_torchscript(path, device=device)
         return cls(module, name=f"torchscript-{device.split(':', maxsplit=1)[0]}", device=device)
 
     def set_profile(self, profile: LabProfile) -> None:
-        """Take a laboratory's shifts off values from now on."""
+        """Use a laboratory's profile from now on."""
         set_module_profile(self._module, profile)
 
     def predict(
@@ -130,7 +130,7 @@ class TorchRuntime:
         import torch
 
         with torch.inference_mode():
-            # Copied: torch takes no reversed view, and warns of an array it may not write.
+            # Copied: torch refuses reversed views, and warns about read-only arrays.
             inputs = [
                 torch.from_numpy(np.array(a, order="C")).to(self.device)
                 for a in (biomarkers, age, sex)
@@ -142,9 +142,9 @@ class TorchRuntime:
 
 
 class OnnxRuntime:
-    """The ONNX file in ONNX Runtime; safe to share between threads.
+    """The ONNX file in ONNX Runtime; several threads may share it.
 
-    Where CUDA cannot be used, or fails later, it runs on the CPU and logs why, once.
+    Where CUDA cannot be used, or fails later, it runs on the CPU and logs the reason once.
 
     Args:
         source: the file, or its bytes.
@@ -153,10 +153,18 @@ class OnnxRuntime:
 
     Attributes:
         name: onnxruntime-cpu or onnxruntime-cuda.
-        device: that it runs on now: cpu or cuda:N.
+        device: the one in use: cpu or cuda:N.
 
     Raises:
-        ConfigurationError: the device is none of those.
+        ConfigurationError: the device has another name.
+
+    Example:
+        >>> from henaw.model.shipped import ONNX_FILE, find_shipped
+        >>> runtime = OnnxRuntime(find_shipped(ONNX_FILE))
+        >>> values = np.array([[1.2, 35.5, 79.6, 45, 29, 13.1, np.nan, 24, 20]], np.float32)
+        >>> outputs = runtime.predict(values, np.array([54], np.float32), np.array([0]))
+        >>> print(f"{outputs['biological_age'][0]:.1f}")
+        52.2
     """
 
     def __init__(self, source: Path | bytes, *, threads: int = 1, device: str = "cpu") -> None:
@@ -170,13 +178,13 @@ class OnnxRuntime:
         """The file's ``metadata_props``.
 
         Raises:
-            ArtifactError: they are no text: the file was damaged.
+            ArtifactError: they are not text; the file is damaged.
         """
         try:
             properties: Mapping[str, str] = self._session.get_modelmeta().custom_metadata_map
         except UnicodeDecodeError as error:
             raise ArtifactError(
-                "ONNX file", [f"its properties must be UTF-8, however: {error}. Export it again"]
+                "ONNX file", [f"its properties must be UTF-8: {error}. Export it again"]
             ) from error
         return properties
 
@@ -200,12 +208,12 @@ class OnnxRuntime:
         return dict(zip(OUTPUT_NAMES, values, strict=True))
 
     def _leave_cuda(self, feeds: Mapping[str, npt.NDArray[Any]], error: Exception) -> Any:
-        """Answer by the CPU, from now on: the device was lost or is out of memory."""
+        """Answer on the CPU from now on: the device was lost or is out of memory."""
         with self._leaving:
             session = self._session
             if self.device != "cpu":
                 session, _ = open_session(self._source, device="cpu", threads=self._threads)
-            # Before anything changes: what the CPU refuses too is not the device's fault.
+            # Before anything changes: what the CPU also refuses is not the device's fault.
             values = session.run(list(OUTPUT_NAMES), feeds)
             if self.device != "cpu":
                 _LOGGER.warning("%s failed, the CPU answers from now on: %s", self.device, error)

@@ -1,4 +1,4 @@
-"""The model that comes with the package: its ONNX file and what belongs to it."""
+"""The model that comes with the package: its ONNX file, sidecar and golden people."""
 
 from __future__ import annotations
 
@@ -7,18 +7,16 @@ from pathlib import Path
 from henaw.model.errors import ArtifactError
 
 ONNX_FILE, SIDECAR_FILE, GOLDEN_FILE = "henaw.onnx", "henaw.json", "golden.json"
-"""As `henaw export` names them; `make weights` writes them from the shipped checkpoint."""
+"""The names that `henaw export` gives; `make weights` makes the files from the checkpoint."""
 
 
 def find_shipped(name: str) -> Path:
-    """The path of a file of the shipped model.
+    """Path of a file of the shipped model.
 
     Raises:
-        ArtifactError: it is not there: the package is not whole.
+        ArtifactError: the file is missing, so the package is incomplete.
     """
     path = Path(__file__).parent / "weights" / name
     if not path.is_file():
-        raise ArtifactError(
-            "shipped model", [f"expected the file {path}, found none: install henaw again"]
-        )
+        raise ArtifactError("shipped model", [f"the file {path} is missing. Install henaw again"])
     return path

@@ -1,6 +1,6 @@
-"""People who do not exist: drawn from a checkpoint's reference, dying by its hazard.
+"""Synthetic people: drawn from a checkpoint's reference tables, with deaths by its hazard.
 
-No row of a real cohort is needed for them, and none can come out of them.
+They need no row of a real cohort and reveal none.
 """
 
 from __future__ import annotations
@@ -12,19 +12,19 @@ import numpy.typing as npt
 import torch
 from henaw.model.biomarkers import NAMES, PANEL
 from henaw.model.checkpoint import Checkpoint
+from henaw.model.graph.transforms import LOG_SCALED
 from henaw.model.network import HORIZON_YEARS
 from henaw.model.people import People
 from henaw.model.runtime import OUTPUT_NAMES
-from henaw.model.transforms import LOG_SCALED
 
 _CHUNK = 1 << 15
 
 
 class FollowUp(NamedTuple):
-    """What became of people.
+    """Follow-up of people.
 
     Shape:
-        time_years: (n,) float64, to death or to the end of follow-up
+        time_years: (n,) float64, years to death or to the end of follow-up
         event: (n,) bool, died
         cause: (n,) int64, place in the network's ``cause_classes``, -1 where alive
     """
@@ -35,7 +35,13 @@ class FollowUp(NamedTuple):
 
 
 def draw_synthetic_people(checkpoint: Checkpoint, count: int, seed: int) -> People:
-    """People drawn from the reference's copula, ages even over the fitted range."""
+    """Draw people from the reference's copula, with ages spread evenly over the fitted range.
+
+    Args:
+        checkpoint: the model.
+        count: number of people.
+        seed: of the draws; the same seed gives the same people.
+    """
     generator = np.random.default_rng(seed)
     shape = checkpoint.network
     nine = len(NAMES)
@@ -52,11 +58,11 @@ def draw_synthetic_people(checkpoint: Checkpoint, count: int, seed: int) -> Peop
     for i, skewed in enumerate(LOG_SCALED):
         standardised = np.interp(scores[:, i], grid, margin[i])
         value = reference.location[:, i].numpy() + standardised * reference.scale[:, i].numpy()
-        # A rare score at one age may stand for a value that no laboratory reports.
+        # A rare score at some age may mean a value that no laboratory reports.
         biomarkers[:, i] = np.clip(
             np.exp(value) if skewed else value, PANEL[i].minimum, PANEL[i].maximum
         )
-    # Of what the model leaves out it has no reference.
+    # The model has no reference for biomarkers that it leaves out.
     biomarkers[:, [name in shape.left_out for name in NAMES]] = np.nan
     return People(biomarkers, age, sex)
 
@@ -64,17 +70,17 @@ def draw_synthetic_people(checkpoint: Checkpoint, count: int, seed: int) -> Peop
 def draw_follow_up(
     checkpoint: Checkpoint, people: People, seed: int, *, years: float = HORIZON_YEARS
 ) -> FollowUp:
-    """Draw when and of what people die by the model.
+    """Draw the time and the cause of death of people by the model.
 
     The hazard at t years of follow-up is exp(c_sex + b_sex (BA + t)), so that with E
-    standard exponential the time of death is ln(1 + b E / hazard(0)) / b. A cause is
-    drawn by the model's shares among deaths within 10 years, later deaths alike.
+    standard exponential the time of death is ln(1 + b E / hazard(0)) / b. The cause is
+    drawn with the model's shares among deaths within 10 years, also for later deaths.
 
     Args:
         checkpoint: the model.
         people: (n,) people.
         seed: of the draws; the same seed gives the same answer.
-        years: end of follow-up.
+        years: end of follow-up, years.
 
     Returns:
         (n,) times in years, deaths and causes.

@@ -11,9 +11,9 @@ import numpy as np
 import numpy.typing as npt
 from henaw.intake.preflight import Report
 from henaw.intake.reference import LOGGED, Reference, transform
+from henaw.intake.tables.layout import Layout, find_layout
 from henaw.model.biomarkers import NAMES, PANEL
 from henaw.model.errors import ScoringError
-from henaw.model.layout import Layout, find_layout
 from henaw.model.profile import LabProfile
 from henaw.scoring.frames import read_frame
 from henaw.scoring.henaw import Henaw

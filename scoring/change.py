@@ -9,11 +9,11 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 from henaw.intake.person_table import DRAWN
+from henaw.intake.tables.layout import Layout
 from henaw.model.biomarkers import NAMES
 from henaw.model.change import compare_draws
 from henaw.model.errors import ScoringError
 from henaw.model.files import write_whole
-from henaw.model.layout import Layout
 from henaw.model.reliability import count_codes, find_codes
 from henaw.scoring.answers import (
     REASON,

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 from henaw.model.errors import ScoringError
-from henaw.model.golden import read_golden
-from henaw.model.parity import Parity, compare_outputs
+from henaw.model.exported.golden import read_golden
+from henaw.model.exported.parity import Parity, compare_outputs
 from henaw.model.people import People
 from henaw.model.runtime import Outputs
 from henaw.model.shipped import GOLDEN_FILE, SIDECAR_FILE, find_shipped

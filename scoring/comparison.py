@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from henaw.intake.tables.layout import Layout
 from henaw.model.errors import ScoringError
-from henaw.model.layout import Layout
 from henaw.scoring.henaw import Henaw
 from henaw.scoring.inputs import check_units
 from henaw.scoring.sources import Source

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from henaw.model.biomarkers import NAMES, SEXES
-from henaw.model.digest import DIGEST_KEY, check_content, read_properties
 from henaw.model.errors import ArtifactError, ScoringError
+from henaw.model.exported.digest import DIGEST_KEY, check_content, read_properties
 from henaw.model.profile import METADATA_KEY, read_profile
 from henaw.model.reliability import find_limit_problems
 from henaw.model.runtime import INPUT_NAMES, OUTPUT_NAMES, PROTOCOL, OnnxRuntime

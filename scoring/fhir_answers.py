@@ -10,14 +10,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-from henaw.intake.fhir import FhirPeople
-from henaw.intake.fhir_answers import (
+from henaw.intake.fhir.answers import (
     AnsweringModel,
     Resource,
     answer_people,
     list_notes,
     make_bundle,
 )
+from henaw.intake.fhir.reader import FhirPeople
 from henaw.model.biomarkers import NAMES
 from henaw.model.errors import ScoringError
 from henaw.model.reliability import count_codes, find_codes

@@ -6,9 +6,9 @@ from typing import Any, TypeVar
 
 import numpy as np
 import pyarrow as pa
+from henaw.intake.tables.layout import Layout, find_layout
 from henaw.model.biomarkers import NAMES
 from henaw.model.errors import ScoringError
-from henaw.model.layout import Layout, find_layout
 from henaw.scoring.records import find_people, read_people
 
 Frame = TypeVar("Frame")

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any, TypeVar, overload
 import numpy as np
 import pyarrow as pa
 from henaw.intake.reference import Reference, read_reference
+from henaw.intake.tables.layout import Layout
 from henaw.model.biomarkers import NAMES, SEXES
 from henaw.model.errors import ScoringError
-from henaw.model.layout import Layout
 from henaw.model.profile import LabProfile, read_profile, set_profile
 from henaw.model.reliability import Reason, count_codes, find_reasons
 from henaw.model.runtime import OUTPUT_NAMES, Outputs

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from henaw.intake.fhir_files import list_files
+from henaw.intake.fhir.files import list_files
 from henaw.model.errors import ScoringError
 
 _BLOCK_BYTES = 1 << 20

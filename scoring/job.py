@@ -20,8 +20,8 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+from henaw.intake.tables.layout import Layout
 from henaw.model.errors import ScoringError
-from henaw.model.layout import Layout
 from henaw.scoring.answers import WITHHOLD, check_unreliable
 from henaw.scoring.henaw import Henaw
 from henaw.scoring.input_files import InputFile, require_unchanged, take_states

@@ -16,16 +16,16 @@ from henaw.intake.preflight import (
     InputWarning,
     Report,
     Seen,
-    Unusable,
     find_quantiles,
     judge_names,
     judge_unusable,
     judge_values,
 )
 from henaw.intake.reference import Reference
+from henaw.intake.results import Unusable
+from henaw.intake.tables.layout import BiomarkerColumn, Layout, describe_layout
 from henaw.model.biomarkers import AGE_MAXIMUM_YEARS, INDEX, NAMES, PANEL
 from henaw.model.errors import ScoringError
-from henaw.model.layout import BiomarkerColumn, Layout, describe_layout
 from henaw.scoring.inputs import (
     NOTES,
     CellCounts,

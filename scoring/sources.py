@@ -14,16 +14,16 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
-from henaw.intake.columns import find_result_columns
-from henaw.intake.fhir import FhirPeople
-from henaw.intake.fhir_files import is_fhir, list_files, read_files
+from henaw.intake.fhir.files import is_fhir, list_files, read_files
+from henaw.intake.fhir.reader import FhirPeople
 from henaw.intake.json_stream import SUFFIXES, JsonStream, open_text
-from henaw.intake.people import ReadColumns, tabulate_people
 from henaw.intake.person_table import DRAWN, PersonTable
-from henaw.intake.preflight import Unusable
-from henaw.intake.text import find_shape
+from henaw.intake.results import Unusable
+from henaw.intake.tables.layout import Layout
+from henaw.intake.tables.people import ReadColumns, tabulate_people
+from henaw.intake.tables.text import find_shape
+from henaw.intake.words.columns import find_result_columns
 from henaw.model.errors import ScoringError
-from henaw.model.layout import Layout
 
 CHUNK = 65_536
 """Rows at most: what is held in memory, scored at once and kept when a run is killed."""

@@ -17,10 +17,10 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 from henaw.intake.preflight import ALL, Report
+from henaw.intake.tables.layout import Layout, find_layout, find_separator
 from henaw.model.distribution import suggest_install
 from henaw.model.errors import RuntimeUnavailableError, ScoringError
 from henaw.model.files import write_whole
-from henaw.model.layout import Layout, find_layout, find_separator
 from henaw.model.profile import LabProfile
 from henaw.model.runtime import OUTPUT_NAMES
 from henaw.scoring.answers import WITHHOLD, check_outputs, check_unreliable

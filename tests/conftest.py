@@ -12,7 +12,7 @@ import torch
 from henaw.export.export import export_checkpoint
 from henaw.export.people import People
 from henaw.model.checkpoint import Checkpoint, load_checkpoint
-from henaw.model.golden import read_golden
+from henaw.model.exported.golden import read_golden
 from henaw.model.onnx_session import CPU_PROVIDER, CUDA_PROVIDER
 from henaw.model.runtime import OnnxRuntime, Outputs, Runtime, TorchRuntime
 

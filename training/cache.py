@@ -297,7 +297,7 @@ def _describe_code() -> dict[str, Any]:
     """What an entry depends on besides data and settings: our sources, whatever changed."""
     digest = hashlib.sha256()
     for package in (henaw.model, henaw.training):
-        for source in sorted(Path(package.__path__[0]).glob("*.py")):
+        for source in sorted(Path(package.__path__[0]).rglob("*.py")):
             digest.update(source.read_bytes())
     return {"format": FORMAT, "code_sha256": digest.hexdigest(), "numpy": np.__version__}
 

@@ -153,7 +153,7 @@ class FitConfiguration:
         modulation_penalty: how many times R weighs on age- and sex-modulated weights.
         tail_penalty: how many times more R weighs on them at the splines' outer knots.
         harm_weight: weight of the squared shortfall of the rules that no harmful value may
-            look younger (``henaw.model.harm``), besides their multipliers. 0 asks nothing.
+            look younger (``henaw.model.graph.harm``), besides their multipliers. 0 asks nothing.
         credit_rules: biomarkers of which also twice the upper limit must not be better
             than the median.
         steepest_years: by how many years one reporting step of a biomarker inside its

@@ -18,7 +18,7 @@ import safetensors.torch
 import torch
 from henaw.model.biomarkers import SEXES
 from henaw.model.errors import CohortError, FitError
-from henaw.model.harm import (
+from henaw.model.graph.harm import (
     HarmRules,
     build_credit_rules,
     build_missing_rules,

@@ -13,7 +13,7 @@ from __future__ import annotations
 import dataclasses
 
 import torch
-from henaw.model.harm import HarmRules
+from henaw.model.graph.harm import HarmRules
 from torch import Tensor
 
 SMOOTH_YEARS = 1e-3

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from henaw.model.biomarkers import SEXES
 from henaw.model.configuration import MODULATORS, VARIABLES, NetworkConfiguration
-from henaw.model.harm import HarmRules
+from henaw.model.graph.harm import HarmRules
 from henaw.training.configuration import FitConfiguration
 from henaw.training.harm import HarmPenalty
 from henaw.training.losses import compute_elastic_net

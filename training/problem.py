@@ -12,7 +12,7 @@ import itertools
 import torch
 from henaw.model.biomarkers import SEXES
 from henaw.model.configuration import NetworkConfiguration
-from henaw.model.harm import HarmRules
+from henaw.model.graph.harm import HarmRules
 from henaw.training.configuration import FitConfiguration
 from henaw.training.execution import ALONE, Execution
 from henaw.training.minimise import Parts, Search, minimise

@@ -15,12 +15,12 @@ import numpy.typing as npt
 import torch
 from henaw.model.biomarkers import INDEX, NAMES, PANEL, list_total_cv
 from henaw.model.configuration import RATIO_CAPS, RATIO_PARTS, VARIABLES, NetworkConfiguration
-from henaw.model.constants import HIGHEST_RATIO, LOWEST_RATIO
 from henaw.model.errors import CohortError
+from henaw.model.graph.constants import HIGHEST_RATIO, LOWEST_RATIO
+from henaw.model.graph.tables import PERCENTILES, list_published_limits, list_tensor_shapes
+from henaw.model.graph.transforms import LOG_SCALED, compute_safe_ratio
 from henaw.model.network import Network
 from henaw.model.profile import CLIP_SCORE, estimate_shift, shrink_shift
-from henaw.model.tables import PERCENTILES, list_published_limits, list_tensor_shapes
-from henaw.model.transforms import LOG_SCALED, compute_safe_ratio
 from henaw.training.cohort import Cohort
 from henaw.training.configuration import DetectionFloor
 from torch import Tensor

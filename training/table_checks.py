@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 from henaw.model.biomarkers import INDEX, PANEL, suggest_name
-from henaw.model.entry import Biomarker
+from henaw.model.panel.entry import Biomarker
 
 ALWAYS_NEEDED: tuple[str, ...] = ("participant_id", "age", "sex", "death", "followup_months")
 LONGEST_MONTHS = 1200.0

@@ -14,8 +14,8 @@ import numpy.typing as npt
 import torch
 from henaw.model.biomarkers import INDEX, NAMES
 from henaw.model.configuration import NetworkConfiguration
+from henaw.model.graph.tables import PERCENTILES
 from henaw.model.network import Network
-from henaw.model.tables import PERCENTILES
 from henaw.training.cohort import Cohort
 from henaw.training.reference import tabulate_over_ages
 from henaw.training.uncertainty import build_hats, choose_complete, fill_empty

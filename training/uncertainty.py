@@ -8,8 +8,8 @@ import torch
 from henaw.model.biomarkers import INDEX, NAMES, list_total_cv
 from henaw.model.change import INTERVAL_SCORE
 from henaw.model.configuration import NetworkConfiguration
-from henaw.model.network import Answers, Network
-from henaw.model.transforms import LOG_SCALED
+from henaw.model.graph.transforms import LOG_SCALED
+from henaw.model.network import Network, NetworkOutputs
 from henaw.training.cohort import Cohort
 from henaw.training.reference import tabulate_over_ages
 from torch import Tensor
@@ -182,7 +182,7 @@ def fit_factors(
     generator = np.random.default_rng([seed, 2])
     age, sex = torch.from_numpy(people.age_years), torch.from_numpy(people.sex)
 
-    def measure(values: npt.NDArray[np.float32]) -> Answers:
+    def measure(values: npt.NDArray[np.float32]) -> NetworkOutputs:
         with torch.inference_mode():
             return network.answer(torch.from_numpy(values), age, sex)
 

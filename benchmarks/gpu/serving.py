@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from henaw.model.biomarkers import NAMES, PANEL
 from henaw.model.checkpoint import Checkpoint, load_checkpoint
-from henaw.model.cuda_runtime import CudaRuntime
+from henaw.model.exported.cuda import CudaRuntime
 from henaw.model.people import People
 from henaw.model.runtime import OUTPUT_NAMES, OnnxRuntime, Runtime
 from henaw.model.synthetic import draw_synthetic_people
@@ -177,7 +177,7 @@ def score_file(meter: Meter, people: int | None) -> None:
     """A Parquet file to a Parquet file, all outputs, on the CPU and on the device."""
     import pyarrow as pa
     import pyarrow.parquet as pq
-    from henaw.model.layout import find_layout
+    from henaw.intake.tables.layout import find_layout
     from henaw.scoring import Henaw
     from henaw.scoring.job import score_table
     from henaw.scoring.sources import open_source

@@ -29,7 +29,7 @@ from henaw.cli.server_record import Engine
 from henaw.export.archive import build_archive
 from henaw.export.export import export_checkpoint
 from henaw.model.biomarkers import AGE_MAXIMUM_YEARS, AGE_MINIMUM_YEARS, NAMES, PANEL
-from henaw.model.golden import read_golden
+from henaw.model.exported.golden import read_golden
 from servers import REPOSITORY, serve_henaw
 
 _CLIENTS = 8

@@ -73,7 +73,7 @@ def test_lines_of_resources_and_resources_alone(call: Any) -> None:
 
 
 @pytest.mark.parametrize(("days", "used"), [(0, True), (1, True), (2, False)])
-def test_tomorrow_is_somewhere_today(call: Any, days: int, used: bool) -> None:
+def test_a_result_of_tomorrow_is_accepted(call: Any, days: int, used: bool) -> None:
     case = read_case("lone_patient")
     day = datetime.now(timezone.utc).date() + timedelta(days=days)
     case["bundle"]["entry"][1]["resource"]["effectiveDateTime"] = day.isoformat()

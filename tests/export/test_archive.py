@@ -50,13 +50,14 @@ def test_it_holds_what_serving_needs_and_nothing_else(archive: Path) -> None:
         "torchserve_entry.py",
     }
     sources = {
-        f"henaw/{package}/{path.name}"
+        f"henaw/{path.relative_to(REPOSITORY)}"
         for package in ("model", "intake", "handler")
-        for path in (REPOSITORY / package).glob("*.py")
+        for path in (REPOSITORY / package).rglob("*.py")
+        if path.parent.name != "native"
     }
     expected = sources - {"henaw/handler/torchserve_entry.py"} | {
         "henaw/__init__.py",
-        "henaw/intake/henaw-codes.json",
+        "henaw/intake/fhir/henaw-codes.json",
     }
     assert names - beside_code == expected
 

@@ -22,7 +22,7 @@ from henaw.export.people import People, list_edge_cases
 from henaw.model.biomarkers import PANEL
 from henaw.model.checkpoint import Checkpoint
 from henaw.model.errors import ArtifactError, CheckpointError, ParityError
-from henaw.model.parity import TOLERANCES
+from henaw.model.exported.parity import TOLERANCES
 from henaw.model.runtime import OUTPUT_NAMES, Outputs
 
 
@@ -236,6 +236,6 @@ def test_a_bad_checkpoint_stops_the_command_and_leaves_nothing(
 
 
 def test_an_absent_checkpoint_is_named(tmp_path: Path) -> None:
-    with pytest.raises(CheckpointError, match="expected a checkpoint file, found none"):
+    with pytest.raises(CheckpointError, match="there is no such file"):
         export_checkpoint(tmp_path / "none", tmp_path / "out")
     assert list(tmp_path.iterdir()) == []

@@ -13,7 +13,7 @@ from henaw.export.people import (
 )
 from henaw.model.biomarkers import PANEL
 from henaw.model.checkpoint import Checkpoint
-from henaw.model.golden import read_golden
+from henaw.model.exported.golden import read_golden
 from henaw.model.runtime import OUTPUT_NAMES, Outputs, Runtime
 
 Golden = tuple[People, Outputs]

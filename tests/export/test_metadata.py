@@ -8,16 +8,16 @@ import numpy as np
 import pyarrow as pa
 import pytest
 from henaw.export.metadata import describe_model, format_properties
-from henaw.intake.cells import is_no_value, read_comparator
-from henaw.intake.columns import PARTS
-from henaw.intake.fhir_codes import describe_fhir
+from henaw.intake.tables.layout import find_layout
+from henaw.intake.words.cells import is_no_value, read_comparator
+from henaw.intake.words.columns import PARTS
+from henaw.intake.words.loinc import describe_fhir
+from henaw.intake.words.names import find_biomarker, is_blood
 from henaw.model.biomarkers import CAUSES, INDEX, NAMES, PANEL, SEXES, SYSTEMS
 from henaw.model.checkpoint import PROTOCOL, Checkpoint
-from henaw.model.digest import DIGEST_KEY
-from henaw.model.layout import find_layout
-from henaw.model.names import find_biomarker, is_blood
+from henaw.model.exported.digest import DIGEST_KEY
+from henaw.model.graph.tables import PERCENTILES
 from henaw.model.runtime import INPUT_NAMES, OUTPUT_NAMES, OnnxRuntime, Runtime
-from henaw.model.tables import PERCENTILES
 from henaw.scoring.inputs import read_inputs
 
 

@@ -7,7 +7,7 @@ from henaw.export.parity import (
 )
 from henaw.export.people import People, draw_anywhere
 from henaw.model.errors import ParityError
-from henaw.model.parity import TOLERANCES, compare_outputs
+from henaw.model.exported.parity import TOLERANCES, compare_outputs
 from henaw.model.runtime import OUTPUT_NAMES, Outputs, Runtime
 
 

@@ -9,7 +9,7 @@ import onnx
 import pytest
 from henaw.model import shipped
 from henaw.model.errors import ArtifactError
-from henaw.model.golden import read_golden
+from henaw.model.exported.golden import read_golden
 from henaw.model.shipped import GOLDEN_FILE, ONNX_FILE, SIDECAR_FILE, find_shipped
 from henaw.scoring import Henaw
 
@@ -62,5 +62,5 @@ def test_a_package_that_is_not_whole_says_so(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr(shipped, "__file__", str(tmp_path / "shipped.py"))
-    with pytest.raises(ArtifactError, match=r"henaw\.onnx, found none: install henaw again"):
+    with pytest.raises(ArtifactError, match=r"henaw\.onnx is missing\. Install henaw again"):
         Henaw()

@@ -10,7 +10,7 @@ import pytest
 from henaw.handler import interfaces
 from henaw.handler.metadata import Metadata
 from henaw.handler.routes import Routes
-from henaw.intake.fhir_codes import CODES
+from henaw.intake.words.loinc import CODES
 from henaw.model.biomarkers import NAMES, PANEL
 
 CALL_OF_THE_SPECIFICATION: dict[str, Any] = {

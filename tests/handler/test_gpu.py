@@ -28,8 +28,8 @@ from henaw.handler.pulse import Pulse
 from henaw.handler.request_log import RequestLog
 from henaw.handler.selfcheck import Golden, load_golden
 from henaw.handler.service import Request, Service
-from henaw.model.cuda_runtime import CudaRuntime
 from henaw.model.errors import ParityError
+from henaw.model.exported.cuda import CudaRuntime
 from henaw.model.profile import LabProfile
 from henaw.model.runtime import OnnxRuntime, Outputs
 

@@ -270,7 +270,7 @@ def test_a_profile_that_cannot_be_used_keeps_the_server_from_starting(
         assemble(unpacked, profile_path.with_name("absent.json"))
     content = json.loads(profile_path.read_text())
     profile_path.write_text(json.dumps({**content, "shift": {"rdw": 0.5}}))
-    with pytest.raises(ProfileError, match="changed by hand"):
+    with pytest.raises(ProfileError, match="Was it changed by hand"):
         assemble(unpacked, profile_path)
     profile_path.write_text(json.dumps({**content, "model": "0" * 64}))
     with pytest.raises(ProfileError, match="it was made for the model 000000000000; this is "):

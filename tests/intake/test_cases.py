@@ -6,9 +6,9 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
+from henaw.intake.tables.layout import Layout, find_layout
 from henaw.model.biomarkers import NAMES
 from henaw.model.errors import ScoringError
-from henaw.model.layout import Layout, find_layout
 from henaw.scoring import Henaw
 from henaw.scoring.sources import open_source
 from henaw.training.readers.columns import build_table

@@ -1,7 +1,7 @@
 """Cells as laboratories write them."""
 
 import pytest
-from henaw.intake.cells import read_cell
+from henaw.intake.words.cells import read_cell
 
 
 @pytest.mark.parametrize(
@@ -57,7 +57,7 @@ def test_a_word_means_no_value(text: str) -> None:
 
 
 @pytest.mark.parametrize("text", ["ok", "positive", "1-2", "1/2", "12:30", "1,079", "5 to 6 x"])
-def test_what_is_neither_is_not_guessed(text: str) -> None:
+def test_other_text_is_not_guessed(text: str) -> None:
     cell = read_cell(text)
     assert not cell.is_absent
     assert cell.value is None or cell.unit

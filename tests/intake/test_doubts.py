@@ -93,7 +93,7 @@ def test_another_unit_is_named(
     assert right is None or not right.is_whole
 
 
-def test_one_value_is_doubted_only_where_hardly_anybody_has_it(reference: Reference) -> None:
+def test_one_value_is_doubted_only_if_it_is_very_rare(reference: Reference) -> None:
     woman = pd.DataFrame(
         [
             {"age": 54, "sex": 0, "crp": 0.12, "hba1c": 35.5, "creatinine": 79.6, "albumin": 45}

@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 import pytest
 from henaw.intake import json_stream
-from henaw.intake.fhir import FhirPeople, read_fhir
-from henaw.intake.fhir_files import is_fhir, read_files
+from henaw.intake.fhir.files import is_fhir, read_files
+from henaw.intake.fhir.reader import FhirPeople, read_fhir
 from henaw.intake.person_table import SIDES
 from henaw.model.biomarkers import NAMES, PANEL
 from henaw.model.errors import ScoringError
@@ -132,7 +132,7 @@ def test_the_order_of_resources_changes_nothing(order: list[int]) -> None:
     wanted = {"crp": 0.7, "alt": 20.0, "hba1c": pytest.approx(35.505, abs=1e-3)}
     people = read(shuffled)
     assert {name: list_values(people)[name] for name in wanted} == wanted
-    assert "several results of one time, of which the lowest is used: crp (1)" in people.notes
+    assert "several results at the same time, the lowest is used: crp (1)" in people.notes
 
 
 def write_forms(folder: Path) -> Iterator[Path]:
@@ -206,7 +206,7 @@ def test_contained_observations_share_the_subject_and_time_of_their_report() -> 
     people = read(report)
     assert list_values(people) == {"alt": 20, "ast": 24}
     assert people.table.age[0] == 54
-    # Two reports may each call somebody else #p.
+    # Two reports may use #p for two different people.
     elder = {**patient, "birthDate": "1950-03-01"}
     other = {**report, "id": "s", "contained": [elder, *report["contained"][1:]]}
     assert sorted(read(report, other).table.age) == [54, 74]
@@ -227,7 +227,7 @@ def test_contained_observations_share_the_subject_and_time_of_their_report() -> 
         *("https://www.loinc.org/", "urn:oid:2.16.840.1.113883.6.1"),
     ],
 )
-def test_an_address_of_loinc_may_be_written_otherwise(system: str) -> None:
+def test_the_address_of_loinc_has_several_spellings(system: str) -> None:
     code = {"coding": [{"system": system, "code": "1742-6"}]}
     quantity = {"value": 20, "code": "U/L", "system": "https://unitsofmeasure.org/", "unit": "?"}
     people = read(PATIENT, make_observation(code=code, valueQuantity=quantity))
@@ -266,14 +266,14 @@ def test_urine_is_not_serum(name: str, place: str) -> None:
     assert count_refused(people) == (used < 1)
 
 
-def test_the_label_of_a_specimen_can_say_that_it_is_no_blood() -> None:
+def test_the_label_of_a_specimen_can_exclude_blood() -> None:
     urine = make_observation("2160-0", 90, "mg/dL", specimen={"display": "Urine, 24 h"})
     label = make_observation("2160-0", 0.9, "mg/dL", specimen={"display": "Tube 4711"})
     assert "creatinine" not in list_values(read(PATIENT, urine, make_observation()))
     assert "creatinine" in list_values(read(PATIENT, label))
 
 
-def test_what_is_passed_over_is_counted_and_named() -> None:
+def test_skipped_results_are_counted_and_named() -> None:
     glucose = {"coding": [{"system": LOINC, "code": "2345-7", "display": "Glucose"}]}
     local = {"coding": [{"system": "urn:lab", "code": "CRPH"}], "text": "hs-CRP"}
     tests = [make_observation(code=glucose)] * 3
@@ -291,20 +291,20 @@ def test_a_page_of_a_search_says_that_there_are_more() -> None:
     assert any("has a next page" in note for note in read(WHOLE | {"link": link}).notes)
 
 
-def test_two_patients_of_one_id_are_not_made_one() -> None:
+def test_two_patients_with_one_id_are_refused() -> None:
     other = {**PATIENT, "gender": "male", "birthDate": "1990-01-01"}
-    with pytest.raises(ScoringError, match="'a' is two that differ"):
+    with pytest.raises(ScoringError, match="two named 'a' differ"):
         read(PATIENT, other)
     assert len(read(PATIENT, PATIENT | {"meta": {"versionId": "2"}}).patients) == 1
     entries = [
         {"fullUrl": f"https://{server}.test/fhir/Patient/a", "resource": PATIENT} for server in "ab"
     ]
-    with pytest.raises(ScoringError, match="'a' is two that differ"):
+    with pytest.raises(ScoringError, match="two named 'a' differ"):
         read({"resourceType": "Bundle", "entry": entries})
 
 
 @pytest.mark.parametrize(("days", "used"), [(0, True), (1, True), (2, False)])
-def test_tomorrow_is_somewhere_today(days: int, used: bool) -> None:
+def test_a_result_of_tomorrow_is_accepted(days: int, used: bool) -> None:
     day = datetime.now(timezone.utc).date() + timedelta(days=days)
     people = read(PATIENT, make_observation(effectiveDateTime=day.isoformat()))
     assert ("alt" in list_values(people)) is used
@@ -331,8 +331,8 @@ def test_reasons_say_what_was_expected() -> None:
         (b"{", "after 0 resources it is not"),
         (b'{"resourceType": "Patient", "id": "a"} {"resourceType":', "after 1 resources"),
         (b'[{"resourceType": "Patient"} 1]', "Expecting ','"),
-        (b'{"resourceType": "Bundle", "entry": []}', "a Patient must be there"),
-        (b'{"resourceType": "Observation"}', "a Patient must be there"),
+        (b'{"resourceType": "Bundle", "entry": []}', "there must be a Patient"),
+        (b'{"resourceType": "Observation"}', "there must be a Patient"),
         (b"[]", "got no resourceType"),
         (b"[" * 100_000, "after 1 resources"),
         (b'{"resourceType": "\xff\xff"}', "it is not"),
@@ -341,7 +341,7 @@ def test_reasons_say_what_was_expected() -> None:
     ],
 )
 @pytest.mark.parametrize("block", [1 << 22, 5])
-def test_what_is_no_fhir_is_told(
+def test_content_that_is_not_fhir_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: bytes, message: str, block: int
 ) -> None:
     monkeypatch.setattr(json_stream, "_BLOCK", block)
@@ -352,7 +352,7 @@ def test_what_is_no_fhir_is_told(
 
 
 def measure(count: int) -> float:
-    """Seconds of CPU of so many patients, each of whom half of the others stand before."""
+    """CPU seconds for a number of patients in random order."""
     entries = []
     for number in range(count):
         patient = PATIENT | {"id": f"p{number}"}
@@ -370,7 +370,7 @@ def measure(count: int) -> float:
 
 
 @pytest.mark.alone
-def test_time_grows_with_the_patients_and_no_faster() -> None:
+def test_time_is_linear_in_the_patients() -> None:
     measure(200)
     # Eight times as many; a search through all of them for each would take 64 times as long.
     assert measure(4000) < 32 * measure(500)

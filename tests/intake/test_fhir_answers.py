@@ -9,7 +9,7 @@ import pytest
 from click.testing import CliRunner
 from fhir.resources.R4B import get_fhir_model_class
 from henaw.cli.score import score
-from henaw.intake.fhir_answers import read_code_system
+from henaw.intake.fhir.answers import read_code_system
 from henaw.scoring import Henaw
 
 WHOLE = json.loads((Path(__file__).parents[1] / "fhir" / "whole_panel.json").read_text())["bundle"]
@@ -133,7 +133,7 @@ def test_what_is_withheld_has_a_reason_and_no_number(tmp_path: Path, keep: bool)
         assert "probabilityDecimal" not in one
 
 
-def test_who_cannot_be_scored_is_told_why(tmp_path: Path) -> None:
+def test_a_person_who_cannot_be_scored_gets_the_reason(tmp_path: Path) -> None:
     bundle = copy.deepcopy(WHOLE)
     del bundle["entry"][0]["resource"]["gender"]
     resources = answer(bundle, tmp_path, exit_code=3)
@@ -146,7 +146,7 @@ def test_who_cannot_be_scored_is_told_why(tmp_path: Path) -> None:
     assert "derivedFrom" not in last
 
 
-def test_a_limit_that_says_too_little_is_no_source(tmp_path: Path) -> None:
+def test_an_unused_limit_is_not_a_source(tmp_path: Path) -> None:
     limited = change(WHOLE, "1742-6", comparator="<", value=900)
     before = find(answer(WHOLE, tmp_path), "age-gap")["derivedFrom"]
     after = find(answer(limited, tmp_path), "age-gap")["derivedFrom"]
@@ -220,4 +220,4 @@ def test_a_bulk_folder_and_local_codes_go_through_the_command(tmp_path: Path) ->
     assert result.exit_code == 0, result.output
     (row,) = map(json.loads, out.read_text().splitlines())
     assert (row["participant_id"], row["crp"], row["alt"]) == ("a", 2, 20)
-    assert "tests that are not of the panel, by results: '2345-7' (1)" in result.stderr
+    assert "tests outside the panel, by results: '2345-7' (1)" in result.stderr

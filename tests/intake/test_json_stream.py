@@ -29,9 +29,7 @@ def read(text: str, block: int) -> list[tuple[Any, bool]]:
 
 @given(st.lists(VALUES, max_size=5), st.integers(1, 60), st.sampled_from(["\n", " ", "\r\n\r\n"]))
 @settings(deadline=None)
-def test_documents_are_read_wherever_they_are_cut(
-    items: list[Any], block: int, between: str
-) -> None:
+def test_documents_are_read_at_every_block_size(items: list[Any], block: int, between: str) -> None:
     """A large one is its part's items, and then itself without the part."""
     documents = [{"entry": [item, item], "of": item} for item in items]
     seen = iter(read(between.join(map(json.dumps, documents)), block))
@@ -61,6 +59,6 @@ def test_a_number_is_not_cut(number: str, block: int) -> None:
     "text", ["{", "[1 2]", '{"a" 1}', "{1: 2}", '["a', "[1,", "nul", '{"a": }']
 )
 @pytest.mark.parametrize("block", [1, 1 << 22])
-def test_what_is_broken_is_an_error_wherever_it_is_cut(text: str, block: int) -> None:
+def test_broken_json_is_an_error_at_every_block_size(text: str, block: int) -> None:
     with pytest.raises(json.JSONDecodeError):
         read(text, block)

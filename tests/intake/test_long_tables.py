@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from henaw.intake.local_codes import read_local_codes
+from henaw.intake.words.local_codes import read_local_codes
 from henaw.model.biomarkers import NAMES
 from henaw.model.errors import ConfigurationError, ScoringError
 from henaw.scoring.sources import open_source
@@ -252,12 +252,12 @@ def test_omop_with_its_person_table(read: Read) -> None:
     assert "concept 77 is not known as albumin" in said
 
 
-def test_omop_alone_says_what_is_missing(read: Read) -> None:
+def test_omop_without_its_person_table_is_refused(read: Read) -> None:
     with pytest.raises(ScoringError, match=r"OMOP's PERSON, or add columns such as age and sex"):
         read(OMOP)
 
 
-def test_what_was_taken_and_left_is_said(read: Read) -> None:
+def test_used_and_unused_rows_are_described(read: Read) -> None:
     content = (
         "patient_id,age,sex,test,value,unit,specimen,date,ward\n"
         "a,54,F,Sodium,140,mmol/L,serum,2024-03-01,3\n"
@@ -277,12 +277,12 @@ def test_what_was_taken_and_left_is_said(read: Read) -> None:
         "specimen 'specimen', time 'date', age 'age', sex 'sex'",
         "columns that are not used: 'ward'",
         "8 rows of results, 1 people",
-        "tests that are not of the panel, by rows: 'Sodium' (1)",
+        "tests outside the panel, by rows: 'Sodium' (1)",
         "not used: 1 rows, ast: 'clotted' means no value",
         "not used: 1 rows, date: '2999-03-01' is in the future",
         "not used: 1 rows, creatinine: the specimen is 'urine', not blood",
         "not used: 1 rows, ggt: unit must be one of U/L, ukat/L, nkat/L; got 'furlongs'",
-        "not used: 1 rows, alt: it has no unit; expected one of U/L, ukat/L, nkat/L",
+        "not used: 1 rows, alt: it has no unit; give one of U/L, ukat/L, nkat/L",
         "not used: 1 rows, albumin is outside 10 to 70 g/L",
         "not used: sex of 1 people, which differs between their rows",
     ]
@@ -300,7 +300,7 @@ def test_dates_of_two_meanings_are_refused(read: Read) -> None:
         read(born)
 
 
-def test_of_two_people_none_is_mixed_into_the_other(read: Read) -> None:
+def test_results_of_two_people_are_not_mixed(read: Read) -> None:
     rows, _ = read(
         "patient_id,test,value,unit,date\nA,age,54,,\nA,sex,female,,\nA,CRP,1.2,mg/L,2024-03-01\n"
         "B,age,78,,\nB,sex,male,,\nB,Creatinine,180,umol/L,2024-05-01\n"
@@ -309,19 +309,19 @@ def test_of_two_people_none_is_mixed_into_the_other(read: Read) -> None:
     assert seen == [("A", 54, "female", 1.2, None), ("B", 78, "male", None, 180)]
 
 
-def test_several_results_of_one_time_are_said(read: Read) -> None:
+def test_several_results_at_the_same_time_are_reported(read: Read) -> None:
     rows, notes = read(
         f"{HEAD}\na,54,F,AST,24,U/L,2024-03-01\na,54,F,AST,30,U/L,2024-03-01\n"
         "a,54,F,ALT,20,U/L,2024-03-01\na,54,F,ALT,20,U/L,2024-03-01\n"
         "a,54,F,ALT,<30,U/L,2024-03-01\na,54,F,ALT,30,U/L,2024-02-01\n"
     )
     assert find_values(rows) == {"ast": 24, "alt": 20}
-    assert notes[-1] == "several results of one time, of which the lowest is used: ast (1)"
+    assert notes[-1] == "several results at the same time, the lowest is used: ast (1)"
 
 
-def test_people_whom_no_column_tells_apart_are_refused(read: Read) -> None:
+def test_people_without_an_identifier_that_differ_are_refused(read: Read) -> None:
     rows = "x,F,AST,24,U/L,2024-03-01\ny,M,AST,30,U/L,2024-03-01\n"
-    with pytest.raises(ScoringError, match=r"says whose a result is, as sex differ.*'ward'"):
+    with pytest.raises(ScoringError, match=r"sex differ between rows.*'ward'"):
         read(f"ward,sex,test,value,unit,date\n{rows}")
 
 
@@ -350,7 +350,7 @@ def test_the_choice_is_the_same_in_any_order(read: Read) -> None:
     assert [row["ast"] for row in seen[0]] == [24, 24, 24]
 
 
-def test_parquet_with_types_of_its_own(tmp_path: Path) -> None:
+def test_parquet_with_typed_columns(tmp_path: Path) -> None:
     table = pd.DataFrame(
         {
             "person_id": np.array([1, 1, 2], np.int64),
@@ -397,7 +397,9 @@ def test_a_table_of_people_needs_a_result_a_row(read: Read) -> None:
         read("age,sex,crp\n54,f,1\n", people="id,age,sex\na,54,F\n")
 
 
-def test_many_rows_are_folded_on_the_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_many_rows_are_folded_while_they_are_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("henaw.intake.newest._ENOUGH_TO_FOLD", 100)
     rows = 5000
     order = np.random.default_rng(1).permutation(rows)

@@ -1,5 +1,5 @@
 import pytest
-from henaw.intake.near_names import find_near_names
+from henaw.intake.words.near_names import find_near_names
 from henaw.model.biomarkers import NAMES
 
 

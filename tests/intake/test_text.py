@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from henaw.intake.text import find_shape
+from henaw.intake.tables.text import find_shape
 from henaw.model.errors import ScoringError
 from henaw.scoring.sources import open_source
 
@@ -116,6 +116,6 @@ def test_a_truncated_row_is_an_error_and_not_a_missing_value(read: Read) -> None
         read(f"{HEAD}\n{ROW}\nb,61\n")
 
 
-def test_extra_cells_that_hold_something_are_an_error(read: Read) -> None:
+def test_extra_cells_with_content_are_an_error(read: Read) -> None:
     with pytest.raises(ScoringError, match="cannot be read"):
         read(f"{HEAD}\n{ROW},7\n")

@@ -10,9 +10,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
+from henaw.intake.tables.layout import describe_layout, find_layout
 from henaw.model.biomarkers import NAMES
 from henaw.model.errors import ScoringError
-from henaw.model.layout import describe_layout, find_layout
 from henaw.model.shipped import SIDECAR_FILE, find_shipped
 from henaw.scoring.inputs import REASONS, read_inputs
 from henaw.scoring.sources import open_source
@@ -88,7 +88,7 @@ TRAITS: dict[str, Trait] = {
         f"{OMOP},unit_concept_id\n7,3004410,2024-03-01,5.4,\n7,3019897,2024-03-01,13.1,\n",
         {"rdw": 13.1},
         people=PERSON,
-        says="hba1c: it has no unit; expected one of mmol/mol, %",
+        says="hba1c: it has no unit; give one of mmol/mol, %",
     ),
     # https://github.com/OHDSI/ETL-Synthea/issues/35
     "OMOP: the source says more than the concept": Trait(

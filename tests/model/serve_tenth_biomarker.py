@@ -16,10 +16,10 @@ from henaw.handler.metrics import Metrics
 from henaw.handler.request_log import RequestLog
 from henaw.handler.service import Request, Service
 from henaw.handler.throttle import Throttle
+from henaw.intake.tables.layout import find_layout
+from henaw.intake.words.ukb_names import BIOMARKER_FIELDS
 from henaw.model.biomarkers import NAMES, SYSTEMS, suggest_name
-from henaw.model.layout import find_layout
 from henaw.model.runtime import OnnxRuntime
-from henaw.model.ukb_names import BIOMARKER_FIELDS
 
 
 def main(exported: Path, requests: list[dict]) -> None:

@@ -47,7 +47,7 @@ def list_problems(path: Path) -> tuple[str, ...]:
 
 @pytest.fixture
 def rewrite(shipped_checkpoint_path: Path, tmp_path: Path) -> Callable[..., Path]:
-    """Write the shipped checkpoint anew with something wrong, and nothing else."""
+    """Write the shipped checkpoint with one thing wrong."""
     content = shipped_checkpoint_path.read_bytes()
     length = int.from_bytes(content[:8], "little")
     text = json.loads(content[8 : 8 + length])["__metadata__"]["henaw"]
@@ -150,19 +150,19 @@ def break_symmetry(header: Header, tensors: Tensors) -> None:
         (set_key("protocol", value=3), "protocol must be 2; got 3. This version"),
         (set_key("protocol", value="2"), "protocol must be 2; got '2'. This version"),
         (lose_key("protocol"), "protocol must be 2; got None. This version"),
-        (set_key("name", value=3), "header: name must be str, however: 3"),
-        (set_key("metrics", value=[]), "header: metrics must be dict, however: []"),
-        (lose_key("training"), "header: training must be dict, however: None"),
+        (set_key("name", value=3), "header: name must be str; got 3"),
+        (set_key("metrics", value=[]), "header: metrics must be dict; got []"),
+        (lose_key("training"), "header: training must be dict; got None"),
         (reorder, "panel: order must be ['crp', 'hba1c'"),
-        (set_key("panel", value=list(NAMES)), "panel: row 0 must be an object, however: 'crp'"),
-        (set_key("panel", value={}), "panel: expected a list of 9, however: {}"),
+        (set_key("panel", value=list(NAMES)), "panel: row 0 must be an object; got 'crp'"),
+        (set_key("panel", value={}), "panel must be a list of 9; got {}"),
         (set_key("panel", value=[]), "panel: order must be"),
         (
             set_key("panel", 0, "unit", value="mg/dL"),
-            "panel: crp.unit must be 'mg/L', however: 'mg/dL'",
+            "panel: crp.unit must be 'mg/L'; got 'mg/dL'",
         ),
-        (set_key("panel", 1, "minimum", value=0), "panel: hba1c.minimum must be 15.0, however: 0"),
-        (set_key("network", value=None), "network: top level: expected a mapping"),
+        (set_key("panel", 1, "minimum", value=0), "panel: hba1c.minimum must be 15.0; got 0"),
+        (set_key("network", value=None), "network: top level must be a mapping"),
         (set_key("network", "input_dim", value=8), "network: input_dim must be 9; got 8"),
         (set_key("network", "layers", value=8), "network: layers: unknown key"),
         (lose_key("network", "hierarchy"), "network: hierarchy: missing key"),
@@ -175,10 +175,10 @@ def break_symmetry(header: Header, tensors: Tensors) -> None:
             set_key("network", "adaptive_lambda", value=10**400),
             "network: adaptive_lambda: expected",
         ),
-        (set_key("network", "knots", 0, value=-(10**400)), "network: knots[0]: expected a number"),
-        (edit("weight", (0, 0), float("nan")), "tensor weight: must be finite, however: 1 values"),
+        (set_key("network", "knots", 0, value=-(10**400)), "network: knots[0] must be a number"),
+        (edit("weight", (0, 0), float("nan")), "tensor weight: must be finite; 1 values"),
         (edit("margin", (1, 0), float("-inf")), "tensor margin: must be finite"),
-        (edit("scale", (0, 0, 0), -1.0), "tensor scale: must be above 0, however its least is -1"),
+        (edit("scale", (0, 0, 0), -1.0), "tensor scale: must be above 0; the least value is -1"),
         (edit("scale", (0, 0, 0), 0.0), "tensor scale: must be above 0"),
         (edit("baseline_slope", 0, -0.1), "tensor baseline_slope: must be above 0"),
         (edit("group_cap", 0, -0.1), "tensor group_cap: must be 0 or more"),
@@ -204,7 +204,7 @@ def break_symmetry(header: Header, tensors: Tensors) -> None:
         (edit("draw_factor", 0, -1.0), "tensor draw_factor: must be above 0"),
         (edit("interval_factor", 0, 0.0), "tensor interval_factor: must be above 0"),
         (lose_key("network", "imputes_within_limits"), "network: imputes_within_limits: missing"),
-        (replace("scale", Tensor.double), "tensor scale: dtype must be float32, however: torch.f"),
+        (replace("scale", Tensor.double), "tensor scale: dtype must be float32; got torch.f"),
         (replace("scale", Tensor.int), "tensor scale: dtype must be float32"),
         (replace("scale", Tensor.bool), "tensor scale: dtype must be float32"),
         (replace("scale", Tensor.half), "tensor scale: dtype must be float32"),
@@ -213,7 +213,7 @@ def break_symmetry(header: Header, tensors: Tensors) -> None:
             replace("scale", lambda t: t.to(torch.float8_e4m3fn)),
             "tensor scale: dtype must be float32",
         ),
-        (set_key("parameters", value=1), "parameters must be 1, however: "),
+        (set_key("parameters", value=1), "parameters must be 1; got "),
         (set_key("parameters", value=1.0), "header: parameters must be int"),
     ],
 )
@@ -225,7 +225,7 @@ def test_what_is_wrong_is_named(
     assert not any("the file was damaged" in text for text in problems)
 
 
-def test_an_integer_of_too_many_digits_is_no_header(
+def test_an_integer_with_too_many_digits_is_refused(
     shipped_checkpoint_path: Path, tmp_path: Path
 ) -> None:
     tensors = safetensors.torch.load(shipped_checkpoint_path.read_bytes())
@@ -233,7 +233,7 @@ def test_an_integer_of_too_many_digits_is_no_header(
     header = '{"protocol": ' + "9" * 5000 + "}"
     path.write_bytes(safetensors.torch.save(tensors, metadata={"henaw": header}))
     (problem,) = list_problems(path)
-    assert problem.startswith("header: expected JSON, however: Exceeds the limit")
+    assert problem.startswith("header: it cannot be read as JSON: Exceeds the limit")
 
 
 def test_every_problem_is_listed(rewrite: Callable[..., Path]) -> None:
@@ -316,7 +316,7 @@ def test_an_interrupt_while_writing_leaves_nothing(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_private_folder_is_private_with_all_that_were_made_on_the_way(tmp_path: Path) -> None:
+def test_a_private_folder_and_its_new_parents_are_private(tmp_path: Path) -> None:
     shared = tmp_path / "shared"
     shared.mkdir(mode=0o755)
     make_private_folder(shared / "run" / "tmp")

@@ -24,7 +24,7 @@ class Inner:
 
     def __post_init__(self) -> None:
         if self.size < 1:
-            raise ConfigurationError("inner", [f"size must be >= 1, however: {self.size}"])
+            raise ConfigurationError("inner", [f"size must be >= 1; got {self.size}"])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,16 +80,16 @@ def test_a_missing_key_is_named_with_its_path() -> None:
 @pytest.mark.parametrize(
     ("key", "value", "problem"),
     [
-        ("members", "ten", "members: expected int, however: 'ten'"),
-        ("members", True, "members: expected int, however: True"),
-        ("members", 2.5, "members: expected int, however: 2.5"),
-        ("hierarchy", "1", "hierarchy: expected float, however: '1'"),
-        ("hierarchy", None, "hierarchy: expected float, however: None"),
-        ("knots", 1.0, "knots: expected a list, however: 1.0"),
-        ("knots", "012", "knots: expected a list, however: '012'"),
-        ("knots", [0.0, "x"], "knots[1]: expected float, however: 'x'"),
-        ("panel", "crp", "panel: expected a list, however: 'crp'"),
-        ("interactions", [["crp"]], "interactions[0]: expected 2 entries, however: ['crp']"),
+        ("members", "ten", "members must be int; got 'ten'"),
+        ("members", True, "members must be int; got True"),
+        ("members", 2.5, "members must be int; got 2.5"),
+        ("hierarchy", "1", "hierarchy must be float; got '1'"),
+        ("hierarchy", None, "hierarchy must be float; got None"),
+        ("knots", 1.0, "knots must be a list; got 1.0"),
+        ("knots", "012", "knots must be a list; got '012'"),
+        ("knots", [0.0, "x"], "knots[1] must be float; got 'x'"),
+        ("panel", "crp", "panel must be a list; got 'crp'"),
+        ("interactions", [["crp"]], "interactions[0] must have 2 entries; got ['crp']"),
     ],
 )
 def test_a_wrong_type_is_named(key: str, value: object, problem: str) -> None:
@@ -99,12 +99,12 @@ def test_a_wrong_type_is_named(key: str, value: object, problem: str) -> None:
 @pytest.mark.parametrize(
     ("mapping", "problem"),
     [
-        ({"kind": "weibull"}, "kind: expected one of ['cox', 'gompertz'], however: 'weibull'"),
-        ({"limit": "x"}, "limit: expected float, however: 'x'"),
-        ({"flag": 1}, "flag: expected bool, however: 1"),
-        ({"pair": ["a"]}, "pair: expected 2 entries, however: ['a']"),
-        ({"inner": 3}, "inner: expected a mapping, however: 3"),
-        ({"inner": {"size": 0}}, "inner.size must be >= 1, however: 0"),
+        ({"kind": "weibull"}, "kind must be one of ['cox', 'gompertz']; got 'weibull'"),
+        ({"limit": "x"}, "limit must be float; got 'x'"),
+        ({"flag": 1}, "flag must be bool; got 1"),
+        ({"pair": ["a"]}, "pair must have 2 entries; got ['a']"),
+        ({"inner": 3}, "inner must be a mapping; got 3"),
+        ({"inner": {"size": 0}}, "inner.size must be >= 1; got 0"),
     ],
 )
 def test_wrong_values_of_other_kinds_are_named(mapping: dict[str, Any], problem: str) -> None:
@@ -121,9 +121,9 @@ def test_values_of_other_kinds_are_read() -> None:
 
 
 @pytest.mark.parametrize("mapping", [None, [], "text", 3])
-def test_something_that_is_no_mapping_is_refused(mapping: object) -> None:
+def test_a_value_that_is_not_a_mapping_is_refused(mapping: object) -> None:
     (problem,) = list_problems(NetworkConfiguration, mapping)
-    assert problem.startswith("top level: expected a mapping")
+    assert problem.startswith("top level must be a mapping")
 
 
 def test_input_dim_is_the_panels_length() -> None:
@@ -225,11 +225,11 @@ def test_every_problem_is_in_one_error() -> None:
     for part in (
         "memberz: unknown key, did you mean members?",
         "knots_: unknown key, did you mean knots?",
-        "knots: expected a list, however: 'no'",
-        "panel: order must be crp, hba1c, however: hba1c, crp",
+        "knots must be a list; got 'no'",
+        "panel: order must be crp, hba1c; got hba1c, crp",
         "input_dim must be 9; got 8",
-        "members must be in [2, 100], however: 1",
-        "hierarchy must be > 0",
+        "members must be 2 to 100; got 1",
+        "hierarchy must be above 0",
         "interactions: unknown biomarker 'glucose'",
     ):
         assert any(part in problem for problem in problems), part
@@ -240,5 +240,5 @@ def test_a_broken_rule_is_listed_beside_a_missing_key() -> None:
     assert problems == (
         "nane: unknown key, did you mean name?",
         "name: missing key",
-        "inner.size must be >= 1, however: 0",
+        "inner.size must be >= 1; got 0",
     )

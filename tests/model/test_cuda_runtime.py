@@ -13,8 +13,8 @@ import pytest
 import torch
 from henaw.export.people import People, draw_synthetic_people, join_people
 from henaw.model.checkpoint import Checkpoint
-from henaw.model.cuda_runtime import SIZES, CudaRuntime, Run
 from henaw.model.errors import RuntimeUnavailableError
+from henaw.model.exported.cuda import SIZES, CudaRuntime, Run
 from henaw.model.profile import LabProfile, set_profile
 from henaw.model.runtime import OUTPUT_NAMES, OnnxRuntime, Outputs, Runtime, load_torchscript
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -96,7 +96,7 @@ def test_answers_stay_as_they_are_after_the_next_call(taped: CudaRuntime, golden
         np.testing.assert_array_equal(first[name], kept[name])
 
 
-def test_a_sex_that_float32_cannot_hold_is_still_neither(
+def test_a_sex_beyond_float32_is_neither_female_nor_male(
     taped: CudaRuntime, runtimes: dict[str, Runtime], golden: Golden
 ) -> None:
     people = golden[0].select(slice(150, 154))
@@ -135,7 +135,7 @@ def test_a_profile_is_seen_by_what_was_captured_before(
     assert_same(taped.predict(*some), onnx.predict(*some))
 
 
-def test_where_nothing_can_be_captured_it_is_said_once_and_calls_are_plain(
+def test_without_captures_it_is_reported_once_and_calls_are_plain(
     artifacts: Path, runtimes: dict[str, Runtime], golden: Golden
 ) -> None:
     tries: list[Run] = []
@@ -203,7 +203,7 @@ def test_nothing_that_is_captured_waits_for_the_device(artifacts: Path) -> None:
     assert Recorder.names.isdisjoint({"_local_scalar_dense", "nonzero", "scalar_tensor", "item"})
 
 
-def test_too_little_memory_for_a_capture_is_no_reason_for_plain_calls(artifacts: Path) -> None:
+def test_too_little_memory_for_a_capture_is_an_error(artifacts: Path) -> None:
     def refuse(run: Run) -> Run:
         raise torch.OutOfMemoryError("CUDA out of memory")
 
@@ -276,7 +276,7 @@ def test_tf32_is_off(taped: CudaRuntime) -> None:
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a CUDA device")
 def test_cuda_without_a_device_is_refused(artifacts: Path) -> None:
-    with pytest.raises(RuntimeUnavailableError, match=r"CUDA device for 'cuda:0', found none"):
+    with pytest.raises(RuntimeUnavailableError, match=r"'cuda:0' needs CUDA; no CUDA"):
         CudaRuntime.load(artifacts / "henaw.torchscript.pt", device="cuda:0")
 
 

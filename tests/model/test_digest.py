@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-from henaw.model.digest import DIGEST_KEY, check_content, compute_digest
 from henaw.model.errors import ArtifactError, HenawError, ScoringError
+from henaw.model.exported.digest import DIGEST_KEY, check_content, compute_digest
 from henaw.model.profile import PROFILE_SHAPES, LabProfile, find_tensor, set_profile
 from henaw.model.runtime import OnnxRuntime
 from henaw.scoring import Henaw
@@ -40,7 +40,7 @@ def test_a_profile_does_not_change_it(content: bytes) -> None:
     assert Henaw(profiled).lab == "north"
 
 
-def test_a_bit_anywhere_is_seen(content: bytes) -> None:
+def test_one_changed_bit_is_found_anywhere(content: bytes) -> None:
     """Each flip is refused, by whichever check comes first, before a runtime opens the file."""
     profiled = set_profile(content, PROFILE)
     random = np.random.default_rng(11)
@@ -96,12 +96,12 @@ def test_the_sidecar_beside_it_is_of_the_same_export(
         Henaw.load(path)
 
 
-def test_a_profile_that_is_not_the_one_it_says_is_seen(content: bytes) -> None:
+def test_a_profile_that_differs_from_its_description_is_refused(content: bytes) -> None:
     profiled = set_profile(content, PROFILE)
     value = np.float32(0.02).tobytes()
     assert profiled.count(value) == 1
     other = profiled.replace(value, np.float32(0.5).tobytes())
-    with pytest.raises(ScoringError, match="lab_shift is not that of its profile"):
+    with pytest.raises(ScoringError, match="lab_shift differs from its profile"):
         Henaw(other)
 
 
@@ -115,7 +115,7 @@ def test_other_weights_are_refused(content: bytes) -> None:
         Henaw(model.SerializeToString())
 
 
-def test_what_is_no_model_is_refused(content: bytes) -> None:
+def test_a_file_that_is_not_a_model_is_refused(content: bytes) -> None:
     with pytest.raises(ArtifactError, match="no tensor lab_shift"):
         compute_digest(b"x")
     for other in (b"", b"x", b"{}", content[:-7], content[: len(content) // 2], content[:20]):
@@ -123,5 +123,5 @@ def test_what_is_no_model_is_refused(content: bytes) -> None:
             Henaw(other)
     properties = read_properties(content)
     del properties[DIGEST_KEY]
-    with pytest.raises(ArtifactError, match=f"property '{DIGEST_KEY}', found none"):
+    with pytest.raises(ArtifactError, match=f"no property '{DIGEST_KEY}'"):
         check_content(content, properties)

@@ -14,8 +14,8 @@ from henaw.model.biomarkers import (
     list_total_cv,
     suggest_name,
 )
-from henaw.model.transforms import LOG_SCALED
-from henaw.model.units import UNIT_REWRITES, fold_unit
+from henaw.model.graph.transforms import LOG_SCALED
+from henaw.model.panel.units import UNIT_REWRITES, fold_unit
 
 every = pytest.mark.parametrize("biomarker", PANEL, ids=lambda biomarker: biomarker.name)
 
@@ -55,7 +55,7 @@ def test_a_limit_without_a_value_says_that_none_is_published(biomarker: Biomarke
             assert (limit.value is None) == limit.source.startswith("no published limit")
 
 
-def test_limits_are_those_of_the_design() -> None:
+def test_harmful_sides_and_missing_limits_are_the_reviewed_ones() -> None:
     unpublished = {
         (biomarker.name, side)
         for biomarker in PANEL
@@ -108,7 +108,7 @@ def test_a_typical_value_is_usual(biomarker: Biomarker) -> None:
     assert max(lows) < biomarker.typical < min(highs)
 
 
-def test_a_checkpoint_holds_what_a_fit_depends_on_and_no_source() -> None:
+def test_a_checkpoint_has_what_a_fit_depends_on_and_no_source() -> None:
     for row, whole in zip(describe_fitted_panel(), describe_panel(), strict=True):
         assert not {"synonyms", "units", "loinc", "ukb_field", "label"} & set(row)
         assert "source" not in str(row)

@@ -1,5 +1,8 @@
+import ast
 import inspect
 import re
+from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 from henaw.model import errors
@@ -13,22 +16,57 @@ CLASSES = [
 GROUPS = (HenawError, ProblemListError)
 
 
-def draw_class(cls: type, prefix: str = "") -> list[str]:
-    """The lines that the docstring should hold below ``cls``."""
-    children = [child for child in CLASSES if child.__bases__[0] is cls]
-    lines = []
-    for child in children:
-        last = child is children[-1]
-        builtin = "".join(f" ({base.__name__})" for base in child.__bases__[1:])
-        lines.append(f"{prefix}{'└' if last else '├'}── {child.__name__}{builtin}")
-        lines += draw_class(child, prefix + ("    " if last else "│   "))
-    return lines
+REPOSITORY = Path(__file__).resolve().parents[2]
+LINE = re.compile(
+    r"(?P<depth>(?:│   |    )*)[├└]── (?P<name>\w+)(?: +\((?P<kind>\w+)\))?"
+    r"(?: +(?P<folder>henaw\.\w+))?"
+)
 
 
-def test_the_drawing_is_the_tree() -> None:
-    assert errors.__doc__ is not None
-    drawn = [re.sub(r" +\(", " (", line) for line in errors.__doc__.splitlines() if "── " in line]
-    assert drawn == draw_class(HenawError)
+class Place(NamedTuple):
+    """Where an error is in the tree; ``folder`` where that is not its parent's."""
+
+    parent: str
+    kind: str | None
+    folder: str | None
+
+
+def read_drawing() -> dict[str, Place]:
+    places: dict[str, Place] = {}
+    path = ["HenawError"]
+    for line in (errors.__doc__ or "").splitlines():
+        match = LINE.fullmatch(line.rstrip())
+        if match is not None:
+            depth = len(match["depth"]) // 4 + 1
+            path = [*path[:depth], match["name"]]
+            places[match["name"]] = Place(path[depth - 1], match["kind"], match["folder"])
+    return places
+
+
+def find_errors() -> dict[str, Place]:
+    """Every public subclass of HenawError in the packages' sources."""
+    defined = {}
+    for folder in ("model", "intake", "scoring", "training", "export", "handler", "cli", "api"):
+        for path in sorted((REPOSITORY / folder).rglob("*.py")):
+            for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+                if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+                    bases = [base.id for base in node.bases if isinstance(base, ast.Name)]
+                    if bases and bases[0].endswith("Error"):
+                        defined[node.name] = (f"henaw.{folder}", *bases)
+    folders = {"HenawError": "henaw.model"} | {name: row[0] for name, row in defined.items()}
+    return {
+        name: Place(
+            parent,
+            kind[0] if kind else None,
+            None if folder == folders[parent] else folder,
+        )
+        for name, (folder, parent, *kind) in defined.items()
+        if parent in folders
+    }
+
+
+def test_the_drawing_is_the_tree_of_all_folders() -> None:
+    assert read_drawing() == find_errors()
 
 
 @pytest.mark.parametrize("cls", CLASSES, ids=lambda cls: cls.__name__)

@@ -11,7 +11,7 @@ import torch
 from henaw.model.biomarkers import INDEX, NAMES, PANEL, SEXES
 from henaw.model.checkpoint import Checkpoint
 from henaw.model.configuration import RATIO_PARTS
-from henaw.model.harm import (
+from henaw.model.graph.harm import (
     CREDIT_MULTIPLE,
     LEAST_TAIL_SLOPE,
     OLDER_FROM,
@@ -22,9 +22,9 @@ from henaw.model.harm import (
     build_slope_rules,
     build_steepness_rules,
 )
+from henaw.model.graph.tables import place_limit
+from henaw.model.graph.transforms import LOG_SCALED
 from henaw.model.network import Network
-from henaw.model.tables import place_limit
-from henaw.model.transforms import LOG_SCALED
 from torch import Tensor
 
 Array = npt.NDArray[np.float64]
@@ -34,7 +34,7 @@ SIDES = [(b.name, side) for b in PANEL for side in sorted(b.harmful)]
 
 
 class Weights(NamedTuple):
-    """Weights that nobody fitted."""
+    """Random weights."""
 
     main: Tensor
     pairs: Tensor

@@ -10,8 +10,8 @@ from henaw.export.people import draw_anywhere, draw_synthetic_people, list_edge_
 from henaw.model.biomarkers import INDEX, NAMES, PANEL
 from henaw.model.checkpoint import Checkpoint
 from henaw.model.configuration import RATIO_CAPS
+from henaw.model.graph.transforms import compute_safe_ratio
 from henaw.model.runtime import OUTPUT_NAMES, Outputs, Runtime
-from henaw.model.transforms import compute_safe_ratio
 
 TYPICAL = (1.2, 36.0, 80.0, 43.0, 30.0, 13.0, 22.0, 24.0, 20.0)
 FLAGS = ("imputed", "out_of_range", "age_out_of_range", "critical", "reliable")
@@ -186,7 +186,7 @@ def test_a_wrong_age_or_sex_answers_nan_for_its_row_alone(
     assert_same(take(outputs, np.array([0, 2])), alone)
 
 
-def test_nobody_gets_empty_answers_of_the_right_shapes(runtime: Runtime) -> None:
+def test_no_people_give_empty_answers_of_the_right_shapes(runtime: Runtime) -> None:
     outputs = ask(runtime, np.zeros((0, 9), np.float32))
     assert tuple(outputs) == OUTPUT_NAMES
     for name, values in outputs.items():
@@ -332,7 +332,7 @@ def test_largest_finite_values_are_clipped_not_missing(runtime: Runtime) -> None
 
 
 def test_no_death_is_certain(runtime: Runtime) -> None:
-    """However extreme the values, and however old the person."""
+    """For the most extreme values and ages."""
     worst = vary(crp=500.0, hba1c=200.0, creatinine=2000.0, albumin=10.0, lymphocyte_pct=0.1)
     worst = [1e4 if name in ("ast", "alt") else v for name, v in zip(NAMES, worst, strict=True)]
     worst[INDEX["rdw"]], worst[INDEX["ggt"]] = 40.0, 5000.0

@@ -14,7 +14,7 @@ from henaw.model.runtime import Outputs, Runtime
 
 FIRST_AGE, LAST_AGE = 20, 85
 PROFILES = 1_000
-"""Real people whose other values are tried at each age, of whom some are drawn each time."""
+"""Real people whose other values are tried at each age; DRAWN of them each time."""
 DRAWN = 100
 STEPS = 8
 """Values of a scan: every fifth of those that an export tries."""
@@ -41,7 +41,7 @@ def onnx(runtimes: dict[str, Runtime]) -> Runtime:
     return runtimes["onnx"]
 
 
-def test_everybody_gets_an_answer(cohort: People, outputs: Outputs) -> None:
+def test_every_person_gets_an_answer(cohort: People, outputs: Outputs) -> None:
     for name, values in outputs.items():
         assert np.isfinite(values.astype(float)).all(), name
     np.testing.assert_array_equal(outputs["imputed"], np.isnan(cohort.biomarkers))
@@ -170,6 +170,6 @@ def test_extremes_get_worse(
         rows[:, INDEX[name]] = values
     outputs = onnx.predict(rows, np.full(count, age, np.float32), np.full(count, sex, np.int64))
     assert (np.diff(outputs["age_gap"]) > 0.05).all(), outputs["age_gap"]
-    # At the top nobody can be told apart any more.
+    # The percentile stops rising at the top.
     assert (np.diff(outputs["percentile"]) >= 0).all()
     assert (np.diff(outputs["mortality_10y"]) > 0).all()

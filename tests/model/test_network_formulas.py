@@ -10,11 +10,11 @@ from henaw.export.people import People, draw_anywhere
 from henaw.model.biomarkers import INDEX, NAMES, PANEL, SYSTEMS
 from henaw.model.checkpoint import Checkpoint
 from henaw.model.configuration import RATIO_CAPS, VARIABLES
-from henaw.model.constants import DRAW_SPREAD
+from henaw.model.graph.constants import DRAW_SPREAD
+from henaw.model.graph.tables import SMALLEST_SPREAD, smooth_margin_slope
+from henaw.model.graph.transforms import LOG_SCALED, compute_log_distance
 from henaw.model.network import LINEAR_START, Network
 from henaw.model.runtime import Runtime
-from henaw.model.tables import SMALLEST_SPREAD, smooth_margin_slope
-from henaw.model.transforms import LOG_SCALED, compute_log_distance
 from scipy import integrate, stats
 
 Array = npt.NDArray[np.float64]
@@ -330,7 +330,7 @@ def test_scores_rise_strictly_up_to_the_ends_of_what_is_accepted(
             scores, unclipped = placed.scores[:, i].double(), placed.unclipped[:, i].double()
             assert (scores.diff() > 0).all(), (biomarker.name, age, sex)
             assert (unclipped.diff() > 0).all(), (biomarker.name, age, sex)
-            # What effects are read at rises by one in all; how unusual it is goes on.
+            # The score of the effects rises by 1 in all; the unclipped score is not limited.
             assert scores.abs().max() <= limit + 1.0 + 1e-5
             inside = scores.abs() <= limit
             assert inside.any()

@@ -7,11 +7,11 @@ import torch
 from henaw.export.people import People, draw_synthetic_people
 from henaw.model.biomarkers import INDEX, NAMES
 from henaw.model.checkpoint import Checkpoint
-from henaw.model.constants import DRAW_SPREAD
+from henaw.model.graph.constants import DRAW_SPREAD
+from henaw.model.graph.tables import list_members, list_variance_groups
+from henaw.model.graph.transforms import LOG_SCALED
 from henaw.model.network import FITTED_SCORE, Features, Network
 from henaw.model.runtime import Runtime, TorchRuntime
-from henaw.model.tables import list_members, list_variance_groups
-from henaw.model.transforms import LOG_SCALED
 from scipy import stats
 
 Array = npt.NDArray[np.float64]

@@ -14,8 +14,8 @@ from henaw.export.people import (
 )
 from henaw.model.biomarkers import PANEL
 from henaw.model.checkpoint import Checkpoint
+from henaw.model.graph.transforms import LOG_SCALED
 from henaw.model.runtime import OUTPUT_NAMES, Outputs, Runtime
-from henaw.model.transforms import LOG_SCALED
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
@@ -96,7 +96,7 @@ def check_answers(people: People, outputs: Outputs) -> None:
     assert (causes.astype(np.float64).sum(1) <= mortality.astype(np.float64) + 1e-7).all()
 
 
-def test_answers_hang_together_for_a_crowd(runtime: Runtime, crowd: People) -> None:
+def test_answers_are_consistent_for_many_people(runtime: Runtime, crowd: People) -> None:
     check_answers(crowd, runtime.predict(*crowd))
 
 
@@ -104,7 +104,7 @@ def test_answers_hang_together_for_a_crowd(runtime: Runtime, crowd: People) -> N
 @example(drawn=[ALL_MISSING])
 @example(drawn=[NO_ENZYMES])
 @together
-def test_answers_hang_together_for_anybody(eager: Runtime, drawn: Drawn) -> None:
+def test_answers_are_consistent_for_any_person(eager: Runtime, drawn: Drawn) -> None:
     people = build_people(drawn)
     check_answers(people, eager.predict(*people))
 
@@ -112,7 +112,9 @@ def test_answers_hang_together_for_anybody(eager: Runtime, drawn: Drawn) -> None
 @given(drawn=some_people, company=some_people)
 @example(drawn=[NO_ENZYMES], company=[ALL_MISSING])
 @together
-def test_company_changes_no_answer(eager: Runtime, drawn: Drawn, company: Drawn) -> None:
+def test_an_answer_does_not_depend_on_the_other_people(
+    eager: Runtime, drawn: Drawn, company: Drawn
+) -> None:
     alone = eager.predict(*build_people(drawn))
     among = eager.predict(*build_people([*company, *drawn]))
     for name in OUTPUT_NAMES:
@@ -122,7 +124,9 @@ def test_company_changes_no_answer(eager: Runtime, drawn: Drawn, company: Drawn)
 
 @given(drawn=some_people, shuffle=st.randoms(use_true_random=False))
 @together
-def test_order_changes_no_answer(eager: Runtime, drawn: Drawn, shuffle: random.Random) -> None:
+def test_an_answer_does_not_depend_on_the_order(
+    eager: Runtime, drawn: Drawn, shuffle: random.Random
+) -> None:
     order = list(range(len(drawn)))
     shuffle.shuffle(order)
     straight = eager.predict(*build_people(drawn))
@@ -155,7 +159,7 @@ def read_margins(
     missing=st.sets(st.integers(0, 8), min_size=1),
 )
 @together
-def test_knowing_less_never_narrows_the_interval(
+def test_a_missing_value_never_narrows_the_interval(
     eager: Runtime,
     checkpoint: Checkpoint,
     drawn: tuple[tuple[float, ...], float, int],
@@ -211,7 +215,7 @@ def test_age_moves_the_answer_without_a_jump(
 def test_biological_age_is_the_age_at_which_the_average_has_this_hazard(
     eager: Runtime, person: tuple[tuple[float, ...], float, int]
 ) -> None:
-    """Somebody of whom nothing is known is at the reference: their age is their BA."""
+    """Without any known value the biological age is the age."""
     sex = person[2]
     outputs = eager.predict(*build_people([person]))
     average = eager.predict(

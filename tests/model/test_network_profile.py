@@ -10,10 +10,10 @@ import torch
 from henaw.export.people import People, draw_synthetic_people
 from henaw.model.biomarkers import INDEX, NAMES, PANEL
 from henaw.model.checkpoint import Checkpoint
+from henaw.model.graph.transforms import LOG_SCALED
 from henaw.model.network import Network
 from henaw.model.profile import LabProfile, set_profile
 from henaw.model.runtime import OUTPUT_NAMES, OnnxRuntime, Outputs, Runtime, TorchRuntime
-from henaw.model.transforms import LOG_SCALED
 
 SHIFT = {
     "crp": 0.1,
@@ -108,7 +108,7 @@ def test_one_shift_moves_its_own_contributions(
 
 
 @pytest.mark.parametrize("name", ["eager", "torchscript", "onnx"])
-def test_flags_judge_what_the_laboratory_reports(
+def test_flags_are_of_the_values_as_reported(
     checkpoint: Checkpoint, artifacts: Path, name: str
 ) -> None:
     """A shift that takes a value across a limit changes no flag."""
@@ -140,7 +140,7 @@ def test_shifted_values_are_clipped_to_what_is_accepted(
 
 
 @pytest.mark.parametrize("name", ["eager", "torchscript", "onnx"])
-def test_a_known_shift_is_as_uncertain_as_it_is_known_to_be(
+def test_a_known_shift_adds_its_own_standard_error(
     checkpoint: Checkpoint, artifacts: Path, name: str
 ) -> None:
     """Its standard error stands in the place of the spread between laboratories."""
@@ -154,7 +154,7 @@ def test_a_known_shift_is_as_uncertain_as_it_is_known_to_be(
     np.testing.assert_array_equal(seen["draw_sd"], plain["draw_sd"])
 
 
-def test_where_a_shift_is_not_known_the_spread_between_laboratories_stands(
+def test_an_unknown_shift_adds_the_spread_between_laboratories(
     checkpoint: Checkpoint, artifacts: Path
 ) -> None:
     complete = draw_synthetic_people(checkpoint, 200, seed=45)

@@ -9,9 +9,9 @@ import torch
 from henaw.export.people import People, draw_anywhere, draw_synthetic_people, join_people
 from henaw.model.biomarkers import INDEX, NAMES, PANEL
 from henaw.model.checkpoint import Checkpoint
+from henaw.model.graph.tables import PERCENTILES, list_published_limits
 from henaw.model.network import Network
 from henaw.model.runtime import Runtime
-from henaw.model.tables import PERCENTILES, list_published_limits
 
 Array = npt.NDArray[np.float64]
 TYPICAL = tuple(biomarker.typical for biomarker in PANEL)
@@ -116,7 +116,7 @@ def compute_unclipped(people: People, tables: dict[str, Array]) -> Array:
     return scores
 
 
-def test_reliable_is_what_it_says(
+def test_reliable_is_near_not_critical_and_within_the_ages(
     runtime: Runtime, tables: dict[str, Array], people: People
 ) -> None:
     """Nothing critical, a fitted age, something known, and values together as usual."""
@@ -138,7 +138,7 @@ def test_reliable_is_what_it_says(
     clear = np.abs(distance / limit - 1) > 1e-3
     assert clear.mean() > 0.99
     np.testing.assert_array_equal(outputs["reliable"][clear], expected[clear])
-    # Each part takes somebody's away who would have it otherwise.
+    # Each condition alone makes some people not reliable.
     rest = ~critical.any(1) & (people.age >= 20) & (people.age <= 85)
     assert (~near & rest).sum() > 10
     assert (near & critical.any(1)).sum() > 10
@@ -209,7 +209,7 @@ def test_the_percentile_rises_with_the_gap(runtime: Runtime, people: People) -> 
     assert (np.diff(outputs["percentile"][order]) >= -1e-3).all()
 
 
-def test_the_typical_person_stands_in_the_middle(runtime: Runtime) -> None:
+def test_the_typical_person_is_at_the_50th_percentile(runtime: Runtime) -> None:
     for age, sex in itertools.product((25.0, 40.0, 62.5, 80.0), (0, 1)):
         outputs = runtime.predict(
             np.full((1, 9), np.nan, np.float32),

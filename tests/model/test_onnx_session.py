@@ -48,16 +48,16 @@ def test_the_cpu_is_the_default_also_where_there_is_cuda(
 
 BROKEN = {
     "no device": ({"starts": False}, "no CUDA-capable device is detected"),
-    "left out without an error": (
+    "no error from ONNX Runtime": (
         {"keeps_cuda": False},
-        "CUDA does not start: it is left out without an error",
+        "CUDA does not start: ONNX Runtime gives no error",
     ),
 }
 
 
 @pytest.mark.parametrize(("behaviour", "why"), BROKEN.values(), ids=BROKEN.keys())
 @pytest.mark.parametrize("device", ["auto", "cuda"])
-def test_cuda_that_cannot_start_is_told_once_where_it_was_asked_for(  # noqa: PLR0917
+def test_cuda_that_cannot_start_is_reported_once_if_it_was_requested(  # noqa: PLR0917
     artifacts: Path,
     pretend_cuda: Install,
     caplog: pytest.LogCaptureFixture,
@@ -94,7 +94,7 @@ def test_a_library_that_is_missing_is_named(
     assert capfd.readouterr().out == ""
 
 
-def test_a_build_for_the_cpu_says_what_to_pretend_cuda(
+def test_a_build_for_the_cpu_says_how_to_install_cuda(
     artifacts: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: [CPU_PROVIDER])
@@ -105,7 +105,7 @@ def test_a_build_for_the_cpu_says_what_to_pretend_cuda(
     assert "pip install 'onnxruntime-gpu[cuda,cudnn]'" in record.getMessage()
 
 
-def test_a_damaged_file_is_the_error_and_not_the_device(
+def test_a_damaged_file_is_not_reported_as_a_device_error(
     pretend_cuda: Install, caplog: pytest.LogCaptureFixture
 ) -> None:
     pretend_cuda()
@@ -114,7 +114,7 @@ def test_a_damaged_file_is_the_error_and_not_the_device(
     assert not caplog.records
 
 
-def test_a_device_that_fails_leaves_the_work_to_the_cpu(
+def test_the_cpu_takes_over_from_a_device_that_fails(
     artifacts: Path, golden: Golden, pretend_cuda: Install, caplog: pytest.LogCaptureFixture
 ) -> None:
     stand_in = pretend_cuda(runs_before_failing=1)
@@ -128,7 +128,7 @@ def test_a_device_that_fails_leaves_the_work_to_the_cpu(
     assert len(stand_in.opened) == 2
 
 
-def test_people_of_another_shape_do_not_cost_the_device(
+def test_a_wrong_shape_does_not_make_the_cpu_take_over(
     artifacts: Path, golden: Golden, pretend_cuda: Install
 ) -> None:
     pretend_cuda()

@@ -40,7 +40,7 @@ def test_a_profile_changed_by_hand_is_refused() -> None:
         read_profile(content)
 
 
-def test_the_digest_depends_on_what_is_done_to_values_alone() -> None:
+def test_the_digest_depends_only_on_the_tensors() -> None:
     assert make().digest == make(name="south", people={"rdw": 3}).digest
     assert make().digest != make(level=LEVEL).digest
     assert make().digest != make(shift={"rdw": 0.05}).digest
@@ -57,7 +57,7 @@ def test_the_digest_depends_on_what_is_done_to_values_alone() -> None:
         [0.0, 0.0],
     ],
 )
-def test_a_level_that_is_none_is_refused(level: Any) -> None:
+def test_a_level_of_the_wrong_form_is_refused(level: Any) -> None:
     with pytest.raises(ProfileError, match="level must be, for female and male, two numbers"):
         make(level=level)
 
@@ -100,7 +100,7 @@ def test_a_file_takes_one_profile_and_says_which(artifacts: Path) -> None:
     for once in (changed, empty):
         with pytest.raises(ProfileError, match="has a laboratory profile already"):
             set_profile(once, make())
-    with pytest.raises(ProfileError, match="is it a model of HENAW"):
+    with pytest.raises(ProfileError, match="Is it a model of HENAW"):
         set_profile(b"another file", make())
 
 

@@ -23,7 +23,7 @@ LIMITS: CriticalLimits = {
 
 
 def make_outputs(count: int, **changes: object) -> Outputs:
-    """The graph's flags of people who are not reliable and of whom nothing else is said."""
+    """The flags of people who are not reliable for no other reason."""
     none = np.zeros((count, len(NAMES)), np.bool_)
     outputs = {
         "reliable": np.zeros(count, np.bool_),
@@ -92,7 +92,7 @@ def test_people_with_several_reasons_are_counted_at_each() -> None:
         ("lymphocyte_pct", 6.001, "Lymphocyte percentage 6.001 % is below 6 %."),
     ],
 )
-def test_a_critical_value_is_told_with_its_limit_and_what_to_do(
+def test_a_critical_value_is_described_with_its_limit_and_what_to_do(
     name: str, value: float, said: str
 ) -> None:
     (reason,) = describe(make_outputs(1, critical=flag(name)), {name: value})
@@ -101,14 +101,14 @@ def test_a_critical_value_is_told_with_its_limit_and_what_to_do(
     assert "needs a doctor, not a calculator" in reason.message
 
 
-def test_every_critical_value_is_told() -> None:
+def test_every_critical_value_is_described() -> None:
     outputs = make_outputs(1, critical=flag("crp", "albumin"), age_out_of_range=[True])
     reasons = describe(outputs, {"crp": 350.0, "albumin": 18.0}, age=90.0)
     assert [reason.field for reason in reasons] == ["crp", "albumin", "age"]
     assert reasons[2].message.startswith("Age 90 is outside 20 to 85 years")
 
 
-def test_nothing_known_and_unlike_are_told() -> None:
+def test_nothing_known_and_unlike_are_described() -> None:
     (reason,) = describe(make_outputs(1, imputed=flag(*NAMES)), {})
     assert (reason.code, reason.field) == ("nothing_known", "biomarkers")
     (reason,) = describe(make_outputs(1), {})
@@ -116,7 +116,7 @@ def test_nothing_known_and_unlike_are_told() -> None:
 
 
 @pytest.mark.parametrize("pair", [None, [1.0], [1.0, 2.0, 3.0], ["1", None], "12"])
-def test_limits_that_are_none_are_named(pair: object) -> None:
+def test_limits_of_the_wrong_form_are_named(pair: object) -> None:
     assert find_limit_problems({**{name: [None, 1] for name in NAMES}}) == []
     assert find_limit_problems({**{name: [None, 1] for name in NAMES}, "alt": pair}) == [
         "critical_limits.alt must be two numbers, or null where there is no limit"

@@ -98,7 +98,7 @@ def test_causes_are_shared_as_the_model_says(answers: Outputs, follow_up: Follow
     assert (follow_up.cause[~dead] == -1).all()
 
 
-def test_a_seed_gives_the_same_people_and_another_others(checkpoint: Checkpoint) -> None:
+def test_the_same_seed_gives_the_same_people(checkpoint: Checkpoint) -> None:
     first, again, other = (draw_synthetic_people(checkpoint, 50, seed) for seed in (1, 1, 2))
     assert all((a == b).all() for a, b in zip(first, again, strict=True))
     assert (first.biomarkers != other.biomarkers).all()
@@ -107,7 +107,7 @@ def test_a_seed_gives_the_same_people_and_another_others(checkpoint: Checkpoint)
     assert (drawn[0] != drawn[2]).any()
 
 
-def test_the_draw_of_many_is_that_of_few_joined(
+def test_chunks_of_people_give_the_same_answers(
     checkpoint: Checkpoint, people: People, answers: Outputs
 ) -> None:
     """Answers are computed in chunks; the joins must not show."""

@@ -6,7 +6,7 @@ import torch
 from henaw.model.biomarkers import INDEX, NAMES, PANEL
 from henaw.model.checkpoint import Checkpoint
 from henaw.model.configuration import NetworkConfiguration
-from henaw.model.tables import (
+from henaw.model.graph.tables import (
     PERCENTILES,
     build_copula_tables,
     build_system_shares,
@@ -42,7 +42,7 @@ def test_an_interaction_without_its_biomarkers_breaks_the_hierarchy() -> None:
     tensors["weight"][INDEX["albumin"], 3] = 0.8  # |alpha| 0.8, so the pair may reach 0.4
     (problem,) = list_hierarchy_problems(tensors, shape)
     assert problem == (
-        "tensor interaction_weight: creatinine_x_albumin must be at most 0.4, however: 0.5"
+        "tensor interaction_weight: creatinine_x_albumin must be at most 0.4; got 0.5"
     )
     tensors["interaction_weight"][1] = 0.4
     assert list_hierarchy_problems(tensors, shape) == []
@@ -51,7 +51,7 @@ def test_an_interaction_without_its_biomarkers_breaks_the_hierarchy() -> None:
     assert len(list_hierarchy_problems(tensors, shape)) == 1
 
 
-def test_members_that_break_the_hierarchy_are_found_though_the_mean_keeps_it() -> None:
+def test_a_refit_that_breaks_the_hierarchy_is_found() -> None:
     shape = NetworkConfiguration(members=2)
     shapes = list_tensor_shapes(shape)
     tensors = {"member_weight": torch.ones(shapes["member_weight"])}
@@ -60,7 +60,7 @@ def test_members_that_break_the_hierarchy_are_found_though_the_mean_keeps_it() -
     assert len(list_hierarchy_problems(tensors, shape)) == 2
 
 
-def test_each_contribution_is_shared_among_systems_whole() -> None:
+def test_the_shares_of_each_contribution_sum_to_1() -> None:
     shares = build_system_shares(NetworkConfiguration())
     torch.testing.assert_close(shares.sum(1), torch.ones(12))
     # typical_values, the first, belong to no system.
@@ -85,7 +85,7 @@ def test_contributions_are_named_once_each() -> None:
         (("crp", "hba1c"), ("hba1c", "ggt"), ("ast", "crp")),
     ],
 )
-def test_variance_groups_part_the_panel(interactions: tuple[tuple[str, str], ...]) -> None:
+def test_each_biomarker_is_in_one_variance_group(interactions: tuple[tuple[str, str], ...]) -> None:
     shape = NetworkConfiguration(interactions=interactions)
     groups = list_variance_groups(shape)
     assert sorted(itertools.chain(*groups)) == sorted(NAMES)
@@ -120,7 +120,7 @@ def test_a_missing_value_that_narrows_is_named() -> None:
     assert list_correlation_problems({"missing_variance": table}) == []
     table[1 << INDEX["rdw"], 1, 3] = 0.5
     (problem,) = list_correlation_problems({"missing_variance": table})
-    assert "a missing rdw must never narrow the interval" in problem
+    assert "a missing rdw must not narrow the interval" in problem
 
 
 def test_percentiles_are_symmetric_and_rise() -> None:
@@ -129,7 +129,7 @@ def test_percentiles_are_symmetric_and_rise() -> None:
     assert 50.0 in PERCENTILES
 
 
-def test_published_limits_leave_to_the_fit_what_nobody_published() -> None:
+def test_unpublished_limits_are_left_to_the_fit() -> None:
     low, high = list_published_limits()
     largest = torch.finfo(torch.float32).max
     for i, biomarker in enumerate(PANEL):
@@ -176,7 +176,7 @@ def test_a_table_that_does_not_rise_is_named(checkpoint: Checkpoint, name: str) 
     assert list_correlation_problems({name: table}) == []
     table[0, ..., 3] = table[0, ..., 2]
     (problem,) = list_correlation_problems({name: table})
-    assert problem == f"tensor {name}: each row must increase, however one does not"
+    assert problem == f"tensor {name}: each row must increase"
 
 
 @pytest.mark.parametrize(
@@ -185,6 +185,6 @@ def test_a_table_that_does_not_rise_is_named(checkpoint: Checkpoint, name: str) 
 def test_a_spread_below_0_is_named(checkpoint: Checkpoint, name: str) -> None:
     table = checkpoint.tensors[name].clone()
     table[-1] = -1.0
-    assert f"tensor {name}: must be 0 or more, however one is below" in list_correlation_problems(
+    assert f"tensor {name}: must be 0 or more everywhere" in list_correlation_problems(
         {name: table}
     )

@@ -17,7 +17,7 @@ import pandas as pd
 import pytest
 import yaml
 from henaw.model.biomarkers import NAMES, SYSTEMS
-from henaw.model.units import fold_unit
+from henaw.model.panel.units import fold_unit
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 SERVE = Path(__file__).with_name("serve_tenth_biomarker.py")
@@ -101,11 +101,11 @@ def write_package(root: Path) -> None:
     # With an __init__, it hides the installed package.
     for path in (REPOSITORY / "api").glob("*.py"):
         shutil.copyfile(path, root / "henaw" / path.name)
-    panel = root / "henaw" / "model" / "biomarkers.py"
+    panel = root / "henaw" / "model" / "panel" / "table.py"
     text = panel.read_text(encoding="utf-8")
-    end = "\n)\n\nNAMES:"
-    assert text.count(end) == 1
-    panel.write_text(text.replace(end, ENTRY.rstrip() + end), encoding="utf-8")
+    end = "\n)\n"
+    assert text.endswith(end)
+    panel.write_text(text.removesuffix(end) + ENTRY.rstrip() + end, encoding="utf-8")
 
 
 def write_configuration(path: Path) -> None:
@@ -169,7 +169,7 @@ def test_every_list_has_ten(tenth: Tenth, served: dict[str, Any]) -> None:
     assert 85 < sidecar["reference"]["female"]["mcv"][30] < 95
 
 
-def test_an_answer_names_its_contribution(served: dict[str, Any]) -> None:
+def test_an_answer_has_the_tenth_biomarker(served: dict[str, Any]) -> None:
     known, without, wrong = served["answers"]
     assert known["status"] == without["status"] == 200, served["answers"]
     assert known["contributions"]["mcv"] != 0

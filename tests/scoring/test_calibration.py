@@ -10,10 +10,10 @@ import pandas as pd
 import polars as pl
 import pytest
 from henaw.export.people import draw_synthetic_people
+from henaw.intake.tables.layout import BiomarkerColumn, Layout, SexColumn
 from henaw.model.biomarkers import NAMES, PANEL
 from henaw.model.checkpoint import Checkpoint
 from henaw.model.errors import ProfileError, ScoringError
-from henaw.model.layout import BiomarkerColumn, Layout, SexColumn
 from henaw.model.profile import LabProfile, set_profile
 from henaw.scoring import Henaw, calibrate, calibrate_people
 from henaw.scoring.calibration import list_lines

@@ -79,7 +79,7 @@ def test_another_model_wants_its_golden_people(
 @pytest.mark.parametrize("content", ["", "[]", '{"inputs": {}}', '{"inputs": {"biomarkers": 1}}'])
 def test_golden_people_that_are_none_are_refused(copy: Path, tmp_path: Path, content: str) -> None:
     (tmp_path / "other.json").write_text(content)
-    with pytest.raises(ArtifactError, match=r"other\.json.*\n.*it does not hold golden people"):
+    with pytest.raises(ArtifactError, match=r"other\.json.*\n.*the file has no golden people"):
         check_file(copy, golden=tmp_path / "other.json")
 
 

@@ -10,10 +10,10 @@ from click.testing import CliRunner
 from henaw.cli.main import commands
 from henaw.export.graphs import export_onnx
 from henaw.export.metadata import describe_model, format_properties
+from henaw.intake.tables.layout import find_layout
 from henaw.model.biomarkers import CAUSES
 from henaw.model.checkpoint import Checkpoint
 from henaw.model.errors import ScoringError
-from henaw.model.layout import find_layout
 from henaw.scoring import Henaw
 from henaw.scoring.comparison import compare_models
 from henaw.scoring.sources import open_source

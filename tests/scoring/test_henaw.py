@@ -12,9 +12,9 @@ import pyarrow as pa
 import pyarrow.dataset
 import pytest
 from henaw.export.people import People
+from henaw.intake.tables.layout import BiomarkerColumn, Layout, SexColumn, find_layout
 from henaw.model.biomarkers import NAMES
 from henaw.model.errors import ConfigurationError, RuntimeUnavailableError, ScoringError
-from henaw.model.layout import BiomarkerColumn, Layout, SexColumn, find_layout
 from henaw.model.runtime import Outputs
 from henaw.scoring import Henaw
 
@@ -399,7 +399,7 @@ def test_another_file_is_no_model(
     with pytest.raises(ScoringError, match="No such file"):
         Henaw.load(tmp_path / "none.onnx")
     (tmp_path / "x.onnx").write_bytes(b"x")
-    with pytest.raises(ScoringError, match="it is not an ONNX file, or it was"):
+    with pytest.raises(ScoringError, match="the file is not ONNX, or is damaged"):
         Henaw.load(tmp_path / "x.onnx")
     with pytest.raises(ScoringError, match=r"it is a checkpoint: make an ONNX file of it by"):
         Henaw.load(shipped_checkpoint_path)

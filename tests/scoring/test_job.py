@@ -17,9 +17,9 @@ import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 import pytest
 from filelock import FileLock
+from henaw.intake.tables.layout import find_layout
 from henaw.model.biomarkers import NAMES
 from henaw.model.errors import ScoringError
-from henaw.model.layout import find_layout
 from henaw.model.runtime import OUTPUT_NAMES
 from henaw.scoring import Henaw
 from henaw.scoring.comparison import compare_models
@@ -141,7 +141,7 @@ def test_rows_without_answers_stay_where_they_are(
 _READ_ALL = """
 import re, sys
 from pathlib import Path
-from henaw.model.layout import find_layout
+from henaw.intake.tables.layout import find_layout
 from henaw.scoring.sources import open_source
 
 def read_peak_kib():

@@ -14,8 +14,8 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from henaw.intake.tables.layout import find_layout
 from henaw.model.errors import ScoringError
-from henaw.model.layout import find_layout
 from henaw.scoring import Henaw
 from henaw.scoring.job import Summary, score_table
 from henaw.scoring.parts import Parts, hold_parts

@@ -12,9 +12,9 @@ import pandas as pd
 import polars as pl
 import pyarrow as pa
 import pytest
+from henaw.intake.tables.layout import find_layout
 from henaw.model.biomarkers import NAMES
 from henaw.model.errors import ScoringError
-from henaw.model.layout import find_layout
 from henaw.scoring import Henaw
 from henaw.scoring.frames import ARRAY_COLUMNS
 from henaw.scoring.person_answer import PersonAnswer

@@ -20,9 +20,9 @@ from henaw.cli.java import find_java_home
 from henaw.cli.main import commands
 from henaw.export.graphs import export_onnx
 from henaw.export.metadata import describe_model, format_properties
+from henaw.intake.tables.layout import find_layout
 from henaw.model.checkpoint import Checkpoint
 from henaw.model.errors import ScoringError
-from henaw.model.layout import find_layout
 from henaw.scoring import Henaw
 
 pytest.importorskip("pyspark", reason="needs pyspark: pip install 'henaw[spark]'")
@@ -153,7 +153,7 @@ def test_uris_are_left_as_they_are(
         (("none.parquet", "out"), r"none.parquet: 1 problem\n.* Parquet, .*Path does not exist"),
         (("none.csv", "out"), r"none.csv: 1 problem\n.* expected CSV, .*Path does not exist"),
         (("text", "out"), r"the name ends in none of \.csv, .*Could not read footer"),
-        (("empty.csv", "out"), "expected age, sex and some of"),
+        (("empty.csv", "out"), "columns must be age, sex and some of"),
         (("in.parquet", "there"), r"there: 1 problem\n.* a new folder .*already exists"),
     ],
 )

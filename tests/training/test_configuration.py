@@ -59,7 +59,7 @@ def test_every_problem_is_in_one_error(tmp_path: Path, mapping: Mapping) -> None
     assert caught.value.subject.endswith("synthetic.yaml")
     for expected in (
         "cohrt: unknown key, did you mean cohort?",
-        "seed: expected int, however: 'three'",
+        "seed must be int; got 'three'",
         "network.knotts: unknown key, did you mean knots?",
         "input_dim must be 9; got 8",
         "unknown biomarker 'creatinin': did you mean creatinine?",
@@ -95,8 +95,8 @@ def test_what_training_itself_checks_is_listed_together(tmp_path: Path, mapping:
 @pytest.mark.parametrize(
     ("content", "expected"),
     [
-        (b"", "top level: expected a mapping, however: None"),
-        (b"- 1\n", "top level: expected a mapping, however: [1]"),
+        (b"", "top level must be a mapping; got None"),
+        (b"- 1\n", "top level must be a mapping; got [1]"),
         (b"a: [1\n", "expected YAML"),
         (b"a: \xff\xfe\n", "expected YAML"),
     ],
@@ -137,14 +137,14 @@ def test_a_wrong_cause_says_which_and_why(mapping: Mapping) -> None:
     wrong["cohort"]["causes"] = {"Liver": [4], "other": [9], "cancer": [], "kidney": ["N18"]}
     with pytest.raises(ConfigurationError) as caught:
         read_configuration(TrainingConfiguration, wrong, subject="synthetic")
-    assert caught.value.problems[0] == "cohort.causes.kidney[0]: expected int, however: 'N18'"
+    assert caught.value.problems[0] == "cohort.causes.kidney[0] must be int; got 'N18'"
     del wrong["cohort"]["causes"]["kidney"]
     with pytest.raises(ConfigurationError) as caught:
         read_configuration(TrainingConfiguration, wrong, subject="synthetic")
     said = " ".join(caught.value.problems)
     assert "a lower-case letter, then up to 39" in said
     assert "got 'Liver'" in said
-    assert "'other' stands for every code" in said
+    assert "'other' is the name of every cause" in said
     assert "causes.cancer: expected at least one code" in said
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 import torch
-from henaw.model.harm import HarmRules
+from henaw.model.graph.harm import HarmRules
 from henaw.training.harm import MARGIN_YEARS, HarmPenalty
 from scipy import optimize
 from torch import Tensor

@@ -8,8 +8,8 @@ import numpy as np
 import numpy.typing as npt
 from henaw.model.biomarkers import INDEX, NAMES
 from henaw.model.checkpoint import Checkpoint
+from henaw.model.graph.transforms import LOG_SCALED
 from henaw.model.runtime import Runtime, TorchRuntime
-from henaw.model.transforms import LOG_SCALED
 from henaw.training.evaluation.discrimination import compute_c, draw_c
 from henaw.training.evaluation.estimates import (
     Array,

@@ -9,8 +9,8 @@ import numpy.typing as npt
 from henaw.model.biomarkers import INDEX, NAMES, PANEL, SEXES
 from henaw.model.checkpoint import Checkpoint
 from henaw.model.configuration import RATIO, VARIABLES
+from henaw.model.graph.transforms import LOG_SCALED
 from henaw.model.runtime import Runtime, TorchRuntime
-from henaw.model.transforms import LOG_SCALED
 from henaw.training.evaluation.reference_tables import look_up
 
 AGES_YEARS: tuple[float, ...] = (35.0, 55.0, 75.0)

@@ -14,11 +14,11 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
+from henaw.intake.tables.layout import BiomarkerColumn, find_separator
 from henaw.model.biomarkers import INDEX, NAMES, PANEL, Biomarker
 from henaw.model.configuration import OTHER_CAUSE
 from henaw.model.errors import CohortError, PanelError
-from henaw.model.layout import BiomarkerColumn, find_separator
-from henaw.model.units import Unit
+from henaw.model.panel.units import Unit
 from henaw.training.readers.columns_configuration import CauseColumn, ColumnMap
 from henaw.training.readers.table import (
     code_causes,

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Literal
 
 import yaml
+from henaw.intake.tables.layout import BiomarkerColumn, Layout, SexColumn
 from henaw.model.configuration import check_causes, read_configuration
 from henaw.model.errors import ConfigurationError
-from henaw.model.layout import BiomarkerColumn, Layout, SexColumn
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,9 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
-from henaw.model.biomarkers import NAMES, PANEL
-from henaw.model.errors import CohortError
-from henaw.model.ukb_names import (
+from henaw.intake.words.ukb_names import (
     AGE_AT_RECRUITMENT,
     AGE_AT_VISIT,
     BIOMARKER_FIELDS,
@@ -30,6 +28,8 @@ from henaw.model.ukb_names import (
     YEAR_OF_BIRTH,
     Place,
 )
+from henaw.model.biomarkers import NAMES, PANEL
+from henaw.model.errors import CohortError
 from henaw.training.readers.table import check_table_path, write_table
 from henaw.training.readers.ukb_configuration import UkbConfiguration
 from henaw.training.readers.ukb_deaths import merge_deaths

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import polars as pl
-from henaw.model.ukb_names import CAUSE_OF_DEATH, DATE_OF_DEATH, Place
+from henaw.intake.words.ukb_names import CAUSE_OF_DEATH, DATE_OF_DEATH, Place
 from henaw.training.readers.ukb_values import code_cause, parse_values
 
 _SCHEMA = {"eid": pl.Int64(), "record": pl.Int32(), "date": pl.Date(), "cause": pl.String()}

@@ -16,13 +16,13 @@ from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet
-from henaw.model.errors import CohortError
-from henaw.model.ukb_names import (
+from henaw.intake.words.ukb_names import (
     Place,
     is_participant,
     parse_column,
     parse_record_column,
 )
+from henaw.model.errors import CohortError
 
 _TEXT_SUFFIXES = (".csv", ".tsv", ".tab", ".txt")
 _PARQUET_SUFFIXES = (".parquet", ".pq")

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import polars as pl
+from henaw.intake.words.ukb_names import is_participant
 from henaw.model.errors import CohortError
-from henaw.model.ukb_names import is_participant
 
 _IDENTIFIER = re.compile(r'^\W*(\d+)(?:\.0+)?(?:[\s,;"_]|$)')
 """A number at the start of a line; ``1234567_21015_0_0.png`` is an image of a person."""

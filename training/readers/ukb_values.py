@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 
 import polars as pl
-from henaw.model.ukb_names import Kind
+from henaw.intake.words.ukb_names import Kind
 
 NATIONS: tuple[str, ...] = ("england", "scotland", "wales")
 """The code of a nation is its place here."""

@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import polars as pl
-from henaw.model.biomarkers import NAMES
-from henaw.model.ukb_names import (
+from henaw.intake.words.ukb_names import (
     AGE_AT_RECRUITMENT,
     AGE_AT_VISIT,
     BIOMARKER_FIELDS,
@@ -19,6 +18,7 @@ from henaw.model.ukb_names import (
     SEX,
     YEAR_OF_BIRTH,
 )
+from henaw.model.biomarkers import NAMES
 from henaw.training.readers.ukb_configuration import LAST_VISIT, UkbConfiguration
 from henaw.training.readers.ukb_join import name_column
 from henaw.training.readers.ukb_values import ABOVE_LIMIT, BELOW_LIMIT, REPORTED

@@ -288,10 +288,10 @@ def test_everything_wrong_in_the_map_is_listed_together(build: Build) -> None:
     text = "\n".join(problems)
     for part in (
         "ages: unknown key, did you mean age?",
-        "sex.female[0]: expected str, however: 2",
+        "sex.female[0] must be str; got 2",
         "biomarkers[0].unknown biomarker 'creatinin': did you mean creatinine?",
         "biomarkers[1].rdw: RDW-SD (fL) is another measurement than RDW-CV (%)",
-        "biomarkers[2].ggt: expected one of unit and unit_column",
+        "biomarkers[2].ggt: give either unit or unit_column",
     ):
         assert part in text
 

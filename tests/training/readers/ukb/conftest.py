@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 import pytest
-from henaw.model.ukb_names import FIELDS, Place
+from henaw.intake.words.ukb_names import FIELDS, Place
 
 Spelling = Callable[[Place], str]
 

@@ -32,7 +32,7 @@ def test_every_wrong_entry_is_listed(tmp_path):
         "mix_visits",
         "england: expected YYYY-MM-DD",
         "ireland: unknown key",
-        "beyond_limit: expected one of",
+        "beyond_limit must be one of",
         "unknown 'crpp'",
         "low=3",
         "dementa: unknown key, did you mean dementia?",

@@ -2,7 +2,7 @@ from datetime import date
 
 import polars as pl
 import pytest
-from henaw.model.ukb_names import Place
+from henaw.intake.words.ukb_names import Place
 from henaw.training.readers.ukb_deaths import merge_deaths, take_fields, take_records
 
 FIRST, SECOND, THIRD = date(2015, 1, 2), date(2015, 3, 4), date(2016, 5, 6)

@@ -1,6 +1,5 @@
 import pytest
-from henaw.model.biomarkers import PANEL
-from henaw.model.ukb_names import (
+from henaw.intake.words.ukb_names import (
     BIOMARKER_FIELDS,
     FIELDS,
     REPORTABILITY_FIELDS,
@@ -9,6 +8,7 @@ from henaw.model.ukb_names import (
     parse_column,
     parse_record_column,
 )
+from henaw.model.biomarkers import PANEL
 
 
 @pytest.mark.parametrize("field", sorted(FIELDS))

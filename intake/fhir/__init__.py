@@ -1,0 +1,1 @@
+"""FHIR R4 to people, and their answers to FHIR R4."""

@@ -1,0 +1,1 @@
+"""What people write in tables: names, numbers, dates and codes."""

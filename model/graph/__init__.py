@@ -1,0 +1,1 @@
+"""What the network is made of: its tables, its matrices and the rules on its weights."""
