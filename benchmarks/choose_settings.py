@@ -17,10 +17,10 @@ import sys
 from pathlib import Path
 
 import numpy as np
-from henaw.training.cohort import read_cohort
+from henaw.training.cohorts.cohort import read_cohort
 from henaw.training.configuration import read_training_configuration
-from henaw.training.crossvalidation import average, cross_validate, split
 from henaw.training.metrics import AGE_BANDS
+from henaw.training.search.crossvalidation import average, cross_validate, split
 
 CONFIGURATION = Path(__file__).parents[1] / "training" / "configs" / "nhanes.yaml"
 

@@ -23,11 +23,11 @@ import numpy.typing as npt
 import pandas as pd
 import xgboost
 from henaw.model.biomarkers import NAMES
-from henaw.training.cohort import Cohort, read_cohort, read_table
+from henaw.training.cohorts.cohort import Cohort, read_cohort, read_table
 from henaw.training.configuration import read_training_configuration
 from henaw.training.fit import fit_tensors
 from henaw.training.metrics import select_evaluated
-from henaw.training.reference import estimate_profiles, take_profiles_off
+from henaw.training.reference.reference import estimate_profiles, take_profiles_off
 from henaw.training.train import predict
 from lifelines.utils import concordance_index
 

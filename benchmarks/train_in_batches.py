@@ -23,15 +23,15 @@ import numpy as np
 import torch
 from henaw.model.biomarkers import NAMES, PANEL
 from henaw.model.checkpoint import load_checkpoint
-from henaw.training.cache import CacheCounts, _HeldLock, digest_cohort
-from henaw.training.cohort import Cohort
+from henaw.training.cohorts.adjustment import count_settings
+from henaw.training.cohorts.cohort import Cohort
 from henaw.training.configuration import FitConfiguration, LoopConfiguration
-from henaw.training.execution import Execution
-from henaw.training.loop import MiniBatches
-from henaw.training.objective import Objective
-from henaw.training.people import build_people, measure_scales
-from henaw.training.sampler import StratifiedSampler, group_ages
-from henaw.training.settings import count_settings
+from henaw.training.execution.cache import CacheCounts, _HeldLock, digest_cohort
+from henaw.training.execution.execution import Execution
+from henaw.training.minibatches.loop import MiniBatches
+from henaw.training.minibatches.sampler import StratifiedSampler, group_ages
+from henaw.training.objective.objective import Objective
+from henaw.training.objective.survival_data import build_people, measure_scales
 from torch.utils.data import DataLoader, Dataset
 
 CHECKPOINT = Path(__file__).parents[1] / "model" / "weights" / "henaw-nhanes.safetensors"

@@ -37,7 +37,7 @@ def _read_folds(_: click.Context, param: click.Parameter, value: str) -> str | i
     "--search",
     "search_path",
     type=click.Path(path_type=Path),
-    help="YAML of what to search; default: the ranges in henaw.training.search.",
+    help="YAML of what to search; default: the ranges in henaw.training.search.space.",
 )
 @click.option(
     "--trials",
@@ -90,9 +90,9 @@ def tune(
     for `henaw train`. Killed at any moment, the same command goes on where it stopped.
     """
     from henaw.training.configuration import read_training_configuration
-    from henaw.training.execution import open_execution
-    from henaw.training.search import DEFAULT_SEARCH, read_search_configuration
-    from henaw.training.tuning import check_free, prepare_tuning, write_tuned
+    from henaw.training.execution.execution import open_execution
+    from henaw.training.search.space import DEFAULT_SEARCH, read_search_configuration
+    from henaw.training.search.tuning import check_free, prepare_tuning, write_tuned
 
     target = out or study.with_suffix(".yaml")
     check_free(target, overwrite=overwrite)
@@ -109,7 +109,7 @@ def tune(
     click.echo(tuning.describe_plan(), err=True)
     with (
         open_execution(device, None) as execution,
-        say_once("henaw.training.fit", "henaw.training.reference"),
+        say_once("henaw.training.fit", "henaw.training.reference.reference"),
         Bar(tuning.count_fits(), "fit") as bar,
     ):
         forecast = _Forecast(tuning.count_fits())

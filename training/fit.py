@@ -26,18 +26,15 @@ from henaw.model.harm import (
     build_steepness_rules,
 )
 from henaw.model.network import Network
-from henaw.training.cache import Cache, fetch_reference
-from henaw.training.causes import build_deaths
-from henaw.training.cohort import Cohort
+from henaw.training.cohorts.cohort import Cohort
 from henaw.training.configuration import TrainingConfiguration
-from henaw.training.execution import ALONE, Execution
-from henaw.training.loop import MiniBatches
-from henaw.training.objective import Solution
-from henaw.training.people import People, build_people
-from henaw.training.problem import Problem
-from henaw.training.reference import fit_reference
-from henaw.training.solver import MOST_TURNS, Solver, describe_fit, keep_searches
-from henaw.training.typical import (
+from henaw.training.execution.cache import Cache, fetch_reference
+from henaw.training.execution.execution import ALONE, Execution
+from henaw.training.minibatches.loop import MiniBatches
+from henaw.training.objective.objective import Solution
+from henaw.training.objective.survival_data import People, build_people
+from henaw.training.reference.reference import fit_reference
+from henaw.training.reference.typical import (
     compute_typical,
     fit_distance_limits,
     fit_percentiles,
@@ -45,13 +42,16 @@ from henaw.training.typical import (
     fit_typical_missing,
     list_patterns,
 )
-from henaw.training.uncertainty import (
+from henaw.training.reference.uncertainty import (
     fit_factors,
     fit_group_caps,
     fit_member_offset,
     fit_missing_variance,
     measure_extrapolation,
 )
+from henaw.training.solvers.causes import build_deaths
+from henaw.training.solvers.problem import Problem
+from henaw.training.solvers.solver import MOST_TURNS, Solver, describe_fit, keep_searches
 from torch import Tensor
 
 Progress = Callable[[str], None]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
-from henaw.training.cohort import Cohort
+from henaw.training.cohorts.cohort import Cohort
 from lifelines.utils import concordance_index
 
 HORIZON_YEARS = 10.0

@@ -10,9 +10,9 @@ from collections.abc import Iterator
 import numpy as np
 from henaw.model.biomarkers import INDEX, SEXES
 from henaw.model.errors import CohortError
-from henaw.training.cohort import Cohort
+from henaw.training.cohorts.cohort import Cohort
 from henaw.training.configuration import CohortConfiguration, TrainingConfiguration
-from henaw.training.reference import FEWEST_FOR_SHIFT
+from henaw.training.reference.reference import FEWEST_FOR_SHIFT
 
 _LOGGER = logging.getLogger(__name__)
 

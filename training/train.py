@@ -17,15 +17,15 @@ from henaw.model.errors import CohortError
 from henaw.model.files import write_whole
 from henaw.model.network import Network
 from henaw.model.runtime import OUTPUT_NAMES
-from henaw.training.cache import Cache, fetch_cohort
-from henaw.training.cohort import Cohort, read_cohort
+from henaw.training.cohorts.adjustment import move_period
+from henaw.training.cohorts.cohort import Cohort, read_cohort
 from henaw.training.configuration import TrainingConfiguration
-from henaw.training.execution import ALONE, Execution
+from henaw.training.execution.cache import Cache, fetch_cohort
+from henaw.training.execution.execution import ALONE, Execution
 from henaw.training.fit import count_steps, fit, fit_tensors
 from henaw.training.metrics import compute_c_index, select_evaluated
-from henaw.training.reference import estimate_profiles, take_profiles_off
+from henaw.training.reference.reference import estimate_profiles, take_profiles_off
 from henaw.training.requirements import settle
-from henaw.training.settings import move_period
 from torch import Tensor
 
 Progress = Callable[[str], None]

@@ -12,14 +12,14 @@ import numpy as np
 from henaw.model.checkpoint import load_checkpoint
 from henaw.model.network import Network
 from henaw.model.synthetic import draw_follow_up, draw_synthetic_people
-from henaw.training.cohort import Cohort, read_cohort
+from henaw.training.cohorts.cohort import Cohort, read_cohort
 from henaw.training.configuration import TrainingConfiguration, read_training_configuration
-from henaw.training.execution import Execution
+from henaw.training.execution.execution import Execution
 from henaw.training.fit import build_rules, fit
-from henaw.training.loop import MiniBatches
-from henaw.training.people import build_people
-from henaw.training.problem import Problem
-from henaw.training.reference import fit_reference
+from henaw.training.minibatches.loop import MiniBatches
+from henaw.training.objective.survival_data import build_people
+from henaw.training.reference.reference import fit_reference
+from henaw.training.solvers.problem import Problem
 from henaw.training.train import evaluate_held_out
 from measuring import Meter
 

@@ -14,13 +14,13 @@ from henaw.model.checkpoint import Checkpoint
 from henaw.model.configuration import read_configuration
 from henaw.model.network import Network
 from henaw.model.transforms import LOG_SCALED
-from henaw.training.cohort import Cohort
+from henaw.training.cohorts.adjustment import count_settings
+from henaw.training.cohorts.cohort import Cohort
 from henaw.training.configuration import FitConfiguration, LoopConfiguration, TrainingConfiguration
-from henaw.training.execution import ALONE, Execution
-from henaw.training.loop import MiniBatches
-from henaw.training.objective import Objective
-from henaw.training.people import People, build_people, measure_scales
-from henaw.training.settings import count_settings
+from henaw.training.execution.execution import ALONE, Execution
+from henaw.training.minibatches.loop import MiniBatches
+from henaw.training.objective.objective import Objective
+from henaw.training.objective.survival_data import People, build_people, measure_scales
 
 Array = npt.NDArray[np.float64]
 

@@ -12,11 +12,11 @@ from henaw.model.biomarkers import INDEX
 from henaw.model.errors import CohortError, FitError
 from henaw.model.network import Network
 from henaw.training import fit as module
-from henaw.training import reference, uncertainty
-from henaw.training.cohort import Cohort
+from henaw.training.cohorts.cohort import Cohort
 from henaw.training.configuration import TrainingConfiguration
 from henaw.training.fit import Fit, build_rules, count_steps, draw_surveys, fit, fit_tensors
-from henaw.training.people import build_people
+from henaw.training.objective.survival_data import build_people
+from henaw.training.reference import reference, uncertainty
 from henaw.training.train import predict
 from torch import Tensor
 

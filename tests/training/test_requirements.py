@@ -7,14 +7,14 @@ import numpy as np
 import pytest
 from henaw.model.biomarkers import CAUSES, INDEX, NAMES
 from henaw.model.errors import CohortError
-from henaw.training.cohort import Cohort
+from henaw.training.cohorts.cohort import Cohort
 from henaw.training.configuration import (
     DetectionFloor,
     Laboratories,
     TopCode,
     TrainingConfiguration,
 )
-from henaw.training.reference import measure_laboratory_sd
+from henaw.training.reference.reference import measure_laboratory_sd
 from henaw.training.requirements import settle
 
 

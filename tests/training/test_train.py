@@ -15,11 +15,11 @@ from henaw.model.biomarkers import CAUSES, PANEL
 from henaw.model.checkpoint import Checkpoint
 from henaw.model.configuration import read_configuration
 from henaw.model.errors import CohortError
-from henaw.training.cohort import Cohort, read_cohort
+from henaw.training.cohorts.adjustment import move_period
+from henaw.training.cohorts.cohort import Cohort, read_cohort
 from henaw.training.configuration import TrainingConfiguration, read_training_configuration
 from henaw.training.fit import fit_tensors
 from henaw.training.metrics import compute_c_index, select_evaluated
-from henaw.training.settings import move_period
 from henaw.training.train import count_train_steps, evaluate_held_out, predict
 from torch import Tensor
 
