@@ -32,7 +32,7 @@ from henaw.training.execution.cache import Cache, fetch_reference
 from henaw.training.execution.execution import ALONE, Execution
 from henaw.training.minibatches.loop import MiniBatches
 from henaw.training.objective.objective import Solution
-from henaw.training.objective.survival_data import People, build_people
+from henaw.training.objective.survival_data import SurvivalData, build_survival_data
 from henaw.training.reference.reference import fit_reference
 from henaw.training.reference.typical import (
     compute_typical,
@@ -50,7 +50,7 @@ from henaw.training.reference.uncertainty import (
     measure_extrapolation,
 )
 from henaw.training.solvers.causes import build_deaths
-from henaw.training.solvers.problem import Problem
+from henaw.training.solvers.problem import FitProblem
 from henaw.training.solvers.solver import MOST_TURNS, Solver, describe_fit, keep_searches
 from torch import Tensor
 
@@ -118,9 +118,9 @@ def fit(
         tensors, cohort = fetch_reference(cache, cohort, shape, floors)
     progress("reference")
     network = Network(shape, tensors)
-    people = build_people(network, cohort, configuration.fit)
+    people = build_survival_data(network, cohort, configuration.fit)
     rules = build_rules(configuration, tensors)
-    problem = Problem(people, shape, configuration.fit, rules, execution)
+    problem = FitProblem(people, shape, configuration.fit, rules, execution)
     start = problem.objective.start()
     if configuration.fit.method == "minibatch":
         start = _warm_start(problem, people, cohort, configuration, cache)
@@ -280,8 +280,8 @@ def build_rules(
 
 
 def _warm_start(
-    problem: Problem,
-    people: People,
+    problem: FitProblem,
+    people: SurvivalData,
     cohort: Cohort,
     configuration: TrainingConfiguration,
     cache: Cache | None,

@@ -15,7 +15,7 @@ from henaw.training import fit as module
 from henaw.training.cohorts.cohort import Cohort
 from henaw.training.configuration import TrainingConfiguration
 from henaw.training.fit import Fit, build_rules, count_steps, draw_surveys, fit, fit_tensors
-from henaw.training.objective.survival_data import build_people
+from henaw.training.objective.survival_data import build_survival_data
 from henaw.training.reference import reference, uncertainty
 from henaw.training.train import predict
 from torch import Tensor
@@ -242,7 +242,9 @@ def test_follow_up_is_cut_and_later_deaths_count_as_survival(
     fitted: Fitted, configuration: TrainingConfiguration
 ) -> None:
     cohort = fitted.cohort
-    people = build_people(Network(configuration.network, fitted.tensors), cohort, configuration.fit)
+    people = build_survival_data(
+        Network(configuration.network, fitted.tensors), cohort, configuration.fit
+    )
     later = cohort.event & (cohort.time_years > 10)
     assert later.any()
     assert float(people.time.max()) == 10.0

@@ -26,17 +26,12 @@ nothing about a person."""
 DECADE = 10.0
 
 
-def count_settings(period: float | None) -> int:
-    """Columns of :func:`describe_settings`."""
+def count_adjustments(period: float | None) -> int:
+    """Columns of :func:`describe_adjustments`."""
     return 1 if period is None else 3
 
 
-def count_cause_settings(period: float | None) -> int:
-    """Columns of :func:`describe_cause_settings`."""
-    return 1 if period is None else 2
-
-
-def describe_settings(cohort: Cohort, period: float | None) -> Tensor:
+def describe_adjustments(cohort: Cohort, period: float | None) -> Tensor:
     """Covariates of the hazard that scoring puts at 0: (n, 1) or (n, 3) float64.
 
     Columns: 1 where a biomarker that the survey measured is missing; and where a period
@@ -56,7 +51,9 @@ def describe_settings(cohort: Cohort, period: float | None) -> Tensor:
     return torch.from_numpy(np.column_stack(columns))
 
 
-def describe_cause_settings(cohort: Cohort, period: float | None, follow_up_years: float) -> Tensor:
+def describe_cause_adjustments(
+    cohort: Cohort, period: float | None, follow_up_years: float
+) -> Tensor:
     """The same for the causes' shares of the deaths: (n, 1) or (n, 2) float64.
 
     Columns: 1 where a biomarker that the survey measured is missing; and where a period

@@ -3,7 +3,7 @@
 An entry is one file: a SHA-256 of what follows, then safetensors with the arrays and,
 in the header, what they were made from. One process makes an entry, under a lock that
 the system drops when its holder dies; entries appear whole or not at all, so readers
-need no lock. An entry that is damaged, or made from other data, settings or code, is
+need no lock. An entry that is damaged, or made from other data, configuration or code, is
 made again in its place. Entries hold data of individuals: they are readable by their
 owner only and never leave the folder.
 """
@@ -180,10 +180,10 @@ def fetch_cohort(cache: Cache, path: Path, configuration: CohortConfiguration) -
     """
     if not path.is_file():
         return read_cohort(path, configuration)
-    settings = dataclasses.asdict(configuration)
+    configured = dataclasses.asdict(configuration)
     entry = cache.fetch(
-        _name_entry("cohort", str(path.resolve()), settings),
-        {"table_sha256": _digest_file(path), "settings": settings, **_describe_code()},
+        _name_entry("cohort", str(path.resolve()), configured),
+        {"table_sha256": _digest_file(path), "configured": configured, **_describe_code()},
         lambda: _pack_cohort(read_cohort(path, configuration)),
     )
     return _unpack_cohort(entry)
@@ -200,7 +200,7 @@ def fetch_reference(
     Raises:
         CohortError: too few people to tabulate a biomarker.
     """
-    settings = {
+    configured = {
         "network": dataclasses.asdict(shape),
         "floors": [dataclasses.asdict(floor) for floor in floors],
     }
@@ -213,8 +213,8 @@ def fetch_reference(
         )
 
     entry = cache.fetch(
-        _name_entry("reference", sorted(set(map(str, cohort.survey))), settings),
-        {"cohort_sha256": digest_cohort(cohort), "settings": settings, **_describe_code()},
+        _name_entry("reference", sorted(set(map(str, cohort.survey))), configured),
+        {"cohort_sha256": digest_cohort(cohort), "configured": configured, **_describe_code()},
         build,
     )
     tensors = {
@@ -294,7 +294,7 @@ def _name_entry(kind: str, *described: object) -> str:
 
 
 def _describe_code() -> dict[str, Any]:
-    """What an entry depends on besides data and settings: our sources, whatever changed."""
+    """What an entry depends on besides data and configuration: our sources, whatever changed."""
     digest = hashlib.sha256()
     for package in (henaw.model, henaw.training):
         for source in sorted(Path(package.__path__[0]).rglob("*.py")):

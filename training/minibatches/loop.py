@@ -28,7 +28,7 @@ from henaw.training.minibatches.states import LoopState, StateFolder, decode_sta
 from henaw.training.minibatches.steps import Batch, Stepper, StepReport
 from henaw.training.minibatches.watch import Record, Watch, check_tensorboard
 from henaw.training.objective.objective import Objective
-from henaw.training.objective.survival_data import People
+from henaw.training.objective.survival_data import SurvivalData
 from torch import Tensor
 
 Rows = npt.NDArray[np.int64]
@@ -68,7 +68,7 @@ class MiniBatches:
 
     def __init__(
         self,
-        people: People,
+        people: SurvivalData,
         objective: Objective,
         loop: LoopConfiguration,
         execution: Execution,

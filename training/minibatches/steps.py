@@ -17,7 +17,7 @@ from henaw.training.execution.captured import capture
 from henaw.training.execution.execution import Execution
 from henaw.training.execution.memory import ran_out
 from henaw.training.objective.objective import Objective
-from henaw.training.objective.survival_data import People, compute_gap, compute_likelihood
+from henaw.training.objective.survival_data import SurvivalData, compute_gap, compute_likelihood
 from torch import Tensor
 
 PARTS = ("mortality", "age", "elastic", "survey")
@@ -67,7 +67,7 @@ class Stepper:
     def __init__(
         self,
         objective: Objective,
-        people: People,
+        people: SurvivalData,
         execution: Execution,
         *,
         free: Tensor,

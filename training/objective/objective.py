@@ -17,7 +17,7 @@ import torch
 from henaw.model.biomarkers import SEXES
 from henaw.model.configuration import MODULATORS, VARIABLES, NetworkConfiguration
 from henaw.model.harm import HarmRules
-from henaw.training.cohorts.adjustment import count_settings
+from henaw.training.cohorts.adjustment import count_adjustments
 from henaw.training.configuration import FitConfiguration
 from henaw.training.objective.harm import HarmPenalty
 from henaw.training.objective.losses import compute_elastic_net
@@ -36,7 +36,7 @@ class Weights:
 
     Shape:
         weight: (V, Q J); interaction_weight: (I,); slope: (2,) per year;
-        level: (2 + S + T,) log hazard, by sex, by survey and per setting
+        level: (2 + S + T,) log hazard, by sex, by survey and by adjustment
     """
 
     weight: Tensor
@@ -131,7 +131,7 @@ class Objective:
             "intercept": len(SEXES),
             "slope": len(SEXES),
             "survey": scales.surveys,
-            "setting": count_settings(configuration.period),
+            "adjustment": count_adjustments(configuration.period),
         }
 
     def to(self, device: torch.device) -> Objective:
@@ -163,7 +163,7 @@ class Objective:
             weight=weight,
             interaction_weight=limit * torch.tanh(parts["pairs"]),
             slope=torch.exp(parts["slope"]),
-            level=torch.cat([parts["intercept"], parts["survey"], parts["setting"]]),
+            level=torch.cat([parts["intercept"], parts["survey"], parts["adjustment"]]),
         )
 
     def measure_individual(self, weight: Tensor) -> Tensor:

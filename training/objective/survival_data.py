@@ -14,7 +14,7 @@ import torch
 from henaw.model.biomarkers import SEXES
 from henaw.model.configuration import MODULATORS, VARIABLES
 from henaw.model.network import Network
-from henaw.training.cohorts.adjustment import describe_settings
+from henaw.training.cohorts.adjustment import describe_adjustments
 from henaw.training.cohorts.cohort import Cohort
 from henaw.training.configuration import FitConfiguration
 from henaw.training.objective.losses import (
@@ -31,7 +31,7 @@ _PIECE = 65_536
 
 
 @dataclass(frozen=True, kw_only=True)
-class People:
+class SurvivalData:
     """Features and follow-up of people.
 
     Whom the baseline's level depends on is a design of its own, so that it costs a
@@ -42,7 +42,7 @@ class People:
         typical: (n,) float64 years, added to the gap
         age: (n,) float64 years; time: (n,) float64 years
         levels: (n, 2 + S + T) float64, 1 in the column of the sex and of the survey,
-        then the settings
+        then the adjustments
         event, weight: (n,) float64
     """
 
@@ -59,15 +59,15 @@ class People:
     def __len__(self) -> int:
         return len(self.age)
 
-    def select(self, rows: Tensor | slice) -> People:
+    def select(self, rows: Tensor | slice) -> SurvivalData:
         """Some of the people, in that order: (m,) int64."""
         return replace(self, **{name: _take(column, rows) for name, column in self._columns()})
 
-    def to(self, device: torch.device) -> People:
+    def to(self, device: torch.device) -> SurvivalData:
         """The same people on another device."""
         return replace(self, **{name: column.to(device) for name, column in self._columns()})
 
-    def weighed(self, weight: Tensor) -> People:
+    def weighed(self, weight: Tensor) -> SurvivalData:
         """The same people, each counting so much: (n,)."""
         return replace(self, weight=weight)
 
@@ -75,7 +75,9 @@ class People:
         return [(field.name, getattr(self, field.name)) for field in fields(self)]
 
 
-def build_people(network: Network, cohort: Cohort, configuration: FitConfiguration) -> People:
+def build_survival_data(
+    network: Network, cohort: Cohort, configuration: FitConfiguration
+) -> SurvivalData:
     """Compute the features of a cohort and cut its follow-up."""
     follow_up_years = configuration.follow_up_years
     event = cohort.event & (cohort.time_years <= follow_up_years)
@@ -95,9 +97,9 @@ def build_people(network: Network, cohort: Cohort, configuration: FitConfigurati
     levels = [
         torch.nn.functional.one_hot(sex, len(SEXES)).double(),
         torch.nn.functional.one_hot(torch.from_numpy(place), len(surveys)).double(),
-        describe_settings(cohort, configuration.period),
+        describe_adjustments(cohort, configuration.period),
     ]
-    return People(
+    return SurvivalData(
         **{name: torch.cat(pieces) for name, pieces in columns.items()},
         typical=torch.zeros(len(cohort), dtype=torch.float64),
         age=age.double(),
@@ -108,12 +110,12 @@ def build_people(network: Network, cohort: Cohort, configuration: FitConfigurati
     )
 
 
-def measure_scales(people: People, settings: int) -> Scales:
+def measure_scales(people: SurvivalData, adjustments: int) -> Scales:
     """Standard deviations of the features, multiplied out; float64.
 
     Args:
         people: of a cohort.
-        settings: how many of the last columns of ``levels`` are settings.
+        adjustments: how many of the last columns of ``levels`` are adjustments.
     """
     sums = squares = torch.zeros((), dtype=torch.float64)
     for begin in range(0, len(people), _PIECE):
@@ -127,11 +129,11 @@ def measure_scales(people: People, settings: int) -> Scales:
     return Scales(
         main=by_variable.transpose(1, 2).flatten(),
         pairs=people.pairs.double().std(0),
-        surveys=people.levels.shape[1] - len(SEXES) - settings,
+        surveys=people.levels.shape[1] - len(SEXES) - adjustments,
     )
 
 
-def compute_gap(weights: Weights, people: People, *, precision: torch.dtype) -> Tensor:
+def compute_gap(weights: Weights, people: SurvivalData, *, precision: torch.dtype) -> Tensor:
     """Age gap of each person: (n,) float64, years.
 
     Args:
@@ -146,7 +148,7 @@ def compute_gap(weights: Weights, people: People, *, precision: torch.dtype) -> 
     return gap
 
 
-def compute_likelihood(weights: Weights, people: People, gap: Tensor) -> dict[str, Tensor]:
+def compute_likelihood(weights: Weights, people: SurvivalData, gap: Tensor) -> dict[str, Tensor]:
     """What adds up over people, each weighted: the parts of the loss, and deaths expected.
 
     Returns:
@@ -164,7 +166,7 @@ def compute_likelihood(weights: Weights, people: People, gap: Tensor) -> dict[st
     }
 
 
-def build_design(weights: Weights, people: People) -> tuple[Tensor, Tensor]:
+def build_design(weights: Weights, people: SurvivalData) -> tuple[Tensor, Tensor]:
     """How the log hazard answers to each weight, and the deaths expected, by person.
 
     Args:

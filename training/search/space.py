@@ -1,4 +1,4 @@
-"""Which settings of a fit may change in a search, and how far."""
+"""Which hyperparameters of a fit may change in a search, and how far."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from henaw.model.errors import ConfigurationError
 from henaw.training.configuration import TrainingConfiguration, read_mapping
 from henaw.training.metrics import AGE_BANDS
 
-Settings = Mapping[str, Any]
+Hyperparameters = Mapping[str, Any]
 """Values by name, of the configuration's ``fit`` or ``network``."""
 
 RANGES: dict[str, str] = {
@@ -28,13 +28,13 @@ RANGES: dict[str, str] = {
     "adaptive_lambda": "network",
     "hierarchy": "network",
 }
-"""Settings searched between two numbers, and the part of the configuration they are in."""
+"""Hyperparameters searched between two numbers, and the part of the configuration they are in."""
 LISTS: dict[str, str] = {
     "follow_up_years": "fit",
     "knots": "network",
     "interactions": "network",
 }
-"""Settings chosen from a list, and the part of the configuration they are in."""
+"""Hyperparameters chosen from a list, and the part of the configuration they are in."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,7 +65,7 @@ class Range:
 
 @dataclass(frozen=True, kw_only=True)
 class SearchConfiguration:
-    """What a search may change. A setting that is not named stays as configured.
+    """What a search may change. A hyperparameter that is not named stays as configured.
 
     Attributes:
         elastic_weight: of ``fit``.
@@ -81,7 +81,7 @@ class SearchConfiguration:
         bands: age bands whose mean C decides.
         surveys: those left out in turn; none: all that have deaths and complete people
             followed for 10 years.
-        startup_trials: settings drawn evenly before earlier results guide the choice.
+        startup_trials: hyperparameters drawn evenly before earlier results guide the choice.
     """
 
     elastic_weight: Range | None = None
@@ -158,7 +158,7 @@ class SearchSpace:
 
     Raises:
         ConfigurationError: the configuration lies outside the search, or the search
-            reaches settings that no configuration may have; all are listed.
+            reaches hyperparameters that no configuration may have; all are listed.
     """
 
     search: SearchConfiguration
@@ -166,7 +166,7 @@ class SearchSpace:
 
     def __post_init__(self) -> None:
         problems = [
-            f"surveys: {survey!r} is held out by the configuration, so it cannot choose settings"
+            f"surveys: {survey!r} is held out by the configuration; leave it out of the search"
             for survey in self.search.surveys
             if survey in self.configuration.cohort.hold_out
         ]
@@ -185,43 +185,43 @@ class SearchSpace:
 
     @property
     def configured(self) -> dict[str, Any]:
-        """The configured settings, as a trial's parameters."""
+        """The configured hyperparameters, as a trial's parameters."""
         return {name: self._configured(name) for name, _ in self._ranges()} | {
             name: _encode(self._configured(name)) for name, _ in self._lists()
         }
 
-    def suggest(self, trial: optuna.Trial) -> Settings:
-        """Draw every searched setting for a trial."""
+    def suggest(self, trial: optuna.Trial) -> Hyperparameters:
+        """Draw every searched hyperparameter for a trial."""
         for name, span in self._ranges():
             trial.suggest_float(name, span.low, span.high, log=span.log)
         for name, options in self._lists():
             trial.suggest_categorical(name, [_encode(option) for option in options])
-        return self.read_settings(trial.params)
+        return self.read_hyperparameters(trial.params)
 
-    def read_settings(self, parameters: Mapping[str, Any]) -> Settings:
-        """The settings that a trial's parameters stand for.
+    def read_hyperparameters(self, parameters: Mapping[str, Any]) -> Hyperparameters:
+        """The hyperparameters that a trial's parameters stand for.
 
         Numbers are taken to three digits: more would only look precise.
         """
-        settings: dict[str, Any] = {}
+        hyperparameters: dict[str, Any] = {}
         for name, span in self._ranges():
             value = parameters[name]
             if value != self._configured(name):
                 value = min(max(float(f"{value:.3g}"), span.low), span.high)
-            settings[name] = value
+            hyperparameters[name] = value
         for name, _ in self._lists():
-            settings[name] = _freeze(json.loads(parameters[name]))
-        return settings
+            hyperparameters[name] = _freeze(json.loads(parameters[name]))
+        return hyperparameters
 
-    def apply(self, settings: Settings) -> TrainingConfiguration:
-        """The configuration with these settings in place of its own.
+    def apply(self, hyperparameters: Hyperparameters) -> TrainingConfiguration:
+        """The configuration with these hyperparameters in place of its own.
 
         Raises:
             ConfigurationError: they are not valid together.
         """
         parts = {}
         for part in ("network", "fit"):
-            own = {n: v for n, v in settings.items() if (RANGES | LISTS)[n] == part}
+            own = {n: v for n, v in hyperparameters.items() if (RANGES | LISTS)[n] == part}
             parts[part] = dataclasses.replace(getattr(self.configuration, part), **own)
         return dataclasses.replace(self.configuration, **parts)
 
@@ -231,7 +231,7 @@ class SearchSpace:
                 yield name, getattr(self.search, name)
 
     def _lists(self) -> Iterable[tuple[str, tuple[Any, ...]]]:
-        """Settings with their options, the configured one first."""
+        """Hyperparameters with their options, the configured one first."""
         for name in LISTS:
             if options := getattr(self.search, name):
                 yield name, tuple(dict.fromkeys((self._configured(name), *options)))
@@ -243,9 +243,9 @@ class SearchSpace:
         problems = [problem for value in values for problem in self._list_problems({name: value})]
         return list(dict.fromkeys(problems))
 
-    def _list_problems(self, settings: Settings) -> tuple[str, ...]:
+    def _list_problems(self, hyperparameters: Hyperparameters) -> tuple[str, ...]:
         try:
-            self.apply(settings)
+            self.apply(hyperparameters)
         except ConfigurationError as error:
             return error.problems
         return ()

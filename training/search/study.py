@@ -2,7 +2,7 @@
 
 A file belongs to one set of inputs. What a trial tries depends on them, on the trials
 finished before it and on nothing else, so a search that was killed and started again
-ends as one that was not. Settings, counts and scores are kept; nothing about a person.
+ends as one that was not. Hyperparameters, counts and scores are kept; nothing about a person.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ import numpy as np
 import optuna
 from filelock import FileLock, Timeout
 from henaw.model.errors import HenawError, StudyError
-from henaw.training.search.space import SearchSpace, Settings
+from henaw.training.search.space import Hyperparameters, SearchSpace
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -59,7 +59,7 @@ class Trials:
     def run(
         self,
         count: int,
-        evaluate: Callable[[Settings], tuple[float, Any]],
+        evaluate: Callable[[Hyperparameters], tuple[float, Any]],
         *,
         stored: Callable[[], None],
     ) -> None:
@@ -68,7 +68,7 @@ class Trials:
         Args:
             count: how many in all.
             evaluate: the value to raise and what to keep of how it came about, for
-                some settings. An error of HENAW's own fails the trial and is its reason.
+                some hyperparameters. An error of HENAW's own fails the trial and is its reason.
             stored: called for each of them that was done before.
         """
         kept = self.list_done()[:count]
@@ -87,9 +87,9 @@ class Trials:
                 n_startup_trials=self.space.search.startup_trials,
             )
             trial = self.study.ask()
-            settings = self.space.suggest(trial)
+            hyperparameters = self.space.suggest(trial)
             try:
-                value, scores = evaluate(settings)
+                value, scores = evaluate(hyperparameters)
             except HenawError as error:
                 _LOGGER.warning("%s: trial %d failed: %s", name, done + 1, error)
                 trial.set_user_attr(REASON, f"{type(error).__name__}: {error}")
@@ -98,7 +98,12 @@ class Trials:
                 trial.set_user_attr(SCORES, scores)
                 self.study.tell(trial, value)
                 _LOGGER.info(
-                    "%s: trial %d of %d: C %.4f by %s", name, done + 1, count, value, settings
+                    "%s: trial %d of %d: C %.4f by %s",
+                    name,
+                    done + 1,
+                    count,
+                    value,
+                    hyperparameters,
                 )
 
     def choose_best(self, count: int) -> FrozenTrial:

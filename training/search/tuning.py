@@ -1,9 +1,9 @@
-"""Choosing settings by nested cross-validation, and saying what the choosing is worth.
+"""Choosing hyperparameters by nested cross-validation, and saying what the choosing is worth.
 
-The inner loop chooses: settings are tried by leaving out one survey at a time, and the
+The inner loop chooses: hyperparameters are tried by leaving out one survey at a time, and the
 best mean C wins. The best of many is flattered by having been picked, so an outer loop
 leaves a survey out of the whole of that and scores on it what was chosen without it.
-The settings given back at the end are chosen on everyone; what the outer loop found is
+The hyperparameters given back at the end are chosen on everyone; what the outer loop found is
 how well choosing in this way does. Surveys that the configuration holds out are dropped
 before anything.
 
@@ -40,7 +40,7 @@ from henaw.training.search.crossvalidation import (
     score_fold,
     split,
 )
-from henaw.training.search.space import SearchConfiguration, SearchSpace, Settings
+from henaw.training.search.space import Hyperparameters, SearchConfiguration, SearchSpace
 from henaw.training.search.study import REASON, SCORES, StudyFile, Trials, open_study_file
 from optuna.trial import FrozenTrial, TrialState
 
@@ -50,7 +50,7 @@ Progress = Callable[[str, float | None], None]
 _LOGGER = logging.getLogger(__name__)
 
 OUTER = "outer"
-"""Where a study keeps what its chosen settings did on the people left out of it."""
+"""Where a study keeps what its chosen hyperparameters did on the people left out of it."""
 FINAL = "all training people"
 
 
@@ -76,8 +76,8 @@ class Tuned:
     """What tuning found.
 
     Attributes:
-        configuration: the one it began with, with the chosen settings.
-        report: aggregates: every trial's settings and scores, and the outer loop.
+        configuration: the one it began with, with the chosen hyperparameters.
+        report: aggregates: every trial's hyperparameters and scores, and the outer loop.
     """
 
     configuration: TrainingConfiguration
@@ -92,7 +92,7 @@ class Tuning:
         space: what is searched.
         cohort: the training people, held-out surveys dropped.
         inner: how the inner loop leaves people out.
-        trials: settings tried by each inner loop, the configured ones first.
+        trials: hyperparameters tried by each inner loop, the configured ones first.
         searches: the inner loops, the one on everyone last.
     """
 
@@ -150,7 +150,7 @@ class Tuning:
         Raises:
             StudyError: the file belongs to other inputs or cannot be used, or every
                 trial of a search failed.
-            CohortError: the chosen settings cannot be fitted without an outer fold.
+            CohortError: the chosen hyperparameters cannot be fitted without an outer fold.
             FitError: likewise.
         """
         outer = []
@@ -168,7 +168,7 @@ class Tuning:
         trials = file.open_trials(search.name, self.space)
         bands = self.space.search.bands
 
-        def evaluate(settings: Settings) -> tuple[float, Any]:
+        def evaluate(hyperparameters: Hyperparameters) -> tuple[float, Any]:
             ended, began = 0, time.monotonic()
 
             def advance(fold: str) -> None:
@@ -180,7 +180,7 @@ class Tuning:
             try:
                 scores = cross_validate(
                     search.cohort,
-                    self.space.apply(settings),
+                    self.space.apply(hyperparameters),
                     search.folds,
                     progress=advance,
                     execution=execution,
@@ -214,17 +214,17 @@ class Tuning:
         execution: Execution,
     ) -> dict[str, Any]:
         """Score what was chosen, and what was configured, on people neither has seen."""
-        settings = dict(self.space.read_settings(best.params))
-        plain = json.loads(json.dumps(settings))
+        hyperparameters = dict(self.space.read_hyperparameters(best.params))
+        plain = json.loads(json.dumps(hyperparameters))
         kept: dict[str, Any] | None = trials.study.user_attrs.get(OUTER)
-        names = [f"{fold.name} by settings chosen without it", f"{fold.name} as configured"]
+        names = [f"{fold.name} by hyperparameters chosen without it", f"{fold.name} as configured"]
         # With more trials than before, the choice may have changed.
-        if kept is not None and kept["settings"] == plain:
+        if kept is not None and kept["hyperparameters"] == plain:
             for name in names:
                 progress(f"{name}, stored", None)
             return kept
         scores: list[FoldScore] = []
-        chosen = self.space.apply(settings)
+        chosen = self.space.apply(hyperparameters)
         for name, tried in zip(names, (chosen, self.space.configuration), strict=True):
             if scores and tried == chosen:
                 scores *= 2
@@ -235,7 +235,7 @@ class Tuning:
             _report(progress, name, time.monotonic() - began)
         tuned, configured = scores
         kept = {
-            "settings": plain,
+            "hyperparameters": plain,
             "tuned": dataclasses.asdict(tuned),
             "configured": dataclasses.asdict(configured),
         }
@@ -263,11 +263,11 @@ class Tuning:
                     for which in ("tuned", "configured")
                 },
             }
-        settings = self.space.read_settings(best.params)
-        return Tuned(configuration=self.space.apply(settings), report=report)
+        hyperparameters = self.space.read_hyperparameters(best.params)
+        return Tuned(configuration=self.space.apply(hyperparameters), report=report)
 
     def _describe_trial(self, trial: FrozenTrial) -> dict[str, Any]:
-        described = {"settings": dict(self.space.read_settings(trial.params))}
+        described = {"hyperparameters": dict(self.space.read_hyperparameters(trial.params))}
         if trial.state == TrialState.FAIL:
             return described | {"failed": trial.user_attrs.get(REASON)}
         return described | {"value": trial.value, **trial.user_attrs[SCORES]}
@@ -297,7 +297,7 @@ def prepare_tuning(
         configuration: what the search begins with; its held-out surveys are dropped.
         search: what may change.
         cohort_path: Parquet or CSV.
-        trials: settings tried by each inner loop, the configured ones among them.
+        trials: hyperparameters tried by each inner loop, the configured ones among them.
         inner: how the inner loop leaves people out.
         outer: how the outer loop does; None: no outer loop.
 
@@ -368,8 +368,8 @@ def describe_configuration(tuned: Tuned) -> str:
     report = tuned.report
     chosen, inputs = report["chosen"], report["made_from"]
     lines = [
-        f"Settings chosen by henaw tune among {len(report['trials'])} by cross-validation on",
-        f"{report['people']} people of the cohort with SHA-256",
+        f"Hyperparameters that henaw tune chose from {len(report['trials'])} trials, by",
+        f"cross-validation on {report['people']} people of the cohort with SHA-256",
         f"{inputs['cohort_sha256']},",
         f"held out: {', '.join(report['held_out']) or 'no survey'}.",
         f"C for death within 10 years, left-out people of the inner loop: "

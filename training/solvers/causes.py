@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from henaw.model.network import Network
-from henaw.training.cohorts.adjustment import describe_cause_settings, select_followed
+from henaw.training.cohorts.adjustment import describe_cause_adjustments, select_followed
 from henaw.training.cohorts.cohort import Cohort
 from henaw.training.configuration import FitConfiguration
 from henaw.training.objective.losses import compute_cause_loss
@@ -30,12 +30,12 @@ class Deaths:
     """People who died of a known cause within the follow-up; float64.
 
     Shape:
-        features: (d, V J); age_sex: (d, 4); setting: (d, T); cause: (d,) int64
+        features: (d, V J); age_sex: (d, 4); adjustments: (d, T); cause: (d,) int64
     """
 
     features: Tensor
     age_sex: Tensor
-    setting: Tensor
+    adjustments: Tensor
     cause: Tensor
 
     def __len__(self) -> int:
@@ -66,11 +66,11 @@ def build_deaths(network: Network, cohort: Cohort, configuration: FitConfigurati
     with torch.no_grad():
         features = network.build_features(torch.from_numpy(dead.biomarkers), age, sex)
         age_sex = network.build_age_sex(age, sex)
-    setting = describe_cause_settings(cohort, configuration.period, follow_up_years)
+    adjustments = describe_cause_adjustments(cohort, configuration.period, follow_up_years)
     return Deaths(
         features=features.centred.flatten(1).double(),
         age_sex=age_sex.double(),
-        setting=setting[torch.from_numpy(known)],
+        adjustments=adjustments[torch.from_numpy(known)],
         cause=torch.from_numpy(dead.cause),
     )
 
@@ -90,7 +90,7 @@ def solve_causes(
     # Without deaths there is no spread, and the ridge leaves every weight at 0.
     spread = deaths.features.std(0, correction=0) if len(deaths) else deaths.features.sum(0)
     scale = spread.clamp(min=1e-6)
-    design = torch.cat([deaths.features / scale, deaths.age_sex, deaths.setting], dim=1)
+    design = torch.cat([deaths.features / scale, deaths.age_sex, deaths.adjustments], dim=1)
     own = len(scale)
     ridge = torch.full((design.shape[1],), configuration.cause_ridge * _ASIDE).double()
     ridge[:own] = configuration.cause_ridge

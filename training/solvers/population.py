@@ -24,7 +24,7 @@ from henaw.training.execution.execution import Execution
 from henaw.training.execution.memory import ran_out
 from henaw.training.objective.objective import Weights
 from henaw.training.objective.survival_data import (
-    People,
+    SurvivalData,
     build_design,
     compute_gap,
     compute_likelihood,
@@ -65,7 +65,7 @@ class Population:
 
     def __init__(
         self,
-        people: People,
+        people: SurvivalData,
         like: Weights,
         execution: Execution,
         *,
@@ -171,7 +171,7 @@ class Population:
         if order in (_Order.CENTRE, _Order.WEIGH) and values is not None:
             self._execution.spread(values)
 
-    def _place(self, people: People) -> People:
+    def _place(self, people: SurvivalData) -> SurvivalData:
         """People on the device, or where they do not fit there, on the CPU."""
         try:
             return people.to(self._execution.device)

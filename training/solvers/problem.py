@@ -13,12 +13,12 @@ import torch
 from henaw.model.biomarkers import SEXES
 from henaw.model.configuration import NetworkConfiguration
 from henaw.model.harm import HarmRules
-from henaw.training.cohorts.adjustment import count_settings
+from henaw.training.cohorts.adjustment import count_adjustments
 from henaw.training.configuration import FitConfiguration
 from henaw.training.execution.execution import ALONE, Execution
 from henaw.training.execution.threads import one_thread
 from henaw.training.objective.objective import Objective, Solution
-from henaw.training.objective.survival_data import People, measure_scales
+from henaw.training.objective.survival_data import SurvivalData, measure_scales
 from henaw.training.solvers.minimise import Parts, Search, minimise
 from henaw.training.solvers.population import Population
 from torch import Tensor
@@ -42,14 +42,14 @@ class Problem:
 
     def __init__(
         self,
-        people: People,
+        people: SurvivalData,
         shape: NetworkConfiguration,
         configuration: FitConfiguration,
         rules: HarmRules | None = None,
         execution: Execution = ALONE,
     ) -> None:
         with one_thread():
-            scales = measure_scales(people, count_settings(configuration.period))
+            scales = measure_scales(people, count_adjustments(configuration.period))
         self.objective = Objective(scales, shape, configuration, rules)
         self.execution = execution
         self.curvature = torch.zeros(0)

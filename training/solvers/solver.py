@@ -22,7 +22,7 @@ from henaw.training.solvers.causes import (
     solve_causes,
 )
 from henaw.training.solvers.minimise import Search
-from henaw.training.solvers.problem import Problem
+from henaw.training.solvers.problem import FitProblem
 from torch import Tensor
 
 Keep = Callable[[str, Callable[[], Entry]], Entry]
@@ -35,7 +35,9 @@ _LOGGER = logging.getLogger(__name__)
 class Solver:
     """Searches of the leading process, each kept as it ends, and a record of them."""
 
-    def __init__(self, problem: Problem, configuration: TrainingConfiguration, keep: Keep) -> None:
+    def __init__(
+        self, problem: FitProblem, configuration: TrainingConfiguration, keep: Keep
+    ) -> None:
         self.fit = configuration.fit
         self.problem = problem
         self.classes = configuration.network.cause_classes

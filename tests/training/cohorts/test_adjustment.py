@@ -8,8 +8,8 @@ import pytest
 from henaw.model.biomarkers import INDEX
 from henaw.model.errors import CohortError, ConfigurationError
 from henaw.training.cohorts.adjustment import (
-    describe_cause_settings,
-    describe_settings,
+    describe_adjustments,
+    describe_cause_adjustments,
     move_period,
     read_years,
     select_followed,
@@ -48,9 +48,9 @@ def measure_mean_risk(
     cohort: Cohort, configuration: TrainingConfiguration, period: float | None
 ) -> float:
     fit = dataclasses.replace(configuration.fit, period=period, iterations=200)
-    settings = dataclasses.replace(configuration, fit=fit)
-    tensors = fit_tensors(cohort, settings, members=False)
-    return float(predict(cohort, settings, tensors)["mortality_10y"].mean())
+    changed = dataclasses.replace(configuration, fit=fit)
+    tensors = fit_tensors(cohort, changed, members=False)
+    return float(predict(cohort, changed, tensors)["mortality_10y"].mean())
 
 
 def test_the_baseline_is_that_of_the_period(
@@ -82,9 +82,9 @@ def test_people_whose_blood_was_not_all_taken_do_not_raise_the_others_risk(
     blood[:, INDEX["ggt"]] = np.nan
     cohort = join([well, dataclasses.replace(ill, biomarkers=blood)])
     fit = dataclasses.replace(configuration.fit, iterations=200)
-    settings = dataclasses.replace(configuration, fit=fit)
-    tensors = fit_tensors(cohort, settings, members=False)
-    risk = float(predict(well, settings, tensors)["mortality_10y"].mean())
+    changed = dataclasses.replace(configuration, fit=fit)
+    tensors = fit_tensors(cohort, changed, members=False)
+    risk = float(predict(well, changed, tensors)["mortality_10y"].mean())
     observed = (well.event & (well.time_years <= 10)).mean()
     assert risk == pytest.approx(observed, rel=0.1)
 
@@ -94,18 +94,18 @@ def test_a_biomarker_that_a_survey_did_not_measure_says_nothing(decades: Cohort)
     blood[decades.survey == "1980", INDEX["crp"]] = np.nan
     blood[:3, INDEX["rdw"]] = np.nan
     blood[-2:, INDEX["crp"]] = np.nan
-    settings = describe_settings(dataclasses.replace(decades, biomarkers=blood), None)
-    assert settings.shape == (len(decades), 1)
-    assert settings[:3].eq(1).all()
-    assert settings[-2:].eq(1).all()
-    assert settings.sum() == 5
+    adjustments = describe_adjustments(dataclasses.replace(decades, biomarkers=blood), None)
+    assert adjustments.shape == (len(decades), 1)
+    assert adjustments[:3].eq(1).all()
+    assert adjustments[-2:].eq(1).all()
+    assert adjustments.sum() == 5
 
 
 def test_columns_of_the_period(decades: Cohort) -> None:
-    settings = describe_settings(decades, 2000.5)
-    assert settings.shape == (len(decades), 3)
-    assert settings[0].tolist() == [0.0, -2.0, 4.0]
-    assert settings[-1].tolist() == [0.0, 1.0, 1.0]
+    adjustments = describe_adjustments(decades, 2000.5)
+    assert adjustments.shape == (len(decades), 3)
+    assert adjustments[0].tolist() == [0.0, -2.0, 4.0]
+    assert adjustments[-1].tolist() == [0.0, 1.0, 1.0]
 
 
 def test_causes_are_told_apart_by_surveys_followed_to_the_end(decades: Cohort) -> None:
@@ -114,18 +114,18 @@ def test_causes_are_told_apart_by_surveys_followed_to_the_end(decades: Cohort) -
     cohort = dataclasses.replace(decades, time_years=time)
     assert (select_followed(cohort, 10.0) == ~short).all()
     # The trend is known up to 1990; a later period is answered by that year's shares.
-    column = describe_cause_settings(cohort, 2009.0, 10.0)[:, 1].numpy()
+    column = describe_cause_adjustments(cohort, 2009.0, 10.0)[:, 1].numpy()
     by_survey = [column[cohort.survey == survey][0] for survey in ("1980", "1990", "2010")]
     assert by_survey == [-1.0, 0.0, 2.0]
-    assert describe_cause_settings(cohort, 1985.5, 10.0)[0, 1] == -0.5
+    assert describe_cause_adjustments(cohort, 1985.5, 10.0)[0, 1] == -0.5
     assert select_followed(cohort.select(short), 10.0).all()
 
 
 def test_surveys_without_years_have_no_trend(decades: Cohort) -> None:
     wave = dataclasses.replace(decades, survey=np.full(len(decades), "UK Biobank visit 0"))
     with pytest.raises(CohortError, match="'UK Biobank visit 0'; leave period out"):
-        describe_settings(wave, 2009.0)
-    assert describe_settings(wave, None).shape == (len(decades), 1)
+        describe_adjustments(wave, 2009.0)
+    assert describe_adjustments(wave, None).shape == (len(decades), 1)
 
 
 def test_a_test_survey_moves_the_period_only_where_there_is_one(
@@ -155,8 +155,8 @@ def test_outer_modulated_hinges_are_held_back_alone(
     norms = []
     for penalty in (1.0, 1e4):
         fit = dataclasses.replace(configuration.fit, tail_penalty=penalty, iterations=200)
-        settings = dataclasses.replace(configuration, fit=fit, network=shape)
-        weight = fit_tensors(cohort, settings, members=False)["weight"]
+        changed = dataclasses.replace(configuration, fit=fit, network=shape)
+        weight = fit_tensors(cohort, changed, members=False)["weight"]
         hinges = weight.unflatten(1, (3, -1))[INDEX["crp"]]
         norms.append((hinges[1:, -1].norm(), hinges[0, -1].norm(), hinges[1:, :-1].norm()))
     assert norms[1][0] < 0.05 * norms[0][0]

@@ -175,8 +175,8 @@ def test_people_whose_age_is_a_surveys_top_code_are_dropped(
     table["age"] = np.resize([70.0, 70.0, 80.0, 80.0, 85.0, 85.0], len(table))
     path = tmp_path / "synthetic.parquet"
     table.to_parquet(path)
-    settings = dataclasses.replace(codes, top_codes=(TopCode(survey="capped", age=80.0),))
-    cohort = read_cohort(path, settings)
+    changed = dataclasses.replace(codes, top_codes=(TopCode(survey="capped", age=80.0),))
+    cohort = read_cohort(path, changed)
     assert set(cohort.age_years[cohort.survey == "capped"]) == {70.0}
     assert set(cohort.age_years[cohort.survey == "exact"]) == {70.0, 80.0, 85.0}
     assert cohort.report["age_top_coded"] == len(table) - len(cohort) > 0

@@ -16,23 +16,23 @@ from pathlib import Path
 
 import safetensors.torch
 from henaw.model.checkpoint import load_checkpoint
-from henaw.training.cohorts.adjustment import count_settings
+from henaw.training.cohorts.adjustment import count_adjustments
 from henaw.training.configuration import FitConfiguration, LoopConfiguration
 from henaw.training.execution.execution import open_execution
 from henaw.training.minibatches.loop import MiniBatches
 from henaw.training.objective.objective import Objective
-from henaw.training.objective.survival_data import People, measure_scales
+from henaw.training.objective.survival_data import SurvivalData, measure_scales
 
 LOOP = LoopConfiguration(batch_size=256, epochs=6, learning_rate=0.2, save_steps=3, log_steps=1)
 
 
 def fit(people: str, checkpoint: str, work: str, out: str) -> None:
     with open_execution("cpu", Path(work)) as execution:
-        crowd = People(**safetensors.torch.load_file(people))
+        crowd = SurvivalData(**safetensors.torch.load_file(people))
         batches = MiniBatches(
             crowd,
             Objective(
-                measure_scales(crowd, count_settings(None)),
+                measure_scales(crowd, count_adjustments(None)),
                 load_checkpoint(Path(checkpoint)).network,
                 FitConfiguration(),
             ),

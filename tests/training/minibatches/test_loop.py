@@ -17,8 +17,8 @@ from henaw.training.configuration import FitConfiguration
 from henaw.training.execution.execution import Execution
 from henaw.training.minibatches.loop import MiniBatches, Schedule
 from henaw.training.minibatches.states import StateFolder
-from henaw.training.objective.survival_data import People
-from henaw.training.solvers.problem import Problem
+from henaw.training.objective.survival_data import SurvivalData
+from henaw.training.solvers.problem import FitProblem
 from torch import Tensor
 
 PROCESS = Path(__file__).with_name("fit_batches.py")
@@ -27,9 +27,9 @@ Make = Callable[..., MiniBatches]
 
 
 def test_they_come_near_the_minimum(
-    make_batches: Make, people: People, checkpoint: Checkpoint
+    make_batches: Make, people: SurvivalData, checkpoint: Checkpoint
 ) -> None:
-    problem = Problem(people, checkpoint.network, PENALISED)
+    problem = FitProblem(people, checkpoint.network, PENALISED)
     start = make_batches(fit=PENALISED, epochs=100, batch_size=1500).solve()
     exact, _ = problem.solve("exact", 400, start=start)
     first, reached, least = (
@@ -60,7 +60,7 @@ def test_going_on_from_a_state_changes_no_bit(make_batches: Make, tmp_path: Path
 
 
 @pytest.fixture(scope="module")
-def people_path(people: People, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def people_path(people: SurvivalData, tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("people") / "synthetic.safetensors"
     safetensors.torch.save_file(dict(vars(people)), path)
     return path
@@ -134,7 +134,7 @@ def test_records_tell_what_is_watched(make_batches: Make, tmp_path: Path) -> Non
 
 
 def test_a_loss_that_is_not_finite_stops_and_saves_the_batch(
-    make_batches: Make, people: People, tmp_path: Path
+    make_batches: Make, people: SurvivalData, tmp_path: Path
 ) -> None:
     time = people.time.clone()
     time[1234] = torch.nan

@@ -13,7 +13,7 @@ from henaw.training.minibatches import steps as module
 from henaw.training.minibatches.loop import MiniBatches
 from henaw.training.minibatches.states import StateFolder
 from henaw.training.objective.objective import Weights
-from henaw.training.objective.survival_data import People
+from henaw.training.objective.survival_data import SurvivalData
 from torch import Tensor
 
 Make = Callable[..., MiniBatches]
@@ -30,7 +30,7 @@ def limit_memory(
     """Let more than so many people at once fail, as late as a backward pass could."""
     compute, seen = module.compute_gap, []
 
-    def limited(weights: Weights, crowd: People, **options: Any) -> Tensor:
+    def limited(weights: Weights, crowd: SurvivalData, **options: Any) -> Tensor:
         gap = compute(weights, crowd, **options)
         seen.append(len(crowd))
         if len(seen) > after and len(crowd) > people:
@@ -112,7 +112,7 @@ def test_the_gradient_is_clipped(make_batches: Make, monkeypatch: pytest.MonkeyP
 
 @pytest.mark.gpu
 def test_a_gpu_that_is_too_small_ends_where_small_batches_end(
-    make_batches: Make, people: People
+    make_batches: Make, people: SurvivalData
 ) -> None:
     # So many that a batch takes far more than the device's memory is dealt out in at once.
     crowd = people.select(torch.arange(100 * len(people)) % len(people))

@@ -12,9 +12,9 @@ from henaw.training.configuration import FitConfiguration
 from henaw.training.objective import survival_data as module
 from henaw.training.objective.objective import Weights
 from henaw.training.objective.survival_data import (
-    People,
+    SurvivalData,
     build_design,
-    build_people,
+    build_survival_data,
     compute_gap,
     compute_likelihood,
     measure_scales,
@@ -33,7 +33,7 @@ def features(network: Network, synthetic: tuple[Cohort, object, object]) -> Feat
         )
 
 
-def test_scales_are_those_of_the_features(people: People, features: Features) -> None:
+def test_scales_are_those_of_the_features(people: SurvivalData, features: Features) -> None:
     scales = measure_scales(people, 1)
     main = features.main.transpose(0, 1).flatten(1).double()
     torch.testing.assert_close(scales.main, main.std(0), rtol=1e-4, atol=1e-6)
@@ -42,7 +42,7 @@ def test_scales_are_those_of_the_features(people: People, features: Features) ->
 
 
 def test_the_gap_of_people_is_that_of_the_network(
-    people: People, features: Features, network: Network, checkpoint: Checkpoint
+    people: SurvivalData, features: Features, network: Network, checkpoint: Checkpoint
 ) -> None:
     """But for the typical years, which are people's own."""
     weights = draw_weights(checkpoint)
@@ -72,7 +72,7 @@ def draw_weights(checkpoint: Checkpoint) -> Weights:
 
 
 def test_the_likelihood_is_that_of_the_sexes_and_surveys_looked_up(
-    people: People, synthetic: tuple[Cohort, object, object], checkpoint: Checkpoint
+    people: SurvivalData, synthetic: tuple[Cohort, object, object], checkpoint: Checkpoint
 ) -> None:
     weights, cohort = draw_weights(checkpoint), synthetic[0]
     gap = torch.linspace(-5, 5, len(people)).double()
@@ -93,7 +93,7 @@ def test_the_likelihood_is_that_of_the_sexes_and_surveys_looked_up(
 
 
 def test_the_design_is_how_the_log_hazard_answers_to_each_weight(
-    people: People, checkpoint: Checkpoint
+    people: SurvivalData, checkpoint: Checkpoint
 ) -> None:
     weights, some = draw_weights(checkpoint), people.select(slice(0, 40))
     design, expected = build_design(weights, some)
@@ -112,20 +112,20 @@ def test_the_design_is_how_the_log_hazard_answers_to_each_weight(
 
 
 def test_pieces_make_no_difference(
-    people: People,
+    people: SurvivalData,
     network: Network,
     synthetic: tuple[Cohort, object, object],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(module, "_PIECE", 700)
-    again = build_people(network, synthetic[0], FitConfiguration())
+    again = build_survival_data(network, synthetic[0], FitConfiguration())
     torch.testing.assert_close(vars(again), vars(people), rtol=1e-5, atol=1e-6)
     torch.testing.assert_close(
         vars(measure_scales(again, 1)), vars(measure_scales(people, 1)), rtol=1e-5, atol=1e-7
     )
 
 
-def test_some_people_are_chosen_by_row(people: People) -> None:
+def test_some_people_are_chosen_by_row(people: SurvivalData) -> None:
     rows = torch.from_numpy(np.random.default_rng(6).permutation(len(people))[:500])
     some = people.select(rows)
     assert len(some) == 500

@@ -100,9 +100,9 @@ def test_a_search_that_does_not_fit_the_configuration_is_one_message(
 def test_the_default_search_is_around_the_shipped_configuration() -> None:
     configuration = read_training_configuration(SHIPPED)
     space = SearchSpace(DEFAULT_SEARCH, configuration)
-    settings = space.read_settings(space.configured)
-    assert space.apply(settings) == configuration
-    assert set(settings) == {*RANGES, *LISTS} - {"knots"}
+    hyperparameters = space.read_hyperparameters(space.configured)
+    assert space.apply(hyperparameters) == configuration
+    assert set(hyperparameters) == {*RANGES, *LISTS} - {"knots"}
 
 
 def test_drawn_settings_go_into_their_own_part(configuration: TrainingConfiguration) -> None:
@@ -121,8 +121,8 @@ def test_drawn_settings_go_into_their_own_part(configuration: TrainingConfigurat
             "interactions": '[["crp", "rdw"]]',
         }
     )
-    settings = space.suggest(trial)  # type: ignore[arg-type]
-    assert settings == {
+    hyperparameters = space.suggest(trial)  # type: ignore[arg-type]
+    assert hyperparameters == {
         "elastic_weight": 1.23e-5,
         "adaptive_lambda": 0.333,
         "follow_up_years": 8.0,
@@ -136,7 +136,7 @@ def test_drawn_settings_go_into_their_own_part(configuration: TrainingConfigurat
         '[["crp", "rdw"]]',
         "[]",
     )
-    changed = space.apply(settings)
+    changed = space.apply(hyperparameters)
     assert (changed.fit.elastic_weight, changed.fit.follow_up_years) == (1.23e-5, 8.0)
     assert changed.network.adaptive_lambda == 0.333
     assert changed.network.interactions == (("crp", "rdw"),)
@@ -153,7 +153,7 @@ def test_rounding_leaves_the_configured_value_and_the_range_alone(
         configuration, fit=dataclasses.replace(configuration.fit, elastic_alpha=0.123456)
     )
     space = SearchSpace(SearchConfiguration(elastic_alpha=Range(low=0.1114, high=0.8888)), exact)
-    assert space.read_settings({"elastic_alpha": 0.123456}) == {"elastic_alpha": 0.123456}
-    assert space.read_settings({"elastic_alpha": 0.1114}) == {"elastic_alpha": 0.1114}
-    assert space.read_settings({"elastic_alpha": 0.8888}) == {"elastic_alpha": 0.8888}
-    assert space.read_settings({"elastic_alpha": 0.55555}) == {"elastic_alpha": 0.556}
+    assert space.read_hyperparameters({"elastic_alpha": 0.123456}) == {"elastic_alpha": 0.123456}
+    assert space.read_hyperparameters({"elastic_alpha": 0.1114}) == {"elastic_alpha": 0.1114}
+    assert space.read_hyperparameters({"elastic_alpha": 0.8888}) == {"elastic_alpha": 0.8888}
+    assert space.read_hyperparameters({"elastic_alpha": 0.55555}) == {"elastic_alpha": 0.556}

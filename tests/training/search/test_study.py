@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from henaw.model.errors import FitError, StudyError
 from henaw.training.configuration import TrainingConfiguration
-from henaw.training.search.space import Range, SearchConfiguration, SearchSpace, Settings
+from henaw.training.search.space import Hyperparameters, Range, SearchConfiguration, SearchSpace
 from henaw.training.search.study import INTERRUPTED, REASON, open_study_file
 from optuna.trial import TrialState
 
@@ -43,14 +43,15 @@ space = SearchSpace(
 )
 calls = 0
 
-def evaluate(settings):
+def evaluate(hyperparameters):
     global calls
     calls += 1
     if calls == deadly:
         os.kill(os.getpid(), signal.SIGKILL)
-    if settings["elastic_alpha"] > 0.9:
+    alpha = hyperparameters["elastic_alpha"]
+    if alpha > 0.9:
         raise FitError("alpha above 0.9")
-    return -((settings["elastic_alpha"] - 0.4) ** 2), {"seen": settings["elastic_alpha"]}
+    return -((alpha - 0.4) ** 2), {"seen": alpha}
 
 with open_study_file(path, inputs["made_from"]) as file:
     file.open_trials("search", space).run(12, evaluate, stored=lambda: print("stored"))
@@ -62,10 +63,12 @@ def space(configuration: TrainingConfiguration) -> SearchSpace:
     return SearchSpace(SEARCH, configuration)
 
 
-def evaluate(settings: Settings) -> tuple[float, Any]:
-    if settings["elastic_alpha"] > 0.9:
+def evaluate(hyperparameters: Hyperparameters) -> tuple[float, Any]:
+    if hyperparameters["elastic_alpha"] > 0.9:
         raise FitError("alpha above 0.9")
-    return -((settings["elastic_alpha"] - 0.4) ** 2), {"seen": settings["elastic_alpha"]}
+    return -((hyperparameters["elastic_alpha"] - 0.4) ** 2), {
+        "seen": hyperparameters["elastic_alpha"]
+    }
 
 
 def search(
@@ -74,7 +77,7 @@ def search(
     count: int,
     *,
     name: str = "search",
-    evaluate: Callable[[Settings], tuple[float, Any]] = evaluate,
+    evaluate: Callable[[Hyperparameters], tuple[float, Any]] = evaluate,
 ) -> list[tuple[Any, ...]]:
     """What was tried and came of it, in order; numbers and times are left out."""
     with open_study_file(path, MADE_FROM) as file:
@@ -113,8 +116,8 @@ def test_what_is_tried_depends_on_the_seed_and_the_name_alone(
 def test_earlier_trials_guide_later_ones(
     uninterrupted: list[tuple[Any, ...]], space: SearchSpace, tmp_path: Path
 ) -> None:
-    def inverted(settings: Settings) -> tuple[float, Any]:
-        value, kept = evaluate(settings)
+    def inverted(hyperparameters: Hyperparameters) -> tuple[float, Any]:
+        value, kept = evaluate(hyperparameters)
         return -value, kept
 
     other = search(tmp_path / "study.db", space, 12, evaluate=inverted)
@@ -168,10 +171,10 @@ def test_killed_again_and_again_it_ends_as_if_it_had_not_been(
 def test_a_failed_trial_keeps_its_reason_and_the_search_goes_on(
     space: SearchSpace, tmp_path: Path
 ) -> None:
-    calls: list[Settings] = []
+    calls: list[Hyperparameters] = []
 
-    def fail_twice(settings: Settings) -> tuple[float, Any]:
-        calls.append(settings)
+    def fail_twice(hyperparameters: Hyperparameters) -> tuple[float, Any]:
+        calls.append(hyperparameters)
         if len(calls) in (1, 3):
             raise FitError(f"call {len(calls)}")
         return float(len(calls)), {}
@@ -201,7 +204,7 @@ def test_of_equals_the_first_is_chosen(space: SearchSpace, tmp_path: Path) -> No
 def test_an_error_that_is_not_ours_is_not_taken_for_a_failed_trial(
     space: SearchSpace, tmp_path: Path
 ) -> None:
-    def mistake(_: Settings) -> tuple[float, Any]:
+    def mistake(_: Hyperparameters) -> tuple[float, Any]:
         raise KeyError("a mistake")
 
     with pytest.raises(KeyError, match="a mistake"):

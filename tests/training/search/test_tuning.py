@@ -50,7 +50,7 @@ def overpenalised(mapping: Callable[[], dict[str, Any]]) -> TrainingConfiguratio
         "last_age": 64,
     }
     given["cohort"] |= {"minimum_age": 40, "maximum_age": 70, "hold_out": ["sealed"]}
-    # A seed whose second settings are, in every search, far from the penalty's end.
+    # A seed whose second hyperparameters are, in every search, far from the penalty's end.
     given["seed"] = 21
     given["fit"] = {"elastic_weight": 0.1, "harm_weight": 0.0}
     return read_configuration(TrainingConfiguration, given, subject="synthetic")
@@ -119,11 +119,13 @@ def list_trials(study: Path, name: str) -> list[tuple[Any, ...]]:
 def test_it_betters_a_bad_configuration_and_the_outer_loop_says_so(nested: Run) -> None:
     report = nested.tuned.report
     first, chosen = report["trials"][0], report["chosen"]
-    assert first["settings"] == {"elastic_weight": 0.1}
+    assert first["hyperparameters"] == {"elastic_weight": 0.1}
     assert len(report["trials"]) == 2
     assert chosen["value"] == max(trial["value"] for trial in report["trials"])
     assert chosen["value"] > first["value"] + 0.01
-    assert nested.tuned.configuration.fit.elastic_weight == chosen["settings"]["elastic_weight"]
+    assert (
+        nested.tuned.configuration.fit.elastic_weight == chosen["hyperparameters"]["elastic_weight"]
+    )
     outer = report["outer"]
     assert [fold["tuned"]["name"] for fold in outer["folds"]] == ["alpha", "beta", "gamma"]
     assert outer["tuned"]["all"] > outer["configured"]["all"] + 0.01
@@ -134,7 +136,7 @@ def test_the_outer_loop_scores_what_was_chosen_without_the_survey(nested: Run) -
     fold = nested.tuned.report["outer"]["folds"][1]
     search = tuning.searches[1]
     assert search.outer is not None
-    assert fold["settings"] == {
+    assert fold["hyperparameters"] == {
         "elastic_weight": pytest.approx(
             max(
                 (value, params["elastic_weight"])
@@ -144,7 +146,7 @@ def test_the_outer_loop_scores_what_was_chosen_without_the_survey(nested: Run) -
         )
     }
     assert not (search.cohort.survey == "beta").any()
-    chosen = tuning.space.apply(fold["settings"])
+    chosen = tuning.space.apply(fold["hyperparameters"])
     again = score_fold(tuning.cohort, chosen, search.outer)
     assert dataclasses.asdict(again) == fold["tuned"]
 

@@ -25,7 +25,7 @@ def deaths() -> Deaths:
     return Deaths(
         features=torch.from_numpy(features),
         age_sex=torch.from_numpy(age_sex),
-        setting=torch.zeros(COUNT, 1).double(),
+        adjustments=torch.zeros(COUNT, 1).double(),
         cause=torch.from_numpy(cause),
     )
 

@@ -12,10 +12,10 @@ from henaw.training.configuration import FitConfiguration, TrainingConfiguration
 from henaw.training.execution.execution import Execution
 from henaw.training.execution.threads import one_thread
 from henaw.training.objective.objective import Solution, Weights
-from henaw.training.objective.survival_data import People, compute_gap
+from henaw.training.objective.survival_data import SurvivalData, compute_gap
 from henaw.training.solvers import population as module
 from henaw.training.solvers.population import Population
-from henaw.training.solvers.problem import Problem
+from henaw.training.solvers.problem import FitProblem
 from torch import Tensor
 
 OUT_OF_MEMORY = torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
@@ -23,18 +23,18 @@ OUT_OF_MEMORY = torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.
 
 @pytest.fixture
 def problem(
-    people: People, checkpoint: Checkpoint, configuration: TrainingConfiguration
-) -> Problem:
+    people: SurvivalData, checkpoint: Checkpoint, configuration: TrainingConfiguration
+) -> FitProblem:
     fit = dataclasses.replace(configuration.fit, age_weight=1e-3)
-    return Problem(people, checkpoint.network, fit)
+    return FitProblem(people, checkpoint.network, fit)
 
 
-def draw_free(problem: Problem, seed: int = 5) -> Tensor:
+def draw_free(problem: FitProblem, seed: int = 5) -> Tensor:
     start = problem.objective.start()
     return start + torch.from_numpy(np.random.default_rng(seed).normal(0, 0.1, len(start)))
 
 
-def solve(problem: Problem, start: Tensor | None = None) -> Solution:
+def solve(problem: FitProblem, start: Tensor | None = None) -> Solution:
     """The minimum, as a fit finds it."""
     start = problem.objective.start() if start is None else start
     for interactions in (False, True):
@@ -45,12 +45,12 @@ def solve(problem: Problem, start: Tensor | None = None) -> Solution:
     return solution
 
 
-def cut(problem: Problem, piece: int) -> None:
+def cut(problem: FitProblem, piece: int) -> None:
     """Let the people be computed so many at once."""
     problem.population._piece = piece
 
 
-def test_the_gradient_is_that_of_differences(problem: Problem) -> None:
+def test_the_gradient_is_that_of_differences(problem: FitProblem) -> None:
     free = draw_free(problem)
     _, gradient = problem.evaluate(free)
     for place in (0, 7, 30, len(free) - 7, len(free) - 4, len(free) - 1):
@@ -60,7 +60,7 @@ def test_the_gradient_is_that_of_differences(problem: Problem) -> None:
         assert float(gradient[place]) == pytest.approx((ahead - behind) / 2e-5, rel=1e-4, abs=1e-8)
 
 
-def test_the_curvature_is_near_that_of_differences(problem: Problem) -> None:
+def test_the_curvature_is_near_that_of_differences(problem: FitProblem) -> None:
     """It leaves out what depends on who died, and takes the middle of the follow-up."""
     free = solve(problem).free
     curvature = problem.curve(free)
@@ -73,14 +73,14 @@ def test_the_curvature_is_near_that_of_differences(problem: Problem) -> None:
 
 
 def test_pieces_and_threads_change_no_bit_and_sizes_hardly_any(
-    people: People, problem: Problem
+    people: SurvivalData, problem: FitProblem
 ) -> None:
     free = draw_free(problem)
     cut(problem, 700)
     parts, gradient = problem.evaluate(free)
     torch.set_num_threads(3)
     try:
-        other = Problem(people, problem.objective.shape, problem.objective.configuration)
+        other = FitProblem(people, problem.objective.shape, problem.objective.configuration)
         cut(other, 700)
         with one_thread():
             again = other.evaluate(free)
@@ -94,7 +94,9 @@ def test_pieces_and_threads_change_no_bit_and_sizes_hardly_any(
     torch.testing.assert_close(whole[1], gradient, rtol=1e-9, atol=1e-12)
 
 
-def test_years_added_to_each_gap_are_as_a_lower_baseline(problem: Problem, people: People) -> None:
+def test_years_added_to_each_gap_are_as_a_lower_baseline(
+    problem: FitProblem, people: SurvivalData
+) -> None:
     """Two years for all are the same as a baseline two years of slope lower."""
     problem.objective.configuration = dataclasses.replace(
         problem.objective.configuration, age_weight=0.0
@@ -110,7 +112,9 @@ def test_years_added_to_each_gap_are_as_a_lower_baseline(problem: Problem, peopl
     assert problem.evaluate(lower)[0]["mortality"] == pytest.approx(before)
 
 
-def test_a_weight_counts_a_person_that_many_times(people: People, problem: Problem) -> None:
+def test_a_weight_counts_a_person_that_many_times(
+    people: SurvivalData, problem: FitProblem
+) -> None:
     free = draw_free(problem)
     times = torch.from_numpy(np.random.default_rng(4).integers(0, 3, len(people)))
     problem.population.weigh(times.double())
@@ -125,7 +129,7 @@ def test_a_weight_counts_a_person_that_many_times(people: People, problem: Probl
     assert problem.population.evaluate(problem.objective.unpack(free).flatten())[0] != weighed[0]
 
 
-def test_one_minimum_from_anywhere(problem: Problem, people: People) -> None:
+def test_one_minimum_from_anywhere(problem: FitProblem, people: SurvivalData) -> None:
     gaps = []
     for start in (None, draw_free(problem), draw_free(problem, 6)):
         weights = problem.objective.unpack(solve(problem, start).free)
@@ -135,7 +139,7 @@ def test_one_minimum_from_anywhere(problem: Problem, people: People) -> None:
         torch.testing.assert_close(gap, gaps[0], rtol=0, atol=1e-4)
 
 
-def test_deaths_are_as_many_as_expected(problem: Problem) -> None:
+def test_deaths_are_as_many_as_expected(problem: FitProblem) -> None:
     solution = solve(problem)
     assert problem.measure_calibration(solution) == pytest.approx(1.0, abs=0.02)
 
@@ -144,7 +148,7 @@ def limit_memory(monkeypatch: pytest.MonkeyPatch, count: int) -> list[int]:
     """Let more than so many people at once fail."""
     compute, seen = module.compute_gap, []
 
-    def limited(weights: Weights, people: People, **options: Any) -> Tensor:
+    def limited(weights: Weights, people: SurvivalData, **options: Any) -> Tensor:
         seen.append(len(people))
         if len(people) > count:
             raise OUT_OF_MEMORY
@@ -155,7 +159,7 @@ def limit_memory(monkeypatch: pytest.MonkeyPatch, count: int) -> list[int]:
 
 
 def test_memory_that_runs_out_halves_the_piece(
-    problem: Problem, monkeypatch: pytest.MonkeyPatch
+    problem: FitProblem, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     free = draw_free(problem)
     cut(problem, 600)
@@ -168,26 +172,28 @@ def test_memory_that_runs_out_halves_the_piece(
     assert problem.population.out_of_memory == 2
 
 
-def test_one_person_too_many_is_an_error(problem: Problem, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_one_person_too_many_is_an_error(
+    problem: FitProblem, monkeypatch: pytest.MonkeyPatch
+) -> None:
     limit_memory(monkeypatch, 0)
     with pytest.raises(FitError, match="one person at a time"):
         problem.evaluate(draw_free(problem))
 
 
 def test_people_who_do_not_fit_on_the_device_are_copied_in_pieces(
-    people: People, problem: Problem, monkeypatch: pytest.MonkeyPatch
+    people: SurvivalData, problem: FitProblem, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     free = draw_free(problem)
     expected = problem.evaluate(free)
-    move = People.to
+    move = SurvivalData.to
 
-    def limited(self: People, device: torch.device) -> People:
+    def limited(self: SurvivalData, device: torch.device) -> SurvivalData:
         if len(self) > 800:
             raise OUT_OF_MEMORY
         return move(self, device)
 
-    monkeypatch.setattr(People, "to", limited)
-    other = Problem(people, problem.objective.shape, problem.objective.configuration)
+    monkeypatch.setattr(SurvivalData, "to", limited)
+    other = FitProblem(people, problem.objective.shape, problem.objective.configuration)
     cut(other, 800)
     found = other.evaluate(free)
     assert other.population.out_of_memory == 1
@@ -196,10 +202,12 @@ def test_people_who_do_not_fit_on_the_device_are_copied_in_pieces(
 
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
-def test_a_gpu_gives_the_sums_and_the_minimum_of_the_cpu(people: People, problem: Problem) -> None:
+def test_a_gpu_gives_the_sums_and_the_minimum_of_the_cpu(
+    people: SurvivalData, problem: FitProblem
+) -> None:
     execution = Execution(device=torch.device("cuda", 0))
     configuration = problem.objective.configuration
-    other = Problem(people, problem.objective.shape, configuration, execution=execution)
+    other = FitProblem(people, problem.objective.shape, configuration, execution=execution)
     for seed in (5, 6):
         free = draw_free(problem, seed)
         (parts, gradient), (there, gradient_there) = (p.evaluate(free) for p in (problem, other))
@@ -216,10 +224,10 @@ def test_a_gpu_gives_the_sums_and_the_minimum_of_the_cpu(people: People, problem
     torch.testing.assert_close(*gaps, rtol=0, atol=1e-4)
 
 
-def test_a_loss_that_is_not_finite_is_told(people: People, checkpoint: Checkpoint) -> None:
+def test_a_loss_that_is_not_finite_is_told(people: SurvivalData, checkpoint: Checkpoint) -> None:
     time = people.time.clone()
     time[7] = torch.nan
-    problem = Problem(
+    problem = FitProblem(
         dataclasses.replace(people, time=time), checkpoint.network, FitConfiguration()
     )
     with pytest.raises(FitError, match=r"point: expected a finite loss, however: mortality=nan"):
