@@ -25,8 +25,9 @@ from henaw.model.biomarkers import NAMES, PANEL
 from henaw.model.checkpoint import load_checkpoint
 from henaw.training.cohorts.adjustment import count_adjustments
 from henaw.training.cohorts.cohort import Cohort
+from henaw.training.cohorts.storage import digest_cohort
 from henaw.training.configuration import FitConfiguration, LoopConfiguration
-from henaw.training.execution.cache import CacheCounts, _HeldLock, digest_cohort
+from henaw.training.execution.cache import CacheCounts, _HeldLock
 from henaw.training.execution.execution import Execution
 from henaw.training.minibatches.loop import MiniBatches
 from henaw.training.minibatches.sampler import StratifiedSampler, group_ages

@@ -28,12 +28,12 @@ from henaw.model.harm import (
 from henaw.model.network import Network
 from henaw.training.cohorts.cohort import Cohort
 from henaw.training.configuration import TrainingConfiguration
-from henaw.training.execution.cache import Cache, fetch_reference
+from henaw.training.execution.cache import Cache
 from henaw.training.execution.execution import ALONE, Execution
 from henaw.training.minibatches.loop import MiniBatches
 from henaw.training.objective.objective import Solution
 from henaw.training.objective.survival_data import SurvivalData, build_survival_data
-from henaw.training.reference.reference import fit_reference
+from henaw.training.reference.reference import fetch_reference
 from henaw.training.reference.typical import (
     compute_typical,
     fit_distance_limits,
@@ -77,13 +77,6 @@ class Fit(NamedTuple):
     record: Mapping[str, Any]
 
 
-def fit_tensors(
-    cohort: Cohort, configuration: TrainingConfiguration, **options: Any
-) -> dict[str, Tensor]:
-    """The tensors of :func:`fit`, which takes the same options."""
-    return fit(cohort, configuration, **options).tensors
-
-
 def fit(
     cohort: Cohort,
     configuration: TrainingConfiguration,
@@ -111,11 +104,7 @@ def fit(
     """
     _check_people(cohort, configuration)
     shape = configuration.network
-    floors = configuration.cohort.detection_floors
-    if cache is None:
-        tensors, cohort = fit_reference(cohort, shape, floors)
-    else:
-        tensors, cohort = fetch_reference(cache, cohort, shape, floors)
+    tensors, cohort = fetch_reference(cache, cohort, shape, configuration.cohort.detection_floors)
     progress("reference")
     network = Network(shape, tensors)
     people = build_survival_data(network, cohort, configuration.fit)
@@ -325,5 +314,5 @@ def _check_people(cohort: Cohort, configuration: TrainingConfiguration) -> None:
 
 
 def count_steps(configuration: TrainingConfiguration) -> int:
-    """How often :func:`fit_tensors` reports progress."""
+    """How often :func:`fit` reports progress."""
     return 3 + configuration.network.members

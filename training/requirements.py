@@ -12,12 +12,12 @@ from henaw.model.biomarkers import INDEX, SEXES
 from henaw.model.errors import CohortError
 from henaw.training.cohorts.cohort import Cohort
 from henaw.training.configuration import CohortConfiguration, TrainingConfiguration
-from henaw.training.reference.reference import FEWEST_FOR_SHIFT
+from henaw.training.reference.harmonisation import FEWEST_FOR_SHIFT
 
 _LOGGER = logging.getLogger(__name__)
 
 
-def settle(
+def adapt_to_cohort(
     configuration: TrainingConfiguration, cohort: Cohort
 ) -> tuple[TrainingConfiguration, Cohort]:
     """The fit that a cohort allows: without the causes that nobody is known to have died of.
@@ -42,10 +42,10 @@ def settle(
     if problems:
         raise CohortError("cohort", problems)
     _warn_of_laboratories(configuration.cohort, cohort)
-    return _settle_causes(configuration, cohort)
+    return _drop_causes(configuration, cohort)
 
 
-def _settle_causes(
+def _drop_causes(
     configuration: TrainingConfiguration, cohort: Cohort
 ) -> tuple[TrainingConfiguration, Cohort]:
     names, years = configuration.network.causes, configuration.fit.follow_up_years

@@ -18,14 +18,15 @@ from henaw.model.files import write_whole
 from henaw.model.network import Network
 from henaw.model.runtime import OUTPUT_NAMES
 from henaw.training.cohorts.adjustment import move_period
-from henaw.training.cohorts.cohort import Cohort, read_cohort
+from henaw.training.cohorts.cohort import Cohort
+from henaw.training.cohorts.storage import fetch_cohort
 from henaw.training.configuration import TrainingConfiguration
-from henaw.training.execution.cache import Cache, fetch_cohort
+from henaw.training.execution.cache import Cache
 from henaw.training.execution.execution import ALONE, Execution
-from henaw.training.fit import count_steps, fit, fit_tensors
+from henaw.training.fit import count_steps, fit
 from henaw.training.metrics import compute_c_index, select_evaluated
-from henaw.training.reference.reference import estimate_profiles, take_profiles_off
-from henaw.training.requirements import settle
+from henaw.training.reference.harmonisation import estimate_profiles, take_profiles_off
+from henaw.training.requirements import adapt_to_cohort
 from torch import Tensor
 
 Progress = Callable[[str], None]
@@ -69,12 +70,9 @@ def train(
         progress(step)
 
     cache = None if execution.work is None else Cache(execution.work / "cache")
-    if cache is None:
-        cohort = read_cohort(cohort_path, configuration.cohort)
-    else:
-        cohort = fetch_cohort(cache, cohort_path, configuration.cohort)
+    cohort = fetch_cohort(cache, cohort_path, configuration.cohort)
     seconds["cohort read"] = round(time.monotonic() - began, 2)
-    configuration, cohort = settle(configuration, cohort)
+    configuration, cohort = adapt_to_cohort(configuration, cohort)
     metrics = {}
     if configuration.cohort.hold_out:
         metrics["held_out"] = evaluate_held_out(
@@ -161,14 +159,14 @@ def evaluate_held_out(
                 f"however: {list(surveys)}"
             ],
         )
-    tensors = fit_tensors(
+    tensors = fit(
         cohort.select(~held_out),
         move_period(configuration, surveys),
         members=False,
         progress=progress,
         execution=execution,
         cache=cache,
-    )
+    ).tensors
     people = cohort.select(held_out & select_evaluated(cohort))
     measured = predict(people, configuration, tensors)
     # Each survey is a laboratory of its own.

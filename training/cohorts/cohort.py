@@ -19,16 +19,19 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+import torch
 from henaw.model.biomarkers import INDEX, NAMES, PANEL
 from henaw.model.errors import CohortError
 from henaw.training.cohorts.table_checks import list_table_problems, warn_of_times
 from henaw.training.configuration import CohortConfiguration
+from torch import Tensor
 
 FloatArray = npt.NDArray[np.float32]
 IntArray = npt.NDArray[np.int64]
 
 SHORTEST_FOLLOW_UP_YEARS = 0.5 / 12
-"""A death in the month of the examination happened on average half a month in."""
+"""A death in the month of the examination happened on average half a month after it."""
+_EVERYONE = slice(None)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,6 +93,14 @@ class Cohort:
         biomarkers = self.biomarkers.copy()
         biomarkers[:, [name not in panel for name in NAMES]] = np.nan
         return replace(self, biomarkers=biomarkers, panel=panel)
+
+    def take_inputs(self, rows: slice = _EVERYONE) -> tuple[Tensor, Tensor, Tensor]:
+        """The network's inputs for some of the people: biomarkers, age and sex."""
+        return (
+            torch.from_numpy(self.biomarkers[rows]),
+            torch.from_numpy(self.age_years[rows]),
+            torch.from_numpy(self.sex[rows]),
+        )
 
     @property
     def complete(self) -> npt.NDArray[np.bool_]:

@@ -57,7 +57,7 @@ from henaw.training.metrics import (
     OLDEST_EVALUATED_YEARS,
     select_evaluated,
 )
-from henaw.training.reference.reference import estimate_profiles, take_profiles_off
+from henaw.training.reference.harmonisation import estimate_profiles, take_profiles_off
 
 Progress = Callable[[str], None]
 

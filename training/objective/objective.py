@@ -194,7 +194,9 @@ class Objective:
             penalties["harm"] = self.harm.compute(weights.weight, weights.interaction_weight)
         return penalties
 
-    def settle(self, free: Tensor, survey_share: Tensor, loss: dict[str, float]) -> Solution:
+    def build_solution(
+        self, free: Tensor, survey_share: Tensor, loss: dict[str, float]
+    ) -> Solution:
         """Weights as the network holds them.
 
         Args:

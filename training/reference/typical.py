@@ -1,8 +1,8 @@
-"""The typical person: what centres the gap, and where a gap stands among people.
+"""The typical person: what centres the gap, and where a gap is among those of other people.
 
-Biological age is the age at which the median person of that sex has a hazard, so the gap
-is shifted until its median is 0 at every age, for either sex and whichever values are
-known. The shift is a table, made from the gaps of people whose values are complete.
+Biological age is the age at which the median person of that sex has the hazard. The gap is
+therefore shifted until its median is 0 at every age, for each sex and each set of known
+values. The shift is a table, made from the gaps of people with complete values.
 """
 
 from __future__ import annotations
@@ -17,27 +17,31 @@ from henaw.model.configuration import NetworkConfiguration
 from henaw.model.network import Network
 from henaw.model.tables import PERCENTILES
 from henaw.training.cohorts.cohort import Cohort
-from henaw.training.reference.reference import tabulate_over_ages
-from henaw.training.reference.uncertainty import build_hats, choose_complete, fill_empty
+from henaw.training.reference.tables import (
+    Array,
+    answer_in_pieces,
+    choose_people,
+    tabulate_over_ages,
+    weigh_by_age,
+)
 from torch import Tensor
-
-Array = npt.NDArray[np.float64]
 
 LEAST_STEP_YEARS = 1e-3
 """Least distance between two tabulated percentiles of the gap."""
 DISTANCE_QUANTILE = 0.9995
-_PIECE = 1 << 14
 
 
 def fit_typical(
     cohort: Cohort, configuration: NetworkConfiguration, tensors: Mapping[str, Tensor]
 ) -> Tensor:
-    """Minus the median of the gap of complete people, by age and sex: (2, ages) years.
+    """Minus the median of the gap of complete people, by sex and age: (2, ages) years.
 
-    The gap is that of ``tensors``, whose own table is left out.
+    The gap is that of ``tensors`` without their own ``typical`` and ``typical_missing``.
     """
     people = cohort.select(cohort.complete)
-    gaps = compute_gaps(people, configuration, dict(tensors) | _no_typical(tensors))
+    centred = ("typical", "typical_missing")
+    uncentred = dict(tensors) | {name: torch.zeros_like(tensors[name]) for name in centred}
+    gaps = compute_gaps(people, configuration, uncentred)
     medians = tabulate_over_ages(people, configuration, lambda near: [np.median(gaps[near])])
     return torch.tensor(-medians[:, :, 0], dtype=torch.float32)
 
@@ -62,28 +66,28 @@ def fit_typical_missing(
     tensors: Mapping[str, Tensor],
     patterns: npt.NDArray[np.int64] | None = None,
 ) -> Tensor:
-    """What is added to the typical years where values are missing: (patterns, 2, nodes).
+    """Years added to the typical ones where values are missing: (patterns, 2, nodes).
 
-    Complete people have each pattern blanked out; around each tabulated age the median
-    of their gaps is put at 0.
+    Each pattern of values is removed from complete people; the table then puts the median
+    of their gaps at 0 around each age of ``variance_ages``.
 
     Args:
         cohort: the people.
-        configuration: the shape.
-        tensors: with ``typical``; its own table of what is missing is left out.
-        patterns: those tabulated, all others being left at 0; without it, all.
+        configuration: the network's shape.
+        tensors: with ``typical``; their own ``typical_missing`` is not used.
+        patterns: the patterns to tabulate; the others stay 0. None: all.
     """
-    biomarkers, age, sex = choose_complete(cohort)
+    people = choose_people(cohort)
+    biomarkers, age, sex = people.take_inputs()
     network = Network(
         configuration,
         dict(tensors) | {"typical_missing": torch.zeros_like(tensors["typical_missing"])},
     )
-    hats = build_hats(age.double().numpy(), configuration)
-    by_sex = [fill_empty(hats * (sex.numpy() == code)[:, None]) for code in (0, 1)]
+    by_sex = weigh_by_age(people, configuration)
     table = np.zeros(tensors["typical_missing"].shape)
     nothing = len(table) - 1
     chosen = np.arange(1, nothing) if patterns is None else patterns
-    # What the model leaves out is missing from everybody, and from the typical person.
+    # An unused biomarker is missing from everyone, and from the typical person.
     always = sum(1 << INDEX[name] for name in configuration.left_out)
     chosen = chosen[(chosen & ~always) > 0]
     bits = torch.tensor([2**i for i in range(len(NAMES))])
@@ -104,18 +108,13 @@ def fit_distance_limits(
 ) -> Tensor:
     """Squared distances that 0.05 % of complete people exceed, by missing pattern: (patterns,).
 
-    With nothing known it is below 0: of such a person nothing can be told.
+    The limit is below 0 where no value is known, so that no such answer is reliable.
     """
     people = cohort.select(cohort.complete)
     network = Network(configuration, tensors)
     limits = np.zeros(len(tensors["distance_limit"]))
     limits[-1] = -1.0
-    scores = np.concatenate(
-        [
-            network.build_features(*_take(people, begin)).unclipped.double().numpy()
-            for begin in range(0, len(people), _PIECE)
-        ]
-    )
+    scores = answer_in_pieces(people, lambda *inputs: network.build_features(*inputs).unclipped)
     by_name = scores[:, : len(NAMES)].T.copy()
     correlation = tensors["correlation"].double().numpy()
     for pattern in range(len(limits) - 1):
@@ -139,12 +138,7 @@ def compute_gaps(
 ) -> Array:
     """Age gaps: (n,) years."""
     network = Network(configuration, tensors)
-    with torch.inference_mode():
-        pieces = [
-            network.answer(*_take(people, begin)).age_gap.double().numpy()
-            for begin in range(0, len(people), _PIECE)
-        ]
-    return np.concatenate(pieces)
+    return answer_in_pieces(people, lambda *inputs: network.answer(*inputs).age_gap)
 
 
 def compute_typical(
@@ -152,24 +146,10 @@ def compute_typical(
 ) -> Tensor:
     """The typical years of each person: (n,) float64."""
     network = Network(configuration, tensors)
-    pieces = []
-    with torch.inference_mode():
-        for begin in range(0, len(people), _PIECE):
-            biomarkers, age, sex = _take(people, begin)
-            by_age = network.look_up_reference(age, sex)
-            by_pattern = network.look_up_pattern(network.find_observed(biomarkers))
-            pieces.append(network.compute_typical(by_age, by_pattern))
-    return torch.cat(pieces).squeeze(1).double()
 
+    def compute(biomarkers: Tensor, age: Tensor, sex: Tensor) -> Tensor:
+        by_age = network.look_up_reference(age, sex)
+        by_pattern = network.look_up_pattern(network.find_observed(biomarkers))
+        return network.compute_typical(by_age, by_pattern).squeeze(1)
 
-def _take(people: Cohort, begin: int) -> tuple[Tensor, Tensor, Tensor]:
-    rows = slice(begin, begin + _PIECE)
-    return (
-        torch.from_numpy(people.biomarkers[rows]),
-        torch.from_numpy(people.age_years[rows]),
-        torch.from_numpy(people.sex[rows]),
-    )
-
-
-def _no_typical(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    return {name: torch.zeros_like(tensors[name]) for name in ("typical", "typical_missing")}
+    return torch.from_numpy(answer_in_pieces(people, compute))

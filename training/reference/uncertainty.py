@@ -1,4 +1,4 @@
-"""What the interval needs besides the refits: caps, and what missing values cost."""
+"""What the interval needs besides the refits: caps, factors and the cost of missing values."""
 
 from __future__ import annotations
 
@@ -11,16 +11,19 @@ from henaw.model.configuration import NetworkConfiguration
 from henaw.model.network import Answers, Network
 from henaw.model.transforms import LOG_SCALED
 from henaw.training.cohorts.cohort import Cohort
-from henaw.training.reference.reference import tabulate_over_ages
+from henaw.training.reference.tables import (
+    Array,
+    answer_in_pieces,
+    choose_people,
+    tabulate_over_ages,
+    weigh_by_age,
+)
 from torch import Tensor
-
-Weights = npt.NDArray[np.float64]
 
 CAP_QUANTILE = 0.95
 INTERVAL_LEVEL = 0.9
-MOST_PEOPLE = 3000
 _CHUNK = 64
-_PIECE = 1 << 14
+"""Missing patterns answered together."""
 
 
 def fit_group_caps(
@@ -28,11 +31,11 @@ def fit_group_caps(
 ) -> Tensor:
     """Cap of each group's variance over repeat draws and refits, years squared: (G,).
 
-    The quantile of that variance among complete people of the cohort.
+    It is the 95 % quantile of that variance among complete people.
     """
     network = Network(configuration, tensors)
     with torch.no_grad():
-        features = network.build_features(*choose_complete(cohort))
+        features = network.build_features(*choose_people(cohort).take_inputs())
         by_group = network.compute_group_variance(features, network.compute_contributions(features))
     return torch.quantile(by_group.double(), CAP_QUANTILE, dim=0).float()
 
@@ -40,10 +43,10 @@ def fit_group_caps(
 def fit_member_offset(
     cohort: Cohort, configuration: NetworkConfiguration, tensors: dict[str, Tensor]
 ) -> Tensor:
-    """Mean over people of how much each refit's years of each group differ.
+    """Mean over people of the difference between each refit's and the fit's years, by group.
 
-    A refit has typical years of its own, which put its gap's middle back to 0; only
-    what differs between people is left to the interval.
+    A refit would have typical years of its own, which put the median of its gap at 0. The
+    offset stands for them, so that the interval shows only what differs between people.
 
     Shape:
         result: (2, ages, G B) years
@@ -53,17 +56,10 @@ def fit_member_offset(
         configuration,
         tensors | {"member_offset": torch.zeros_like(tensors["member_offset"])},
     )
-    pieces = []
-    with torch.inference_mode():
-        for begin in range(0, len(people), _PIECE):
-            rows = slice(begin, begin + _PIECE)
-            features = network.build_features(
-                torch.from_numpy(people.biomarkers[rows]),
-                torch.from_numpy(people.age_years[rows]),
-                torch.from_numpy(people.sex[rows]),
-            )
-            pieces.append(network.compute_contributions(features).refits.double().numpy())
-    refits = np.concatenate(pieces)
+    refits = answer_in_pieces(
+        people,
+        lambda *inputs: network.compute_contributions(network.build_features(*inputs)).refits,
+    )
     table = tabulate_over_ages(people, configuration, lambda near: refits[near].mean(0))
     return torch.tensor(table, dtype=torch.float32)
 
@@ -71,10 +67,10 @@ def fit_member_offset(
 def measure_extrapolation(
     configuration: NetworkConfiguration, tensors: dict[str, Tensor]
 ) -> Tensor:
-    """How uncertain an effect is per score beyond the fitted range: (1,) years.
+    """Standard deviation of an effect per score beyond the fitted range: (1,) years.
 
-    Nobody was seen there. What slope to expect is told by those of all biomarkers beyond
-    their outermost knots: their root mean square.
+    There are no people there. The slope to expect is the root mean square of all
+    biomarkers' slopes beyond their outermost knots.
     """
     used = [INDEX[name] for name in configuration.panel]
     weight = tensors["weight"][used, : configuration.basis_size].double()
@@ -85,19 +81,19 @@ def measure_extrapolation(
 def fit_missing_variance(
     cohort: Cohort, configuration: NetworkConfiguration, tensors: dict[str, Tensor]
 ) -> Tensor:
-    """Variance of the gap that each missing pattern leaves open, years squared.
+    """Variance of the gap that each missing pattern adds, years squared.
 
-    Complete people have each of the 512 patterns blanked out; the mean squared change
-    of their gap, by sex and around each tabulated age, is what that pattern hides. A
-    pattern is never given less than a pattern that it contains.
+    Each of the 512 patterns of values is removed from complete people. The variance is the
+    mean squared change of their gap, by sex and around each age of ``variance_ages``. A
+    pattern has at least the variance of every pattern that it contains.
 
     Shape:
-        result: (512, 2, ages)
+        result: (512, 2, nodes)
     """
-    biomarkers, age, sex = choose_complete(cohort)
+    people = choose_people(cohort)
+    biomarkers, age, sex = people.take_inputs()
     network = Network(configuration, tensors)
-    hats = build_hats(age.double().numpy(), configuration)
-    by_sex = [fill_empty(hats * (sex.numpy() == code)[:, None]) for code in (0, 1)]
+    by_sex = weigh_by_age(people, configuration)
     bits = torch.tensor([2**i for i in range(len(NAMES))])
     table = np.zeros((2 ** len(NAMES), 2, len(configuration.variance_ages)))
     with torch.no_grad():
@@ -121,7 +117,10 @@ def fit_missing_variance(
 def draw_values(
     biomarkers: npt.NDArray[np.float32], generator: np.random.Generator
 ) -> npt.NDArray[np.float32]:
-    """One repeat draw of each person: (n, 9) raw values around the given ones."""
+    """One repeat blood draw of each person: (n, 9) raw values around the given ones.
+
+    The noise is lognormal, with each biomarker's total coefficient of variation.
+    """
     spread = np.sqrt(np.log1p(np.square(list_total_cv())))
     noise = generator.standard_normal(biomarkers.shape) * spread - 0.5 * spread**2
     values: npt.NDArray[np.float32] = (biomarkers * np.exp(noise)).astype(np.float32)
@@ -129,7 +128,7 @@ def draw_values(
 
 
 def move_laboratory(
-    biomarkers: npt.NDArray[np.float32], spread: Weights, generator: np.random.Generator
+    biomarkers: npt.NDArray[np.float32], spread: Array, generator: np.random.Generator
 ) -> npt.NDArray[np.float32]:
     """The same blood in another laboratory, one for each person: (n, 9) raw values.
 
@@ -146,16 +145,16 @@ def move_laboratory(
 
 def answer_by_refit(
     network: Network, biomarkers: npt.NDArray[np.float32], people: Cohort, refit: int
-) -> Weights:
+) -> Array:
     """Biological age by one of the refits: (n,) years.
 
     Args:
         network: the model.
         biomarkers: (n, 9) raw values.
-        people: whose age and sex they are.
-        refit: which of its refits.
+        people: n people, whose age and sex are used.
+        refit: number of the refit, from 0.
     """
-    age, sex = torch.from_numpy(people.age_years), torch.from_numpy(people.sex)
+    _, age, sex = people.take_inputs()
     with torch.inference_mode():
         features = network.build_features(torch.from_numpy(biomarkers), age, sex)
         parts = network.compute_contributions(features)
@@ -163,24 +162,24 @@ def answer_by_refit(
         by_group = (parts.refits - features.by_age.refit_offset).unflatten(
             1, (len(network.group_cap), -1)
         )
-        ages: Weights = (age + gap + by_group[:, :, refit].sum(1)).double().numpy()
+        ages: Array = (age + gap + by_group[:, :, refit].sum(1)).double().numpy()
     return ages
 
 
 def fit_factors(
     cohort: Cohort, configuration: NetworkConfiguration, tensors: dict[str, Tensor], *, seed: int
 ) -> dict[str, Tensor]:
-    """By what the interval's width and ``draw_sd`` are multiplied to hold nine repeats in ten.
+    """Factors of the interval's width and of ``draw_sd`` with which they cover 90 % of repeats.
 
-    A repeat is another draw; for the interval also in another laboratory and answered by
-    another fit, all drawn as the interval assumes. Both go by slopes at the person's own
-    values; further out they differ, which is what this makes up for.
+    A repeat is another blood draw. For the interval it is also in another laboratory and
+    answered by a refit, all drawn as the interval assumes. The interval and ``draw_sd`` use
+    the slopes at the person's own values; the factors correct for other slopes further out.
     """
     people = choose_people(cohort)
     one = torch.ones(1)
     network = Network(configuration, tensors | {"interval_factor": one, "draw_factor": one})
     generator = np.random.default_rng([seed, 2])
-    age, sex = torch.from_numpy(people.age_years), torch.from_numpy(people.sex)
+    _, age, sex = people.take_inputs()
 
     def measure(values: npt.NDArray[np.float32]) -> Answers:
         with torch.inference_mode():
@@ -202,40 +201,3 @@ def fit_factors(
         name: torch.tensor([np.quantile(np.concatenate(away), INTERVAL_LEVEL)]).float()
         for name, away in (("interval_factor", by_all), ("draw_factor", by_draws))
     }
-
-
-def fill_empty(weights: Weights) -> Weights:
-    """Give a tabulated age with nobody around it the people of the nearest one: (n, nodes)."""
-    filled = np.flatnonzero(weights.sum(0) > 0)
-    nearest = np.abs(np.arange(weights.shape[1])[:, None] - filled).argmin(1)
-    result: Weights = weights[:, filled[nearest]]
-    return result
-
-
-def choose_people(cohort: Cohort) -> Cohort:
-    """At most MOST_PEOPLE complete people, evenly over the cohort's rows."""
-    rows = np.flatnonzero(cohort.complete)
-    chosen = np.zeros(len(cohort), bool)
-    chosen[rows[:: max(1, -(-len(rows) // MOST_PEOPLE))]] = True
-    return cohort.select(chosen)
-
-
-def choose_complete(cohort: Cohort) -> tuple[Tensor, Tensor, Tensor]:
-    """The inputs of :func:`choose_people`."""
-    return take_inputs(choose_people(cohort))
-
-
-def take_inputs(people: Cohort) -> tuple[Tensor, Tensor, Tensor]:
-    """Biomarkers, age and sex as tensors."""
-    return (
-        torch.from_numpy(people.biomarkers),
-        torch.from_numpy(people.age_years),
-        torch.from_numpy(people.sex),
-    )
-
-
-def build_hats(age: Weights, configuration: NetworkConfiguration) -> Weights:
-    """Weights of people around each tabulated age, falling to 0 at its neighbours."""
-    nodes = np.array(configuration.variance_ages, dtype=np.float64)
-    inside = np.clip(age, nodes[0], nodes[-1])
-    return np.stack([np.interp(inside, nodes, row) for row in np.eye(len(nodes))], axis=1)

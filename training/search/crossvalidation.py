@@ -17,7 +17,7 @@ from henaw.training.cohorts.adjustment import move_period
 from henaw.training.cohorts.cohort import Cohort
 from henaw.training.configuration import TrainingConfiguration
 from henaw.training.execution.execution import ALONE, Execution
-from henaw.training.fit import fit_tensors
+from henaw.training.fit import fit
 from henaw.training.metrics import AGE_BANDS, HORIZON_YEARS, compute_c_index, select_evaluated
 from henaw.training.train import predict
 
@@ -144,7 +144,7 @@ def score_fold(
     """
     configuration = move_period(configuration, cohort.survey[fold.left_out])
     rest = cohort.select(~fold.left_out)
-    tensors = fit_tensors(rest, configuration, members=False, execution=execution)
+    tensors = fit(rest, configuration, members=False, execution=execution).tensors
     people = cohort.select(fold.left_out & select_evaluated(cohort))
     risk = predict(people, configuration, tensors)["mortality_10y"].double().numpy()
     return FoldScore(

@@ -30,7 +30,7 @@ from henaw.model.errors import CohortError, StudyError
 from henaw.training.cohorts.cohort import Cohort, read_cohort
 from henaw.training.configuration import TrainingConfiguration
 from henaw.training.execution.execution import ALONE, Execution
-from henaw.training.requirements import settle
+from henaw.training.requirements import adapt_to_cohort
 from henaw.training.search.crossvalidation import (
     Fold,
     Folds,
@@ -305,7 +305,9 @@ def prepare_tuning(
         ConfigurationError: the search does not fit the configuration.
         CohortError: the cohort cannot be used, or cannot be left out of in this way.
     """
-    configuration, cohort = settle(configuration, read_cohort(cohort_path, configuration.cohort))
+    configuration, cohort = adapt_to_cohort(
+        configuration, read_cohort(cohort_path, configuration.cohort)
+    )
     space = SearchSpace(search, configuration)
     cohort = cohort.select(~np.isin(cohort.survey, configuration.cohort.hold_out))
     seed, surveys = configuration.seed, search.surveys

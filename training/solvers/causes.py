@@ -16,7 +16,7 @@ from henaw.training.cohorts.adjustment import describe_cause_adjustments, select
 from henaw.training.cohorts.cohort import Cohort
 from henaw.training.configuration import FitConfiguration
 from henaw.training.objective.losses import compute_cause_loss
-from henaw.training.solvers.minimise import Parts, Search, minimise
+from henaw.training.solvers.minimise import Minimisation, Parts, minimise
 from torch import Tensor
 
 FEWEST_DEATHS = 50
@@ -53,7 +53,7 @@ class CauseSolution:
     weight: Tensor
     age_sex: Tensor
     loss: Parts
-    search: Search
+    search: Minimisation
 
 
 def build_deaths(network: Network, cohort: Cohort, configuration: FitConfiguration) -> Deaths:

@@ -32,7 +32,7 @@ _LOGGER = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Search:
+class Minimisation:
     """How one search went.
 
     Attributes:
@@ -85,7 +85,7 @@ def minimise(
     iterations: int,
     name: str,
     tick: Callable[[str], None] = lambda _: None,
-) -> tuple[Tensor, Parts, Search]:
+) -> tuple[Tensor, Parts, Minimisation]:
     """Find the least sum of parts.
 
     L-BFGS goes by steps in which the sum curves alike in all directions, as far as
@@ -146,7 +146,7 @@ def minimise(
         elif before - sum(parts.values()) <= _LEAST_GAIN:
             stopped = "no gain"
     _check_finite(free, parts, name)
-    search = Search(
+    search = Minimisation(
         name=name,
         iterations=taken,
         evaluations=evaluations,

@@ -19,7 +19,7 @@ from henaw.training.execution.execution import ALONE, Execution
 from henaw.training.execution.threads import one_thread
 from henaw.training.objective.objective import Objective, Solution
 from henaw.training.objective.survival_data import SurvivalData, measure_scales
-from henaw.training.solvers.minimise import Parts, Search, minimise
+from henaw.training.solvers.minimise import Minimisation, Parts, minimise
 from henaw.training.solvers.population import Population
 from torch import Tensor
 from torch.autograd.functional import hessian, jacobian
@@ -102,7 +102,7 @@ class Problem:
 
     def solve(
         self, name: str, iterations: int, *, start: Tensor, interactions: bool = True
-    ) -> tuple[Solution, Search]:
+    ) -> tuple[Solution, Minimisation]:
         """Minimise the loss from ``start``.
 
         Args:
@@ -144,11 +144,11 @@ class Problem:
                 name=name,
                 tick=self.execution.tick,
             )
-        return self.settle(place(moved), parts), search
+        return self.build_solution(place(moved), parts), search
 
-    def settle(self, free: Tensor, parts: Parts) -> Solution:
+    def build_solution(self, free: Tensor, parts: Parts) -> Solution:
         """The weights of solved parameters, as the network holds them."""
-        return self.objective.settle(free, self.survey_share, parts)
+        return self.objective.build_solution(free, self.survey_share, parts)
 
     def measure_calibration(self, solution: Solution) -> float:
         """Deaths observed over expected among the people fitted, within their follow-up."""

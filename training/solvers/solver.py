@@ -10,8 +10,9 @@ from typing import Any
 import torch
 from henaw.model.errors import FitError
 from henaw.training.cohorts.cohort import Cohort
+from henaw.training.cohorts.storage import digest_cohort
 from henaw.training.configuration import TrainingConfiguration
-from henaw.training.execution.cache import Cache, Entry, digest_cohort, fetch_search
+from henaw.training.execution.cache import Cache, Entry, fetch_entry
 from henaw.training.execution.threads import one_thread
 from henaw.training.objective.objective import Solution
 from henaw.training.solvers.causes import (
@@ -21,7 +22,7 @@ from henaw.training.solvers.causes import (
     count_by_class,
     solve_causes,
 )
-from henaw.training.solvers.minimise import Search
+from henaw.training.solvers.minimise import Minimisation
 from henaw.training.solvers.problem import FitProblem
 from torch import Tensor
 
@@ -50,7 +51,7 @@ class Solver:
 
     def search(
         self, name: str, iterations: int, start: Tensor, *, interactions: bool = True
-    ) -> tuple[Solution, Search]:
+    ) -> tuple[Solution, Minimisation]:
         """Solve the problem as it stands, or take what was kept of it."""
 
         def build() -> Entry:
@@ -64,12 +65,12 @@ class Solver:
             )
 
         entry = self._keep(name, build)
-        search = Search(**entry.values["search"])
+        search = Minimisation(**entry.values["search"])
         self.record["searches"].append(search.describe())
         free = torch.from_numpy(entry.arrays["free"])
         # What is kept must leave the next search where the search itself would have.
         self.problem.curvature = torch.from_numpy(entry.arrays["curvature"])
-        return self.problem.settle(free, entry.values["parts"]), search
+        return self.problem.build_solution(free, entry.values["parts"]), search
 
     def solve_causes(self, deaths: Deaths) -> CauseSolution:
         """The causes' shares; also tells how many deaths each rests on."""
@@ -141,7 +142,9 @@ def keep_searches(
         return lambda _, build: build()
     made_from = describe_fit(cohort, configuration)
     surveys = sorted(set(map(str, cohort.survey)))
-    return lambda name, build: fetch_search(cache, (*surveys, name), made_from, build)
+    return lambda name, build: fetch_entry(
+        cache, "search", named=(*surveys, name), made_from=made_from, build=build
+    )
 
 
 def describe_fit(cohort: Cohort, configuration: TrainingConfiguration) -> dict[str, Any]:

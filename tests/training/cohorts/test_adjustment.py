@@ -16,7 +16,6 @@ from henaw.training.cohorts.adjustment import (
 )
 from henaw.training.cohorts.cohort import Cohort
 from henaw.training.configuration import FitConfiguration, TrainingConfiguration
-from henaw.training.fit import fit_tensors
 from henaw.training.train import predict
 
 Simulate = Callable[..., tuple[Cohort, np.ndarray, np.ndarray]]
@@ -49,7 +48,7 @@ def measure_mean_risk(
 ) -> float:
     fit = dataclasses.replace(configuration.fit, period=period, iterations=200)
     changed = dataclasses.replace(configuration, fit=fit)
-    tensors = fit_tensors(cohort, changed, members=False)
+    tensors = fit(cohort, changed, members=False).tensors
     return float(predict(cohort, changed, tensors)["mortality_10y"].mean())
 
 
@@ -83,7 +82,7 @@ def test_people_whose_blood_was_not_all_taken_do_not_raise_the_others_risk(
     cohort = join([well, dataclasses.replace(ill, biomarkers=blood)])
     fit = dataclasses.replace(configuration.fit, iterations=200)
     changed = dataclasses.replace(configuration, fit=fit)
-    tensors = fit_tensors(cohort, changed, members=False)
+    tensors = fit(cohort, changed, members=False).tensors
     risk = float(predict(well, changed, tensors)["mortality_10y"].mean())
     observed = (well.event & (well.time_years <= 10)).mean()
     assert risk == pytest.approx(observed, rel=0.1)
@@ -156,7 +155,7 @@ def test_outer_modulated_hinges_are_held_back_alone(
     for penalty in (1.0, 1e4):
         fit = dataclasses.replace(configuration.fit, tail_penalty=penalty, iterations=200)
         changed = dataclasses.replace(configuration, fit=fit, network=shape)
-        weight = fit_tensors(cohort, changed, members=False)["weight"]
+        weight = fit(cohort, changed, members=False).tensors["weight"]
         hinges = weight.unflatten(1, (3, -1))[INDEX["crp"]]
         norms.append((hinges[1:, -1].norm(), hinges[0, -1].norm(), hinges[1:, :-1].norm()))
     assert norms[1][0] < 0.05 * norms[0][0]

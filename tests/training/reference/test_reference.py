@@ -15,14 +15,9 @@ from henaw.model.network import Network
 from henaw.model.transforms import LOG_SCALED
 from henaw.training.cohorts.cohort import Cohort
 from henaw.training.configuration import DetectionFloor, TrainingConfiguration
-from henaw.training.reference.reference import (
-    FEWEST_FOR_SHIFT,
-    FEWEST_PEOPLE,
-    NARROWEST_PIECE,
-    WINDOW_YEARS,
-    fit_reference,
-    tabulate_over_ages,
-)
+from henaw.training.reference.harmonisation import FEWEST_FOR_SHIFT
+from henaw.training.reference.reference import NARROWEST_PIECE, fit_reference
+from henaw.training.reference.tables import FEWEST_PEOPLE, WINDOW_YEARS, tabulate_over_ages
 from scipy.stats import norm
 from torch import Tensor
 

@@ -11,7 +11,7 @@ from henaw.model.network import Network
 from henaw.model.runtime import Outputs, TorchRuntime
 from henaw.model.transforms import LOG_SCALED
 from henaw.training.cohorts.cohort import Cohort
-from henaw.training.reference import uncertainty
+from henaw.training.reference import tables
 from henaw.training.reference.uncertainty import (
     answer_by_refit,
     fit_factors,
@@ -168,7 +168,7 @@ def test_a_laboratory_moves_each_persons_values_on_its_scale() -> None:
 def test_factors_make_up_for_what_slopes_miss(
     checkpoint: Checkpoint, people: People, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(uncertainty, "MOST_PEOPLE", 800)
+    monkeypatch.setattr(tables, "MOST_PEOPLE", 800)
     cohort, shape = as_cohort(people), checkpoint.network
     tensors = dict(checkpoint.tensors)
     factors = fit_factors(cohort, shape, tensors, seed=1)

@@ -168,7 +168,7 @@ def test_a_finished_study_is_read_and_not_run_again(
     def refuse(*_: Any, **__: Any) -> None:
         raise AssertionError("nothing is left to fit")
 
-    monkeypatch.setattr("henaw.training.search.crossvalidation.fit_tensors", refuse)
+    monkeypatch.setattr("henaw.training.search.crossvalidation.fit", refuse)
     told: list[float | None] = []
     again = nested.tuning.run(nested.study, progress=lambda _, took: told.append(took))
     assert again == nested.tuned
