@@ -299,15 +299,17 @@ def _check_people(cohort: Cohort, configuration: TrainingConfiguration) -> None:
     for code, name in enumerate(SEXES):
         if not event[cohort.sex == code].any():
             problems.append(
-                f"expected deaths within {follow_up_years:g} years, however: none {name}"
+                f"no {name} person died within {follow_up_years:g} years; a fit needs such deaths"
             )
         if not cohort.complete[cohort.sex == code].any():
-            problems.append(f"expected people with all nine biomarkers, however: none {name}")
+            problems.append(
+                f"no {name} person has every biomarker of the panel; a fit needs such people"
+            )
     known = int((event & (cohort.cause >= 0)).sum())
     if configuration.network.causes and known < 2:
         problems.append(
-            f"expected deaths with a known cause, however: {known}; without causes, "
-            "leave cohort.causes empty"
+            f"deaths with a known cause must be at least 2; got {known}. For a model without "
+            "risks by cause, leave cohort.causes empty"
         )
     if problems:
         raise CohortError("fit", problems)

@@ -34,7 +34,7 @@ def adapt_to_cohort(
         *_check_surveys(configuration.cohort, cohort),
         *_check_sexes(cohort),
         *(
-            f"{name} is empty for everybody: leave {name} out of network.panel"
+            f"no one has a value of {name}. Leave {name} out of network.panel"
             for name in cohort.panel
             if np.isnan(cohort.biomarkers[:, INDEX[name]]).all()
         ),
@@ -51,20 +51,20 @@ def _drop_causes(
     names, years = configuration.network.causes, configuration.fit.follow_up_years
     known = cohort.event & (cohort.time_years <= years) & (cohort.cause >= 0)
     if not names:
-        _LOGGER.warning("cohort.causes is empty: the model answers no risks by cause")
+        _LOGGER.warning("cohort.causes is empty: the model gives no risks by cause")
         return configuration, cohort
     kept = [name for place, name in enumerate(names) if (known & (cohort.cause == place)).any()]
     if len(kept) == len(names):
         return configuration, cohort
     if known.any():
         _LOGGER.warning(
-            "cohort.causes: nobody died of %s within %g years, and the model answers no risk of "
-            "it; are its codes those of the column ucod_leading?",
+            "cohort.causes: no one died of %s within %g years, so the model gives no risk of "
+            "it. Are its codes those of the column ucod_leading?",
             *(", ".join(name for name in names if name not in kept), years),
         )
     else:
         _LOGGER.warning(
-            "no cause of death is known (column ucod_leading): the model answers no risks by cause"
+            "no cause of death is known (column ucod_leading): the model gives no risks by cause"
         )
     causes = {name: configuration.cohort.causes[name] for name in kept}
     # What has no name any more is "other", which comes last.
@@ -102,9 +102,9 @@ def _check_sexes(cohort: Cohort) -> Iterator[str]:
     for code, name in enumerate(SEXES):
         if not (cohort.sex == code).any():
             yield (
-                f"expected people of both sexes, however: nobody is {name}. The reference and "
-                "the baseline are of each sex; fit these people together with a cohort that "
-                "has both, each under a survey name of its own"
+                f"no one is {name}. A fit needs both sexes, because the reference and the "
+                "baseline are by sex. Fit these people together with a cohort that has both, "
+                "and give each cohort its own survey name"
             )
 
 
@@ -121,8 +121,8 @@ def _warn_of_laboratories(configuration: CohortConfiguration, cohort: Cohort) ->
     alone = [name for name in cohort.panel if name not in known and not several[INDEX[name]]]
     if alone:
         _LOGGER.warning(
-            "one survey alone measured %s: how far laboratories differ is not known, and the "
-            "interval holds the assay's imprecision in its place, which is less. Give the "
-            "spread between laboratories in cohort.laboratories",
+            "only one survey measured %s, so the spread between laboratories is unknown. The "
+            "interval uses the assay's imprecision instead, which is less. Give the spread "
+            "between laboratories in cohort.laboratories",
             ", ".join(alone),
         )

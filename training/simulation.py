@@ -55,14 +55,14 @@ def check_synthetic_path(out: Path, layout: Layout = "cohort") -> None:
         raise CohortError(
             str(out),
             [
-                f"expected a file name with {WORD!r} in it, however: {out.name!r}; what is drawn "
-                f"from a model must never pass for data: try {WORD}-{out.name}"
+                f"the file name must contain {WORD!r}, so that drawn people are never taken for "
+                f"real data; got {out.name!r}. Try {WORD}-{out.name}"
             ],
         )
     if layout == "cohort":
         check_table_path(out)
     elif out.suffix != ".csv":
-        raise CohortError(str(out), [f"expected a name that ends in .csv, however: {out.name!r}"])
+        raise CohortError(str(out), [f"the file name must end in .csv; got {out.name!r}"])
 
 
 def simulate_table(
@@ -134,7 +134,7 @@ def simulate_ukb_extract(
     if unknown:
         raise CohortError(
             "UK Biobank's layout",
-            [f"expected causes among {', '.join(_ICD10)}, however: {', '.join(unknown)}"],
+            [f"causes must be some of {', '.join(_ICD10)}; got {', '.join(unknown)}"],
         )
     people = draw_synthetic_people(checkpoint, count, seed)
     generator = np.random.default_rng([seed, 2])

@@ -155,8 +155,8 @@ def evaluate_held_out(
         raise CohortError(
             "hold_out",
             [
-                f"expected some of the surveys {sorted(set(map(str, cohort.survey)))}, "
-                f"however: {list(surveys)}"
+                f"cohort.hold_out must name some, but not all, of the surveys "
+                f"{sorted(set(map(str, cohort.survey)))}; got {list(surveys)}"
             ],
         )
     tensors = fit(

@@ -258,7 +258,7 @@ def test_a_loss_that_is_not_finite_stops_the_fit(
     time = fitted.cohort.time_years.copy()
     time[0] = np.nan
     broken = dataclasses.replace(fitted.cohort, time_years=time)
-    with pytest.raises(FitError, match="expected a finite loss, however: mortality=nan"):
+    with pytest.raises(FitError, match="the loss or a parameter is not finite: mortality=nan"):
         fit(broken, configuration, members=False)
 
 
@@ -278,9 +278,9 @@ def test_a_cohort_that_nothing_can_be_learnt_from_is_refused_before_the_fit(
     with pytest.raises(CohortError) as caught:
         fit(empty, configuration)
     assert set(caught.value.problems) == {
-        "expected deaths within 10 years, however: none male",
-        "expected people with all nine biomarkers, however: none female",
-        "expected deaths with a known cause, however: 0; without causes, leave cohort.causes empty",
+        "no male person died within 10 years",
+        "no female person has every biomarker of the panel",
+        "deaths with a known cause must be at least 2; got 0",
     }
 
 

@@ -61,7 +61,7 @@ def test_a_cause_that_nobody_died_of_is_left_out_and_said(
     ]
     assert named[0] == named[1]
     assert (people.cause[~dead] == -1).all()
-    assert "nobody died of cancer within 10 years" in caplog.text
+    assert "no one died of cancer within 10 years" in caplog.text
 
 
 def test_surveys_that_are_not_there_are_named_with_the_nearest(
@@ -89,7 +89,7 @@ def test_a_biomarker_that_is_empty_is_refused_with_the_fix(
     values = cohort.biomarkers.copy()
     values[:, INDEX["ggt"]] = np.nan
     empty = dataclasses.replace(cohort, biomarkers=values)
-    with pytest.raises(CohortError, match=r"ggt is empty for everybody: leave ggt out of network"):
+    with pytest.raises(CohortError, match=r"no one has a value of ggt\. Leave ggt out of network"):
         adapt_to_cohort(configuration, empty)
     adapt_to_cohort(configuration, empty.take([name for name in NAMES if name != "ggt"]))
 
@@ -97,7 +97,7 @@ def test_a_biomarker_that_is_empty_is_refused_with_the_fix(
 def test_one_sex_is_refused_with_what_to_do(
     configuration: TrainingConfiguration, cohort: Cohort
 ) -> None:
-    with pytest.raises(CohortError, match=r"nobody is male.*together with a cohort that has both"):
+    with pytest.raises(CohortError, match=r"no one is male.*together with a cohort that has both"):
         adapt_to_cohort(configuration, cohort.select(cohort.sex == 0))
 
 
@@ -106,7 +106,7 @@ def test_one_survey_says_what_the_interval_lacks(
 ) -> None:
     alone = dataclasses.replace(cohort, survey=np.full(len(cohort), "all"))
     adapt_to_cohort(configuration, alone)
-    assert "one survey alone measured crp, hba1c" in caplog.text
+    assert "only one survey measured crp, hba1c" in caplog.text
     assert "cohort.laboratories" in caplog.text
     caplog.clear()
     given = Laboratories(

@@ -129,8 +129,8 @@ def read_years(surveys: list[str]) -> list[float]:
             raise CohortError(
                 "fit.period",
                 [
-                    'expected surveys named by their years, as "1999-2000", to fit a trend over '
-                    f"them, however: {survey!r}; leave period out"
+                    'a trend over surveys needs surveys named by their years, as "1999-2000"; '
+                    f"got {survey!r}. Leave fit.period out"
                 ],
             )
         first, last = int(found[1]), int(found[2] or found[1])

@@ -116,7 +116,7 @@ def read_table(path: Path) -> pd.DataFrame:
         CohortError: the file is not there or is neither.
     """
     if not path.is_file():
-        raise CohortError(str(path), ["expected a Parquet or CSV file, found none"])
+        raise CohortError(str(path), ["there is no such file; a Parquet or CSV file is needed"])
     try:
         if path.suffix == ".parquet":
             return pd.read_parquet(path)
@@ -125,7 +125,8 @@ def read_table(path: Path) -> pd.DataFrame:
     except (ValueError, OSError, EOFError, zlib.error) as error:
         raise CohortError(str(path), [f"the file cannot be read: {error}"]) from error
     raise CohortError(
-        str(path), [f"expected .parquet, .csv or .csv.gz, however: {path.suffix or path.name}"]
+        str(path),
+        [f"the file name must end in .parquet, .csv or .csv.gz; got {path.suffix or path.name}"],
     )
 
 
@@ -189,7 +190,7 @@ def read_cohort(
     report["kept"] = int(keep.sum())
     given = configuration.laboratories
     if not keep.any():
-        raise CohortError(str(path), [f"no row can be used, however: {report}"])
+        raise CohortError(str(path), [f"no row can be used. Rows left out, by reason: {report}"])
 
     dead = death == 1
     causes = (

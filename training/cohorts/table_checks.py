@@ -44,10 +44,10 @@ def list_table_problems(
     for name in (*ALWAYS_NEEDED, *panel):
         if name not in columns:
             near = suggest_name(name, columns)
-            guess = f": is it {near!r}?" if near is not None else ""
+            guess = f". Is it {near!r}?" if near is not None else ""
             if name in INDEX and near is None:
-                guess = f": where nobody has it, leave {name} out of network.panel"
-            problems.append(f"missing column {name!r}{guess}")
+                guess = f". If no one has it, leave {name} out of network.panel"
+            problems.append(f"there is no column {name!r}{guess}")
     return problems or [*_list_value_problems(table, panel, clocks)]
 
 
@@ -57,20 +57,18 @@ def _list_value_problems(
     twice = table["participant_id"].duplicated()
     if twice.any():
         first = table["participant_id"][twice].iloc[0]
-        yield (
-            f"participant_id must be unique, however: {int(twice.sum())} repeated, first {first!r}"
-        )
+        yield (f"participant_id must be unique; got {int(twice.sum())} repeated, first {first!r}")
     optional = [name for name in ("ucod_leading", "pregnant", *clocks) if name in table]
     for name in ("age", "death", "followup_months", *panel, *optional):
         column = table[name]
         if not pd.api.types.is_numeric_dtype(column) and column.notna().any():
             bad = column[pd.to_numeric(column, errors="coerce").isna() & column.notna()]
             if len(bad):
-                yield f"{name} must hold numbers, however: row {bad.index[0]} is {bad.iloc[0]!r}"
+                yield f"{name} must be numbers; got {bad.iloc[0]!r} in row {bad.index[0]}"
     yield from _check_codes(table, "sex", {0, 1}, empty=False)
     yield from _check_codes(table, "death", {0, 1}, empty=True)
     if table["age"].isna().any():
-        yield f"age must be there, however: {int(table['age'].isna().sum())} are empty"
+        yield f"age must be given in every row; {int(table['age'].isna().sum())} are empty"
     yield from _check_months(pd.to_numeric(table["followup_months"], errors="coerce"))
     for name in panel if len(table) else ():
         values = pd.to_numeric(table[name], errors="coerce").to_numpy(np.float64)
@@ -81,24 +79,24 @@ def _check_codes(table: pd.DataFrame, name: str, codes: set[int], *, empty: bool
     seen: set[Any] = set(table[name].dropna().unique())
     if not seen <= codes:
         wrong = sorted(map(str, seen - codes))[:5]
-        yield f"{name} must be one of {sorted(codes)}, however: {', '.join(wrong)}"
+        yield f"{name} must be one of {sorted(codes)}; got {', '.join(wrong)}"
     if not empty and table[name].isna().any():
-        yield f"{name} must be there, however: {int(table[name].isna().sum())} are empty"
+        yield f"{name} must be given in every row; {int(table[name].isna().sum())} are empty"
 
 
 def _check_months(months: pd.Series[float]) -> Iterator[str]:
     if (months < 0).any():
-        yield f"followup_months must be >= 0, however: {months.min()}"
+        yield f"followup_months must be >= 0; got {months.min()}"
     long = months > LONGEST_MONTHS
     if not long.any():
         return
-    fix = "correct the dates that these times are made of"
+    fix = "Correct the dates that these times come from"
     if long.mean() > MOST_IMPLAUSIBLE:
-        fix = "where these are days, divide them by 30.4375; `henaw data table` does so by a unit"
+        fix = "If these are days, divide them by 30.4375; `henaw data table` does so by a unit"
     yield (
-        f"followup_months must be at most {LONGEST_MONTHS:.0f}, a hundred years, however "
-        f"{int(long.sum())} of {len(months)} are longer, the longest {months.max() / 12:.0f} "
-        f"years: {fix}"
+        f"followup_months must be at most {LONGEST_MONTHS:.0f}, a hundred years; got "
+        f"{int(long.sum())} of {len(months)} longer, the longest {months.max() / 12:.0f} years. "
+        f"{fix}"
     )
 
 
@@ -111,25 +109,25 @@ def _check_unit(biomarker: Biomarker, values: npt.NDArray[np.float64]) -> Iterat
     factor = _compare(biomarker, float(np.median(values)))
     other = _find_other_unit(biomarker, values)
     advice = (
-        f"they look like {other}: convert them to {unit}; `henaw data table` does so by a unit"
+        f"They look like {other}. Convert them to {unit}; `henaw data table` does so by a unit"
         if other is not None
         else "; ".join(
-            ["are they in another unit, or of another test?", *biomarker.refused_units.values()]
+            ["Are they in another unit, or of another test?", *biomarker.refused_units.values()]
         )
     )
     if outside.mean() > MOST_IMPLAUSIBLE:
         yield (
-            f"{name} must be {biomarker.minimum:g} to {biomarker.maximum:g} {unit}, however "
-            f"{int(outside.sum())} of {len(values)} values are not: {advice}"
+            f"{name} must be {biomarker.minimum:g} to {biomarker.maximum:g} {unit}; got "
+            f"{int(outside.sum())} of {len(values)} values outside. {advice}"
         )
     elif other is not None and factor > IMPOSSIBLE:
         yield (
-            f"{name} has the median {np.median(values):.3g} {unit}, however "
-            f"{biomarker.typical:.3g} {unit} is usual: {advice}"
+            f"{name} has a median of {np.median(values):.3g} {unit}; {biomarker.typical:.3g} "
+            f"{unit} is usual. {advice}"
         )
     elif other is not None and factor > DOUBTFUL:
         _LOGGER.warning(
-            "%s has the median %.3g %s, and %.3g is usual: are the values in %s?",
+            "%s has a median of %.3g %s; %.3g is usual. Are the values in %s?",
             *(name, np.median(values), unit, biomarker.typical, other),
         )
 
@@ -168,12 +166,12 @@ def warn_of_times(
     if max(deaths, usual) < FEWEST_DEATHS:
         return
     if deaths > MANY_TIMES * usual:
-        asked = "are they years? give months, 12 times as many"
+        asked = "Are they years? Give months, 12 times as many"
     elif deaths < FEW_TIMES * usual:
-        asked = "are they days? give months, 30.4375 times fewer; or are deaths missing?"
+        asked = "Are they days? Give months, 30.4375 times fewer. Or are deaths missing?"
     else:
         return
     _LOGGER.warning(
-        "%d people die, and %.0f would be usual at their ages in the time of followup_months: %s",
+        "%d people died; %.0f would be usual at their ages in the times of followup_months. %s",
         *(deaths, usual, asked),
     )

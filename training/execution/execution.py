@@ -102,7 +102,7 @@ def open_execution(device: str, work: Path | None) -> Iterator[Execution]:
             lock.acquire(timeout=0)
         except Timeout as error:
             raise ConfigurationError(
-                str(work), ["expected a folder that no other fit is using, however: one is"]
+                str(work), ["another fit is using this folder. Choose another one"]
             ) from error
     try:
         if world > 1:
@@ -141,10 +141,12 @@ def choose_device(name: str, local_rank: int = 0) -> torch.device:
         device = torch.device("cuda", local_rank if device.index is None else device.index)
         count = torch.cuda.device_count() if torch.cuda.is_available() else 0
         if (device.index or 0) >= count:
-            raise RuntimeUnavailableError(f"expected {device}, however CUDA devices: {count}")
+            raise RuntimeUnavailableError(
+                f"there is no device {device}; CUDA devices here: {count}"
+            )
         torch.cuda.set_device(device)
     return device
 
 
 def _explain_names(name: str) -> str:
-    return f"expected auto, cpu, cuda or cuda:N, however: {name!r}"
+    return f"device must be auto, cpu, cuda or cuda:N; got {name!r}"

@@ -236,7 +236,7 @@ class MiniBatches:
         """Save what a loss that is not finite came from; the error says where it is."""
         state = self.state
         batch = next(self._deal(state.epoch, first=state.batch - (state.step - step)))
-        where = "run with a working folder (--work) to have the batch saved"
+        where = "run with a working folder (--work) to save the batch"
         if self.folder is not None:
             path = Path(self.folder) / f"batch-{step}-{self.execution.rank}.safetensors"
             people = self.people.select(batch.rows).to(torch.device("cpu"))
@@ -244,7 +244,7 @@ class MiniBatches:
             tensors["rows"] = batch.rows.cpu() * self.execution.world + self.execution.rank
             tensors["free"] = self.stepper.free.detach().cpu()
             write_whole(path, safetensors.torch.save(tensors), mode=0o600)
-            where = f"the batch is in {path}, data of individuals: keep it there"
+            where = f"the batch is in {path}, which contains data of individuals: keep it there"
         return FitError(
-            f"expected a finite loss at step {step} of the {_NAME}, however: {seen}; {where}"
+            f"{_NAME}: the loss or its gradient is not finite at step {step}: {seen}; {where}"
         )

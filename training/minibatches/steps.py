@@ -179,8 +179,8 @@ class Stepper:
         largest = torch.tensor([float(count)])
         if self.accumulation >= float(self._execution.add_up(largest)):
             raise FitError(
-                "expected memory for the features of one person at a time, however even those "
-                f"do not fit on {self._execution.device}"
+                f"memory ran out on {self._execution.device}: it does not hold the features of "
+                "even one person at a time. Use another device or free memory"
             )
         self.accumulation *= 2
 

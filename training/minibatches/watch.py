@@ -69,8 +69,8 @@ def check_tensorboard() -> None:
         raise ConfigurationError(
             "loop.tensorboard",
             [
-                f"tensorboard is not installed: {suggest_install('watch')}, or set "
-                "tensorboard: false"
+                f"tensorboard is not installed. Run {suggest_install('watch')}, or set "
+                "loop.tensorboard to false"
             ],
         )
 
@@ -79,7 +79,8 @@ def _open_board(folder: Path | None, fit: str, step: int) -> SummaryWriter:
     check_tensorboard()
     if folder is None:
         raise ConfigurationError(
-            "loop.tensorboard", ["expected a working folder to write to (--work), however none"]
+            "loop.tensorboard",
+            ["TensorBoard needs a working folder to write to. Give one with --work"],
         )
     from torch.utils.tensorboard.writer import SummaryWriter
 

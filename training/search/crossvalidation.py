@@ -99,11 +99,11 @@ def _split_by_survey(cohort: Cohort, surveys: Sequence[str]) -> tuple[Fold, ...]
         raise CohortError(
             "folds by survey",
             [
-                "expected at least two surveys (three with an outer loop) with deaths and "
-                f"complete people followed for {HORIZON_YEARS:g} years, however of {there} "
-                f"only {list(possible)} have them"
-                + (f", and {list(surveys)} were asked for" if surveys else "")
-                + "; a number of folds needs no surveys"
+                "cross-validation by survey needs at least two surveys (three with an outer "
+                f"loop) with deaths and complete people followed for {HORIZON_YEARS:g} years; of "
+                f"{there} only {list(possible)} have them"
+                + (f", and the search names {list(surveys)}" if surveys else "")
+                + ". A number of folds needs no surveys"
             ],
         )
     return tuple(Fold(name=survey, left_out=cohort.survey == survey) for survey in chosen)
@@ -116,8 +116,8 @@ def _split_alike(cohort: Cohort, count: int, seed: int) -> tuple[Fold, ...]:
         raise CohortError(
             "folds",
             [
-                f"expected from 2 folds up to one for each of the {scored_deaths} deaths within "
-                f"{HORIZON_YEARS:g} years of complete people, however: {count}"
+                f"folds must be 2 to {scored_deaths}, the number of complete people who died "
+                f"within {HORIZON_YEARS:g} years; got {count}"
             ],
         )
     # In order of who is alike, and by chance within: every count-th person is one part.

@@ -55,10 +55,10 @@ class Range:
         problems = []
         if not -math.inf < self.low < self.high < math.inf:
             problems.append(
-                f"expected finite low < high, however: low={self.low}, high={self.high}"
+                f"low must be below high, both finite; got low={self.low}, high={self.high}"
             )
         if self.log and not self.low > 0:
-            problems.append(f"low must be > 0 where log is true, however: {self.low}")
+            problems.append(f"low must be > 0 where log is true; got {self.low}")
         if problems:
             raise ConfigurationError("range", problems)
 
@@ -101,18 +101,16 @@ class SearchConfiguration:
     def __post_init__(self) -> None:
         problems = []
         if not any(getattr(self, name) for name in (*RANGES, *LISTS)):
-            problems.append(
-                f"expected one of {[*RANGES, *LISTS]} to search, however: none is there"
-            )
+            problems.append(f"a search must name at least one of {[*RANGES, *LISTS]}; got none")
         unknown = [band for band in self.bands if band not in AGE_BANDS]
         if unknown or not self.bands or len(set(self.bands)) < len(self.bands):
             problems.append(
-                f"bands: expected some of {list(AGE_BANDS)}, each once, however: {list(self.bands)}"
+                f"bands must be some of {list(AGE_BANDS)}, each once; got {list(self.bands)}"
             )
         if len(set(self.surveys)) < len(self.surveys):
-            problems.append(f"surveys: expected each once, however: {list(self.surveys)}")
+            problems.append(f"surveys must be named once each; got {list(self.surveys)}")
         if self.startup_trials < 1:
-            problems.append(f"startup_trials must be >= 1, however: {self.startup_trials}")
+            problems.append(f"startup_trials must be >= 1; got {self.startup_trials}")
         if problems:
             raise ConfigurationError("search", problems)
 
@@ -174,8 +172,8 @@ class SearchSpace:
             now = self._configured(name)
             if not span.low <= now <= span.high:
                 problems.append(
-                    f"{name}: expected the configured value, {now:g}, within the range, "
-                    f"however: {span.low:g} to {span.high:g}"
+                    f"{name}: the range must contain the configured value, {now:g}; "
+                    f"got {span.low:g} to {span.high:g}"
                 )
             problems += self._check(name, (span.low, span.high))
         for name, options in self._lists():

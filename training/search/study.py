@@ -31,7 +31,7 @@ REASON = "reason"
 INTERRUPTED = "interrupted: the process that ran it ended"
 
 _LOGGER = logging.getLogger(__name__)
-_FIX = "take another study file, or the inputs that this one was made from"
+_FIX = "use another study file, or the inputs that this one was made with"
 
 
 @dataclass(frozen=True)
@@ -118,7 +118,7 @@ class Trials:
             reasons = dict.fromkeys(str(trial.user_attrs.get(REASON)) for trial in done)
             raise StudyError(
                 f"search {self.study.study_name!r}",
-                [f"expected a trial that succeeds, however: {reason}" for reason in reasons],
+                [f"every trial failed: {reason}" for reason in reasons],
             )
         return max(complete, key=lambda trial: (trial.value, -trial.number))
 
@@ -163,16 +163,16 @@ def open_study_file(path: Path, made_from: Mapping[str, Any]) -> Iterator[StudyF
             read or written, or another process is using it.
     """
     if "?" in str(path):
-        raise StudyError(str(path), ["expected a path without '?', which SQLite reads as options"])
+        raise StudyError(
+            str(path), ["the path must not contain '?', which SQLite reads as options"]
+        )
     inputs = json.loads(json.dumps(made_from))
     lock = FileLock(path.with_name(f"{path.name}.lock"))
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         lock.acquire(timeout=0)
     except Timeout as error:
-        raise StudyError(
-            str(path), ["expected to be alone, however another process is using this study"]
-        ) from error
+        raise StudyError(str(path), ["another process is using this study"]) from error
     except OSError as error:
         raise StudyError(str(path), [f"the file cannot be written: {error}"]) from error
     try:
@@ -209,13 +209,11 @@ def _check_file(path: Path) -> None:
         ) as file:
             tables = {row[0] for row in file.execute("SELECT name FROM sqlite_master")}
     except sqlite3.Error as error:
-        raise StudyError(
-            str(path), [f"expected a study that henaw tune made, however: {error}"]
-        ) from error
+        raise StudyError(str(path), [f"this is not a study of henaw tune: {error}"]) from error
     if tables and "studies" not in tables:
         raise StudyError(
             str(path),
-            [f"expected a study that henaw tune made, however its tables are {sorted(tables)}"],
+            [f"this is not a study of henaw tune: its tables are {sorted(tables)}"],
         )
 
 
@@ -228,7 +226,9 @@ def _check_inputs(
         if stored is not None:
             problems += _list_differences(stored, made_from)
         elif study.n_trials:
-            problems.append(f"expected studies of henaw tune, however: {study.study_name!r}")
+            problems.append(
+                f"the file contains a study that henaw tune did not make: {study.study_name!r}"
+            )
     if problems:
         *first, last = dict.fromkeys(problems)
         raise StudyError(str(path), [*first, f"{last}; {_FIX}"])
@@ -245,4 +245,4 @@ def _list_differences(stored: Any, given: Any, where: str = "") -> list[str]:
         ]
     if stored == given:
         return []
-    return [f"{where}: this study was made from {stored!r}, however: {given!r}"]
+    return [f"{where}: this study was made with {stored!r}; got {given!r}"]

@@ -193,7 +193,7 @@ class Tuning:
             if absent:
                 raise CohortError(
                     search.name,
-                    [f"expected people to compare in every fold, however none in: {absent}"],
+                    [f"in some fold no two people can be compared in the age bands {absent}"],
                 )
             value = float(np.mean([mean[band] for band in bands]))
             return value, {"c_index": mean, "folds": _describe(scores)}
@@ -361,7 +361,7 @@ def check_free(path: Path, *, overwrite: bool) -> None:
     if taken and not overwrite:
         raise StudyError(
             str(path),
-            [f"expected nothing there, however: {file}; name another file" for file in taken],
+            [f"{file} already exists. Name another file, or use --overwrite" for file in taken],
         )
 
 

@@ -211,7 +211,7 @@ def _run_round(
 def _check_finite(free: Tensor, parts: Parts, name: str) -> None:
     if not torch.isfinite(free).all() or not all(map(_is_finite, parts.values())):
         told = ", ".join(f"{part}={value:g}" for part, value in parts.items())
-        raise FitError(f"{name}: expected a finite loss, however: {told}")
+        raise FitError(f"{name}: the loss or a parameter is not finite: {told}")
 
 
 def _is_finite(value: float) -> bool:

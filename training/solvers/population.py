@@ -236,8 +236,8 @@ class Population:
         self.out_of_memory += 1
         if self._piece == 1:
             raise FitError(
-                "expected memory for the features of one person at a time, however even those "
-                f"do not fit on {self._execution.device}"
+                f"memory ran out on {self._execution.device}: it does not hold the features of "
+                "even one person at a time. Use another device or free memory"
             )
         self._piece = -(-self._piece // 2)
         self._replay = None

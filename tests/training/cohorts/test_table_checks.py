@@ -39,7 +39,7 @@ def test_another_unit_is_named(table: pd.DataFrame, name: str, unit: str) -> Non
     spelling = next(
         u for u in biomarker.units if biomarker.find_unit(u) == biomarker.find_unit(unit)
     )
-    assert f"they look like {spelling}: convert them to {biomarker.unit}" in problem
+    assert f"They look like {spelling}. Convert them to {biomarker.unit}" in problem
 
 
 def test_a_unit_that_may_be_another_is_asked_about(
@@ -48,8 +48,8 @@ def test_a_unit_that_may_be_another_is_asked_about(
     table["crp"] /= 10.0
     assert list_table_problems(table, NAMES, ()) == []
     (message,) = caplog.messages
-    assert message.startswith("crp has the median")
-    assert message.endswith("are the values in mg/dL?")
+    assert message.startswith("crp has a median")
+    assert message.endswith("Are the values in mg/dL?")
 
 
 def test_rdw_in_femtolitres_is_refused_with_the_reason(table: pd.DataFrame) -> None:
@@ -60,7 +60,7 @@ def test_rdw_in_femtolitres_is_refused_with_the_reason(table: pd.DataFrame) -> N
 @pytest.mark.parametrize(
     ("change", "expected"),
     [
-        (lambda months: months * 30.4375, "where these are days, divide them by 30.4375"),
+        (lambda months: months * 30.4375, "If these are days, divide them by 30.4375"),
         (lambda months: months.where(months.index > 0, 304 * 12.0), "the longest 304 years"),
         (lambda months: -months, "must be >= 0"),
     ],
@@ -75,7 +75,7 @@ def test_times_that_cannot_be_months_are_refused(
 
 @pytest.mark.parametrize(
     ("factor", "expected"),
-    [(1.0, None), (1 / 12, "are they years"), (30.4375, "are they days")],
+    [(1.0, None), (1 / 12, "Are they years"), (30.4375, "Are they days")],
     ids=["months", "years", "days"],
 )
 def test_times_in_another_unit_show_in_the_deaths(

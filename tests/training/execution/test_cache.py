@@ -103,7 +103,7 @@ def test_a_failed_build_leaves_nothing_and_can_be_repeated(tmp_path: Path) -> No
     _, build = count_builds()
 
     def fail() -> Entry:
-        raise CohortError("synthetic", ["expected people, however: none"])
+        raise CohortError("synthetic", ["no people"])
 
     with pytest.raises(CohortError):
         Cache(tmp_path).fetch("a", MADE_FROM, fail)

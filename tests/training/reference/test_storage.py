@@ -64,7 +64,7 @@ def test_a_cohort_is_read_from_its_table_once(
 def test_a_table_that_is_not_there_is_the_readers_error(
     tmp_path: Path, configuration: TrainingConfiguration
 ) -> None:
-    with pytest.raises(CohortError, match="found none"):
+    with pytest.raises(CohortError, match="there is no such file"):
         fetch_cohort(Cache(tmp_path / "cache"), tmp_path / "no.csv", configuration.cohort)
 
 

@@ -39,18 +39,17 @@ def test_every_wrong_entry_of_a_file_is_in_one_message(tmp_path: Path) -> None:
     assert message.startswith(f"{path}: ")
     for expected in (
         "elastic_weigth: unknown key, did you mean elastic_weight?",
-        "elastic_alpha.expected finite low < high, however: low=0.5, high=0.1",
-        "hierarchy.low must be > 0 where log is true, however: 0.0",
+        "elastic_alpha.low must be below high, both finite; got low=0.5, high=0.1",
+        "hierarchy.low must be > 0 where log is true; got 0.0",
         "knots[0]: expected a list, however: 1",
-        "bands: expected some of ['all', '20-49', '40-69', '65+'], each once, however: "
-        "['all', 'elderly']",
-        "startup_trials must be >= 1, however: 0",
+        "bands must be some of ['all', '20-49', '40-69', '65+'], each once; got ['all', 'elderly']",
+        "startup_trials must be >= 1; got 0",
     ):
         assert expected in message, message
 
 
 def test_a_search_of_nothing_is_refused() -> None:
-    with pytest.raises(ConfigurationError, match="to search, however: none is there"):
+    with pytest.raises(ConfigurationError, match="at least one of .*; got none"):
         read_configuration(SearchConfiguration, {"bands": ["all"]}, subject="empty")
 
 
@@ -88,8 +87,8 @@ def test_a_search_that_does_not_fit_the_configuration_is_one_message(
         SearchSpace(search, held)
     assert len(caught.value.problems) == 5
     for expected in (
-        "elastic_alpha must be in [0, 1], however: 1.5",
-        "adaptive_lambda: expected the configured value, 0.1, within the range, however: 0.5 to 1",
+        "elastic_alpha must be 0 to 1; got 1.5",
+        "adaptive_lambda: the range must contain the configured value, 0.1; got 0.5 to 1",
         "knots must be at least 1 increasing numbers, however: [1.0, 0.0]",
         "interactions: unknown biomarker 'crq'",
         "surveys: 'late' is held out by the configuration",

@@ -191,7 +191,7 @@ def test_a_failed_trial_keeps_its_reason_and_the_search_goes_on(
         trials = file.open_trials("search", space)
         assert trials.choose_best(4).value == 4.0
         assert trials.choose_best(3).value == 2.0
-        with pytest.raises(StudyError, match="a trial that succeeds, however: FitError: call 1"):
+        with pytest.raises(StudyError, match="every trial failed: FitError: call 1"):
             trials.choose_best(1)
 
 
@@ -223,9 +223,9 @@ def test_a_study_of_other_inputs_is_refused_with_all_that_differs(
         pass
     assert len(caught.value.problems) == 3
     message = str(caught.value)
-    assert "cohort_sha256: this study was made from 'abc', however: 'xyz'" in message
-    assert "fit.elastic_weight: this study was made from 0.1, however: 0.2" in message
-    assert "seed: this study was made from None, however: 1; take another study" in message
+    assert "cohort_sha256: this study was made with 'abc'; got 'xyz'" in message
+    assert "fit.elastic_weight: this study was made with 0.1; got 0.2" in message
+    assert "seed: this study was made with None; got 1; use another study" in message
     assert len(search(path, space, 2)) == 2
 
 
@@ -235,7 +235,10 @@ def test_a_file_that_is_no_study_is_refused_and_left_as_it_was(
 ) -> None:
     path = tmp_path / "study.db"
     path.write_bytes(content)
-    with pytest.raises(StudyError, match="expected a study"), open_study_file(path, MADE_FROM):
+    with (
+        pytest.raises(StudyError, match="not a study of henaw tune"),
+        open_study_file(path, MADE_FROM),
+    ):
         pass
     assert path.read_bytes() == content
 
@@ -260,7 +263,7 @@ def test_a_study_of_another_program_is_refused(space: SearchSpace, tmp_path: Pat
         file.execute("DELETE FROM study_user_attributes")
         file.commit()
     with (
-        pytest.raises(StudyError, match="expected studies of henaw tune, however: 'search'"),
+        pytest.raises(StudyError, match="a study that henaw tune did not make: 'search'"),
         open_study_file(path, MADE_FROM),
     ):
         pass

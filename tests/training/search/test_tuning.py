@@ -276,7 +276,7 @@ def test_what_is_written_is_complete_and_replaces_nothing(nested: Run, tmp_path:
     assert f"all {nested.tuned.report['outer']['tuned']['all']:.4f}" in header
     assert json.loads(report_path.read_text(encoding="utf-8")) == nested.tuned.report
     before = path.read_bytes()
-    with pytest.raises(StudyError, match="expected nothing there"):
+    with pytest.raises(StudyError, match="already exists"):
         write_tuned(dataclasses.replace(nested.tuned, report={}), path)
     path.unlink()
     with pytest.raises(StudyError, match=r"chosen\.report\.json"):

@@ -80,5 +80,7 @@ def test_each_evaluation_is_told() -> None:
 
 
 def test_a_start_that_is_not_finite_is_refused() -> None:
-    with pytest.raises(FitError, match=r"a valley: expected a finite loss, however: rosen.*=nan"):
+    with pytest.raises(
+        FitError, match=r"a valley: the loss or a parameter is not finite: rosen.*=nan"
+    ):
         minimise(rosenbrock, START * torch.nan, curve=curve, iterations=9, name="a valley")

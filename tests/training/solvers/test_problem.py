@@ -230,5 +230,7 @@ def test_a_loss_that_is_not_finite_is_told(people: SurvivalData, checkpoint: Che
     problem = FitProblem(
         dataclasses.replace(people, time=time), checkpoint.network, FitConfiguration()
     )
-    with pytest.raises(FitError, match=r"point: expected a finite loss, however: mortality=nan"):
+    with pytest.raises(
+        FitError, match=r"point: the loss or a parameter is not finite: mortality=nan"
+    ):
         solve(problem)
