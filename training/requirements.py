@@ -1,4 +1,4 @@
-"""What a fit asks of a cohort, and what becomes of a fit whose cohort lacks some of it."""
+"""What a configuration needs from a cohort, and how it is adapted where something is missing."""
 
 from __future__ import annotations
 
@@ -20,15 +20,17 @@ _LOGGER = logging.getLogger(__name__)
 def adapt_to_cohort(
     configuration: TrainingConfiguration, cohort: Cohort
 ) -> tuple[TrainingConfiguration, Cohort]:
-    """The fit that a cohort allows: without the causes that nobody is known to have died of.
+    """The same fit without the causes of death that do not occur in the cohort.
 
     Args:
-        configuration: as asked for.
-        cohort: as read by its ``cohort`` part.
+        configuration: the fit.
+        cohort: the people, as read with ``configuration.cohort``.
+
+    Returns:
+        The configuration, and the cohort with its causes numbered accordingly.
 
     Raises:
-        CohortError: a survey or biomarker that the configuration names is not there, or one
-            of the sexes.
+        CohortError: a survey, a biomarker or a sex that the fit needs is not in the cohort.
     """
     problems = [
         *_check_surveys(configuration.cohort, cohort),
@@ -67,7 +69,7 @@ def _drop_causes(
             "no cause of death is known (column ucod_leading): the model gives no risks by cause"
         )
     causes = {name: configuration.cohort.causes[name] for name in kept}
-    # What has no name any more is "other", which comes last.
+    # A dropped cause becomes "other", which comes last.
     places = [kept.index(name) if name in kept else len(kept) for name in (*names, None)]
     cause = np.where(cohort.cause >= 0, np.array(places)[cohort.cause], -1)
     if not kept:
@@ -109,7 +111,7 @@ def _check_sexes(cohort: Cohort) -> Iterator[str]:
 
 
 def _warn_of_laboratories(configuration: CohortConfiguration, cohort: Cohort) -> None:
-    """Say where the interval knows of one laboratory alone."""
+    """Warn of biomarkers whose spread between laboratories is unknown."""
     given = configuration.laboratories
     known = () if given is None else given.standard_deviation
     measured = np.isfinite(cohort.biomarkers)

@@ -49,7 +49,7 @@ def test_every_wrong_entry_of_a_file_is_in_one_message(tmp_path: Path) -> None:
 
 
 def test_a_search_of_nothing_is_refused() -> None:
-    with pytest.raises(ConfigurationError, match="at least one of .*; got none"):
+    with pytest.raises(ConfigurationError, match=r"at least one of .*; got none"):
         read_configuration(SearchConfiguration, {"bands": ["all"]}, subject="empty")
 
 
