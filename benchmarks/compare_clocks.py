@@ -23,11 +23,11 @@ import numpy.typing as npt
 import pandas as pd
 import xgboost
 from henaw.model.biomarkers import NAMES
-from henaw.training.cohort import Cohort, read_cohort, read_table
+from henaw.training.cohorts.cohort import Cohort, read_cohort, read_table
 from henaw.training.configuration import read_training_configuration
-from henaw.training.fit import fit_tensors
+from henaw.training.fit import fit
 from henaw.training.metrics import select_evaluated
-from henaw.training.reference import estimate_profiles, take_profiles_off
+from henaw.training.reference.harmonisation import estimate_profiles, take_profiles_off
 from henaw.training.train import predict
 from lifelines.utils import concordance_index
 
@@ -104,7 +104,7 @@ def main() -> None:
 
     settings, rounds = choose_settings(seen)
     boosters = [fit_trees(seen, settings, rounds, seed) for seed in SEEDS]
-    tensors = fit_tensors(seen, configuration, members=False)
+    tensors = fit(seen, configuration, members=False).tensors
     profiles = estimate_profiles(people, configuration.network, tensors)
     answers = predict(take_profiles_off(people, profiles), configuration, tensors)
     measured = predict(people, configuration, tensors)

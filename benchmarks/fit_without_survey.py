@@ -4,7 +4,7 @@
     henaw evaluate OUT.safetensors --cohort COHORT --surveys SURVEY --out DIR
 
 The configuration is training/configs/nhanes.yaml, whose settings were chosen inside the
-other surveys (benchmarks/choose_settings.py). The shipped checkpoint is fitted on every
+other surveys (benchmarks/choose_hyperparameters.py). The shipped checkpoint is fitted on every
 survey; what is measured on a survey is measured on the checkpoint that this writes.
 """
 
@@ -15,10 +15,10 @@ import sys
 from pathlib import Path
 
 from henaw.model.checkpoint import Checkpoint, save_checkpoint
-from henaw.training.cohort import Cohort, read_cohort
+from henaw.training.cohorts.adjustment import move_period
+from henaw.training.cohorts.cohort import Cohort, read_cohort
 from henaw.training.configuration import read_training_configuration
 from henaw.training.fit import fit
-from henaw.training.settings import move_period
 
 CONFIGURATION = Path(__file__).parents[1] / "training" / "configs" / "nhanes.yaml"
 

@@ -23,15 +23,16 @@ import numpy as np
 import torch
 from henaw.model.biomarkers import NAMES, PANEL
 from henaw.model.checkpoint import load_checkpoint
-from henaw.training.cache import CacheCounts, _HeldLock, digest_cohort
-from henaw.training.cohort import Cohort
+from henaw.training.cohorts.adjustment import count_adjustments
+from henaw.training.cohorts.cohort import Cohort
+from henaw.training.cohorts.storage import digest_cohort
 from henaw.training.configuration import FitConfiguration, LoopConfiguration
-from henaw.training.execution import Execution
-from henaw.training.loop import MiniBatches
-from henaw.training.objective import Objective
-from henaw.training.people import build_people, measure_scales
-from henaw.training.sampler import StratifiedSampler, group_ages
-from henaw.training.settings import count_settings
+from henaw.training.execution.cache import CacheCounts, _HeldLock
+from henaw.training.execution.execution import Execution
+from henaw.training.minibatches.loop import MiniBatches
+from henaw.training.minibatches.sampler import StratifiedSampler, group_ages
+from henaw.training.objective.objective import Objective
+from henaw.training.objective.survival_data import build_survival_data, measure_scales
 from torch.utils.data import DataLoader, Dataset
 
 CHECKPOINT = Path(__file__).parents[1] / "model" / "weights" / "henaw-nhanes.safetensors"
@@ -98,7 +99,7 @@ def main() -> None:
     torch.set_num_threads(1)
     cohort = simulate(PEOPLE)
     checkpoint = load_checkpoint(CHECKPOINT)
-    people = build_people(checkpoint.build_network(), cohort, FitConfiguration())
+    people = build_survival_data(checkpoint.build_network(), cohort, FitConfiguration())
     sampler = StratifiedSampler(group_ages(cohort.age_years), BATCH, seed=1)
     loader = DataLoader(PerRow(cohort), batch_size=BATCH, shuffle=True)
 
@@ -108,7 +109,7 @@ def main() -> None:
     print(f"data of an epoch: DataLoader {usual:.2f} s, here {ours:.3f} s, {usual / ours:.0f} x")
 
     objective = Objective(
-        measure_scales(people, count_settings(None)), checkpoint.network, FitConfiguration()
+        measure_scales(people, count_adjustments(None)), checkpoint.network, FitConfiguration()
     )
 
     def fit(epochs: int) -> float:

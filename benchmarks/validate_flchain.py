@@ -29,7 +29,7 @@ import numpy.typing as npt
 from henaw.model.biomarkers import INDEX, NAMES, PANEL
 from henaw.model.checkpoint import Checkpoint, load_checkpoint
 from henaw.model.profile import estimate_shift
-from henaw.training.cohort import SHORTEST_FOLLOW_UP_YEARS, Cohort
+from henaw.training.cohorts.cohort import SHORTEST_FOLLOW_UP_YEARS, Cohort
 from henaw.training.evaluation.comparison import fit_age_sex
 from henaw.training.evaluation.discrimination import estimate_c
 from henaw.training.evaluation.evaluated import Evaluated, answer_people

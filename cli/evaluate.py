@@ -48,7 +48,7 @@ def evaluate(
 ) -> None:
     """Measure a checkpoint on a cohort and write a report of aggregates."""
     from henaw.model.checkpoint import load_checkpoint
-    from henaw.training.cohort import read_cohort
+    from henaw.training.cohorts.cohort import read_cohort
     from henaw.training.evaluation.comparison import CLOCKS
     from henaw.training.evaluation.evaluated import read_cohort_configuration, read_older
     from henaw.training.evaluation.evaluation import SECTIONS

@@ -40,7 +40,7 @@ def train(
     torchrun --no-python --nproc-per-node 2 henaw train ...
     """
     from henaw.training.configuration import read_training_configuration
-    from henaw.training.execution import open_execution
+    from henaw.training.execution.execution import open_execution
     from henaw.training.train import count_train_steps
     from henaw.training.train import train as run
 

@@ -1,4 +1,4 @@
-"""``henaw tune``: choose the settings of a fit by nested cross-validation."""
+"""``henaw tune``: choose the hyperparameters of a fit by nested cross-validation."""
 
 from __future__ import annotations
 
@@ -37,14 +37,14 @@ def _read_folds(_: click.Context, param: click.Parameter, value: str) -> str | i
     "--search",
     "search_path",
     type=click.Path(path_type=Path),
-    help="YAML of what to search; default: the ranges in henaw.training.search.",
+    help="YAML of what to search; default: the ranges in henaw.training.search.space.",
 )
 @click.option(
     "--trials",
     type=click.IntRange(min=1),
     default=30,
     show_default=True,
-    help="Settings tried by each inner loop, the configured ones first.",
+    help="Trials of each inner loop; the first is the configured hyperparameters.",
 )
 @click.option(
     "--folds",
@@ -83,16 +83,16 @@ def tune(
     device: str,
     overwrite: bool,
 ) -> None:
-    """Choose settings by cross-validation inside the training surveys.
+    """Choose hyperparameters by cross-validation inside the training surveys.
 
     Each of the outer loop's folds is left out of a whole search and scored by what that
-    search chose; then the settings are chosen on everyone and written as a configuration
+    search chose; then the hyperparameters are chosen on everyone and written as a configuration
     for `henaw train`. Killed at any moment, the same command goes on where it stopped.
     """
     from henaw.training.configuration import read_training_configuration
-    from henaw.training.execution import open_execution
-    from henaw.training.search import DEFAULT_SEARCH, read_search_configuration
-    from henaw.training.tuning import check_free, prepare_tuning, write_tuned
+    from henaw.training.execution.execution import open_execution
+    from henaw.training.search.space import DEFAULT_SEARCH, read_search_configuration
+    from henaw.training.search.tuning import check_free, prepare_tuning, write_tuned
 
     target = out or study.with_suffix(".yaml")
     check_free(target, overwrite=overwrite)
@@ -109,7 +109,7 @@ def tune(
     click.echo(tuning.describe_plan(), err=True)
     with (
         open_execution(device, None) as execution,
-        say_once("henaw.training.fit", "henaw.training.reference"),
+        say_once("henaw.training.fit", "henaw.training.reference.reference"),
         Bar(tuning.count_fits(), "fit") as bar,
     ):
         forecast = _Forecast(tuning.count_fits())
@@ -123,7 +123,7 @@ def tune(
     report = write_tuned(tuned, target, overwrite=overwrite)
     for trial in tuned.report["trials"]:
         if "failed" in trial:
-            click.echo(f"failed, {trial['settings']}: {trial['failed']}")
+            click.echo(f"failed, {trial['hyperparameters']}: {trial['failed']}")
     first = tuned.report["trials"][0]
     if "failed" not in first:
         click.echo(f"C-index, inner loop, as configured: {_format(first['c_index'])}")
@@ -135,7 +135,7 @@ def tune(
                 click.echo(f"C-index, {name} left out, {which}: {_format(bands)}")
         for which in ("configured", "tuned"):
             click.echo(f"C-index, outer loop, {which}: {_format(tuned.report['outer'][which])}")
-    for name, value in tuned.report["chosen"]["settings"].items():
+    for name, value in tuned.report["chosen"]["hyperparameters"].items():
         click.echo(f"{name}: {value}")
     click.echo(f"{target}: the configuration; {report}: every trial")
 

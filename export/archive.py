@@ -53,7 +53,7 @@ def build_archive(exported: Path, model_config: Path, folder: Path) -> Path:
     missing = [str(exported / n) for n in _EXPORTED if not (exported / n).is_file()]
     missing += [str(p) for p in (model_config,) if not p.is_file()]
     if missing:
-        raise ArtifactError(ARCHIVE_NAME, [f"expected {path}, found none" for path in missing])
+        raise ArtifactError(ARCHIVE_NAME, [f"there is no file {path}" for path in missing])
     version = json.loads((exported / "henaw.json").read_text(encoding="utf-8"))["version"]
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="henaw-archive-") as temporary:
@@ -101,7 +101,7 @@ def _find_package(name: str) -> Path:
     # By its spec, because a sibling is not imported.
     spec = importlib.util.find_spec(f"henaw.{name}")
     if spec is None or spec.origin is None:
-        raise ArtifactError(ARCHIVE_NAME, [f"expected the package henaw.{name}, found none"])
+        raise ArtifactError(ARCHIVE_NAME, [f"the package henaw.{name} is not installed"])
     return Path(spec.origin).parent
 
 

@@ -108,12 +108,13 @@ def export_checkpoint(source: Path, out: Path) -> dict[str, Any]:
 
 def _require_replaceable(out: Path) -> None:
     if out.exists() and not out.is_dir():
-        raise ArtifactError(str(out), ["it must be a folder; it is a file"])
+        raise ArtifactError(str(out), ["the output must be a folder; this is a file"])
     names = {path.name for path in out.iterdir()} if out.exists() else set()
     others = ", ".join(sorted(names - {*ARTIFACT_NAMES})[:5])
     if others:
         raise ArtifactError(
-            str(out), [f"it must be a new folder or one of an export; it holds {others}"]
+            str(out),
+            [f"the output must be a new folder, or one of an earlier export; it contains {others}"],
         )
 
 

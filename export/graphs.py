@@ -105,7 +105,7 @@ def export_onnx(network: Network, properties: dict[str, str]) -> onnx.ModelProto
             verbose=False,
         )
     if converted is None:
-        raise ArtifactError("onnx", ["expected the converter to return a program, got none"])
+        raise ArtifactError("onnx", ["the converter returned no program"])
     model: onnx.ModelProto = converted.model_proto
     _fix_profile(model.graph)
     _strip(model)
@@ -156,12 +156,12 @@ def _require(model: onnx.ModelProto) -> None:
         if opset.domain == "" and opset.version > OPSET:
             problems.append(f"opset must be at most {OPSET}; got {opset.version}")
         if opset.domain not in ("", "ai.onnx"):
-            problems.append(f"expected only ONNX's own operators; got {opset.domain}")
+            problems.append(f"operators must be ONNX's own; got {opset.domain}")
     problems += _check_names("inputs", model.graph.input, INPUT_NAMES)
     problems += _check_names("outputs", model.graph.output, OUTPUT_NAMES)
     content = model.SerializeToString()
     problems += [
-        f"expected no trace of where it was made; {mark.decode()!r} is inside"
+        f"the file must not say where it was made; it contains {mark.decode()!r}"
         for mark in (b".py", b"site-packages", b"stack_trace", b"/home/", b"/root/")
         if mark in content
     ]

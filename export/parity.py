@@ -57,8 +57,8 @@ def require_parity(comparisons: Sequence[Parity], people: People) -> None:
         raise ParityError(
             "parity",
             [
-                f"{c.runtime}: {c.output} must be within {c.tolerance:g} of {c.against}, "
-                f"however: {c.worst_absolute:g} at biomarkers={people.biomarkers[c.row].tolist()} "
+                f"{c.runtime}: {c.output} must be within {c.tolerance:g} of {c.against}; got "
+                f"{c.worst_absolute:g} at biomarkers={people.biomarkers[c.row].tolist()} "
                 f"age={people.age[c.row]} sex={people.sex[c.row]}"
                 for c in broken
             ],

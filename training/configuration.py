@@ -33,9 +33,9 @@ class DetectionFloor:
     def __post_init__(self) -> None:
         problems = []
         if self.biomarker not in INDEX:
-            problems.append(f"biomarker: unknown {self.biomarker!r}, the panel is {list(NAMES)}")
+            problems.append(f"biomarker must be one of {list(NAMES)}; got {self.biomarker!r}")
         if not 0 < self.limit < math.inf:
-            problems.append(f"limit must be finite and > 0, however: {self.limit}")
+            problems.append(f"limit must be finite and > 0; got {self.limit}")
         if problems:
             raise ConfigurationError("detection floor", problems)
 
@@ -49,9 +49,7 @@ class TopCode:
 
     def __post_init__(self) -> None:
         if not 18 <= self.age <= 120:
-            raise ConfigurationError(
-                "top code", [f"age must be in [18, 120] years, however: {self.age}"]
-            )
+            raise ConfigurationError("top code", [f"age must be 18 to 120 years; got {self.age}"])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,7 +68,7 @@ class Laboratories:
 
     def __post_init__(self) -> None:
         problems = [
-            f"standard_deviation: unknown biomarker {name!r}, the panel is {list(NAMES)}"
+            f"standard_deviation: a biomarker must be one of {list(NAMES)}; got {name!r}"
             for name in self.standard_deviation
             if name not in INDEX
         ]
@@ -80,7 +78,7 @@ class Laboratories:
             if not 0 < value < math.inf
         ]
         if not self.source.strip():
-            problems.append("source: expected where the numbers are from, however it is empty")
+            problems.append("source must say where the numbers are from; got an empty text")
         if problems:
             raise ConfigurationError("laboratories", problems)
 
@@ -115,16 +113,16 @@ class CohortConfiguration:
         codes = Counter(code for listed in self.causes.values() for code in listed)
         twice = sorted(code for code, count in codes.items() if count > 1)
         if twice:
-            problems.append(f"causes: expected each code under one cause, however twice: {twice}")
+            problems.append(f"causes: a code must be under one cause only; got twice: {twice}")
         problems += [
-            f"causes.{name}: expected at least one code; leave {name} out to answer no risk of it"
+            f"causes.{name} must have at least one code. Leave {name} out for no risk of it"
             for name, listed in self.causes.items()
             if not listed
         ]
         if not 18 <= self.minimum_age < self.maximum_age <= 120:
             problems.append(
-                "ages must hold 18 <= minimum_age < maximum_age <= 120, however: "
-                f"minimum_age={self.minimum_age}, maximum_age={self.maximum_age}"
+                "minimum_age must be at least 18 and below maximum_age, which must be at most 120; "
+                f"got minimum_age={self.minimum_age}, maximum_age={self.maximum_age}"
             )
         if problems:
             raise ConfigurationError("cohort", problems)
@@ -191,7 +189,7 @@ class FitConfiguration:
 
     def __post_init__(self) -> None:
         problems = [
-            f"{name} must be finite and >= 0, however: {getattr(self, name)}"
+            f"{name} must be finite and >= 0; got {getattr(self, name)}"
             for name in (
                 "age_weight",
                 "cause_weight",
@@ -206,21 +204,19 @@ class FitConfiguration:
             if not 0 <= getattr(self, name) < math.inf
         ]
         if not 0 < self.follow_up_years < math.inf:
-            problems.append(
-                f"follow_up_years must be finite and > 0, however: {self.follow_up_years}"
-            )
+            problems.append(f"follow_up_years must be finite and > 0; got {self.follow_up_years}")
         problems += [
-            f"{field}: unknown biomarker {name!r}"
+            f"{field}: a biomarker must be one of {list(NAMES)}; got {name!r}"
             for field in ("credit_rules", "steepness_rules")
             for name in getattr(self, field)
             if name not in INDEX
         ]
         if self.period is not None and not 1900 <= self.period <= 2100:
-            problems.append(f"period must be a year in [1900, 2100], however: {self.period}")
+            problems.append(f"period must be a year from 1900 to 2100; got {self.period}")
         if not 0 <= self.elastic_alpha <= 1:
-            problems.append(f"elastic_alpha must be in [0, 1], however: {self.elastic_alpha}")
+            problems.append(f"elastic_alpha must be 0 to 1; got {self.elastic_alpha}")
         problems += [
-            f"{name} must be >= 1, however: {getattr(self, name)}"
+            f"{name} must be >= 1; got {getattr(self, name)}"
             for name in ("iterations", "member_iterations")
             if getattr(self, name) < 1
         ]
@@ -260,7 +256,7 @@ class LoopConfiguration:
 
     def __post_init__(self) -> None:
         problems = [
-            f"{name} must be >= 1, however: {getattr(self, name)}"
+            f"{name} must be >= 1; got {getattr(self, name)}"
             for name in (
                 "batch_size",
                 "accumulation",
@@ -272,16 +268,16 @@ class LoopConfiguration:
             if getattr(self, name) < 1
         ]
         problems += [
-            f"{name} must be finite and > 0, however: {getattr(self, name)}"
+            f"{name} must be finite and > 0; got {getattr(self, name)}"
             for name in ("learning_rate", "gradient_clip_norm")
             if not 0 < getattr(self, name) < math.inf
         ]
         if not 0 <= self.warmup_share <= 0.5:
-            problems.append(f"warmup_share must be in [0, 0.5], however: {self.warmup_share}")
+            problems.append(f"warmup_share must be 0 to 0.5; got {self.warmup_share}")
         if self.accumulation > self.batch_size:
             problems.append(
-                f"accumulation must be at most batch_size, {self.batch_size}, "
-                f"however: {self.accumulation}"
+                f"accumulation must be at most batch_size, {self.batch_size}; "
+                f"got {self.accumulation}"
             )
         if problems:
             raise ConfigurationError("loop", problems)
@@ -321,16 +317,16 @@ class TrainingConfiguration:
         try:
             datetime.date.fromisoformat(self.date)
         except ValueError:
-            problems.append(f"date: expected YYYY-MM-DD, however: {self.date!r}")
+            problems.append(f"date must be YYYY-MM-DD; got {self.date!r}")
         if self.seed < 0:
-            problems.append(f"seed must be >= 0, however: {self.seed}")
+            problems.append(f"seed must be >= 0; got {self.seed}")
         problems += [
-            f"{name}: expected some text, however it is empty"
+            f"{name} must not be empty"
             for name in ("name", "version", "training_data", "intended_use")
             if not getattr(self, name).strip()
         ]
         problems += [
-            f"cohort.detection_floors: {floor.biomarker} is not in network.panel; leave it out"
+            f"cohort.detection_floors: {floor.biomarker} is not in network.panel. Leave it out"
             for floor in self.cohort.detection_floors
             if floor.biomarker not in self.network.panel
         ]
@@ -360,9 +356,11 @@ def read_mapping(path: Path) -> Mapping[str, Any]:
     try:
         mapping: Mapping[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
-        raise ConfigurationError(str(path), ["expected a YAML file, found none"]) from error
+        raise ConfigurationError(
+            str(path), ["there is no such file; a YAML file is needed"]
+        ) from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigurationError(str(path), [f"expected YAML, however: {error}"]) from error
+        raise ConfigurationError(str(path), [f"the file is not YAML: {error}"]) from error
     except OSError as error:
         raise ConfigurationError(str(path), [f"the file cannot be read: {error}"]) from error
     return mapping

@@ -1,7 +1,7 @@
-"""The fit: reference, gap, causes, refits, and what the interval needs.
+"""The fit: reference, causes, weights, refits, and what the interval needs.
 
-The reference is tabulated first; then the point estimate and every refit minimise one
-objective, by L-BFGS or in batches, as the configuration says.
+The reference is tabulated first. Then the point estimate and each refit minimise the same
+objective by L-BFGS; ``fit.method: minibatch`` lets mini-batches find where it starts.
 """
 
 from __future__ import annotations
@@ -26,18 +26,15 @@ from henaw.model.graph.harm import (
     build_steepness_rules,
 )
 from henaw.model.network import Network
-from henaw.training.cache import Cache, fetch_reference
-from henaw.training.causes import build_deaths
-from henaw.training.cohort import Cohort
+from henaw.training.cohorts.cohort import Cohort
 from henaw.training.configuration import TrainingConfiguration
-from henaw.training.execution import ALONE, Execution
-from henaw.training.loop import MiniBatches
-from henaw.training.objective import Solution
-from henaw.training.people import People, build_people
-from henaw.training.problem import Problem
-from henaw.training.reference import fit_reference
-from henaw.training.solver import MOST_TURNS, Solver, describe_fit, keep_searches
-from henaw.training.typical import (
+from henaw.training.execution.cache import Cache
+from henaw.training.execution.execution import ALONE, Execution
+from henaw.training.minibatches.loop import MiniBatches
+from henaw.training.objective.objective import Solution
+from henaw.training.objective.survival_data import SurvivalData, build_survival_data
+from henaw.training.reference.reference import fetch_reference
+from henaw.training.reference.typical import (
     compute_typical,
     fit_distance_limits,
     fit_percentiles,
@@ -45,43 +42,39 @@ from henaw.training.typical import (
     fit_typical_missing,
     list_patterns,
 )
-from henaw.training.uncertainty import (
+from henaw.training.reference.uncertainty import (
     fit_factors,
     fit_group_caps,
     fit_member_offset,
     fit_missing_variance,
     measure_extrapolation,
 )
+from henaw.training.solvers.causes import build_deaths
+from henaw.training.solvers.problem import FitProblem
+from henaw.training.solvers.solver import MOST_TURNS, Solver, describe_fit, keep_searches
 from torch import Tensor
 
 Progress = Callable[[str], None]
 CLOSE_YEARS = 0.02
-"""A change of the typical years that ends the turns."""
+"""The turns end when no typical years change by more."""
 _METADATA_KEY = "henaw_fit"
 _LOGGER = logging.getLogger(__name__)
 
 
 class Fit(NamedTuple):
-    """What a fit leaves.
+    """The result of a fit.
 
     Attributes:
         tensors: every tensor of a checkpoint.
-        shifts: what was taken off each survey's biomarkers, see :class:`Cohort`.
-        record: how it went: the parts of the loss of the point estimate, deaths observed
-            over expected in the fit, the deaths of each cause, how often memory ran out, and
-            each search.
+        shifts: what was subtracted from each survey's biomarkers, see :class:`Cohort`.
+        record: the parts of the point estimate's loss, deaths observed over expected among
+            the people fitted, the deaths of each cause, how often memory ran out, and each
+            minimisation.
     """
 
     tensors: dict[str, Tensor]
     shifts: Mapping[str, Mapping[str, float]]
     record: Mapping[str, Any]
-
-
-def fit_tensors(
-    cohort: Cohort, configuration: TrainingConfiguration, **options: Any
-) -> dict[str, Tensor]:
-    """The tensors of :func:`fit`, which takes the same options."""
-    return fit(cohort, configuration, **options).tensors
 
 
 def fit(
@@ -98,29 +91,25 @@ def fit(
     Args:
         cohort: the people, as read.
         configuration: the fit.
-        members: also refit the ensemble and what the interval needs; without them the
-            interval is meaningless and only the point estimate may be used.
+        members: also compute the refits and what the interval needs. Without them the
+            interval is meaningless, and only the point estimate may be used.
         progress: called with the name of each step as it ends.
         execution: where it runs; every process returns the same.
-        cache: keeps the reference and what each search ended in, so that a fit that was
-            stopped goes on; None keeps nothing.
+        cache: keeps the reference and the result of each minimisation, so that a fit that was
+            stopped can continue; None keeps nothing.
 
     Raises:
-        CohortError: too few people for the reference, no deaths, or nobody complete.
+        CohortError: too few people for the reference, no deaths, or no one complete.
         FitError: the loss or a weight is not finite, or the minimum was not reached.
     """
     _check_people(cohort, configuration)
     shape = configuration.network
-    floors = configuration.cohort.detection_floors
-    if cache is None:
-        tensors, cohort = fit_reference(cohort, shape, floors)
-    else:
-        tensors, cohort = fetch_reference(cache, cohort, shape, floors)
+    tensors, cohort = fetch_reference(cache, cohort, shape, configuration.cohort.detection_floors)
     progress("reference")
     network = Network(shape, tensors)
-    people = build_people(network, cohort, configuration.fit)
+    people = build_survival_data(network, cohort, configuration.fit)
     rules = build_rules(configuration, tensors)
-    problem = Problem(people, shape, configuration.fit, rules, execution)
+    problem = FitProblem(people, shape, configuration.fit, rules, execution)
     start = problem.objective.start()
     if configuration.fit.method == "minibatch":
         start = _warm_start(problem, people, cohort, configuration, cache)
@@ -148,7 +137,7 @@ def fit(
         problem.population.follow()
         content = execution.share(b"")
     if not content:
-        raise FitError("the leading process stopped; its message says why")
+        raise FitError("the leading process stopped. Its own error says why")
     header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
     return Fit(
         safetensors.torch.load(content),
@@ -167,7 +156,7 @@ def _fit_all(
     members: bool,
     progress: Progress,
 ) -> dict[str, Tensor]:
-    """Everything after the reference, by the leading process."""
+    """Everything after the reference; only the leading process runs it."""
     shape = configuration.network
     network = Network(shape, tensors)
     causes = solver.solve_causes(build_deaths(network, cohort, configuration.fit))
@@ -197,7 +186,11 @@ def _fit_point(
     tensors: dict[str, Tensor],
     start: Tensor,
 ) -> tuple[Solution, dict[str, Tensor]]:
-    """Weights, and the typical years that put the median of their gap at 0, in turns."""
+    """Weights, and the typical years that put the median of their gap at 0, in turns.
+
+    The typical years depend on the weights and the likelihood on the typical years, so each
+    is computed from the other until neither changes and every rule is obeyed.
+    """
     shape = configuration.network
     patterns = np.unique(list_patterns(cohort))
     point, _ = solver.search(
@@ -229,8 +222,8 @@ def _fit_point(
             return point, tensors
     raise FitError(
         f"after {MOST_TURNS} turns the typical years still changed by {change:.3g}, "
-        f"{solver.describe_rules(point)}, and the last search {search.describe_end()}. "
-        "Raise fit.iterations, or take other fit.credit_rules"
+        f"{solver.describe_rules(point)}, and the last minimisation {search.describe_end()}. "
+        "Raise fit.iterations, or choose other fit.credit_rules"
     )
 
 
@@ -241,7 +234,7 @@ def _fit_members(
     point: Solution,
     progress: Progress,
 ) -> dict[str, Tensor]:
-    """Refits on people and surveys drawn with replacement, from the point estimate."""
+    """Refits on surveys and people drawn with replacement; each starts at the point estimate."""
     generator = np.random.default_rng(configuration.seed)
     surveys, place = np.unique(cohort.survey, return_inverse=True)
     weights, interactions = [], []
@@ -259,14 +252,19 @@ def _fit_members(
 
 
 def draw_surveys(generator: np.random.Generator, surveys: int) -> npt.NDArray[np.int64]:
-    """How often each survey is in a refit: drawn with replacement: (surveys,)."""
+    """How often each survey is in a refit, drawn with replacement: (surveys,).
+
+    Example:
+        >>> int(draw_surveys(np.random.default_rng(1), 5).sum())
+        5
+    """
     return generator.multinomial(surveys, np.full(surveys, 1 / surveys))
 
 
 def build_rules(
     configuration: TrainingConfiguration, tensors: Mapping[str, Tensor]
 ) -> HarmRules | None:
-    """The rules of harmful values that the configuration asks for."""
+    """The rules of harmful values that the configuration names, or None without any."""
     if configuration.fit.harm_weight == 0:
         return None
     shape, asked = configuration.network, configuration.fit
@@ -280,13 +278,13 @@ def build_rules(
 
 
 def _warm_start(
-    problem: Problem,
-    people: People,
+    problem: FitProblem,
+    people: SurvivalData,
     cohort: Cohort,
     configuration: TrainingConfiguration,
     cache: Cache | None,
 ) -> Tensor:
-    """Free parameters near the minimum, by mini-batches in every process."""
+    """Free parameters near the minimum, found by mini-batches in every process."""
     text = json.dumps(describe_fit(cohort, configuration), sort_keys=True)
     batches = MiniBatches(
         people,
@@ -303,27 +301,29 @@ def _warm_start(
 
 
 def _check_people(cohort: Cohort, configuration: TrainingConfiguration) -> None:
-    """Refuse a cohort that cannot place a baseline, tell causes apart or give intervals."""
+    """Refuse a cohort from which no baseline, causes or intervals can be estimated."""
     follow_up_years = configuration.fit.follow_up_years
     event = cohort.event & (cohort.time_years <= follow_up_years)
     problems = []
     for code, name in enumerate(SEXES):
         if not event[cohort.sex == code].any():
             problems.append(
-                f"expected deaths within {follow_up_years:g} years, however: none {name}"
+                f"no {name} person died within {follow_up_years:g} years; a fit needs such deaths"
             )
         if not cohort.complete[cohort.sex == code].any():
-            problems.append(f"expected people with all nine biomarkers, however: none {name}")
+            problems.append(
+                f"no {name} person has every biomarker of the panel; a fit needs such people"
+            )
     known = int((event & (cohort.cause >= 0)).sum())
     if configuration.network.causes and known < 2:
         problems.append(
-            f"expected deaths with a known cause, however: {known}; without causes, "
-            "leave cohort.causes empty"
+            f"deaths with a known cause must be at least 2; got {known}. For a model without "
+            "risks by cause, leave cohort.causes empty"
         )
     if problems:
         raise CohortError("fit", problems)
 
 
 def count_steps(configuration: TrainingConfiguration) -> int:
-    """How often :func:`fit_tensors` reports progress."""
+    """How often :func:`fit` reports progress."""
     return 3 + configuration.network.members

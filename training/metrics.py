@@ -1,10 +1,10 @@
-"""How well a score orders deaths, by age band."""
+"""How well a score ranks people by when they die, by age band."""
 
 from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
-from henaw.training.cohort import Cohort
+from henaw.training.cohorts.cohort import Cohort
 from lifelines.utils import concordance_index
 
 HORIZON_YEARS = 10.0
@@ -14,7 +14,7 @@ AGE_BANDS: dict[str, tuple[float, float]] = {
     "40-69": (40, 70),
     "65+": (65, 200),
 }
-"""First age within, first age beyond."""
+"""The first age within a band, and the first age beyond it."""
 OLDEST_EVALUATED_YEARS = 84.0
 """Ages are top-coded at 85 in the surveys reported on."""
 
@@ -22,13 +22,19 @@ OLDEST_EVALUATED_YEARS = 84.0
 def compute_c_index(score: npt.ArrayLike, cohort: Cohort, *, decimals: int = 4) -> dict[str, float]:
     """Harrell's C for death within 10 years, by age band.
 
+    C is the share of comparable pairs in which the person who dies first has the higher
+    score; ties of the score count half. Follow-up is cut at 10 years.
+
+    Shape:
+        score: (n,)
+
     Args:
-        score: (n,), higher dies sooner.
+        score: a higher score means an earlier death.
         cohort: the same n people.
-        decimals: C is rounded to these.
+        decimals: C is rounded to so many.
 
     Returns:
-        C by band; bands without a comparable pair are left out.
+        C by band, 0 to 1; a band without a comparable pair is left out.
 
     Source:
         Harrell FE et al. (1996), Stat Med 15:361-387.
@@ -47,5 +53,5 @@ def compute_c_index(score: npt.ArrayLike, cohort: Cohort, *, decimals: int = 4) 
 
 
 def select_evaluated(cohort: Cohort) -> npt.NDArray[np.bool_]:
-    """(n,) bool: complete rows up to the oldest evaluated age."""
+    """The complete people up to the oldest evaluated age: (n,) bool."""
     return cohort.complete & (cohort.age_years <= OLDEST_EVALUATED_YEARS)

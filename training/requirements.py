@@ -1,4 +1,4 @@
-"""What a fit asks of a cohort, and what becomes of a fit whose cohort lacks some of it."""
+"""What a configuration needs from a cohort, and how it is adapted where something is missing."""
 
 from __future__ import annotations
 
@@ -10,31 +10,33 @@ from collections.abc import Iterator
 import numpy as np
 from henaw.model.biomarkers import INDEX, SEXES
 from henaw.model.errors import CohortError
-from henaw.training.cohort import Cohort
+from henaw.training.cohorts.cohort import Cohort
 from henaw.training.configuration import CohortConfiguration, TrainingConfiguration
-from henaw.training.reference import FEWEST_FOR_SHIFT
+from henaw.training.reference.harmonisation import FEWEST_FOR_SHIFT
 
 _LOGGER = logging.getLogger(__name__)
 
 
-def settle(
+def adapt_to_cohort(
     configuration: TrainingConfiguration, cohort: Cohort
 ) -> tuple[TrainingConfiguration, Cohort]:
-    """The fit that a cohort allows: without the causes that nobody is known to have died of.
+    """The same fit without the causes of death that do not occur in the cohort.
 
     Args:
-        configuration: as asked for.
-        cohort: as read by its ``cohort`` part.
+        configuration: the fit.
+        cohort: the people, as read with ``configuration.cohort``.
+
+    Returns:
+        The configuration, and the cohort with its causes numbered accordingly.
 
     Raises:
-        CohortError: a survey or biomarker that the configuration names is not there, or one
-            of the sexes.
+        CohortError: a survey, a biomarker or a sex that the fit needs is not in the cohort.
     """
     problems = [
         *_check_surveys(configuration.cohort, cohort),
         *_check_sexes(cohort),
         *(
-            f"{name} is empty for everybody: leave {name} out of network.panel"
+            f"no one has a value of {name}. Leave {name} out of network.panel"
             for name in cohort.panel
             if np.isnan(cohort.biomarkers[:, INDEX[name]]).all()
         ),
@@ -42,32 +44,32 @@ def settle(
     if problems:
         raise CohortError("cohort", problems)
     _warn_of_laboratories(configuration.cohort, cohort)
-    return _settle_causes(configuration, cohort)
+    return _drop_causes(configuration, cohort)
 
 
-def _settle_causes(
+def _drop_causes(
     configuration: TrainingConfiguration, cohort: Cohort
 ) -> tuple[TrainingConfiguration, Cohort]:
     names, years = configuration.network.causes, configuration.fit.follow_up_years
     known = cohort.event & (cohort.time_years <= years) & (cohort.cause >= 0)
     if not names:
-        _LOGGER.warning("cohort.causes is empty: the model answers no risks by cause")
+        _LOGGER.warning("cohort.causes is empty: the model gives no risks by cause")
         return configuration, cohort
     kept = [name for place, name in enumerate(names) if (known & (cohort.cause == place)).any()]
     if len(kept) == len(names):
         return configuration, cohort
     if known.any():
         _LOGGER.warning(
-            "cohort.causes: nobody died of %s within %g years, and the model answers no risk of "
-            "it; are its codes those of the column ucod_leading?",
+            "cohort.causes: no one died of %s within %g years, so the model gives no risk of "
+            "it. Are its codes those of the column ucod_leading?",
             *(", ".join(name for name in names if name not in kept), years),
         )
     else:
         _LOGGER.warning(
-            "no cause of death is known (column ucod_leading): the model answers no risks by cause"
+            "no cause of death is known (column ucod_leading): the model gives no risks by cause"
         )
     causes = {name: configuration.cohort.causes[name] for name in kept}
-    # What has no name any more is "other", which comes last.
+    # A dropped cause becomes "other", which comes last.
     places = [kept.index(name) if name in kept else len(kept) for name in (*names, None)]
     cause = np.where(cohort.cause >= 0, np.array(places)[cohort.cause], -1)
     if not kept:
@@ -102,14 +104,14 @@ def _check_sexes(cohort: Cohort) -> Iterator[str]:
     for code, name in enumerate(SEXES):
         if not (cohort.sex == code).any():
             yield (
-                f"expected people of both sexes, however: nobody is {name}. The reference and "
-                "the baseline are of each sex; fit these people together with a cohort that "
-                "has both, each under a survey name of its own"
+                f"no one is {name}. A fit needs both sexes, because the reference and the "
+                "baseline are by sex. Fit these people together with a cohort that has both, "
+                "and give each cohort its own survey name"
             )
 
 
 def _warn_of_laboratories(configuration: CohortConfiguration, cohort: Cohort) -> None:
-    """Say where the interval knows of one laboratory alone."""
+    """Warn of biomarkers whose spread between laboratories is unknown."""
     given = configuration.laboratories
     known = () if given is None else given.standard_deviation
     measured = np.isfinite(cohort.biomarkers)
@@ -121,8 +123,8 @@ def _warn_of_laboratories(configuration: CohortConfiguration, cohort: Cohort) ->
     alone = [name for name in cohort.panel if name not in known and not several[INDEX[name]]]
     if alone:
         _LOGGER.warning(
-            "one survey alone measured %s: how far laboratories differ is not known, and the "
-            "interval holds the assay's imprecision in its place, which is less. Give the "
-            "spread between laboratories in cohort.laboratories",
+            "only one survey measured %s, so the spread between laboratories is unknown. The "
+            "interval uses the assay's imprecision instead, which is less. Give the spread "
+            "between laboratories in cohort.laboratories",
             ", ".join(alone),
         )

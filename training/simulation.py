@@ -1,4 +1,4 @@
-"""Synthetic cohorts: people of a model's reference, as a table that says what they are."""
+"""Synthetic cohorts: people drawn from a model's reference, in tables marked as synthetic."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ WORD = "synthetic"
 Layout = Literal["cohort", "ukb"]
 _FIRST_VISIT, _VISITING_DAYS = "2006-04-01", 1645
 _LONGEST_YEARS = 30.0
-"""Beyond every censoring date."""
+"""Longer than to any censoring date."""
 _CENTRES = (11012, 11004, 11003)
 """Barts, Glasgow and Cardiff: one of each nation."""
 _ICD10: Mapping[str, str] = MappingProxyType(
@@ -41,28 +41,28 @@ _ICD10: Mapping[str, str] = MappingProxyType(
         OTHER_CAUSE: "R99",
     }
 )
-"""One code of each cause, as a certificate has it."""
+"""An ICD-10 code of each cause, as on a death certificate."""
 
 
 def check_synthetic_path(out: Path, layout: Layout = "cohort") -> None:
-    """Refuse a file name that does not say what is in the file.
+    """Refuse a file name that does not say that the people are synthetic.
 
     Raises:
-        CohortError: the name has no "synthetic" in it, or does not end in .parquet, of an
-            extract in .csv.
+        CohortError: the name does not contain "synthetic", or does not end in .parquet (of
+            an extract, in .csv).
     """
     if WORD not in out.stem.lower():
         raise CohortError(
             str(out),
             [
-                f"expected a file name with {WORD!r} in it, however: {out.name!r}; what is drawn "
-                f"from a model must never pass for data: try {WORD}-{out.name}"
+                f"the file name must contain {WORD!r}, so that drawn people are never taken for "
+                f"real data; got {out.name!r}. Try {WORD}-{out.name}"
             ],
         )
     if layout == "cohort":
         check_table_path(out)
     elif out.suffix != ".csv":
-        raise CohortError(str(out), [f"expected a name that ends in .csv, however: {out.name!r}"])
+        raise CohortError(str(out), [f"the file name must end in .csv; got {out.name!r}"])
 
 
 def simulate_table(
@@ -70,9 +70,9 @@ def simulate_table(
 ) -> tuple[pd.DataFrame, dict[str, Any]]:
     """Draw people, values and follow-up from a model.
 
-    Ages are even over the fitted range and both sexes as many; given age and sex, the
-    nine biomarkers follow the model's reference with its correlations, nothing missing;
-    deaths follow its hazard and causes its shares.
+    Ages are uniform over the fitted range, and the sexes equally frequent. Given age and
+    sex, the nine biomarkers follow the model's reference with its correlations; none is
+    missing. Deaths follow the model's hazard, and causes their shares.
 
     Args:
         checkpoint: the model.
@@ -85,7 +85,7 @@ def simulate_table(
     """
     people = draw_synthetic_people(checkpoint, count, seed)
     follow_up = draw_follow_up(checkpoint, people, seed, years=years)
-    # The last code answers place -1, nobody's cause.
+    # The last code, NaN, is for people without a cause: their place is -1.
     coded = code_causes(checkpoint.network.causes)
     codes = np.array([*coded.values(), np.nan])
     table = pd.DataFrame(
@@ -114,10 +114,10 @@ def simulate_table(
 def simulate_ukb_extract(
     checkpoint: Checkpoint, count: int, seed: int
 ) -> tuple[pd.DataFrame, dict[str, Any]]:
-    """Draw people as an extract of UK Biobank has them, which ``henaw data ukb`` reads.
+    """Draw people in the layout of a UK Biobank extract, which ``henaw data ukb`` reads.
 
-    They visit between 2006 and 2010 and are as old as the model's people. Whoever dies
-    after :class:`CensoringDates` is alive in it, as in an extract of that day.
+    They visit between 2006 and 2010, at the ages that the model is fitted on. A person who
+    dies after :class:`CensoringDates` is alive in the extract.
 
     Args:
         checkpoint: the model.
@@ -128,13 +128,13 @@ def simulate_ukb_extract(
         The table, (count,) rows, with columns by field (``30710-0.0``), and the report.
 
     Raises:
-        CohortError: the model has a cause of death of which no ICD-10 code is known here.
+        CohortError: the model has a cause of death without an ICD-10 code in this module.
     """
     unknown = [name for name in checkpoint.network.causes if name not in _ICD10]
     if unknown:
         raise CohortError(
             "UK Biobank's layout",
-            [f"expected causes among {', '.join(_ICD10)}, however: {', '.join(unknown)}"],
+            [f"causes must be some of {', '.join(_ICD10)}; got {', '.join(unknown)}"],
         )
     people = draw_synthetic_people(checkpoint, count, seed)
     generator = np.random.default_rng([seed, 2])

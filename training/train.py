@@ -1,4 +1,4 @@
-"""From a configuration and a cohort to a checkpoint on disk."""
+"""From a configuration and a cohort to a checkpoint file."""
 
 from __future__ import annotations
 
@@ -17,15 +17,16 @@ from henaw.model.errors import CohortError
 from henaw.model.files import write_whole
 from henaw.model.network import Network
 from henaw.model.runtime import OUTPUT_NAMES
-from henaw.training.cache import Cache, fetch_cohort
-from henaw.training.cohort import Cohort, read_cohort
+from henaw.training.cohorts.adjustment import move_period
+from henaw.training.cohorts.cohort import Cohort
+from henaw.training.cohorts.storage import fetch_cohort
 from henaw.training.configuration import TrainingConfiguration
-from henaw.training.execution import ALONE, Execution
-from henaw.training.fit import count_steps, fit, fit_tensors
+from henaw.training.execution.cache import Cache
+from henaw.training.execution.execution import ALONE, Execution
+from henaw.training.fit import count_steps, fit
 from henaw.training.metrics import compute_c_index, select_evaluated
-from henaw.training.reference import estimate_profiles, take_profiles_off
-from henaw.training.requirements import settle
-from henaw.training.settings import move_period
+from henaw.training.reference.harmonisation import estimate_profiles, take_profiles_off
+from henaw.training.requirements import adapt_to_cohort
 from torch import Tensor
 
 Progress = Callable[[str], None]
@@ -39,42 +40,38 @@ def train(
     progress: Progress = lambda _: None,
     execution: Execution = ALONE,
 ) -> Checkpoint:
-    """Fit a model, with metrics on surveys that a second fit did not see, and save it.
+    """Fit a model on everyone and save it, with metrics on the surveys held out.
 
-    The model that is saved is fitted on everyone. Where surveys are held out, a model
-    is first fitted without them by the same configuration; the metrics are that one's.
+    The metrics are those of another fit by the same configuration, without these surveys.
 
-    How long each step took and what the cache did goes into a file of its own beside the
-    checkpoint, ``NAME.run.json``: the same fit gives the same checkpoint, to the last bit,
-    and no other run takes as long.
+    The same fit gives the same checkpoint, to the last bit. The time of each step and the
+    counts of the cache differ between runs, so they are in a file beside the checkpoint,
+    ``NAME.run.json``.
 
     Args:
         configuration: the fit.
         cohort_path: Parquet or CSV.
-        out: the checkpoint to write; of several processes, the leading one writes it.
+        out: the checkpoint to write; only the leading process writes it.
         progress: called with the name of each step as it ends.
         execution: where it runs.
 
     Raises:
         CohortError: the cohort cannot be used.
-        FitError: the fit did not stay finite, or did not reach its minimum.
+        FitError: the loss or a weight is not finite, or the minimum was not reached.
     """
     began = time.monotonic()
     seconds: dict[str, float] = {}
 
     def note(step: str) -> None:
-        # Without the survey held out the steps have the same names.
+        # The fit without the surveys held out reports the same steps first.
         name = step if step not in seconds else f"{step}, everyone"
         seconds[name] = round(time.monotonic() - began, 2)
         progress(step)
 
     cache = None if execution.work is None else Cache(execution.work / "cache")
-    if cache is None:
-        cohort = read_cohort(cohort_path, configuration.cohort)
-    else:
-        cohort = fetch_cohort(cache, cohort_path, configuration.cohort)
+    cohort = fetch_cohort(cache, cohort_path, configuration.cohort)
     seconds["cohort read"] = round(time.monotonic() - began, 2)
-    configuration, cohort = settle(configuration, cohort)
+    configuration, cohort = adapt_to_cohort(configuration, cohort)
     metrics = {}
     if configuration.cohort.hold_out:
         metrics["held_out"] = evaluate_held_out(
@@ -118,7 +115,7 @@ def train(
 
 
 def _describe_people(cohort: Cohort) -> dict[str, list[float]]:
-    """Whom it was fitted on, by age and sex: a server compares whom it is asked about."""
+    """Ages and sexes of the people fitted, with which a server compares its requests."""
     edges = np.quantile(cohort.age_years.astype(np.float64), (0.2, 0.4, 0.6, 0.8))
     bins = np.searchsorted(edges, cohort.age_years, side="right")
     return {
@@ -142,13 +139,13 @@ def evaluate_held_out(
     execution: Execution = ALONE,
     cache: Cache | None = None,
 ) -> dict[str, Any]:
-    """C-index and more on the held-out surveys of a model fitted without them.
+    """Metrics on the surveys held out, of a model fitted without them.
 
-    Each survey has its own profile taken off, estimated from its people's values alone;
-    what comes out without is there too.
+    Each survey's profile, estimated from its people's values only, is subtracted first; the
+    metrics without that are under ``without_profile``.
 
     Raises:
-        CohortError: a held-out survey is not in the cohort, or is all of it.
+        CohortError: a survey held out is not in the cohort, or they are all of it.
     """
     surveys = configuration.cohort.hold_out
     absent = sorted(set(surveys) - set(cohort.survey))
@@ -157,18 +154,18 @@ def evaluate_held_out(
         raise CohortError(
             "hold_out",
             [
-                f"expected some of the surveys {sorted(set(map(str, cohort.survey)))}, "
-                f"however: {list(surveys)}"
+                f"cohort.hold_out must name some, but not all, of the surveys "
+                f"{sorted(set(map(str, cohort.survey)))}; got {list(surveys)}"
             ],
         )
-    tensors = fit_tensors(
+    tensors = fit(
         cohort.select(~held_out),
         move_period(configuration, surveys),
         members=False,
         progress=progress,
         execution=execution,
         cache=cache,
-    )
+    ).tensors
     people = cohort.select(held_out & select_evaluated(cohort))
     measured = predict(people, configuration, tensors)
     # Each survey is a laboratory of its own.
@@ -205,9 +202,5 @@ def predict(
     """Answers of a fit for a cohort, by output name."""
     network = Network(configuration.network, tensors)
     with torch.inference_mode():
-        answers = network(
-            torch.from_numpy(people.biomarkers),
-            torch.from_numpy(people.age_years),
-            torch.from_numpy(people.sex),
-        )
+        answers = network(*people.take_inputs())
     return dict(zip(OUTPUT_NAMES, answers, strict=True))

@@ -12,14 +12,14 @@ import numpy as np
 from henaw.model.checkpoint import load_checkpoint
 from henaw.model.network import Network
 from henaw.model.synthetic import draw_follow_up, draw_synthetic_people
-from henaw.training.cohort import Cohort, read_cohort
+from henaw.training.cohorts.cohort import Cohort, read_cohort
 from henaw.training.configuration import TrainingConfiguration, read_training_configuration
-from henaw.training.execution import Execution
+from henaw.training.execution.execution import Execution
 from henaw.training.fit import build_rules, fit
-from henaw.training.loop import MiniBatches
-from henaw.training.people import build_people
-from henaw.training.problem import Problem
-from henaw.training.reference import fit_reference
+from henaw.training.minibatches.loop import MiniBatches
+from henaw.training.objective.survival_data import build_survival_data
+from henaw.training.reference.reference import fit_reference
+from henaw.training.solvers.problem import FitProblem
 from henaw.training.train import evaluate_held_out
 from measuring import Meter
 
@@ -150,9 +150,9 @@ def _draw(count: int) -> Cohort:
 
 def _build_problem(
     cohort: Cohort, configuration: TrainingConfiguration, meter: Meter
-) -> tuple[Problem, object]:
+) -> tuple[FitProblem, object]:
     shape = configuration.network
     tensors, cohort = fit_reference(cohort, shape, ())
-    people = build_people(Network(shape, tensors), cohort, configuration.fit)
+    people = build_survival_data(Network(shape, tensors), cohort, configuration.fit)
     rules = build_rules(configuration, tensors)
-    return Problem(people, shape, configuration.fit, rules, _execute(meter)), people
+    return FitProblem(people, shape, configuration.fit, rules, _execute(meter)), people

@@ -7,7 +7,7 @@ from types import ModuleType
 import numpy as np
 import pytest
 from henaw.model.checkpoint import Checkpoint
-from henaw.training.cohort import Cohort
+from henaw.training.cohorts.cohort import Cohort
 from henaw.training.evaluation.evaluated import answer_people
 from henaw.training.evaluation.follow_up import accumulate_hazard
 

@@ -41,4 +41,4 @@ def test_a_configuration_that_is_named_must_be_there(artifacts: Path, tmp_path: 
     arguments = ["--exported", str(artifacts), "--out", str(tmp_path)]
     result = CliRunner().invoke(archive, [*arguments, "--model-config", str(tmp_path / "none")])
     assert isinstance(result.exception, ArtifactError)
-    assert f"expected {tmp_path / 'none'}, found none" in str(result.exception)
+    assert f"there is no file {tmp_path / 'none'}" in str(result.exception)

@@ -83,7 +83,7 @@ def test_text_goes_to_standard_error_at_the_level_asked_for(
     said = run("train", *survivors, "--work", tmp_path / "said", "--log-level", "info")
     assert said.returncode == 1
     told = said.stderr[: said.stderr.index("error: ")].splitlines()
-    lines = [line for line in told if " henaw.training.cache: " in line]
+    lines = [line for line in told if " henaw.training.execution.cache: " in line]
     assert len(lines) == 2
     pattern = rf"{TIME} INFO henaw\.training\.cache: cache: cohort-\w+\.cached "
     assert re.fullmatch(pattern + "is absent; it is made now", lines[0])
@@ -107,7 +107,7 @@ def test_a_file_of_json_says_what_was_done_and_why_it_failed(
     records = [json.loads(line) for line in text.splitlines()]
     records = [record for record in records if record["level"] != "WARNING"]
     assert [record["level"] for record in records] == ["INFO", "INFO", "ERROR", "INFO", "ERROR"]
-    assert records[0]["logger"] == "henaw.training.cache"
+    assert records[0]["logger"] == "henaw.training.execution.cache"
     assert re.fullmatch(r"cache: cohort-\w+\.cached read in \d+\.\d\d s", records[3]["message"])
     for record in records:
         assert re.fullmatch(TIME, record["time"])

@@ -161,7 +161,7 @@ def test_a_wrong_configuration_is_one_message_and_writes_nothing(
         "seeed: unknown key, did you mean seed?",
         "version: missing key",
         "input_dim must be 9; got 8",
-        "iterations must be >= 1, however: 0",
+        "iterations must be >= 1; got 0",
     ):
         assert expected in done.stderr
     assert "Traceback" not in done.stderr

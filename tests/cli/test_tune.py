@@ -181,7 +181,7 @@ def test_a_study_of_another_configuration_is_one_message(
     )
     assert done.returncode == 1
     assert f"error: {tuned[0] / 'study.db'}: 1 problem" in done.stderr
-    assert "fit.iterations: this study was made from 400, however: 401" in done.stderr
+    assert "fit.iterations: this study was made with 400; got 401" in done.stderr
     assert "Traceback" not in done.stderr
     assert not (tmp_path / "out.yaml").exists()
 

@@ -136,7 +136,7 @@ def test_disagreement_stops_the_command_and_keeps_the_folder_before(
     assert caught.value.code == 1
     message = capsys.readouterr().err
     assert message.startswith("error: parity: ")
-    assert "onnxruntime-cpu: biological_age must be within 0.0001 of eager, however: " in message
+    assert "onnxruntime-cpu: biological_age must be within 0.0001 of eager; got " in message
     assert "at biomarkers=[" in message
     assert "torchscript-cpu: " not in message
     assert read_folder(out) == before
@@ -205,7 +205,7 @@ def test_a_folder_of_something_else_is_not_replaced(
     shipped_checkpoint_path: Path, tmp_path: Path
 ) -> None:
     (tmp_path / "thesis.tex").write_text("years of work")
-    with pytest.raises(ArtifactError, match=r"it holds thesis\.tex"):
+    with pytest.raises(ArtifactError, match=r"it contains thesis\.tex"):
         export_checkpoint(shipped_checkpoint_path, tmp_path)
     with pytest.raises(ArtifactError, match="it must be a folder; it is a file"):
         export_checkpoint(shipped_checkpoint_path, tmp_path / "thesis.tex")

@@ -113,7 +113,7 @@ def add_domain(model: onnx.ModelProto) -> None:
         (grow, "size must be below 1000000 bytes; got "),
         (lambda m: setattr(m, "ir_version", 10), "IR version must be at most 9; got 10"),
         (lambda m: setattr(m.opset_import[0], "version", 21), "opset must be at most 18"),
-        (add_domain, "expected only ONNX's own operators; got com.microsoft"),
+        (add_domain, "operators must be ONNX's own; got com.microsoft"),
         (rename_output, "outputs must be ['biological_age'"),
         (lambda m: m.graph.input.reverse(), "inputs must be ['biomarkers'"),
         (lambda m: setattr(m.graph, "doc_string", "model/network.py"), "'.py' is inside"),

@@ -12,15 +12,15 @@ import torch
 from henaw.model.biomarkers import INDEX, NAMES
 from henaw.model.checkpoint import Checkpoint
 from henaw.model.configuration import read_configuration
-from henaw.model.graph.transforms import LOG_SCALED
 from henaw.model.network import Network
-from henaw.training.cohort import Cohort
+from henaw.model.graph.transforms import LOG_SCALED
+from henaw.training.cohorts.adjustment import count_adjustments
+from henaw.training.cohorts.cohort import Cohort
 from henaw.training.configuration import FitConfiguration, LoopConfiguration, TrainingConfiguration
-from henaw.training.execution import ALONE, Execution
-from henaw.training.loop import MiniBatches
-from henaw.training.objective import Objective
-from henaw.training.people import People, build_people, measure_scales
-from henaw.training.settings import count_settings
+from henaw.training.execution.execution import ALONE, Execution
+from henaw.training.minibatches.loop import MiniBatches
+from henaw.training.objective.objective import Objective
+from henaw.training.objective.survival_data import SurvivalData, build_survival_data, measure_scales
 
 Array = npt.NDArray[np.float64]
 
@@ -191,25 +191,25 @@ def synthetic() -> Simulated:
 
 
 @pytest.fixture(scope="session")
-def people(network: Network, synthetic: Simulated) -> People:
-    return build_people(network, synthetic.cohort, FitConfiguration())
+def people(network: Network, synthetic: Simulated) -> SurvivalData:
+    return build_survival_data(network, synthetic.cohort, FitConfiguration())
 
 
 @pytest.fixture(scope="session")
 def make_batches(
-    people: People, checkpoint: Checkpoint, configuration: TrainingConfiguration
+    people: SurvivalData, checkpoint: Checkpoint, configuration: TrainingConfiguration
 ) -> Callable[..., MiniBatches]:
     """Mini-batches of those people, with some of the loop's settings changed."""
 
     def make(
         *,
         execution: Execution = ALONE,
-        crowd: People = people,
+        crowd: SurvivalData = people,
         fit: FitConfiguration = configuration.fit,
         **settings: Any,
     ) -> MiniBatches:
         usual = {"batch_size": 512, "epochs": 3, "learning_rate": 0.2}
-        scales = measure_scales(people, count_settings(fit.period))
+        scales = measure_scales(people, count_adjustments(fit.period))
         return MiniBatches(
             crowd,
             Objective(scales, checkpoint.network, fit),

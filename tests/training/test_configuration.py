@@ -59,15 +59,15 @@ def test_every_problem_is_in_one_error(tmp_path: Path, mapping: Mapping) -> None
     assert caught.value.subject.endswith("synthetic.yaml")
     for expected in (
         "cohrt: unknown key, did you mean cohort?",
-        "seed must be int; got 'three'",
+        "seed: expected int, however: 'three'",
         "network.knotts: unknown key, did you mean knots?",
         "input_dim must be 9; got 8",
         "unknown biomarker 'creatinin': did you mean creatinine?",
-        "each code under one cause, however twice: [5]",
+        "a code must be under one cause only; got twice: [5]",
         "unknown 'crpp'",
-        "limit must be finite and > 0, however: -1",
-        "iterations must be >= 1, however: 0",
-        "age_weight must be finite and >= 0, however: -1",
+        "limit must be finite and > 0; got -1",
+        "iterations must be >= 1; got 0",
+        "age_weight must be finite and >= 0; got -1",
     ):
         assert expected in message
 
@@ -89,16 +89,16 @@ def test_what_training_itself_checks_is_listed_together(tmp_path: Path, mapping:
     with pytest.raises(ConfigurationError) as caught:
         read_training_configuration(write(tmp_path, wrong))
     assert len(caught.value.problems) == 3
-    assert "date: expected YYYY-MM-DD, however: 'yesterday'" in str(caught.value)
+    assert "date must be YYYY-MM-DD; got 'yesterday'" in str(caught.value)
 
 
 @pytest.mark.parametrize(
     ("content", "expected"),
     [
-        (b"", "top level must be a mapping; got None"),
-        (b"- 1\n", "top level must be a mapping; got [1]"),
-        (b"a: [1\n", "expected YAML"),
-        (b"a: \xff\xfe\n", "expected YAML"),
+        (b"", "top level: expected a mapping, however: None"),
+        (b"- 1\n", "top level: expected a mapping, however: [1]"),
+        (b"a: [1\n", "the file is not YAML"),
+        (b"a: \xff\xfe\n", "the file is not YAML"),
     ],
     ids=["empty", "list", "broken", "not text"],
 )
@@ -113,7 +113,7 @@ def test_a_file_that_is_no_mapping_is_refused(
 
 
 def test_a_missing_file_and_a_folder_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(ConfigurationError, match="found none"):
+    with pytest.raises(ConfigurationError, match="there is no such file"):
         read_training_configuration(tmp_path / "absent.yaml")
     with pytest.raises(ConfigurationError, match="cannot be read"):
         read_training_configuration(tmp_path)
@@ -137,15 +137,15 @@ def test_a_wrong_cause_says_which_and_why(mapping: Mapping) -> None:
     wrong["cohort"]["causes"] = {"Liver": [4], "other": [9], "cancer": [], "kidney": ["N18"]}
     with pytest.raises(ConfigurationError) as caught:
         read_configuration(TrainingConfiguration, wrong, subject="synthetic")
-    assert caught.value.problems[0] == "cohort.causes.kidney[0] must be int; got 'N18'"
+    assert caught.value.problems[0] == "cohort.causes.kidney[0]: expected int, however: 'N18'"
     del wrong["cohort"]["causes"]["kidney"]
     with pytest.raises(ConfigurationError) as caught:
         read_configuration(TrainingConfiguration, wrong, subject="synthetic")
     said = " ".join(caught.value.problems)
     assert "a lower-case letter, then up to 39" in said
     assert "got 'Liver'" in said
-    assert "'other' is the name of every cause" in said
-    assert "causes.cancer: expected at least one code" in said
+    assert "'other' stands for every code" in said
+    assert "causes.cancer must have at least one code" in said
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), -1e-9])

@@ -12,11 +12,11 @@ from henaw.model.biomarkers import INDEX
 from henaw.model.errors import CohortError, FitError
 from henaw.model.network import Network
 from henaw.training import fit as module
-from henaw.training import reference, uncertainty
-from henaw.training.cohort import Cohort
+from henaw.training.cohorts.cohort import Cohort
 from henaw.training.configuration import TrainingConfiguration
-from henaw.training.fit import Fit, build_rules, count_steps, draw_surveys, fit, fit_tensors
-from henaw.training.people import build_people
+from henaw.training.fit import Fit, build_rules, count_steps, draw_surveys, fit
+from henaw.training.objective.survival_data import build_survival_data
+from henaw.training.reference import harmonisation, tables
 from henaw.training.train import predict
 from torch import Tensor
 
@@ -42,7 +42,7 @@ class Fitted(NamedTuple):
 def few_complete_people() -> object:
     """The 512 patterns are tried on fewer people, for speed."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(uncertainty, "MOST_PEOPLE", 150)
+        patch.setattr(tables, "MOST_PEOPLE", 150)
         yield
 
 
@@ -158,8 +158,8 @@ def test_the_same_seed_gives_the_same_tensors_and_another_changes_the_members_on
     cohort, _, _ = simulate(2500, seed=23, effects=EFFECTS)
     quick = dataclasses.replace(configuration.fit, iterations=100, member_iterations=200)
     settings = dataclasses.replace(configuration, fit=quick)
-    first, second = (fit_tensors(cohort, settings) for _ in range(2))
-    other = fit_tensors(cohort, dataclasses.replace(settings, seed=4))
+    first, second = (fit(cohort, settings).tensors for _ in range(2))
+    other = fit(cohort, dataclasses.replace(settings, seed=4)).tensors
     assert set(first) == set(second) == set(other)
     assert all(torch.equal(first[name], second[name]) for name in first)
     changed = {name for name in first if not torch.equal(first[name], other[name])}
@@ -191,7 +191,7 @@ def test_an_interaction_stays_within_the_hierarchy(
         # A product alone would make a high CRP look younger where HbA1c is low.
         free = dataclasses.replace(configuration.fit, harm_weight=0.0)
         settings = dataclasses.replace(configuration, network=shape, fit=free)
-        tensors = fit_tensors(cohort, settings, members=False)
+        tensors = fit(cohort, settings, members=False).tensors
         own = tensors["weight"][[INDEX["crp"], INDEX["hba1c"]], :basis].norm(dim=1).mean()
         size = float(tensors["interaction_weight"][0])
         assert abs(size) <= constant * float(own) * (1 + 1e-5)
@@ -204,7 +204,7 @@ def test_a_surveys_own_level_stays_out_of_the_gap(
     simulate: Simulate, configuration: TrainingConfiguration, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Harmonised, the surveys would not differ in CRP at all.
-    monkeypatch.setattr(reference, "FEWEST_FOR_SHIFT", 10**9)
+    monkeypatch.setattr(harmonisation, "FEWEST_FOR_SHIFT", 10**9)
     # The second survey has e times the hazard, and twice the CRP by its assay's drift
     # only among those who do not die of it: without a level of its own that would be
     # read as an effect of CRP, which has none here.
@@ -229,7 +229,7 @@ def test_a_surveys_own_level_stays_out_of_the_gap(
     slopes = []
     for surveys in (joined.survey, np.full(6000, "all")):
         cohort = dataclasses.replace(joined, survey=surveys)
-        tensors = fit_tensors(cohort, configuration, members=False)
+        tensors = fit(cohort, configuration, members=False).tensors
         crp = predict(cohort, configuration, tensors)["contributions"]
         crp = crp[:, configuration.network.contribution_names.index("crp")]
         log_crp = np.log(cohort.biomarkers[:, INDEX["crp"]])
@@ -242,7 +242,9 @@ def test_follow_up_is_cut_and_later_deaths_count_as_survival(
     fitted: Fitted, configuration: TrainingConfiguration
 ) -> None:
     cohort = fitted.cohort
-    people = build_people(Network(configuration.network, fitted.tensors), cohort, configuration.fit)
+    people = build_survival_data(
+        Network(configuration.network, fitted.tensors), cohort, configuration.fit
+    )
     later = cohort.event & (cohort.time_years > 10)
     assert later.any()
     assert float(people.time.max()) == 10.0
@@ -256,8 +258,8 @@ def test_a_loss_that_is_not_finite_stops_the_fit(
     time = fitted.cohort.time_years.copy()
     time[0] = np.nan
     broken = dataclasses.replace(fitted.cohort, time_years=time)
-    with pytest.raises(FitError, match="expected a finite loss, however: mortality=nan"):
-        fit_tensors(broken, configuration, members=False)
+    with pytest.raises(FitError, match="the loss or a parameter is not finite: mortality=nan"):
+        fit(broken, configuration, members=False)
 
 
 def test_a_cohort_that_nothing_can_be_learnt_from_is_refused_before_the_fit(
@@ -274,11 +276,11 @@ def test_a_cohort_that_nothing_can_be_learnt_from_is_refused_before_the_fit(
         biomarkers=blank,
     )
     with pytest.raises(CohortError) as caught:
-        fit_tensors(empty, configuration)
+        fit(empty, configuration)
     assert set(caught.value.problems) == {
-        "expected deaths within 10 years, however: none male",
-        "expected people with all nine biomarkers, however: none female",
-        "expected deaths with a known cause, however: 0; without causes, leave cohort.causes empty",
+        "no male person died within 10 years",
+        "no female person has every biomarker of the panel",
+        "deaths with a known cause must be at least 2; got 0",
     }
 
 
@@ -292,7 +294,7 @@ def test_ages_without_complete_people_take_the_variance_of_the_nearest(
         network=dataclasses.replace(configuration.network, first_age=45, last_age=65),
         fit=dataclasses.replace(configuration.fit, iterations=100, member_iterations=200),
     )
-    table = fit_tensors(middle, settings)["missing_variance"]
+    table = fit(middle, settings).tensors["missing_variance"]
     assert torch.isfinite(table).all()
     # Tabulated at 20, 30, .. 80: nobody is near 20 and 30, or near 80.
     assert torch.equal(table[..., 0], table[..., 2])
@@ -312,8 +314,8 @@ def test_what_people_say_against_the_rules_is_not_followed_beyond_the_limits(
     free = dataclasses.replace(
         configuration, fit=dataclasses.replace(configuration.fit, harm_weight=0.0)
     )
-    tensors = fit_tensors(cohort, configuration, members=False)
-    unbound = fit_tensors(cohort, free, members=False)
+    tensors = fit(cohort, configuration, members=False).tensors
+    unbound = fit(cohort, free, members=False).tensors
     rules = build_rules(configuration, tensors)
     assert rules is not None
     assert build_rules(free, tensors) is None
@@ -338,7 +340,7 @@ def test_a_fit_that_does_not_come_to_keep_the_rules_says_which_and_what_to_do(
     cohort, _, _ = simulate(4000, seed=28, effects=CONTRARY)
     monkeypatch.setattr(module, "MOST_TURNS", 1)
     with pytest.raises(FitError) as caught:
-        fit_tensors(cohort, configuration, members=False)
+        fit(cohort, configuration, members=False)
     message = str(caught.value)
     assert message.startswith("after 1 turns the typical years still changed by ")
     assert " is short by " in message
@@ -382,6 +384,6 @@ def test_refits_vary_which_surveys_they_are_of(
     )
     spreads = []
     for survey in (np.repeat(["calm", "strong"], 1500), np.full(3000, "all")):
-        tensors = fit_tensors(dataclasses.replace(joined, survey=survey), quick)
+        tensors = fit(dataclasses.replace(joined, survey=survey), quick).tensors
         spreads.append(float(tensors["member_weight"][:, INDEX["crp"], 0].std()))
     assert spreads[0] > 2 * spreads[1]

@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-from henaw.training.cohort import Cohort
+from henaw.training.cohorts.cohort import Cohort
 from henaw.training.metrics import AGE_BANDS, compute_c_index, select_evaluated
 
 Simulate = Callable[..., tuple[Cohort, np.ndarray, np.ndarray]]

@@ -17,7 +17,7 @@ import pytest
 import torch
 import yaml
 from henaw.model.checkpoint import Checkpoint, load_checkpoint
-from henaw.training.cohort import Cohort, read_cohort
+from henaw.training.cohorts.cohort import Cohort, read_cohort
 from henaw.training.configuration import TrainingConfiguration, read_training_configuration
 from henaw.training.metrics import HORIZON_YEARS, compute_c_index
 from henaw.training.train import predict

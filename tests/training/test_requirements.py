@@ -7,15 +7,15 @@ import numpy as np
 import pytest
 from henaw.model.biomarkers import CAUSES, INDEX, NAMES
 from henaw.model.errors import CohortError
-from henaw.training.cohort import Cohort
+from henaw.training.cohorts.cohort import Cohort
 from henaw.training.configuration import (
     DetectionFloor,
     Laboratories,
     TopCode,
     TrainingConfiguration,
 )
-from henaw.training.reference import measure_laboratory_sd
-from henaw.training.requirements import settle
+from henaw.training.reference.harmonisation import measure_laboratory_sd
+from henaw.training.requirements import adapt_to_cohort
 
 
 @pytest.fixture
@@ -32,7 +32,7 @@ def change(configuration: TrainingConfiguration, **parts: Any) -> TrainingConfig
 def test_a_whole_cohort_is_fitted_as_asked_for(
     configuration: TrainingConfiguration, cohort: Cohort, caplog: pytest.LogCaptureFixture
 ) -> None:
-    assert settle(configuration, cohort) == (configuration, cohort)
+    assert adapt_to_cohort(configuration, cohort) == (configuration, cohort)
     assert caplog.messages == []
 
 
@@ -40,9 +40,9 @@ def test_without_a_known_cause_no_risk_by_cause_is_fitted(
     configuration: TrainingConfiguration, cohort: Cohort, caplog: pytest.LogCaptureFixture
 ) -> None:
     unknown = dataclasses.replace(cohort, cause=np.full(len(cohort), -1))
-    settled, people = settle(configuration, unknown)
-    assert settled.network.causes == ()
-    assert settled.cohort.causes == {}
+    adapted, people = adapt_to_cohort(configuration, unknown)
+    assert adapted.network.causes == ()
+    assert adapted.cohort.causes == {}
     np.testing.assert_array_equal(people.cause, np.where(cohort.event, 0, -1))
     assert "no cause of death is known" in caplog.text
 
@@ -51,9 +51,9 @@ def test_a_cause_that_nobody_died_of_is_left_out_and_said(
     configuration: TrainingConfiguration, cohort: Cohort, caplog: pytest.LogCaptureFixture
 ) -> None:
     without = dataclasses.replace(cohort, cause=np.where(cohort.cause == 1, 4, cohort.cause))
-    settled, people = settle(configuration, without)
-    assert settled.network.causes == ("cardiovascular", "diabetes", "dementia")
-    before, after = (*CAUSES, "other"), settled.network.cause_classes
+    adapted, people = adapt_to_cohort(configuration, without)
+    assert adapted.network.causes == ("cardiovascular", "diabetes", "dementia")
+    before, after = (*CAUSES, "other"), adapted.network.cause_classes
     dead = without.cause >= 0
     named = [
         [names[code] for code in of.cause[dead]]
@@ -61,7 +61,7 @@ def test_a_cause_that_nobody_died_of_is_left_out_and_said(
     ]
     assert named[0] == named[1]
     assert (people.cause[~dead] == -1).all()
-    assert "nobody died of cancer within 10 years" in caplog.text
+    assert "no one died of cancer within 10 years" in caplog.text
 
 
 def test_surveys_that_are_not_there_are_named_with_the_nearest(
@@ -74,7 +74,7 @@ def test_surveys_that_are_not_there_are_named_with_the_nearest(
         hold_out=("erly",),
     )
     with pytest.raises(CohortError) as caught:
-        settle(wrong, cohort)
+        adapt_to_cohort(wrong, cohort)
     there = "is not in the cohort, whose surveys are 'early', 'late'"
     assert caught.value.problems == (
         f"cohort.top_codes: survey 'latte' {there}; did you mean 'late'?",
@@ -89,30 +89,30 @@ def test_a_biomarker_that_is_empty_is_refused_with_the_fix(
     values = cohort.biomarkers.copy()
     values[:, INDEX["ggt"]] = np.nan
     empty = dataclasses.replace(cohort, biomarkers=values)
-    with pytest.raises(CohortError, match=r"ggt is empty for everybody: leave ggt out of network"):
-        settle(configuration, empty)
-    settle(configuration, empty.take([name for name in NAMES if name != "ggt"]))
+    with pytest.raises(CohortError, match=r"no one has a value of ggt\. Leave ggt out of network"):
+        adapt_to_cohort(configuration, empty)
+    adapt_to_cohort(configuration, empty.take([name for name in NAMES if name != "ggt"]))
 
 
 def test_one_sex_is_refused_with_what_to_do(
     configuration: TrainingConfiguration, cohort: Cohort
 ) -> None:
-    with pytest.raises(CohortError, match=r"nobody is male.*together with a cohort that has both"):
-        settle(configuration, cohort.select(cohort.sex == 0))
+    with pytest.raises(CohortError, match=r"no one is male.*together with a cohort that has both"):
+        adapt_to_cohort(configuration, cohort.select(cohort.sex == 0))
 
 
 def test_one_survey_says_what_the_interval_lacks(
     configuration: TrainingConfiguration, cohort: Cohort, caplog: pytest.LogCaptureFixture
 ) -> None:
     alone = dataclasses.replace(cohort, survey=np.full(len(cohort), "all"))
-    settle(configuration, alone)
-    assert "one survey alone measured crp, hba1c" in caplog.text
+    adapt_to_cohort(configuration, alone)
+    assert "only one survey measured crp, hba1c" in caplog.text
     assert "cohort.laboratories" in caplog.text
     caplog.clear()
     given = Laboratories(
         standard_deviation=dict.fromkeys(alone.panel, 0.1), source="nine other surveys"
     )
-    settle(change(configuration, laboratories=given), alone)
+    adapt_to_cohort(change(configuration, laboratories=given), alone)
     assert caplog.messages == []
 
 

@@ -14,7 +14,7 @@ import pytest
 import torch
 import yaml
 from henaw.model.checkpoint import Checkpoint, load_checkpoint
-from henaw.training.cohort import Cohort
+from henaw.training.cohorts.cohort import Cohort
 
 Simulate = Callable[..., tuple[Cohort, Any, Any]]
 Command = Callable[..., list[str]]

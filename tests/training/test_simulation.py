@@ -10,7 +10,7 @@ from henaw.model.biomarkers import NAMES
 from henaw.model.checkpoint import Checkpoint
 from henaw.model.errors import CohortError
 from henaw.model.graph.transforms import LOG_SCALED
-from henaw.training.cohort import read_cohort
+from henaw.training.cohorts.cohort import read_cohort
 from henaw.training.configuration import CohortConfiguration
 from henaw.training.simulation import check_synthetic_path, simulate_table
 

@@ -15,11 +15,11 @@ from henaw.model.biomarkers import CAUSES, PANEL
 from henaw.model.checkpoint import Checkpoint
 from henaw.model.configuration import read_configuration
 from henaw.model.errors import CohortError
-from henaw.training.cohort import Cohort, read_cohort
+from henaw.training.cohorts.adjustment import move_period
+from henaw.training.cohorts.cohort import Cohort, read_cohort
 from henaw.training.configuration import TrainingConfiguration, read_training_configuration
-from henaw.training.fit import fit_tensors
+from henaw.training.fit import fit
 from henaw.training.metrics import compute_c_index, select_evaluated
-from henaw.training.settings import move_period
 from henaw.training.train import count_train_steps, evaluate_held_out, predict
 from torch import Tensor
 
@@ -40,7 +40,7 @@ def held_out(cohort_path: Path) -> HeldOut:
     configuration = move_period(read_training_configuration(SHIPPED), ["2003-2004"])
     cohort = read_cohort(cohort_path, configuration.cohort)
     rows = cohort.survey == "2003-2004"
-    tensors = fit_tensors(cohort.select(~rows), configuration, members=False)
+    tensors = fit(cohort.select(~rows), configuration, members=False).tensors
     people = cohort.select(rows & select_evaluated(cohort))
     return HeldOut(people, read_phenoage(cohort_path), predict(people, configuration, tensors))
 
@@ -152,7 +152,7 @@ def test_a_held_out_survey_never_reaches_its_own_fit(
     seen: list[dict[str, Tensor]] = []
     settings = hold_out(configuration, "late")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("henaw.training.train.fit_tensors", record_fits(seen))
+        patch.setattr("henaw.training.train.fit", record_fits(seen))
         good = evaluate_held_out(waves, settings, progress=lambda _: None)
         bad = evaluate_held_out(spoilt, settings, progress=lambda _: None)
     assert all(torch.equal(seen[0][name], seen[1][name]) for name in seen[0])
@@ -163,7 +163,7 @@ def test_a_held_out_survey_never_reaches_its_own_fit(
 
 def record_fits(seen: list[dict[str, Tensor]]) -> Callable[..., dict[str, Tensor]]:
     def fit(*arguments: Any, **keywords: Any) -> dict[str, Tensor]:
-        seen.append(fit_tensors(*arguments, **keywords))
+        seen.append(fit(*arguments, **keywords).tensors)
         return seen[-1]
 
     return fit
@@ -173,7 +173,7 @@ def record_fits(seen: list[dict[str, Tensor]]) -> Callable[..., dict[str, Tensor
 def test_a_survey_that_cannot_be_held_out_is_refused(
     waves: Cohort, configuration: TrainingConfiguration, surveys: tuple[str, ...]
 ) -> None:
-    with pytest.raises(CohortError, match=r"expected some of the surveys \['early', 'late'\]"):
+    with pytest.raises(CohortError, match=r"some, but not all, of the surveys \['early', 'late'\]"):
         evaluate_held_out(waves, hold_out(configuration, *surveys), progress=lambda _: None)
 
 

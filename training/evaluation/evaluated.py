@@ -11,7 +11,7 @@ from henaw.model.checkpoint import Checkpoint
 from henaw.model.configuration import read_configuration
 from henaw.model.errors import CohortError
 from henaw.model.runtime import Outputs, TorchRuntime
-from henaw.training.cohort import Cohort, read_cohort
+from henaw.training.cohorts.cohort import Cohort, read_cohort
 from henaw.training.configuration import CohortConfiguration
 from henaw.training.evaluation.estimates import FEWEST_DEATHS, FEWEST_SHOWN, Array, Rows
 from henaw.training.evaluation.follow_up import Hazard, compute_hazard

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from henaw.model.checkpoint import Checkpoint
 from henaw.model.configuration import OTHER_CAUSE
-from henaw.training.cohort import Cohort
+from henaw.training.cohorts.cohort import Cohort
 from henaw.training.evaluation.calibration import calibrate, calibrate_cells, observe_risk
 from henaw.training.evaluation.comparison import (
     AUC_DRAWS,
@@ -57,7 +57,7 @@ from henaw.training.metrics import (
     OLDEST_EVALUATED_YEARS,
     select_evaluated,
 )
-from henaw.training.reference import estimate_profiles, take_profiles_off
+from henaw.training.reference.harmonisation import estimate_profiles, take_profiles_off
 
 Progress = Callable[[str], None]
 

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from henaw.model.checkpoint import Checkpoint
 from henaw.model.runtime import Outputs
-from henaw.training.cohort import Cohort
+from henaw.training.cohorts.cohort import Cohort
 from henaw.training.evaluation.calibration import observe_risk
 from henaw.training.evaluation.estimates import Array, Rows
 from henaw.training.evaluation.follow_up import (

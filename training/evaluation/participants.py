@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 from henaw.model.biomarkers import PANEL
-from henaw.training.cohort import Cohort
+from henaw.training.cohorts.cohort import Cohort
 from henaw.training.evaluation.estimates import (
     FEWEST_SHOWN,
     Array,

@@ -19,9 +19,9 @@ import numpy as np
 import numpy.typing as npt
 from henaw.model.network import Network
 from henaw.model.runtime import TorchRuntime
-from henaw.training.cohort import Cohort
+from henaw.training.cohorts.cohort import Cohort
 from henaw.training.evaluation.estimates import Array, Estimate
-from henaw.training.uncertainty import answer_by_refit, draw_values, move_laboratory
+from henaw.training.reference.uncertainty import answer_by_refit, draw_values, move_laboratory
 
 DRAWS = 10
 _NINE_IN_TEN = 1.6448536269514722

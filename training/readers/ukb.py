@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
+from henaw.model.biomarkers import NAMES, PANEL
+from henaw.model.errors import CohortError
 from henaw.intake.words.ukb_names import (
     AGE_AT_RECRUITMENT,
     AGE_AT_VISIT,
@@ -28,8 +30,7 @@ from henaw.intake.words.ukb_names import (
     YEAR_OF_BIRTH,
     Place,
 )
-from henaw.model.biomarkers import NAMES, PANEL
-from henaw.model.errors import CohortError
+from henaw.training.cohorts.table_checks import LONGEST_MONTHS
 from henaw.training.readers.table import check_table_path, write_table
 from henaw.training.readers.ukb_configuration import UkbConfiguration
 from henaw.training.readers.ukb_deaths import merge_deaths
@@ -38,7 +39,6 @@ from henaw.training.readers.ukb_follow_up import follow_up
 from henaw.training.readers.ukb_join import Joined, join_sources
 from henaw.training.readers.ukb_participants import read_participants
 from henaw.training.readers.ukb_visits import fill_beyond_limits, select_visits
-from henaw.training.table_checks import LONGEST_MONTHS
 
 COLUMNS: tuple[str, ...] = (
     "participant_id",

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from henaw.model.biomarkers import NAMES
 from henaw.model.checkpoint import Checkpoint
-from henaw.training.cohort import Cohort
+from henaw.training.cohorts.cohort import Cohort
 from henaw.training.evaluation.evaluated import Evaluated, answer_people
 from henaw.training.evaluation.evaluation import evaluate
 from henaw.training.metrics import select_evaluated

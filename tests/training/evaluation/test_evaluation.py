@@ -8,7 +8,7 @@ import pytest
 from henaw.model.biomarkers import CAUSES, NAMES
 from henaw.model.checkpoint import Checkpoint
 from henaw.model.errors import CohortError, ConfigurationError
-from henaw.training.cohort import Cohort
+from henaw.training.cohorts.cohort import Cohort
 from henaw.training.evaluation.comparison import compare_clocks, measure_auc, measure_c_index
 from henaw.training.evaluation.estimates import FEWEST_SHOWN
 from henaw.training.evaluation.evaluated import (

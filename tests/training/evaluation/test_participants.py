@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 from henaw.model.biomarkers import NAMES, PANEL
 from henaw.model.checkpoint import Checkpoint
-from henaw.training.cohort import Cohort, read_cohort
+from henaw.training.cohorts.cohort import Cohort, read_cohort
 from henaw.training.evaluation.estimates import FEWEST_SHOWN
 from henaw.training.evaluation.evaluated import (
     Evaluated,

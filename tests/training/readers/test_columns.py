@@ -11,7 +11,7 @@ from click.testing import CliRunner
 from henaw.cli.main import commands
 from henaw.model.biomarkers import NAMES
 from henaw.model.errors import CohortError, ConfigurationError
-from henaw.training.cohort import read_cohort
+from henaw.training.cohorts.cohort import read_cohort
 from henaw.training.configuration import CohortConfiguration
 from henaw.training.readers.columns import build_table
 from henaw.training.readers.columns_configuration import read_column_map

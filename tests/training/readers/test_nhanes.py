@@ -12,7 +12,8 @@ from click.testing import CliRunner
 from henaw.cli.main import commands
 from henaw.model.biomarkers import NAMES
 from henaw.model.errors import CohortError, DownloadError
-from henaw.training.cohort import read_cohort
+from henaw.training.cohorts.cohort import read_cohort
+from henaw.training.cohorts.table_checks import ALWAYS_NEEDED
 from henaw.training.configuration import CohortConfiguration
 from henaw.training.readers.download import Patience
 from henaw.training.readers.nhanes import (
@@ -23,7 +24,6 @@ from henaw.training.readers.nhanes import (
 from henaw.training.readers.nhanes_layout import Sites
 from henaw.training.readers.nhanes_surveys import SURVEYS
 from henaw.training.readers.table import write_table
-from henaw.training.table_checks import ALWAYS_NEEDED
 
 QUICK = Patience(attempts=2, backoff_seconds=0.01, timeout_seconds=5)
 FITTING = ["1988-1994", *(f"{y}-{y + 1}" for y in (1999, 2001, 2003, 2011, 2013, 2015, 2017))]

@@ -1,0 +1,1 @@
+"""People of a table: read, checked, and with what must be adjusted for."""

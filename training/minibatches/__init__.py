@@ -1,0 +1,1 @@
+"""Minimisation in mini-batches: a quick start for very large cohorts."""

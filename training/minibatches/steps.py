@@ -1,0 +1,223 @@
+"""One step of the mini-batches: gradients in pieces, memory that runs out, clipping.
+
+A step is taken by all processes at once. Each computes the gradient of its own share of
+the batch, piece by piece, and they are added up. Nothing of a step is read back from the
+device, unless several processes must agree whether it fitted into memory: on CUDA steps
+queue up, and one process's are replayed as one recording.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from henaw.model.errors import FitError
+from henaw.training.execution.captured import capture
+from henaw.training.execution.execution import Execution
+from henaw.training.execution.memory import ran_out
+from henaw.training.objective.objective import Objective
+from henaw.training.objective.survival_data import SurvivalData, compute_gap, compute_likelihood
+from torch import Tensor
+
+PARTS = ("mortality", "age", "elastic", "survey")
+_NONE = -1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Batch:
+    """This process's share of a batch.
+
+    Shape:
+        rows: (m,) int64
+
+    Attributes:
+        scale: by how much its sums over people are multiplied to stand for the cohort's
+            means: batches in an epoch over the cohort's people.
+    """
+
+    rows: Tensor
+    scale: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class StepReport:
+    """The loss by part, over all processes, and the gradient's length before clipping."""
+
+    parts: dict[str, float]
+    gradient_norm: float
+
+
+class Stepper:
+    """Takes steps; holds the parameters, Adam, and into how many pieces a batch goes.
+
+    From the first step whose loss or gradient is not finite on, nothing moves any more;
+    :meth:`find_failure` says which it was.
+
+    Args:
+        objective: what is minimised, on the device.
+        people: this process's, on the device.
+        execution: where it runs.
+        free: (P,) the parameters to start from.
+        longest: most people of this process in a batch.
+        clip_norm: a longer gradient is shortened to this.
+        accumulation: pieces a batch is computed in at first.
+    """
+
+    def __init__(
+        self,
+        objective: Objective,
+        people: SurvivalData,
+        execution: Execution,
+        *,
+        free: Tensor,
+        longest: int,
+        clip_norm: float,
+        accumulation: int,
+    ) -> None:
+        device = execution.device
+        self.people = people
+        self.accumulation = accumulation
+        self.out_of_memory = 0
+        self.free = torch.nn.Parameter(free.to(device))
+        on_cuda = device.type == "cuda"
+        # Recorded steps read the rate from the device.
+        rate = torch.zeros((), device=device) if on_cuda else 0.0
+        self.optimiser = torch.optim.Adam([self.free], lr=rate, capturable=on_cuda)
+        self._objective = objective
+        self._execution = execution
+        self._clip_norm = clip_norm
+        # Recorded steps read their people here; places that a batch leaves over count 0.
+        self._rows = torch.zeros(longest, dtype=torch.int64, device=device)
+        self._scale = torch.zeros(longest, dtype=torch.float64, device=device)
+        self._step = torch.zeros((), dtype=torch.int64, device=device)
+        self._failed_at = torch.full((), _NONE, dtype=torch.int64, device=device)
+        self._report = torch.zeros(len(PARTS) + 1, dtype=torch.float64, device=device)
+        self._sums = torch.zeros(len(PARTS), dtype=torch.float64, device=device)
+        self._replay: Callable[[], Tensor] | None = None
+
+    def take(self, batch: Batch, learning_rate: float, step: int) -> None:
+        """Move the parameters along a batch's gradient.
+
+        A batch that does not fit into memory is computed in twice as many pieces, and
+        later ones too; what the pieces add up to is the same.
+
+        Raises:
+            FitError: one person does not fit into memory.
+        """
+        count = len(batch.rows)
+        self._rows[:count] = batch.rows
+        self._scale[:count] = batch.scale
+        self._scale[count:] = 0.0
+        self._step.fill_(step)
+        for group in self.optimiser.param_groups:
+            if isinstance(group["lr"], Tensor):
+                group["lr"].fill_(learning_rate)
+            else:
+                group["lr"] = learning_rate
+        while not self._try(count):
+            self._shrink(count)
+
+    def find_failure(self) -> int | None:
+        """The step whose loss or gradient was not finite, None without one."""
+        failed = int(self._failed_at)
+        return None if failed == _NONE else failed
+
+    def report(self) -> StepReport:
+        """Of the last step, or of the one that failed."""
+        *parts, norm = self._report.tolist()
+        return StepReport(parts=dict(zip(PARTS, parts, strict=True)), gradient_norm=norm)
+
+    def take_sums(self) -> dict[str, float]:
+        """The loss by part, added up since this was last asked."""
+        sums = self._sums.tolist()
+        self._sums.zero_()
+        return dict(zip(PARTS, sums, strict=True))
+
+    def _try(self, count: int) -> bool:
+        """Whether the step fitted into memory, everywhere."""
+        alone = self._execution.world == 1
+        try:
+            if alone and self.free.device.type == "cuda":
+                if self._replay is None:
+                    self._replay = self._record()
+                self._replay()
+                return True
+            gradient = self._differentiate(count)
+        except (RuntimeError, MemoryError) as error:
+            if not ran_out(error):
+                raise
+            gradient = None
+        # Outside the handler: its traceback holds the locals that filled the memory.
+        failed = float(gradient is None)
+        if gradient is None:
+            self._replay = None
+            if self.free.device.type == "cuda":
+                torch.cuda.empty_cache()
+            gradient = self._report.new_zeros(2 + len(self.free))
+        if not alone:
+            told = torch.cat([gradient.new_tensor([failed]), gradient])
+            told = self._execution.add_up(told)
+            failed, gradient = float(told[0]), told[1:]
+        if failed:
+            return False
+        self._move(gradient)
+        return True
+
+    def _record(self) -> Callable[[], Tensor]:
+        def step() -> Tensor:
+            self._move(self._differentiate(len(self._rows)))
+            return self._report
+
+        # Adam makes its moments in its first step; they must be there to be put back.
+        state = self.optimiser.state[self.free]
+        changes = [self.free, self._report, self._sums, self._failed_at, *state.values()]
+        return capture(step, reads=self.free, changes=changes)
+
+    def _shrink(self, count: int) -> None:
+        self.out_of_memory += 1
+        largest = torch.tensor([float(count)])
+        if self.accumulation >= float(self._execution.add_up(largest)):
+            raise FitError(
+                f"memory ran out on {self._execution.device}: it does not hold the features of "
+                "even one person at a time. Use another device or free memory"
+            )
+        self.accumulation *= 2
+
+    def _differentiate(self, count: int) -> Tensor:
+        """The parts over this process's first ``count`` people, and their gradient."""
+        total = self._report.new_zeros(2 + len(self.free))
+        pieces = min(self.accumulation, max(count, 1))
+        for piece in range(pieces):
+            rows = slice(count * piece // pieces, count * (piece + 1) // pieces)
+            people = self.people.select(self._rows[rows])
+            free = self.free.detach().requires_grad_()
+            weights = self._objective.unpack(free)
+            gap = compute_gap(weights, people, precision=torch.float32)
+            parts = compute_likelihood(weights, people.weighed(self._scale[rows]), gap)
+            age = self._objective.configuration.age_weight * parts["age"]
+            (gradient,) = torch.autograd.grad(parts["mortality"] + age, free)
+            total += torch.cat([torch.stack([parts["mortality"], age]).detach(), gradient])
+        return total
+
+    def _move(self, total: Tensor) -> None:
+        """Take the step that everybody's people, and the penalties, ask for."""
+        over_people, gradient = total[:2], total[2:]
+        free = self.free.detach().requires_grad_()
+        penalties = list(
+            self._objective.compute_penalties(free, self._objective.unpack(free)).values()
+        )
+        (of_penalties,) = torch.autograd.grad(torch.stack(penalties).sum(), free)
+        self.free.grad = gradient + of_penalties
+        norm = torch.nn.utils.clip_grad_norm_([self.free], self._clip_norm)
+        parts = torch.cat([over_people, torch.stack(penalties).detach()])
+        report = torch.cat([parts, norm.reshape(1)])
+        before = self.free.detach().clone()
+        self.optimiser.step()
+        with torch.no_grad():
+            held = self._failed_at != _NONE
+            fails = ~torch.isfinite(report).all()
+            self._report.copy_(torch.where(held, self._report, report))
+            self.free.copy_(torch.where(held | fails, before, self.free))
+            self._failed_at.copy_(torch.where(fails & ~held, self._step, self._failed_at))
+            self._sums += torch.where(held | fails, torch.zeros_like(parts), parts)

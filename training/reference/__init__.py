@@ -1,0 +1,1 @@
+"""What is tabulated from a cohort: reference, typical person, and what the interval needs."""

@@ -1,0 +1,1 @@
+"""Minimisation with everyone in each evaluation."""

@@ -1,0 +1,157 @@
+"""The fit by L-BFGS: every person in each evaluation.
+
+The network is linear in its weights once the reference is tabulated, and the
+likelihood is a sum over people, so the point estimate and every refit are small smooth
+problems: exact, on one device or several, for any number of people.
+"""
+
+from __future__ import annotations
+
+import itertools
+
+import torch
+from henaw.model.biomarkers import SEXES
+from henaw.model.configuration import NetworkConfiguration
+from henaw.model.graph.harm import HarmRules
+from henaw.training.cohorts.adjustment import count_adjustments
+from henaw.training.configuration import FitConfiguration
+from henaw.training.execution.execution import ALONE, Execution
+from henaw.training.execution.threads import one_thread
+from henaw.training.objective.objective import Objective, Solution
+from henaw.training.objective.survival_data import SurvivalData, measure_scales
+from henaw.training.solvers.minimise import Minimisation, Parts, minimise
+from henaw.training.solvers.population import Population
+from torch import Tensor
+from torch.autograd.functional import hessian, jacobian
+
+
+class Problem:
+    """One cohort, solved for the point estimate and again for each refit.
+
+    Attributes:
+        curvature: the likelihood's by the weights (W, W), as measured last, or empty: what the
+            next search begins with.
+
+    Args:
+        people: the cohort.
+        shape: of the network.
+        configuration: what is minimised.
+        rules: what harmful values must hold.
+        execution: where it runs.
+    """
+
+    def __init__(
+        self,
+        people: SurvivalData,
+        shape: NetworkConfiguration,
+        configuration: FitConfiguration,
+        rules: HarmRules | None = None,
+        execution: Execution = ALONE,
+    ) -> None:
+        with one_thread():
+            scales = measure_scales(people, count_adjustments(configuration.period))
+        self.objective = Objective(scales, shape, configuration, rules)
+        self.execution = execution
+        self.curvature = torch.zeros(0)
+        self.survey_share = people.levels[:, len(SEXES) : len(SEXES) + scales.surveys].mean(0)
+        self.population = Population(
+            people,
+            self.objective.unpack(self.objective.start()),
+            execution,
+            age_weight=configuration.age_weight,
+        )
+
+    def evaluate(self, free: Tensor) -> tuple[Parts, Tensor]:
+        """The parts of the loss at the free parameters (P,), and the gradient of their sum."""
+        free = free.detach().requires_grad_()
+        weights = self.objective.unpack(free)
+        flat = weights.flatten()
+        means, by_weights = self.population.evaluate(flat.detach())
+        penalties = self.objective.compute_penalties(free, weights)
+        # The chain rule: what the likelihood's gradient by the weights is by the parameters.
+        total = torch.stack(list(penalties.values())).sum() + flat @ by_weights
+        (gradient,) = torch.autograd.grad(total, free)
+        parts = {
+            "mortality": means["mortality"],
+            "age": self.objective.configuration.age_weight * means["age"],
+            **{name: float(part.detach()) for name, part in penalties.items()},
+        }
+        return parts, gradient
+
+    def curve(self, free: Tensor, *, anew: bool = True) -> Tensor:
+        """Roughly the second derivatives of the loss at the free parameters: (P, P).
+
+        Args:
+            free: (P,) where.
+            anew: of the likelihood too; else that is as it was measured last, and for
+                other weights of the people.
+        """
+
+        def unpack(free: Tensor) -> Tensor:
+            return self.objective.unpack(free).flatten()
+
+        def penalise(free: Tensor) -> Tensor:
+            penalties = self.objective.compute_penalties(free, self.objective.unpack(free))
+            return torch.stack(list(penalties.values())).sum()
+
+        by_free: Tensor = jacobian(unpack, free, vectorize=True)
+        if anew or not len(self.curvature):
+            self.curvature = self.population.measure_curvature(unpack(free))
+        penalties: Tensor = hessian(penalise, free, vectorize=True)
+        return by_free.T @ self.curvature @ by_free + penalties
+
+    def solve(
+        self, name: str, iterations: int, *, start: Tensor, interactions: bool = True
+    ) -> tuple[Solution, Minimisation]:
+        """Minimise the loss from ``start``.
+
+        Args:
+            name: what is solved, for the log and for errors.
+            iterations: most iterations of L-BFGS.
+            start: (P,) free parameters to start from.
+            interactions: whether they are solved for, or 0. How far each may go depends on
+                the effects of its two biomarkers, so that a loss with both has minima of
+                its own beside the least; the least is found from where the loss without
+                interactions is least.
+
+        Raises:
+            FitError: the loss or a weight is not finite.
+        """
+        moving = torch.ones(len(start), dtype=torch.bool)
+        if not interactions:
+            self.objective.split(moving)["pairs"].fill_(False)
+        origin = torch.where(moving, start, 0.0)
+
+        def place(moved: Tensor) -> Tensor:
+            return origin.masked_scatter(moving, moved)
+
+        def evaluate(moved: Tensor) -> tuple[Parts, Tensor]:
+            parts, gradient = self.evaluate(place(moved))
+            return parts, gradient[moving]
+
+        rounds = itertools.count()
+
+        def curve(moved: Tensor) -> Tensor:
+            # What the last search knew is enough to begin with.
+            return self.curve(place(moved), anew=next(rounds) > 0)[moving][:, moving]
+
+        with one_thread():
+            moved, parts, search = minimise(
+                evaluate,
+                origin[moving],
+                curve=curve,
+                iterations=iterations,
+                name=name,
+                tick=self.execution.tick,
+            )
+        return self.build_solution(place(moved), parts), search
+
+    def build_solution(self, free: Tensor, parts: Parts) -> Solution:
+        """The weights of solved parameters, as the network holds them."""
+        return self.objective.build_solution(free, self.survey_share, parts)
+
+    def measure_calibration(self, solution: Solution) -> float:
+        """Deaths observed over expected among the people fitted, within their follow-up."""
+        flat = self.objective.unpack(solution.free).flatten()
+        expected = self.population.evaluate(flat)[0]["expected"]
+        return self.population.event_share / expected

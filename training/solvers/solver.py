@@ -1,0 +1,159 @@
+"""The searches of one fit, by the leading process: each kept as it ends, all on record."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from henaw.model.errors import FitError
+from henaw.training.cohorts.cohort import Cohort
+from henaw.training.cohorts.storage import digest_cohort
+from henaw.training.configuration import TrainingConfiguration
+from henaw.training.execution.cache import Cache, Entry, fetch_entry
+from henaw.training.execution.threads import one_thread
+from henaw.training.objective.objective import Solution
+from henaw.training.solvers.causes import (
+    FEWEST_DEATHS,
+    CauseSolution,
+    Deaths,
+    count_by_class,
+    solve_causes,
+)
+from henaw.training.solvers.minimise import Minimisation
+from henaw.training.solvers.problem import FitProblem
+from torch import Tensor
+
+Keep = Callable[[str, Callable[[], Entry]], Entry]
+"""What a search of this name ended in: kept from before, or made by the second argument."""
+MOST_TURNS = 20
+"""How often weights are fitted in turn with typical years, or with the rules, at most."""
+_LOGGER = logging.getLogger(__name__)
+
+
+class Solver:
+    """Searches of the leading process, each kept as it ends, and a record of them."""
+
+    def __init__(
+        self, problem: FitProblem, configuration: TrainingConfiguration, keep: Keep
+    ) -> None:
+        self.fit = configuration.fit
+        self.problem = problem
+        self.classes = configuration.network.cause_classes
+        self.record: dict[str, Any] = {
+            "device": str(problem.execution.device),
+            "processes": problem.execution.world,
+            "searches": [],
+        }
+        self._keep = keep
+
+    def search(
+        self, name: str, iterations: int, start: Tensor, *, interactions: bool = True
+    ) -> tuple[Solution, Minimisation]:
+        """Solve the problem as it stands, or take what was kept of it."""
+
+        def build() -> Entry:
+            solution, search = self.problem.solve(
+                name, iterations, start=start, interactions=interactions
+            )
+            curvature = self.problem.curvature.numpy()
+            return Entry(
+                arrays={"free": solution.free.numpy(), "curvature": curvature},
+                values={"parts": solution.loss, "search": dataclasses.asdict(search)},
+            )
+
+        entry = self._keep(name, build)
+        search = Minimisation(**entry.values["search"])
+        self.record["searches"].append(search.describe())
+        free = torch.from_numpy(entry.arrays["free"])
+        # What is kept must leave the next search where the search itself would have.
+        self.problem.curvature = torch.from_numpy(entry.arrays["curvature"])
+        return self.problem.build_solution(free, entry.values["parts"]), search
+
+    def solve_causes(self, deaths: Deaths) -> CauseSolution:
+        """The causes' shares; also tells how many deaths each rests on."""
+        counts = count_by_class(deaths, len(self.classes))
+        self.record["deaths_by_cause"] = dict(zip(self.classes, counts, strict=True))
+        for name, count in zip(self.classes[:-1], counts, strict=False):
+            if count < FEWEST_DEATHS:
+                _LOGGER.warning(
+                    "%s: %d deaths are few, and its risk is hardly more than the average; "
+                    "leave it out of cohort.causes or give it more codes",
+                    *(name, count),
+                )
+        with one_thread():
+            causes = solve_causes(
+                deaths, len(self.classes), self.fit, tick=self.problem.execution.tick
+            )
+        self.record["searches"].append(causes.search.describe())
+        return causes
+
+    def tell_outcome(self, point: Solution) -> None:
+        """Tell what the point estimate came to, and how often memory ran out on the way."""
+        ratio = self.problem.measure_calibration(point)
+        self.record["loss"] = {name: round(part, 9) for name, part in point.loss.items()}
+        self.record["observed_over_expected"] = round(ratio, 4)
+        self.record["out_of_memory"] = self.problem.population.out_of_memory
+        _LOGGER.info("deaths observed over expected in the fit: %.4f", ratio)
+
+    def update_rules(self, solution: Solution) -> float:
+        """Ask more of the rules of harmful values; by how much the worst is broken, years."""
+        harm = self.problem.objective.harm
+        if harm is None:
+            return 0.0
+        return harm.update(solution.weight, solution.interaction_weight)
+
+    def describe_rules(self, solution: Solution) -> str:
+        """The rule that is furthest from holding, in words."""
+        harm = self.problem.objective.harm
+        if harm is None:
+            return "no rule is asked for"
+        return harm.describe(solution.weight, solution.interaction_weight)
+
+    def refit(self, name: str, weight: Tensor, start: Solution) -> Solution:
+        """Fit again, each person counting so many times, until the rules hold."""
+        objective, population = self.problem.objective, self.problem.population
+        kept = objective.harm
+        objective.harm = None if kept is None else kept.copy()
+        population.weigh(weight)
+        try:
+            for turn in range(1, MOST_TURNS + 1):
+                start, search = self.search(
+                    f"{name}, turn {turn}", self.fit.member_iterations, start.free
+                )
+                if self.update_rules(start) <= 0.0 and search.converged:
+                    return start
+            raise FitError(
+                f"in {name} {self.describe_rules(start)}, and the last search "
+                f"{search.describe_end()}. Raise fit.member_iterations"
+            )
+        finally:
+            objective.harm = kept
+            population.weigh(None)
+
+
+def keep_searches(
+    cache: Cache | None, cohort: Cohort, configuration: TrainingConfiguration
+) -> Keep:
+    """Where the searches of a fit are kept: nowhere without a cache."""
+    if cache is None:
+        return lambda _, build: build()
+    made_from = describe_fit(cohort, configuration)
+    surveys = sorted(set(map(str, cohort.survey)))
+    return lambda name, build: fetch_entry(
+        cache, "search", named=(*surveys, name), made_from=made_from, build=build
+    )
+
+
+def describe_fit(cohort: Cohort, configuration: TrainingConfiguration) -> dict[str, Any]:
+    """Everything that a search depends on, but for the code."""
+    return {
+        "cohort": digest_cohort(cohort),
+        "seed": configuration.seed,
+        **{
+            part: dataclasses.asdict(getattr(configuration, part))
+            for part in ("network", "fit", "loop")
+        },
+    }
