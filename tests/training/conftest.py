@@ -12,8 +12,8 @@ import torch
 from henaw.model.biomarkers import INDEX, NAMES
 from henaw.model.checkpoint import Checkpoint
 from henaw.model.configuration import read_configuration
-from henaw.model.network import Network
 from henaw.model.graph.transforms import LOG_SCALED
+from henaw.model.network import Network
 from henaw.training.cohorts.adjustment import count_adjustments
 from henaw.training.cohorts.cohort import Cohort
 from henaw.training.configuration import FitConfiguration, LoopConfiguration, TrainingConfiguration

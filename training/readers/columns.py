@@ -14,10 +14,10 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
+from henaw.intake.tables.layout import BiomarkerColumn, find_separator
 from henaw.model.biomarkers import INDEX, NAMES, PANEL, Biomarker
 from henaw.model.configuration import OTHER_CAUSE
 from henaw.model.errors import CohortError, PanelError
-from henaw.intake.tables.layout import BiomarkerColumn, find_separator
 from henaw.model.panel.units import Unit
 from henaw.training.cohorts.table_checks import LONGEST_MONTHS
 from henaw.training.readers.columns_configuration import CauseColumn, ColumnMap

@@ -12,8 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
-from henaw.model.biomarkers import NAMES, PANEL
-from henaw.model.errors import CohortError
 from henaw.intake.words.ukb_names import (
     AGE_AT_RECRUITMENT,
     AGE_AT_VISIT,
@@ -30,6 +28,8 @@ from henaw.intake.words.ukb_names import (
     YEAR_OF_BIRTH,
     Place,
 )
+from henaw.model.biomarkers import NAMES, PANEL
+from henaw.model.errors import CohortError
 from henaw.training.cohorts.table_checks import LONGEST_MONTHS
 from henaw.training.readers.table import check_table_path, write_table
 from henaw.training.readers.ukb_configuration import UkbConfiguration

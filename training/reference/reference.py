@@ -14,12 +14,12 @@ import numpy.typing as npt
 import torch
 from henaw.model.biomarkers import INDEX, NAMES, list_total_cv
 from henaw.model.configuration import RATIO_CAPS, RATIO_PARTS, VARIABLES, NetworkConfiguration
-from henaw.model.graph.constants import HIGHEST_RATIO, LOWEST_RATIO
 from henaw.model.errors import CohortError
-from henaw.model.network import Network
-from henaw.model.profile import CLIP_SCORE
+from henaw.model.graph.constants import HIGHEST_RATIO, LOWEST_RATIO
 from henaw.model.graph.tables import PERCENTILES, list_published_limits, list_tensor_shapes
 from henaw.model.graph.transforms import LOG_SCALED
+from henaw.model.network import Network
+from henaw.model.profile import CLIP_SCORE
 from henaw.training.cohorts.cohort import Cohort
 from henaw.training.cohorts.storage import digest_cohort
 from henaw.training.configuration import DetectionFloor

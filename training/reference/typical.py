@@ -14,8 +14,8 @@ import numpy.typing as npt
 import torch
 from henaw.model.biomarkers import INDEX, NAMES
 from henaw.model.configuration import NetworkConfiguration
-from henaw.model.network import Network
 from henaw.model.graph.tables import PERCENTILES
+from henaw.model.network import Network
 from henaw.training.cohorts.cohort import Cohort
 from henaw.training.reference.tables import (
     Array,

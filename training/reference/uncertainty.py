@@ -8,8 +8,8 @@ import torch
 from henaw.model.biomarkers import INDEX, NAMES, list_total_cv
 from henaw.model.change import INTERVAL_SCORE
 from henaw.model.configuration import NetworkConfiguration
-from henaw.model.network import Answers, Network
 from henaw.model.graph.transforms import LOG_SCALED
+from henaw.model.network import Answers, Network
 from henaw.training.cohorts.cohort import Cohort
 from henaw.training.reference.tables import (
     Array,

@@ -11,8 +11,8 @@ import torch
 from henaw.model.biomarkers import INDEX, NAMES, PANEL
 from henaw.model.configuration import RATIO, RATIO_CAPS, VARIABLES
 from henaw.model.errors import CohortError
-from henaw.model.network import Network
 from henaw.model.graph.transforms import LOG_SCALED
+from henaw.model.network import Network
 from henaw.training.cohorts.cohort import Cohort
 from henaw.training.configuration import DetectionFloor, TrainingConfiguration
 from henaw.training.reference.harmonisation import FEWEST_FOR_SHIFT

@@ -11,10 +11,10 @@ import torch
 from henaw.model.biomarkers import INDEX, NAMES
 from henaw.model.checkpoint import Checkpoint
 from henaw.model.configuration import read_configuration
+from henaw.model.graph.tables import PERCENTILES
 from henaw.model.network import Network
 from henaw.model.runtime import OUTPUT_NAMES, Outputs, TorchRuntime
 from henaw.model.synthetic import draw_synthetic_people
-from henaw.model.graph.tables import PERCENTILES
 from henaw.training.cohorts.cohort import Cohort, read_cohort
 from henaw.training.configuration import TrainingConfiguration
 from henaw.training.reference.reference import fit_reference

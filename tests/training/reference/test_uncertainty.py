@@ -7,9 +7,9 @@ import torch
 from henaw.export.people import People, draw_synthetic_people
 from henaw.model.biomarkers import NAMES, PANEL, list_total_cv
 from henaw.model.checkpoint import Checkpoint
+from henaw.model.graph.transforms import LOG_SCALED
 from henaw.model.network import Network
 from henaw.model.runtime import Outputs, TorchRuntime
-from henaw.model.graph.transforms import LOG_SCALED
 from henaw.training.cohorts.cohort import Cohort
 from henaw.training.reference import tables
 from henaw.training.reference.uncertainty import (

@@ -6,9 +6,9 @@ import numpy as np
 import pandas as pd
 import polars as pl
 import pytest
+from henaw.intake.words.ukb_names import BIOMARKER_FIELDS, Place
 from henaw.model.biomarkers import NAMES
 from henaw.model.errors import CohortError
-from henaw.intake.words.ukb_names import BIOMARKER_FIELDS, Place
 from henaw.training.cohorts.cohort import read_cohort
 from henaw.training.configuration import CohortConfiguration
 from henaw.training.readers.ukb import COLUMNS, build_ukb_table
