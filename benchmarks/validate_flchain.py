@@ -31,10 +31,10 @@ from henaw.model.checkpoint import Checkpoint, load_checkpoint
 from henaw.model.profile import estimate_shift
 from henaw.training.cohort import SHORTEST_FOLLOW_UP_YEARS, Cohort
 from henaw.training.evaluation.comparison import fit_age_sex
-from henaw.training.evaluation.discrimination import estimate_c
-from henaw.training.evaluation.evaluated import Evaluated, answer_people
 from henaw.training.evaluation.left_out import collect_left_out, measure_left_out
+from henaw.training.evaluation.measures.discrimination import estimate_c
 from henaw.training.evaluation.reference_tables import look_up
+from henaw.training.evaluation.scored_people import Evaluated, answer_people
 from henaw.training.metrics import OLDEST_EVALUATED_YEARS
 
 SHIPPED = Path(__file__).parents[1] / "model" / "weights" / "henaw-nhanes.safetensors"

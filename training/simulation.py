@@ -26,7 +26,7 @@ from henaw.model.ukb_names import (
     SEX,
 )
 from henaw.training.readers.table import check_table_path, code_causes, order_columns
-from henaw.training.readers.ukb_configuration import CensoringDates
+from henaw.training.readers.ukb.configuration import CensoringDates
 
 WORD = "synthetic"
 Layout = Literal["cohort", "ukb"]

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from henaw.model.checkpoint import Checkpoint
 from henaw.training.cohort import Cohort
-from henaw.training.evaluation.evaluated import answer_people
-from henaw.training.evaluation.follow_up import accumulate_hazard
+from henaw.training.evaluation.measures.follow_up import accumulate_hazard
+from henaw.training.evaluation.scored_people import answer_people
 
 sksurv = pytest.importorskip(
     "sksurv.metrics", reason="scikit-survival, which ships the people of flchain, is not installed"

@@ -12,7 +12,7 @@ from henaw.model.biomarkers import NAMES
 from henaw.model.checkpoint import Checkpoint, load_checkpoint
 from henaw.model.errors import CohortError
 from henaw.training.cohort import read_cohort
-from henaw.training.evaluation.evaluated import read_cohort_configuration
+from henaw.training.evaluation.scored_people import read_cohort_configuration
 
 PEOPLE = 600
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from henaw.training.evaluation.discrimination import estimate_auc, estimate_c
-from henaw.training.evaluation.estimates import (
+from henaw.training.evaluation.measures.discrimination import estimate_auc, estimate_c
+from henaw.training.evaluation.measures.estimates import (
     FEWEST_DEATHS,
     FEWEST_SHOWN,
     Array,
@@ -17,9 +17,9 @@ from henaw.training.evaluation.estimates import (
     describe_group,
     withhold,
 )
-from henaw.training.evaluation.evaluated import Evaluated
-from henaw.training.evaluation.hazard_regression import fit_hazard_regression
-from henaw.training.evaluation.stratification import fit_hazard_ratio
+from henaw.training.evaluation.measures.hazard_regression import fit_hazard_regression
+from henaw.training.evaluation.measures.stratification import fit_hazard_ratio
+from henaw.training.evaluation.scored_people import Evaluated
 from henaw.training.metrics import AGE_BANDS, HORIZON_YEARS
 from lifelines import CoxPHFitter
 

@@ -10,7 +10,6 @@ import numpy as np
 from henaw.model.checkpoint import Checkpoint
 from henaw.model.configuration import OTHER_CAUSE
 from henaw.training.cohort import Cohort
-from henaw.training.evaluation.calibration import calibrate, calibrate_cells, observe_risk
 from henaw.training.evaluation.comparison import (
     AUC_DRAWS,
     SCORES,
@@ -20,8 +19,9 @@ from henaw.training.evaluation.comparison import (
     measure_hazard_ratios,
     predict_by_age_sex,
 )
-from henaw.training.evaluation.decision import trace_decisions
-from henaw.training.evaluation.estimates import (
+from henaw.training.evaluation.measures.calibration import calibrate, calibrate_cells, observe_risk
+from henaw.training.evaluation.measures.decision import trace_decisions
+from henaw.training.evaluation.measures.estimates import (
     FEWEST_DEATHS,
     FEWEST_SHOWN,
     Rows,
@@ -29,7 +29,19 @@ from henaw.training.evaluation.estimates import (
     describe_group,
     withhold,
 )
-from henaw.training.evaluation.evaluated import (
+from henaw.training.evaluation.measures.follow_up import compute_hazard_slope, describe_deaths
+from henaw.training.evaluation.measures.prediction_error import describe_prediction_error
+from henaw.training.evaluation.measures.smoothing import describe_smoothed
+from henaw.training.evaluation.measures.stratification import (
+    describe_gap,
+    describe_percentile,
+    split_thirds,
+    trace_survival,
+)
+from henaw.training.evaluation.missing import measure_missing
+from henaw.training.evaluation.participants import describe_baseline, describe_flow
+from henaw.training.evaluation.repetition import simulate_repeats
+from henaw.training.evaluation.scored_people import (
     Evaluated,
     answer_people,
     check_people,
@@ -37,19 +49,7 @@ from henaw.training.evaluation.evaluated import (
     is_followed,
     select_surveys,
 )
-from henaw.training.evaluation.follow_up import compute_hazard_slope, describe_deaths
-from henaw.training.evaluation.missing import measure_missing
-from henaw.training.evaluation.participants import describe_baseline, describe_flow
-from henaw.training.evaluation.prediction_error import describe_prediction_error
-from henaw.training.evaluation.repetition import simulate_repeats
 from henaw.training.evaluation.shapes import summarise_contributions, trace_shapes
-from henaw.training.evaluation.smoothing import describe_smoothed
-from henaw.training.evaluation.stratification import (
-    describe_gap,
-    describe_percentile,
-    split_thirds,
-    trace_survival,
-)
 from henaw.training.evaluation.subgroups import remark_on_groups, tabulate_subgroups
 from henaw.training.metrics import (
     AGE_BANDS,

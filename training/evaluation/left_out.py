@@ -15,9 +15,9 @@ import numpy.typing as npt
 from henaw.model.checkpoint import Checkpoint
 from henaw.model.runtime import Outputs
 from henaw.training.cohort import Cohort
-from henaw.training.evaluation.calibration import observe_risk
-from henaw.training.evaluation.estimates import Array, Rows
-from henaw.training.evaluation.follow_up import (
+from henaw.training.evaluation.measures.calibration import observe_risk
+from henaw.training.evaluation.measures.estimates import Array, Rows
+from henaw.training.evaluation.measures.follow_up import (
     Hazard,
     accumulate_hazard,
     compare_deaths,
@@ -25,7 +25,7 @@ from henaw.training.evaluation.follow_up import (
     compute_hazard_slope,
     cut_follow_up,
 )
-from henaw.training.evaluation.stratification import measure_distance
+from henaw.training.evaluation.measures.stratification import measure_distance
 from henaw.training.metrics import AGE_BANDS, HORIZON_YEARS
 from lifelines.utils import concordance_index
 

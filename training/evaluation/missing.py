@@ -10,13 +10,13 @@ from henaw.model.biomarkers import INDEX, NAMES
 from henaw.model.checkpoint import Checkpoint
 from henaw.model.runtime import Runtime, TorchRuntime
 from henaw.model.transforms import LOG_SCALED
-from henaw.training.evaluation.discrimination import compute_c, draw_c
-from henaw.training.evaluation.estimates import (
+from henaw.training.evaluation.measures.discrimination import compute_c, draw_c
+from henaw.training.evaluation.measures.estimates import (
     Array,
     estimate_from_draws,
 )
-from henaw.training.evaluation.evaluated import Evaluated
 from henaw.training.evaluation.reference_tables import look_up
+from henaw.training.evaluation.scored_people import Evaluated
 
 Biomarkers = npt.NDArray[np.float32]
 

@@ -8,14 +8,14 @@ from typing import Any
 import numpy as np
 from henaw.model.biomarkers import PANEL
 from henaw.training.cohort import Cohort
-from henaw.training.evaluation.estimates import (
+from henaw.training.evaluation.measures.estimates import (
     FEWEST_SHOWN,
     Array,
     Rows,
     describe_count,
     describe_partition,
 )
-from henaw.training.evaluation.evaluated import Evaluated
+from henaw.training.evaluation.scored_people import Evaluated
 from henaw.training.metrics import HORIZON_YEARS, OLDEST_EVALUATED_YEARS
 
 REASONS: dict[str, str] = {

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 from henaw.model.checkpoint import Checkpoint
-from henaw.training.evaluation.estimates import Array
+from henaw.training.evaluation.measures.estimates import Array
 
 
 def look_up(

@@ -20,7 +20,7 @@ import numpy.typing as npt
 from henaw.model.network import Network
 from henaw.model.runtime import TorchRuntime
 from henaw.training.cohort import Cohort
-from henaw.training.evaluation.estimates import Array, Estimate
+from henaw.training.evaluation.measures.estimates import Array, Estimate
 from henaw.training.uncertainty import answer_by_refit, draw_values, move_laboratory
 
 DRAWS = 10

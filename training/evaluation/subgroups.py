@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 from henaw.model.biomarkers import SEXES
-from henaw.training.evaluation.calibration import describe_ratio, observe_risk
-from henaw.training.evaluation.discrimination import compute_c, draw_c
-from henaw.training.evaluation.estimates import (
+from henaw.training.evaluation.measures.calibration import describe_ratio, observe_risk
+from henaw.training.evaluation.measures.discrimination import compute_c, draw_c
+from henaw.training.evaluation.measures.estimates import (
     FEWEST_SHOWN,
     Rows,
     describe_group,
@@ -20,8 +20,8 @@ from henaw.training.evaluation.estimates import (
     estimate_from_draws,
     withhold,
 )
-from henaw.training.evaluation.evaluated import Evaluated, is_followed
-from henaw.training.evaluation.follow_up import describe_deaths
+from henaw.training.evaluation.measures.follow_up import describe_deaths
+from henaw.training.evaluation.scored_people import Evaluated, is_followed
 from henaw.training.metrics import HORIZON_YEARS
 
 

@@ -19,7 +19,7 @@ from henaw.model.configuration import OTHER_CAUSE
 from henaw.model.errors import CohortError, PanelError
 from henaw.model.layout import BiomarkerColumn, find_separator
 from henaw.model.units import Unit
-from henaw.training.readers.columns_configuration import CauseColumn, ColumnMap
+from henaw.training.readers.column_map import CauseColumn, ColumnMap
 from henaw.training.readers.table import (
     code_causes,
     count_implausible,

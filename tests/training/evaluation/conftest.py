@@ -10,8 +10,8 @@ import pytest
 from henaw.model.biomarkers import NAMES
 from henaw.model.checkpoint import Checkpoint
 from henaw.training.cohort import Cohort
-from henaw.training.evaluation.evaluated import Evaluated, answer_people
 from henaw.training.evaluation.evaluation import evaluate
+from henaw.training.evaluation.scored_people import Evaluated, answer_people
 from henaw.training.metrics import select_evaluated
 
 EFFECTS = {"crp": 3.0, "rdw": 8.0, "albumin": -5.0, "ggt": 4.0}

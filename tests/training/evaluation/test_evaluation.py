@@ -10,14 +10,6 @@ from henaw.model.checkpoint import Checkpoint
 from henaw.model.errors import CohortError, ConfigurationError
 from henaw.training.cohort import Cohort
 from henaw.training.evaluation.comparison import compare_clocks, measure_auc, measure_c_index
-from henaw.training.evaluation.estimates import FEWEST_SHOWN
-from henaw.training.evaluation.evaluated import (
-    Evaluated,
-    answer_people,
-    describe_seen,
-    read_cohort_configuration,
-    select_surveys,
-)
 from henaw.training.evaluation.evaluation import (
     SECTIONS,
     evaluate,
@@ -27,8 +19,16 @@ from henaw.training.evaluation.evaluation import (
     measure_prediction_error,
     measure_smoothed,
 )
-from henaw.training.evaluation.follow_up import compare_deaths
-from henaw.training.evaluation.stratification import describe_percentile
+from henaw.training.evaluation.measures.estimates import FEWEST_SHOWN
+from henaw.training.evaluation.measures.follow_up import compare_deaths
+from henaw.training.evaluation.measures.stratification import describe_percentile
+from henaw.training.evaluation.scored_people import (
+    Evaluated,
+    answer_people,
+    describe_seen,
+    read_cohort_configuration,
+    select_surveys,
+)
 from henaw.training.evaluation.subgroups import remark_on_groups, tabulate_subgroups
 from henaw.training.metrics import select_evaluated
 from lifelines.utils import concordance_index

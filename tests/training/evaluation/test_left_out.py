@@ -4,13 +4,13 @@ import time
 import numpy as np
 import pytest
 from henaw.model.checkpoint import Checkpoint
-from henaw.training.evaluation.evaluated import Evaluated
 from henaw.training.evaluation.left_out import (
     LeftOut,
     collect_left_out,
     join_left_out,
     measure_left_out,
 )
+from henaw.training.evaluation.scored_people import Evaluated
 from lifelines import KaplanMeierFitter
 from lifelines.utils import concordance_index
 

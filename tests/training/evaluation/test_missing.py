@@ -5,9 +5,9 @@ import pytest
 from henaw.model.biomarkers import INDEX, NAMES
 from henaw.model.checkpoint import Checkpoint
 from henaw.model.runtime import TorchRuntime
-from henaw.training.evaluation.evaluated import Evaluated
 from henaw.training.evaluation.missing import answer, look_up_medians, measure_missing
 from henaw.training.evaluation.reference_tables import look_up
+from henaw.training.evaluation.scored_people import Evaluated
 from lifelines.utils import concordance_index
 
 

@@ -11,14 +11,14 @@ import pytest
 from henaw.model.biomarkers import NAMES, PANEL
 from henaw.model.checkpoint import Checkpoint
 from henaw.training.cohort import Cohort, read_cohort
-from henaw.training.evaluation.estimates import FEWEST_SHOWN
-from henaw.training.evaluation.evaluated import (
+from henaw.training.evaluation.measures.estimates import FEWEST_SHOWN
+from henaw.training.evaluation.participants import describe_baseline, describe_flow
+from henaw.training.evaluation.scored_people import (
     Evaluated,
     answer_people,
     read_cohort_configuration,
     read_older,
 )
-from henaw.training.evaluation.participants import describe_baseline, describe_flow
 from henaw.training.metrics import select_evaluated
 
 REPORT = {

@@ -3,8 +3,8 @@ import pytest
 from henaw.model.biomarkers import list_total_cv
 from henaw.model.checkpoint import Checkpoint
 from henaw.model.runtime import OUTPUT_NAMES
-from henaw.training.evaluation.evaluated import Evaluated
 from henaw.training.evaluation.repetition import compute_icc, draw_values, simulate_repeats
+from henaw.training.evaluation.scored_people import Evaluated
 
 
 def test_draws_vary_as_published_around_the_given_values():

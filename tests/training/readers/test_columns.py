@@ -13,8 +13,8 @@ from henaw.model.biomarkers import NAMES
 from henaw.model.errors import CohortError, ConfigurationError
 from henaw.training.cohort import read_cohort
 from henaw.training.configuration import CohortConfiguration
+from henaw.training.readers.column_map import read_column_map
 from henaw.training.readers.columns import build_table
-from henaw.training.readers.columns_configuration import read_column_map
 
 ROWS: dict[str, list[Any]] = {
     "id": ["a", "b", "c", "d", "e"],
