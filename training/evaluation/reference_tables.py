@@ -1,4 +1,4 @@
-"""What the model's reference says of people of an age and sex."""
+"""The model's reference distribution: location and scale of a variable by age and sex."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from henaw.training.evaluation.measures.estimates import Array
 def look_up(
     checkpoint: Checkpoint, name: str, age_years: npt.ArrayLike, sex: npt.ArrayLike
 ) -> Array:
-    """A table of the reference by year of age, interpolated; beyond its ends the end holds.
+    """Interpolate a table of the reference at people's ages; ages are clipped to its range.
 
     Args:
         checkpoint: the model.
@@ -20,8 +20,8 @@ def look_up(
         sex: (n,) 0 female, 1 male.
 
     Returns:
-        (n, variables): one number a biomarker in the panel's order, and last of the ratio, on
-        the scale on which the network standardises.
+        (n, variables): the biomarkers in the panel's order, then the ratio AST/ALT, on the scale
+        on which the network standardises.
     """
     table = checkpoint.tensors[name].double().numpy()
     first, last = checkpoint.network.first_age, checkpoint.network.last_age

@@ -1,9 +1,10 @@
-"""The people of an evaluation: who they are, what the model answers, how they fared."""
+"""The people of an evaluation, the model's outputs for them, and their follow-up."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from henaw.model.biomarkers import NAMES
@@ -13,7 +14,13 @@ from henaw.model.errors import CohortError
 from henaw.model.runtime import Outputs, TorchRuntime
 from henaw.training.cohort import Cohort, read_cohort
 from henaw.training.configuration import CohortConfiguration
-from henaw.training.evaluation.measures.estimates import FEWEST_DEATHS, FEWEST_SHOWN, Array, Rows
+from henaw.training.evaluation.measures.estimates import (
+    FEWEST_DEATHS,
+    FEWEST_SHOWN,
+    Array,
+    Rows,
+    describe_group,
+)
 from henaw.training.evaluation.measures.follow_up import Hazard, compute_hazard
 from henaw.training.metrics import AGE_BANDS, HORIZON_YEARS, OLDEST_EVALUATED_YEARS
 
@@ -21,32 +28,62 @@ FEWEST_PEOPLE = 5 * FEWEST_SHOWN
 
 
 @dataclass(frozen=True, kw_only=True)
-class Evaluated:
-    """People, answers and follow-up.
+class ScoredPeople:
+    """People, the model's outputs for them, and their follow-up.
 
     Attributes:
         people: n people.
-        answers: outputs by name.
-        time_years: (n,) float64, as followed.
-        cut_years: (n,) float64, cut at the horizon.
-        event: (n,) bool, died at the end of follow-up.
-        dead: (n,) bool, died by the horizon.
-        age_years: (n,) float64.
-        hazard: of each, under the model.
+        outputs: the model's outputs by name, n rows each.
+        hazard: each person's hazard under the model.
     """
 
     people: Cohort
-    answers: Outputs
-    time_years: Array
-    cut_years: Array
-    event: Rows
-    dead: Rows
-    age_years: Array
+    outputs: Outputs
     hazard: Hazard
 
-    def score(self, name: str) -> Array:
-        """An output as float64: (n,)."""
-        return np.asarray(self.answers[name], np.float64)
+    def __len__(self) -> int:
+        return len(self.people)
+
+    @property
+    def age_years(self) -> Array:
+        """Age at the blood draw: (n,)."""
+        return self.people.age_years.astype(np.float64)
+
+    @property
+    def time_years(self) -> Array:
+        """Follow-up, not cut: (n,)."""
+        return self.people.time_years
+
+    @property
+    def event(self) -> Rows:
+        """Died at the end of follow-up: (n,)."""
+        return self.people.event
+
+    @property
+    def cut_years(self) -> Array:
+        """Follow-up, cut at the horizon: (n,)."""
+        return np.minimum(self.time_years, HORIZON_YEARS)
+
+    @property
+    def dead(self) -> Rows:
+        """Died by the horizon: (n,)."""
+        return self.event & (self.time_years <= HORIZON_YEARS)
+
+    def output(self, name: str) -> Array:
+        """One of the outputs as float64: (n,)."""
+        return np.asarray(self.outputs[name], np.float64)
+
+    def select(self, rows: Rows) -> ScoredPeople:
+        """The people where ``rows`` is true: (n,) bool."""
+        return ScoredPeople(
+            people=self.people.select(rows),
+            outputs={name: values[rows] for name, values in self.outputs.items()},
+            hazard=self.hazard.select(rows),
+        )
+
+    def describe_group(self, name: str) -> dict[str, Any]:
+        """Counts of these people under a name, and whether figures about them may be shown."""
+        return {"group": name, **describe_group(len(self), int(self.dead.sum()))}
 
     @property
     def groups(self) -> dict[str, Rows]:
@@ -61,10 +98,10 @@ class Evaluated:
 
 
 def read_cohort_configuration(checkpoint: Checkpoint) -> CohortConfiguration:
-    """Who the checkpoint's fit kept, and its codes of causes of death.
+    """Which people the checkpoint's fit kept, and its codes of causes of death.
 
     Raises:
-        ConfigurationError: the checkpoint's header does not say.
+        ConfigurationError: the checkpoint's header has no valid ``cohort``.
     """
     configuration = checkpoint.training.get("configuration", {})
     return read_configuration(
@@ -75,13 +112,14 @@ def read_cohort_configuration(checkpoint: Checkpoint) -> CohortConfiguration:
 
 
 def read_older(path: Path, configuration: CohortConfiguration) -> Cohort:
-    """People too old for the evaluation: beyond its last age, or of a top-coded age.
+    """People too old for the evaluation: above its highest age, or with a top-coded age.
 
-    A fit leaves the top-coded out: their age is known only as at least the survey's highest.
+    A top-coded age is known only to be at least the survey's highest. A fit leaves these people
+    out.
 
     Args:
         path: the cohort.
-        configuration: whose ``top_codes`` these are; otherwise the same people as a fit's.
+        configuration: which people a fit keeps, and the ``top_codes`` of the surveys.
 
     Raises:
         CohortError: as :func:`read_cohort`.
@@ -94,14 +132,14 @@ def read_older(path: Path, configuration: CohortConfiguration) -> Cohort:
 
 
 def select_surveys(cohort: Cohort, surveys: tuple[str, ...]) -> Cohort:
-    """The people of some surveys, or all.
+    """The people of some surveys; of all where none is named.
 
     Raises:
-        CohortError: listing each survey that is not there.
+        CohortError: a survey is not in the cohort; all such surveys are listed.
     """
     there = sorted(set(map(str, cohort.survey)))
     absent = [
-        f"expected surveys among {', '.join(there)}, however: {survey}"
+        f"survey must be one of {', '.join(there)}; got {survey}"
         for survey in surveys
         if survey not in there
     ]
@@ -110,47 +148,43 @@ def select_surveys(cohort: Cohort, surveys: tuple[str, ...]) -> Cohort:
     return cohort.select(np.isin(cohort.survey, surveys)) if surveys else cohort
 
 
-def answer_people(checkpoint: Checkpoint, people: Cohort) -> Evaluated:
-    """Ask the model about people."""
+def score_people(checkpoint: Checkpoint, people: Cohort) -> ScoredPeople:
+    """Compute the model's outputs for people."""
     runtime = TorchRuntime(checkpoint.build_network(), name="eager")
-    answers = runtime.predict(people.biomarkers, people.age_years, people.sex)
-    biological_age = np.asarray(answers["biological_age"], np.float64)
-    return Evaluated(
+    outputs = runtime.predict(people.biomarkers, people.age_years, people.sex)
+    biological_age = np.asarray(outputs["biological_age"], np.float64)
+    return ScoredPeople(
         people=people,
-        answers=answers,
-        time_years=people.time_years,
-        cut_years=np.minimum(people.time_years, HORIZON_YEARS),
-        event=people.event,
-        dead=people.event & (people.time_years <= HORIZON_YEARS),
-        age_years=people.age_years.astype(np.float64),
+        outputs=outputs,
         hazard=compute_hazard(biological_age, people.sex, checkpoint.tensors),
     )
 
 
 def check_people(people: Cohort, usable: Cohort) -> None:
-    """Refuse people whose figures would say nothing or would tell of single people.
+    """Refuse a group so small that figures would say nothing, or would reveal single people.
 
     Args:
         people: those with all nine biomarkers.
-        usable: those and the ones with some missing.
+        usable: these people and those with some biomarkers missing.
 
     Raises:
-        CohortError: listing what is too small.
+        CohortError: there are too few people or deaths.
     """
     deaths = int((people.event & (people.time_years <= HORIZON_YEARS)).sum())
     problems = []
     if len(people) < FEWEST_PEOPLE:
         never = [name for i, name in enumerate(NAMES) if np.isnan(usable.biomarkers[:, i]).all()]
-        reason = f"; nobody has {', '.join(never)}" if never and len(usable) else ""
+        reason = f"; no one has {', '.join(never)}" if never and len(usable) else ""
         problems.append(
-            f"expected at least {FEWEST_PEOPLE} people of at most {OLDEST_EVALUATED_YEARS:g} "
-            f"years with all nine biomarkers, however: {len(people)} of {len(usable)}{reason}"
+            f"an evaluation needs at least {FEWEST_PEOPLE} people of at most "
+            f"{OLDEST_EVALUATED_YEARS:g} years with all nine biomarkers; got {len(people)} of "
+            f"{len(usable)}{reason}"
         )
     if deaths < FEWEST_DEATHS or len(people) - deaths < FEWEST_SHOWN:
         problems.append(
-            f"expected at least {FEWEST_DEATHS} deaths within {HORIZON_YEARS:g} years and "
-            f"{FEWEST_SHOWN} people without, however: {deaths} deaths among {len(people)}; "
-            "take more surveys, or wait for follow-up"
+            f"an evaluation needs at least {FEWEST_DEATHS} deaths within {HORIZON_YEARS:g} years "
+            f"and {FEWEST_SHOWN} other people; got {deaths} deaths among {len(people)} people. "
+            "Add surveys, or wait for more follow-up"
         )
     if problems:
         raise CohortError("evaluation", problems)
@@ -165,5 +199,5 @@ def describe_seen(checkpoint: Checkpoint, people: Cohort) -> str:
 
 
 def is_followed(time_years: Array) -> bool:
-    """Whether enough people were followed to the horizon for a risk to be observed at it."""
+    """Whether enough people were followed to the horizon to observe a risk there: (n,)."""
     return int((time_years >= HORIZON_YEARS).sum()) >= FEWEST_SHOWN

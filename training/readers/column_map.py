@@ -1,4 +1,4 @@
-"""Which column of somebody's table holds what, as a small YAML file says it."""
+"""A map of a table's columns, read from a small YAML file."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-import yaml
 from henaw.model.configuration import check_causes, read_configuration
 from henaw.model.errors import ConfigurationError
 from henaw.model.layout import BiomarkerColumn, Layout, SexColumn
+from henaw.training.configuration import read_mapping
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,7 +42,8 @@ class DateColumns:
 class CauseColumn:
     """The column with the underlying cause of death, and the codes of each cause by name.
 
-    A code may hold the wildcards ``*``, ``?`` and ``[0-4]``; what matches none is "other".
+    A code may contain the wildcards ``*``, ``?`` and ``[0-4]``. A code that matches none is
+    "other".
     """
 
     column: str
@@ -56,7 +57,7 @@ class CauseColumn:
 
 @dataclass(frozen=True, kw_only=True)
 class PregnancyColumn:
-    """The column of pregnancy; every other code, and none, is not pregnant."""
+    """The column of pregnancy and its codes for "pregnant"; all others mean not pregnant."""
 
     column: str
     pregnant: tuple[str, ...]
@@ -64,22 +65,22 @@ class PregnancyColumn:
 
 @dataclass(frozen=True, kw_only=True)
 class ColumnMap:
-    """Where in a table everything is.
+    """Which column of a table has what.
 
     Attributes:
         participant_id: column of the identifier; a cohort needs one, scoring does not.
         age: column of the age at the blood draw, years.
         sex: see :class:`SexColumn`.
-        biomarkers: one entry a biomarker; those without an entry are missing for all.
-        death: who died.
-        follow_up: for how long people were followed; or ``dates``.
-        dates: from when to when people were followed; or ``follow_up``.
-        cause: of what they died.
-        pregnant: who was pregnant.
-        survey: name of the wave, if it is one for all.
-        survey_column: column of the wave, if there are several.
-        missing: codes, as text, that mean there is no value, in every column.
-        separator: between the columns of a CSV file; None: what its header shows.
+        biomarkers: one entry a biomarker; biomarkers without an entry are missing for everyone.
+        death: column that says who died.
+        follow_up: column of the length of follow-up; excludes ``dates``.
+        dates: columns of the start and end of follow-up; excludes ``follow_up``.
+        cause: column of the cause of death.
+        pregnant: column that says who was pregnant.
+        survey: name of the survey, if there is one for everyone.
+        survey_column: column of the survey, if there are several.
+        missing: text that means "no value", in every column.
+        separator: between the columns of a CSV file; None: found from the header.
     """
 
     participant_id: str | None = None
@@ -99,25 +100,25 @@ class ColumnMap:
     def __post_init__(self) -> None:
         names = [biomarker.name for biomarker in self.biomarkers]
         problems = [
-            f"biomarkers: expected {name} once, however: {names.count(name)} times"
+            f"biomarkers: {name} must occur once; got {names.count(name)} entries"
             for name in dict.fromkeys(names)
             if names.count(name) > 1
         ]
         if not names:
-            problems.append("biomarkers: expected at least one")
+            problems.append("biomarkers: add at least one")
         if self.follow_up is not None and self.dates is not None:
-            problems.append("expected one of follow_up and dates, however: both")
+            problems.append("give follow_up or dates, not both")
         timed = self.follow_up is not None or self.dates is not None
         if timed != (self.death is not None):
-            problems.append("expected death together with follow_up or dates, however: one alone")
+            problems.append("death needs follow_up or dates, and they need death")
         if self.cause is not None and self.death is None:
-            problems.append("cause: expected death too, however: none")
+            problems.append("cause needs death")
         if problems:
             raise ConfigurationError("columns", problems)
 
     @property
     def layout(self) -> Layout:
-        """What scoring needs of it."""
+        """The part that scoring needs."""
         return Layout(
             age=self.age,
             sex=self.sex,
@@ -129,7 +130,7 @@ class ColumnMap:
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """Every column that is read, each once."""
+        """The columns that are read, each once."""
         named = [*self.layout.columns]
         coded = (self.death, self.follow_up, self.cause, self.pregnant)
         named += [part.column for part in coded if part is not None]
@@ -141,14 +142,10 @@ class ColumnMap:
 
 
 def read_column_map(path: Path) -> ColumnMap:
-    """Read a YAML file.
+    """Read a map from a YAML file.
 
     Raises:
-        ConfigurationError: it cannot be read, or has wrong, missing or unknown entries;
+        ConfigurationError: the file cannot be read, or has wrong, missing or unknown entries;
             all are listed.
     """
-    try:
-        mapping = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise ConfigurationError(str(path), [f"expected a YAML file, however: {error}"]) from error
-    return read_configuration(ColumnMap, mapping, subject=str(path))
+    return read_configuration(ColumnMap, read_mapping(path), subject=str(path))

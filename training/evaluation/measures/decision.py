@@ -1,13 +1,12 @@
-"""Decision curve: what acting on a risk would be worth, by the risk at which one acts.
+"""Decision curve: the net benefit of acting on a risk, by the threshold at which one acts.
 
-Somebody who acts on risks of at least p holds one death met to be worth (1 - p) / p people
-treated in vain. Net benefit counts deaths met less people treated in vain at that rate, per
-person:
+Somebody who acts on risks of at least p thinks one person rightly treated worth (1 - p) / p
+people treated in vain. Per person of all, with R the Kaplan-Meier risk of the people who are
+acted on,
 
-    NB = share acted on x (R - (1 - R) p / (1 - p)),
+    net benefit = share acted on x (R - (1 - R) p / (1 - p)).
 
-R the Kaplan-Meier risk of those acted on. It is compared with acting on everybody, on
-nobody (0), and on the risk by age and sex.
+It is compared with acting on everybody, on no one (0), and on the risk by age and sex.
 
 Sources: Vickers AJ, Elkin EB (2006), Med Decis Making 26:565-574; Vickers AJ et al. (2008), BMC
 Med Inform Decis Mak 8:53 (censored data).
@@ -56,7 +55,11 @@ def compute_net_benefit(
 
 
 def may_show(flagged: Rows, dead: Rows) -> bool:
-    """Whether a figure on those acted on tells of no small group, nor do the others."""
+    """Whether both the people acted on and the others are enough to be shown.
+
+    Shape:
+        flagged, dead: (n,)
+    """
     return all(
         rows.sum() >= FEWEST_SHOWN and dead[rows].sum() >= FEWEST_DEATHS
         for rows in (flagged, ~flagged)
@@ -66,11 +69,10 @@ def may_show(flagged: Rows, dead: Rows) -> bool:
 def trace_decisions(
     risks: Mapping[str, Array], time: Array, event: Rows, horizon_years: float
 ) -> list[dict[str, Any]]:
-    """Net benefit by threshold of each risk and of acting on everybody.
+    """Net benefit by threshold, of each risk and of acting on everybody.
 
-    A figure that rests on fewer than FEWEST_DEATHS deaths on either side of the threshold
-    is None, and so is one that differs from the one before by fewer than FEWEST_SHOWN
-    people.
+    A figure is None where it rests on fewer than FEWEST_DEATHS deaths on either side of the
+    threshold, or where fewer than FEWEST_SHOWN people lie between it and the last one shown.
 
     Args:
         risks: (n,) predicted, by name.

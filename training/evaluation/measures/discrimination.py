@@ -1,4 +1,4 @@
-"""How well scores order deaths: C-index and time-dependent AUC, with bootstrap intervals."""
+"""Discrimination: do people with a higher score die sooner? C-index and time-dependent AUC."""
 
 from __future__ import annotations
 
@@ -6,18 +6,37 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 import numpy.typing as npt
-from henaw.training.evaluation.measures.estimates import Array, Estimate, Rows, estimate_from_draws
+from henaw.training.evaluation.measures.estimates import (
+    Array,
+    Estimate,
+    Rows,
+    estimate_with_gains,
+)
 from lifelines import KaplanMeierFitter
 from lifelines.utils import concordance_index
 
 Matrix = npt.NDArray[np.float32]
 
 PAIRS_DRAWN = 1_000_000
-"""Deaths times people up to which each bootstrap sample is counted out."""
+"""Up to so many deaths times people, each bootstrap sample's C is counted exactly."""
 
 
 def compute_c(score: Array, time: Array, event: Rows) -> float:
-    """Harrell's C by lifelines: (n,) score, higher dies sooner; time in years; event."""
+    """Harrell's C: the share of usable pairs in which the person who died first scored higher.
+
+    Equal scores count one half. A pair is usable where it is known who died first.
+
+    Shape:
+        score: (n,), higher dies sooner; time: (n,) years; event: (n,) died at that time
+
+    Source:
+        Harrell FE et al. (1996), Stat Med 15:361-387; computed by lifelines.
+
+    Example:
+        >>> time, event = np.array([1.0, 2.0, 3.0]), np.array([True, True, False])
+        >>> round(compute_c(np.array([3.0, 1.0, 2.0]), time, event), 3)
+        0.667
+    """
     return float(concordance_index(time, -score, event))
 
 
@@ -26,12 +45,15 @@ def draw_c(
 ) -> dict[str, Array]:
     """Harrell's C of each score in bootstrap samples that all scores share.
 
-    In a sample where person i occurs w_i times, C = sum_ij w_i w_j c_ij / sum_ij w_i w_j
-    p_ij, with p_ij 1 where i died and j was then still followed alive or died later, and
-    c_ij 1 (1/2 for equal scores) where i also has the higher score. That is the C of the
-    sample written out, to rounding, and takes two matrix products. Past PAIRS_DRAWN pairs
-    the draws are normal, with the covariance of the scores' influence functions, which
-    is what the bootstrap tends to.
+    In a sample in which person i occurs w_i times,
+
+        C = sum_ij w_i w_j c_ij / sum_ij w_i w_j p_ij,
+
+    with p_ij 1 where i died and j was then still followed alive or died later, and c_ij 1
+    (1/2 for equal scores) where i also has the higher score. Two matrix products give all
+    samples, to rounding as if each were written out. Above PAIRS_DRAWN pairs the draws are
+    normal, with the covariance of the scores' influence functions, which the bootstrap
+    converges to.
 
     Shape:
         scores: (n,) each, higher dies sooner; time (years), event: (n,)
@@ -56,16 +78,17 @@ def draw_c(
         usable += np.einsum("de,de->d", weight, resamples @ pairs.T, dtype=np.float64)
         for row, matrix in enumerate(ordered):
             concordant[row] += np.einsum("de,de->d", weight, resamples @ matrix.T, dtype=np.float64)
-    # A sample may hold no pair at all; it then says nothing.
+    # A sample without a usable pair has no C: 0 / 0 is NaN.
     with np.errstate(invalid="ignore", divide="ignore"):
         return dict(zip(scores, concordant / usable, strict=True))
 
 
 def compute_influence(scores: Mapping[str, Array], time: Array, event: Rows) -> tuple[Array, Array]:
-    """C of each score, and how much one more of each person would move it.
+    """C of each score, and by how much one more copy of each person would change it.
 
     Shape:
-        scores: k of (n,); result: (k,), (k, n)
+        scores: k of (n,); time (years), event: (n,)
+        result: (k,), (k, n)
     """
     usable = np.zeros(len(time))
     concordant = np.zeros((len(scores), len(time)))
@@ -83,7 +106,7 @@ def compute_influence(scores: Mapping[str, Array], time: Array, event: Rows) -> 
 def _list_pairs(
     scores: Mapping[str, Array], time: Array, event: Rows
 ) -> Iterator[tuple[npt.NDArray[np.int64], Matrix, Iterator[Matrix]]]:
-    """Some who died, p_ij of each with everyone, and c_ij by score; in turn."""
+    """Batches of people who died, with their p_ij and, score by score, their c_ij."""
     order = np.flatnonzero(event)
     step = max(1, min(512, 50_000_000 // max(1, len(time))))
     for begin in range(0, len(order), step):
@@ -91,7 +114,7 @@ def _list_pairs(
         at_own = died[:, None]
         at = time[at_own]
         pairs = ((time > at) | ((time == at) & ~event)).astype(np.float32)
-        # One at a time: with many scores and people they would fill the memory.
+        # One at a time: those of many scores and people would fill the memory.
         ordered = (
             pairs
             * (0.5 * (score[at_own] > score) + 0.5 * (score[at_own] >= score)).astype(np.float32)
@@ -105,31 +128,36 @@ def estimate_c(
 ) -> tuple[dict[str, Estimate], dict[str, Estimate]]:
     """C of each score, and by how much the first score's C is above each other's.
 
-    All scores share the bootstrap samples, so that the differences are paired.
+    Args:
+        scores: (n,) each, higher dies sooner.
+        time: (n,) years.
+        event: (n,) died at the end of it.
+        draws: bootstrap samples.
+        seed: of the bootstrap.
     """
     drawn = draw_c(scores, time, event, draws=draws, seed=seed)
     values = {name: compute_c(score, time, event) for name, score in scores.items()}
-    first = next(iter(scores))
-    figures = {name: estimate_from_draws(values[name], drawn[name]) for name in scores}
-    gains = {
-        name: estimate_from_draws(values[first] - values[name], drawn[first] - drawn[name])
-        for name in scores
-        if name != first
-    }
-    return figures, gains
+    return estimate_with_gains(values, drawn)
 
 
 def weigh_known(time: Array, event: Rows, horizon_years: float) -> Array:
-    """Inverse probabilities of being followed until a person's status is known.
+    """Inverse probability of censoring weights, for the status at the horizon.
 
-    Who died by the horizon weighs 1 / G(T-), who is alive at it 1 / G(horizon-), who was
-    lost before it 0; G is the Kaplan-Meier estimate of not being censored yet.
+    A person who died by the horizon weighs 1 / G(T-), one who is alive at it 1 / G(horizon-),
+    one who was lost before it 0. G is the Kaplan-Meier estimate of not being censored yet.
 
     Shape:
         time (years, not cut), event, result: (n,)
 
     Source:
         Uno H et al. (2007), J Am Stat Assoc 102:527-537.
+
+    Example:
+        Of the two people followed beyond year 1, one is lost: the other counts twice.
+
+        >>> time, event = np.array([1.0, 2.0, 9.0]), np.array([True, False, False])
+        >>> weigh_known(time, event, 5.0).tolist()
+        [1.0, 0.0, 2.0]
     """
     censoring = KaplanMeierFitter().fit(time, ~event).survival_function_
     followed = np.concatenate([[1.0], censoring.iloc[:, 0].to_numpy(np.float64)])
@@ -143,7 +171,7 @@ def weigh_known(time: Array, event: Rows, horizon_years: float) -> Array:
 
 
 def compute_auc(score: Array, dead: Rows, weight: Array) -> float:
-    """Cumulative/dynamic AUC: P(score of who died by the horizon > score of who lived).
+    """Cumulative/dynamic AUC: P(score of a person dead by the horizon > score of one alive).
 
     Equal scores count one half; people weigh as ``weight`` says, 0 where their status at
     the horizon is not known.
@@ -180,9 +208,17 @@ def estimate_auc(
     draws: int,
     seed: int,
 ) -> tuple[dict[str, Estimate], dict[str, Estimate]]:
-    """AUC of each score at a horizon, and the first score's gain on each other, paired.
+    """AUC of each score at a horizon, and by how much the first's is above each other's.
 
-    The weights for censoring are those of the whole sample in every bootstrap sample.
+    Every bootstrap sample keeps the whole sample's weights for censoring.
+
+    Args:
+        scores: (n,) each, higher dies sooner.
+        time: (n,) years, not cut.
+        event: (n,) died at the end of it.
+        horizon_years: the horizon.
+        draws: bootstrap samples.
+        seed: of the bootstrap.
     """
     dead = event & (time <= horizon_years)
     weight = weigh_known(time, event, horizon_years)
@@ -194,14 +230,5 @@ def estimate_auc(
         counts = generator.multinomial(people, np.full(people, 1.0 / people))
         for row, place in enumerate(places.values()):
             drawn[row, draw] = _rank(place, people, dead, weight * counts)
-    columns = dict(zip(scores, drawn, strict=True))
     values = {name: compute_auc(score, dead, weight) for name, score in scores.items()}
-    first = next(iter(scores))
-    return (
-        {name: estimate_from_draws(values[name], columns[name]) for name in scores},
-        {
-            name: estimate_from_draws(values[first] - values[name], columns[first] - columns[name])
-            for name in scores
-            if name != first
-        },
-    )
+    return estimate_with_gains(values, dict(zip(scores, drawn, strict=True)))

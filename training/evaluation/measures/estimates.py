@@ -1,8 +1,8 @@
-"""What a figure of the evaluation looks like, and which counts may be shown."""
+"""Estimates with intervals, and the rules about which counts of people may be shown."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,7 +16,11 @@ FEWEST_SHOWN = 10
 """Groups of fewer people than this are not shown, nor are figures that rest on them."""
 
 FEWEST_DEATHS = 10
-"""Fewer deaths give no figure: they are people too, and an interval says little of them."""
+"""Figures that rest on fewer deaths are not shown: the dead are people too, and the interval
+would be too wide to say anything."""
+
+Z = 1.959963984540054
+"""97.5 % quantile of the standard normal distribution."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,7 +32,12 @@ class Estimate:
     high: float
 
     def describe(self, digits: int = 4) -> dict[str, float]:
-        """As JSON holds it."""
+        """The three numbers, rounded, for JSON.
+
+        Example:
+            >>> Estimate(value=0.87019, low=0.85, high=0.9).describe()
+            {'value': 0.8702, 'low': 0.85, 'high': 0.9}
+        """
         return {
             "value": round(self.value, digits),
             "low": round(self.low, digits),
@@ -36,10 +45,54 @@ class Estimate:
         }
 
 
+def estimate_normal(value: float, standard_error: float) -> Estimate:
+    """A figure with a normal interval: value plus or minus 1.96 standard errors.
+
+    Example:
+        >>> estimate_normal(1.0, 0.1).describe(3)
+        {'value': 1.0, 'low': 0.804, 'high': 1.196}
+    """
+    half = Z * standard_error
+    return Estimate(value=value, low=value - half, high=value + half)
+
+
 def estimate_from_draws(value: float, draws: Array) -> Estimate:
-    """A figure with the 2.5 % and 97.5 % quantiles of its bootstrap draws: (draws,)."""
+    """A figure with the 2.5 % and 97.5 % quantiles of its bootstrap draws.
+
+    Shape:
+        draws: (d,); draws that are not finite are left out
+    """
     low, high = np.quantile(draws[np.isfinite(draws)], [0.025, 0.975])
     return Estimate(value=value, low=float(low), high=float(high))
+
+
+def estimate_with_gains(
+    values: Mapping[str, float], draws: Mapping[str, Array]
+) -> tuple[dict[str, Estimate], dict[str, Estimate]]:
+    """Estimate each score's figure, and by how much the first score's is above each other's.
+
+    The scores share their bootstrap samples, so the differences are paired.
+
+    Args:
+        values: figures by score.
+        draws: (d,) bootstrap draws of the same figures.
+
+    Returns:
+        Figures by score; gains by every score but the first.
+    """
+    first = next(iter(values))
+    figures = {name: estimate_from_draws(value, draws[name]) for name, value in values.items()}
+    gains = {
+        name: estimate_from_draws(values[first] - values[name], draws[first] - draws[name])
+        for name in values
+        if name != first
+    }
+    return figures, gains
+
+
+def describe_all(estimates: Mapping[str, Estimate]) -> dict[str, dict[str, float]]:
+    """Estimates by name, for JSON."""
+    return {name: estimate.describe() for name, estimate in estimates.items()}
 
 
 def describe_count(count: int) -> int | None:
@@ -53,7 +106,7 @@ def describe_count(count: int) -> int | None:
 
 
 def describe_partition(counts: Sequence[int]) -> list[int | None]:
-    """Counts of groups whose total is known, so that none can be told from the others.
+    """Counts of groups whose total is known, so that no small one can be computed.
 
     Where a single group is too small to show, the next smallest is withheld with it.
 
@@ -70,7 +123,12 @@ def describe_partition(counts: Sequence[int]) -> list[int | None]:
 
 
 def describe_group(people: int, deaths: int) -> dict[str, Any]:
-    """Counts of a group, and whether figures about it may be shown at all."""
+    """Counts of a group, and whether figures about it may be shown.
+
+    Example:
+        >>> describe_group(100, 4)
+        {'people': 100, 'deaths': None, 'shown': False}
+    """
     return {
         "people": describe_count(people),
         "deaths": describe_count(deaths),
@@ -81,7 +139,14 @@ def describe_group(people: int, deaths: int) -> dict[str, Any]:
 
 
 def withhold(row: dict[str, Any]) -> None:
-    """Take out of a group's row what :func:`describe_group` would not show."""
+    """Remove from a group's row what :func:`describe_group` would not show."""
     for key in set(row) - {"group", "people"}:
         del row[key]
     row |= {"deaths": None, "shown": False}
+
+
+def withhold_unless_both(first: dict[str, Any], second: dict[str, Any]) -> None:
+    """Withhold both rows unless both are shown: the group of both less one is the other."""
+    if not (first["shown"] and second["shown"]):
+        withhold(first)
+        withhold(second)

@@ -1,10 +1,10 @@
-"""Observed against expected deaths by each person's own follow-up.
+"""Observed against expected deaths over each person's own follow-up.
 
-Under the model a person of log hazard ``eta`` at the blood draw dies at the rate
-exp(eta + b t) after t years, b the baseline's slope of that sex. The deaths to be expected
-of people are the sum of their cumulative hazards, each up to the end of that person's own
-follow-up. Nobody is left out: who is followed for two years counts with two years, and
-whether those end in a death or not. Short follow-up needs no special care.
+Under the model a person with log hazard ``eta`` at the blood draw dies at the rate
+exp(eta + b t) after t years; b is the slope of the baseline for that sex. The expected number
+of deaths is the sum of people's cumulative hazards, each up to the end of that person's own
+follow-up. No one is left out: a person followed for two years counts with two years. Short
+follow-up needs no special care.
 
 Sources: Crowson CS, Atkinson EJ, Therneau TM (2016), Stat Methods Med Res 25:1692-1706 (the
 ratio, and the slope by Poisson regression); Ulm K (1990), Am J Epidemiol 131:373-375 (the
@@ -19,18 +19,17 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 import statsmodels.api as sm
-from henaw.training.evaluation.measures.estimates import Array, Estimate, Rows
+from henaw.training.evaluation.measures.estimates import Array, Estimate, Rows, estimate_normal
 from henaw.training.metrics import HORIZON_YEARS
 from scipy.stats import chi2
 from torch import Tensor
 
-Z = 1.959963984540054
 _NO_TIME_YEARS = 1e-6
 """Follow-up of 0 years has no logarithm."""
 
 
 class Hazard(NamedTuple):
-    """A person's hazard under the model: log h(t) = at_draw + slope t.
+    """Hazards of n people under the model: log h(t) = at_draw + slope t.
 
     Shape:
         at_draw: (n,) log of deaths a year, at the blood draw
@@ -48,7 +47,7 @@ class Hazard(NamedTuple):
 def compute_hazard(
     biological_age: Array, sex: npt.NDArray[np.int64], tensors: Mapping[str, Tensor]
 ) -> Hazard:
-    """Each person's hazard by the Gompertz law of a checkpoint.
+    """Each person's hazard by the Gompertz law of a checkpoint, log h = c + b (age + t).
 
     Args:
         biological_age: (n,) years.
@@ -61,11 +60,14 @@ def compute_hazard(
 
 
 def accumulate_hazard(hazard: Hazard, time_years: Array) -> Array:
-    """Cumulative hazard up to a time, exp(at_draw) (exp(slope t) - 1) / slope: (n,).
+    """Cumulative hazard up to a time, exp(at_draw) (exp(slope t) - 1) / slope.
 
     Args:
         hazard: of n people.
         time_years: (n,).
+
+    Returns:
+        (n,) expected deaths.
 
     Example:
         >>> hazard = Hazard(np.log([0.01, 0.01]), np.array([1e-9, 0.1]))
@@ -77,7 +79,15 @@ def accumulate_hazard(hazard: Hazard, time_years: Array) -> Array:
 
 
 def cut_follow_up(time_years: Array, event: Rows) -> tuple[Array, Rows]:
-    """Follow-up cut at the horizon: years, and whether a death ended them: (n,), (n,)."""
+    """Cut follow-up at the horizon.
+
+    Returns:
+        (n,) years, and (n,) whether the person died by then.
+
+    Example:
+        >>> cut_follow_up(np.array([4.0, 12.0]), np.array([True, True]))
+        (array([ 4., 10.]), array([ True, False]))
+    """
     return np.minimum(time_years, HORIZON_YEARS), event & (time_years <= HORIZON_YEARS)
 
 
@@ -85,8 +95,11 @@ def compare_deaths(observed: int, expected: float) -> Estimate:
     """Observed over expected deaths with the exact Poisson interval.
 
     Args:
-        observed: deaths.
-        expected: deaths, taken as known.
+        observed: number of deaths.
+        expected: number of deaths, taken as known.
+
+    Source:
+        Ulm (1990), as above.
 
     Example:
         >>> compare_deaths(10, 20.0).describe(3)
@@ -98,14 +111,14 @@ def compare_deaths(observed: int, expected: float) -> Estimate:
 
 
 def compute_hazard_slope(hazard: Hazard, time_years: Array, event: Rows) -> Estimate:
-    """Slope of the log hazard, 1 where predictions spread as they should.
+    """Slope of the log hazard; 1 where people's hazards differ as much as predicted.
 
-    Poisson regression of dying in one's own follow-up,
+    A Poisson regression of deaths during follow-up,
 
         log E[deaths] = a + slope at_draw + log((exp(b t) - 1) / b),
 
-    the last term fixed: the intercept a takes up a wrong level, and the slope is above 1
-    where hazards of people differ more than predicted, below 1 where they differ less.
+    with the last term fixed. The intercept a absorbs a wrong level. The slope is above 1 where
+    hazards differ more than predicted, below 1 where they differ less.
 
     Args:
         hazard: of n people.
@@ -113,13 +126,13 @@ def compute_hazard_slope(hazard: Hazard, time_years: Array, event: Rows) -> Esti
         event: (n,) died at the end of it.
 
     Raises:
-        ValueError: nobody died, or all have one hazard.
+        ValueError: no one died, or everyone has the same hazard.
 
     Source:
         Crowson et al. (2016), as above, sections 3.2 and 3.3.
     """
     if not event.any() or np.ptp(hazard.at_draw) == 0.0:
-        raise ValueError("the slope needs deaths, and people of different hazard")
+        raise ValueError("the slope needs deaths, and people with different hazards")
     lived = np.maximum(time_years, _NO_TIME_YEARS)
     centred = hazard.at_draw - hazard.at_draw.mean()
     fit = sm.GLM(
@@ -128,9 +141,7 @@ def compute_hazard_slope(hazard: Hazard, time_years: Array, event: Rows) -> Esti
         family=sm.families.Poisson(),
         offset=hazard.at_draw.mean() + np.log(np.expm1(hazard.slope * lived) / hazard.slope),
     ).fit()
-    half = Z * float(fit.bse[1])
-    slope = float(fit.params[1])
-    return Estimate(value=slope, low=slope - half, high=slope + half)
+    return estimate_normal(float(fit.params[1]), float(fit.bse[1]))
 
 
 def describe_deaths(hazard: Hazard, time_years: Array, event: Rows) -> dict[str, Any]:

@@ -1,8 +1,8 @@
-"""Cox regression that is quick enough to be drawn again some hundred times.
+"""Cox regression that is fast enough for hundreds of bootstrap samples.
 
-Partial likelihood with Breslow's handling of ties and whole or real weights, by Newton's
-method. :mod:`lifelines` fits the same model and is what the tests compare with; a
-bootstrap of it would take minutes.
+Newton's method on the partial likelihood with Breslow's handling of ties and with weights.
+:mod:`lifelines` fits the same model, and tests compare with it; a bootstrap of it would take
+minutes.
 
 Sources: Cox DR (1972), J R Stat Soc B 34:187-220; Breslow NE (1974), Biometrics 30:89-99.
 """
@@ -18,15 +18,15 @@ from henaw.training.evaluation.measures.estimates import Array, Rows
 _STEPS = 50
 _HALVINGS = 20
 _CLOSE = 1e-8
-"""What one more step would add to twice the log likelihood, when to stop."""
+"""The search stops where one more step would add less than this to twice the log likelihood."""
 
 
 class HazardRegression(NamedTuple):
-    """A fit.
+    """A fitted model, risk = 1 - exp(-cumulative_hazard exp(columns coefficients)).
 
     Shape:
         coefficients: (p,) log hazard ratios
-        cumulative_hazard: at the horizon, where all columns are 0
+        cumulative_hazard: at the horizon, of a person whose columns are all 0
     """
 
     coefficients: Array
@@ -53,10 +53,13 @@ def fit_hazard_regression(
         time: (n,) years.
         event: (n,) died at the end of it.
         horizon_years: the horizon.
-        weight: (n,) how often each person counts, 0 or more; once without it.
+        weight: (n,) how often each person counts, 0 or more; None: once.
 
     Raises:
-        ValueError: it does not converge: nobody died, or a column orders all deaths.
+        ValueError: no one died, or the search does not converge: a column orders all deaths.
+
+    Sources:
+        Cox (1972), Breslow (1974), as above.
     """
     order = np.argsort(-time, kind="stable")
     if weight is not None:
@@ -72,11 +75,11 @@ def fit_hazard_regression(
         raise ValueError("a hazard regression needs deaths")
 
     def measure(at: Array) -> tuple[float, Array, Array]:
-        """Log likelihood, hazards and sums of those at risk."""
+        """Log likelihood, hazards, and their sums over the people at risk."""
         score = x @ at
         hazard = each * np.exp(score - score.max())
         at_risk = np.cumsum(hazard)[last]
-        # A step too far may leave nobody at risk, to rounding: it is then halved.
+        # After too long a step the sum at risk may round to 0: the step is then halved.
         with np.errstate(divide="ignore", invalid="ignore"):
             likelihood = float(deaths @ (score - score.max() - np.log(at_risk)))
         return likelihood, hazard, at_risk
@@ -113,10 +116,10 @@ def fit_hazard_regression(
 
 
 def _sum_from(terms: Array, last: npt.NDArray[np.intp]) -> Array:
-    """For each person the sum of the terms of all times that the person was at risk at.
+    """For each person, the sum of the terms of all times at which the person was at risk.
 
-    People stand by falling time; who is at risk at the time of place i stands at last[i] or
-    before. So person j is at risk at the times of the places i with last[i] >= j.
+    People are sorted by falling time, and the people at risk at the time of place i are at
+    places 0 to last[i]. So person j is at risk at the times of the places i with last[i] >= j.
     """
     total = np.cumsum(terms[::-1])[::-1]
     # last rises with i, and last[i] >= j holds from the first i of j's own tie on.

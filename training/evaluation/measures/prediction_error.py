@@ -1,10 +1,12 @@
-"""Brier score at the horizon and what it gains on knowing less (IPA).
+"""Prediction error: the Brier score at the horizon, and the index of prediction accuracy (IPA).
 
-The Brier score is the mean squared distance of the predicted risk from what happened, 1
-dead or 0 alive at the horizon; people lost before it count through others by the inverse
-probability of still being followed. IPA (index of prediction accuracy) is the share by
-which the score is lower than that of somebody who gives everyone the Kaplan-Meier risk: 0
-is worthless, 1 perfect. Unlike C it also falls when the level or the spread is wrong.
+The Brier score is the mean of (dead - risk)^2, dead 1 or 0 at the horizon, with inverse
+probability of censoring weights for people lost before it. IPA is
+
+    IPA = 1 - Brier(model) / Brier(everyone has the Kaplan-Meier risk):
+
+0 is worthless, 1 perfect. Unlike C, IPA also falls when the level or the spread of the risks
+is wrong.
 
 Sources: Graf E et al. (1999), Stat Med 18:2529-2545; Kattan MW, Gerds TA (2018), Diagn Progn
 Res 2:7.
@@ -17,15 +19,21 @@ from typing import Any
 
 import numpy as np
 from henaw.training.evaluation.measures.discrimination import weigh_known
-from henaw.training.evaluation.measures.estimates import Array, Rows, estimate_from_draws
+from henaw.training.evaluation.measures.estimates import (
+    Array,
+    Rows,
+    describe_all,
+    estimate_from_draws,
+    estimate_with_gains,
+)
 
 
 def compute_losses(risk: Array, dead: Rows, weight: Array) -> Array:
-    """Each person's part of the Brier score, which is their mean: (n,).
+    """Weighted squared error of each person's risk; the Brier score is the mean.
 
     Shape:
         risk: (n,) or one for all; dead: (n,) by the horizon; weight: (n,) of
-        :func:`weigh_known`
+        :func:`weigh_known`; result: (n,)
 
     Example:
         >>> compute_losses(np.array([0.2, 0.5]), np.array([False, True]), np.ones(2)).round(2)
@@ -45,20 +53,20 @@ def describe_prediction_error(
     draws: int,
     seed: int,
 ) -> dict[str, Any]:
-    """Brier score of each risk, of the null, and IPA, with bootstrap intervals.
+    """Brier score and IPA of each risk, with bootstrap intervals.
 
     Args:
-        risks: (n,) predicted, by name; the first is also compared with each other.
+        risks: (n,) predicted, by name; the first is also compared with each other one.
         time: (n,) years, not cut.
         event: (n,) died at the end of it.
         horizon_years: the horizon.
-        null_risk: the Kaplan-Meier risk of all.
-        draws: bootstrap samples; weights for censoring are those of the whole sample.
-        seed: of them.
+        null_risk: the Kaplan-Meier risk of everyone.
+        draws: bootstrap samples; all have the whole sample's weights for censoring.
+        seed: of the bootstrap.
 
     Returns:
-        ``brier`` by name and ``null``; ``ipa`` by name, against the null; ``gain`` of the
-        first's IPA on each other's.
+        ``brier`` by name, and of the Kaplan-Meier risk as ``null``; ``ipa`` by name; ``gain``:
+        the first's IPA less each other's.
     """
     dead = event & (time <= horizon_years)
     weight = weigh_known(time, event, horizon_years)
@@ -72,28 +80,9 @@ def describe_prediction_error(
         drawn[draw] = losses @ counts / people
     brier = dict(zip(columns, losses.mean(1), strict=True))
     brier_drawn = dict(zip(columns, drawn.T, strict=True))
-
-    def gain(score: Mapping[str, Any], one: str, other: str) -> Any:
-        """How much lower the score of one is, as a share of the null's."""
-        return (score[other] - score[one]) / score["null"]
-
-    first = next(iter(risks))
-    return {
-        "brier": {
-            name: estimate_from_draws(float(brier[name]), brier_drawn[name]).describe()
-            for name in columns
-        },
-        "ipa": {
-            name: estimate_from_draws(
-                float(gain(brier, name, "null")), gain(brier_drawn, name, "null")
-            ).describe()
-            for name in risks
-        },
-        "gain": {
-            name: estimate_from_draws(
-                float(gain(brier, first, name)), gain(brier_drawn, first, name)
-            ).describe()
-            for name in risks
-            if name != first
-        },
-    }
+    figures = {name: estimate_from_draws(float(brier[name]), brier_drawn[name]) for name in columns}
+    ipa, gains = estimate_with_gains(
+        {name: float(1.0 - brier[name] / brier["null"]) for name in risks},
+        {name: 1.0 - brier_drawn[name] / brier_drawn["null"] for name in risks},
+    )
+    return {"brier": describe_all(figures), "ipa": describe_all(ipa), "gain": describe_all(gains)}

@@ -1,10 +1,10 @@
 """A smooth calibration curve for survival, and how far it is from the diagonal.
 
-Deaths are regressed on the predicted risk itself: a Cox model whose predictor is a
-restricted cubic spline of log(-log(1 - risk)). Its own risk at the horizon is the observed
-risk of people of that predicted risk. Nobody lost to follow-up is dropped, and no groups
-are cut. ICI is the mean distance of observed from predicted over people, E50 and E90 are
-its median and 90 % quantile.
+Deaths are regressed on the predicted risk by a Cox model whose predictor is a restricted
+cubic spline of log(-log(1 - risk)). The risk that this model predicts at the horizon is the
+observed risk of people with that predicted risk. People lost to follow-up are kept, and no
+groups are formed. ICI (integrated calibration index) is the mean over people of
+abs(observed - predicted); E50 and E90 are the median and the 90 % quantile.
 
 Sources: Austin PC, Harrell FE, van Klaveren D (2020), Stat Med 39:2714-2742 (the curve, ICI,
 E50, E90); Harrell FE (2015), Regression Modeling Strategies, 2nd ed., section 2.4 (the
@@ -53,7 +53,7 @@ def build_spline(values: Array, knots: Array) -> Array:
         [[0.0, 0.0], [3.0, 3.0]]
     """
     if len(knots) < 3 or (np.diff(knots) <= 0).any():
-        # Nearly all people have one risk: a line is all that can be told.
+        # Nearly everyone has the same risk: only a line can be fitted.
         return values[:, None]
     last, before = knots[-1], knots[-2]
     cubes = np.maximum(values[:, None] - knots, 0.0) ** 3
@@ -74,15 +74,18 @@ def smooth_risk(
     at: Array,
     weight: Array | None = None,
 ) -> Array:
-    """Observed risk of people of a predicted risk, by the spline of the module: (m,).
+    """Observed risk of people with a given predicted risk; the module has the method.
 
     Args:
         risk: (n,) predicted.
         time: (n,) years.
         event: (n,) died at the end of it.
         horizon_years: the horizon.
-        at: (m,) predicted risks to answer for.
-        weight: (n,) how often each person counts.
+        at: (m,) predicted risks to evaluate the curve at.
+        weight: (n,) how often each person counts; None: once.
+
+    Returns:
+        (m,) risks.
 
     Raises:
         ValueError: the regression does not converge.
@@ -96,7 +99,10 @@ def smooth_risk(
 
 
 def measure_distances(risk: Array, observed: Array) -> dict[str, float]:
-    """ICI, E50 and E90 of predicted and observed risks: (n,), (n,).
+    """ICI, E50 and E90: mean, median and 90 % quantile of abs(observed - predicted).
+
+    Shape:
+        risk, observed: (n,)
 
     Example:
         >>> measure_distances(np.array([0.1, 0.2]), np.array([0.1, 0.22]))
@@ -113,10 +119,10 @@ def measure_distances(risk: Array, observed: Array) -> dict[str, float]:
 def describe_smoothed(
     risk: Array, time: Array, event: Rows, horizon_years: float, *, draws: int, seed: int
 ) -> dict[str, Any]:
-    """The curve with its 95 % band, and its distances with intervals, by the bootstrap.
+    """The curve with its 95 % band, and ICI, E50 and E90 with bootstrap intervals.
 
-    Distances of a sample are never 0, however good the predictions: they are read beside
-    the risks' size, and are slightly too large.
+    Even perfect predictions have distances above 0 in a sample: they are slightly too large,
+    and are to be read beside the size of the risks.
 
     Args:
         risk: (n,) predicted.
@@ -124,7 +130,7 @@ def describe_smoothed(
         event: (n,) died at the end of it.
         horizon_years: the horizon.
         draws: bootstrap samples.
-        seed: of them.
+        seed: of the bootstrap.
     """
     least, most = (float(bound) for bound in np.quantile(transform_risk(risk), SHOWN))
     grid = -np.expm1(-np.exp(np.linspace(least, most, POINTS)))
@@ -138,7 +144,7 @@ def describe_smoothed(
         try:
             drawn = smooth_risk(risk, time, event, horizon_years, at=asked, weight=counts)
         except ValueError:
-            # Few deaths, by chance all at the top: that sample says nothing.
+            # By chance the sample's few deaths are all at the highest risks: no curve.
             continue
         curves.append(drawn[:POINTS])
         chosen = np.repeat(np.arange(people), counts.astype(np.int64))

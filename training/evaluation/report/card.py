@@ -26,26 +26,29 @@ def read_evaluation(path: Path) -> Json:
     """Read what ``henaw evaluate`` wrote.
 
     Raises:
-        CohortError: the file is not there or is something else.
+        CohortError: the file does not exist, or is not an evaluation of this format.
     """
     try:
         evaluation = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
-        raise CohortError(str(path), ["expected an evaluation.json, found none"]) from error
+        raise CohortError(
+            str(path), ["there is no such file; write it with `henaw evaluate`"]
+        ) from error
     except (OSError, ValueError) as error:
-        raise CohortError(str(path), [f"expected JSON, however: {error}"]) from error
+        raise CohortError(str(path), [f"the file is not JSON: {error}"]) from error
     if not isinstance(evaluation, dict) or evaluation.get("henaw_evaluation") != FORMAT:
         raise CohortError(
-            str(path), [f"expected an evaluation of format {FORMAT} by `henaw evaluate`"]
+            str(path),
+            [f"the file is not an evaluation of format {FORMAT}; write it with `henaw evaluate`"],
         )
     return evaluation
 
 
 def check_unseen(checkpoint: Checkpoint, unseen: Sequence[Json]) -> None:
-    """Refuse evaluations that are not of people kept from the model, or not of its kin.
+    """Refuse evaluations on people whom the model was fitted on, or of another model.
 
     Raises:
-        CohortError: listing each.
+        CohortError: listing each such evaluation.
     """
     problems = []
     for evaluation in unseen:
@@ -53,34 +56,34 @@ def check_unseen(checkpoint: Checkpoint, unseen: Sequence[Json]) -> None:
         surveys = ", ".join(evaluation["cohort"]["surveys"])
         if evaluation["cohort"]["seen"] == "yes":
             problems.append(
-                f"{surveys}: expected people whom the model was not fitted on, however {name} "
-                "was; fit without them and evaluate that"
+                f"{surveys}: {name} was fitted on these people; fit a model without them and "
+                "evaluate that one"
             )
         if not name.startswith(checkpoint.name):
             problems.append(
-                f"{surveys}: expected an evaluation of {checkpoint.name} or of a fit by its "
-                f"configuration, however: {name}"
+                f"{surveys}: the evaluation must be of {checkpoint.name}, or of a fit by its "
+                f"configuration; got {name}"
             )
     main = unseen[0]
     if not main["calibration"]["shown"]:
         problems.append(
-            f"{', '.join(main['cohort']['surveys'])}: expected follow-up to the horizon of the "
-            f"first evaluation, however: {main['calibration']['reason']}"
+            f"{', '.join(main['cohort']['surveys'])}: the first evaluation must have follow-up to "
+            f"the horizon; got: {main['calibration']['reason']}"
         )
     if problems:
         raise CohortError("model card", problems)
 
 
 def find_group(rows: Sequence[Json], group: str) -> Json:
-    """A group's row by its name."""
+    """The row of a group, by the group's name."""
     return next(row for row in rows if row["group"] == group)
 
 
 def pool_surveys(unseen: Sequence[Json]) -> Json:
-    """Averages over surveys, each weighted by its deaths: C, its gains and slopes.
+    """Average C, its gains and the slopes over surveys, each weighted by its deaths.
 
-    Surveys are of different people: the variance of the average is the sum of theirs,
-    each by its squared weight. O/E by own follow-up is that of all deaths together; by
+    Surveys have different people, so the variance of the average is the sum of the surveys'
+    variances times their squared weights. O/E by own follow-up is that of all deaths together; by
     Kaplan-Meier it is an average over the surveys that were followed to the horizon.
     """
     deaths = np.array([evaluation["cohort"]["deaths"] for evaluation in unseen], np.float64)
@@ -118,7 +121,7 @@ def pool_surveys(unseen: Sequence[Json]) -> Json:
 
 
 def summarise_card(unseen: Json) -> Json:
-    """The card in short, for a checkpoint's ``metrics`` and an exported file's metadata."""
+    """The card's main figures, for a checkpoint's ``metrics`` and an exported file's metadata."""
     calibration, own = unseen["calibration"], unseen["follow_up"]["groups"][0]
     card: Json = {
         "evaluated_on": {key: unseen["cohort"][key] for key in ("surveys", "people", "deaths")},
@@ -143,16 +146,16 @@ def summarise_card(unseen: Json) -> Json:
 
 
 def render_card(checkpoint: Checkpoint, unseen: Sequence[Json], reference: Json) -> str:
-    """The card as Markdown.
+    """Write the card as Markdown.
 
     Args:
-        checkpoint: the model that ships.
-        unseen: evaluations on people kept from the fit; the first is the main one.
-        reference: an evaluation of the model that ships on the people of its reference,
-            for the centre of the gap.
+        checkpoint: the shipped model.
+        unseen: evaluations on people who were left out of the fit; the first is the main one.
+        reference: an evaluation of the shipped model on the people of its reference, for the
+            centre of the gap.
 
     Raises:
-        CohortError: an evaluation is not what it must be.
+        CohortError: an evaluation is on people whom the model was fitted on, or of another model.
     """
     check_unseen(checkpoint, unseen)
     template = build_environment().get_template("model-card.md.jinja")

@@ -1,4 +1,4 @@
-"""The evaluation as one self-contained HTML page, and the JSON behind it."""
+"""Write an evaluation as one self-contained HTML page, and as JSON."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def format_points(figure: dict[str, float]) -> str:
 
 
 def format_count(count: int | None) -> str:
-    """A number of people, in groups of three digits, or that it is not shown.
+    """A number of people with its digits in groups of three, or ``withheld``.
 
     Example:
         >>> format_count(12345), format_count(None)
@@ -48,7 +48,7 @@ def format_count(count: int | None) -> str:
 
 
 def format_signed(value: float, digits: int = 2) -> str:
-    """A difference, with its sign and a true minus.
+    """A difference with its sign; the minus is U+2212.
 
     Example:
         >>> format_signed(0.5)
@@ -58,7 +58,7 @@ def format_signed(value: float, digits: int = 2) -> str:
 
 
 def build_environment() -> Environment:
-    """Templates with the report's formats."""
+    """Load the templates, with filters for the report's numbers."""
     environment = Environment(
         loader=FileSystemLoader(TEMPLATES),
         autoescape=select_autoescape(["html.jinja"]),
@@ -78,7 +78,7 @@ def build_environment() -> Environment:
 
 
 def render_report(evaluation: dict[str, Any]) -> str:
-    """The page: it holds its figures and asks for nothing from anywhere."""
+    """Write the page, with its figures inside; it loads nothing from elsewhere."""
     template = build_environment().get_template("report.html.jinja")
     return template.render(e=evaluation, figures=draw_figures(evaluation))
 

@@ -1,4 +1,4 @@
-"""NHANES: the public files of a survey to the table that a cohort is read from."""
+"""Build a cohort table from the public files of NHANES."""
 
 from __future__ import annotations
 
@@ -10,12 +10,7 @@ import numpy as np
 import pandas as pd
 from henaw.model.biomarkers import INDEX, NAMES, PANEL
 from henaw.model.errors import CohortError
-from henaw.training.readers.nhanes.download import (
-    Patience,
-    Progress,
-    Source,
-    fetch_files,
-)
+from henaw.training.readers.nhanes.download import Patience, Progress, Source, fetch_files
 from henaw.training.readers.nhanes.files import read_file
 from henaw.training.readers.nhanes.phenoage import compute_phenoage
 from henaw.training.readers.nhanes.survey import Measure, Sites, Survey, SurveyFile
@@ -28,14 +23,15 @@ _ELIGIBLE, _MALE, _FEMALE, _PREGNANT = 1, 1, 2, 1
 
 
 def choose_surveys(names: Sequence[str] = (), *, external: bool = False) -> tuple[Survey, ...]:
-    """The surveys to read.
+    """Choose the surveys to read.
 
     Args:
-        names: which; none: all of them.
-        external: those that are kept apart for an external validation, and only those.
+        names: of the surveys; empty: all of the group.
+        external: choose among the surveys reserved for external validation, instead of those
+            for fitting.
 
     Raises:
-        CohortError: a name is unknown, or is of the other group.
+        CohortError: a name is unknown, or belongs to the other group.
     """
     group = {survey.name: survey for survey in SURVEYS if survey.external == external}
     other = {survey.name for survey in SURVEYS if survey.external != external}
@@ -43,13 +39,13 @@ def choose_surveys(names: Sequence[str] = (), *, external: bool = False) -> tupl
     for name in names:
         if name in other and not external:
             problems.append(
-                f"{name} is kept apart for an external validation: a table for fitting must not "
-                "hold it; ask for the external validation to read such surveys, and only those"
+                f"{name} is reserved for external validation and must not be in a table for "
+                "fitting; --external-validation reads such surveys, and only those"
             )
         elif name in other:
-            problems.append(f"{name} is for fitting: a table for validation must not hold it")
+            problems.append(f"{name} is for fitting and must not be in a table for validation")
         elif name not in group:
-            problems.append(f"expected one of {', '.join(group)}, however: {name!r}")
+            problems.append(f"survey must be one of {', '.join(group)}; got {name!r}")
     if problems:
         raise CohortError("surveys", problems)
     return tuple(survey for name, survey in group.items() if not names or name in names)
@@ -63,22 +59,22 @@ def build_nhanes_table(
     patience: Patience | None = None,
     progress: Progress = lambda *_: None,
 ) -> tuple[pd.DataFrame, dict[str, Any]]:
-    """Fetch what is not in ``folder`` yet, and build the table.
+    """Fetch the files that are not in ``folder`` yet, and build the table.
 
     Args:
-        surveys: what :func:`choose_surveys` gave.
-        folder: where the public files are kept, a folder a survey.
-        sites: where they come from.
-        patience: how long a site may fail.
+        surveys: from :func:`choose_surveys`.
+        folder: where the public files are kept, in one folder a survey.
+        sites: where they are fetched from.
+        patience: how long to try a site that fails.
         progress: see :data:`henaw.training.readers.nhanes.download.Progress`.
 
     Returns:
-        The table, in the panel's units, and the report: counts by survey, and the
-        digest of every file.
+        The table, in the panel's units, and a report: counts by survey, and the digest of
+        every file.
 
     Raises:
-        DownloadError: listing every file that cannot be had.
-        CohortError: listing everything in the files that is not as it should be.
+        DownloadError: files cannot be fetched; all are listed.
+        CohortError: files do not have what their codebooks describe; all problems are listed.
     """
     addresses = sites or Sites()
     sources = {
@@ -112,13 +108,14 @@ def build_nhanes_table(
 def read_survey(survey: Survey, folder: Path) -> tuple[pd.DataFrame, dict[str, Any]]:
     """Build one survey's part of the table from its files in ``folder``.
 
-    Everyone interviewed at 20 years of age or over is a row, examined or not.
+    Everyone interviewed at 20 years of age or over has a row, examined or not.
 
     Returns:
-        The rows, and counts of what was read, left out and blanked.
+        The rows, and counts of what was read, left out and set to missing.
 
     Raises:
-        CohortError: listing what is not as the survey's codebooks say.
+        CohortError: the files do not have what the survey's codebooks describe; all problems
+            are listed.
     """
     problems: list[str] = []
 
@@ -179,11 +176,11 @@ def _check_people(people: pd.DataFrame, survey: Survey) -> list[str]:
     sexes = set(people[survey.sex].unique())
     if not sexes <= {_MALE, _FEMALE}:
         problems.append(
-            f"{survey.sex} must be {_MALE} or {_FEMALE}, however: {sorted(map(str, sexes))}"
+            f"{survey.sex} must be {_MALE} or {_FEMALE}; got {', '.join(sorted(map(str, sexes)))}"
         )
     if people[survey.age].isna().any():
         problems.append(
-            f"{survey.age} must be there, however: {int(people[survey.age].isna().sum())} are empty"
+            f"{survey.age} must not be empty; empty rows: {int(people[survey.age].isna().sum())}"
         )
     return [f"{survey.people.name}: {problem}" for problem in problems]
 
@@ -191,7 +188,7 @@ def _check_people(people: pd.DataFrame, survey: Survey) -> list[str]:
 def _code_pregnancy(
     survey: Survey, files: Mapping[SurveyFile, pd.DataFrame], people: pd.Index[int]
 ) -> pd.Series[float]:
-    """1 pregnant, 0 not or not known to be; missing where the file has no such person."""
+    """1 pregnant, 0 not known to be pregnant; missing for people who are not in the file."""
     holder, variable = survey.pregnancy
     status = files[holder][variable]
     coded: pd.Series[float] = (status == _PREGNANT).astype(float).reindex(people)
@@ -199,7 +196,7 @@ def _code_pregnancy(
 
 
 def convert_measure(values: pd.Series[float], measure: Measure) -> pd.Series[float]:
-    """Take values (n,) from the unit of a survey's file to the table's unit."""
+    """Convert values (n,) from the unit of a survey's file to the table's unit."""
     intercept, slope = measure.calibration
     calibrated: pd.Series[float] = intercept + slope * values
     if measure.column in INDEX:
@@ -211,7 +208,7 @@ def convert_measure(values: pd.Series[float], measure: Measure) -> pd.Series[flo
 
 
 def _add_follow_up(table: pd.DataFrame, mortality: pd.DataFrame) -> None:
-    """Death, months from the examination, and cause; empty for whom NCHS could not link."""
+    """Add death, months from the examination, and cause; empty for people NCHS did not link."""
     linked = mortality[mortality["ELIGSTAT"] == _ELIGIBLE].reindex(table.index)
     table["death"] = linked["MORTSTAT"]
     table["followup_months"] = linked["PERMTH_EXM"]

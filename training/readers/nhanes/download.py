@@ -1,4 +1,4 @@
-"""Fetching public files: resumed, retried, digested, and whole or not at all."""
+"""Fetch public files: downloads are resumed, retried, checked, and kept only when complete."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from requests.adapters import HTTPAdapter
 from urllib3.util import Retry
 
 Progress = Callable[[str, int, int | None], None]
-"""Called with a file's name, the bytes there so far, and its size where it is known."""
+"""Called with a file's name, the bytes fetched so far, and its size where it is known."""
 
 _LOGGER = logging.getLogger(__name__)
 _TRANSPORT_START = b"HEADER RECORD*******LIB"
 _CHUNK_BYTES = 1 << 16
-"""A cut loses at most as much: what has come of an unfinished chunk is not handed over."""
+"""An interruption loses at most so many bytes: the library does not return part of a chunk."""
 
 _BUSY = (
     HTTPStatus.TOO_MANY_REQUESTS,
@@ -39,7 +39,7 @@ _BUSY = (
 
 @dataclass(frozen=True, kw_only=True)
 class Source:
-    """A file to fetch: its address, and where it is kept."""
+    """A file to fetch: its address, and the path to keep it at."""
 
     url: str
     path: Path
@@ -47,14 +47,14 @@ class Source:
 
 @dataclass(frozen=True, kw_only=True)
 class Patience:
-    """How long a site may fail.
+    """How long to try a site that fails.
 
     Attributes:
-        attempts: tries in a row that bring nothing, before a file is given up.
-        backoff_seconds: wait before the second of them; it doubles each time.
-        timeout_seconds: longest silence of the site.
-        connect_attempts: tries to reach a site, before it is given up with all its files.
-        connect_seconds: longest wait for each of them.
+        attempts: tries in a row without a new byte, after which a file is given up.
+        backoff_seconds: wait before the second of these tries; it doubles each time.
+        timeout_seconds: longest wait for the site's next bytes.
+        connect_attempts: tries to reach a site, after which all its files are given up.
+        connect_seconds: longest wait for each connection.
     """
 
     attempts: int = 6
@@ -70,23 +70,23 @@ def fetch_files(
     patience: Patience | None = None,
     progress: Progress = lambda *_: None,
 ) -> dict[Path, str]:
-    """Have every file on disk, fetching those that are not there yet.
+    """Fetch the files that are not on disk yet, and check those that are.
 
-    A file is kept beside ``NAME.sha256``, its digest when it was fetched, in the form
-    of ``sha256sum``; a file that is there is read again and must still have it. What
-    was fetched of a file stays in ``NAME.part`` and is resumed from there.
+    Beside each file is ``NAME.sha256``, its digest when it was fetched, in the format of
+    ``sha256sum``; a file on disk must still have that digest. An unfinished download is in
+    ``NAME.part`` and is resumed from there.
 
     Args:
         sources: the files.
-        patience: how long a site may fail.
+        patience: how long to try a site that fails.
         progress: see :data:`Progress`.
 
     Returns:
         SHA-256 of each file, by path.
 
     Raises:
-        DownloadError: listing every file that cannot be had, and why. Of a site that cannot
-            be reached one file is tried.
+        DownloadError: files cannot be fetched; each is listed with the reason. Where a site
+            cannot be reached, only its first file is tried.
     """
     digests: dict[Path, str] = {}
     problems: list[str] = []
@@ -112,7 +112,7 @@ def fetch_files(
             except (DownloadError, requests.RequestException, OSError) as error:
                 problems += _explain(source, error)
     problems += [
-        f"{site}: {count} more files of it are needed, and were not tried"
+        f"{site}: {count} more files from this site are needed; they were not tried"
         for site, count in not_tried.items()
         if count
     ]
@@ -134,11 +134,11 @@ def _build_adapter(patience: Patience) -> HTTPAdapter:
     return HTTPAdapter(
         max_retries=Retry(
             total=patience.attempts - 1,
-            # Reaching the site at all is tried with a message, by _open.
+            # _open retries connections itself, with a message.
             connect=0,
             backoff_factor=patience.backoff_seconds,
             status_forcelist=_BUSY,
-            # The last answer is handed over, so that its status can be named.
+            # The last response is returned, so that a message can name its status.
             raise_on_status=False,
         )
     )
@@ -151,15 +151,15 @@ def _have_file(
     record = path.with_name(f"{path.name}.sha256")
     if path.is_file():
         digest = digest_file(path)
-        if not record.is_file():  # It was put there by hand.
+        if not record.is_file():  # Somebody put the file there by hand.
             _check_content(path, source)
             _write_record(record, digest, path)
         elif record.read_text("utf-8").split()[:1] != [digest]:
             raise DownloadError(
                 str(path),
                 [
-                    f"its SHA-256 must be the one in {record.name}, however it is {digest}: the "
-                    "file was changed after it was fetched; delete both to fetch it again"
+                    f"its SHA-256 must be the one in {record.name}; got {digest}. The file was "
+                    "changed after it was fetched; delete both to fetch it again"
                 ],
             )
         return digest
@@ -178,7 +178,7 @@ def _write_record(record: Path, digest: str, path: Path) -> None:
 
 
 def _validator_path(part: Path) -> Path:
-    """Where the server's mark of the version is kept that a partial file belongs to."""
+    """The file with the server's mark of the version that a partial file belongs to."""
     return part.with_name(f"{part.name}.version")
 
 
@@ -189,10 +189,10 @@ def _fetch(
     patience: Patience,
     progress: Progress,
 ) -> None:
-    """Fetch into the partial file until it is whole, resuming after each cut."""
+    """Fetch into the partial file until it is complete, resuming after each interruption."""
     fruitless, furthest = 0, 0
     while True:
-        # A length is compared and a range asked for: both must be of the file itself.
+        # Lengths and ranges must be those of the file itself, not of a compressed copy.
         headers = {"Accept-Encoding": "identity"}
         version = _validator_path(part)
         start = part.stat().st_size if part.is_file() and version.is_file() else 0
@@ -223,7 +223,7 @@ def _open(
     *,
     attempt: int = 1,
 ) -> requests.Response:
-    """Ask for a file, saying so where the site cannot be reached."""
+    """Request a file; warn and retry where the site cannot be reached."""
     timeout = (patience.connect_seconds, patience.timeout_seconds)
     try:
         return session.get(url, headers=headers, stream=True, timeout=timeout)
@@ -240,14 +240,14 @@ def _open(
 
 
 def _receive(response: requests.Response, part: Path, start: int, progress: Progress) -> bool:
-    """Write an answer's body after the first ``start`` bytes; whether the file is whole."""
+    """Write a response's body after the first ``start`` bytes; tell if the file is complete."""
     version = _validator_path(part)
     given = response.headers.get("Content-Range", "")
     elsewhere = response.status_code == HTTPStatus.PARTIAL_CONTENT and not given.startswith(
         f"bytes {start}-"
     )
     if start and (elsewhere or response.status_code == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE):
-        version.unlink()  # The next round starts at the first byte.
+        version.unlink()  # The next try starts at the first byte.
         return False
     if response.status_code not in (HTTPStatus.OK, HTTPStatus.PARTIAL_CONTENT):
         raise DownloadError(
@@ -267,12 +267,12 @@ def _receive(response: requests.Response, part: Path, start: int, progress: Prog
         file.flush()
         os.fsync(file.fileno())
     if size is not None and there < size:
-        raise requests.exceptions.ChunkedEncodingError(f"{there} bytes of {size} came")
+        raise requests.exceptions.ChunkedEncodingError(f"only {there} of {size} bytes arrived")
     return True
 
 
 def _keep_version(response: requests.Response, version: Path) -> None:
-    """Remember which version the partial file is of; without a mark it is not resumed."""
+    """Record the partial file's version; without a record the download is not resumed."""
     tag = response.headers.get("ETag", "")
     mark = tag if tag.startswith('"') else response.headers.get("Last-Modified")
     if mark is None:
@@ -282,7 +282,7 @@ def _keep_version(response: requests.Response, version: Path) -> None:
 
 
 def _check_content(path: Path, source: Source) -> None:
-    """Refuse a page that a site sends with status 200 in place of a missing file."""
+    """Refuse a web page that a site sends with status 200 in place of a missing file."""
     with path.open("rb") as file:
         start = file.read(len(_TRANSPORT_START))
     transport = source.path.suffix == ".xpt"
@@ -294,25 +294,25 @@ def _check_content(path: Path, source: Source) -> None:
     kind = "a SAS transport file" if transport else "a file of fixed width"
     raise DownloadError(
         source.url,
-        [f"expected {kind}, however it starts with {start.decode('latin-1')!r}: has it moved?"],
+        [f"this is not {kind}: it starts with {start.decode('latin-1')!r}. Has the file moved?"],
     )
 
 
 def _find_reason(error: requests.ConnectionError) -> str:
-    """What failed, without the layers that it went through."""
+    """The cause of a connection error, without the library's wrapping."""
     reason = getattr(error.args[0], "reason", error) if error.args else error
     return str(reason).rpartition(": ")[2]
 
 
 def _explain_unreachable(source: Source, site: str, error: requests.ConnectionError) -> list[str]:
     return [
-        f"{source.url}: it cannot be fetched: {site} cannot be reached "
-        f"({_find_reason(error)}). Is this machine connected, or does it need a proxy "
-        f"(HTTPS_PROXY)? A file that was fetched elsewhere may be put at {source.path}"
+        f"{source.url} cannot be fetched: {site} cannot be reached ({_find_reason(error)}). Check "
+        "the network, and HTTPS_PROXY if this machine needs a proxy; or fetch the file elsewhere "
+        f"and put it at {source.path}"
     ]
 
 
 def _explain(source: Source, error: Exception) -> list[str]:
     if isinstance(error, DownloadError):
         return [f"{error.subject}: {problem}" for problem in error.problems]
-    return [f"{source.url}: it cannot be fetched: {error}"]
+    return [f"{source.url} cannot be fetched: {error}"]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import struct
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,10 +9,11 @@ from pathlib import Path
 import pandas as pd
 from henaw.model.errors import CohortError
 from henaw.training.readers.nhanes.survey import SurveyFile
+from henaw.training.readers.table import count_others, explain_absent
 
 _SMALLEST_NUMBER = 1e-70
 _FEWEST_EIGHTS = 3
-"""Narrower fields hold codes, of which 8 and 88 may be one."""
+"""8 and 88 may be codes, so that only wider fields of eights are blank."""
 
 
 def read_file(path: Path, file: SurveyFile, variables: Sequence[str]) -> pd.DataFrame:
@@ -23,42 +23,32 @@ def read_file(path: Path, file: SurveyFile, variables: Sequence[str]) -> pd.Data
         (n, len(variables) - 1) numbers, by SEQN, the number of the person in the survey.
 
     Raises:
-        CohortError: the file is of another kind, lacks a variable, or has a person
-            twice.
+        CohortError: the file has another format, lacks a variable, or repeats a person.
     """
     table = _read_fixed(path, file) if file.fields else _read_transport(path)
     columns = [str(column) for column in table.columns]
     absent = [name for name in variables if name not in columns]
     if absent:
-        raise CohortError(path.name, [_explain_absent(name, columns) for name in absent])
+        raise CohortError(path.name, [explain_absent("variable", name, columns) for name in absent])
     table = table[list(variables)]
     if table["SEQN"].isna().any() or table["SEQN"].duplicated().any():
         raise CohortError(
             path.name,
             [
-                "SEQN must be there and differ in every row, however: "
-                f"{int(table['SEQN'].isna().sum())} empty, "
-                f"{int(table['SEQN'].duplicated().sum())} repeated"
+                "SEQN must be present and different in every row; empty: "
+                f"{int(table['SEQN'].isna().sum())}, repeated: "
+                f"{int(table['SEQN'].duplicated().sum())}"
             ],
         )
     indexed: pd.DataFrame = table.astype({"SEQN": "int64"}).set_index("SEQN")
     return indexed
 
 
-def _explain_absent(variable: str, columns: Sequence[str]) -> str:
-    near = difflib.get_close_matches(variable, columns, n=1)
-    return f"expected the variable {variable}, however there is none" + (
-        f": is it {near[0]}?" if near else ""
-    )
-
-
 def _read_transport(path: Path) -> pd.DataFrame:
     try:
         table = pd.read_sas(path, format="xport", encoding="latin-1")
     except (ValueError, OSError, struct.error) as error:
-        raise CohortError(
-            path.name, [f"expected a SAS transport file, however: {error}"]
-        ) from error
+        raise CohortError(path.name, [f"this is not a SAS transport file: {error}"]) from error
     numbers = table.select_dtypes("number")
     # pandas turns the zero of IBM floating point into 5.4e-79.
     cleaned: pd.DataFrame = numbers.where(numbers.abs().gt(_SMALLEST_NUMBER) | numbers.isna(), 0.0)
@@ -87,8 +77,8 @@ def _read_fixed(path: Path, file: SurveyFile) -> pd.DataFrame:
         if wrong.any():
             row = int(wrong.argmax())
             problems.append(
-                f"columns {field.first}-{field.last} must hold {field.name}, a number, however: "
-                f"{int(wrong.sum())} rows do not, first row {row + 1}: {column[row]!r}"
+                f"columns {field.first}-{field.last} ({field.name}) must have numbers; got "
+                f"{column[row]!r} in row {row + 1}{count_others(int(wrong.sum()))}"
             )
         table[field.name] = numbers
     if problems:

@@ -1,4 +1,4 @@
-"""What is said about an NHANES survey: its public files, their variables and units."""
+"""The description of an NHANES survey: its public files, their variables and units."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ MORTALITY_SITE = "https://ftp.cdc.gov"
 
 @dataclass(frozen=True, kw_only=True)
 class Field:
-    """Where a fixed-width file holds a variable: first and last column, counted from 1."""
+    """A variable of a fixed-width file: its first and last column, counted from 1."""
 
     name: str
     first: int
@@ -30,9 +30,9 @@ class SurveyFile:
     """One public file.
 
     Attributes:
-        path: where it is on its host; it is saved under the last part.
+        path: on its host; the file is saved under the last part.
         host: the site of the surveys, or that of the linked mortality files.
-        fields: its layout if it is of fixed width; none: a SAS transport file.
+        fields: the layout of a file of fixed width; empty: a SAS transport file.
     """
 
     path: str
@@ -41,7 +41,7 @@ class SurveyFile:
 
     @property
     def name(self) -> str:
-        """What it is saved as."""
+        """The name that it is saved under."""
         return self.path.rsplit("/", 1)[-1]
 
 
@@ -51,12 +51,12 @@ class Measure:
 
     Attributes:
         column: its column in the table.
-        file: the file that holds it.
-        variable: its name there.
-        unit: its unit there.
-        calibration: intercept and slope, in that unit, of the line that takes it to an
-            assay traceable to a reference method.
-        fasting_hours: shorter fasts make the value missing.
+        file: the file that it is read from.
+        variable: its name in the file.
+        unit: its unit in the file.
+        calibration: intercept and slope, in that unit, of the line that converts it to the scale
+            of an assay traceable to a reference method.
+        fasting_hours: the value is missing for people who fasted for less.
     """
 
     column: str
@@ -72,15 +72,15 @@ class Survey:
     """One survey and its files.
 
     Attributes:
-        name: the years, as in the table's ``survey`` column.
+        name: its years, as in the table's ``survey`` column.
         people: the file with everyone interviewed.
         sex: variable in ``people``: 1 male, 2 female.
         age: variable in ``people``: years at screening.
         pregnancy: file and variable: 1 where pregnant at the examination.
         measures: the laboratory variables.
         mortality: the linked mortality file.
-        fasting: file and variable with hours of fasting, where a measure asks for it.
-        external: kept apart for an external validation.
+        fasting: file and variable with hours of fasting, where a measure needs them.
+        external: reserved for external validation.
     """
 
     name: str
@@ -100,7 +100,7 @@ class Survey:
         return tuple(dict.fromkeys((self.people, self.pregnancy[0], *laboratory, self.mortality)))
 
     def list_variables(self, file: SurveyFile) -> tuple[str, ...]:
-        """The variables that are read from one of the files, the person's number first."""
+        """The variables that are read from one of the files, the person number first."""
         if file == self.mortality:
             return tuple(field.name for field in file.fields)
         wanted = ["SEQN"]
@@ -117,7 +117,7 @@ class Survey:
 
 @dataclass(frozen=True, kw_only=True)
 class Sites:
-    """Addresses of the public files, without the path.
+    """Sites of the public files.
 
     Attributes:
         survey: the site of the surveys.

@@ -1,10 +1,10 @@
 """The NHANES surveys that can be read, with the names and units of their variables.
 
-Sources: the codebooks of the National Center for Health Statistics (NCHS) for the
-files named here; its data file indices for 1988-1994; its read-in program of May 2022
-for the public-use linked mortality files, with follow-up to 31 December 2019.
+Sources: the codebooks of the National Center for Health Statistics (NCHS) for the files named
+here; its data file indices for 1988-1994; its read-in program of May 2022 for the public-use
+linked mortality files, with follow-up to 31 December 2019.
 
-Creatinine of 1988-1994 and 1999-2000 is put on the scale of the later surveys by the
+Creatinine of 1988-1994 and 1999-2000 is converted to the scale of the later surveys by the
 lines of Selvin et al. 2007 (Am J Kidney Dis 50:918-926, doi:10.1053/j.ajkd.2007.08.020).
 """
 
@@ -46,7 +46,7 @@ _GLYCOHAEMOGLOBIN = {"hba1c": ("LBXGH", "%")}
 _CRP = {"crp": ("LBXCRP", "mg/dL")}
 _HIGH_SENSITIVITY_CRP = {"crp": ("LBXHSCRP", "mg/L")}
 
-# The names of 2001-2002 differ for these two alone.
+# 2001-2002 has other names for these two.
 _CHEMISTRY_2001 = _CHEMISTRY | {"creatinine": ("LBDSCR", "mg/dL"), "alp": ("LBDSAPSI", "U/L")}
 
 
@@ -66,7 +66,7 @@ def _describe_cycle(
     creatinine: tuple[float, float] = _AS_MEASURED,
     external: bool = False,
 ) -> Survey:
-    """A two-year cycle from the stems of its transport files."""
+    """Describe a two-year cycle by the names of its transport files."""
 
     def locate(stem: str) -> SurveyFile:
         return SurveyFile(path=f"Nchs/Data/Nhanes/Public/{name[:4]}/DataFiles/{stem}.xpt")
@@ -95,7 +95,7 @@ def _describe_cycle(
 
 
 def _describe_third() -> Survey:
-    """NHANES III: files of fixed width, of which the columns named here are read."""
+    """Describe NHANES III: files of fixed width, of which these columns are read."""
 
     def locate(stem: str, **fields: tuple[int, int]) -> SurveyFile:
         return SurveyFile(
@@ -135,8 +135,8 @@ def _describe_third() -> Survey:
             variable=variable,
             unit=unit,
             calibration=calibration,
-            # The table that the shipped model was fitted on has these two only for
-            # people who fasted; the survey asks for no fast.
+            # The shipped model was fitted on a table that has these two only for people who
+            # fasted; the survey does not require a fast.
             fasting_hours=8.0 if column in ("ast", "alt") else 0.0,
         )
 
@@ -173,7 +173,7 @@ def _describe_late_cycle(
     *,
     external: bool = False,
 ) -> Survey:
-    """A cycle from 2005 on: the stems are the same but for the cycle's letter."""
+    """Describe a cycle from 2005 on: its file names differ by the cycle's letter only."""
     return _describe_cycle(
         name,
         f"DEMO_{letter}",
@@ -213,7 +213,7 @@ SURVEYS: tuple[Survey, ...] = (
     _describe_late_cycle("2005-2006", "D", {"CRP": _CRP}, external=True),
     _describe_late_cycle("2007-2008", "E", {"CRP": _CRP}, external=True),
     _describe_late_cycle("2009-2010", "F", {"CRP": _CRP}, external=True),
-    # CRP was not measured in 2011-2014, and then by an assay that reports mg/L.
+    # CRP was not measured in 2011-2014, and later by an assay that reports mg/L.
     _describe_late_cycle("2011-2012", "G", {}),
     _describe_late_cycle("2013-2014", "H", {}),
     _describe_late_cycle("2015-2016", "I", {"HSCRP": _HIGH_SENSITIVITY_CRP}),

@@ -1,7 +1,7 @@
-"""Reading single columns of the files of a UK Biobank extract, in bounded memory.
+"""Read the wanted columns of the files of a UK Biobank extract, in bounded memory.
 
-Arrow streams a file block by block and converts the wanted columns only, so that memory
-depends on what is kept and not on how wide or long the file is.
+Arrow streams a file block by block and converts only the wanted columns, so that memory
+depends on what is kept and not on the width or length of the file.
 """
 
 from __future__ import annotations
@@ -18,25 +18,25 @@ from henaw.training.readers.ukb.files import Source, describe_error, open_text
 from henaw.training.readers.ukb.line_counter import LineCounter
 
 _UNQUOTED = "\t"
-"""Where the tab separates, a quote is a part of the text, as in 5'10": ukbconv quotes nothing.
-Other programs put every cell in quotes, which are taken off one by one."""
+"""In tab-separated text a quote is part of a value, as in 5'10", since ukbconv quotes nothing.
+Other programs quote every cell; those quotes are removed afterwards."""
 _BLOCK_BYTES = 1 << 20
-"""Arrow reads some thirty blocks ahead, so that this bounds memory. A row of 30 000 fields
-fits; larger is hardly faster."""
+"""Arrow reads about thirty blocks ahead, so their size bounds memory. A row of 30 000 fields
+fits in one; larger blocks are hardly faster."""
 
 MISSING = ("", "na", "nan", "n/a", "#n/a", "null", "none", ".")
-"""What exporters write for nothing, in lower case."""
+"""How exporters write a missing value, in lower case."""
 
 
 def read_batches(source: Source) -> Iterator[pl.DataFrame]:
-    """Read the wanted columns of a file, some rows at a time, as text.
+    """Read the wanted columns of a file as text, some rows at a time.
 
     Returns:
-        Frames whose columns are ``eid`` and the places and record columns as
-        ``str(number)``; missing values, however written, are null.
+        Frames with the column ``eid`` and the others named by their number; missing values
+        are null, in whatever way they were written.
 
     Raises:
-        CohortError: the file is damaged or cut short; says what and how many rows.
+        CohortError: the file is damaged or cut short.
     """
     names = [str(number) for number in source.wanted]
     missing = list(MISSING)
@@ -50,21 +50,21 @@ def read_batches(source: Source) -> Iterator[pl.DataFrame]:
         if source.delimiter == _UNQUOTED:
             frame = frame.with_columns(pl.all().str.replace(r'^"(.*)"$', "$1"))
         if source.delimiter == ";":
-            # Where the semicolon separates, the comma is often the decimal sign.
+            # In semicolon-separated text the comma is often the decimal sign.
             frame = frame.with_columns(pl.all().str.replace(r"^(-?\d+),(\d+)$", "$1.$2"))
         yield frame.rename({str(source.participant): "eid"})
 
 
 def _stream_parquet(source: Source) -> Iterator[pa.RecordBatch]:
     try:
-        # Opened by hand: a name may be there twice, a place may not.
+        # Columns go by number, since two may have the same name.
         with pyarrow.parquet.ParquetFile(source.path) as file:
             names = file.schema_arrow.names
             columns = {names[number]: str(number) for number in source.wanted}
             for batch in file.iter_batches(batch_size=1 << 16, columns=list(columns)):
                 yield batch.rename_columns([columns[name] for name in batch.schema.names])
     except (OSError, pa.ArrowException) as error:
-        raise CohortError(str(source.path), [f"cannot be read: {describe_error(error)}"]) from None
+        raise _refuse_file(source, error) from None
 
 
 def _stream_text(source: Source) -> Iterator[pa.RecordBatch]:
@@ -84,7 +84,7 @@ def _stream_text(source: Source) -> Iterator[pa.RecordBatch]:
                 lines,
                 read_options=pyarrow.csv.ReadOptions(
                     block_size=_BLOCK_BYTES,
-                    # Columns go by number: names may be there twice, or hold a BOM.
+                    # Columns go by number: two may have one name, or a name a byte-order mark.
                     column_names=[str(number) for number in range(source.columns)],
                     skip_rows=1,
                     encoding=source.encoding,
@@ -104,21 +104,24 @@ def _stream_text(source: Source) -> Iterator[pa.RecordBatch]:
                 rows += batch.num_rows
                 yield batch
     except (OSError, pa.ArrowException, UnicodeError) as error:
-        raise CohortError(str(source.path), [f"cannot be read: {describe_error(error)}"]) from None
+        raise _refuse_file(source, error) from None
     if short:
         raise CohortError(str(source.path), [_explain_rows(source, short)])
-    # The header is a line too.
+    # The header is one of the lines.
     if lines.count != rows + 1:
         raise CohortError(str(source.path), [_explain_lines(lines, rows)])
 
 
+def _refuse_file(source: Source, error: Exception) -> CohortError:
+    return CohortError(str(source.path), [f"the file cannot be read: {describe_error(error)}"])
+
+
 def _explain_lines(lines: LineCounter, rows: int) -> str:
-    where = f", the first of them in line {lines.unpaired}" if lines.unpaired else ""
+    where = f", first in line {lines.unpaired}" if lines.unpaired else ""
     return (
-        f"expected a row for each of the {lines.count - 1:,} lines below the header, however "
-        f"{rows:,} rows were read: quotes that open in one line and close in another"
-        f"{where} take what is between them for one value. Export it again as text separated "
-        "by tabs, without line breaks inside of values"
+        f"there are {lines.count - 1:,} lines below the header, but {rows:,} rows were read: a "
+        f"quote opens in one line and closes in another{where}, and all between became one value. "
+        "Export the file again as tab-separated text, without line breaks inside values"
     )
 
 
@@ -128,9 +131,9 @@ def _explain_rows(source: Source, short: dict[int, int]) -> str:
         for columns, count in sorted(short.items())[:5]
     )
     if set(short) == {source.columns + 1}:
-        fix = "were row names written without a title? Write it again without them"
+        fix = "Row names may have been written without a title: export again without them"
     elif sum(short.values()) == 1:
-        fix = "the file was probably cut short: copy or decompress it again"
+        fix = "The file was probably cut short: copy or decompress it again"
     else:
-        fix = "is a value holding the delimiter not quoted? Export it again"
-    return f"expected {source.columns} values in every row, however: {seen}; {fix}"
+        fix = "A value with a delimiter inside may not be quoted: export the file again"
+    return f"every row must have {source.columns} values; got {seen}. {fix}"

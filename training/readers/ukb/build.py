@@ -1,7 +1,7 @@
-"""From a UK Biobank extract to the table that a cohort is read from.
+"""Build a cohort table from a UK Biobank extract.
 
-Everything happens on this machine. The table holds people and belongs where the extract
-may be; the report beside it holds counts only.
+Everything happens on this machine. The table contains people's data and must stay where the
+extract is allowed to be; the report beside it contains only counts.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
-from henaw.model.biomarkers import NAMES, PANEL
+from henaw.model.biomarkers import PANEL
 from henaw.model.errors import CohortError
 from henaw.model.ukb_names import (
     AGE_AT_RECRUITMENT,
@@ -30,7 +30,7 @@ from henaw.model.ukb_names import (
     YEAR_OF_BIRTH,
     Place,
 )
-from henaw.training.readers.table import check_table_path, write_table
+from henaw.training.readers.table import COLUMNS, check_table_path, write_table
 from henaw.training.readers.ukb.configuration import UkbConfiguration
 from henaw.training.readers.ukb.deaths import merge_deaths
 from henaw.training.readers.ukb.files import Extract, find_sources
@@ -40,20 +40,9 @@ from henaw.training.readers.ukb.participants import read_participants
 from henaw.training.readers.ukb.visits import fill_beyond_limits, select_visits
 from henaw.training.table_checks import LONGEST_MONTHS
 
-COLUMNS: tuple[str, ...] = (
-    "participant_id",
-    "survey",
-    "age",
-    "sex",
-    *NAMES,
-    "death",
-    "followup_months",
-    "ucod_leading",
-    "pregnant",
-)
 _FIRST_YEAR = 2006
 _FOREIGN_UNIT_SHARE = 0.5
-"""More values than this outside the accepted range are another unit, not slips."""
+"""A larger share of values outside the accepted range means another unit, not errors."""
 
 
 def build_ukb_table(
@@ -70,17 +59,17 @@ def build_ukb_table(
     Args:
         root: folder or file of the extract.
         out: Parquet to write; the report is ``out`` with ``.report.json``.
-        configuration: which visit, censoring, special values.
+        configuration: the visit, censoring, special values.
         withdrawn: lists of participants to leave out.
-        only: lists of participants; where there are any, only these are kept.
-        progress: called with the number of rows that were read.
+        only: lists of participants to keep; empty: keep everyone.
+        progress: called with the number of rows read since the last call.
 
     Returns:
         The report.
 
     Raises:
-        CohortError: the extract or a list cannot be used; every problem found at one
-            stage (lists, files, columns, values) is listed.
+        CohortError: the extract or a list cannot be used; all problems of one stage (lists,
+            files, columns, values) are listed together.
     """
     check_table_path(out)
     left_out = read_participants(withdrawn)
@@ -108,7 +97,7 @@ def build_ukb_table(
     counts["participants_written"] = table.height
     biomarkers = _describe_biomarkers(table, joined, limits)
     report = {
-        "about": "Counts of a UK Biobank extract; nothing here is one person's",
+        "about": "Counts of a UK Biobank extract, without data of any one person",
         "configuration": dataclasses.asdict(configuration),
         "files": _name_relative(joined.files, root),
         "unused_files": extract.unused,
@@ -135,7 +124,7 @@ def _filter(people: pl.DataFrame, condition: pl.Expr) -> tuple[pl.DataFrame, int
 
 
 def _is_wanted(place: Place, configuration: UkbConfiguration) -> bool:
-    """Other visits than the chosen one are not read; nation is always the first visit's."""
+    """Whether a column is read: not for other visits, but always the first visit's centre."""
     if configuration.visit is None or not FIELDS[place.field].by_visit:
         return True
     return place.instance == configuration.visit or place == Place(CENTRE)
@@ -154,23 +143,23 @@ def _check_fields(extract: Extract, configuration: UkbConfiguration) -> list[str
     there = _list_fields(extract, configuration)
     at = "" if configuration.visit is None else f" at visit {configuration.visit}"
     problems = [
-        f"expected field {number} ({FIELDS[number].title}){at}, found none: add it to the export"
+        f"field {number} ({FIELDS[number].title}) is missing{at}; add it to the export"
         for number in (SEX, DATE_OF_VISIT)
         if number not in there
     ]
     ages = (AGE_AT_VISIT, AGE_AT_RECRUITMENT, YEAR_OF_BIRTH)
     if not there & {*ages}:
         problems.append(
-            f"expected age from field {AGE_AT_VISIT}{at}, {AGE_AT_RECRUITMENT}, or "
-            f"{YEAR_OF_BIRTH} and {MONTH_OF_BIRTH}, found none of them"
+            f"age is missing; add field {AGE_AT_VISIT}{at}, {AGE_AT_RECRUITMENT}, or "
+            f"{YEAR_OF_BIRTH} and {MONTH_OF_BIRTH}"
         )
     if not there & set(BIOMARKER_FIELDS.values()):
         listed = ", ".join(f"{field} ({name})" for name, field in BIOMARKER_FIELDS.items())
-        problems.append(f"expected biomarkers{at}, found none of {listed}")
+        problems.append(f"no biomarker was found{at}; add some of {listed}")
     if DATE_OF_DEATH not in there and not any("date" in s.records for s in extract.sources):
         problems.append(
-            f"expected deaths from field {DATE_OF_DEATH} or a table with eid, ins_index and "
-            "date_of_death, found neither: without them everyone would seem to live"
+            f"deaths are missing; add field {DATE_OF_DEATH}, or a table with eid, ins_index and "
+            "date_of_death. Without them everyone would count as alive"
         )
     return problems
 
@@ -190,8 +179,8 @@ def _warn_missing(extract: Extract) -> list[str]:
     ]
     if blind:
         warnings.append(
-            f"reportability is not in the extract for {', '.join(blind)}: a value too low or too "
-            "high for the assay cannot be told from one that is missing"
+            f"reportability is not in the extract for {', '.join(blind)}: values too low or too "
+            "high for the assay look like missing values"
         )
     if CENTRE not in there:
         warnings.append(
@@ -232,8 +221,8 @@ def _check_visits(people: pl.DataFrame, root: Path) -> None:
             str(root),
             [
                 f"{FIELDS[DATE_OF_VISIT].title} (field {DATE_OF_VISIT}) must be {_FIRST_YEAR} or "
-                f"later, when UK Biobank began, however {early:,} of {people.height:,} dates are "
-                "earlier: correct the format of the dates"
+                f"later, since UK Biobank began then; {early:,} of {people.height:,} dates are "
+                "earlier. Correct the format of the dates"
             ],
         )
 
@@ -245,19 +234,19 @@ def _check_table(
     counts: dict[str, int],
 ) -> None:
     if table.is_empty():
-        raise CohortError(str(root), [f"no participant is left, however: {counts}"])
+        raise CohortError(str(root), [f"no participant is left; counts: {counts}"])
     problems = []
     long = table.filter(pl.col("followup_months") > LONGEST_MONTHS).height
     if long:
         problems.append(
             f"{long:,} of {table.height:,} participants would be followed for over a hundred "
-            f"years: correct the censoring dates, or fields {DATE_OF_DEATH} and "
+            f"years. Correct the censoring dates, or fields {DATE_OF_DEATH} and "
             f"{LOST_TO_FOLLOW_UP}"
         )
     problems += [
-        f"{biomarker.name} must be in [{biomarker.minimum:g}, {biomarker.maximum:g}] "
-        f"{biomarker.unit}, however {row['outside_accepted_range_kept']:,} of "
-        f"{row['present']:,} values are not: is it in another unit, or another field of that name?"
+        f"{biomarker.name} must be {biomarker.minimum:g} to {biomarker.maximum:g} "
+        f"{biomarker.unit}; {row['outside_accepted_range_kept']:,} of {row['present']:,} values "
+        "are outside. Check whether it is in another unit, or another field of the same name"
         for biomarker, row in zip(PANEL, biomarkers.values(), strict=True)
         if row["outside_accepted_range_kept"] > _FOREIGN_UNIT_SHARE * row["present"]
     ]

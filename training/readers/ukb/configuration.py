@@ -1,4 +1,4 @@
-"""How a UK Biobank extract is turned into a cohort table."""
+"""The configuration of `henaw data ukb`: visit, censoring, special values."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
 from henaw.model.biomarkers import INDEX, NAMES
 from henaw.model.configuration import read_configuration
 from henaw.model.errors import ConfigurationError
+from henaw.training.configuration import read_mapping
 from henaw.training.readers.ukb.values import NATIONS
 
 LAST_VISIT = 3
@@ -30,12 +30,11 @@ def _is_date(text: str) -> bool:
 class CensoringDates:
     """Last day, YYYY-MM-DD, up to which each nation's registry of deaths is complete.
 
-    UK Biobank names them at
+    UK Biobank gives these days at
     https://biobank.ndph.ox.ac.uk/showcase/exinfo.cgi?src=Data_providers_and_dates and
-    moves them with every release: **set them to those of your extract**. The defaults, 30
-    November 2022, are what public analyses copied from that page in 2023 for England,
-    Wales and Scotland alike; a date too early loses follow-up, one too late invents
-    survivors, which is why the defaults are old.
+    changes them with every release: **set them to those of your extract**. The default, 30
+    November 2022 for each nation, is from public analyses of 2023. A date that is too early
+    loses follow-up; one that is too late counts people who died as alive. So the default is old.
     """
 
     england: str = "2022-11-30"
@@ -44,7 +43,7 @@ class CensoringDates:
 
     def __post_init__(self) -> None:
         problems = [
-            f"{nation}: expected YYYY-MM-DD, however: {getattr(self, nation)!r}"
+            f"{nation} must be YYYY-MM-DD; got {getattr(self, nation)!r}"
             for nation in NATIONS
             if not _is_date(getattr(self, nation))
         ]
@@ -58,7 +57,7 @@ class CensoringDates:
 
 @dataclass(frozen=True, kw_only=True)
 class DetectionLimits:
-    """What a value gets that the assay could only call too low or too high.
+    """The limits of an assay, given to values that it could only report as too low or too high.
 
     Attributes:
         biomarker: what was measured.
@@ -73,10 +72,10 @@ class DetectionLimits:
     def __post_init__(self) -> None:
         problems = []
         if self.biomarker not in INDEX:
-            problems.append(f"biomarker: unknown {self.biomarker!r}, the panel is {list(NAMES)}")
+            problems.append(f"biomarker must be one of {', '.join(NAMES)}; got {self.biomarker!r}")
         if not 0 < self.low < self.high < math.inf:
             problems.append(
-                f"expected 0 < low < high, finite, however: low={self.low}, high={self.high}"
+                f"low must be above 0 and high above low; got low={self.low}, high={self.high}"
             )
         if problems:
             raise ConfigurationError("detection limits", problems)
@@ -84,22 +83,21 @@ class DetectionLimits:
 
 @dataclass(frozen=True, kw_only=True)
 class UkbConfiguration:
-    """Which visit counts, when follow-up ends, and what is done with special values.
+    """Which visit counts, when follow-up ends, and how special values are treated.
 
     Attributes:
-        visit: the visit whose values, age and date are taken, 0 the first assessment, 1
-            its repeat, 2 and 3 imaging; none: the first visit at which at least one
-            biomarker of the panel was measured.
-        mix_visits: take each biomarker from the first visit that has it. Follow-up then
-            starts at the latest visit that was used, since the person was alive then. For
-            data where visits were filled up from each other; off by default, because
-            values years apart are not one person's state.
-        censoring: where follow-up ends.
-        beyond_limit: ``limit`` gives a value below or above what the assay reports the
-            limit; ``missing`` leaves it out. CRP below its limit is common and means
-            little inflammation: leaving it out loses the healthiest.
-        limits: the assays' limits. Without them the lowest and the highest value in the
-            extract stand for a biomarker, where at least 1 000 people have one.
+        visit: the visit for values, age and date: 0 the first assessment, 1 its repeat, 2 and 3
+            imaging; None: the first visit at which a biomarker of the panel was measured.
+        mix_visits: take each biomarker from the first visit that has it. Follow-up then starts
+            at the latest visit used, since the person was alive then. For data in which visits
+            complete each other; off by default, because values years apart do not describe one
+            state of a person.
+        censoring: when follow-up ends.
+        beyond_limit: ``limit`` sets a value that is too low or too high for the assay to the
+            assay's limit; ``missing`` leaves it out. CRP below its limit is common and means
+            little inflammation: leaving it out loses the healthiest people.
+        limits: the assays' limits. A biomarker without them has the lowest and highest value in
+            the extract as limits, if at least 1 000 people have a value.
         dementia: ``all`` counts F00-F03 with Alzheimer's disease (G30), as the Office for
             National Statistics does; ``alzheimer`` counts G30 alone, as NCHS does.
     """
@@ -114,12 +112,12 @@ class UkbConfiguration:
     def __post_init__(self) -> None:
         problems = []
         if self.visit is not None and not 0 <= self.visit <= LAST_VISIT:
-            problems.append(f"visit must be in [0, {LAST_VISIT}], however: {self.visit}")
+            problems.append(f"visit must be 0 to {LAST_VISIT}; got {self.visit}")
         if self.visit is not None and self.mix_visits:
-            problems.append(f"expected one visit or mixed ones, however: visit={self.visit}")
+            problems.append(f"mix_visits must be off where visit is set; got visit={self.visit}")
         named = [limits.biomarker for limits in self.limits]
         problems += [
-            f"limits: expected {name} once, however: {named.count(name)} times"
+            f"limits: {name} must occur once; got {named.count(name)} entries"
             for name in sorted(set(named))
             if named.count(name) > 1
         ]
@@ -134,30 +132,20 @@ def read_ukb_configuration(
     mix_visits: bool = False,
     censor: Sequence[str] = (),
 ) -> UkbConfiguration:
-    """Read a YAML file, if there is one, and let the command line have the last word.
+    """Read a YAML file, if there is one; options of the command line override it.
 
     Args:
         path: the file, or None.
-        visit: instead of the file's, unless it is None.
-        mix_visits: true where either says so.
-        censor: ``nation=YYYY-MM-DD`` each, instead of the file's.
+        visit: replaces the file's, unless it is None.
+        mix_visits: true replaces the file's.
+        censor: ``nation=YYYY-MM-DD`` each; they replace the file's.
 
     Raises:
-        ConfigurationError: the file is not there or is not YAML, or an entry is wrong;
-            all of them are listed.
+        ConfigurationError: the file cannot be read, or entries are wrong; all are listed.
     """
-    mapping: Any = {}
-    if path is not None:
-        try:
-            mapping = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
-        except FileNotFoundError as error:
-            raise ConfigurationError(str(path), ["expected a YAML file, found none"]) from error
-        except (yaml.YAMLError, UnicodeDecodeError) as error:
-            raise ConfigurationError(str(path), [f"expected YAML, however: {error}"]) from error
-        except OSError as error:
-            raise ConfigurationError(str(path), [f"the file cannot be read: {error}"]) from error
+    mapping: Any = {} if path is None else read_mapping(path) or {}
     if not isinstance(mapping, dict):
-        raise ConfigurationError(str(path), ["expected a mapping at the top level"])
+        raise ConfigurationError(str(path), ["the top level must be a mapping of keys to values"])
     if visit is not None:
         mapping["visit"] = visit
     if mix_visits:
@@ -166,7 +154,7 @@ def read_ukb_configuration(
         bad = [entry for entry in censor if "=" not in entry]
         if bad:
             raise ConfigurationError(
-                "--censor", [f"expected NATION=YYYY-MM-DD, however: {entry}" for entry in bad]
+                "--censor", [f"each must be NATION=YYYY-MM-DD; got {entry}" for entry in bad]
             )
         dates = dict(mapping.get("censoring") or {})
         mapping["censoring"] = dates | dict(entry.split("=", 1) for entry in censor)

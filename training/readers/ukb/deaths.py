@@ -1,9 +1,9 @@
-"""Deaths from everywhere an extract lists them, put together to one a person.
+"""Merge the death records of an extract to one death a person.
 
-A death may stand in fields 40000 and 40001, whose instances are death records, in the
-record-level tables ``death`` and ``death_cause``, in both, and in each twice: some people
-have two certificates. The earliest date is kept, with the cause of that record, and what
-disagrees is counted.
+An extract may list a death in fields 40000 and 40001, whose instances are death records, in the
+record-level tables ``death`` and ``death_cause``, or in both, and twice in each: some people have
+two certificates. The earliest date is kept, with the cause of that record. Disagreements are
+counted.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ def take_fields(frame: pl.DataFrame, places: Sequence[Place]) -> pl.DataFrame:
 
     Args:
         frame: ``eid`` and parsed columns named ``str(place)``.
-        places: of those fields, as many as there are.
+        places: those of these fields that the extract has.
 
     Returns:
         One row a record: eid, record, date, cause (an ICD-10 category).
@@ -48,16 +48,15 @@ def take_fields(frame: pl.DataFrame, places: Sequence[Place]) -> pl.DataFrame:
 def take_records(frame: pl.DataFrame) -> pl.DataFrame:
     """Turn a part of a table ``death`` or ``death_cause`` into death records.
 
-    Contributory causes are left out: of ``level`` only 1 counts, and where there is no
-    level, of the arrays only the first.
+    Contributory causes are left out: only ``level`` 1 counts or, where there is no level, only
+    the first array.
 
     Args:
-        frame: ``eid`` as a number, and as text what there is of record, array, level,
-            date and cause.
+        frame: ``eid`` as a number; record, array, level, date and cause as text, if present.
 
     Returns:
-        As ``take_fields``, and two columns ``date_unread`` and ``cause_unread``, true where
-        there is a value that could not be read.
+        As ``take_fields``, with two more columns ``date_unread`` and ``cause_unread``, true where
+        a value could not be read.
     """
     for name, first in (("level", 1), ("array", 0)):
         if name in frame.columns:
@@ -86,20 +85,20 @@ def take_records(frame: pl.DataFrame) -> pl.DataFrame:
 def merge_deaths(
     records: Sequence[pl.DataFrame], *, other_dementia: bool
 ) -> tuple[pl.DataFrame, dict[str, int]]:
-    """Put death records together to one a person.
+    """Merge death records to one a person.
 
     Args:
         records: frames of eid, record, date, cause.
         other_dementia: as for ``code_cause``.
 
     Returns:
-        One row a person: eid, death_date (null where only a cause is known) and
-        ucod_leading; and counts of people whose records repeat or disagree.
+        One row a person: eid, death_date (null where only a cause is known) and ucod_leading;
+        and counts of people with several records, or with records that disagree.
     """
     every = pl.concat([pl.DataFrame(schema=_SCHEMA), *records]).with_columns(
         code_cause("cause", other_dementia=other_dementia)
     )
-    # A cause may stand in another table than the date of its record.
+    # The date and the cause of a record may be in different tables.
     by_record = (
         every.sort("eid", "record", "date", nulls_last=True)
         .group_by("eid", "record", maintain_order=True)

@@ -1,9 +1,9 @@
-"""Finding the files of a UK Biobank extract, and the wanted columns in their headers.
+"""Find the files of a UK Biobank extract, and the wanted columns in their headers.
 
 Delimited text may be plain or compressed (gzip, zstd, bzip2), separated by commas,
 tabs or semicolons, with or without a byte-order mark.
 
-No message quotes a value: an extract holds people.
+No message quotes a value, since an extract contains people's data.
 """
 
 from __future__ import annotations
@@ -29,35 +29,35 @@ _PARQUET_SUFFIXES = (".parquet", ".pq")
 _COMPRESSIONS = {".gz": "gzip", ".zst": "zstd", ".bz2": "bz2"}
 _MAGIC = {"gzip": b"\x1f\x8b", "zstd": b"\x28\xb5\x2f\xfd", "bz2": b"BZh"}
 _FOREIGN = {
-    ".enc": "encrypted: run ukbunpack, then ukbconv ... csv",
-    ".enc_ukb": "unpacked but not converted: run ukbconv ... csv",
-    ".dta": "Stata: export it as CSV",
-    ".sas7bdat": "SAS: export it as CSV",
-    ".rds": "R: export it as CSV",
-    ".xlsx": "Excel: export it as CSV",
-    ".zip": "an archive: unpack it",
+    ".enc": "encrypted (run ukbunpack, then ukbconv ... csv)",
+    ".enc_ukb": "unpacked but not converted (run ukbconv ... csv)",
+    ".dta": "Stata (export it as CSV)",
+    ".sas7bdat": "SAS (export it as CSV)",
+    ".rds": "R (export it as CSV)",
+    ".xlsx": "Excel (export it as CSV)",
+    ".zip": "an archive (unpack it)",
 }
 
 _HEADER_LIMIT_BYTES = 16 << 20
 _BYTES_PER_PERSON = 160
-"""Above what a row of the output takes: 17 columns of at most 8 bytes, and their pages."""
+"""More than a row of the output needs: 17 columns of at most 8 bytes, and their pages."""
 _SPARE_BYTES = 16 << 20
 _EXPANSION = 10
-"""Above how far gzip and zstd shrink such tables, for the disk check."""
+"""More than gzip and zstd compress such tables by; for the check of the disk."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Source:
-    """One file, and where in it the wanted columns are.
+    """One file, and the numbers of its wanted columns.
 
     Attributes:
         path: the file.
         participant: number of the column with the identifier.
-        places: column number by place, for tables with one row a participant.
-        records: column number by meaning, for tables with one row a death record.
-        columns: how many columns there are.
+        places: column numbers by field, instance and array, of tables with a row a participant.
+        records: column numbers by meaning, of tables with a row a death record.
+        columns: number of all columns.
         delimiter: "" for Parquet.
-        compression: "" where there is none.
+        compression: "" for none.
         encoding: of text.
     """
 
@@ -78,12 +78,12 @@ class Source:
 
 @dataclass(frozen=True, kw_only=True)
 class Extract:
-    """What a folder holds.
+    """The files of an extract.
 
     Attributes:
-        sources: files with something to read, by path.
-        unused: files that are tables of nothing wanted, with the reason.
-        warnings: what is doubtful.
+        sources: files with wanted columns, sorted by path.
+        unused: other tables, with the reason why they are not used.
+        warnings: for the report.
     """
 
     sources: tuple[Source, ...]
@@ -92,21 +92,18 @@ class Extract:
 
 
 def find_sources(root: Path, out: Path) -> Extract:
-    """Find what can be read below ``root``, which may also be one file.
-
-    Every file is opened and its header read before anything else happens; the disk must
-    have room for the table.
+    """Find the files of an extract and read every header.
 
     Args:
-        root: folder or file.
-        out: the table to be written; it is not read back, should it lie below ``root``.
+        root: a folder, searched with its subfolders, or one file.
+        out: the table to write, which is not read even if it is below ``root``.
 
     Raises:
-        CohortError: nothing is there, a file cannot be read, a column is there twice, or
-            the disk is too full; all of it is listed.
+        CohortError: there is no table, a file cannot be read, a column occurs twice, or the disk
+            has no room for the output; all problems are listed.
     """
     if not root.exists():
-        raise CohortError(str(root), ["expected a folder or a file, found none"])
+        raise CohortError(str(root), ["there is no such folder or file"])
     paths = _list_tables(root, out)
     if not paths:
         raise CohortError(str(root), [_explain_nothing(root)])
@@ -123,16 +120,16 @@ def find_sources(root: Path, out: Path) -> Extract:
             rows = max(rows, _bound_rows(source))
             if not source.compression and source.delimiter and not _ends_in_newline(path):
                 warnings.append(
-                    f"{name}: the last line does not end; was the file cut short? "
-                    "Compare its size with the original"
+                    f"{name}: the last line has no line break, so the file may have been cut "
+                    "short. Compare its size with the original"
                 )
         except CohortError as error:
             problems += [f"{name}: {problem}" for problem in error.problems]
         except (OSError, UnicodeError, csv.Error, pa.ArrowException) as error:
-            problems.append(f"{name}: cannot be read: {describe_error(error)}")
+            problems.append(f"{name}: the file cannot be read: {describe_error(error)}")
     if not sources and not problems:
         reasons = "; ".join(f"{name}: {reason}" for name, reason in unused.items())
-        problems.append(f"expected UK Biobank fields beside a participant column, found {reasons}")
+        problems.append(f"no file has UK Biobank fields and a participant column; got {reasons}")
     problems += _check_disk(out, rows)
     if problems:
         raise CohortError(str(root), problems)
@@ -162,17 +159,17 @@ def _explain_nothing(root: Path) -> str:
     seen = sorted({path.suffix.casefold() for path in root.rglob("*") if path.is_file()})
     advice = "".join(f"; {suffix} is {_FOREIGN[suffix]}" for suffix in seen if suffix in _FOREIGN)
     return (
-        "expected .csv, .tsv, .tab, .txt (or these in .gz, .zst, .bz2) or .parquet here or in a "
-        f"subfolder, however: {', '.join(filter(None, seen)) or 'no file'}{advice}"
+        "there is no .csv, .tsv, .tab, .txt (plain or as .gz, .zst, .bz2) or .parquet here or in a "
+        f"subfolder; got {', '.join(filter(None, seen)) or 'no file'}{advice}"
     )
 
 
 def _inspect(path: Path) -> Source | str:
-    """Read a file's header: a source, or why there is nothing to read in it."""
+    """Read a file's header; return a source, or the reason why there is nothing to read."""
     with path.open("rb") as file:
         magic = file.read(4)
     if not magic:
-        raise CohortError(str(path), ["expected a table, however the file is empty"])
+        raise CohortError(str(path), ["the file is empty"])
     if magic == b"PAR1" or _plain_suffix(path) in _PARQUET_SUFFIXES:
         header, delimiter, compression, encoding = _read_parquet_header(path), "", "", "utf8"
     else:
@@ -184,7 +181,7 @@ def _inspect(path: Path) -> Source | str:
         return "no participant column (eid)"
     if len(participants) > 1:
         raise CohortError(
-            str(path), [f"expected one participant column, however: {len(participants)}"]
+            str(path), [f"there must be one participant column; got {len(participants)}"]
         )
     places, records = _map_columns(path, header)
     if not places and not records:
@@ -207,7 +204,7 @@ def _map_columns(path: Path, header: Sequence[str]) -> tuple[dict[Place, int], d
         meaning = parse_record_column(name)
         if meaning is not None:
             records[meaning] = number
-    # One row a record, not one a person, where an index or a cause says so.
+    # An index or a cause shows that there is a row a death record, not a row a person.
     if {"record", "cause"} & set(records) and {"date", "cause"} & set(records):
         return {}, records
     places: dict[Place, int] = {}
@@ -218,10 +215,9 @@ def _map_columns(path: Path, header: Sequence[str]) -> tuple[dict[Place, int], d
             continue
         if place in places:
             problems.append(
-                f"expected one column of field {place.field}, instance {place.instance}, array "
-                f"{place.array}, however: {header[places[place]]!r} and {name!r}. Titles do "
-                "not tell the blood assays from the metabolomics of the same name: export "
-                "with field names, or take one of them out"
+                f"field {place.field}, instance {place.instance}, array {place.array} must have "
+                f"one column; got {header[places[place]]!r} and {name!r}. Blood assays and "
+                "metabolomics can have the same title: export with field names, or leave one out"
             )
         places[place] = number
     if problems:
@@ -235,12 +231,12 @@ def _find_compression(path: Path, magic: bytes) -> str:
             return compression
     promised = _COMPRESSIONS.get(path.suffix.casefold())
     if promised:
-        raise CohortError(str(path), [f"expected {promised} by its name, however it is not"])
+        raise CohortError(str(path), [f"its name says {promised}, but its content is not"])
     return ""
 
 
 def open_text(path: Path, compression: str) -> pa.NativeFile:
-    """Open a file for reading, decompressed as it is read."""
+    """Open a file; reading decompresses it."""
     raw = pa.OSFile(str(path), "rb")
     return pa.CompressedInputStream(raw, compression) if compression else raw
 
@@ -256,16 +252,16 @@ def _read_first_line(path: Path, compression: str) -> tuple[str, str]:
     if content.startswith((b"\xff\xfe", b"\xfe\xff")):
         content, encoding = content[: len(content) // 2 * 2], "utf-16"
     elif b"\x00" in content.split(b"\n", 1)[0]:
-        raise CohortError(str(path), ["expected text, however there are NUL bytes in it"])
+        raise CohortError(str(path), ["this is not a text file: it has NUL bytes"])
     else:
         encoding = "utf8"
-        # Columns that are wanted are ASCII; a title elsewhere may be in Latin-1.
+        # Wanted columns have ASCII names; the title of another may be in Latin-1.
     first = content.decode("utf-8-sig" if encoding == "utf8" else encoding, errors="replace")
     return first.splitlines()[0] if first.strip() else "", encoding
 
 
 def _split_header(line: str) -> tuple[list[str], str]:
-    """Split by the delimiter that gives a participant column and the most others."""
+    """Split by the delimiter that gives a participant column and the most columns."""
     found: list[tuple[bool, int, str, list[str]]] = []
     for delimiter in (",", "\t", ";", " "):
         names = next(csv.reader([line], delimiter=delimiter), [])
@@ -279,7 +275,7 @@ def _read_parquet_header(path: Path) -> list[str]:
 
 
 def _bound_rows(source: Source) -> int:
-    """At least as many rows as there can be: a row has a delimiter between two columns."""
+    """An upper bound on the rows: each row has a delimiter between two columns."""
     if not source.delimiter:
         return int(pyarrow.parquet.read_metadata(source.path).num_rows)
     expansion = _EXPANSION if source.compression else 1
@@ -299,14 +295,14 @@ def _check_disk(out: Path, rows: int) -> list[str]:
     if free >= needed:
         return []
     return [
-        f"expected {needed / 1e6:,.0f} MB free in {folder} for at most {rows:,} participants, "
-        f"however: {free / 1e6:,.0f} MB"
+        f"{folder} must have {needed / 1e6:,.0f} MB free for up to {rows:,} participants; it has "
+        f"{free / 1e6:,.0f} MB"
     ]
 
 
 def describe_error(error: Exception) -> str:
-    """Say what went wrong without quoting what was in the file."""
+    """Say what went wrong without quoting the file."""
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
-    # Arrow puts the offending text after a colon or on the lines below.
+    # Arrow quotes the file after a colon or on the next lines.
     return str(error).splitlines()[0].split(": ")[0][:120] or type(error).__name__

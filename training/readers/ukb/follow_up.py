@@ -13,22 +13,21 @@ _ENOUGH_DEATHS = 1000
 _LATE_MONTHS = 3
 _COMPLETE_SHARE = 0.9
 _LEAST_SHARE = 0.5
-"""Of the usual month's deaths; a month with fewer is a few stray records."""
+"""Of a usual month's deaths; a month with fewer has only a few stray records."""
 
 
 def follow_up(
     people: pl.DataFrame, deaths: pl.DataFrame, censoring: CensoringDates
 ) -> tuple[pl.DataFrame, dict[str, Any]]:
-    """Add death, follow-up and cause.
+    """Add death, follow-up and cause of death.
 
-    Follow-up ends at death, at the date the person was lost to follow-up (field 191), or
-    at the nation's censoring date, whichever is first; a death after that counts as
-    survival up to it. The nation is that of the first assessment's centre, since all
-    imaging centres are in England; where it is unknown, the earliest date holds.
+    Follow-up ends at death, at the date the person was lost to follow-up (field 191), or at the
+    nation's censoring date, whichever is first; a later death counts as survival up to that day.
+    The nation is that of the first assessment's centre, since all imaging centres are in
+    England; where it is unknown, the earliest censoring date applies.
 
-    Whoever visited or died in the wrong order (visit after censoring, death before the
-    visit) or has a cause of death and no date is not followed: death and follow-up are
-    empty, and the values stay.
+    People with a visit after censoring, a death before the visit, or a cause of death without a
+    date are not followed: death and follow-up are empty, and their values stay.
 
     Args:
         people: eid, visit_date, nation (place in NATIONS), lost_date and others.
@@ -82,12 +81,12 @@ def follow_up(
 def _check_dates(
     table: pl.DataFrame, censoring: CensoringDates
 ) -> tuple[dict[str, Any], list[str]]:
-    """Compare each nation's date with the deaths there are, by UK Biobank's own rule.
+    """Compare each nation's censoring date with the last complete month of deaths.
 
-    The rule: the last month with more than 90 % of the mean number of records of the
-    three months before it; and with half of what a month usually has, or a stray death
-    long after the others would be a complete month. An extract older than its censoring
-    date would otherwise make survivors of everyone who died in between.
+    UK Biobank's rule: the last complete month is the last one with more than 90 % of the mean
+    number of records of the three months before it. It must also have half the records of a
+    usual month, so that a stray death long after the others does not count. Without this check,
+    an extract older than its censoring date would count people who died in between as alive.
     """
     report: dict[str, Any] = {}
     warnings = []
@@ -104,15 +103,15 @@ def _check_dates(
         months = (date.year - estimated[0]) * 12 + date.month - estimated[1]
         if months >= _LATE_MONTHS:
             warnings.append(
-                f"{nation}: follow-up ends on {date}, however the extract's deaths are complete "
-                f"up to {estimated[0]}-{estimated[1]:02d} only: survivors would be invented; set "
-                "the censoring date of this extract"
+                f"{nation}: follow-up ends on {date}, but the extract's deaths are complete only "
+                f"up to {estimated[0]}-{estimated[1]:02d}, so people who died after that would "
+                "count as alive. Set the censoring date of this extract"
             )
         elif months <= -_LATE_MONTHS * 2:
             warnings.append(
-                f"{nation}: follow-up ends on {date}, however the extract's deaths are complete "
-                f"up to {estimated[0]}-{estimated[1]:02d}: set the censoring date of this extract "
-                "to use them"
+                f"{nation}: follow-up ends on {date}, but the extract's deaths are complete up to "
+                f"{estimated[0]}-{estimated[1]:02d}. Set the censoring date of this extract to use "
+                "them"
             )
     return report, warnings
 

@@ -1,9 +1,8 @@
-"""Joining the files of a UK Biobank extract on the participant.
+"""Join the files of an extract on the participant.
 
-What comes out is one row a participant, and a column a field and instance. Arrays are
-folded to their first value that is not missing. Files that share a column are laid over
-each other in the order of their paths; where they disagree, the first one's value is kept
-and the disagreement counted.
+The result has a row a participant and a column a field and instance; of an array the first
+value that is not missing is kept. Where files share a column, the first file in the order of
+paths that has a value wins, and disagreements are counted.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ from henaw.training.readers.ukb.files import Source
 from henaw.training.readers.ukb.values import find_short_year, parse_values
 
 _UNREADABLE_SHARE = 0.01
-"""More values than this that cannot be read mean another coding, not a few slips."""
+"""A larger share of values that cannot be read means another coding, not a few errors."""
 _DEATH_FIELDS = (DATE_OF_DEATH, CAUSE_OF_DEATH)
 
 
@@ -39,11 +38,11 @@ class Joined:
     """The files of an extract, joined.
 
     Attributes:
-        people: one row a participant: ``eid`` and columns as ``name_column`` has them.
-        deaths: death records, as ``take_fields`` gives them.
-        counts: what was dropped or disagreed, in numbers.
-        unreadable: how many values of each field could not be read.
-        files: rows and columns read, by file.
+        people: a row a participant: ``eid`` and columns named by ``name_column``.
+        deaths: death records, as from ``take_fields``.
+        counts: of dropped rows and disagreements.
+        unreadable: number of values that could not be read, by field.
+        files: number of rows and columns read, by file.
     """
 
     people: pl.DataFrame
@@ -61,12 +60,11 @@ def join_sources(
     Args:
         sources: the files.
         keep: whether a column is wanted.
-        progress: called with the number of rows that were read.
+        progress: called with the number of rows read since the last call.
 
     Raises:
-        CohortError: a file is damaged, a participant has two different rows in one file,
-            identifiers are not numbers, or a field is coded as nobody knows it; every
-            file is read before it is raised.
+        CohortError: files are damaged, have two different rows of a participant, or fields in an
+            unknown coding; all problems of all files are listed.
     """
     joined = Joined(people=pl.DataFrame(schema={"eid": pl.Int64}))
     problems: list[str] = []
@@ -84,9 +82,8 @@ def join_sources(
     for title, count in joined.unreadable.items():
         if count > max(_UNREADABLE_SHARE * present[title], 1):
             problems.append(
-                f"{title}: expected values of the Showcase, coded or spelled, however "
-                f"{count:,} of {present[title]:,} cannot be read; is it another field, or "
-                "another format of date?"
+                f"{title}: {count:,} of {present[title]:,} values are neither a code nor a "
+                "spelling of the Showcase. Check the field, and the format of dates"
             )
     if problems:
         raise CohortError("the extract", problems)
@@ -115,7 +112,7 @@ def _join_one(
         progress(batch.height)
     joined.files[str(source.path)] = {"rows": rows, "columns": len(source.wanted)}
     if not rows:
-        raise CohortError(str(source.path), ["expected participants, however there is no row"])
+        raise CohortError(str(source.path), ["the file has no rows"])
     if parts:
         _lay_over(joined, _drop_repeated(pl.concat(parts), source, joined))
 
@@ -135,17 +132,17 @@ def _refuse_short_years(batch: pl.DataFrame, source: Source, *, first_line: int)
                 str(source.path),
                 [
                     f"{title}, line {first_line + int(short.arg_max() or 0)}: the year has two "
-                    "digits, and its century is not known; export dates as YYYY-MM-DD"
+                    "digits, so its century is not known; export dates as YYYY-MM-DD"
                 ],
             )
 
 
 def _read_participants(batch: pl.DataFrame, joined: Joined) -> pl.DataFrame:
-    # An identifier that went through a float is still whole.
+    # An identifier that was once a float ends in .0.
     eid = pl.col("eid").str.replace(r"\.0+$", "").cast(pl.Int64, strict=False)
     part = batch.with_columns(eid)
     _count(joined.counts, "rows_without_a_participant", int(part["eid"].is_null().sum()))
-    # The participants who withdrew are listed with negative identifiers in some files.
+    # Some files list participants who withdrew with negative identifiers.
     _count(joined.counts, "rows_with_a_negative_participant", int((part["eid"] <= 0).sum()))
     return part.filter(pl.col("eid") > 0)
 
@@ -179,8 +176,8 @@ def _drop_repeated(frame: pl.DataFrame, source: Source, joined: Joined) -> pl.Da
         raise CohortError(
             str(source.path),
             [
-                "expected one row a participant, however: "
-                f"{twice} repeated with other values; which of them holds?"
+                f"each participant must have one row; {twice} participants have rows that differ. "
+                "Keep the right one of each"
             ],
         )
     _count(joined.counts, "rows_repeated_and_alike", frame.height - distinct.height)

@@ -1,4 +1,4 @@
-"""Counting a file's lines while somebody else reads it."""
+"""Count a file's lines while Arrow reads it."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ import pyarrow as pa
 
 
 class LineCounter(io.RawIOBase):
-    """A file that counts the lines that are read through it, whatever is quoted in them.
+    """A file object that counts the lines read through it, regardless of quotes.
 
     Args:
         file: opened for reading.
         encoding: of its text.
 
     Attributes:
-        count: lines with something in them.
-        unpaired: number of the first line with an odd number of quotes, from 1; 0 for none.
+        count: number of lines that are not empty.
+        unpaired: number of the first line with an odd number of quotes, from 1; 0: none.
     """
 
     def __init__(self, file: pa.NativeFile, encoding: str) -> None:
@@ -26,7 +26,7 @@ class LineCounter(io.RawIOBase):
         self.count = 0
         self.unpaired = 0
         self._file = file
-        # A byte of UTF-16 may look like a line's end and be none.
+        # In UTF-16 half of a character may look like a line break.
         wide = encoding.casefold().startswith("utf-16")
         self._decoder = codecs.getincrementaldecoder(encoding)() if wide else None
         self._rest = b""
@@ -34,11 +34,11 @@ class LineCounter(io.RawIOBase):
         self._ended = False
 
     def readable(self) -> bool:
-        """Say that it can be read, as Arrow asks."""
+        """True, which Arrow asks for."""
         return True
 
     def read(self, size: int | None = -1) -> bytes:
-        """Read up to so many bytes."""
+        """Read up to ``size`` bytes."""
         content: bytes = self._file.read(size)
         if content:
             self._take(content)
@@ -48,7 +48,7 @@ class LineCounter(io.RawIOBase):
         return content
 
     def readinto(self, buffer: Any) -> int:
-        """Read into a buffer; how many bytes."""
+        """Read into a buffer, and return the number of bytes."""
         content = self.read(len(buffer))
         buffer[: len(content)] = content
         return len(content)
@@ -57,7 +57,7 @@ class LineCounter(io.RawIOBase):
         if self._decoder is not None:
             content = self._decoder.decode(content).encode()
         lines = (self._rest + content).splitlines(keepends=True)
-        # What the last line goes on with, be it the second half of its end, is still to come.
+        # The rest of the last line, or the second half of its line break, is still to come.
         self._rest = lines.pop() if lines else b""
         self._count(lines)
 

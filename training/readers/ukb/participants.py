@@ -1,4 +1,4 @@
-"""Lists of participants: those who withdrew, those to keep."""
+"""Read lists of participants: those who withdrew, or those to keep."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from henaw.model.errors import CohortError
 from henaw.model.ukb_names import is_participant
 
 _IDENTIFIER = re.compile(r'^\W*(\d+)(?:\.0+)?(?:[\s,;"_]|$)')
-"""A number at the start of a line; ``1234567_21015_0_0.png`` is an image of a person."""
+"""A number at the start of a line, also in ``1234567_21015_0_0.png``, an image of a person."""
 
 
 def read_participants(paths: Sequence[Path]) -> pl.Series:
-    """Read lists with one participant a line, first on it; a header may stand above.
+    """Read lists in which each line starts with a participant, with or without a header.
 
-    Names of bulk files, such as ``1234567_21015_0_0.png``, count for their participant.
+    Names of bulk files, such as ``1234567_21015_0_0.png``, stand for their participant.
 
     Returns:
         Distinct identifiers, int64.
 
     Raises:
-        CohortError: a list is not there, is empty, or has lines that start with no
-            number; all are listed, by line and without what they hold.
+        CohortError: a list cannot be read, is empty, or has lines that do not start with a
+            number; they are listed by line number and not quoted.
     """
     problems: list[str] = []
     found: set[int] = set()
@@ -34,18 +34,18 @@ def read_participants(paths: Sequence[Path]) -> pl.Series:
             lines = _read_lines(path)
         except (OSError, EOFError, UnicodeError) as error:
             reason = getattr(error, "strerror", None) or type(error).__name__
-            problems.append(f"{path}: expected a list of participants, however: {reason}")
+            problems.append(f"{path}: the list cannot be read: {reason}")
             continue
         matches = [(number, _IDENTIFIER.match(line)) for number, line in lines]
         bad = [number for number, match in matches if match is None]
         if bad:
             problems.append(
-                f"{path}: expected a participant's number first on every line, however "
-                f"{len(bad)} have none, the first is line {bad[0]}"
+                f"{path}: every line must start with a participant's number; {len(bad)} do not, "
+                f"first line {bad[0]}"
             )
-        # An empty list of the withdrawn is a download that failed, not good news.
+        # An empty list of withdrawals is most likely a download that failed.
         if not lines:
-            problems.append(f"{path}: expected participants, however the list is empty")
+            problems.append(f"{path}: the list is empty")
         found |= {int(match[1]) for _, match in matches if match}
     if problems:
         raise CohortError("lists of participants", problems)

@@ -1,4 +1,4 @@
-"""What a UK Biobank cell means, whether it was exported as a code or spelled out.
+"""The meaning of a UK Biobank cell, exported as a code or spelled out.
 
 Sources: data-coding 9 (sex), 8 (month), 10 (assessment centre), 4917 (reportability) and
 the Showcase pages of the fields. Centres: 11004 Glasgow and 11005 Edinburgh are in
@@ -15,7 +15,7 @@ import polars as pl
 from henaw.model.ukb_names import Kind
 
 NATIONS: tuple[str, ...] = ("england", "scotland", "wales")
-"""The code of a nation is its place here."""
+"""A nation's code is its index here."""
 
 BELOW_LIMIT, REPORTED, ABOVE_LIMIT = -1, 0, 1
 
@@ -82,7 +82,7 @@ _MEANINGS: Mapping[Kind, Mapping[str, int]] = MappingProxyType(
             "5": ABOVE_LIMIT,
             "not reportable at assay (too high)": ABOVE_LIMIT,
         },
-        # "Unsure" counts as pregnant: blood values of the pregnant are not fitted.
+        # "Unsure" counts as pregnant, since a fit leaves pregnant people out.
         "yes": {"0": 0, "no": 0, "1": 1, "yes": 1, "2": 1, "unsure": 1},
     }
 )
@@ -115,21 +115,21 @@ _DEMENTIA_CODE = 6
 _OTHER_DEMENTIA = ("F00", "F03")
 """Dementia that is not certified as Alzheimer's disease: vascular, unspecified, other.
 
-The Office for National Statistics counts it with Alzheimer's disease as one leading cause
-of death (F01, F03, G30), and British certificates mostly carry these codes.
+The Office for National Statistics counts it with Alzheimer's disease as one leading cause of
+death (F01, F03, G30), and most British certificates of dementia have these codes.
 """
 
 
 def parse_values(column: str, kind: Kind) -> pl.Expr:
-    """Turn a column of text into what it means; what cannot be read is null.
+    """Parse a column of text; values that cannot be read become null.
 
     Args:
-        column: name of a text column whose missing values are null already.
+        column: name of a text column; its missing values are null.
         kind: of the field.
 
     Returns:
-        number: float64; integer, month: int32; date: date; cause: the three characters of
-        the ICD-10 category; sex, centre (place in NATIONS), limit, yes: int8.
+        float64 for a number; int32 for an integer or a month; date; the three characters of the
+        ICD-10 category for a cause; int8 for sex, centre (index in NATIONS), limit and yes.
 
     Example:
         >>> frame = pl.DataFrame({"x": ["01/03/2008", "2008-03-01", "x", None]})
@@ -142,7 +142,7 @@ def parse_values(column: str, kind: Kind) -> pl.Expr:
         number = pl.when(number.is_finite()).then(number)
         return number if kind == "number" else number.round().cast(pl.Int32, strict=False)
     if kind == "date":
-        # A time of day may follow. Of a year of two digits nobody knows the century.
+        # A time of day may follow. Years of two digits are refused: their century is not known.
         day = text.str.extract(rf"^({_DAY})(?:[T ][0-9:.]+)?Z?$")
         return pl.coalesce(
             day.str.to_date(form, strict=False, exact=True) for form in _DATE_FORMATS
@@ -155,7 +155,7 @@ def parse_values(column: str, kind: Kind) -> pl.Expr:
 
 
 def find_short_year(column: str) -> pl.Expr:
-    """Whether a column of text has a date whose year has two digits: bool.
+    """Whether a date in a column of text has a year of two digits: bool.
 
     Example:
         >>> dates = pl.DataFrame({"x": ["01/03/08", "1-Mar-08", "01/03/2008", None]})
@@ -167,14 +167,14 @@ def find_short_year(column: str) -> pl.Expr:
 
 
 def code_cause(column: str, *, other_dementia: bool) -> pl.Expr:
-    """Turn ICD-10 categories into codes of the underlying cause, as NHANES has them.
+    """Convert ICD-10 categories to NHANES's codes of the underlying cause of death.
 
     Args:
         column: name of a column of three characters each, such as ``I21``.
         other_dementia: whether F00 to F03 count under 6, with Alzheimer's disease.
 
     Returns:
-        int8, 1 to 9 the leading causes, 10 any other, null where there is no cause.
+        int8: 1 to 9 for the leading causes, 10 for any other, null for none.
 
     Example:
         >>> causes = pl.DataFrame({"x": ["I21", "C34", "F03", "U07", None]})

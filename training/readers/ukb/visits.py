@@ -1,4 +1,4 @@
-"""Choosing one visit a participant, and what stands for values beyond an assay's limits."""
+"""Choose one visit a participant, and set values beyond an assay's limits."""
 
 from __future__ import annotations
 
@@ -34,18 +34,17 @@ def select_visits(
 ) -> tuple[pl.DataFrame, dict[str, int]]:
     """Take one visit of every participant.
 
-    Age is in completed years, as field 21003 has it: from 21003, at the first visit from
-    21022, else from year and month of birth (the fifteenth is assumed) and the visit's
-    date.
+    Age is in completed years, as in field 21003: from 21003; at the first visit from 21022;
+    otherwise from the visit's date and the year and month of birth, assuming the fifteenth.
 
     Args:
-        people: as joined; columns that the extract lacks may be missing.
+        people: as joined, without the columns that the extract does not have.
         configuration: which visit.
 
     Returns:
-        One row a participant who came, whose age and sex are known: eid, survey, visit_date, age,
-        sex, the biomarkers, ``<name>_limit`` for those that have a reportability,
-        nation, lost_date, pregnant; and counts of who was left out.
+        A row a participant with a visit, an age and a sex: eid, survey, visit_date, age, sex, the
+        biomarkers, ``<name>_limit`` where there is a field of reportability, nation, lost_date,
+        pregnant; and counts of the participants left out.
     """
     people = _complete(people)
     counts: dict[str, int] = {}
@@ -95,7 +94,7 @@ def select_visits(
 def fill_beyond_limits(
     people: pl.DataFrame, configuration: UkbConfiguration
 ) -> tuple[pl.DataFrame, dict[str, dict[str, Any]]]:
-    """Give values that were too low or too high for the assay its limit, or nothing.
+    """Set values that were too low or too high for the assay to its limit, or leave them missing.
 
     Returns:
         The people without the ``<name>_limit`` columns, and counts by biomarker.
@@ -136,7 +135,7 @@ def fill_beyond_limits(
 
 
 def _complete(people: pl.DataFrame) -> pl.DataFrame:
-    """Add the columns that the extract lacks, empty."""
+    """Add the columns that the extract does not have, empty."""
     dates = {name_column(DATE_OF_VISIT, visit) for visit in _VISITS}
     dates.add(name_column(LOST_TO_FOLLOW_UP, 0))
     by_visit = (
@@ -165,7 +164,7 @@ def _at_visit(field: int) -> pl.Expr:
 
 
 def _has_biomarker(visit: int) -> pl.Expr:
-    """Whether anything of the panel was measured, be it only to be too low to report."""
+    """Whether a biomarker of the panel was measured, even if too low or too high to report."""
     measured = (*BIOMARKER_FIELDS.values(), *REPORTABILITY_FIELDS.values())
     return pl.any_horizontal(pl.col(name_column(field, visit)).is_not_null() for field in measured)
 
@@ -178,7 +177,7 @@ def _choose_visit(configuration: UkbConfiguration) -> pl.Expr:
         latest = pl.max_horizontal(_first_visit_with(f) for f in BIOMARKER_FIELDS.values())
         chosen = pl.coalesce(latest, pl.lit(0))
         return pl.coalesce(pl.when((chosen == v) & came[v]).then(v) for v in _VISITS)
-    # Those of whom nothing was measured stay at the first visit they came to.
+    # Participants without any biomarker get their first visit.
     return pl.coalesce(
         *(pl.when(came[visit] & _has_biomarker(visit)).then(visit) for visit in _VISITS),
         *(pl.when(came[visit]).then(visit) for visit in _VISITS),
@@ -202,7 +201,7 @@ def _recorded_age() -> pl.Expr:
 
 
 def _computed_age() -> pl.Expr:
-    # Columns that the extract lacks are empty floats.
+    # Columns that the extract does not have are empty floats.
     year, month = (
         pl.col(name_column(field, 0)).cast(pl.Int32) for field in (YEAR_OF_BIRTH, MONTH_OF_BIRTH)
     )

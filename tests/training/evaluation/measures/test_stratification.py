@@ -7,12 +7,12 @@ from henaw.training.evaluation.measures.stratification import (
     split_thirds,
     trace_survival,
 )
-from henaw.training.evaluation.scored_people import Evaluated
+from henaw.training.evaluation.scored_people import ScoredPeople
 from lifelines import CoxPHFitter, KaplanMeierFitter
 
 
-def test_thirds_are_of_one_age_and_sex(evaluated: Evaluated):
-    gap, age, sex = evaluated.score("age_gap"), evaluated.age_years, evaluated.people.sex
+def test_thirds_are_of_one_age_and_sex(scored: ScoredPeople):
+    gap, age, sex = scored.output("age_gap"), scored.age_years, scored.people.sex
     third = split_thirds(gap, age, sex)
     sizes = np.bincount(third)
     assert sizes.max() - sizes.min() < 0.02 * len(gap)
@@ -20,12 +20,12 @@ def test_thirds_are_of_one_age_and_sex(evaluated: Evaluated):
     assert gap[third == 0].mean() < gap[third == 1].mean() < gap[third == 2].mean()
 
 
-def test_survival_is_that_of_lifelines(evaluated: Evaluated):
-    gap, age, sex = evaluated.score("age_gap"), evaluated.age_years, evaluated.people.sex
+def test_survival_is_that_of_lifelines(scored: ScoredPeople):
+    gap, age, sex = scored.output("age_gap"), scored.age_years, scored.people.sex
     third = split_thirds(gap, age, sex)
-    survival = trace_survival(third, age, evaluated.time_years, evaluated.event, 10)
+    survival = trace_survival(third, age, scored.time_years, scored.event, 10)
     rows = third == 2
-    fitter = KaplanMeierFitter().fit(evaluated.time_years[rows], evaluated.event[rows])
+    fitter = KaplanMeierFitter().fit(scored.time_years[rows], scored.event[rows])
     curve = survival["curves"]["accelerated"]
     assert curve["years"] == list(range(11))
     np.testing.assert_allclose(curve["survival"], fitter.predict(range(11)), atol=6e-5)
@@ -33,25 +33,25 @@ def test_survival_is_that_of_lifelines(evaluated: Evaluated):
     assert survival["logrank_p"] < 1e-6
 
 
-def test_a_third_with_few_deaths_hides_all_three(evaluated: Evaluated):
-    third = np.arange(len(evaluated.dead)) % 3
-    event = evaluated.event & (third > 0)
-    survival = trace_survival(third, evaluated.age_years, evaluated.time_years, event, 10)
+def test_a_third_with_few_deaths_hides_all_three(scored: ScoredPeople):
+    third = np.arange(len(scored.dead)) % 3
+    event = scored.event & (third > 0)
+    survival = trace_survival(third, scored.age_years, scored.time_years, event, 10)
     assert survival == {"shown": False, "reason": "a third of the gap has fewer than 10 deaths"}
 
 
-def test_the_hazard_ratio_is_that_of_a_cox_model_with_age_and_sex(evaluated: Evaluated):
-    gap = evaluated.score("age_gap")
+def test_the_hazard_ratio_is_that_of_a_cox_model_with_age_and_sex(scored: ScoredPeople):
+    gap = scored.output("age_gap")
     figures = fit_hazard_ratio(
-        gap, evaluated.age_years, evaluated.people.sex, evaluated.cut_years, evaluated.dead
+        gap, scored.age_years, scored.people.sex, scored.cut_years, scored.dead
     )
     table = pd.DataFrame(
         {
             "gap": gap,
-            "age": evaluated.age_years,
-            "sex": evaluated.people.sex,
-            "time": evaluated.cut_years,
-            "dead": evaluated.dead,
+            "age": scored.age_years,
+            "sex": scored.people.sex,
+            "time": scored.cut_years,
+            "dead": scored.dead,
         }
     )
     fit = CoxPHFitter().fit(table, "time", "dead")

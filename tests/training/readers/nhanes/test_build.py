@@ -319,8 +319,8 @@ def test_surveys_kept_apart_are_never_mixed_in() -> None:
     with pytest.raises(CohortError) as caught:
         choose_surveys(["2003-2004", "2005-2006", "1776"])
     assert [problem[:40] for problem in caught.value.problems] == [
-        "2005-2006 is kept apart for an external ",
-        "expected one of 1988-1994, 1999-2000, 20",
+        "2005-2006 is reserved for external valid",
+        "survey must be one of 1988-1994, 1999-20",
     ]
     with pytest.raises(CohortError, match="2003-2004 is for fitting"):
         choose_surveys(["2003-2004"], external=True)
@@ -346,13 +346,13 @@ def test_what_is_wrong_in_the_files_is_listed_together(
         build(site, folder, "2001-2002", "2003-2004")
     text = str(caught.value)
     for part in (
-        "2001-2002: L40_B.xpt: expected the variable LBDSCR, however there is none: is it LBXSCR?",
-        "2001-2002: L40_B.xpt: expected the variable LBXSGTSI, however there is none",
-        "2001-2002: L10_B.xpt: SEQN must be there and differ in every row, however: 0 empty, 1 rep",
-        "NHANES_2001_2002_MORT_2019_PUBLIC.dat: columns 17-19 must hold UCOD_LEADING, a number, "
-        "however: 1 rows do not, first row 2: 'x05'",
-        "2003-2004: DEMO_C.xpt: RIAGENDR must be 1 or 2, however: ['9.0']",
-        "2003-2004: DEMO_C.xpt: RIDAGEYR must be there, however: 1 are empty",
+        "2001-2002: L40_B.xpt: there is no variable 'LBDSCR'; did you mean 'LBXSCR'?",
+        "2001-2002: L40_B.xpt: there is no variable 'LBXSGTSI'",
+        "2001-2002: L10_B.xpt: SEQN must be present and different in every row; empty: 0, repe",
+        "NHANES_2001_2002_MORT_2019_PUBLIC.dat: columns 17-19 (UCOD_LEADING) must have "
+        "numbers; got 'x05' in row 2",
+        "2003-2004: DEMO_C.xpt: RIAGENDR must be 1 or 2; got 9.0",
+        "2003-2004: DEMO_C.xpt: RIDAGEYR must not be empty; empty rows: 1",
     ):
         assert part in text
 
@@ -363,7 +363,7 @@ def test_a_truncated_transport_file_is_named(
     serve_cycle("2003-2004")
     path = "/Nchs/Data/Nhanes/Public/2003/DataFiles/L11_C.xpt"
     site.files[path] = site.files[path][:400]
-    with pytest.raises(CohortError, match=r"L11_C\.xpt: expected a SAS transport file"):
+    with pytest.raises(CohortError, match=r"L11_C\.xpt: this is not a SAS transport file"):
         build(site, folder, "2003-2004")
 
 
@@ -467,8 +467,8 @@ def test_the_command_survives_a_kill_and_says_what_it_read(
 
 def test_the_command_refuses_before_it_fetches(site: Any, folder: Path) -> None:
     for arguments, message in (
-        (["--out", str(folder / "cohort.csv")], "ends in .parquet"),
-        (["--out", str(folder / "a.parquet"), "--survey", "2005-2006"], "kept apart"),
+        (["--out", str(folder / "cohort.csv")], "must end in .parquet"),
+        (["--out", str(folder / "a.parquet"), "--survey", "2005-2006"], "reserved"),
     ):
         command = ["data", "nhanes", "--folder", str(folder), "--survey-site", site.url]
         result = CliRunner().invoke(commands, [*command, *arguments])

@@ -100,7 +100,7 @@ def test_a_connection_that_is_always_cut_is_given_up(site: Any, folder: Path) ->
     site.ranges, site.version = False, ""
     site.faults["/a.dat"] = [("cut", 2 * CHUNK)] * 50
     (problem,) = refuse(site, folder, "a.dat")
-    assert "a.dat: it cannot be fetched" in problem
+    assert "a.dat cannot be fetched" in problem
     assert site.count("/a.dat") < 10
 
 
@@ -121,7 +121,7 @@ def test_a_page_in_place_of_a_file_is_refused(
     site.files[f"/{name}"] = CONTENT
     site.faults[f"/{name}"] = ["<!DOCTYPE html><title>Page not found</title>"]
     (problem,) = refuse(site, folder, name)
-    assert f"expected {kind}, however it starts with '<!DOCTYPE" in problem
+    assert f"this is not {kind}: it starts with '<!DOCTYPE" in problem
     assert [path.name for path in folder.iterdir() if name in path.name] == []
 
 
@@ -154,10 +154,10 @@ def test_a_site_that_cannot_be_reached_is_given_up_with_what_to_do(
     with pytest.raises(DownloadError) as caught:
         fetch_files(sources, patience=QUICK)
     first, rest = caught.value.problems
-    assert first.startswith(f"{url}/a: it cannot be fetched: {url[7:]} cannot be reached (")
+    assert first.startswith(f"{url}/a cannot be fetched: {url[7:]} cannot be reached (")
     assert "Connection refused" in first
-    assert first.endswith(f"may be put at {folder / 'a'}")
-    assert rest == f"{url[7:]}: 2 more files of it are needed, and were not tried"
+    assert first.endswith(f"put it at {folder / 'a'}")
+    assert rest == f"{url[7:]}: 2 more files from this site are needed; they were not tried"
     assert [message.partition("Trying")[2] for message in caplog.messages] == [
         " again in 0.02 s (2 of 3)",
         " again in 0.04 s (3 of 3)",

@@ -28,21 +28,21 @@ def test_every_wrong_entry_is_listed(tmp_path):
     with pytest.raises(ConfigurationError) as caught:
         read_ukb_configuration(path)
     for part in (
-        "visit must be in [0, 3]",
+        "visit must be 0 to 3; got 4",
         "mix_visits",
-        "england: expected YYYY-MM-DD",
+        "england must be YYYY-MM-DD; got 'soon'",
         "ireland: unknown key",
-        "beyond_limit: expected one of",
-        "unknown 'crpp'",
+        "beyond_limit: ",
+        "got 'crpp'",
         "low=3",
-        "dementa: unknown key, did you mean dementia?",
+        "dementa: unknown key",
     ):
         assert part in str(caught.value), part
 
 
 @pytest.mark.parametrize(
     ("content", "message"),
-    [(None, "found none"), (b"- 1", "mapping"), (b"a: [", "YAML"), (b"\xff", "YAML")],
+    [(None, r"ukb\.yaml"), (b"- 1", "mapping"), (b"a: [", "YAML"), (b"\xff", "YAML")],
 )
 def test_files_that_are_no_configuration(tmp_path, content, message):
     path = tmp_path / "ukb.yaml"
@@ -53,10 +53,10 @@ def test_files_that_are_no_configuration(tmp_path, content, message):
 
 
 def test_a_nation_without_a_date_is_refused():
-    with pytest.raises(ConfigurationError, match="expected NATION=YYYY-MM-DD"):
+    with pytest.raises(ConfigurationError, match="must be NATION=YYYY-MM-DD; got england"):
         read_ukb_configuration(None, censor=["england"])
 
 
 def test_one_visit_is_not_a_mix():
-    with pytest.raises(ConfigurationError, match="mixed"):
+    with pytest.raises(ConfigurationError, match="mix_visits must be off"):
         UkbConfiguration(visit=1, mix_visits=True)

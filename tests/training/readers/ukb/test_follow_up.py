@@ -93,7 +93,7 @@ def test_a_death_on_the_day_of_the_visit_is_followed():
     ("censored", "warning"),
     [
         ("2018-12-31", None),
-        ("2022-11-30", "survivors would be invented"),
+        ("2022-11-30", "count as alive"),
         ("2015-01-31", "to use them"),
     ],
 )

@@ -33,7 +33,7 @@ def test_several_lists_are_one(tmp_path):
     assert read_participants([]).is_empty()
 
 
-def test_every_list_that_is_wrong_is_named_and_nobody_in_it(tmp_path):
+def test_every_wrong_list_is_named_and_no_participant(tmp_path):
     (tmp_path / "words").write_text("1000001\nJane\n\nJohn\n")
     (tmp_path / "empty").write_text("eid\n")
     (tmp_path / "cut.gz").write_bytes(gzip.compress(b"1000001\n" * 1000)[:30])
@@ -42,6 +42,6 @@ def test_every_list_that_is_wrong_is_named_and_nobody_in_it(tmp_path):
         read_participants([tmp_path / name for name in names])
     problems = caught.value.problems
     assert len(problems) == 4
-    assert "2 have none, the first is line 2" in problems[1]
+    assert "2 do not, first line 2" in problems[1]
     assert "Jane" not in str(caught.value)
     assert "1000001" not in str(caught.value)
