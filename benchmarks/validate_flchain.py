@@ -1,16 +1,16 @@
-"""The model on people from elsewhere: residents of Olmsted County, Minnesota, aged 50 and over.
+"""An external validation: residents of Olmsted County, Minnesota, aged 50 and over.
 
     python benchmarks/validate_flchain.py [CHECKPOINT] [--json OUT.json]
 
 The data set ``flchain`` (scikit-survival ships it; 7 874 people examined 1995 to 2003, with
-their deaths) has age, sex and one of the nine biomarkers: creatinine, by one laboratory, in
-mg/dL with one decimal. The model imputes the other eight. No person of it was fitted on.
+their deaths) has age, sex and one of the nine biomarkers: creatinine, from one laboratory, in
+mg/dL with one decimal. The model imputes the other eight. It was fitted on none of these people.
 
-It prints Harrell's C of the model and of age and sex (a Cox model fitted on these very
-people), observed over expected deaths by Kaplan-Meier at ten years and by each person's own
-follow-up, and the slope of the log hazard: once with creatinine as the laboratory gives it
-and once with its shift taken off. The shift is estimated from the values, ages and sexes
-alone, without a look at who died; it is what a laboratory's profile holds.
+The script prints Harrell's C of the model and of age and sex (a Cox model fitted on these
+people themselves), observed over expected deaths by Kaplan-Meier at ten years and over each
+person's own follow-up, and the slope of the log hazard: once with creatinine as the laboratory
+reports it and once with its shift taken off. The shift is estimated from values, ages and sexes
+alone, without the deaths; it is what a laboratory's profile contains.
 
 Sources: Kyle RA et al. (2006), N Engl J Med 354:1362-1369; Dispenzieri A et al. (2012), Mayo
 Clin Proc 87:517-523 (the people).
@@ -25,17 +25,18 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from henaw.model.biomarkers import INDEX, NAMES, PANEL
 from henaw.model.checkpoint import Checkpoint, load_checkpoint
 from henaw.model.profile import estimate_shift
 from henaw.training.cohorts.cohort import SHORTEST_FOLLOW_UP_YEARS, Cohort
 from henaw.training.evaluation.comparison import fit_age_sex
-from henaw.training.evaluation.discrimination import estimate_c
-from henaw.training.evaluation.evaluated import Evaluated, answer_people
-from henaw.training.evaluation.left_out import collect_left_out, measure_left_out
+from henaw.training.evaluation.measures.calibration import describe_ratio, observe_risk
+from henaw.training.evaluation.measures.discrimination import estimate_c
+from henaw.training.evaluation.measures.follow_up import compute_hazard_slope, describe_deaths
 from henaw.training.evaluation.reference_tables import look_up
-from henaw.training.metrics import OLDEST_EVALUATED_YEARS
+from henaw.training.evaluation.report.page import format_figure
+from henaw.training.evaluation.scored_people import ScoredPeople, score_people
+from henaw.training.metrics import HORIZON_YEARS, OLDEST_EVALUATED_YEARS
 
 SHIPPED = Path(__file__).parents[1] / "model" / "weights" / "henaw-nhanes.safetensors"
 CREATININE = INDEX["creatinine"]
@@ -95,21 +96,23 @@ def take_off(people: Cohort, shift: float) -> Cohort:
     return replace(people, biomarkers=values)
 
 
-def measure(checkpoint: Checkpoint, people: Evaluated) -> dict[str, Any]:
-    """C, by the model and by age and sex, and calibration."""
-    found = measure_left_out(collect_left_out(checkpoint, people.answers, people.people))
-    scores = {"model": people.score("mortality_10y"), "age_sex": fit_age_sex(people)}
-    figures, gains = estimate_c(scores, people.cut_years, people.dead, draws=DRAWS, seed=SEED)
+def measure(people: ScoredPeople) -> dict[str, Any]:
+    """C, of the model and of age and sex, and calibration."""
+    risk = people.output("mortality_10y")
+    scores = {"model": risk, "age_sex": fit_age_sex(people)}
+    c, gains = estimate_c(scores, people.cut_years, people.dead, draws=DRAWS, seed=SEED)
+    observed = observe_risk(people.time_years, people.event, HORIZON_YEARS)
+    slope = compute_hazard_slope(people.hazard, people.cut_years, people.dead)
     return {
-        "people": found["people"],
-        "deaths": found["deaths"],
-        "c_model": figures["model"].describe(),
-        "c_age_sex": figures["age_sex"].describe(),
+        "people": len(people),
+        "deaths": int(people.dead.sum()),
+        "c_model": c["model"].describe(),
+        "c_age_sex": c["age_sex"].describe(),
         "gain": gains["age_sex"].describe(),
-        "kaplan_meier": found["kaplan_meier"],
-        "own_follow_up": found["own_follow_up"],
-        "slope": found["slope"],
-        "median_gap": found["gap"]["median"],
+        "kaplan_meier": describe_ratio(observed, float(risk.mean()), len(people)),
+        "own_follow_up": describe_deaths(people.hazard, people.time_years, people.event),
+        "slope": slope.describe(3),
+        "median_gap": float(np.median(people.output("age_gap"))),
     }
 
 
@@ -124,8 +127,8 @@ def validate(checkpoint: Checkpoint, people: Cohort) -> dict[str, Any]:
         f"creatinine known, at most {OLDEST_EVALUATED_YEARS:g} years": known & young,
     }
     answered = {
-        "as given": answer_people(checkpoint, people),
-        "shift taken off": answer_people(checkpoint, take_off(people, shift)),
+        "as given": score_people(checkpoint, people),
+        "shift taken off": score_people(checkpoint, take_off(people, shift)),
     }
     return {
         "model": {"name": checkpoint.name, "version": checkpoint.version},
@@ -136,27 +139,10 @@ def validate(checkpoint: Checkpoint, people: Cohort) -> dict[str, Any]:
             "high": 100.0 * float(np.expm1(shift + 1.96 * error)),
         },
         "groups": {
-            name: {
-                values: measure(checkpoint, select(evaluated, rows))
-                for values, evaluated in answered.items()
-            }
+            name: {values: measure(scored.select(rows)) for values, scored in answered.items()}
             for name, rows in groups.items()
         },
     }
-
-
-def select(evaluated: Evaluated, rows: npt.NDArray[np.bool_]) -> Evaluated:
-    """Some of the people with their answers: (n,) bool."""
-    return Evaluated(
-        people=evaluated.people.select(rows),
-        answers={name: values[rows] for name, values in evaluated.answers.items()},
-        time_years=evaluated.time_years[rows],
-        cut_years=evaluated.cut_years[rows],
-        event=evaluated.event[rows],
-        dead=evaluated.dead[rows],
-        age_years=evaluated.age_years[rows],
-        hazard=evaluated.hazard.select(rows),
-    )
 
 
 def main() -> None:
@@ -172,14 +158,12 @@ def main() -> None:
     )
     for group, measured in result["groups"].items():
         for values, row in measured.items():
-            own, slope = row["own_follow_up"], row["slope"]
+            at_horizon, own = row["kaplan_meier"]["ratio"], row["own_follow_up"]["ratio"]
             print(
                 f"{group}, creatinine {values}: {row['people']} people, {row['deaths']} deaths; "
                 f"C {row['c_model']['value']:.4f}, by age and sex {row['c_age_sex']['value']:.4f}, "
-                f"gain {row['gain']['value']:.4f} ({row['gain']['low']:.4f} to "
-                f"{row['gain']['high']:.4f}); O/E {row['kaplan_meier']['ratio']:.3f} at 10 years, "
-                f"{own['ratio']:.3f} ({own['low']:.3f} to {own['high']:.3f}) by own follow-up; "
-                f"slope {slope['value']:.3f} ({slope['low']:.3f} to {slope['high']:.3f}); "
+                f"gain {format_figure(row['gain'], 4)}; O/E {at_horizon['value']:.3f} at 10 years, "
+                f"{format_figure(own)} by own follow-up; slope {format_figure(row['slope'])}; "
                 f"median gap {row['median_gap']:+.2f} years"
             )
     if options.json is not None:

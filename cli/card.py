@@ -46,7 +46,7 @@ def card(
 ) -> None:
     """Write the model card of a checkpoint from its evaluations."""
     from henaw.model.checkpoint import load_checkpoint, save_checkpoint, write_whole
-    from henaw.training.evaluation.card import read_evaluation, render_card, summarise_card
+    from henaw.training.evaluation.report.card import read_evaluation, render_card, summarise_card
 
     model = load_checkpoint(checkpoint)
     unseen = [read_evaluation(path) for path in unseen_paths]

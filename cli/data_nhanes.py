@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import click
-from henaw.training.readers.nhanes_layout import MORTALITY_SITE, SURVEY_SITE, Sites
+from henaw.training.readers.nhanes.survey import MORTALITY_SITE, SURVEY_SITE, Sites
 
 
 @click.command()
@@ -57,7 +57,7 @@ def nhanes(
     Statistics. An interrupted download goes on where it stopped; each file's SHA-256 is
     kept beside it and checked whenever it is read again.
     """
-    from henaw.training.readers.nhanes import build_nhanes_table, choose_surveys
+    from henaw.training.readers.nhanes.build import build_nhanes_table, choose_surveys
     from henaw.training.readers.table import check_table_path, write_table
     from tqdm import tqdm
 

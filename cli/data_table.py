@@ -35,8 +35,8 @@ def table(file: Path, map_path: Path, out: Path, accepted: tuple[str, ...]) -> N
     from henaw.intake.preflight import judge_values
     from henaw.intake.reference import read_shipped_reference
     from henaw.model.biomarkers import INDEX, NAMES, PANEL
+    from henaw.training.readers.column_map import read_column_map
     from henaw.training.readers.columns import build_table
-    from henaw.training.readers.columns_configuration import read_column_map
     from henaw.training.readers.table import check_table_path, write_table
 
     check_table_path(out)

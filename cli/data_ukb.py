@@ -67,8 +67,8 @@ def ukb(
 
     Nothing leaves this machine. The table holds people; the report holds counts.
     """
-    from henaw.training.readers.ukb import build_ukb_table
-    from henaw.training.readers.ukb_configuration import read_ukb_configuration
+    from henaw.training.readers.ukb.build import build_ukb_table
+    from henaw.training.readers.ukb.configuration import read_ukb_configuration
 
     configuration = read_ukb_configuration(
         config_path, visit=visit, mix_visits=mix_visits, censor=censor

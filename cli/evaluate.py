@@ -50,10 +50,10 @@ def evaluate(
     from henaw.model.checkpoint import load_checkpoint
     from henaw.training.cohorts.cohort import read_cohort
     from henaw.training.evaluation.comparison import CLOCKS
-    from henaw.training.evaluation.evaluated import read_cohort_configuration, read_older
     from henaw.training.evaluation.evaluation import SECTIONS
     from henaw.training.evaluation.evaluation import evaluate as run
-    from henaw.training.evaluation.report import write_report
+    from henaw.training.evaluation.report.page import write_report
+    from henaw.training.evaluation.scored_people import read_cohort_configuration, read_older
 
     model = load_checkpoint(checkpoint)
     configuration = read_cohort_configuration(model)

@@ -269,7 +269,7 @@ def _check_device(name: str) -> str:
 
 
 def _read_layout(map_path: Path) -> Layout:
-    from henaw.training.readers.columns_configuration import read_column_map
+    from henaw.training.readers.column_map import read_column_map
 
     return read_column_map(map_path).layout
 

@@ -26,7 +26,7 @@ from henaw.model.errors import CohortError
 from henaw.model.network import HORIZON_YEARS
 from henaw.model.synthetic import draw_follow_up, draw_synthetic_people
 from henaw.training.readers.table import check_table_path, code_causes, order_columns
-from henaw.training.readers.ukb_configuration import CensoringDates
+from henaw.training.readers.ukb.configuration import CensoringDates
 
 WORD = "synthetic"
 Layout = Literal["cohort", "ukb"]

@@ -61,8 +61,8 @@ def test_problems_are_a_message_and_no_trace(extract, tmp_path):
 PROBE = """
 import resource, sys
 from pathlib import Path
-from henaw.training.readers.ukb import build_ukb_table
-from henaw.training.readers.ukb_configuration import UkbConfiguration
+from henaw.training.readers.ukb.build import build_ukb_table
+from henaw.training.readers.ukb.configuration import UkbConfiguration
 build_ukb_table(Path(sys.argv[1]), Path(sys.argv[2]), UkbConfiguration())
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
 """

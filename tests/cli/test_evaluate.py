@@ -12,7 +12,7 @@ from henaw.model.biomarkers import NAMES
 from henaw.model.checkpoint import Checkpoint, load_checkpoint
 from henaw.model.errors import CohortError
 from henaw.training.cohorts.cohort import read_cohort
-from henaw.training.evaluation.evaluated import read_cohort_configuration
+from henaw.training.evaluation.scored_people import read_cohort_configuration
 
 PEOPLE = 600
 
@@ -101,6 +101,6 @@ def test_a_clock_that_is_no_number_is_refused(
     cohort = tmp_path / "synthetic.csv"
     table.assign(phenoage="young").to_csv(cohort, index=False)
     configuration = read_cohort_configuration(checkpoint)
-    with pytest.raises(CohortError, match="phenoage must be numbers; got 'young' in row 0"):
+    with pytest.raises(CohortError, match="phenoage must hold numbers, however: row 0 is 'young'"):
         read_cohort(cohort, configuration, clocks=("phenoage", "kdm"))
     assert read_cohort(cohort, configuration).clocks == {}

@@ -11,8 +11,8 @@ from henaw.model.biomarkers import NAMES
 from henaw.model.errors import ScoringError
 from henaw.scoring import Henaw
 from henaw.scoring.sources import open_source
+from henaw.training.readers.column_map import read_column_map
 from henaw.training.readers.columns import build_table
-from henaw.training.readers.columns_configuration import read_column_map
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 WOMAN = {

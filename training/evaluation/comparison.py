@@ -1,4 +1,4 @@
-"""The model's order of deaths against age, age and sex, and other clocks."""
+"""How well the model orders deaths, beside age, age and sex, and other clocks."""
 
 from __future__ import annotations
 
@@ -7,19 +7,20 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from henaw.training.evaluation.discrimination import estimate_auc, estimate_c
-from henaw.training.evaluation.estimates import (
+from henaw.training.evaluation.measures.discrimination import estimate_auc, estimate_c
+from henaw.training.evaluation.measures.estimates import (
     FEWEST_DEATHS,
     FEWEST_SHOWN,
     Array,
     Rows,
+    describe_all,
     describe_count,
     describe_group,
-    withhold,
+    withhold_unless_both,
 )
-from henaw.training.evaluation.evaluated import Evaluated
-from henaw.training.evaluation.hazard_regression import fit_hazard_regression
-from henaw.training.evaluation.stratification import fit_hazard_ratio
+from henaw.training.evaluation.measures.hazard_regression import fit_hazard_regression
+from henaw.training.evaluation.measures.stratification import fit_hazard_ratio
+from henaw.training.evaluation.scored_people import ScoredPeople
 from henaw.training.metrics import AGE_BANDS, HORIZON_YEARS
 from lifelines import CoxPHFitter
 
@@ -36,70 +37,71 @@ SCORES: dict[str, str] = {
     "phenoage": "PhenoAge",
     "kdm": "Klemera-Doubal",
 }
-"""Names of the scores for people."""
+"""What the scores are called in the report."""
 
 
-def fit_age_sex(evaluated: Evaluated) -> Array:
-    """Log hazard of a Cox model of age, sex and their product, fitted on these people: (n,)."""
-    sex = evaluated.people.sex.astype(np.float64)
-    age = (evaluated.age_years - 50.0) / 10.0
+def _tabulate_age_sex(scored: ScoredPeople) -> pd.DataFrame:
+    """Predictors: age in decades from 50 and, where both sexes are there, sex and the product."""
+    age, sex = (scored.age_years - 50.0) / 10.0, scored.people.sex.astype(np.float64)
     columns = {"age": age}
     if 0 < sex.mean() < 1:
         columns |= {"sex": sex, "age_sex": age * sex}
-    table = pd.DataFrame(columns)
-    fit = CoxPHFitter().fit(
-        table.assign(time=evaluated.cut_years, dead=evaluated.dead), "time", "dead"
-    )
+    return pd.DataFrame(columns)
+
+
+def fit_age_sex(scored: ScoredPeople) -> Array:
+    """Log hazard of a Cox model of age, sex and their product, fitted on these people: (n,)."""
+    table = _tabulate_age_sex(scored)
+    fit = CoxPHFitter().fit(table.assign(time=scored.cut_years, dead=scored.dead), "time", "dead")
     hazard: Array = fit.predict_log_partial_hazard(table).to_numpy(np.float64)
     return hazard
 
 
-def predict_by_age_sex(evaluated: Evaluated) -> Array:
+def predict_by_age_sex(scored: ScoredPeople) -> Array:
     """Risk by the horizon of a Cox model of age, sex and their product: (n,).
 
-    It is fitted on these people, which favours it slightly.
+    The model is fitted on these people, which favours it slightly.
     """
-    age, sex = (evaluated.age_years - 50.0) / 10.0, evaluated.people.sex.astype(np.float64)
-    both = np.column_stack([age, sex, age * sex]) if 0 < sex.mean() < 1 else age[:, None]
-    fit = fit_hazard_regression(both, evaluated.cut_years, evaluated.dead, HORIZON_YEARS)
-    return fit.predict_risk(both)
+    columns = _tabulate_age_sex(scored).to_numpy(np.float64)
+    fit = fit_hazard_regression(columns, scored.cut_years, scored.dead, HORIZON_YEARS)
+    return fit.predict_risk(columns)
 
 
-def measure_c_index(evaluated: Evaluated, *, draws: int, seed: int) -> list[dict[str, Any]]:
+def measure_c_index(scored: ScoredPeople, *, draws: int, seed: int) -> list[dict[str, Any]]:
     """C by age band and sex of the model, of age, and of age and sex, with the gains."""
     scores = {
-        "mortality_10y": evaluated.score("mortality_10y"),
-        "biological_age": evaluated.score("biological_age"),
-        "age_sex": fit_age_sex(evaluated),
-        "age": evaluated.age_years,
+        "mortality_10y": scored.output("mortality_10y"),
+        "biological_age": scored.output("biological_age"),
+        "age_sex": fit_age_sex(scored),
+        "age": scored.age_years,
     }
-    return _compare(scores, evaluated.groups, evaluated, draws=draws, seed=seed)
+    return _compare(scores, scored.groups, scored, draws=draws, seed=seed)
 
 
-def compare_clocks(evaluated: Evaluated, *, draws: int, seed: int) -> dict[str, Any]:
-    """The model against other clocks, each on the people for whom it is known."""
+def compare_clocks(scored: ScoredPeople, *, draws: int, seed: int) -> dict[str, Any]:
+    """C of the model and of other clocks, each on the people whose clock age is known."""
     result: dict[str, Any] = {}
     for clock in CLOCKS:
-        ages = evaluated.people.clocks.get(clock)
+        ages = scored.people.clocks.get(clock)
         if ages is None:
             result[clock] = {"shown": False, "reason": f"the cohort has no column {clock}"}
             continue
         known = np.isfinite(ages)
-        if not describe_group(int(known.sum()), int((known & evaluated.dead).sum()))["shown"]:
+        if not describe_group(int(known.sum()), int((known & scored.dead).sum()))["shown"]:
             result[clock] = {
                 "shown": False,
                 "reason": f"the column {clock} is empty for all, or nearly all, of these people",
             }
             continue
         scores = {
-            "mortality_10y": evaluated.score("mortality_10y"),
-            "biological_age": evaluated.score("biological_age"),
+            "mortality_10y": scored.output("mortality_10y"),
+            "biological_age": scored.output("biological_age"),
             clock: ages,
         }
-        groups = {name: rows & known for name, rows in evaluated.groups.items()}
-        rows = _compare(scores, groups, evaluated, draws=draws, seed=seed)
+        groups = {name: rows & known for name, rows in scored.groups.items()}
+        rows = _compare(scores, groups, scored, draws=draws, seed=seed)
         for row in rows:
-            # Beside those of everyone, these counts would tell of the few not known.
+            # The counts of everyone less these would be those of the few who are not known.
             del row["people"], row["deaths"]
         unknown = describe_count(int((~known).sum()))
         result[clock] = {
@@ -113,48 +115,45 @@ def compare_clocks(evaluated: Evaluated, *, draws: int, seed: int) -> dict[str, 
 def _compare(
     scores: Mapping[str, Array],
     groups: Mapping[str, Rows],
-    evaluated: Evaluated,
+    scored: ScoredPeople,
     *,
     draws: int,
     seed: int,
 ) -> list[dict[str, Any]]:
     result = {}
     for group, rows in groups.items():
-        row = {"group": group, **describe_group(int(rows.sum()), int(evaluated.dead[rows].sum()))}
+        part = scored.select(rows)
+        row = part.describe_group(group)
         if row["shown"]:
-            figures, gains = estimate_c(
+            values, gains = estimate_c(
                 {name: score[rows] for name, score in scores.items()},
-                evaluated.cut_years[rows],
-                evaluated.dead[rows],
+                part.cut_years,
+                part.dead,
                 draws=draws,
                 seed=seed,
             )
-            row["c"] = {name: figure.describe() for name, figure in figures.items()}
-            row["gain"] = {name: figure.describe() for name, figure in gains.items()}
+            row |= {"c": describe_all(values), "gain": describe_all(gains)}
         result[group] = row
     for band in AGE_BANDS:
-        pair = ["women", "men"] if band == "all" else [f"women {band}", f"men {band}"]
-        if not all(result[name]["shown"] for name in pair):
-            # The other sex is the band less this one.
-            for name in pair:
-                withhold(result[name])
+        suffix = "" if band == "all" else f" {band}"
+        withhold_unless_both(result[f"women{suffix}"], result[f"men{suffix}"])
     return list(result.values())
 
 
-def measure_auc(evaluated: Evaluated, *, seed: int) -> list[dict[str, Any]]:
+def measure_auc(scored: ScoredPeople, *, seed: int) -> list[dict[str, Any]]:
     """Cumulative/dynamic AUC at AUC_HORIZONS_YEARS, for everyone and at 40-69."""
     scores = {
-        "mortality_10y": evaluated.score("mortality_10y"),
-        "biological_age": evaluated.score("biological_age"),
-        "age_sex": fit_age_sex(evaluated),
+        "mortality_10y": scored.output("mortality_10y"),
+        "biological_age": scored.output("biological_age"),
+        "age_sex": fit_age_sex(scored),
     }
-    ages = evaluated.people.clocks.get("phenoage")
+    ages = scored.people.clocks.get("phenoage")
     if ages is not None and np.isfinite(ages).all():
         scores["phenoage"] = ages
     result = []
     for group in ("all", "40-69"):
-        rows = evaluated.groups[group]
-        time, event = evaluated.time_years[rows], evaluated.event[rows]
+        rows = scored.groups[group]
+        time, event = scored.time_years[rows], scored.event[rows]
         for horizon in AUC_HORIZONS_YEARS:
             deaths = int((event & (time <= horizon)).sum())
             alive = int((time >= horizon).sum())
@@ -165,7 +164,7 @@ def measure_auc(evaluated: Evaluated, *, seed: int) -> list[dict[str, Any]]:
                 "shown": deaths >= FEWEST_DEATHS and alive >= FEWEST_SHOWN,
             }
             if row["shown"]:
-                figures, gains = estimate_auc(
+                values, gains = estimate_auc(
                     {name: score[rows] for name, score in scores.items()},
                     time,
                     event,
@@ -173,29 +172,20 @@ def measure_auc(evaluated: Evaluated, *, seed: int) -> list[dict[str, Any]]:
                     draws=AUC_DRAWS,
                     seed=seed,
                 )
-                row["auc"] = {name: figure.describe() for name, figure in figures.items()}
-                row["gain"] = {name: figure.describe() for name, figure in gains.items()}
+                row |= {"auc": describe_all(values), "gain": describe_all(gains)}
             result.append(row)
     return result
 
 
-def measure_hazard_ratios(evaluated: Evaluated) -> list[dict[str, Any]]:
+def measure_hazard_ratios(scored: ScoredPeople) -> list[dict[str, Any]]:
     """Hazard ratio per SD of the gap, adjusted for age and sex, by band and by sex."""
-    gap, groups = evaluated.score("age_gap"), evaluated.groups
     result = {}
     for group in (*AGE_BANDS, "women", "men"):
-        rows = groups[group]
-        row = {"group": group, **describe_group(int(rows.sum()), int(evaluated.dead[rows].sum()))}
-        if row["shown"]:
-            row |= fit_hazard_ratio(
-                gap[rows],
-                evaluated.age_years[rows],
-                evaluated.people.sex[rows],
-                evaluated.cut_years[rows],
-                evaluated.dead[rows],
+        part = scored.select(scored.groups[group])
+        result[group] = part.describe_group(group)
+        if result[group]["shown"]:
+            result[group] |= fit_hazard_ratio(
+                part.output("age_gap"), part.age_years, part.people.sex, part.cut_years, part.dead
             )
-        result[group] = row
-    if not (result["women"]["shown"] and result["men"]["shown"]):
-        withhold(result["women"])
-        withhold(result["men"])
+    withhold_unless_both(result["women"], result["men"])
     return list(result.values())

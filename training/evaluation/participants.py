@@ -1,4 +1,4 @@
-"""Who was evaluated: the flow from the file to the people, and what they were like."""
+"""Who was evaluated: how many people each step left out, and the baseline of the others."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from typing import Any
 import numpy as np
 from henaw.model.biomarkers import PANEL
 from henaw.training.cohorts.cohort import Cohort
-from henaw.training.evaluation.estimates import (
+from henaw.training.evaluation.measures.estimates import (
     FEWEST_SHOWN,
     Array,
     Rows,
     describe_count,
     describe_partition,
 )
-from henaw.training.evaluation.evaluated import Evaluated
+from henaw.training.evaluation.scored_people import ScoredPeople
 from henaw.training.metrics import HORIZON_YEARS, OLDEST_EVALUATED_YEARS
 
 REASONS: dict[str, str] = {
@@ -25,25 +25,25 @@ REASONS: dict[str, str] = {
     "not_followed": "not followed for death",
     "no_biomarker": "none of the nine biomarkers measured",
 }
-"""Why the reader drops people, in its own order and in words."""
+"""The reader's reasons to leave people out, in its order, in words."""
 
 SEX_COLUMNS: tuple[str, ...] = ("women", "men")
 
 
-def describe_flow(cohort: Cohort, *, of_surveys: int, usable: int, evaluated: Evaluated) -> Any:
-    """How many people each step leaves out, and why; small counts withheld.
+def describe_flow(cohort: Cohort, *, of_surveys: int, usable: int, scored: ScoredPeople) -> Any:
+    """How many people each step leaves out, and why; small counts are withheld.
 
     Args:
         cohort: as read.
-        of_surveys: how many of them are of the surveys asked for.
-        usable: how many of those are young enough to be evaluated.
-        evaluated: those with all nine biomarkers.
+        of_surveys: number of people in the chosen surveys.
+        usable: number of these young enough to be evaluated.
+        scored: those of them with all nine biomarkers.
 
     Returns:
-        A list of steps, each with ``name``, ``people`` at its start, and ``left_out`` of it:
-        rows of ``reason`` and ``people``. The last has no one left out, and ``ends`` instead.
+        A list of steps, each with ``name``, ``people`` at its start, and ``left_out``, rows of
+        ``reason`` and ``people``. The last step leaves no one out and has ``ends`` instead.
     """
-    people = len(evaluated.people)
+    people = len(scored.people)
     report = cohort.report
     stages: list[tuple[str, int, dict[str, int]]] = []
     if "rows" in report:
@@ -78,15 +78,15 @@ def describe_flow(cohort: Cohort, *, of_surveys: int, usable: int, evaluated: Ev
             }
         )
         if shown.count(None) == 1:
-            # The only one left out and too small to show: it is the start less the end.
+            # The start less the end would reveal the one small count.
             for step in steps:
                 step["people"] = None
-    alive = evaluated.time_years >= HORIZON_YEARS
+    alive = scored.time_years >= HORIZON_YEARS
     ends = {
-        f"died within {HORIZON_YEARS:g} years": int(evaluated.dead.sum()),
-        f"alive at {HORIZON_YEARS:g} years": int((alive & ~evaluated.dead).sum()),
+        f"died within {HORIZON_YEARS:g} years": int(scored.dead.sum()),
+        f"alive at {HORIZON_YEARS:g} years": int((alive & ~scored.dead).sum()),
         f"alive at the end of a follow-up of less than {HORIZON_YEARS:g} years": int(
-            (~alive & ~evaluated.dead).sum()
+            (~alive & ~scored.dead).sum()
         ),
     }
     counts = describe_partition(list(ends.values()))
@@ -104,7 +104,10 @@ def describe_flow(cohort: Cohort, *, of_surveys: int, usable: int, evaluated: Ev
 
 
 def describe_quantiles(values: Array, digits: int = 3) -> dict[str, float]:
-    """Median and quartiles to some significant digits: (n,).
+    """Median, lower and upper quartile, rounded to significant digits.
+
+    Shape:
+        values: (n,)
 
     Example:
         >>> describe_quantiles(np.array([1.0, 2.0, 3.0, 4.0, 5.0]))
@@ -117,43 +120,43 @@ def describe_quantiles(values: Array, digits: int = 3) -> dict[str, float]:
     }
 
 
-def describe_baseline(evaluated: Evaluated, usable: Cohort) -> dict[str, Any]:
-    """What the people evaluated were like, by sex.
+def describe_baseline(scored: ScoredPeople, usable: Cohort) -> dict[str, Any]:
+    """Baseline of the people evaluated, by sex.
 
     Args:
-        evaluated: people with all nine biomarkers.
-        usable: those and the ones with some missing, for the shares missing.
+        scored: people with all nine biomarkers.
+        usable: these people and those with some biomarkers missing, for the shares missing.
 
     Returns:
         ``people`` and ``deaths`` by column (women, men, all); ``rows``, each with ``label``,
-        ``unit``, a median and quartiles by column, and for a biomarker the share ``missing``
+        ``unit``, the median and quartiles by column, and for a biomarker the share ``missing``
         by column among the usable; ``person_years`` and ``deaths_per_1000`` by column, follow-up
-        cut at the horizon. What would tell of a small group is None.
+        cut at the horizon. A figure is None where it would reveal a small group.
     """
     columns: dict[str, Rows] = {
-        name: evaluated.people.sex == code for code, name in enumerate(SEX_COLUMNS)
+        name: scored.people.sex == code for code, name in enumerate(SEX_COLUMNS)
     }
-    people = _count_by_sex(columns, np.ones(len(evaluated.people), bool))
-    deaths = _count_by_sex(columns, evaluated.dead)
-    columns["all"] = np.ones(len(evaluated.people), bool)
-    seen = {name: rows for name, rows in columns.items() if people[name] is not None}
+    people = _count_by_sex(columns, np.ones(len(scored.people), bool))
+    deaths = _count_by_sex(columns, scored.dead)
+    columns["all"] = np.ones(len(scored.people), bool)
+    shown = {name: rows for name, rows in columns.items() if people[name] is not None}
     values = {
-        ("Age", "years"): evaluated.age_years,
-        ("Follow-up", "years"): evaluated.time_years,
+        ("Age", "years"): scored.age_years,
+        ("Follow-up", "years"): scored.time_years,
     }
     missing = {}
     for place, biomarker in enumerate(PANEL):
         if biomarker.name not in usable.panel:
             continue
         key = (biomarker.label, biomarker.unit)
-        values[key] = evaluated.people.biomarkers[:, place].astype(np.float64)
+        values[key] = scored.people.biomarkers[:, place].astype(np.float64)
         missing[key] = _share_missing(usable, place)
     rows = [
         {
             "label": label,
             "unit": unit,
             **{
-                name: describe_quantiles(column[columns[name]]) if name in seen else None
+                name: describe_quantiles(column[columns[name]]) if name in shown else None
                 for name in columns
             },
             **({"missing": missing[label, unit]} if (label, unit) in missing else {}),
@@ -161,7 +164,7 @@ def describe_baseline(evaluated: Evaluated, usable: Cohort) -> dict[str, Any]:
         for (label, unit), column in values.items()
     ]
     person_years = {
-        name: round(float(evaluated.cut_years[rows].sum())) if name in seen else None
+        name: round(float(scored.cut_years[rows].sum())) if name in shown else None
         for name, rows in columns.items()
     }
     return {
@@ -174,12 +177,12 @@ def describe_baseline(evaluated: Evaluated, usable: Cohort) -> dict[str, Any]:
             else None
             for name in columns
         },
-        "usable": len(usable) if _hides_nobody([len(usable) - len(evaluated.people)]) else None,
+        "usable": len(usable) if _may_show([len(usable) - len(scored.people)]) else None,
         "rows": rows,
     }
 
 
-def _hides_nobody(counts: Sequence[int]) -> bool:
+def _may_show(counts: Sequence[int]) -> bool:
     return all(describe_count(count) is not None for count in counts)
 
 
@@ -191,10 +194,8 @@ def _count_by_sex(columns: Mapping[str, Rows], inside: Rows) -> dict[str, int | 
 def _share_missing(usable: Cohort, place: int) -> dict[str, float | None]:
     missing = np.isnan(usable.biomarkers[:, place])
     by_sex = [usable.sex == code for code in range(len(SEX_COLUMNS))]
-    apart = _hides_nobody(
-        [int((rows & part).sum()) for rows in by_sex for part in (missing, ~missing)]
-    )
-    together = _hides_nobody([int(missing.sum()), int((~missing).sum())])
+    apart = _may_show([int((rows & part).sum()) for rows in by_sex for part in (missing, ~missing)])
+    together = _may_show([int(missing.sum()), int((~missing).sum())])
     shares: dict[str, float | None] = {
         name: round(float(missing[rows].mean()), 4)
         if apart and rows.sum() >= FEWEST_SHOWN

@@ -1,17 +1,17 @@
-"""What the model's reference says of people of an age and sex."""
+"""The model's reference distribution: location and scale of a variable by age and sex."""
 
 from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
 from henaw.model.checkpoint import Checkpoint
-from henaw.training.evaluation.estimates import Array
+from henaw.training.evaluation.measures.estimates import Array
 
 
 def look_up(
     checkpoint: Checkpoint, name: str, age_years: npt.ArrayLike, sex: npt.ArrayLike
 ) -> Array:
-    """A table of the reference by year of age, interpolated; beyond its ends the end holds.
+    """Interpolate a table of the reference at people's ages; ages are clipped to its range.
 
     Args:
         checkpoint: the model.
@@ -20,8 +20,8 @@ def look_up(
         sex: (n,) 0 female, 1 male.
 
     Returns:
-        (n, variables): one number a biomarker in the panel's order, and last of the ratio, on
-        the scale on which the network standardises.
+        (n, variables): the biomarkers in the panel's order, then the ratio AST/ALT, on the scale
+        on which the network standardises.
     """
     table = checkpoint.tensors[name].double().numpy()
     first, last = checkpoint.network.first_age, checkpoint.network.last_age

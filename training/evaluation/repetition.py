@@ -1,14 +1,15 @@
 """A simulation of repeat blood draws: coverage of the interval, reliability of the answers.
 
-No one here was measured twice. Each person's measured values are taken as the person's
-own mean, and draws vary around it by the within-person and analytical variation of
-the panel, independently between biomarkers, log-normally. The interval also claims to hold
-another fit and another laboratory: in its own simulation every draw is measured by a
-laboratory of its own, with shifts of the spread between surveys, and answered by one of
-the refits. Two things follow. Measured values scatter more than true means do, so that the
-simulated reliability is too high; ``icc_*_corrected`` takes the variance of the measured
-values as the whole. And the draws share the assumed variation with the model's interval:
-the simulation checks how it is carried through the network, not whether it is right.
+No one here was measured twice. Each person's measured values are taken as that person's
+mean, and draws vary around it log-normally by the panel's within-person and analytical
+variation, independently between biomarkers. The interval also covers another fit and another
+laboratory: to test it, every draw gets a laboratory of its own, with shifts as large as those
+between surveys, and one of the refits answers.
+
+Two limits follow. Measured values scatter more than true means do, so the simulated
+reliability is too high; ``icc_*_corrected`` takes the variance of the measured values as the
+total. And the draws use the variation that the model's interval uses: the simulation checks
+how the variation passes through the network, not whether it is right.
 """
 
 from __future__ import annotations
@@ -20,36 +21,41 @@ import numpy.typing as npt
 from henaw.model.network import Network
 from henaw.model.runtime import TorchRuntime
 from henaw.training.cohorts.cohort import Cohort
-from henaw.training.evaluation.estimates import Array, Estimate
+from henaw.training.evaluation.measures.estimates import Array, Estimate, estimate_normal
 from henaw.training.reference.uncertainty import answer_by_refit, draw_values, move_laboratory
 
 DRAWS = 10
 _NINE_IN_TEN = 1.6448536269514722
-"""Standard deviations on either side that hold 90 % of a normal distribution."""
+"""90 % of a normal distribution lies within so many standard deviations of its mean."""
 
 
 def compute_icc(within: Array, total: Array) -> float:
-    """Share of variance between people: 1 - within / total, two variances."""
+    """Intraclass correlation, the share of variance between people: 1 - within / total.
+
+    Args:
+        within: variance between draws of one person.
+        total: variance of all values.
+    """
     return float(1.0 - within / total)
 
 
 def simulate_repeats(network: Network, people: Cohort, *, seed: int) -> dict[str, Any]:
-    """Draw each complete person's blood again DRAWS times.
-
-    ``coverage`` is the share of draws, each in a laboratory of its own and by one of the
-    refits, whose biological age is inside the interval that belongs to the person's own
-    mean: it should be 90 %. All else is of draws in one laboratory by the model itself:
-    ``coverage_of_draw_sd`` is the share within 1.645 of ``draw_sd``, which should be 90 % too;
-    ``coverage_of_next`` is the share inside the interval of the draw before.
+    """Draw each complete person's blood DRAWS times.
 
     Args:
         network: the model.
-        people: n of them, with all nine biomarkers.
+        people: n people with all nine biomarkers.
         seed: of the draws.
+
+    Returns:
+        ``coverage``: the share of draws, each by another laboratory and one of the refits, with
+        a biological age inside the interval of the person's mean; it should be 90 %. All else is
+        of draws in one laboratory, answered by the model itself: ``coverage_of_draw_sd`` is the
+        share within 1.645 ``draw_sd``, which should be 90 % too; ``coverage_of_next`` is the
+        share inside the interval of the previous draw.
     """
     generator = np.random.default_rng(seed)
     biomarkers, age_years, sex = people.biomarkers, people.age_years, people.sex
-
     runtime = TorchRuntime(network, name="eager")
 
     def answer(values: npt.NDArray[np.float32]) -> tuple[Array, Array]:
@@ -95,8 +101,11 @@ def simulate_repeats(network: Network, people: Cohort, *, seed: int) -> dict[str
 
 
 def _estimate_share(inside: npt.NDArray[np.bool_]) -> Estimate:
-    """Share with a 95 % interval over people, whose draws are not independent: (draws, n)."""
+    """Share with a 95 % interval over people, since a person's draws are not independent.
+
+    Shape:
+        inside: (draws, n)
+    """
     by_person = inside.mean(0)
-    half = 1.96 * by_person.std(ddof=1) / np.sqrt(len(by_person))
-    value = float(by_person.mean())
-    return Estimate(value=value, low=value - half, high=value + half)
+    error = by_person.std(ddof=1) / np.sqrt(len(by_person))
+    return estimate_normal(float(by_person.mean()), float(error))

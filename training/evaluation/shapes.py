@@ -30,11 +30,10 @@ def _contribute(
 
 
 def trace_shapes(checkpoint: Checkpoint) -> list[dict[str, Any]]:
-    """Years against value over the fitted population's range, for both sexes and three ages.
+    """Years that the model adds to the gap by a biomarker's value, for both sexes and three ages.
 
-    A biomarker's own curve is asked for with every other one missing; the curve of
-    AST/ALT with ALT at its median. A curve is what the model adds to
-    the gap for that value.
+    A biomarker's curve is computed with every other biomarker missing, that of AST/ALT with ALT
+    at its median. Values are those of the fitted population.
     """
     runtime = TorchRuntime(checkpoint.build_network(), name="eager")
     columns = checkpoint.network.contribution_names
@@ -90,7 +89,7 @@ def _place(
 def summarise_contributions(
     contributions: npt.NDArray[np.float64], names: tuple[str, ...]
 ) -> list[dict[str, Any]]:
-    """How many years each contribution moves people: mean size, spread and 5 - 95 % range.
+    """Summarise each contribution in years: mean size, mean, spread and 5 % to 95 % range.
 
     Shape:
         contributions: (n, K) years

@@ -1,7 +1,7 @@
 """Accuracy, calibration and gap of subgroups, people with missing biomarkers included.
 
-Observed over expected is by each person's own follow-up, and by Kaplan-Meier too where enough
-people were followed to the horizon.
+Observed over expected deaths are taken over each person's own follow-up, and by Kaplan-Meier
+too where enough people were followed to the horizon.
 """
 
 from __future__ import annotations
@@ -10,25 +10,24 @@ from typing import Any
 
 import numpy as np
 from henaw.model.biomarkers import SEXES
-from henaw.training.evaluation.calibration import describe_ratio, observe_risk
-from henaw.training.evaluation.discrimination import compute_c, draw_c
-from henaw.training.evaluation.estimates import (
+from henaw.training.evaluation.measures.calibration import describe_ratio, observe_risk
+from henaw.training.evaluation.measures.discrimination import estimate_c
+from henaw.training.evaluation.measures.estimates import (
     FEWEST_SHOWN,
     Rows,
-    describe_group,
+    describe_all,
     describe_partition,
-    estimate_from_draws,
     withhold,
 )
-from henaw.training.evaluation.evaluated import Evaluated, is_followed
-from henaw.training.evaluation.follow_up import describe_deaths
+from henaw.training.evaluation.measures.follow_up import describe_deaths
+from henaw.training.evaluation.scored_people import ScoredPeople, is_followed
 from henaw.training.metrics import HORIZON_YEARS
 
 
-def list_partitions(everyone: Evaluated) -> list[dict[str, Rows]]:
-    """Ways to part everyone into groups: by missing values, sex and decade, and survey.
+def list_partitions(everyone: ScoredPeople) -> list[dict[str, Rows]]:
+    """Ways to divide everyone into groups: by missing values, by sex and decade, by survey.
 
-    And by whether the answer is reliable, where the model says so.
+    Also by whether the answer is reliable, where the model says so.
     """
     age, sex, survey = everyone.age_years, everyone.people.sex, everyone.people.survey
     complete = everyone.people.complete
@@ -42,8 +41,8 @@ def list_partitions(everyone: Evaluated) -> list[dict[str, Rows]]:
         }
         for code, name in enumerate(SEXES)
     ]
-    if "reliable" in everyone.answers:
-        reliable = np.asarray(everyone.answers["reliable"], bool)
+    if "reliable" in everyone.outputs:
+        reliable = np.asarray(everyone.outputs["reliable"], bool)
         partitions.append({"reliable answers": reliable, "answers not reliable": ~reliable})
     names = sorted(set(map(str, survey)))
     if len(names) > 1:
@@ -51,11 +50,12 @@ def list_partitions(everyone: Evaluated) -> list[dict[str, Rows]]:
     return partitions
 
 
-def tabulate_subgroups(everyone: Evaluated, *, draws: int, seed: int) -> list[dict[str, Any]]:
+def tabulate_subgroups(everyone: ScoredPeople, *, draws: int, seed: int) -> list[dict[str, Any]]:
     """C of the 10-year risk, O/E both ways, and the gap by subgroup."""
     result = []
     for partition in list_partitions(everyone):
-        rows = [_measure(everyone, name, rows, draws, seed) for name, rows in partition.items()]
+        rows = [_measure(everyone.select(rows), name, draws, seed)
+                for name, rows in partition.items()]  # fmt: skip
         for key in ("people", "deaths"):
             counts = [int((group & (everyone.dead | (key == "people"))).sum())
                       for group in partition.values()]  # fmt: skip
@@ -67,41 +67,34 @@ def tabulate_subgroups(everyone: Evaluated, *, draws: int, seed: int) -> list[di
     return result
 
 
-def _measure(everyone: Evaluated, name: str, rows: Rows, draws: int, seed: int) -> dict[str, Any]:
-    count = int(rows.sum())
-    risk, gap = everyone.score("mortality_10y")[rows], everyone.score("age_gap")[rows]
-    row: dict[str, Any] = {
-        "group": name,
-        **describe_group(count, int(everyone.dead[rows].sum())),
-    }
-    if count >= FEWEST_SHOWN:
+def _measure(people: ScoredPeople, name: str, draws: int, seed: int) -> dict[str, Any]:
+    risk, gap = people.output("mortality_10y"), people.output("age_gap")
+    row = people.describe_group(name)
+    if len(people) >= FEWEST_SHOWN:
         row["mean_gap"] = round(float(np.mean(gap)), 2)
         row["median_gap"] = round(float(np.median(gap)), 2)
     if row["shown"]:
-        cut, dead = everyone.cut_years[rows], everyone.dead[rows]
-        drawn = draw_c({"risk": risk}, cut, dead, draws=draws, seed=seed)
-        row["c"] = estimate_from_draws(compute_c(risk, cut, dead), drawn["risk"]).describe()
-        row["own_follow_up"] = describe_deaths(
-            everyone.hazard.select(rows), everyone.time_years[rows], everyone.event[rows]
-        )
-        if is_followed(everyone.time_years[rows]):
-            seen = observe_risk(everyone.time_years[rows], everyone.event[rows], HORIZON_YEARS)
-            row |= describe_ratio(seen, float(risk.mean()), count)
+        c, _ = estimate_c({"c": risk}, people.cut_years, people.dead, draws=draws, seed=seed)
+        row |= describe_all(c)
+        row["own_follow_up"] = describe_deaths(people.hazard, people.time_years, people.event)
+        if is_followed(people.time_years):
+            observed = observe_risk(people.time_years, people.event, HORIZON_YEARS)
+            row |= describe_ratio(observed, float(risk.mean()), len(people))
     return row
 
 
 WELL_CALIBRATED: tuple[float, float] = (0.8, 1.25)
-"""O/E of a group within these needs no word."""
+"""A group whose O/E lies between these needs no remark."""
 
 
 def remark_on_groups(subgroups: list[dict[str, Any]]) -> list[str]:
-    """Sentences on the groups of sex and decade whose O/E leaves WELL_CALIBRATED.
+    """Remark on the groups of sex and decade whose O/E is outside WELL_CALIBRATED.
 
     Args:
-        subgroups: of :func:`tabulate_subgroups`.
+        subgroups: rows of :func:`tabulate_subgroups`.
 
     Returns:
-        A sentence that says how many groups those are, then one a group, the farthest first.
+        A sentence that counts these groups, then one for each, farthest from 1 first.
     """
     low, high = WELL_CALIBRATED
     cells = [

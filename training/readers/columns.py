@@ -1,9 +1,8 @@
-"""Any table, with a map of its columns, to the table that a cohort is read from."""
+"""Build a cohort table from any CSV or Parquet file and a map of its columns."""
 
 from __future__ import annotations
 
 import csv
-import difflib
 import zlib
 from collections.abc import Mapping
 from fnmatch import fnmatchcase
@@ -14,19 +13,21 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
-from henaw.intake.tables.layout import BiomarkerColumn, find_separator
 from henaw.model.biomarkers import INDEX, NAMES, PANEL, Biomarker
 from henaw.model.configuration import OTHER_CAUSE
 from henaw.model.errors import CohortError, PanelError
+from henaw.intake.tables.layout import BiomarkerColumn, find_separator
 from henaw.model.panel.units import Unit
-from henaw.training.cohorts.table_checks import LONGEST_MONTHS
-from henaw.training.readers.columns_configuration import CauseColumn, ColumnMap
+from henaw.training.readers.column_map import CauseColumn, ColumnMap
 from henaw.training.readers.table import (
     code_causes,
     count_implausible,
     count_missing,
+    count_others,
+    explain_absent,
     order_columns,
 )
+from henaw.training.cohorts.table_checks import LONGEST_MONTHS
 
 _MONTHS_PER = {"days": 12 / 365.25, "months": 1.0, "years": 12.0}
 _MOST_IMPLAUSIBLE = 0.5
@@ -36,19 +37,23 @@ def build_table(path: Path, columns: ColumnMap) -> tuple[pd.DataFrame, dict[str,
     """Build a cohort table from a CSV or Parquet file.
 
     Rows without an identifier, an age or a sex are left out and counted. Values outside
-    the accepted range stay and are counted: a fit takes them as missing; where that is
-    most of a biomarker's, the unit is wrong and the table is refused. A value without a
-    unit is in that of all others, and counted, where no other unit is possible.
+    the accepted range stay and are counted: a fit takes them as missing. Where most values of
+    a biomarker are outside, the unit is wrong and the table is refused. A value without a unit
+    takes the unit of all others, and is counted, where no other unit is possible.
+
+    Args:
+        path: the file.
+        columns: which column has what, in which unit.
 
     Returns:
-        The table, in the panel's units, and the report, in counts.
+        The table, in the panel's units, and a report of counts.
 
     Raises:
-        CohortError: a column is not there, or holds what the map does not say; all of
-            it is listed.
+        CohortError: a column is absent, or has values that the map does not describe; all
+            problems are listed.
     """
     if columns.participant_id is None:
-        raise CohortError(str(path), ["expected participant_id in the map, however: none"])
+        raise CohortError(str(path), ["the column map has no participant_id; add it"])
     raw = _Raw(path, columns)
     table = pd.DataFrame({"participant_id": raw.read_text(columns.participant_id)})
     table["survey"] = (
@@ -98,7 +103,7 @@ def build_table(path: Path, columns: ColumnMap) -> tuple[pd.DataFrame, dict[str,
 
 
 class _Raw:
-    """The mapped columns as text, and what is wrong with them."""
+    """The mapped columns as text, and the problems found in them."""
 
     def __init__(self, path: Path, columns: ColumnMap) -> None:
         self.problems: list[str] = []
@@ -109,11 +114,11 @@ class _Raw:
         }
 
     def read_text(self, column: str) -> pd.Series[str]:
-        """Trimmed text, missing where there is no value: (n,)."""
+        """Read trimmed text, missing where there is no value: (n,)."""
         return self._text[column]
 
     def read_numbers(self, column: str) -> pd.Series[float]:
-        """Numbers, NaN where there is no value: (n,)."""
+        """Read numbers, NaN where there is no value: (n,)."""
         text = self._text[column]
         numbers: pd.Series[float] = pd.to_numeric(text, errors="coerce").astype(float)
         numbers = numbers.where(np.isfinite(numbers))
@@ -121,9 +126,9 @@ class _Raw:
         return numbers
 
     def read_dates(self, column: str) -> pd.Series[pd.Timestamp]:
-        """Days: (n,)."""
+        """Read dates, without the time of day: (n,)."""
         text = self._text[column]
-        # The day as it was written: follow-up is in days, whatever the hour and its zone.
+        # Follow-up is counted in days, so that the hour and its time zone do not matter.
         days = text.str.replace(r"(?<=\d)[T ]\d\d:\d\d.*$", "", regex=True)
         dates = pd.to_datetime(days, format="ISO8601", errors="coerce")
         self._note(column, "dates, YYYY-MM-DD", text, dates.isna() & text.notna())
@@ -132,7 +137,7 @@ class _Raw:
     def read_codes(
         self, column: str, codes: Mapping[str, tuple[str, ...]], answers: tuple[int, int]
     ) -> pd.Series[float]:
-        """One number for each group of codes, NaN where there is no value: (n,)."""
+        """Read codes as one number a group, NaN where there is no value: (n,)."""
         text = self._text[column]
         known = {
             code: answer
@@ -150,9 +155,8 @@ class _Raw:
         if wrong.any():
             row = int(wrong.to_numpy().argmax())
             self.problems.append(
-                f"column {column!r} must hold {expected}, however: {int(wrong.sum())} rows do "
-                f"not, first row {row + 1}: {text.iloc[row]!r}; list it under missing if it "
-                "means that there is no value"
+                f"column {column!r} must have {expected}; got {text.iloc[row]!r} in row {row + 1}"
+                f"{count_others(int(wrong.sum()))}. If that means no value, add it to missing"
             )
 
 
@@ -160,12 +164,13 @@ def _read_columns(path: Path, columns: ColumnMap) -> pd.DataFrame:
     there = [str(name) for name in _open(path, columns, rows=0).columns]
     absent = [name for name in columns.columns if name not in there]
     if absent:
-        raise CohortError(str(path), [_explain_absent(name, there) for name in absent])
+        problems = [explain_absent("column", name, there) for name in absent]
+        raise CohortError(str(path), problems)
     return _open(path, columns)
 
 
 def _open(path: Path, columns: ColumnMap, *, rows: int | None = None) -> pd.DataFrame:
-    """The mapped columns; with ``rows`` 0 no row, but every column."""
+    """Read the mapped columns; with ``rows`` 0, every column and no row."""
     wanted = None if rows == 0 else list(columns.columns)
     table: pd.DataFrame
     try:
@@ -184,14 +189,14 @@ def _open(path: Path, columns: ColumnMap, *, rows: int | None = None) -> pd.Data
         else:
             table = pd.read_parquet(path, columns=wanted)
     except FileNotFoundError as error:
-        raise CohortError(str(path), ["expected a CSV or Parquet file, found none"]) from error
+        raise CohortError(str(path), ["there is no such file"]) from error
     except (ValueError, OSError, EOFError, zlib.error, pa.ArrowException) as error:
         raise CohortError(str(path), [f"the file cannot be read: {error}"]) from error
     return table
 
 
 def _find_separator(path: Path) -> str:
-    # Read as pandas reads the rest, whatever the file is packed with.
+    # pandas reads the header as it reads the rest, also from a compressed file.
     header = pd.read_csv(
         path,
         sep="\0",
@@ -204,15 +209,8 @@ def _find_separator(path: Path) -> str:
     return find_separator(str(header.iloc[0, 0]))
 
 
-def _explain_absent(name: str, there: list[str]) -> str:
-    near = difflib.get_close_matches(name, there, n=1)
-    return f"expected the column {name!r}, however there is none" + (
-        f": is it {near[0]!r}?" if near else ""
-    )
-
-
 def _write_text(column: pd.Series[Any], missing: tuple[str, ...]) -> pd.Series[str]:
-    # A whole number becomes 1.0 wherever some rows of its column have none.
+    # pandas writes a whole number as 1.0 where some rows of its column have no value.
     text = column.astype(str).str.strip().str.replace(r"^(-?\d+)\.0+$", r"\1", regex=True)
     cleaned: pd.Series[str] = text.mask(column.isna() | text.isin(missing))
     return cleaned
@@ -252,14 +250,14 @@ def _convert(raw: _Raw, mapped: BiomarkerColumn) -> pd.Series[float]:
     unknown = int(alone.sum())
     if unknown:
         raw.problems.append(
-            f"column {mapped.unit_column!r} must have a unit for every value of {mapped.name}, "
-            f"however: {unknown} have none"
+            f"column {mapped.unit_column!r} must have a unit for every value of {mapped.name}; "
+            f"values without one: {unknown}"
         )
     return converted
 
 
 def _find_told(values: pd.Series[float], biomarker: Biomarker, unit: Unit) -> pd.Series[bool]:
-    """Where a value can be in this one of the biomarker's units only: (n,)."""
+    """Where a value can only be in this one of the biomarker's units: (n,)."""
     told: pd.Series[bool] = pd.Series(True, values.index)
     for other in map(biomarker.find_unit, biomarker.units):
         converted = (values - other.offset) * other.factor
@@ -297,7 +295,7 @@ def _code_causes(raw: _Raw, mapped: CauseColumn) -> pd.Series[float]:
         ]
         if len(causes) > 1:
             raw.problems.append(
-                f"column {mapped.column!r}: expected one cause for {code!r}, however: {causes}"
+                f"column {mapped.column!r}: {code!r} must belong to one cause; got {causes}"
             )
         codes[code] = coded[causes[0] if causes else OTHER_CAUSE]
     result: pd.Series[float] = text.map(codes).astype(float)
@@ -307,21 +305,21 @@ def _code_causes(raw: _Raw, mapped: CauseColumn) -> pd.Series[float]:
 def _check(table: pd.DataFrame, columns: ColumnMap) -> list[str]:
     problems = []
     if table.empty:
-        problems.append("expected rows with identifier, age and sex, however: none")
+        problems.append("no row has an identifier, an age and a sex")
     repeated = int(table["participant_id"].duplicated().sum())
     if repeated:
         problems.append(
-            f"column {columns.participant_id!r} must differ in every row, however: {repeated} "
-            "are repeated"
+            f"column {columns.participant_id!r} must be different in every row; rows that "
+            f"repeat another: {repeated}"
         )
     early = int((table["followup_months"] < 0).sum())
     if early:
-        problems.append(f"follow-up must not be below 0, however: {early} rows are")
+        problems.append(f"follow-up must be at least 0; rows with less: {early}")
     long = int((table["followup_months"] > LONGEST_MONTHS).sum())
     if long:
         problems.append(
-            f"follow-up must be at most a hundred years, however: {long} of {len(table)} rows are "
-            "longer; is follow_up.unit right, or a date wrong?"
+            f"follow-up must be at most a hundred years; {long} of {len(table)} rows are longer. "
+            "Check follow_up.unit and the dates"
         )
     for mapped in columns.biomarkers:
         problems += _check_unit(table[mapped.name], PANEL[INDEX[mapped.name]], mapped)
@@ -331,14 +329,14 @@ def _check(table: pd.DataFrame, columns: ColumnMap) -> list[str]:
 def _check_unit(
     values: pd.Series[float], biomarker: Biomarker, mapped: BiomarkerColumn
 ) -> list[str]:
-    """Most values beyond what is possible: then it is the unit."""
+    """Report a wrong unit where most values are outside the accepted range."""
     known = values.dropna()
     outside = ((known < biomarker.minimum) | (known > biomarker.maximum)).mean()
     if known.empty or outside <= _MOST_IMPLAUSIBLE:
         return []
     return [
-        f"{mapped.name} must be in [{biomarker.minimum:g}, {biomarker.maximum:g}] "
-        f"{biomarker.unit}, however: {outside:.0%} are not, with the median {known.median():g}; "
-        f"is {mapped.unit or mapped.unit_column!r} the unit of {mapped.column!r}? Accepted: "
+        f"{mapped.name} must be {biomarker.minimum:g} to {biomarker.maximum:g} {biomarker.unit}; "
+        f"{outside:.0%} of values are outside, with the median {known.median():g}. Check whether "
+        f"{mapped.unit or mapped.unit_column!r} is the unit of {mapped.column!r}; accepted units: "
         f"{', '.join(biomarker.units)}"
     ]

@@ -1,11 +1,12 @@
-"""The table that readers build: its columns in order, counts for the report, writing."""
+"""The cohort table that every reader builds: columns, counts for the report, writing."""
 
 from __future__ import annotations
 
+import difflib
 import io
 import itertools
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -16,21 +17,25 @@ from henaw.model.checkpoint import write_whole
 from henaw.model.configuration import OTHER_CAUSE
 from henaw.model.errors import CohortError
 
-_FIRST = ("participant_id", "survey", "age", "sex", *NAMES)
-_FOLLOW_UP = ("death", "followup_months", "ucod_leading", "pregnant")
+COLUMNS: tuple[str, ...] = (
+    *("participant_id", "survey", "age", "sex", *NAMES),
+    *("death", "followup_months", "ucod_leading", "pregnant"),
+)
+"""The columns that a cohort is read from, in order."""
+
 _ATTRIBUTE = "henaw"
 
 CAUSE_CODES: Mapping[str, int] = MappingProxyType(
     {"cardiovascular": 1, "cancer": 2, "diabetes": 7, "dementia": 6, "other": 10}
 )
-"""``ucod_leading`` of the shipped model's causes: codes of the leading underlying causes of
-death (NCHS), as the shipped configuration reads them."""
+"""``ucod_leading`` of the shipped model's causes: codes of the NCHS for the leading underlying
+causes of death, as the shipped configuration reads them."""
 _FIRST_OWN_CODE = 101
-"""Of causes that the NCHS recode does not have."""
+"""First code of causes that the NCHS has no code for."""
 
 
 def code_causes(names: Iterable[str]) -> dict[str, int]:
-    """``ucod_leading`` by cause, "other" last, for tables whose causes come by name.
+    """Give each named cause a code for ``ucod_leading``, "other" last.
 
     Example:
         >>> code_causes(["cancer", "liver", "lung"])
@@ -42,19 +47,19 @@ def code_causes(names: Iterable[str]) -> dict[str, int]:
 
 
 def order_columns(table: pd.DataFrame) -> pd.DataFrame:
-    """Put the columns that a cohort is read from first, in their order."""
-    known = [name for name in (*_FIRST, *_FOLLOW_UP) if name in table]
+    """Put COLUMNS first, in their order, and any others after them."""
+    known = [name for name in COLUMNS if name in table]
     ordered: pd.DataFrame = table[[*known, *(name for name in table if name not in known)]]
     return ordered
 
 
 def count_missing(table: pd.DataFrame) -> dict[str, int]:
-    """Rows without a value, by biomarker."""
+    """Count rows without a value, by biomarker."""
     return {name: int(table[name].isna().sum()) for name in NAMES}
 
 
 def count_implausible(table: pd.DataFrame) -> dict[str, int]:
-    """Values outside the accepted range, by biomarker; a fit takes them as missing."""
+    """Count values outside the accepted range, by biomarker; a fit takes them as missing."""
     return {
         biomarker.name: int(
             (
@@ -67,22 +72,41 @@ def count_implausible(table: pd.DataFrame) -> dict[str, int]:
 
 
 def check_table_path(out: Path) -> None:
-    """Refuse a name that is not Parquet's, before work is spent on the table.
+    """Refuse a wrong file name before the table is built.
 
     Raises:
-        CohortError: the suffix is another.
+        CohortError: the name does not end in .parquet.
     """
     if out.suffix != ".parquet":
-        raise CohortError(
-            str(out), [f"expected a name that ends in .parquet, however: {out.name!r}"]
-        )
+        raise CohortError(str(out), [f"the name must end in .parquet; got {out.name!r}"])
+
+
+def explain_absent(kind: str, name: str, there: Sequence[str]) -> str:
+    """Say that a column or variable is absent, and which name is close.
+
+    Example:
+        >>> explain_absent("column", "year", ["years", "sex"])
+        "there is no column 'year'; did you mean 'years'?"
+    """
+    near = difflib.get_close_matches(name, there, n=1)
+    return f"there is no {kind} {name!r}" + (f"; did you mean {near[0]!r}?" if near else "")
+
+
+def count_others(rows: int) -> str:
+    """Say in how many rows a problem occurs besides the one that is quoted.
+
+    Example:
+        >>> count_others(1), count_others(3)
+        ('', ' and in 2 more rows')
+    """
+    return "" if rows == 1 else f" and in {rows - 1} more row{'s' if rows > 2 else ''}"
 
 
 def write_table(table: pd.DataFrame, report: Mapping[str, Any], out: Path) -> Path:
     """Write the table as Parquet, and its report as ``NAME.report.json`` beside it.
 
-    Each is written whole or not at all. The report, counts and digests without anything
-    of one person, goes into the Parquet file's metadata too; pandas reads it back as
+    Each file is written completely or not at all. The report, which has counts and digests and
+    nothing of one person, also goes into the Parquet file's metadata; pandas reads it as
     ``table.attrs["henaw"]``.
 
     Returns:

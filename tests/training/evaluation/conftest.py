@@ -10,8 +10,8 @@ import pytest
 from henaw.model.biomarkers import NAMES
 from henaw.model.checkpoint import Checkpoint
 from henaw.training.cohorts.cohort import Cohort
-from henaw.training.evaluation.evaluated import Evaluated, answer_people
 from henaw.training.evaluation.evaluation import evaluate
+from henaw.training.evaluation.scored_people import ScoredPeople, score_people
 from henaw.training.metrics import select_evaluated
 
 EFFECTS = {"crp": 3.0, "rdw": 8.0, "albumin": -5.0, "ggt": 4.0}
@@ -31,9 +31,9 @@ def synthetic(simulate: Callable[..., Any]) -> Cohort:
 
 
 @pytest.fixture(scope="session")
-def evaluated(checkpoint: Checkpoint, synthetic: Cohort) -> Evaluated:
+def scored(checkpoint: Checkpoint, synthetic: Cohort) -> ScoredPeople:
     """The complete ones of them, with the model's answers."""
-    return answer_people(checkpoint, synthetic.select(select_evaluated(synthetic)))
+    return score_people(checkpoint, synthetic.select(select_evaluated(synthetic)))
 
 
 @pytest.fixture

@@ -10,25 +10,24 @@ from henaw.model.checkpoint import Checkpoint
 from henaw.model.errors import CohortError, ConfigurationError
 from henaw.training.cohorts.cohort import Cohort
 from henaw.training.evaluation.comparison import compare_clocks, measure_auc, measure_c_index
-from henaw.training.evaluation.estimates import FEWEST_SHOWN
-from henaw.training.evaluation.evaluated import (
-    Evaluated,
-    answer_people,
-    describe_seen,
-    read_cohort_configuration,
-    select_surveys,
-)
-from henaw.training.evaluation.evaluation import (
-    SECTIONS,
-    evaluate,
+from henaw.training.evaluation.evaluation import SECTIONS, evaluate
+from henaw.training.evaluation.measures.estimates import FEWEST_SHOWN
+from henaw.training.evaluation.measures.follow_up import accumulate_hazard, compare_deaths
+from henaw.training.evaluation.measures.stratification import describe_percentile
+from henaw.training.evaluation.risks import (
     measure_calibration,
     measure_decisions,
     measure_follow_up,
     measure_prediction_error,
     measure_smoothed,
 )
-from henaw.training.evaluation.follow_up import compare_deaths
-from henaw.training.evaluation.stratification import describe_percentile
+from henaw.training.evaluation.scored_people import (
+    ScoredPeople,
+    describe_seen,
+    read_cohort_configuration,
+    score_people,
+    select_surveys,
+)
 from henaw.training.evaluation.subgroups import remark_on_groups, tabulate_subgroups
 from henaw.training.metrics import select_evaluated
 from lifelines.utils import concordance_index
@@ -39,8 +38,8 @@ def test_every_section_is_there_and_is_json(evaluation: dict[str, Any]):
     assert json.loads(json.dumps(evaluation, allow_nan=False)) == evaluation
 
 
-def test_c_is_that_of_lifelines_in_every_group(evaluation: dict[str, Any], evaluated: Evaluated):
-    age, sex = evaluated.age_years, evaluated.people.sex
+def test_c_is_that_of_lifelines_in_every_group(evaluation: dict[str, Any], scored: ScoredPeople):
+    age, sex = scored.age_years, scored.people.sex
     groups = {
         "all": age > 0,
         "20-49": age < 50,
@@ -53,12 +52,12 @@ def test_c_is_that_of_lifelines_in_every_group(evaluation: dict[str, Any], evalu
     assert len(rows) == 12
     for name, inside in groups.items():
         assert rows[name]["people"] == inside.sum()
-        assert rows[name]["deaths"] == evaluated.dead[inside].sum()
+        assert rows[name]["deaths"] == scored.dead[inside].sum()
         for score in ("mortality_10y", "biological_age"):
             expected = concordance_index(
-                evaluated.cut_years[inside],
-                -evaluated.score(score)[inside],
-                evaluated.dead[inside],
+                scored.cut_years[inside],
+                -scored.output(score)[inside],
+                scored.dead[inside],
             )
             figure = rows[name]["c"][score]
             assert figure["value"] == pytest.approx(expected, abs=6e-5)
@@ -68,14 +67,12 @@ def test_c_is_that_of_lifelines_in_every_group(evaluation: dict[str, Any], evalu
 
 
 def test_another_clock_is_compared_on_the_people_who_have_it(
-    evaluation: dict[str, Any], evaluated: Evaluated
+    evaluation: dict[str, Any], scored: ScoredPeople
 ):
     clock = evaluation["clocks"]["phenoage"]
-    expected = concordance_index(
-        evaluated.cut_years, -evaluated.people.clocks["phenoage"], evaluated.dead
-    )
+    expected = concordance_index(scored.cut_years, -scored.people.clocks["phenoage"], scored.dead)
     assert clock["groups"][0]["c"]["phenoage"]["value"] == pytest.approx(expected, abs=6e-5)
-    assert clock["people"] == len(evaluated.people)
+    assert clock["people"] == len(scored.people)
     assert evaluation["clocks"]["kdm"] == {
         "shown": False,
         "reason": "the cohort has no column kdm",
@@ -87,7 +84,7 @@ def test_a_clock_known_for_some_is_compared_on_those(checkpoint: Checkpoint, syn
     some = dataclasses.replace(
         synthetic, clocks={"phenoage": ages, "kdm": np.full(len(ages), np.nan)}
     )
-    people = answer_people(checkpoint, some.select(select_evaluated(some)))
+    people = score_people(checkpoint, some.select(select_evaluated(some)))
     result = compare_clocks(people, draws=100, seed=1)
     clock = result["phenoage"]
     assert clock["people"] == (people.people.sex == 0).sum()
@@ -129,7 +126,7 @@ def test_one_sex_is_not_told_from_the_other(checkpoint: Checkpoint, synthetic: C
     kept = synthetic.select(select_evaluated(synthetic) & ~old_women)
     rows = {
         row["group"]: row
-        for row in measure_c_index(answer_people(checkpoint, kept), draws=100, seed=1)
+        for row in measure_c_index(score_people(checkpoint, kept), draws=100, seed=1)
     }
     assert rows["65+"]["shown"]
     assert not rows["women 65+"]["shown"]
@@ -137,7 +134,7 @@ def test_one_sex_is_not_told_from_the_other(checkpoint: Checkpoint, synthetic: C
 
 
 def test_subgroups_part_everyone_and_hide_nothing_alone(checkpoint: Checkpoint, synthetic: Cohort):
-    everyone = answer_people(checkpoint, synthetic)
+    everyone = score_people(checkpoint, synthetic)
     rows = {row["group"]: row for row in tabulate_subgroups(everyone, draws=100, seed=1)}
     assert rows["all nine biomarkers"]["people"] + rows["some biomarkers missing"]["people"] == len(
         synthetic
@@ -146,8 +143,8 @@ def test_subgroups_part_everyone_and_hide_nothing_alone(checkpoint: Checkpoint, 
     assert sum(row["deaths"] is None for row in decades) != 1
     survey = synthetic.survey == "synthetic A"
     row = rows["survey synthetic A"]
-    assert row["mean_gap"] == pytest.approx(everyone.score("age_gap")[survey].mean(), abs=6e-3)
-    expected = everyone.score("mortality_10y")[survey].mean()
+    assert row["mean_gap"] == pytest.approx(everyone.output("age_gap")[survey].mean(), abs=6e-3)
+    expected = everyone.output("mortality_10y")[survey].mean()
     assert row["expected"] == pytest.approx(expected, abs=6e-5)
 
 
@@ -155,7 +152,7 @@ def test_a_small_decade_hides_another_with_it(checkpoint: Checkpoint, synthetic:
     old_women = np.flatnonzero((synthetic.sex == 0) & (synthetic.age_years >= 80))
     keep = np.ones(len(synthetic), bool)
     keep[old_women[5:]] = False
-    everyone = answer_people(checkpoint, synthetic.select(keep))
+    everyone = score_people(checkpoint, synthetic.select(keep))
     rows = [
         row
         for row in tabulate_subgroups(everyone, draws=100, seed=1)
@@ -186,7 +183,7 @@ def test_short_follow_up_leaves_out_what_needs_ten_years(checkpoint: Checkpoint,
         time_years=np.minimum(synthetic.time_years, 6.0),
         event=synthetic.event & (synthetic.time_years <= 6.0),
     )
-    people = answer_people(checkpoint, short.select(select_evaluated(short)))
+    people = score_people(checkpoint, short.select(select_evaluated(short)))
     calibration = measure_calibration(people, CAUSES)
     assert not calibration["shown"]
     assert "10 years" in calibration["reason"]
@@ -210,34 +207,31 @@ def test_short_follow_up_leaves_out_what_needs_ten_years(checkpoint: Checkpoint,
     assert not shown[10.0]
 
 
-def compute_cumulative_hazard(people: Evaluated, years: float) -> float:
+def compute_cumulative_hazard(people: ScoredPeople, years: float) -> float:
     slope = people.hazard.slope
     return float((np.exp(people.hazard.at_draw) * np.expm1(slope * years) / slope).sum())
 
 
-def test_deaths_of_own_follow_up_are_counted_by_group(evaluated: Evaluated):
-    found = {row["group"]: row for row in measure_follow_up(evaluated, evaluated)["groups"]}
+def test_ten_years_of_own_follow_up_are_the_risk_that_the_model_answers(scored: ScoredPeople):
+    """The hazards are the graph's own: a risk of ten years is 1 - exp(-cumulative hazard)."""
+    risk = 1 - np.exp(-accumulate_hazard(scored.hazard, np.full(len(scored), 10.0)))
+    np.testing.assert_allclose(risk, scored.output("mortality_10y"), rtol=1e-4)
+
+
+def test_deaths_of_own_follow_up_are_counted_by_group(scored: ScoredPeople):
+    found = {row["group"]: row for row in measure_follow_up(scored, scored)["groups"]}
     assert list(found) == ["all", "20-49", "40-69", "65+", "women", "men"]
-    women = evaluated.people.sex == 0
-    slope = evaluated.hazard.slope[women]
-    at_draw = evaluated.hazard.at_draw[women]
-    expected = np.exp(at_draw) * np.expm1(slope * evaluated.cut_years[women]) / slope
+    women = scored.people.sex == 0
+    slope = scored.hazard.slope[women]
+    at_draw = scored.hazard.at_draw[women]
+    expected = np.exp(at_draw) * np.expm1(slope * scored.cut_years[women]) / slope
     assert found["women"]["expected"] == pytest.approx(expected.sum(), abs=0.06)
-    assert found["women"]["observed"] == evaluated.dead[women].sum()
+    assert found["women"]["observed"] == scored.dead[women].sum()
     assert found["women"]["observed"] + found["men"]["observed"] == found["all"]["observed"]
-    few = evaluated.people.age_years > 83.5
-    part = dataclasses.replace(
-        evaluated,
-        people=evaluated.people.select(few),
-        answers={name: values[few] for name, values in evaluated.answers.items()},
-        **{
-            name: getattr(evaluated, name)[few]
-            for name in ("time_years", "cut_years", "event", "dead", "age_years")
-        },
-        hazard=evaluated.hazard.select(few),
-    )
+    few = scored.people.age_years > 83.5
+    part = scored.select(few)
     assert part.dead.sum() < FEWEST_SHOWN
-    assert measure_follow_up(evaluated, part)["older"] == {
+    assert measure_follow_up(scored, part)["older"] == {
         "group": "older or top-coded",
         "people": None if few.sum() < FEWEST_SHOWN else few.sum(),
         "deaths": None,
@@ -245,20 +239,20 @@ def test_deaths_of_own_follow_up_are_counted_by_group(evaluated: Evaluated):
     }
 
 
-def test_people_whose_answer_is_not_reliable_are_a_group(evaluated: Evaluated):
-    crp = evaluated.people.biomarkers[:, 0]
+def test_people_whose_answer_is_not_reliable_are_a_group(scored: ScoredPeople):
+    crp = scored.people.biomarkers[:, 0]
     reliable = crp < np.quantile(crp, 0.9)
-    told = dataclasses.replace(evaluated, answers={**evaluated.answers, "reliable": reliable})
+    told = dataclasses.replace(scored, outputs={**scored.outputs, "reliable": reliable})
     rows = {row["group"]: row for row in tabulate_subgroups(told, draws=100, seed=1)}
     row = rows["answers not reliable"]
     assert row["people"] == (~reliable).sum()
-    assert row["own_follow_up"]["observed"] == evaluated.dead[~reliable].sum()
+    assert row["own_follow_up"]["observed"] == scored.dead[~reliable].sum()
     assert row["median_gap"] == pytest.approx(
-        np.median(evaluated.score("age_gap")[~reliable]), abs=6e-3
+        np.median(scored.output("age_gap")[~reliable]), abs=6e-3
     )
-    without = {**evaluated.answers}
+    without = {**scored.outputs}
     without.pop("reliable", None)
-    rows = tabulate_subgroups(dataclasses.replace(evaluated, answers=without), draws=100, seed=1)
+    rows = tabulate_subgroups(dataclasses.replace(scored, outputs=without), draws=100, seed=1)
     assert not any("reliable" in row["group"] for row in rows)
 
 
@@ -317,11 +311,11 @@ def test_a_cohort_that_is_too_small_is_refused_with_the_reason(
     blanked = synthetic.biomarkers.copy()
     blanked[:, 0] = np.nan
     without = dataclasses.replace(synthetic, biomarkers=blanked)
-    with pytest.raises(CohortError, match="nobody has crp") as caught:
+    with pytest.raises(CohortError, match="no one has crp") as caught:
         evaluate(checkpoint, without)
     assert len(caught.value.problems) == 2
     alive = dataclasses.replace(synthetic, event=np.zeros(len(synthetic), bool))
-    with pytest.raises(CohortError, match="expected at least 10 deaths"):
+    with pytest.raises(CohortError, match="needs at least 10 deaths"):
         evaluate(checkpoint, alive)
 
 

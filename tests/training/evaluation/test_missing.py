@@ -1,36 +1,33 @@
+import dataclasses
 import math
 
 import numpy as np
 import pytest
 from henaw.model.biomarkers import INDEX, NAMES
 from henaw.model.checkpoint import Checkpoint
-from henaw.model.runtime import TorchRuntime
-from henaw.training.evaluation.evaluated import Evaluated
-from henaw.training.evaluation.missing import answer, look_up_medians, measure_missing
+from henaw.training.evaluation.missing import look_up_medians, measure_missing
 from henaw.training.evaluation.reference_tables import look_up
+from henaw.training.evaluation.scored_people import ScoredPeople, score_people
 from lifelines.utils import concordance_index
 
 
-def test_each_biomarker_is_blanked_and_compared(checkpoint: Checkpoint, evaluated: Evaluated):
-    rows = measure_missing(checkpoint, evaluated, draws=100, seed=1)
+def test_each_biomarker_is_blanked_and_compared(checkpoint: Checkpoint, scored: ScoredPeople):
+    rows = measure_missing(checkpoint, scored, draws=100, seed=1)
     assert tuple(row["biomarker"] for row in rows) == NAMES
-    blanked = evaluated.people.biomarkers.copy()
+    blanked = scored.people.biomarkers.copy()
     blanked[:, INDEX["rdw"]] = np.nan
-    risk, gap = answer(
-        TorchRuntime(checkpoint.build_network(), name="eager"),
-        blanked,
-        evaluated.people.age_years,
-        evaluated.people.sex,
-    )
+    without_rdw = dataclasses.replace(scored.people, biomarkers=blanked)
+    blank = score_people(checkpoint, without_rdw)
+    risk, gap = blank.output("mortality_10y"), blank.output("age_gap")
 
     def compute_c(score):
-        return concordance_index(evaluated.cut_years, -score, evaluated.dead)
+        return concordance_index(scored.cut_years, -score, scored.dead)
 
     row = rows[INDEX["rdw"]]
-    full = compute_c(evaluated.score("mortality_10y"))
+    full = compute_c(scored.output("mortality_10y"))
     assert row["c_imputed"] == pytest.approx(compute_c(risk), abs=6e-5)
     assert row["loss"]["value"] == pytest.approx(full - compute_c(risk), abs=6e-5)
-    error = np.sqrt(np.mean((gap - evaluated.score("age_gap")) ** 2))
+    error = np.sqrt(np.mean((gap - scored.output("age_gap")) ** 2))
     assert row["error_imputed"] == pytest.approx(error, abs=2e-3)
     # The synthetic hazard rests on RDW more than on anything else.
     assert row["loss"]["low"] > 0

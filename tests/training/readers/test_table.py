@@ -46,7 +46,7 @@ def test_what_is_written_is_read_with_its_report(table: pd.DataFrame, tmp_path: 
 
 
 def test_nothing_is_written_where_something_is_wrong(table: pd.DataFrame, tmp_path: Path) -> None:
-    with pytest.raises(CohortError, match=r"ends in \.parquet, however: 'a\.csv'"):
+    with pytest.raises(CohortError, match=r"must end in \.parquet; got 'a\.csv'"):
         write_table(table, REPORT, tmp_path / "a.csv")
     with pytest.raises(ValueError, match="JSON"):
         write_table(table, {"share": float("nan")}, tmp_path / "a.parquet")

@@ -1,0 +1,1 @@
+"""An evaluation as a page, its figures, and the model card."""

@@ -1,0 +1,1 @@
+"""NHANES: the public files of a survey, fetched and read."""

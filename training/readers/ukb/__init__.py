@@ -1,0 +1,1 @@
+"""UK Biobank: the files of an extract, found, read and joined."""
