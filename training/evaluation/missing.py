@@ -8,8 +8,8 @@ import numpy as np
 import numpy.typing as npt
 from henaw.model.biomarkers import INDEX, NAMES
 from henaw.model.checkpoint import Checkpoint
-from henaw.model.runtime import TorchRuntime
 from henaw.model.graph.transforms import LOG_SCALED
+from henaw.model.runtime import TorchRuntime
 from henaw.training.evaluation.measures.discrimination import compute_c, draw_c
 from henaw.training.evaluation.measures.estimates import estimate_from_draws
 from henaw.training.evaluation.reference_tables import look_up

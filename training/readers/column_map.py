@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from henaw.intake.tables.layout import BiomarkerColumn, Layout, SexColumn
 from henaw.model.configuration import check_causes, read_configuration
 from henaw.model.errors import ConfigurationError
-from henaw.intake.tables.layout import BiomarkerColumn, Layout, SexColumn
 from henaw.training.configuration import read_mapping
 
 

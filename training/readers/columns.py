@@ -13,11 +13,12 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
+from henaw.intake.tables.layout import BiomarkerColumn, find_separator
 from henaw.model.biomarkers import INDEX, NAMES, PANEL, Biomarker
 from henaw.model.configuration import OTHER_CAUSE
 from henaw.model.errors import CohortError, PanelError
-from henaw.intake.tables.layout import BiomarkerColumn, find_separator
 from henaw.model.panel.units import Unit
+from henaw.training.cohorts.table_checks import LONGEST_MONTHS
 from henaw.training.readers.column_map import CauseColumn, ColumnMap
 from henaw.training.readers.table import (
     code_causes,
@@ -27,7 +28,6 @@ from henaw.training.readers.table import (
     explain_absent,
     order_columns,
 )
-from henaw.training.cohorts.table_checks import LONGEST_MONTHS
 
 _MONTHS_PER = {"days": 12 / 365.25, "months": 1.0, "years": 12.0}
 _MOST_IMPLAUSIBLE = 0.5

@@ -12,8 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
-from henaw.model.biomarkers import PANEL
-from henaw.model.errors import CohortError
 from henaw.intake.words.ukb_names import (
     AGE_AT_RECRUITMENT,
     AGE_AT_VISIT,
@@ -30,6 +28,9 @@ from henaw.intake.words.ukb_names import (
     YEAR_OF_BIRTH,
     Place,
 )
+from henaw.model.biomarkers import PANEL
+from henaw.model.errors import CohortError
+from henaw.training.cohorts.table_checks import LONGEST_MONTHS
 from henaw.training.readers.table import COLUMNS, check_table_path, write_table
 from henaw.training.readers.ukb.configuration import UkbConfiguration
 from henaw.training.readers.ukb.deaths import merge_deaths
@@ -38,7 +39,6 @@ from henaw.training.readers.ukb.follow_up import follow_up
 from henaw.training.readers.ukb.join import Joined, join_sources
 from henaw.training.readers.ukb.participants import read_participants
 from henaw.training.readers.ukb.visits import fill_beyond_limits, select_visits
-from henaw.training.cohorts.table_checks import LONGEST_MONTHS
 
 _FIRST_YEAR = 2006
 _FOREIGN_UNIT_SHARE = 0.5

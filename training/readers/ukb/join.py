@@ -11,13 +11,13 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 
 import polars as pl
-from henaw.model.errors import CohortError
 from henaw.intake.words.ukb_names import (
     CAUSE_OF_DEATH,
     DATE_OF_DEATH,
     FIELDS,
     Place,
 )
+from henaw.model.errors import CohortError
 from henaw.training.readers.ukb.batches import read_batches
 from henaw.training.readers.ukb.deaths import take_fields, take_records
 from henaw.training.readers.ukb.files import Source

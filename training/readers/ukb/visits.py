@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import polars as pl
-from henaw.model.biomarkers import NAMES
 from henaw.intake.words.ukb_names import (
     AGE_AT_RECRUITMENT,
     AGE_AT_VISIT,
@@ -19,6 +18,7 @@ from henaw.intake.words.ukb_names import (
     SEX,
     YEAR_OF_BIRTH,
 )
+from henaw.model.biomarkers import NAMES
 from henaw.training.readers.ukb.configuration import LAST_VISIT, UkbConfiguration
 from henaw.training.readers.ukb.join import name_column
 from henaw.training.readers.ukb.values import ABOVE_LIMIT, BELOW_LIMIT, REPORTED

@@ -3,8 +3,8 @@ import os
 import polars as pl
 import pyarrow as pa
 import pytest
-from henaw.model.errors import CohortError
 from henaw.intake.words.ukb_names import Place
+from henaw.model.errors import CohortError
 from henaw.training.readers.ukb.batches import read_batches
 from henaw.training.readers.ukb.files import describe_error, find_sources
 
