@@ -49,7 +49,7 @@ def test_parity_is_proven_and_covers_the_contract(artifacts: Path) -> None:
         for other in ("torchscript-cpu", "onnxruntime-cpu"):
             assert (other, "eager", output) in compared
         for name in ("eager", "torchscript-cpu", "onnxruntime-cpu"):
-            for batch in ("one by one", "in reverse", "nobody"):
+            for batch in ("one by one", "in reverse", "empty batch"):
                 assert (f"{name}, {batch}", name, output) in compared
     for c in parity["comparisons"]:
         assert c["tolerance"] == TOLERANCES[c["output"]]
@@ -207,7 +207,7 @@ def test_a_folder_of_something_else_is_not_replaced(
     (tmp_path / "thesis.tex").write_text("years of work")
     with pytest.raises(ArtifactError, match=r"it contains thesis\.tex"):
         export_checkpoint(shipped_checkpoint_path, tmp_path)
-    with pytest.raises(ArtifactError, match="it must be a folder; it is a file"):
+    with pytest.raises(ArtifactError, match="the output must be a folder; this is a file"):
         export_checkpoint(shipped_checkpoint_path, tmp_path / "thesis.tex")
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
 

@@ -1,4 +1,4 @@
-"""Saved states of a fit: enough to go on from, to the same last bit.
+"""Saved states of the mini-batches, from which a fit continues to the same last bit.
 
 A state is one safetensors file, written whole or not at all. The last three are kept.
 """
@@ -19,7 +19,7 @@ import torch
 from henaw.model.checkpoint import write_whole
 from torch import Tensor
 
-FORMAT = 2
+FORMAT = 3
 KEPT = 3
 _METADATA_KEY = "henaw_state"
 _TENSORS = ("free", "first_moment", "second_moment")
@@ -28,20 +28,19 @@ _LOGGER = logging.getLogger(__name__)
 
 @dataclass
 class LoopState:
-    """Where a fit by mini-batches is.
+    """The state of the mini-batches.
 
     Attributes:
         free: (P,) float64, the parameters.
         first_moment: (P,) float64, Adam's.
         second_moment: (P,) float64, Adam's.
-        step: steps taken in all.
-        epoch: epochs begun and ended.
-        batch: batches taken of the next one.
-        accumulation: pieces a batch is computed in.
+        step: steps taken.
+        epoch: epochs completed.
+        batch: batches taken of the current epoch.
+        accumulation: pieces in which a batch is computed.
         out_of_memory: how often memory ran out.
         epoch_loss: sums over this epoch's batches, by part.
-        history: a record of each epoch, the last ones.
-        finished: whether nothing is left to do.
+        history: records of the last epochs.
     """
 
     free: Tensor
@@ -54,7 +53,6 @@ class LoopState:
     out_of_memory: int = 0
     epoch_loss: dict[str, float] = field(default_factory=dict)
     history: list[dict[str, float]] = field(default_factory=list)
-    finished: bool = False
 
     @staticmethod
     def begin(free: Tensor, accumulation: int) -> LoopState:
@@ -68,7 +66,7 @@ class LoopState:
 
 
 def encode_state(state: LoopState) -> bytes:
-    """The bytes of a state's file: a SHA-256 in the header guards the tensors."""
+    """The bytes of a state's file, with a SHA-256 of the content in the header."""
     tensors = {name: getattr(state, name).detach().cpu().contiguous() for name in _TENSORS}
     values = {
         item.name: getattr(state, item.name)
@@ -84,7 +82,7 @@ def encode_state(state: LoopState) -> bytes:
 
 
 def decode_state(content: bytes) -> LoopState | None:
-    """A state, or None where the bytes are not what was written."""
+    """A state, or None if the bytes are damaged or of another format."""
     try:
         tensors = safetensors.torch.load(content)
     except safetensors.SafetensorError:
@@ -102,10 +100,10 @@ def decode_state(content: bytes) -> LoopState | None:
 
 
 class StateFolder:
-    """The states of one fit; one process writes them.
+    """The states of one fit, which a single process writes.
 
     Args:
-        folder: made when the first state is saved.
+        folder: created when the first state is saved.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -118,20 +116,20 @@ class StateFolder:
             old.unlink()
 
     def load(self) -> LoopState | None:
-        """The newest sound state, None where there is none.
+        """The newest undamaged state, or None.
 
-        A damaged file is passed over with a warning: the one before it only costs the
-        steps in between.
+        A damaged file is skipped with a warning; the state before it costs only the steps in
+        between.
         """
         if self.folder.is_dir():
-            # Left by a process that was killed while it wrote.
+            # A process that was killed while it wrote left these.
             for rest in self.folder.glob(".*.safetensors.*"):
                 rest.unlink()
         for path in reversed(self._list()):
             state = decode_state(path.read_bytes())
             if state is not None:
                 return state
-            _LOGGER.warning("%s is damaged or of another version: passed over", path)
+            _LOGGER.warning("%s is damaged or of another version: skipped", path)
         return None
 
     def _list(self) -> list[Path]:

@@ -358,9 +358,9 @@ def test_too_few_people_are_refused_with_where(
     with pytest.raises(CohortError) as caught:
         fit_reference(dataclasses.replace(cohort, biomarkers=biomarkers), configuration.network)
     message = str(caught.value)
-    assert f"at least {FEWEST_PEOPLE} people with {name} within 5 years of age" in message
-    assert "of sex 1" in message
-    assert "narrow first_age and last_age" in message
+    assert "people of sex 1 within 5 years of age" in message
+    assert f"have {name}; at least {FEWEST_PEOPLE} are needed" in message
+    assert "Narrow network.first_age and last_age" in message
 
 
 def test_an_age_next_to_people_takes_their_reference_and_says_so(
@@ -378,7 +378,7 @@ def test_an_age_next_to_people_takes_their_reference_and_says_so(
     tensors, _ = fit_reference(dataclasses.replace(cohort, biomarkers=biomarkers), shape)
     assert [record.message for record in caplog.records] == [
         f"reference: fewer than {FEWEST_PEOPLE} people of sex 1 have crp within 5 years of age "
-        f"{last}, {last + 1}; the reference of the nearest age that has them stands there"
+        f"{last}, {last + 1}; these ages take the reference of the nearest age with enough people"
     ]
     for name in ("location", "scale", "coefficient_of_variation"):
         table = tensors[name]
