@@ -19,8 +19,8 @@ import numpy as np
 import numpy.typing as npt
 import safetensors.torch
 import torch
-from henaw.model.checkpoint import write_whole
 from henaw.model.errors import FitError
+from henaw.model.files import write_whole
 from henaw.training.configuration import LoopConfiguration
 from henaw.training.execution.execution import Execution
 from henaw.training.minibatches.sampler import StratifiedSampler, group_ages

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import numpy as np
 import numpy.typing as npt
 
@@ -39,8 +37,9 @@ class StratifiedSampler:
 
     Example:
         >>> sampler = StratifiedSampler(np.array([0, 0, 0, 0, 1, 1]), 3, seed=1)
-        >>> [sorted((batch < 4).tolist()) for batch in sampler.list_batches(0)]
-        [[False, True, True], [False, True, True]]
+        >>> first, second = np.split(sampler.draw(0), sampler.bounds[1:-1])
+        >>> sorted((first < 4).tolist()), sorted((second < 4).tolist())
+        ([False, True, True], [False, True, True])
     """
 
     def __init__(self, group: Rows, batch_size: int, *, seed: int) -> None:
@@ -66,9 +65,3 @@ class StratifiedSampler:
         for rows, slots in zip(self._rows, self._slots, strict=True):
             order[slots] = generator.permutation(rows)
         return order
-
-    def list_batches(self, epoch: int, *, first: int = 0) -> Iterator[Rows]:
-        """The batches of an epoch from batch ``first`` on."""
-        order = self.draw(epoch)
-        for begin, end in zip(self.bounds[first:-1], self.bounds[first + 1 :], strict=True):
-            yield order[begin:end]

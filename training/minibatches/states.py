@@ -1,27 +1,23 @@
 """Saved states of the mini-batches, from which a fit continues to the same last bit.
 
-A state is one safetensors file, written whole or not at all. The last three are kept.
+A state is one file, laid out as in the cache and written whole or not at all. The last three
+are kept.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import hashlib
-import json
 import logging
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
-import safetensors
-import safetensors.torch
 import torch
-from henaw.model.checkpoint import write_whole
+from henaw.model.files import write_whole
+from henaw.training.execution.cache import Entry, decode_entry, encode_entry
 from torch import Tensor
 
 FORMAT = 3
 KEPT = 3
-_METADATA_KEY = "henaw_state"
 _TENSORS = ("free", "first_moment", "second_moment")
 _LOGGER = logging.getLogger(__name__)
 
@@ -66,37 +62,22 @@ class LoopState:
 
 
 def encode_state(state: LoopState) -> bytes:
-    """The bytes of a state's file, with a SHA-256 of the content in the header."""
-    tensors = {name: getattr(state, name).detach().cpu().contiguous() for name in _TENSORS}
-    values = {
-        item.name: getattr(state, item.name)
-        for item in dataclasses.fields(state)
-        if item.name not in _TENSORS
-    }
-    header = {"format": FORMAT, "values": values}
-    text = json.dumps(header, sort_keys=True)
-    digest = _digest(tensors, text)
-    return safetensors.torch.save(
-        tensors, metadata={_METADATA_KEY: text, f"{_METADATA_KEY}_sha256": digest}
-    )
+    """The bytes of a state's file."""
+    fields = {item.name: getattr(state, item.name) for item in dataclasses.fields(state)}
+    arrays = {name: fields.pop(name).detach().cpu().numpy() for name in _TENSORS}
+    return encode_entry(Entry(arrays=arrays, values=fields), {"format": FORMAT})
 
 
 def decode_state(content: bytes) -> LoopState | None:
     """A state, or None if the bytes are damaged or of another format."""
-    try:
-        tensors = safetensors.torch.load(content)
-    except safetensors.SafetensorError:
+    decoded = decode_entry(content)
+    if decoded is None:
         return None
-    length = int.from_bytes(content[:8], "little")
-    metadata: dict[str, str] = json.loads(content[8 : 8 + length]).get("__metadata__", {})
-    text = metadata.get(_METADATA_KEY, "")
-    if metadata.get(f"{_METADATA_KEY}_sha256") != _digest(tensors, text):
+    entry, made_from = decoded
+    if made_from != {"format": FORMAT}:
         return None
-    header: dict[str, Any] = json.loads(text)
-    if header["format"] != FORMAT:
-        return None
-    values: dict[str, Any] = header["values"]
-    return LoopState(**{**tensors, **values})
+    tensors = {name: torch.from_numpy(array) for name, array in entry.arrays.items()}
+    return LoopState(**tensors, **entry.values)
 
 
 class StateFolder:
@@ -111,7 +92,7 @@ class StateFolder:
 
     def save(self, state: LoopState) -> None:
         """Save a state and drop the oldest beyond those kept."""
-        write_whole(self.folder / f"state-{state.step:012d}.safetensors", encode_state(state))
+        write_whole(self.folder / f"state-{state.step:012d}.saved", encode_state(state))
         for old in self._list()[:-KEPT]:
             old.unlink()
 
@@ -123,7 +104,7 @@ class StateFolder:
         """
         if self.folder.is_dir():
             # A process that was killed while it wrote left these.
-            for rest in self.folder.glob(".*.safetensors.*"):
+            for rest in self.folder.glob(".*.saved.*"):
                 rest.unlink()
         for path in reversed(self._list()):
             state = decode_state(path.read_bytes())
@@ -133,12 +114,4 @@ class StateFolder:
         return None
 
     def _list(self) -> list[Path]:
-        return sorted(self.folder.glob("state-*.safetensors"))
-
-
-def _digest(tensors: dict[str, Tensor], text: str) -> str:
-    digest = hashlib.sha256(text.encode())
-    for name in sorted(tensors):
-        digest.update(f"{name} {tensors[name].dtype} {list(tensors[name].shape)}\n".encode())
-        digest.update(tensors[name].flatten().view(torch.uint8).numpy().tobytes())
-    return digest.hexdigest()
+        return sorted(self.folder.glob("state-*.saved"))

@@ -8,9 +8,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from henaw.model.checkpoint import write_whole
 from henaw.model.distribution import suggest_install
 from henaw.model.errors import ConfigurationError
+from henaw.model.files import write_whole
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard.writer import SummaryWriter

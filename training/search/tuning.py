@@ -23,9 +23,9 @@ from typing import Any
 
 import numpy as np
 import yaml
-from henaw.model.checkpoint import write_whole
 from henaw.model.distribution import read_version
 from henaw.model.errors import CohortError, StudyError
+from henaw.model.files import write_whole
 from henaw.training.cohorts.cohort import Cohort, read_cohort
 from henaw.training.configuration import TrainingConfiguration
 from henaw.training.execution.execution import ALONE, Execution

@@ -60,7 +60,6 @@ class Population:
         like: any weights, for their shapes.
         execution: where it runs.
         age_weight: of the squared gap in the loss.
-        piece: people computed together.
     """
 
     def __init__(
@@ -70,7 +69,6 @@ class Population:
         execution: Execution,
         *,
         age_weight: float,
-        piece: int | None = None,
     ) -> None:
         self.out_of_memory = 0
         self._execution = execution
@@ -83,7 +81,7 @@ class Population:
         # Copied, since these two are changed in place.
         mine = replace(mine, typical=mine.typical.clone(), weight=mine.weight.clone())
         self._people = self._place(mine)
-        self._piece = piece or PIECE[execution.device.type]
+        self._piece = PIECE[execution.device.type]
         self._weights = torch.zeros_like(like.flatten()).to(execution.device)
         self._replay: Callable[[], Tensor] | None = None
         threads = torch.get_num_threads()
