@@ -32,7 +32,7 @@ def test_a_state_is_read_to_the_last_bit() -> None:
     assert_same(decode_state(encode_state(make_state(5))), make_state(5))
 
 
-def test_any_byte_changed_is_noticed() -> None:
+def test_any_changed_byte_is_detected() -> None:
     content = encode_state(make_state(5))
     for place in range(0, len(content), 7):
         changed = bytearray(content)
