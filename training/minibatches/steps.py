@@ -156,9 +156,9 @@ class Stepper:
                 torch.cuda.empty_cache()
             gradient = self._report.new_zeros(2 + len(self.free))
         if not alone:
-            told = torch.cat([gradient.new_tensor([failed]), gradient])
-            told = self._execution.add_up(told)
-            failed, gradient = float(told[0]), told[1:]
+            shared = torch.cat([gradient.new_tensor([failed]), gradient])
+            failures, gradient = self._execution.add_up(shared).split([1, len(gradient)])
+            failed = float(failures)
         if failed:
             return False
         self._move(gradient)

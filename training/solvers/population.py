@@ -197,10 +197,10 @@ class Population:
             failed = float(sums is None)
             if sums is None:
                 sums = torch.zeros(size, dtype=torch.float64)
-            told = torch.cat([sums.new_tensor([failed]), sums]).cpu()
-            told = self._execution.add_up(told)
-            if float(told[0]) == 0.0:
-                return told[1:]
+            shared = torch.cat([sums.new_tensor([failed]), sums]).cpu()
+            failures, total = self._execution.add_up(shared).split([1, size])
+            if not failures.any():
+                return total
             self._shrink()
 
     def _try(self, weights: Tensor, compute: _Compute, size: int) -> Tensor | None:
