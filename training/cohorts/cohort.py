@@ -77,16 +77,12 @@ class Cohort:
 
     def select(self, rows: npt.NDArray[np.bool_]) -> Cohort:
         """The people where ``rows`` is true: (n,) bool."""
+        columns = {
+            name: value for name, value in vars(self).items() if isinstance(value, np.ndarray)
+        }
+        clocks = {name: ages[rows] for name, ages in self.clocks.items()}
         return replace(
-            self,
-            biomarkers=self.biomarkers[rows],
-            age_years=self.age_years[rows],
-            sex=self.sex[rows],
-            time_years=self.time_years[rows],
-            event=self.event[rows],
-            cause=self.cause[rows],
-            survey=self.survey[rows],
-            clocks={name: ages[rows] for name, ages in self.clocks.items()},
+            self, clocks=clocks, **{name: column[rows] for name, column in columns.items()}
         )
 
     def take(self, panel: Sequence[str]) -> Cohort:

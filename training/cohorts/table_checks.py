@@ -47,7 +47,7 @@ def list_table_problems(
             guess = f". Is it {near!r}?" if near is not None else ""
             if name in INDEX and near is None:
                 guess = f". If no one has it, leave {name} out of network.panel"
-            problems.append(f"there is no column {name!r}{guess}")
+            problems.append(f"missing column {name!r}{guess}")
     return problems or [*_list_value_problems(table, panel, clocks)]
 
 

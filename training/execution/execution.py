@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import datetime
 import os
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ from henaw.model.files import make_private_folder
 from torch import Tensor
 
 _CPU = torch.device("cpu")
+_NAME = re.compile(r"cpu|cuda(:(0|[1-9]\d{0,2}))?")
 _LONGEST_WAIT = datetime.timedelta(hours=12)
 """Processes wait for the leading one, which needs minutes for the reference of a large cohort."""
 
@@ -134,12 +136,11 @@ def choose_device(name: str, local_rank: int = 0) -> torch.device:
     """
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        device = torch.device(name)
-    except RuntimeError as error:
-        raise ConfigurationError("device", [_explain_names(name)]) from error
-    if device.type not in ("cpu", "cuda"):
-        raise ConfigurationError("device", [_explain_names(name)])
+    if not _NAME.fullmatch(name):
+        raise ConfigurationError(
+            "device", [f"device must be auto, cpu, cuda or cuda:N; got {name!r}"]
+        )
+    device = torch.device(name)
     if device.type == "cuda":
         device = torch.device("cuda", local_rank if device.index is None else device.index)
         count = torch.cuda.device_count() if torch.cuda.is_available() else 0
@@ -149,7 +150,3 @@ def choose_device(name: str, local_rank: int = 0) -> torch.device:
             )
         torch.cuda.set_device(device)
     return device
-
-
-def _explain_names(name: str) -> str:
-    return f"device must be auto, cpu, cuda or cuda:N; got {name!r}"

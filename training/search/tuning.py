@@ -196,7 +196,10 @@ class Tuning:
                     [f"in some fold no two people can be compared in the age bands {absent}"],
                 )
             value = float(np.mean([mean[band] for band in bands]))
-            return value, {"c_index": mean, "folds": _describe(scores)}
+            return value, {
+                "c_index": mean,
+                "folds": [dataclasses.asdict(score) for score in scores],
+            }
 
         def skip() -> None:
             for fold in search.folds:
@@ -276,10 +279,6 @@ class Tuning:
 def _report(progress: Progress, name: str, seconds: float) -> None:
     _LOGGER.info("%s: fitted and scored in %.1f s", name, seconds)
     progress(name, seconds)
-
-
-def _describe(scores: Sequence[FoldScore]) -> list[dict[str, Any]]:
-    return [dataclasses.asdict(score) for score in scores]
 
 
 def prepare_tuning(

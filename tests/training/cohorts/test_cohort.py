@@ -66,8 +66,8 @@ def test_missing_columns_are_all_listed_with_near_names(
         read(renamed)
     assert caught.value.problems == (
         "missing column 'death'",
-        "missing column 'creatinine': is it 'creatinin'?",
-        "there is no column 'rdw'. If no one has it, leave rdw out of network.panel",
+        "missing column 'creatinine'. Is it 'creatinin'?",
+        "missing column 'rdw'. If no one has it, leave rdw out of network.panel",
     )
 
 

@@ -35,7 +35,7 @@ def test_one_fit_locks_a_working_folder(tmp_path: Path) -> None:
         assert execution.work == work
         assert execution.leads
         with (
-            pytest.raises(ConfigurationError, match="no other fit is using"),
+            pytest.raises(ConfigurationError, match="another fit is using"),
             open_execution("cpu", work),
         ):
             pass
