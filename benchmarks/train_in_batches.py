@@ -27,7 +27,7 @@ from henaw.training.cohorts.adjustment import count_adjustments
 from henaw.training.cohorts.cohort import Cohort
 from henaw.training.cohorts.storage import digest_cohort
 from henaw.training.configuration import FitConfiguration, LoopConfiguration
-from henaw.training.execution.cache import CacheCounts, _HeldLock
+from henaw.training.execution.cache import CacheCounts, hold_lock
 from henaw.training.execution.execution import Execution
 from henaw.training.minibatches.loop import MiniBatches
 from henaw.training.minibatches.sampler import StratifiedSampler, group_ages
@@ -88,7 +88,7 @@ def measure(work: Callable[[], object], times: int) -> float:
 
 
 def gather(columns: list[torch.Tensor], sampler: StratifiedSampler, epoch: int) -> None:
-    for rows in sampler.list_batches(epoch):
+    for rows in np.split(sampler.draw(epoch), sampler.bounds[1:-1]):
         chosen = torch.from_numpy(rows)
         for column in columns:
             column.index_select(0, chosen)
@@ -132,7 +132,7 @@ def main() -> None:
         lock = Path(folder) / "entry.lock"
 
         def hold() -> None:
-            with _HeldLock(lock, CacheCounts()):
+            with hold_lock(lock, CacheCounts()):
                 pass
 
         print(f"cache lock: {measure(hold, 200) * 1e3:.3f} ms")

@@ -1,6 +1,6 @@
 """The TorchServe archive: the exported model, the code that serves it, and digests.
 
-Inside, beside what TorchServe adds itself:
+Its files, besides those that TorchServe adds:
 
     torchserve_entry.py   the handler that TorchServe imports
     model-config.yaml     batching and workers
@@ -37,18 +37,18 @@ _ROOT_PACKAGE = '"""The part of HENAW that serves this archive, and no other."""
 
 
 def build_archive(exported: Path, model_config: Path, folder: Path) -> Path:
-    """Write ``henaw.mar``, replacing an older one only when the new one is whole.
+    """Write ``henaw.mar``; an older one is replaced only when the new one is complete.
 
     Args:
         exported: a folder that ``henaw export`` wrote.
         model_config: TorchServe's ``model-config.yaml``.
-        folder: where the archive goes; made if it is not there.
+        folder: of the archive; created if it does not exist.
 
     Returns:
         The archive.
 
     Raises:
-        ArtifactError: listing files that are missing, or what the archiver said.
+        ArtifactError: files are missing, or the archiver failed; its output is in the error.
     """
     missing = [str(exported / n) for n in _EXPORTED if not (exported / n).is_file()]
     missing += [str(p) for p in (model_config,) if not p.is_file()]
@@ -62,7 +62,7 @@ def build_archive(exported: Path, model_config: Path, folder: Path) -> Path:
         built = Path(temporary) / "built"
         built.mkdir()
         _run_archiver(staged, built, version=str(version), temporary=Path(temporary))
-        # Beside the target first: a rename is atomic only within one file system.
+        # First to the same folder, because a rename is atomic only within one file system.
         beside = folder / f".{ARCHIVE_NAME}.{os.getpid()}"
         try:
             shutil.copyfile(built / ARCHIVE_NAME, beside)
@@ -75,7 +75,7 @@ def build_archive(exported: Path, model_config: Path, folder: Path) -> Path:
 def _stage(staged: Path, exported: Path, model_config: Path) -> None:
     root = staged / "henaw"
     root.mkdir(parents=True)
-    # With an __init__ of its own, the archive's package hides an installed namespace.
+    # With its own __init__, the archive's package hides an installed namespace package.
     (root / "__init__.py").write_text(_ROOT_PACKAGE, encoding="utf-8")
     for package in _PACKAGES:
         folder = _find_package(package)
@@ -98,7 +98,7 @@ def _stage(staged: Path, exported: Path, model_config: Path) -> None:
 
 
 def _find_package(name: str) -> Path:
-    # By its spec, because a sibling is not imported.
+    # By its spec, because a sibling package must not be imported.
     spec = importlib.util.find_spec(f"henaw.{name}")
     if spec is None or spec.origin is None:
         raise ArtifactError(ARCHIVE_NAME, [f"the package henaw.{name} is not installed"])
@@ -113,8 +113,8 @@ def _run_archiver(staged: Path, built: Path, *, version: str, temporary: Path) -
     result = subprocess.run(  # noqa: S603
         command,
         cwd=staged,
-        # The archiver works in a folder of a fixed name in the temporary folder, which
-        # two at once would share.
+        # The archiver uses a folder of a fixed name in the temporary folder. Two archivers
+        # must not share it.
         env={**os.environ, "TMPDIR": str(temporary)},
         capture_output=True,
         text=True,

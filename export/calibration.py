@@ -1,4 +1,4 @@
-"""What the fitted people's values are like, for the calibration of a laboratory to them."""
+"""Distribution of the fitted people's values, to which a laboratory is calibrated."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from henaw.model.checkpoint import Checkpoint
 def describe_calibration(checkpoint: Checkpoint) -> dict[str, Any]:
     """Aggregates of standardised values; location and scale are in ``drift``.
 
-    ``margin`` has each biomarker's standardised values at the normal ``scores``, and
-    ``correlation`` is that of the normal scores: together they say how the values of the
-    fitted people are distributed. ``usual_score`` is the mean of their clipped
-    standardised values, and ``laboratory_sd`` the spread of shifts between surveys: of the
-    logarithm where the biomarker is log-scaled, else in the panel's unit.
+    ``margin`` contains each biomarker's standardised values at the normal ``scores``, and
+    ``correlation`` is between normal scores; together they describe the distribution of the
+    fitted people's values. ``usual_score`` is the mean of the clipped standardised values.
+    ``laboratory_sd`` is the standard deviation of shifts between surveys: of the logarithm
+    if the biomarker is log-scaled, else in the panel's unit.
     """
     tensors, network, count = checkpoint.tensors, checkpoint.network, len(NAMES)
     scores = torch.linspace(

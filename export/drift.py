@@ -1,4 +1,4 @@
-"""What a server compares its inputs with, to see them drift from the fitted population."""
+"""The distribution with which a server compares its inputs, to detect drift."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from henaw.model.checkpoint import Checkpoint
 from henaw.model.graph.transforms import LOG_SCALED
 
 BINS = 5
-"""Laboratories report albumin in whole g/L: ten bins would be as narrow as one step."""
+"""More would be too narrow: laboratories report albumin in whole g/L."""
 
 
 def describe_drift(checkpoint: Checkpoint) -> dict[str, Any]:
     """Location and scale by age and sex, and the edges of bins of equal expected share.
 
-    A value is taken to its scale (logarithm or none), less the location, over the scale
-    of people of its age and sex; ``edges`` part what the fitted people then have into
-    bins that hold ``expected`` of them each. ``people`` has the shares of their ages and
-    sexes; None where the checkpoint does not say.
+    A value is standardised: its logarithm, if the biomarker is log-scaled, minus the
+    location, over the scale for its age and sex. ``edges`` divide the fitted people's
+    standardised values into bins; each contains the share ``expected`` of them. ``people``
+    has the shares of their ages and sexes, or is None if the checkpoint does not give them.
     """
     count = len(NAMES)
-    # The margins tabulate standardised values at normal scores; equal shares end at the
-    # normal quantiles.
+    # The margins tabulate standardised values at normal scores, so that bins of equal share
+    # end at the normal quantiles.
     network = checkpoint.network
     scores = torch.linspace(
         -network.score_limit, network.score_limit, network.score_steps + 1, dtype=torch.float64
@@ -61,5 +61,5 @@ def _describe_people(training: Mapping[str, Any]) -> dict[str, Any] | None:
 
 
 def _round(values: torch.Tensor) -> Any:
-    """Four decimals: a hundredth of the finest step that any laboratory reports."""
+    """Four decimals: a hundredth of the smallest step that laboratories report."""
     return values.round(decimals=4).tolist()

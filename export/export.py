@@ -1,4 +1,4 @@
-"""A checkpoint to a folder of artifacts, whole or not at all."""
+"""From a checkpoint to a folder of artifacts, written completely or not at all."""
 
 from __future__ import annotations
 
@@ -40,10 +40,10 @@ HARM_PEOPLE = 1000
 
 
 def export_checkpoint(source: Path, out: Path) -> dict[str, Any]:
-    """Write every artifact of a checkpoint into a folder, proven to agree.
+    """Write every artifact of a checkpoint into a folder, and prove that they agree.
 
-    The folder gets :data:`ARTIFACT_NAMES`; ``henaw.json`` is the ONNX file's sidecar. It
-    appears, or replaces the one before it, only once all of it is proven.
+    The folder contains :data:`ARTIFACT_NAMES`; ``henaw.json`` is the ONNX file's sidecar. The
+    folder is created, or replaced, only after all checks have passed.
 
     Args:
         source: the checkpoint.
@@ -53,10 +53,9 @@ def export_checkpoint(source: Path, out: Path) -> dict[str, Any]:
         The content of ``parity.json``.
 
     Raises:
-        CheckpointError: the checkpoint does not validate.
-        ArtifactError: the ONNX file breaks its limits, a harmful value looks younger than a
-            less harmful one, or the folder holds something else
-            than artifacts, which replacing it would lose.
+        CheckpointError: the checkpoint is not valid.
+        ArtifactError: the ONNX file exceeds its limits, a harmful value looks younger than a
+            less harmful one, or the folder contains other files, which would be lost.
         ParityError: the runtimes disagree.
     """
     _require_replaceable(out)
@@ -119,7 +118,7 @@ def _require_replaceable(out: Path) -> None:
 
 
 def _replace_folder(staging: Path, out: Path) -> None:
-    """Put ``staging`` where ``out`` is; the folder before it is kept until it is there."""
+    """Rename ``staging`` to ``out``; the old folder is kept until that has succeeded."""
     before = Path(tempfile.mkdtemp(dir=out.parent, prefix=f".{out.name}.before."))
     try:
         if out.exists():

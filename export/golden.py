@@ -1,7 +1,7 @@
 """Golden vectors: synthetic people with the eager network's answers, as JSON.
 
-JSON has no NaN or infinity: null is NaN, the strings "Infinity" and "-Infinity" are
-the infinities.
+JSON has no NaN and no infinity: null stands for NaN, and the strings "Infinity" and
+"-Infinity" for the infinities.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ SEED = 20261123
 
 
 def choose_golden_people(checkpoint: Checkpoint) -> People:
-    """Edge cases, then as many complete people as partly missing ones: 200 in all."""
+    """200 people: edge cases, then as many complete people as people with missing values."""
     _, edges = list_edge_cases()
     rest = COUNT - len(edges.age)
     drawn = draw_synthetic_people(checkpoint, rest, SEED)
@@ -58,7 +58,7 @@ def _encode(values: npt.NDArray[Any]) -> list[Any]:
             return [encode(item) for item in value]
         if np.isnan(value):
             return None
-        # float32 printed at its own precision: half the size, and the same number back.
+        # Printed with float32's precision: half the size, and it reads back as the same number.
         return float(str(np.float32(value))) if np.isfinite(value) else _SPELLINGS[value]
 
     encoded: list[Any] = encode(values.tolist())

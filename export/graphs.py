@@ -21,9 +21,9 @@ from torch import Tensor
 
 OPSET = 18
 IR_VERSION = 9
-"""Newest that the web runtime and older ONNX Runtimes read without a warning."""
+"""The newest that the web runtime and older ONNX Runtimes read without a warning."""
 LARGEST_BYTES = 1_000_000 * 2 ** max(0, len(NAMES) - 9)
-"""1 MB for nine biomarkers; the tables of missing patterns double with each further one."""
+"""1 MB for nine biomarkers; each further one doubles the tables of missing patterns."""
 
 
 def _example(count: int = 3) -> tuple[Tensor, Tensor, Tensor]:
@@ -33,19 +33,19 @@ def _example(count: int = 3) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def export_torchscript(network: Network, path: Path) -> None:
-    """Trace the network and save it; the graph has no branches, so a trace is exact."""
+    """Trace the network and save it; the trace is exact, because the graph has no branches."""
     with warnings.catch_warnings():
-        # torch.jit is deprecated upstream and still what TorchServe's GPU path loads.
+        # torch deprecates torch.jit, but TorchServe loads such a file for a GPU.
         warnings.filterwarnings("ignore", message=r".*torch\.jit.*", category=DeprecationWarning)
         warnings.filterwarnings("ignore", message=r".*torch\.jit.*", category=FutureWarning)
         traced = torch.jit.trace(network, _example(), check_trace=False)
-        # The laboratory's profile stays a buffer that a server can set.
+        # The laboratory's profile remains a buffer, which a server can set.
         frozen = torch.jit.freeze(traced.eval(), preserved_attrs=list(PROFILE_TENSORS))
         torch.jit.save(frozen, str(path))
 
 
 def export_program(network: Network) -> torch.export.ExportedProgram:
-    """Export the network with any number of people."""
+    """Export the network for any number of people."""
     people = torch.export.Dim("n", min=0)
     return torch.export.export(
         network, _example(), dynamic_shapes=({0: people}, {0: people}, {0: people})
@@ -53,7 +53,7 @@ def export_program(network: Network) -> torch.export.ExportedProgram:
 
 
 class _WithProfile(torch.nn.Module):
-    """The network with the laboratory's profile as inputs, which no converter folds away."""
+    """The network with the laboratory's profile as inputs, so that no converter folds it."""
 
     def __init__(self, network: Network) -> None:
         super().__init__()
@@ -70,18 +70,22 @@ class _WithProfile(torch.nn.Module):
 
 
 def export_onnx(network: Network, properties: dict[str, str]) -> onnx.ModelProto:
-    """Convert to ONNX, keep only what a runtime needs, and check what came out.
+    """Convert to ONNX, remove everything that a runtime does not need, and check the result.
 
-    Its digest is one more property. The laboratory's profile is three initializers of known
-    names, 0 as exported, whose values can be exchanged in the file's bytes
+    A digest is added to the properties. The laboratory's profile is three initializers with
+    known names. They are 0 in the file, and can be replaced in its bytes
     (:mod:`henaw.model.profile`).
+
+    Args:
+        network: the model.
+        properties: metadata of the file.
 
     Raises:
         ArtifactError: the file is too large, too new, or says where it was made.
     """
-    # It logs which torchvision operators it does without.
+    # It logs the torchvision operators that are not installed.
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
-    # And which operators it does not fold, which is no loss.
+    # It logs the operators that it does not fold, which is harmless.
     logging.getLogger("onnxscript.optimizer").setLevel(logging.ERROR)
     people = torch.export.Dim("n", min=0)
     profile = [torch.zeros(PROFILE_SHAPES[name]) for name in PROFILE_TENSORS]
@@ -91,7 +95,7 @@ def export_onnx(network: Network, properties: dict[str, str]) -> onnx.ModelProto
         dynamic_shapes=({0: people}, {0: people}, {0: people}, (None,) * len(profile)),
     )
     with warnings.catch_warnings():
-        # The converter's own use of pytree names it no longer advertises.
+        # The converter itself uses deprecated names of pytree.
         warnings.filterwarnings("ignore", category=FutureWarning)
         warnings.filterwarnings("ignore", category=DeprecationWarning)
         converted = torch.onnx.export(
@@ -122,7 +126,7 @@ def export_onnx(network: Network, properties: dict[str, str]) -> onnx.ModelProto
 
 
 def _fix_profile(graph: onnx.GraphProto) -> None:
-    """Turn the inputs that hold the laboratory's profile into initializers of 0."""
+    """Turn the inputs of the laboratory's profile into initializers of 0."""
     for value in [value for value in graph.input if value.name in PROFILE_TENSORS]:
         graph.input.remove(value)
         zeros = np.zeros(PROFILE_SHAPES[value.name], np.float32)
@@ -130,7 +134,7 @@ def _fix_profile(graph: onnx.GraphProto) -> None:
 
 
 def _strip(model: onnx.ModelProto) -> None:
-    """Drop node names' history: source paths and stack traces."""
+    """Remove source paths and stack traces."""
     graph = model.graph
     model.doc_string = graph.doc_string = ""
     graph.name = "henaw"

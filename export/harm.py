@@ -1,8 +1,8 @@
-"""Proof that no harmful value looks younger in what is exported.
+"""Checks that no harmful value looks younger in the exported model.
 
-Two ways: every inequality of :mod:`henaw.model.graph.harm` is checked on the checkpoint's
-weights, those of the refits too; and the exported graph itself is read along each
-biomarker's accepted range for people of every fitted age.
+Every inequality of :mod:`henaw.model.harm` is checked on the weights of the checkpoint and of
+its refits. The exported graph is also evaluated along each biomarker's accepted range, for
+people of every fitted age.
 """
 
 from __future__ import annotations
@@ -19,17 +19,17 @@ from henaw.model.graph.harm import build_slope_rules
 from henaw.model.runtime import Runtime
 
 LARGEST_FALL_YEARS = 0.01
-"""A fall of the age gap from one value to a worse one that counts as a failure."""
+"""If the age gap falls by more from one value to a worse one, the check fails."""
 ROUNDING_YEARS = 1e-4
 STEPS = 40
 _PIECE = 1 << 16
 
 
 def check_rules(checkpoint: Checkpoint) -> float:
-    """How far the nearest rule of harmful values is from being broken, in years per score.
+    """The least margin of all rules of harmful values, in years per score.
 
     Raises:
-        ArtifactError: one is broken, of the point estimate or a refit.
+        ArtifactError: the point estimate or a refit breaks a rule.
     """
     rules = build_slope_rules(checkpoint.network, checkpoint.tensors)
     tensors = {name: tensor.double() for name, tensor in checkpoint.tensors.items()}
@@ -55,7 +55,7 @@ def check_rules(checkpoint: Checkpoint) -> float:
 
 
 def list_worse_values(biomarker: Biomarker, side: str, sex: int) -> npt.NDArray[np.float32]:
-    """From a reference limit to the accepted range's end, ever worse: (STEPS,)."""
+    """Values from a reference limit to the end of the accepted range, ever worse: (STEPS,)."""
     limit = getattr(biomarker.reference, side)[sex]
     end = biomarker.maximum if side == "high" else biomarker.minimum
     return np.geomspace(limit, end, STEPS).astype(np.float32)
@@ -66,7 +66,7 @@ def scan_harmful_values(runtime: Runtime, people: People) -> dict[str, float]:
 
     Args:
         runtime: the graph.
-        people: who has the other values; a missing one stays missing.
+        people: give the other values; a missing value stays missing.
 
     Returns:
         Years, 0 where the gap never falls.
@@ -95,13 +95,13 @@ def _measure_fall(
     gaps = runtime.predict(
         biomarkers, np.repeat(people.age, len(values)), np.repeat(people.sex, len(values))
     )["age_gap"].reshape(-1, len(values))
-    # Against the oldest so far, so that small steps down do not add up unseen.
+    # Against the highest gap so far, so that many small falls count as one.
     highest = np.maximum.accumulate(gaps, axis=1)
     return float((highest - gaps).max(initial=0.0))
 
 
 def require_no_credit(runtime: Runtime, people: People) -> dict[str, Any]:
-    """Refuse a graph in which a worse value looks younger; what was found, for ``parity.json``.
+    """Refuse a graph in which a worse value looks younger; return the result for ``parity.json``.
 
     Raises:
         ArtifactError: a worse value looks younger.

@@ -1,4 +1,4 @@
-"""What the ONNX file and its JSON sidecar say of the model."""
+"""The metadata in the ONNX file and in its JSON sidecar."""
 
 from __future__ import annotations
 
@@ -47,13 +47,13 @@ _SHAPES: dict[str, list[str | int]] = {
 
 
 def describe_model(checkpoint: Checkpoint) -> dict[str, Any]:
-    """Everything an app needs to know beside the graph; aggregates only.
+    """Everything that an app needs besides the graph; aggregates only.
 
-    ``reference`` holds the median of each biomarker by age and sex, in the panel's
-    units; ``units`` what converts into them, by ``(value - offset) * factor``; ``fhir``
-    which Observations are a biomarker; ``words`` how people's tables name things. A
-    biomarker that is not among ``used_biomarkers`` is not part of the model: its value is
-    ignored, and its median stands for nobody.
+    ``reference`` contains the median of each biomarker by age and sex, in the panel's units.
+    ``units`` converts other units into them by ``(value - offset) * factor``. ``fhir`` says
+    which Observations are a biomarker, and ``words`` how tables of people name columns. A
+    biomarker that is not in ``used_biomarkers`` is not part of the model: its value is
+    ignored, and its median has no meaning.
     """
     causes = checkpoint.network.causes
     shapes = _SHAPES | {"cause_risk_10y": ["n", len(causes)]}
@@ -101,10 +101,10 @@ def format_properties(description: dict[str, Any]) -> dict[str, str]:
 
 
 def describe_units() -> dict[str, Any]:
-    """What :meth:`Biomarker.find_unit` knows: conversions, refusals and spellings.
+    """The units of :meth:`Biomarker.find_unit`: conversions, refusals and spellings.
 
-    ``spellings`` are folded and rewritten already, to the accepted unit that they mean;
-    ``rewrites`` are applied in order, ``$1`` being the first group.
+    ``spellings`` maps folded and rewritten spellings to the accepted unit that they mean.
+    ``rewrites`` are applied in order; ``$1`` is the first group.
     """
     return {
         "conversions": {
@@ -134,7 +134,7 @@ def _describe_ranges(checkpoint: Checkpoint) -> dict[str, list[float]]:
 
 
 def _describe_critical_limits(checkpoint: Checkpoint) -> dict[str, list[float | None]]:
-    """Below and above what a value is critical, in the panel's units; None for no limit."""
+    """Lower and upper critical limit, in the panel's units; None without a limit."""
     low, high = checkpoint.tensors["critical_low"], checkpoint.tensors["critical_high"]
     return {
         name: [
@@ -146,9 +146,9 @@ def _describe_critical_limits(checkpoint: Checkpoint) -> dict[str, list[float | 
 
 
 def _describe_reference(checkpoint: Checkpoint) -> dict[str, Any]:
-    """By sex, and for each year of age: medians, gaps at the percentiles, typical risks.
+    """By sex and year of age: medians, gaps at the percentiles, risks of the typical person.
 
-    The typical person has the gap 0: the graph answers so where only age and sex are known.
+    The typical person has the gap 0, which is the graph's answer if only age and sex are known.
     """
     location = checkpoint.tensors["location"].double()[:, :, : len(NAMES)]
     medians = torch.where(torch.tensor(LOG_SCALED), torch.exp(location), location)
@@ -174,5 +174,5 @@ def _describe_reference(checkpoint: Checkpoint) -> dict[str, Any]:
 
 
 def _round(value: torch.Tensor, digits: int = 4) -> float:
-    """Four significant digits: more than any laboratory reports."""
+    """Four significant digits: more than laboratories report."""
     return float(f"{float(value):.{digits}g}")

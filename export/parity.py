@@ -1,4 +1,4 @@
-"""Whether runtimes agree, by how much they do not, and where."""
+"""Parity of runtimes: the worst differences, and for which person."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from henaw.model.runtime import Outputs, Runtime
 
 
 def compare_runtimes(runtimes: Sequence[Runtime], people: People) -> list[Parity]:
-    """Compare every runtime with the first, and each with itself in other batches.
+    """Compare every runtime with the first one, and each with itself in other batches.
 
-    The batches: nobody, the people one by one for the first few hundred, and all of
-    them in reverse.
+    The other batches are the first 300 people one by one, everyone in reverse, and an empty
+    batch.
     """
     expected = runtimes[0].predict(*people)
     few = people.select(slice(0, 300))
@@ -30,11 +30,11 @@ def compare_runtimes(runtimes: Sequence[Runtime], people: People) -> list[Parity
             )
         singly = [runtime.predict(*few.select(slice(i, i + 1))) for i in range(len(few.age))]
         backwards = runtime.predict(*people.select(np.arange(len(people.age))[::-1].copy()))
-        nobody = runtime.predict(*people.select(slice(0, 0)))
+        empty = runtime.predict(*people.select(slice(0, 0)))
         for batch, answers, truth in (
             ("one by one", _stack(singly), {k: v[: len(few.age)] for k, v in together.items()}),
             ("in reverse", {k: v[::-1] for k, v in backwards.items()}, together),
-            ("nobody", nobody, {k: v[:0] for k, v in together.items()}),
+            ("empty batch", empty, {k: v[:0] for k, v in together.items()}),
         ):
             result += compare_outputs(
                 answers, truth, runtime=f"{runtime.name}, {batch}", against=runtime.name
@@ -47,10 +47,10 @@ def _stack(parts: Sequence[Outputs]) -> Outputs:
 
 
 def require_parity(comparisons: Sequence[Parity], people: People) -> None:
-    """Refuse comparisons that do not hold.
+    """Refuse a difference beyond its tolerance.
 
     Raises:
-        ParityError: listing each with its worst difference and the person.
+        ParityError: lists each such output, with its worst difference and the person.
     """
     broken = [comparison for comparison in comparisons if not comparison.holds]
     if broken:
@@ -66,7 +66,7 @@ def require_parity(comparisons: Sequence[Parity], people: People) -> None:
 
 
 def describe_parity(comparisons: Sequence[Parity], people: People) -> dict[str, Any]:
-    """``parity.json``: how many people, and every comparison."""
+    """The content of ``parity.json``: the number of people, and every comparison."""
     years = [c.worst_absolute for c in comparisons if c.output == "biological_age"]
     return {
         "people": len(people.age),

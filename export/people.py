@@ -1,6 +1,6 @@
-"""People who do not exist: what parity, golden vectors and benchmarks are run on.
+"""Synthetic people for parity, golden vectors and benchmarks.
 
-No row of a real cohort is ever written by an export.
+An export never writes a row of a real cohort.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def join_people(*groups: People) -> People:
 
 
 def draw_anywhere(count: int, seed: int) -> People:
-    """Values spread over all that is accepted and beyond, a fifth of them missing."""
+    """People with values over the accepted ranges and beyond, a fifth of them missing."""
     generator = np.random.default_rng(seed)
     low = np.log([biomarker.minimum / 3 for biomarker in PANEL])
     high = np.log([biomarker.maximum * 3 for biomarker in PANEL])
@@ -43,7 +43,7 @@ def draw_anywhere(count: int, seed: int) -> People:
 
 
 def blank_every_pattern(people: People) -> People:
-    """Each pattern of missing biomarkers on one of ``people`` in turn."""
+    """Each pattern of missing biomarkers once, applied to ``people`` in turn."""
     patterns = np.arange(2 ** len(NAMES))
     chosen = people.select(patterns % len(people.age))
     missing = (patterns[:, None] >> np.arange(len(NAMES)) & 1).astype(bool)
@@ -51,7 +51,7 @@ def blank_every_pattern(people: People) -> People:
 
 
 def list_edge_cases() -> tuple[list[str], People]:
-    """The edge cases of the graph contract, with a name each."""
+    """The edge cases of the graph's contract, and their names."""
     names, rows, ages, sexes = [], [], [], []
 
     def add(

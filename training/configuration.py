@@ -23,7 +23,7 @@ class DetectionFloor:
     Attributes:
         survey: where it was used.
         biomarker: what it measured.
-        limit: the limit, in the panel's unit; values up to it are known to be below it.
+        limit: the limit, in the panel's unit; a value up to it only means "below it".
     """
 
     survey: str
@@ -54,7 +54,7 @@ class TopCode:
 
 @dataclass(frozen=True, kw_only=True)
 class Laboratories:
-    """How far laboratories differ, known from elsewhere than the cohort.
+    """How far laboratories differ, from another source than the cohort.
 
     Attributes:
         standard_deviation: of laboratories' shifts, by biomarker: of the logarithm where the
@@ -85,17 +85,17 @@ class Laboratories:
 
 @dataclass(frozen=True, kw_only=True)
 class CohortConfiguration:
-    """Who is fitted, and how the table's codes are read.
+    """Which people are fitted, and how the table's codes are read.
 
     Attributes:
         minimum_age: youngest person fitted, years.
         maximum_age: oldest person fitted, years.
         causes: codes of the underlying cause of death, by the cause's name; every other
-            code is "other". Without any, the model answers no risks by cause.
-        detection_floors: assays with a floor that many people sit on.
-        top_codes: surveys whose oldest ages are not known; those people are left out.
-        hold_out: surveys kept out of a second fit, on which metrics are reported.
-        panel: the biomarkers that are read, those of the network.
+            code is "other". Without causes the model gives no risks by cause.
+        detection_floors: assays with a detection floor that many people are below.
+        top_codes: surveys that do not give the oldest ages; those people are left out.
+        hold_out: surveys left out of a second fit, on which metrics are reported.
+        panel: the biomarkers that are read: those of the network.
         laboratories: how far laboratories differ, for a cohort of one survey.
     """
 
@@ -143,30 +143,29 @@ class FitConfiguration:
     feature, in years.
 
     Attributes:
-        follow_up_years: follow-up is cut here; deaths later count as survival.
+        follow_up_years: follow-up is cut here; a later death counts as survival.
         age_weight: weight of L_age, the mean squared age gap in years.
         cause_weight: weight of L_cause, the cross-entropy of the cause among deaths.
         elastic_weight: weight of R for the gap.
         elastic_alpha: the share of |w| in R.
-        modulation_penalty: how many times R weighs on age- and sex-modulated weights.
-        tail_penalty: how many times more R weighs on them at the splines' outer knots.
-        harm_weight: weight of the squared shortfall of the rules that no harmful value may
-            look younger (``henaw.model.graph.harm``), besides their multipliers. 0 asks nothing.
-        credit_rules: biomarkers of which also twice the upper limit must not be better
-            than the median.
-        steepest_years: by how many years one reporting step of a biomarker inside its
-            reference interval may move the gap; less from 50 on. Of those named in
-            ``steepness_rules``.
-        steepness_rules: biomarkers that this is asked of.
+        modulation_penalty: factor of R for weights modulated by age and sex.
+        tail_penalty: further factor of R for these weights at the splines' outer knots.
+        harm_weight: first weight of the penalty for breaking the rule that no harmful value
+            looks younger (``henaw.model.harm``). 0: no rules.
+        credit_rules: biomarkers with the rule that twice the upper limit must not look
+            better than the median.
+        steepest_years: most years by which one reporting step inside the reference interval
+            may move the gap; less from age 50 on.
+        steepness_rules: biomarkers with that rule.
         cause_ridge: weight of w^2 for the causes' weights.
         survey_ridge: weight of w^2 for each survey's own level of the hazard.
-        period: year whose baseline hazard is shipped, by a trend over surveys that are
-            named by their years; without it, that of the average person fitted.
-        method: lbfgs, by everyone in each evaluation, on any device; minibatch comes near
-            the minimum by :class:`LoopConfiguration` first, and lbfgs goes on from there.
-            Both end in the same minimum.
+        period: year of the baseline hazard that the model has, by a trend over surveys named
+            by their years; without it, the baseline is that of the average person fitted.
+        method: "lbfgs" uses everyone in each evaluation; "minibatch" first comes near the
+            minimum by :class:`LoopConfiguration`, and then does the same. Both end in the
+            same minimum.
         iterations: most L-BFGS iterations of the point estimate.
-        member_iterations: most L-BFGS iterations of a refit, which starts from it.
+        member_iterations: most L-BFGS iterations of a refit.
     """
 
     follow_up_years: float = 10.0
@@ -226,21 +225,21 @@ class FitConfiguration:
 
 @dataclass(frozen=True, kw_only=True)
 class LoopConfiguration:
-    """How the mini-batches of ``fit.method: minibatch`` go about it.
+    """The mini-batches of ``fit.method: minibatch``.
 
     Attributes:
         batch_size: most people in a step, over all processes.
-        accumulation: pieces a batch is computed in, one after another; doubled whenever
-            memory runs out.
+        accumulation: pieces in which a batch is computed, one after another; doubled
+            whenever memory runs out.
         epochs: passes over the people.
         learning_rate: of Adam, at its highest.
-        warmup_share: the share of the steps in which the learning rate rises from 0;
-            after it, the rate falls to 0 along a cosine.
+        warmup_share: share of the steps in which the learning rate rises from 0; then it
+            falls to 0 along a cosine.
         gradient_clip_norm: a longer gradient is shortened to this.
-        save_steps: steps between saved states, besides the end of each epoch.
+        save_steps: steps between saved states; the end of each epoch is also saved.
         log_steps: steps between records.
         max_history_size: most epochs kept in a saved state's history.
-        tensorboard: also write records for TensorBoard.
+        tensorboard: write records for TensorBoard too.
     """
 
     batch_size: int = 8192
@@ -290,13 +289,13 @@ class TrainingConfiguration:
     Attributes:
         name: the model's name, as answers give it.
         version: the model's version, as answers give it.
-        date: the day the model is dated, YYYY-MM-DD; it is given, not read from the
-            clock, so that the same configuration makes the same bytes.
+        date: the model's date, YYYY-MM-DD. It is given, not read from the clock, so that
+            the same configuration makes the same bytes.
         training_data: what it is fitted on, for the metadata.
         intended_use: for the metadata.
         seed: of the refits.
         network: the shape; its causes are those of ``cohort``.
-        cohort: who is fitted; its panel is that of ``network``.
+        cohort: which people are fitted; its panel is that of ``network``.
         fit: what is minimised.
         loop: how it is minimised in batches.
     """
@@ -332,7 +331,7 @@ class TrainingConfiguration:
         ]
         if problems:
             raise ConfigurationError("training", problems)
-        # Each is named once: causes under ``cohort``, biomarkers under ``network``.
+        # A file names each once: causes under ``cohort``, biomarkers under ``network``.
         object.__setattr__(self, "network", replace(self.network, causes=self.cohort.cause_names))
         object.__setattr__(self, "cohort", replace(self.cohort, panel=self.network.panel))
 
@@ -341,17 +340,17 @@ def read_training_configuration(path: Path) -> TrainingConfiguration:
     """Read and check a YAML file.
 
     Raises:
-        ConfigurationError: the file is not there, is not YAML, or has wrong entries;
-            all of them are listed.
+        ConfigurationError: the file does not exist, is not YAML, or has wrong entries, which
+            are all listed.
     """
     return read_configuration(TrainingConfiguration, read_mapping(path), subject=str(path))
 
 
 def read_mapping(path: Path) -> Mapping[str, Any]:
-    """What a YAML file holds, whatever its keys.
+    """The content of a YAML file, with any keys.
 
     Raises:
-        ConfigurationError: the file is not there, cannot be read or is not YAML.
+        ConfigurationError: the file does not exist, cannot be read or is not YAML.
     """
     try:
         mapping: Mapping[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8"))

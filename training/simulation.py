@@ -10,7 +10,14 @@ from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
-from henaw.intake.words.ukb_names import (
+from henaw.model.biomarkers import INDEX, NAMES
+from henaw.model.checkpoint import Checkpoint
+from henaw.model.configuration import OTHER_CAUSE
+from henaw.model.errors import CohortError
+from henaw.model.files import write_whole
+from henaw.model.network import HORIZON_YEARS
+from henaw.model.synthetic import draw_follow_up, draw_synthetic_people
+from henaw.model.ukb_names import (
     AGE_AT_VISIT,
     BIOMARKER_FIELDS,
     CAUSE_OF_DEATH,

@@ -85,8 +85,8 @@ def test_text_goes_to_standard_error_at_the_level_asked_for(
     told = said.stderr[: said.stderr.index("error: ")].splitlines()
     lines = [line for line in told if " henaw.training.execution.cache: " in line]
     assert len(lines) == 2
-    pattern = rf"{TIME} INFO henaw\.training\.cache: cache: cohort-\w+\.cached "
-    assert re.fullmatch(pattern + "is absent; it is made now", lines[0])
+    pattern = rf"{TIME} INFO henaw\.training\.execution\.cache: cache: cohort-\w+\.cached "
+    assert re.fullmatch(pattern + "is absent: making it", lines[0])
     assert re.fullmatch(pattern + r"made in \d+\.\d\d s", lines[1])
     assert said.stderr[said.stderr.index("error: ") :] == quiet.stderr
 

@@ -160,7 +160,7 @@ def test_what_is_there_is_replaced_only_when_asked(
     before = (folder / "study.yaml").read_bytes()
     done = run(inputs, folder)
     assert done.returncode == 1
-    assert "expected nothing there" in done.stderr
+    assert "already exists" in done.stderr
     assert "fit" not in done.stderr.replace("fitted", "")  # no progress bar: nothing was begun
     shipped = run(inputs, folder, "--out", str(inputs.configuration))
     assert shipped.returncode == 1

@@ -33,7 +33,7 @@ def archive(artifacts: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return build_archive(artifacts, MODEL_CONFIG, tmp_path_factory.mktemp("store"))
 
 
-def test_it_holds_what_serving_needs_and_nothing_else(archive: Path) -> None:
+def test_it_contains_what_serving_needs_and_nothing_else(archive: Path) -> None:
     with zipfile.ZipFile(archive) as content:
         names = set(content.namelist())
         version = json.loads(content.read("MAR-INF/MANIFEST.json"))["model"]["modelVersion"]
@@ -98,7 +98,7 @@ def test_the_same_input_makes_the_same_content(
         assert one.read("digests.json") == other.read("digests.json")
 
 
-def test_an_older_archive_is_kept_where_the_new_one_fails(artifacts: Path, tmp_path: Path) -> None:
+def test_an_older_archive_is_kept_if_the_new_one_fails(artifacts: Path, tmp_path: Path) -> None:
     store = tmp_path / "store"
     store.mkdir()
     (store / "henaw.mar").write_bytes(b"older")

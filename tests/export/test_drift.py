@@ -1,4 +1,4 @@
-"""What the sidecar says of the people that a model was fitted on."""
+"""The sidecar's description of the people that a model was fitted on."""
 
 import dataclasses
 from typing import Any
@@ -25,12 +25,12 @@ def test_the_shipped_models_people_are_known(checkpoint: Checkpoint) -> None:
     assert len(people["age"]["edges"]) == len(people["age"]["expected"]) - 1
 
 
-def test_a_checkpoint_tells_whom_it_was_fitted_on(checkpoint: Checkpoint) -> None:
+def test_a_checkpoint_describes_the_people_fitted(checkpoint: Checkpoint) -> None:
     people = describe(checkpoint, distribution=DISTRIBUTION, data_sha256="other")
     assert people["age"] == {"edges": [40, 50, 60, 70], "expected": [0.1, 0.2, 0.4, 0.2, 0.1]}
     assert people["sex"] == {"expected": [0.6, 0.4]}
 
 
-def test_where_none_is_told_none_is_made_up(checkpoint: Checkpoint) -> None:
+def test_without_a_description_none_is_invented(checkpoint: Checkpoint) -> None:
     assert describe(checkpoint, data_sha256="other") is None
     assert describe(checkpoint) is None

@@ -1,4 +1,4 @@
-"""The folder that an export writes, and what a failed export leaves."""
+"""The folder of an export, and what a failed export leaves."""
 
 import json
 import shutil
@@ -30,7 +30,7 @@ def read_folder(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in folder.iterdir()}
 
 
-def test_the_folder_holds_the_artifacts_and_nothing_else(artifacts: Path) -> None:
+def test_the_folder_contains_the_artifacts_and_nothing_else(artifacts: Path) -> None:
     assert {path.name for path in artifacts.iterdir()} == set(ARTIFACT_NAMES)
     assert [path.name for path in artifacts.parent.iterdir()] == [artifacts.name]
     assert artifacts.stat().st_mode & 0o777 == 0o755
@@ -49,14 +49,14 @@ def test_parity_is_proven_and_covers_the_contract(artifacts: Path) -> None:
         for other in ("torchscript-cpu", "onnxruntime-cpu"):
             assert (other, "eager", output) in compared
         for name in ("eager", "torchscript-cpu", "onnxruntime-cpu"):
-            for batch in ("one by one", "in reverse", "nobody"):
+            for batch in ("one by one", "in reverse", "empty batch"):
                 assert (f"{name}, {batch}", name, output) in compared
     for c in parity["comparisons"]:
         assert c["tolerance"] == TOLERANCES[c["output"]]
         assert c["worst_absolute"] <= c["tolerance"]
 
 
-def test_no_harmful_value_looks_younger_and_that_is_told(artifacts: Path) -> None:
+def test_no_harmful_value_looks_younger_and_parity_json_says_so(artifacts: Path) -> None:
     found = json.loads((artifacts / "parity.json").read_text())["harmful_values"]
     assert found["people"] == HARM_PEOPLE
     assert found["least_slope_left"] > -1e-4
@@ -119,7 +119,7 @@ def shift_tables(model: onnx.ModelProto) -> None:
     table.CopyFrom(onnx.numpy_helper.from_array(values, table.name))
 
 
-def test_disagreement_stops_the_command_and_keeps_the_folder_before(
+def test_disagreement_stops_the_command_and_keeps_the_old_folder(
     give_onnx: Callable[..., None],
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
@@ -161,10 +161,10 @@ def test_an_onnx_file_over_its_limits_leaves_nothing(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_an_unchanged_onnx_file_replaces_the_folder_before(
+def test_an_unchanged_onnx_file_replaces_the_old_folder(
     give_onnx: Callable[..., None], artifacts: Path, shipped_checkpoint_path: Path, tmp_path: Path
 ) -> None:
-    """So that the refusals above are for what they change."""
+    """The refusals above are therefore due to what they change."""
     out = tmp_path / "out"
     out.mkdir()
     (out / "henaw.onnx").write_bytes(b"old")
@@ -201,13 +201,13 @@ def test_a_folder_that_cannot_be_replaced_is_put_back(
     assert list(tmp_path.iterdir()) == [out]
 
 
-def test_a_folder_of_something_else_is_not_replaced(
+def test_a_folder_with_other_files_is_not_replaced(
     shipped_checkpoint_path: Path, tmp_path: Path
 ) -> None:
     (tmp_path / "thesis.tex").write_text("years of work")
     with pytest.raises(ArtifactError, match=r"it contains thesis\.tex"):
         export_checkpoint(shipped_checkpoint_path, tmp_path)
-    with pytest.raises(ArtifactError, match="it must be a folder; it is a file"):
+    with pytest.raises(ArtifactError, match="the output must be a folder; this is a file"):
         export_checkpoint(shipped_checkpoint_path, tmp_path / "thesis.tex")
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
 

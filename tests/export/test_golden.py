@@ -71,7 +71,7 @@ def test_every_pattern_is_blanked_once(checkpoint: Checkpoint) -> None:
     assert sorted(patterns) == list(range(512))
 
 
-def test_synthetic_people_are_likely_and_the_same_again(checkpoint: Checkpoint) -> None:
+def test_synthetic_people_are_plausible_and_reproducible(checkpoint: Checkpoint) -> None:
     people = draw_synthetic_people(checkpoint, 2_000, seed=2)
     again = draw_synthetic_people(checkpoint, 2_000, seed=2)
     assert all(np.array_equal(a, b) for a, b in zip(people, again, strict=True))

@@ -1,4 +1,4 @@
-"""The ONNX file that ships, and what the converter's result is refused for."""
+"""The ONNX file that ships, and why a converter's result is refused."""
 
 from collections.abc import Callable
 from pathlib import Path

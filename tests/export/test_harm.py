@@ -33,7 +33,7 @@ def people(checkpoint: Checkpoint) -> People:
 
 
 def tamper(checkpoint: Checkpoint, name: str, change: Callable[[Tensor], None]) -> Checkpoint:
-    """The checkpoint with something else in one tensor."""
+    """The checkpoint with one tensor changed."""
     tensor = checkpoint.tensors[name].clone()
     change(tensor)
     return dataclasses.replace(checkpoint, tensors={**checkpoint.tensors, name: tensor})
@@ -70,7 +70,9 @@ def test_the_shipped_model_gives_no_credit(
     assert max(found["largest_fall_years"].values()) <= LARGEST_FALL_YEARS
 
 
-def test_a_steeper_fall_is_named_by_what_and_whose(checkpoint: Checkpoint, people: People) -> None:
+def test_a_steeper_fall_is_named_with_its_biomarker_and_fit(
+    checkpoint: Checkpoint, people: People
+) -> None:
     bent = tamper(checkpoint, "weight", lower_tail("alt", 30.0))
     with pytest.raises(ArtifactError, match="harmful values: 1 problem") as caught:
         check_rules(bent)
@@ -93,10 +95,10 @@ def test_a_refit_that_gives_credit_is_named(checkpoint: Checkpoint) -> None:
     assert problem.startswith("refit 5: a worse value looks younger: creatinine high, ")
 
 
-def test_the_scan_alone_finds_what_the_weights_do_not_show(
+def test_the_scan_finds_what_the_weights_do_not_show(
     checkpoint: Checkpoint, people: People
 ) -> None:
-    """An exported graph that is not what the checkpoint says."""
+    """An exported graph that differs from its checkpoint."""
     bent = tamper(checkpoint, "weight", lower_tail("crp", 30.0))
     runtime = TorchRuntime(bent.build_network(), name="eager")
     with pytest.raises(ArtifactError) as caught:
@@ -106,7 +108,7 @@ def test_the_scan_alone_finds_what_the_weights_do_not_show(
 
 
 def test_small_steps_down_add_up(checkpoint: Checkpoint, people: People) -> None:
-    """Against the oldest so far, not against the value before."""
+    """Each gap is compared with the highest so far, not with the one before."""
     falls = [
         scan_harmful_values(
             TorchRuntime(
@@ -132,7 +134,7 @@ def test_an_export_of_a_model_that_gives_credit_is_refused(
 
 
 def test_a_missing_value_stays_missing_in_the_scan(checkpoint: Checkpoint, people: People) -> None:
-    """People of whom not all is known are judged as they are."""
+    """A person with missing values is checked with these values missing."""
     biomarkers = people.biomarkers.copy()
     biomarkers[np.random.default_rng(52).random(biomarkers.shape) < 0.3] = np.nan
     seen: list[np.ndarray] = []

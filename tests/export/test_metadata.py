@@ -47,7 +47,7 @@ def test_it_names_the_model_and_its_checkpoint(
     assert "configuration" not in sidecar["training"]
 
 
-def test_it_holds_the_panel(sidecar: dict[str, Any]) -> None:
+def test_it_contains_the_panel(sidecar: dict[str, Any]) -> None:
     assert [row["name"] for row in sidecar["panel"]] == list(NAMES)
     for row, biomarker in zip(sidecar["panel"], PANEL, strict=True):
         assert row["unit"] == biomarker.unit == row["units"][0]
@@ -80,7 +80,7 @@ def test_it_says_which_observations_are_a_biomarker(sidecar: dict[str, Any]) -> 
     assert sidecar["fhir"] == json.loads(json.dumps(describe_fhir()))
 
 
-def test_it_holds_every_word_that_tables_are_read_by(sidecar: dict[str, Any]) -> None:
+def test_it_contains_every_word_by_which_tables_are_read(sidecar: dict[str, Any]) -> None:
     """A reader in another language has no other list, and takes no other file's words."""
     words = sidecar["words"]
     for part, names in words["columns"].items():
@@ -144,7 +144,7 @@ def test_critical_limits_are_those_that_flag(
                 assert limit == pytest.approx(float(stored), rel=1e-3)
 
 
-def test_the_reference_holds_the_gap_at_each_percentile(
+def test_the_reference_contains_the_gap_at_each_percentile(
     sidecar: dict[str, Any], checkpoint: Checkpoint
 ) -> None:
     assert sidecar["percentiles"] == list(PERCENTILES)
@@ -158,10 +158,10 @@ def test_the_reference_holds_the_gap_at_each_percentile(
         assert (np.diff(gaps, axis=1) >= 0).all()
 
 
-def test_the_reference_holds_the_typical_persons_risks(
+def test_the_reference_contains_the_typical_persons_risks(
     sidecar: dict[str, Any], runtimes: dict[str, Runtime]
 ) -> None:
-    """Of somebody whose gap is 0."""
+    """The risks of a person with the gap 0."""
     ages = np.array(sidecar["reference"]["age"], np.float32)
     unknown = np.full((len(ages), 9), np.nan, np.float32)
     for code, sex in enumerate(SEXES):
@@ -172,7 +172,7 @@ def test_the_reference_holds_the_typical_persons_risks(
         assert (np.diff(reference["mortality_10y"]) > 0).all()
 
 
-def test_the_reference_holds_plausible_medians(sidecar: dict[str, Any]) -> None:
+def test_the_reference_contains_plausible_medians(sidecar: dict[str, Any]) -> None:
     reference = sidecar["reference"]
     assert reference["age"] == list(range(20, 86))
     for sex in SEXES:
@@ -185,7 +185,7 @@ def test_the_reference_holds_plausible_medians(sidecar: dict[str, Any]) -> None:
     assert 30 < reference["female"]["hba1c"][0] < reference["female"]["hba1c"][60] < 45
 
 
-def test_the_onnx_file_holds_the_same(sidecar: dict[str, Any], artifacts: Path) -> None:
+def test_the_onnx_file_contains_the_same(sidecar: dict[str, Any], artifacts: Path) -> None:
     properties = OnnxRuntime(artifacts / "henaw.onnx").metadata
     assert properties.keys() == sidecar.keys()
     for key, value in sidecar.items():
@@ -200,6 +200,6 @@ def test_properties_are_text() -> None:
     }
 
 
-def test_a_description_is_the_same_again(checkpoint: Checkpoint, sidecar: dict[str, Any]) -> None:
+def test_a_description_is_reproducible(checkpoint: Checkpoint, sidecar: dict[str, Any]) -> None:
     described = json.loads(json.dumps(describe_model(checkpoint)))
     assert described == {key: value for key, value in sidecar.items() if key != DIGEST_KEY}

@@ -88,7 +88,7 @@ def test_another_shape_is_refused(outputs: Outputs) -> None:
 
 
 class Shifting:
-    """A runtime whose answer depends on how many people it is asked about."""
+    """A runtime whose answer depends on the number of people in a batch."""
 
     name = "shifting"
 
@@ -100,7 +100,7 @@ class Shifting:
         return {**outputs, "age_gap": outputs["age_gap"] + (len(inputs[1]) == 1)}
 
 
-def test_a_runtime_that_answers_otherwise_alone_is_found(
+def test_a_runtime_whose_answer_depends_on_the_batch_is_found(
     runtimes: dict[str, Runtime], people: People
 ) -> None:
     comparisons = compare_runtimes([runtimes["eager"], Shifting(runtimes["eager"])], people)

@@ -58,9 +58,7 @@ def test_it_is_small() -> None:
     assert sum(path.stat().st_size for path in folder.iterdir()) < MOST_BYTES
 
 
-def test_a_package_that_is_not_whole_says_so(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_an_incomplete_package_says_so(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(shipped, "__file__", str(tmp_path / "shipped.py"))
     with pytest.raises(ArtifactError, match=r"henaw\.onnx is missing\. Install henaw again"):
         Henaw()

@@ -296,7 +296,7 @@ def test_ages_without_complete_people_take_the_variance_of_the_nearest(
     )
     table = fit(middle, settings).tensors["missing_variance"]
     assert torch.isfinite(table).all()
-    # Tabulated at 20, 30, .. 80: nobody is near 20 and 30, or near 80.
+    # Tabulated at 20, 30, .. 80: no one is near 20, 30 or 80.
     assert torch.equal(table[..., 0], table[..., 2])
     assert torch.equal(table[..., 1], table[..., 2])
     assert torch.equal(table[..., 6], table[..., 5])
@@ -367,7 +367,7 @@ def test_a_refit_draws_as_many_surveys_as_there_are() -> None:
 def test_refits_vary_which_surveys_they_are_of(
     simulate: Simulate, configuration: TrainingConfiguration, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Where CRP does much in one survey alone, refits differ more than by people's chance."""
+    """If CRP has an effect in one survey only, refits differ by more than chance."""
     monkeypatch.setattr(module, "fit_missing_variance", lambda c, s, t: t["missing_variance"])
     monkeypatch.setattr(module, "fit_typical_missing", lambda c, s, t, *_: t["typical_missing"])
     calm, _, _ = simulate(1500, seed=29)

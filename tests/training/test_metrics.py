@@ -61,7 +61,7 @@ def test_every_band_is_what_scikit_survival_gives(people: Cohort) -> None:
 @pytest.mark.parametrize(
     ("time", "event"),
     [([3, 4], [False, False]), ([3, 3], [True, True]), ([4, 3], [True, False])],
-    ids=["nobody died", "all died at once", "the other left before"],
+    ids=["no one died", "all died at the same time", "the other was censored before"],
 )
 def test_a_band_without_a_pair_to_compare_is_left_out(
     people: Cohort, time: list[float], event: list[bool]

@@ -1,4 +1,4 @@
-"""What a cohort lacks is said, and is left out of the fit or refused with the fix."""
+"""Something missing from a cohort is left out with a warning, or refused with the fix."""
 
 import dataclasses
 from typing import Any
@@ -47,7 +47,7 @@ def test_without_a_known_cause_no_risk_by_cause_is_fitted(
     assert "no cause of death is known" in caplog.text
 
 
-def test_a_cause_that_nobody_died_of_is_left_out_and_said(
+def test_a_cause_without_deaths_is_left_out_with_a_warning(
     configuration: TrainingConfiguration, cohort: Cohort, caplog: pytest.LogCaptureFixture
 ) -> None:
     without = dataclasses.replace(cohort, cause=np.where(cohort.cause == 1, 4, cohort.cause))

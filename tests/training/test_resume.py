@@ -1,4 +1,4 @@
-"""One fit: killed and gone on, by more threads, or by two processes."""
+"""One fit: killed and continued, by more threads, or by two processes."""
 
 import os
 import signal
@@ -31,7 +31,7 @@ def command(
     mapping: Callable[[], dict[str, Any]],
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Command:
-    """``henaw train`` on synthetic people, of whom few are complete, for speed."""
+    """``henaw train`` on synthetic people, few of them complete, for speed."""
     folder = tmp_path_factory.mktemp("inputs")
     cohort, _, _ = simulate(1600, seed=61, missing=0.2, effects={"crp": 3.0})
     build_table(cohort).to_parquet(folder / "synthetic.parquet")

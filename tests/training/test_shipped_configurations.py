@@ -67,8 +67,8 @@ def test_an_extract_reads_back_as_it_was_drawn(
 def test_an_extract_has_a_name_and_an_end(shipped_checkpoint_path: Path, tmp_path: Path) -> None:
     asked = ["simulate", "--layout", "ukb", "--n", "9", "--model", str(shipped_checkpoint_path)]
     for more, said in (
-        (["--out", str(tmp_path / "synthetic.parquet")], "ends in .csv"),
-        (["--out", str(tmp_path / "extract.csv")], "expected a file name with 'synthetic'"),
+        (["--out", str(tmp_path / "synthetic.parquet")], "must end in .csv"),
+        (["--out", str(tmp_path / "extract.csv")], "the file name must contain 'synthetic'"),
         (["--out", str(tmp_path / "synthetic.csv"), "--follow-up-years", "5"], "ends on a day"),
     ):
         result = CliRunner().invoke(commands, asked + more)

@@ -49,7 +49,7 @@ def test_a_simulated_table_is_a_cohort(
 
 @pytest.mark.parametrize("name", ["cohort.parquet", "cohort.synthetic", "synthetic/cohort.parquet"])
 def test_a_name_that_does_not_say_so_is_refused(name: str, tmp_path: Path) -> None:
-    with pytest.raises(CohortError, match="expected a file name with 'synthetic' in it"):
+    with pytest.raises(CohortError, match="the file name must contain 'synthetic'"):
         check_synthetic_path(tmp_path / name)
 
 

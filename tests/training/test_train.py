@@ -28,7 +28,7 @@ Simulate = Callable[..., tuple[Cohort, Any, Any]]
 
 
 class HeldOut(NamedTuple):
-    """The 2003-2004 people whom model.md reports on, and a fit that never saw them."""
+    """The people of 2003-2004 in the model card, and a fit without them."""
 
     people: Cohort
     phenoage: npt.NDArray[np.float64]
@@ -46,7 +46,7 @@ def held_out(cohort_path: Path) -> HeldOut:
 
 
 def read_phenoage(path: Path) -> npt.NDArray[np.float64]:
-    """PhenoAge of the evaluated people of 2003-2004, chosen by the same rules, anew."""
+    """PhenoAge of the evaluated people of 2003-2004, chosen again by the same rules."""
     table = pd.read_parquet(path)
     keep = (
         table["survey"].eq("2003-2004")

@@ -1,1 +1,1 @@
-"""People of a table: read, checked, and with what must be adjusted for."""
+"""Cohorts: a table read and checked, and the covariates that a fit adjusts for."""

@@ -1,9 +1,9 @@
-"""What else bears on the hazard in a cohort, kept out of the model.
+"""Covariates of the hazard that a fit adjusts for and the model does not contain.
 
-People examined in another year, or whose blood could not all be taken, die at other
-rates with the same values. Each fit has coefficients for it, so that it does not leak
-into the gap or the baseline; the network holds neither, and so answers for a person with
-all values taken in the year that the configuration names.
+With the same values, people die at other rates if they were examined in another year, or if
+some of their blood could not be measured. A fit estimates coefficients for both, so that
+neither biases the gap or the baseline. The model does not contain them: it answers for a
+person with all values measured, in the year that the configuration names.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from henaw.training.configuration import TrainingConfiguration
 from torch import Tensor
 
 MEASURED_SHARE = 0.5
-"""A biomarker that fewer people of a survey have was not part of it; its absence says
+"""A biomarker that a smaller share of a survey has was not part of the survey; its absence says
 nothing about a person."""
 DECADE = 10.0
 
@@ -32,17 +32,20 @@ def count_adjustments(period: float | None) -> int:
 
 
 def describe_adjustments(cohort: Cohort, period: float | None) -> Tensor:
-    """Covariates of the hazard that scoring puts at 0: (n, 1) or (n, 3) float64.
+    """Adjustment covariates of the hazard, all 0 when the model scores.
 
-    Columns: 1 where a biomarker that the survey measured is missing; and where a period
-    is given, decades between it and the survey, and their square.
+    Columns: 1 where a biomarker that the survey measured is missing; with a period also the
+    decades from it to the survey, and their square.
+
+    Shape:
+        result: (n, 1) or, with a period, (n, 3) float64
 
     Args:
         cohort: the people.
-        period: year that the baseline is to hold for; None: no trend is fitted.
+        period: the year that the baseline is for; None fits no trend.
 
     Raises:
-        CohortError: a period is given and a survey's name holds no years.
+        CohortError: a period is given, and a survey's name contains no years.
     """
     columns = [_find_incomplete(cohort)]
     if period is not None:
@@ -54,11 +57,14 @@ def describe_adjustments(cohort: Cohort, period: float | None) -> Tensor:
 def describe_cause_adjustments(
     cohort: Cohort, period: float | None, follow_up_years: float
 ) -> Tensor:
-    """The same for the causes' shares of the deaths: (n, 1) or (n, 2) float64.
+    """Adjustment covariates of the causes' shares of the deaths.
 
-    Columns: 1 where a biomarker that the survey measured is missing; and where a period
-    is given, decades between it and the survey. Shares are known up to the last survey
-    that was followed to the end; a later period gets those of that survey.
+    Columns: 1 where a biomarker that the survey measured is missing; with a period also the
+    decades from it to the survey. Shares are known only for surveys with complete follow-up;
+    a later period takes the shares of the last such survey.
+
+    Shape:
+        result: (n, 1) or, with a period, (n, 2) float64
     """
     columns = [_find_incomplete(cohort)]
     if period is not None:
@@ -69,10 +75,10 @@ def describe_cause_adjustments(
 
 
 def select_followed(cohort: Cohort, follow_up_years: float) -> npt.NDArray[np.bool_]:
-    """People of surveys in which follow-up reaches its end, all people if none does: (n,).
+    """People of the surveys with complete follow-up, or everyone if there is none: (n,) bool.
 
-    Where it does not, causes that kill late, as dementia does, are missed more often than
-    others.
+    With shorter follow-up, causes that kill late, such as dementia, are missed more often
+    than others.
     """
     long = cohort.survey[cohort.time_years >= follow_up_years]
     followed: npt.NDArray[np.bool_] = np.isin(cohort.survey, long)
@@ -100,12 +106,12 @@ def _find_incomplete(cohort: Cohort) -> npt.NDArray[np.float64]:
 def move_period(
     configuration: TrainingConfiguration, surveys: Iterable[str]
 ) -> TrainingConfiguration:
-    """The same fit, for the years of surveys that it is to be tested on.
+    """The same fit with its period at the mean year of the surveys that it is tested on.
 
-    A fit without a period, whose baseline is of no year, is returned as it is.
+    A configuration without a period is returned unchanged.
 
     Raises:
-        CohortError: a period is given and a survey's name holds no years.
+        CohortError: a period is given, and a survey's name contains no years.
     """
     if configuration.fit.period is None:
         return configuration
@@ -114,13 +120,14 @@ def move_period(
 
 
 def read_years(surveys: list[str]) -> list[float]:
-    """Middle of the years that surveys are named by, "1999-2000" or "2012".
+    """Middle of the years in each survey's name, such as "1999-2000" or "2012".
 
     Raises:
-        CohortError: a name holds no years.
+        CohortError: a name contains no years.
 
-    >>> read_years(["1988-1994", "2012"])
-    [1991.5, 2012.5]
+    Example:
+        >>> read_years(["1988-1994", "2012"])
+        [1991.5, 2012.5]
     """
     years = []
     for survey in surveys:

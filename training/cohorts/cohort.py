@@ -1,11 +1,11 @@
 """Reading a cohort table into arrays that a fit can use.
 
-The table has one row a participant and these columns: ``participant_id``, ``age``
-(years), ``sex`` (0 female, 1 male), the biomarkers of the panel in its units, ``death`` (1
-dead, 0 alive at the end of follow-up, empty: not followed), ``followup_months`` (from
-examination), and, where they exist, ``ucod_leading`` (code of the underlying cause),
-``survey`` (the wave a person was examined in) and ``pregnant`` (1 yes). Other columns are
-left alone.
+The table has one row a participant and these columns: ``participant_id``, ``age`` (years),
+``sex`` (0 female, 1 male), the biomarkers of the panel in its units, ``death`` (1 dead,
+0 alive at the end of follow-up, empty: not followed) and ``followup_months`` (from the
+examination). Optional are ``ucod_leading`` (code of the underlying cause of death),
+``survey`` (in which a person was examined) and ``pregnant`` (1 yes). Other columns are
+ignored.
 """
 
 from __future__ import annotations
@@ -43,18 +43,19 @@ class Cohort:
         age_years: (n,) float32.
         sex: (n,) int64, 0 female, 1 male.
         time_years: (n,) float64, follow-up from the examination.
-        event: (n,) bool, died at the end of it.
+        event: (n,) bool, true where the follow-up ended in death.
         cause: (n,) int64, place among the configuration's ``cause_names`` and then "other",
             -1 where alive or unknown.
         survey: (n,) text.
         digest: SHA-256 of the file.
-        report: what was dropped and why, in counts.
-        clocks: other clocks' ages, (n,) float64 years by column, NaN = not known; only
-            those that the reader was asked for.
-        shifts: what was taken off each survey's biomarkers to harmonise them: of the
-            logarithm of the log-scaled, of the others in the panel's unit.
-        panel: the biomarkers that there are; of the others every value is NaN.
-        laboratory_sd: spread of laboratories' shifts that the configuration gives.
+        report: number of rows left out, by reason.
+        clocks: ages by other clocks, (n,) float64 years by column, NaN = unknown; only the
+            columns named to the reader.
+        shifts: what was subtracted from each survey's biomarkers to harmonise them: from the
+            logarithm if the biomarker is log-scaled, else in the panel's unit.
+        panel: the biomarkers used; every value of the others is NaN.
+        laboratory_sd: standard deviation of laboratories' shifts, where the configuration
+            gives it.
     """
 
     biomarkers: FloatArray
@@ -76,20 +77,16 @@ class Cohort:
 
     def select(self, rows: npt.NDArray[np.bool_]) -> Cohort:
         """The people where ``rows`` is true: (n,) bool."""
+        columns = {
+            name: value for name, value in vars(self).items() if isinstance(value, np.ndarray)
+        }
+        clocks = {name: ages[rows] for name, ages in self.clocks.items()}
         return replace(
-            self,
-            biomarkers=self.biomarkers[rows],
-            age_years=self.age_years[rows],
-            sex=self.sex[rows],
-            time_years=self.time_years[rows],
-            event=self.event[rows],
-            cause=self.cause[rows],
-            survey=self.survey[rows],
-            clocks={name: ages[rows] for name, ages in self.clocks.items()},
+            self, clocks=clocks, **{name: column[rows] for name, column in columns.items()}
         )
 
     def take(self, panel: Sequence[str]) -> Cohort:
-        """The same people without the values of the biomarkers that are not in ``panel``."""
+        """The same people with only the values of the biomarkers in ``panel``."""
         biomarkers = self.biomarkers.copy()
         biomarkers[:, [name not in panel for name in NAMES]] = np.nan
         return replace(self, biomarkers=biomarkers, panel=panel)
@@ -104,16 +101,16 @@ class Cohort:
 
     @property
     def complete(self) -> npt.NDArray[np.bool_]:
-        """(n,) bool, true where every biomarker of the panel is there."""
+        """True where every biomarker of the panel is known: (n,) bool."""
         columns = [INDEX[name] for name in self.panel]
         return np.asarray(~np.isnan(self.biomarkers[:, columns]).any(1))
 
 
 def read_table(path: Path) -> pd.DataFrame:
-    """Read a Parquet or CSV table whole.
+    """Read a whole Parquet or CSV table.
 
     Raises:
-        CohortError: the file is not there or is neither.
+        CohortError: the file does not exist, cannot be read, or is neither.
     """
     if not path.is_file():
         raise CohortError(str(path), ["there is no such file; a Parquet or CSV file is needed"])
@@ -133,19 +130,19 @@ def read_table(path: Path) -> pd.DataFrame:
 def read_cohort(
     path: Path, configuration: CohortConfiguration, *, clocks: tuple[str, ...] = ()
 ) -> Cohort:
-    """Read a cohort and keep the people whom a fit can use.
+    """Read a cohort and keep the people that a fit can use.
 
-    Kept: age within the configuration, not pregnant, followed up, at least one
-    biomarker. A biomarker outside its accepted range is a recording error and is taken
-    as missing.
+    These are the people with an age within the configuration, not pregnant, followed up, and
+    with at least one biomarker. A value outside its accepted range is a recording error and
+    counts as missing.
 
     Args:
         path: Parquet or CSV.
-        configuration: who is kept.
-        clocks: columns of other clocks' ages to keep, where the table has them.
+        configuration: which people are kept.
+        clocks: columns with ages by other clocks to keep, if the table has them.
 
     Raises:
-        CohortError: a column is missing or holds what it must not; all are listed.
+        CohortError: a column is missing or has wrong values; all problems are listed.
     """
     table = read_table(path)
     clocks = tuple(name for name in clocks if name in table)
@@ -155,7 +152,7 @@ def read_cohort(
     report = {"rows": len(table)}
 
     measured = table.reindex(columns=list(NAMES)).apply(pd.to_numeric, errors="coerce")
-    # Copied: pandas 3 hands out arrays that may not be written.
+    # Copied, because pandas 3 returns arrays that cannot be written to.
     numbers = measured.to_numpy(np.float64, copy=True)
     numbers[:, [name not in configuration.panel for name in NAMES]] = np.nan
     low = np.array([biomarker.minimum for biomarker in PANEL])
@@ -223,7 +220,7 @@ def _code_causes(
 ) -> IntArray:
     names = configuration.cause_names
     causes = np.full(len(codes), -1, np.int64)
-    # Where no cause has a name, all deaths are of one kind, known or not.
+    # Without named causes every death has the same cause, known or not.
     causes[dead & (np.isfinite(codes) | (not names))] = len(names)
     for place, name in enumerate(names):
         causes[dead & np.isin(codes, configuration.causes[name])] = place

@@ -1,4 +1,4 @@
-"""What is wrong with a cohort table before anybody is fitted, each with its likely fix."""
+"""Checks of a cohort table before a fit; each problem is listed with its likely fix."""
 
 from __future__ import annotations
 
@@ -15,29 +15,29 @@ from henaw.model.panel.entry import Biomarker
 
 ALWAYS_NEEDED: tuple[str, ...] = ("participant_id", "age", "sex", "death", "followup_months")
 LONGEST_MONTHS = 1200.0
-"""Nobody is followed for a hundred years."""
+"""No one is followed for more than a hundred years."""
 MOST_IMPLAUSIBLE = 0.5
-"""The share of a biomarker's values outside the accepted range that is another unit."""
+"""If more than this share of values is outside the accepted range, the unit is wrong."""
 CLOSE, DOUBTFUL, IMPOSSIBLE = 2.5, 4.0, 20.0
-"""How many times a cohort's median may differ from the usual value: as much in the right
-unit; more only in another; more not in any cohort."""
+"""Ratio of a cohort's median to the usual value, or its inverse: up to the first in the right
+unit; above the second probably in another; above the third in no cohort."""
 USUAL_INTERCEPT, USUAL_SLOPE = -10.0, 0.09
-"""The Gompertz law of a present-day population, log hazard by year of age."""
+"""Gompertz law of a present-day population: log hazard per year at age 0, and per year of age."""
 FEWEST_DEATHS = 20
 MANY_TIMES, FEW_TIMES = 8.0, 1.0 / 12.0
-"""Deaths over those of the law; months read as years or days are off by 12 and 30."""
+"""Limits of deaths over those by the law; years or days read as months give 12 or 1/30."""
 _LOGGER = logging.getLogger(__name__)
 
 
 def list_table_problems(
     table: pd.DataFrame, panel: Sequence[str], clocks: Sequence[str]
 ) -> list[str]:
-    """What is wrong with the columns, or with what they hold.
+    """What is wrong with the columns of a table or, if none is missing, with their values.
 
     Args:
         table: as read.
-        panel: biomarkers that the model is made of.
-        clocks: columns of other clocks' ages that were asked for and are there.
+        panel: the biomarkers that the model uses.
+        clocks: columns with ages by other clocks, all in the table.
     """
     columns = [str(column) for column in table.columns]
     problems = []
@@ -47,7 +47,7 @@ def list_table_problems(
             guess = f". Is it {near!r}?" if near is not None else ""
             if name in INDEX and near is None:
                 guess = f". If no one has it, leave {name} out of network.panel"
-            problems.append(f"there is no column {name!r}{guess}")
+            problems.append(f"missing column {name!r}{guess}")
     return problems or [*_list_value_problems(table, panel, clocks)]
 
 
@@ -101,7 +101,7 @@ def _check_months(months: pd.Series[float]) -> Iterator[str]:
 
 
 def _check_unit(biomarker: Biomarker, values: npt.NDArray[np.float64]) -> Iterator[str]:
-    """Whether a cohort's values can be in the panel's unit: (n,) finite."""
+    """Problems of a biomarker's values, (n,) finite, if they are probably in another unit."""
     name, unit = biomarker.name, biomarker.unit
     if not len(values):
         return
@@ -133,7 +133,7 @@ def _check_unit(biomarker: Biomarker, values: npt.NDArray[np.float64]) -> Iterat
 
 
 def _find_other_unit(biomarker: Biomarker, values: npt.NDArray[np.float64]) -> str | None:
-    """The unit in which the values would be usual."""
+    """The unit in which the median would be usual, or None."""
     for spelling in biomarker.other_units:
         converted = biomarker.find_unit(spelling).to_si(float(np.median(values)))
         if converted > 0.0 and _compare(biomarker, converted) < CLOSE:
@@ -142,7 +142,7 @@ def _find_other_unit(biomarker: Biomarker, values: npt.NDArray[np.float64]) -> s
 
 
 def _compare(biomarker: Biomarker, value: float) -> float:
-    """How many times a value differs from the usual one, in either direction; at least 1."""
+    """Ratio of a value to the usual one, or its inverse: at least 1."""
     if value <= 0.0:
         return math.inf
     return math.exp(abs(math.log(value / biomarker.typical)))
@@ -153,7 +153,7 @@ def warn_of_times(
     time_years: npt.NDArray[np.float64],
     event: npt.NDArray[np.bool_],
 ) -> None:
-    """Warn where so many or so few people die that the times must be in another unit.
+    """Warn if so many or so few people died that the times must be in another unit.
 
     Args:
         age: (n,) years.

@@ -15,7 +15,8 @@ import hashlib
 import json
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -27,8 +28,7 @@ import numpy.typing as npt
 import safetensors
 import safetensors.numpy
 from filelock import FileLock, Timeout
-from henaw.model.checkpoint import write_whole
-from henaw.model.files import make_private_folder
+from henaw.model.files import make_private_folder, write_whole
 
 Array = npt.NDArray[Any]
 
@@ -83,7 +83,7 @@ class Cache:
         began = time.monotonic()
         found = _read_entry(path, made_from)
         if not isinstance(found, Entry):
-            with _HeldLock(self.folder / f"{name}.lock", self.counts):
+            with hold_lock(self.folder / f"{name}.lock", self.counts):
                 # Another process may have made it while this one waited.
                 began = time.monotonic()
                 found = _read_entry(path, made_from)
@@ -119,28 +119,24 @@ def _read_entry(
     return entry if was_made_from == json.loads(write_json(made_from)) else "stale"
 
 
-class _HeldLock:
-    """A file lock that counts how often, and for how long, this process waited for it."""
-
-    def __init__(self, path: Path, counts: CacheCounts) -> None:
-        self._path = path
-        self._lock = FileLock(path, mode=_OWNER_ONLY)
-        self._counts = counts
-
-    def __enter__(self) -> None:
-        try:
-            self._lock.acquire(timeout=0)
-        except Timeout:
-            began = time.monotonic()
-            _LOGGER.info("cache: waiting for another process, which is making %s", self._path.stem)
-            self._lock.acquire(poll_interval=0.01)
-            waited = time.monotonic() - began
-            _LOGGER.info("cache: waited %.2f s for %s", waited, self._path.stem)
-            self._counts.lock_waits += 1
-            self._counts.lock_wait_seconds += waited
-
-    def __exit__(self, *_: object) -> None:
-        self._lock.release()
+@contextmanager
+def hold_lock(path: Path, counts: CacheCounts) -> Iterator[None]:
+    """Hold a file lock; count how often, and for how long, this process waited for it."""
+    lock = FileLock(path, mode=_OWNER_ONLY)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        began = time.monotonic()
+        _LOGGER.info("cache: waiting for another process, which is making %s", path.stem)
+        lock.acquire(poll_interval=0.01)
+        waited = time.monotonic() - began
+        _LOGGER.info("cache: waited %.2f s for %s", waited, path.stem)
+        counts.lock_waits += 1
+        counts.lock_wait_seconds += waited
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def encode_entry(entry: Entry, made_from: Mapping[str, Any]) -> bytes:

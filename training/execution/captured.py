@@ -1,4 +1,4 @@
-"""A computation on CUDA recorded once and replayed: one launch instead of hundreds."""
+"""CUDA graphs: a computation is recorded once and replayed, one launch instead of hundreds."""
 
 from __future__ import annotations
 
@@ -9,23 +9,23 @@ import torch
 from torch import Tensor
 
 WARM_UP = 3
-"""Plain runs before the recording, in which libraries set up what they need."""
+"""Plain runs before the recording, in which libraries initialise themselves."""
 _LOGGER = logging.getLogger(__name__)
 
 
 def capture(
     compute: Callable[[], Tensor], *, reads: Tensor, changes: Sequence[Tensor] = ()
 ) -> Callable[[], Tensor]:
-    """``compute``, or on CUDA its recording.
+    """``compute`` itself or, on CUDA, its recording.
 
-    A recording reads and writes the same memory each time, so whatever changes between
-    calls must be changed in place. Nothing in it may wait for the device or copy from the
-    CPU. Where recording fails, which is told once, the computation itself is returned.
+    A recording reads and writes the same memory in each call, so its inputs must be changed
+    in place. It must not wait for the device or copy from the CPU. If recording fails, a
+    warning is logged and ``compute`` itself is returned.
 
     Args:
-        compute: what to record; it always returns a tensor of the same shape.
-        reads: a tensor that it reads: on another device than CUDA nothing is recorded.
-        changes: tensors that it changes, as they are to be before the first call.
+        compute: the computation; it always returns a tensor of the same shape.
+        reads: a tensor that it reads; only on CUDA is it recorded.
+        changes: tensors that it changes; they are restored after the recording.
 
     Raises:
         torch.OutOfMemoryError: it does not fit.
@@ -38,7 +38,7 @@ def capture(
     except torch.OutOfMemoryError:
         raise
     except RuntimeError as error:
-        _LOGGER.warning("a CUDA graph could not be recorded, which costs speed alone: %s", error)
+        _LOGGER.warning("a CUDA graph could not be recorded; the fit is only slower: %s", error)
         torch.cuda.synchronize(reads.device)
         return compute
     finally:
@@ -56,7 +56,7 @@ def _record(compute: Callable[[], Tensor], device: torch.device) -> Callable[[],
                 compute()
         torch.cuda.current_stream().wait_stream(stream)
         graph = torch.cuda.CUDAGraph()
-        # Its own default stream for captures is of the device that was first asked for one.
+        # torch's default stream for captures may be of another device.
         with torch.cuda.graph(graph, stream=stream):
             result = compute()
 

@@ -1,12 +1,13 @@
 """Where a fit runs: a device, a working folder, one process or several.
 
-Nothing here changes what a fit gives, beyond rounding.
+None of it changes the result of a fit, except for rounding.
 """
 
 from __future__ import annotations
 
 import datetime
 import os
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -20,8 +21,9 @@ from henaw.model.files import make_private_folder
 from torch import Tensor
 
 _CPU = torch.device("cpu")
+_NAME = re.compile(r"cpu|cuda(:(0|[1-9]\d{0,2}))?")
 _LONGEST_WAIT = datetime.timedelta(hours=12)
-"""Processes wait while the leading one tabulates the reference, minutes on a large cohort."""
+"""Processes wait for the leading one, which needs minutes for the reference of a large cohort."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,11 +32,10 @@ class Execution:
 
     Attributes:
         device: of the people and the parameters.
-        work: folder for cached cohorts, saved states and records; none are kept
-            without it.
-        rank: number of this process, from 0.
-        world: number of processes.
-        tick: told, in a few words, where a solver is, at most some times a second.
+        work: folder for cached results, saved states and records; None keeps none.
+        rank: the number of this process, from 0.
+        world: how many processes there are.
+        tick: called with a solver's progress, in a few words.
     """
 
     device: torch.device = _CPU
@@ -45,20 +46,20 @@ class Execution:
 
     @property
     def leads(self) -> bool:
-        """Whether this process writes what only one may write."""
+        """Whether this is the leading process, the only one that writes files."""
         return self.rank == 0
 
     def add_up(self, values: Tensor) -> Tensor:
-        """Sum over the processes; what each gives must have the same shape."""
+        """The sum over the processes, whose values must have the same shape."""
         if self.world == 1:
             return values
-        # NCCL adds up what is on its device only.
+        # NCCL sums only tensors on its device.
         total = values.to(self.device, copy=True)
         torch.distributed.all_reduce(total)
         return total.to(values.device)
 
     def spread(self, values: Tensor) -> Tensor:
-        """The leading process's values, in every process; all must have the same shape."""
+        """The leading process's values, sent to every process; shapes must be equal."""
         if self.world == 1:
             return values
         sent = values.to(self.device, copy=True)
@@ -66,7 +67,7 @@ class Execution:
         return sent.to(values.device)
 
     def share(self, content: bytes) -> bytes:
-        """The leading process's bytes, in every process."""
+        """The leading process's bytes, sent to every process."""
         if self.world == 1:
             return content
         length = int(self.spread(torch.tensor([len(content)])))
@@ -77,20 +78,20 @@ class Execution:
 
 
 ALONE = Execution()
-"""On the CPU, in one process, keeping nothing."""
+"""One process on the CPU, without a working folder."""
 
 
 @contextmanager
 def open_execution(device: str, work: Path | None) -> Iterator[Execution]:
-    """Choose the device, join the processes that torchrun started, and hold the folder.
+    """Choose the device, join the processes that torchrun started, and lock the folder.
 
     Args:
-        device: auto, cpu, cuda or cuda:N; auto is CUDA where there is one.
+        device: auto, cpu, cuda or cuda:N; auto is CUDA if there is a device.
         work: see :class:`Execution`.
 
     Raises:
-        RuntimeUnavailableError: the device is not there.
-        ConfigurationError: the device is none of those, or another fit holds the folder.
+        RuntimeUnavailableError: there is no such device.
+        ConfigurationError: the name is none of these, or another fit is using the folder.
     """
     world, rank = int(os.environ.get("WORLD_SIZE", "1")), int(os.environ.get("RANK", "0"))
     chosen = choose_device(device, int(os.environ.get("LOCAL_RANK", "0")))
@@ -112,8 +113,8 @@ def open_execution(device: str, work: Path | None) -> Iterator[Execution]:
             )
         yield Execution(device=chosen, work=work, rank=rank, world=world)
         if world > 1:
-            # torchrun stops every process when one fails as it ends: the leading one
-            # must have written what it writes by then.
+            # If a process fails while it ends, torchrun stops all. The barrier lets the
+            # leading process write its files first.
             torch.distributed.barrier()
     finally:
         if torch.distributed.is_initialized():
@@ -123,20 +124,23 @@ def open_execution(device: str, work: Path | None) -> Iterator[Execution]:
 
 
 def choose_device(name: str, local_rank: int = 0) -> torch.device:
-    """A device by its name; ``local_rank`` tells processes of one machine apart.
+    """A device by its name.
+
+    Args:
+        name: auto, cpu, cuda or cuda:N.
+        local_rank: the process's number on its machine, which chooses its CUDA device.
 
     Raises:
-        RuntimeUnavailableError: it is not there.
-        ConfigurationError: there is no such name.
+        RuntimeUnavailableError: there is no such device.
+        ConfigurationError: the name is none of these.
     """
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        device = torch.device(name)
-    except RuntimeError as error:
-        raise ConfigurationError("device", [_explain_names(name)]) from error
-    if device.type not in ("cpu", "cuda"):
-        raise ConfigurationError("device", [_explain_names(name)])
+    if not _NAME.fullmatch(name):
+        raise ConfigurationError(
+            "device", [f"device must be auto, cpu, cuda or cuda:N; got {name!r}"]
+        )
+    device = torch.device(name)
     if device.type == "cuda":
         device = torch.device("cuda", local_rank if device.index is None else device.index)
         count = torch.cuda.device_count() if torch.cuda.is_available() else 0
@@ -146,7 +150,3 @@ def choose_device(name: str, local_rank: int = 0) -> torch.device:
             )
         torch.cuda.set_device(device)
     return device
-
-
-def _explain_names(name: str) -> str:
-    return f"device must be auto, cpu, cuda or cuda:N; got {name!r}"

@@ -5,11 +5,11 @@ from __future__ import annotations
 import torch
 
 _WORDS = ("can't allocate memory", "ALLOC_FAILED")
-"""The CPU's allocator and cuBLAS have no class of their own for it."""
+"""Errors of the CPU's allocator and of cuBLAS, which raise a plain RuntimeError."""
 
 
 def ran_out(error: Exception) -> bool:
-    """Whether an error says that memory, of the machine or the device, ran out.
+    """Whether an error means that memory ran out, of the machine or of the device.
 
     Example:
         >>> ran_out(MemoryError()), ran_out(RuntimeError("shapes cannot be multiplied"))

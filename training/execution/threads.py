@@ -1,4 +1,4 @@
-"""Results that do not depend on how many threads there are."""
+"""Results that do not depend on the number of threads."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import torch
 
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """Let one thread compute each product: shared out, its sums would be rounded otherwise.
+    """Compute each matrix product by one thread, because several would round its sums otherwise.
 
     Example:
         >>> with one_thread():

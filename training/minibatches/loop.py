@@ -1,9 +1,9 @@
-"""Mini-batches: a quick way to the neighbourhood of the minimum, for very large cohorts.
+"""Mini-batches: a quick way near the minimum, for very large cohorts.
 
-Adam on balanced batches, on a device that holds everyone, comes near what
-:mod:`henaw.training.solvers.problem` then solves exactly from there. People are dealt to the
-processes once, person i to process i modulo their number; every process draws the same
-batches and takes its own people out of each.
+Adam on balanced batches, with all people on the device, comes near the minimum;
+:mod:`henaw.training.solvers.problem` then starts there and reaches it exactly. The people are
+shared out once, person i to process i modulo the number of processes. Every process draws the
+same batches and computes its own people of each.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ import numpy as np
 import numpy.typing as npt
 import safetensors.torch
 import torch
-from henaw.model.checkpoint import write_whole
 from henaw.model.errors import FitError
+from henaw.model.files import write_whole
 from henaw.training.configuration import LoopConfiguration
 from henaw.training.execution.execution import Execution
 from henaw.training.minibatches.sampler import StratifiedSampler, group_ages
@@ -38,7 +38,13 @@ _LOGGER = logging.getLogger(__name__)
 
 @dataclass(frozen=True, kw_only=True)
 class Schedule:
-    """The learning rate by step: a linear rise, then a cosine to 0."""
+    """The learning rate by step: a linear rise, then a cosine to 0.
+
+    Example:
+        >>> schedule = Schedule(highest=0.2, steps=10, warmup=2)
+        >>> [round(schedule.look_up(step), 3) for step in (0, 1, 2, 6, 10)]
+        [0.1, 0.2, 0.2, 0.1, 0.0]
+    """
 
     highest: float
     steps: int
@@ -53,17 +59,17 @@ class Schedule:
 
 
 class MiniBatches:
-    """A warm start of one cohort's fit, from its first step or from the last saved state.
+    """A warm start of one cohort's fit, from the first step or from the last saved state.
 
     Args:
         people: the cohort, on the CPU; the same in every process.
-        objective: what is minimised, but for the rules of harmful values.
-        loop: how.
-        execution: where.
+        objective: what is minimised; the rules of harmful values are not used.
+        loop: the batches, the learning rate and so on.
+        execution: where it runs.
         seed: of the batches.
-        fingerprint: names what is fitted and how; only states under the same name are
-            gone on from.
-        notes: figures to put into every record.
+        fingerprint: names the data and the configuration; only a state with the same name is
+            continued.
+        notes: figures to add to every record.
     """
 
     def __init__(
@@ -165,7 +171,7 @@ class MiniBatches:
             self._drawn = (state.epoch + 1, self.sampler.draw(state.epoch + 1))
 
     def _collect(self) -> StepReport:
-        """Read back what the steps since the last time gave."""
+        """Read back the results of the steps since the last call."""
         failed = self.stepper.find_failure()
         report = self.stepper.report()
         if failed is not None:
@@ -197,7 +203,7 @@ class MiniBatches:
         state.epoch_loss = {}
         record = {"epoch": state.epoch, **{f"epoch_loss/{name}": v for name, v in means.items()}}
         state.history = [*state.history, record][-self.loop.max_history_size :]
-        # Records first: a state without its record would leave a hole after a kill.
+        # The record first: if the process is killed between the two, no record is missing.
         watch.write(state.step, {**record, **self.notes})
         self._save()
         told = f"{_NAME}: epoch {state.epoch} of {self.loop.epochs}, loss {sum(means.values()):.6f}"
@@ -233,7 +239,7 @@ class MiniBatches:
         return self.sampler.draw(epoch)
 
     def _save_batch(self, step: int, seen: str) -> FitError:
-        """Save what a loss that is not finite came from; the error says where it is."""
+        """Save the batch whose loss is not finite; the error says where."""
         state = self.state
         batch = next(self._deal(state.epoch, first=state.batch - (state.step - step)))
         where = "run with a working folder (--work) to save the batch"

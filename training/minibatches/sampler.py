@@ -1,8 +1,6 @@
-"""Which people are in which batch: balanced over age, fresh every epoch, resumable."""
+"""Which people are in which batch: balanced by age, shuffled every epoch, reproducible."""
 
 from __future__ import annotations
-
-from collections.abc import Iterator
 
 import numpy as np
 import numpy.typing as npt
@@ -12,30 +10,36 @@ _EDGES_YEARS = np.arange(25.0, 120.0, 5.0)
 
 
 def group_ages(age_years: npt.ArrayLike) -> Rows:
-    """Five-year age groups: (n,) years to (n,) int64, 0 below 25."""
+    """Five-year age groups: (n,) years to (n,) int64, 0 below 25.
+
+    Example:
+        >>> group_ages([20.0, 25.0, 61.5]).tolist()
+        [0, 1, 8]
+    """
     return np.digitize(np.asarray(age_years, np.float64), _EDGES_YEARS)
 
 
 class StratifiedSampler:
     """Batches in which each group has its share of the cohort, to within one row.
 
-    Groups take turns in proportion to their sizes: row j of a group of m is due at
-    (j + 1/2) / m of the epoch. That pattern of turns is laid out once; an epoch only
-    shuffles the rows inside each group. Every row is in one batch an epoch, and batch b of
-    epoch e depends on the seed, b and e alone, so that a run can go on from any of them.
+    Row j of a group of m rows has its place at (j + 1/2) / m of the epoch. These places are
+    computed once; an epoch only shuffles the rows within each group. Each row is in one batch
+    an epoch. Batch b of epoch e depends only on the seed, b and e, so that a run can continue
+    at any batch.
 
     Shape:
         group: (n,) int64
 
     Args:
         group: the group of each row.
-        batch_size: most rows in a batch; batches of an epoch differ by at most one row.
+        batch_size: most rows in a batch; the batches of an epoch differ by at most one row.
         seed: of the shuffling.
 
     Example:
         >>> sampler = StratifiedSampler(np.array([0, 0, 0, 0, 1, 1]), 3, seed=1)
-        >>> [sorted((batch < 4).tolist()) for batch in sampler.list_batches(0)]
-        [[False, True, True], [False, True, True]]
+        >>> first, second = np.split(sampler.draw(0), sampler.bounds[1:-1])
+        >>> sorted((first < 4).tolist()), sorted((second < 4).tolist())
+        ([False, True, True], [False, True, True])
     """
 
     def __init__(self, group: Rows, batch_size: int, *, seed: int) -> None:
@@ -55,15 +59,9 @@ class StratifiedSampler:
         return len(self.bounds) - 1
 
     def draw(self, epoch: int) -> Rows:
-        """Every row in the order of an epoch: (n,); batch b is bounds[b] to bounds[b + 1]."""
+        """All rows in an epoch's order: (n,); batch b is bounds[b] to bounds[b + 1]."""
         generator = np.random.default_rng((self.seed, epoch))
         order = np.empty(self.bounds[-1], np.int64)
         for rows, slots in zip(self._rows, self._slots, strict=True):
             order[slots] = generator.permutation(rows)
         return order
-
-    def list_batches(self, epoch: int, *, first: int = 0) -> Iterator[Rows]:
-        """The batches of an epoch from batch ``first`` on."""
-        order = self.draw(epoch)
-        for begin, end in zip(self.bounds[first:-1], self.bounds[first + 1 :], strict=True):
-            yield order[begin:end]

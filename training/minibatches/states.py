@@ -1,47 +1,42 @@
-"""Saved states of a fit: enough to go on from, to the same last bit.
+"""Saved states of the mini-batches, from which a fit continues to the same last bit.
 
-A state is one safetensors file, written whole or not at all. The last three are kept.
+A state is one file, laid out as in the cache and written whole or not at all. The last three
+are kept.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import hashlib
-import json
 import logging
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
-import safetensors
-import safetensors.torch
 import torch
-from henaw.model.checkpoint import write_whole
+from henaw.model.files import write_whole
+from henaw.training.execution.cache import Entry, decode_entry, encode_entry
 from torch import Tensor
 
-FORMAT = 2
+FORMAT = 3
 KEPT = 3
-_METADATA_KEY = "henaw_state"
 _TENSORS = ("free", "first_moment", "second_moment")
 _LOGGER = logging.getLogger(__name__)
 
 
 @dataclass
 class LoopState:
-    """Where a fit by mini-batches is.
+    """The state of the mini-batches.
 
     Attributes:
         free: (P,) float64, the parameters.
         first_moment: (P,) float64, Adam's.
         second_moment: (P,) float64, Adam's.
-        step: steps taken in all.
-        epoch: epochs begun and ended.
-        batch: batches taken of the next one.
-        accumulation: pieces a batch is computed in.
+        step: steps taken.
+        epoch: epochs completed.
+        batch: batches taken of the current epoch.
+        accumulation: pieces in which a batch is computed.
         out_of_memory: how often memory ran out.
         epoch_loss: sums over this epoch's batches, by part.
-        history: a record of each epoch, the last ones.
-        finished: whether nothing is left to do.
+        history: records of the last epochs.
     """
 
     free: Tensor
@@ -54,7 +49,6 @@ class LoopState:
     out_of_memory: int = 0
     epoch_loss: dict[str, float] = field(default_factory=dict)
     history: list[dict[str, float]] = field(default_factory=list)
-    finished: bool = False
 
     @staticmethod
     def begin(free: Tensor, accumulation: int) -> LoopState:
@@ -68,44 +62,29 @@ class LoopState:
 
 
 def encode_state(state: LoopState) -> bytes:
-    """The bytes of a state's file: a SHA-256 in the header guards the tensors."""
-    tensors = {name: getattr(state, name).detach().cpu().contiguous() for name in _TENSORS}
-    values = {
-        item.name: getattr(state, item.name)
-        for item in dataclasses.fields(state)
-        if item.name not in _TENSORS
-    }
-    header = {"format": FORMAT, "values": values}
-    text = json.dumps(header, sort_keys=True)
-    digest = _digest(tensors, text)
-    return safetensors.torch.save(
-        tensors, metadata={_METADATA_KEY: text, f"{_METADATA_KEY}_sha256": digest}
-    )
+    """The bytes of a state's file."""
+    fields = {item.name: getattr(state, item.name) for item in dataclasses.fields(state)}
+    arrays = {name: fields.pop(name).detach().cpu().numpy() for name in _TENSORS}
+    return encode_entry(Entry(arrays=arrays, values=fields), {"format": FORMAT})
 
 
 def decode_state(content: bytes) -> LoopState | None:
-    """A state, or None where the bytes are not what was written."""
-    try:
-        tensors = safetensors.torch.load(content)
-    except safetensors.SafetensorError:
+    """A state, or None if the bytes are damaged or of another format."""
+    decoded = decode_entry(content)
+    if decoded is None:
         return None
-    length = int.from_bytes(content[:8], "little")
-    metadata: dict[str, str] = json.loads(content[8 : 8 + length]).get("__metadata__", {})
-    text = metadata.get(_METADATA_KEY, "")
-    if metadata.get(f"{_METADATA_KEY}_sha256") != _digest(tensors, text):
+    entry, made_from = decoded
+    if made_from != {"format": FORMAT}:
         return None
-    header: dict[str, Any] = json.loads(text)
-    if header["format"] != FORMAT:
-        return None
-    values: dict[str, Any] = header["values"]
-    return LoopState(**{**tensors, **values})
+    tensors = {name: torch.from_numpy(array) for name, array in entry.arrays.items()}
+    return LoopState(**tensors, **entry.values)
 
 
 class StateFolder:
-    """The states of one fit; one process writes them.
+    """The states of one fit, which a single process writes.
 
     Args:
-        folder: made when the first state is saved.
+        folder: created when the first state is saved.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -113,34 +92,26 @@ class StateFolder:
 
     def save(self, state: LoopState) -> None:
         """Save a state and drop the oldest beyond those kept."""
-        write_whole(self.folder / f"state-{state.step:012d}.safetensors", encode_state(state))
+        write_whole(self.folder / f"state-{state.step:012d}.saved", encode_state(state))
         for old in self._list()[:-KEPT]:
             old.unlink()
 
     def load(self) -> LoopState | None:
-        """The newest sound state, None where there is none.
+        """The newest undamaged state, or None.
 
-        A damaged file is passed over with a warning: the one before it only costs the
-        steps in between.
+        A damaged file is skipped with a warning; the state before it costs only the steps in
+        between.
         """
         if self.folder.is_dir():
-            # Left by a process that was killed while it wrote.
-            for rest in self.folder.glob(".*.safetensors.*"):
+            # A process that was killed while it wrote left these.
+            for rest in self.folder.glob(".*.saved.*"):
                 rest.unlink()
         for path in reversed(self._list()):
             state = decode_state(path.read_bytes())
             if state is not None:
                 return state
-            _LOGGER.warning("%s is damaged or of another version: passed over", path)
+            _LOGGER.warning("%s is damaged or of another version: skipped", path)
         return None
 
     def _list(self) -> list[Path]:
-        return sorted(self.folder.glob("state-*.safetensors"))
-
-
-def _digest(tensors: dict[str, Tensor], text: str) -> str:
-    digest = hashlib.sha256(text.encode())
-    for name in sorted(tensors):
-        digest.update(f"{name} {tensors[name].dtype} {list(tensors[name].shape)}\n".encode())
-        digest.update(tensors[name].flatten().view(torch.uint8).numpy().tobytes())
-    return digest.hexdigest()
+        return sorted(self.folder.glob("state-*.saved"))

@@ -1,9 +1,9 @@
-"""One step of the mini-batches: gradients in pieces, memory that runs out, clipping.
+"""One step of the mini-batches: gradients in pieces, clipping, and memory that runs out.
 
-A step is taken by all processes at once. Each computes the gradient of its own share of
-the batch, piece by piece, and they are added up. Nothing of a step is read back from the
-device, unless several processes must agree whether it fitted into memory: on CUDA steps
-queue up, and one process's are replayed as one recording.
+All processes take a step together. Each computes the gradient of its share of the batch,
+piece by piece, and the gradients are summed. The results stay on the device, except where
+several processes must agree whether the step fitted into memory. On CUDA steps are therefore
+queued, and a single process replays a recording of them.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ class Batch:
         rows: (m,) int64
 
     Attributes:
-        scale: by how much its sums over people are multiplied to stand for the cohort's
-            means: batches in an epoch over the cohort's people.
+        scale: factor from sums over its people to the cohort's means: batches of an epoch
+            over people of the cohort.
     """
 
     rows: Tensor
@@ -42,26 +42,26 @@ class Batch:
 
 @dataclass(frozen=True, kw_only=True)
 class StepReport:
-    """The loss by part, over all processes, and the gradient's length before clipping."""
+    """The parts of the loss, over all processes, and the gradient's norm before clipping."""
 
     parts: dict[str, float]
     gradient_norm: float
 
 
 class Stepper:
-    """Takes steps; holds the parameters, Adam, and into how many pieces a batch goes.
+    """Takes steps, and keeps the parameters and Adam's state.
 
-    From the first step whose loss or gradient is not finite on, nothing moves any more;
-    :meth:`find_failure` says which it was.
+    If the loss or gradient of a step is not finite, the parameters stay as they are from then
+    on, and :meth:`find_failure` returns that step.
 
     Args:
         objective: what is minimised, on the device.
-        people: this process's, on the device.
+        people: of this process, on the device.
         execution: where it runs.
-        free: (P,) the parameters to start from.
+        free: (P,) the first parameters.
         longest: most people of this process in a batch.
         clip_norm: a longer gradient is shortened to this.
-        accumulation: pieces a batch is computed in at first.
+        accumulation: pieces in which a batch is computed at first.
     """
 
     def __init__(
@@ -81,13 +81,13 @@ class Stepper:
         self.out_of_memory = 0
         self.free = torch.nn.Parameter(free.to(device))
         on_cuda = device.type == "cuda"
-        # Recorded steps read the rate from the device.
+        # A recorded step reads the learning rate from the device.
         rate = torch.zeros((), device=device) if on_cuda else 0.0
         self.optimiser = torch.optim.Adam([self.free], lr=rate, capturable=on_cuda)
         self._objective = objective
         self._execution = execution
         self._clip_norm = clip_norm
-        # Recorded steps read their people here; places that a batch leaves over count 0.
+        # A recorded step reads its people here; places that a batch does not fill weigh 0.
         self._rows = torch.zeros(longest, dtype=torch.int64, device=device)
         self._scale = torch.zeros(longest, dtype=torch.float64, device=device)
         self._step = torch.zeros((), dtype=torch.int64, device=device)
@@ -97,10 +97,10 @@ class Stepper:
         self._replay: Callable[[], Tensor] | None = None
 
     def take(self, batch: Batch, learning_rate: float, step: int) -> None:
-        """Move the parameters along a batch's gradient.
+        """Take one step of Adam by a batch's gradient.
 
-        A batch that does not fit into memory is computed in twice as many pieces, and
-        later ones too; what the pieces add up to is the same.
+        If the batch does not fit into memory, it and all later ones are computed in twice as
+        many pieces; their sum is the same.
 
         Raises:
             FitError: one person does not fit into memory.
@@ -119,23 +119,23 @@ class Stepper:
             self._shrink(count)
 
     def find_failure(self) -> int | None:
-        """The step whose loss or gradient was not finite, None without one."""
+        """The first step whose loss or gradient was not finite, or None."""
         failed = int(self._failed_at)
         return None if failed == _NONE else failed
 
     def report(self) -> StepReport:
-        """Of the last step, or of the one that failed."""
+        """The report of the last step, or of the one that failed."""
         *parts, norm = self._report.tolist()
         return StepReport(parts=dict(zip(PARTS, parts, strict=True)), gradient_norm=norm)
 
     def take_sums(self) -> dict[str, float]:
-        """The loss by part, added up since this was last asked."""
+        """Sums of each part of the loss since the last call."""
         sums = self._sums.tolist()
         self._sums.zero_()
         return dict(zip(PARTS, sums, strict=True))
 
     def _try(self, count: int) -> bool:
-        """Whether the step fitted into memory, everywhere."""
+        """Take the step; whether it fitted into memory in every process."""
         alone = self._execution.world == 1
         try:
             if alone and self.free.device.type == "cuda":
@@ -148,7 +148,7 @@ class Stepper:
             if not ran_out(error):
                 raise
             gradient = None
-        # Outside the handler: its traceback holds the locals that filled the memory.
+        # After the handler, whose traceback refers to the tensors that filled the memory.
         failed = float(gradient is None)
         if gradient is None:
             self._replay = None
@@ -156,9 +156,9 @@ class Stepper:
                 torch.cuda.empty_cache()
             gradient = self._report.new_zeros(2 + len(self.free))
         if not alone:
-            told = torch.cat([gradient.new_tensor([failed]), gradient])
-            told = self._execution.add_up(told)
-            failed, gradient = float(told[0]), told[1:]
+            shared = torch.cat([gradient.new_tensor([failed]), gradient])
+            failures, gradient = self._execution.add_up(shared).split([1, len(gradient)])
+            failed = float(failures)
         if failed:
             return False
         self._move(gradient)
@@ -169,7 +169,7 @@ class Stepper:
             self._move(self._differentiate(len(self._rows)))
             return self._report
 
-        # Adam makes its moments in its first step; they must be there to be put back.
+        # Adam creates its moments in its first step; they must exist to be restored.
         state = self.optimiser.state[self.free]
         changes = [self.free, self._report, self._sums, self._failed_at, *state.values()]
         return capture(step, reads=self.free, changes=changes)
@@ -201,7 +201,7 @@ class Stepper:
         return total
 
     def _move(self, total: Tensor) -> None:
-        """Take the step that everybody's people, and the penalties, ask for."""
+        """Take the step, from the sums over all processes' people and the penalties."""
         over_people, gradient = total[:2], total[2:]
         free = self.free.detach().requires_grad_()
         penalties = list(
@@ -215,9 +215,9 @@ class Stepper:
         before = self.free.detach().clone()
         self.optimiser.step()
         with torch.no_grad():
-            held = self._failed_at != _NONE
+            stopped = self._failed_at != _NONE
             fails = ~torch.isfinite(report).all()
-            self._report.copy_(torch.where(held, self._report, report))
-            self.free.copy_(torch.where(held | fails, before, self.free))
-            self._failed_at.copy_(torch.where(fails & ~held, self._step, self._failed_at))
-            self._sums += torch.where(held | fails, torch.zeros_like(parts), parts)
+            self._report.copy_(torch.where(stopped, self._report, report))
+            self.free.copy_(torch.where(stopped | fails, before, self.free))
+            self._failed_at.copy_(torch.where(fails & ~stopped, self._step, self._failed_at))
+            self._sums += torch.where(stopped | fails, torch.zeros_like(parts), parts)

@@ -1,4 +1,4 @@
-"""What a fit tells while it runs: JSON lines, and TensorBoard where asked for."""
+"""Records of a running fit: JSON lines and, if configured, TensorBoard."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from henaw.model.checkpoint import write_whole
 from henaw.model.distribution import suggest_install
 from henaw.model.errors import ConfigurationError
+from henaw.model.files import write_whole
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard.writer import SummaryWriter
@@ -24,13 +24,14 @@ class Watch:
 
     Args:
         folder: where the file is; None records nothing.
-        fit: which fit of a run the records are of.
-        step: the step the fit goes on from: records beyond it, which a killed process
-            left, are dropped, since they will be written again.
-        tensorboard: also write for TensorBoard, under ``tensorboard/``.
+        fit: names the fit, since a run has several.
+        step: where the fit continues. Later records, which a killed process left, are
+            removed, because they will be written again.
+        tensorboard: write for TensorBoard too, under ``tensorboard/``.
 
     Raises:
-        ConfigurationError: TensorBoard is asked for and not installed, or has no folder.
+        ConfigurationError: TensorBoard is configured, but it is not installed or there is no
+            folder.
     """
 
     def __init__(self, folder: Path | None, fit: str, step: int, *, tensorboard: bool) -> None:
@@ -60,7 +61,7 @@ class Watch:
 
 
 def check_tensorboard() -> None:
-    """Say so before a fit begins if TensorBoard is not there.
+    """Refuse to start a fit that needs TensorBoard without it.
 
     Raises:
         ConfigurationError: it is not installed.

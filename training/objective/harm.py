@@ -1,8 +1,9 @@
 """The rules of harmful values as a part of the loss: an augmented Lagrangian.
 
-The part is (max(0, m - w g)^2 - m^2) / 2w, summed over rules g >= 0, with multipliers m
-and a weight w. At the right multipliers its minimum obeys the rules, with a weight so
-small that any unconstrained solver copes; they are found by solving a few times.
+A rule is an inequality g >= 0. The part is the sum over rules of (max(0, m - w g)^2 - m^2) / 2w,
+with multipliers m and a weight w. With the right multipliers its minimum obeys the rules, and
+the weight can stay so small that an unconstrained solver converges. The multipliers are found
+by solving a few times.
 
 Source:
     Rockafellar RT (1973), J Optim Theory Appl 12:555-562.
@@ -17,24 +18,24 @@ from henaw.model.graph.harm import HarmRules
 from torch import Tensor
 
 SMOOTH_YEARS = 1e-3
-"""|x| of an interaction is sqrt(x^2 + this^2) in the loss: never less, and smooth at 0, where
-a quasi-Newton method would stop short of the minimum."""
+"""|x| of an interaction is sqrt(x^2 + this^2) in the loss: never less than |x|, and smooth at 0,
+where a quasi-Newton method would otherwise stop before the minimum."""
 MARGIN_YEARS = 0.002
-"""How far inside its limit each rule is asked to be, years per score or years."""
+"""The loss asks each rule to hold by this margin, in years per score or years."""
 SLOW_SHRINKING, HARDER = 0.5, 3.0
-"""Where what is broken shrinks by less than the first, the weight is raised by the second."""
+"""If the violation does not shrink to the first factor, the weight is raised by the second."""
 
 
 class HarmPenalty:
-    """Rules, the multipliers that they have come to, and the weight.
+    """Rules with their multipliers and the weight.
 
-    Of each group, rules that differ by age alone, those at the first, middle and last age
-    are asked for, since a slope is all but a straight line over age. Any other that is
-    broken all the same is added.
+    The rules of a group differ only by age. The loss contains those at the first, middle and
+    last age, since a slope is almost a straight line over age. Any other rule that is broken
+    is added later.
 
     Args:
-        rules: all of them.
-        weight: the weight at first.
+        rules: all rules.
+        weight: the first weight.
     """
 
     def __init__(self, rules: HarmRules, weight: float) -> None:
@@ -47,22 +48,22 @@ class HarmPenalty:
         self.multipliers = torch.zeros(len(self.rows), dtype=torch.float64)
 
     def copy(self) -> HarmPenalty:
-        """The same, to go on from by itself."""
+        """A copy that is updated independently."""
         other = HarmPenalty.__new__(HarmPenalty)
         vars(other).update(vars(self) | {"rows": list(self.rows), "broken": float("inf")})
         return other
 
     def compute(self, weight: Tensor, interaction_weight: Tensor) -> Tensor:
-        """The part of the loss, a scalar.
+        """The part of the loss.
 
         Shape:
-            weight: (V, Q J); interaction_weight: (I,)
+            weight: (V, Q J); interaction_weight: (I,); result: a scalar
         """
         smooth = torch.sqrt(interaction_weight.square() + SMOOTH_YEARS**2)
         with torch.no_grad():
             left = self._asked.measure(weight, smooth) - MARGIN_YEARS
             pushing = (self.multipliers > self.weight * left).nonzero().flatten()
-        # A few of some thousand rules: derivatives cost by how many there are.
+        # Only a few of some thousand rules matter, and each makes derivatives slower.
         rules = dataclasses.replace(
             self._asked,
             main=self._asked.main[pushing],
@@ -74,10 +75,10 @@ class HarmPenalty:
         return (push.square().sum() - self.multipliers.square().sum()) / (2.0 * self.weight)
 
     def update(self, weight: Tensor, interaction_weight: Tensor) -> float:
-        """Take the multipliers to what the rules ask at solved weights.
+        """Update the multipliers at solved weights.
 
         Returns:
-            By how much the worst of all rules is broken; at most 0 where all hold.
+            By how much the worst rule is broken, in years; at most 0 if every rule is obeyed.
         """
         smooth = torch.sqrt(interaction_weight.square() + SMOOTH_YEARS**2)
         left = self._asked.measure(weight, smooth) - MARGIN_YEARS
@@ -91,15 +92,15 @@ class HarmPenalty:
         return broken
 
     def describe(self, weight: Tensor, interaction_weight: Tensor) -> str:
-        """The rule that is furthest from holding, in words."""
+        """The most broken rule, in words."""
         left = self.rules.measure(weight, interaction_weight)
         worst = int(left.argmin())
         if float(left[worst]) >= 0.0:
-            return "every rule holds"
-        return f"{self.rules.names[worst]} is short by {-float(left[worst]):.3g} years"
+            return "every rule is obeyed"
+        return f"{self.rules.names[worst]} is broken by {-float(left[worst]):.3g} years"
 
     def _ask_for_more(self, every: Tensor) -> None:
-        """Add the worst broken rule of each group that is not asked for yet."""
+        """Add each group's worst broken rule to the loss, unless it is in it already."""
         asked, more = set(self.rows), []
         for rows in self.rules.list_rows().values():
             worst = rows[int(every[rows].argmin())]

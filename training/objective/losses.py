@@ -10,7 +10,21 @@ from torch import Tensor
 
 
 def compute_cumulative_hazard(log_hazard: Tensor, slope: Tensor, time_years: Tensor) -> Tensor:
-    """Deaths expected of each person in the follow-up: e^a (e^{bT} - 1) / b, all (n,)."""
+    """Expected deaths of each person during the follow-up: e^a (e^{bT} - 1) / b.
+
+    Shape:
+        all: (n,)
+
+    Args:
+        log_hazard: a, log of deaths per year at the examination.
+        slope: b, per year.
+        time_years: T, follow-up.
+
+    Example:
+        >>> one = torch.ones(1, dtype=torch.float64)
+        >>> compute_cumulative_hazard(-3 * one, 0.1 * one, 10 * one)
+        tensor([0.8555], dtype=torch.float64)
+    """
     return torch.exp(log_hazard) * torch.expm1(slope * time_years) / slope
 
 
@@ -19,19 +33,19 @@ def compute_mortality_loss(
 ) -> Tensor:
     """Negative log-likelihood of the Gompertz model, summed over people.
 
-    With log h(t) = a + b t, a the log hazard at the examination, a person followed for
-    T years contributes e^a (e^{bT} - 1) / b - d (a + b T). Being a plain sum, any split
-    into batches gives the same total.
+    The log hazard t years after the examination is a + b t. A person followed for T years
+    contributes e^a (e^{bT} - 1) / b - d (a + b T). As the loss is a sum over people, it can
+    be computed in any batches.
 
     Shape:
         all: (n,)
 
     Args:
-        log_hazard: a, log of deaths per year.
+        log_hazard: a, log of deaths per year at the examination.
         slope: b, per year.
         time_years: T, follow-up.
         event: d, 1 where the follow-up ended in death.
-        weight: how much a person counts; with weights of sum 1 the loss is a mean.
+        weight: of each person; if the weights sum to 1, the loss is a weighted mean.
 
     Returns:
         The weighted sum, a scalar.
@@ -49,24 +63,45 @@ def compute_mortality_loss(
 
 
 def compute_age_loss(age_gap: Tensor, weight: Tensor) -> Tensor:
-    """Sum of weighted squared age gaps, years squared: (n,), (n,) to a scalar."""
+    """Weighted sum of squared age gaps, years squared.
+
+    Shape:
+        age_gap, weight: (n,); result: a scalar
+
+    Example:
+        >>> compute_age_loss(torch.tensor([2.0, -1.0]), torch.tensor([0.5, 0.5]))
+        tensor(2.5000)
+    """
     return (weight * age_gap * age_gap).sum()
 
 
 def compute_cause_loss(logits: Tensor, cause: Tensor) -> Tensor:
-    """Cross-entropy of the cause among the deaths: (d, C), (d,) int64 to a scalar."""
+    """Mean cross-entropy of the cause of death among d deaths; 0 without deaths.
+
+    Shape:
+        logits: (d, C); cause: (d,) int64; result: a scalar
+
+    Example:
+        >>> compute_cause_loss(torch.zeros(3, 4), torch.tensor([0, 1, 3]))
+        tensor(1.3863)
+    """
     if len(cause) == 0:
         return logits.sum()
     return torch.nn.functional.cross_entropy(logits, cause)
 
 
 def compute_elastic_net(weight: Tensor, penalty: Tensor, alpha: float) -> Tensor:
-    """Elastic net: sum of penalty (alpha |w| + (1 - alpha) w^2), a scalar.
+    """Elastic net: sum of penalty (alpha |w| + (1 - alpha) w^2).
 
-    |w| is sqrt(w^2 + 1e-6), smooth at 0 for a quasi-Newton method.
+    |w| is sqrt(w^2 + 1e-6), which is smooth at 0, as a quasi-Newton method needs it.
 
     Shape:
-        weight, penalty: any, alike
+        weight, penalty: any, the same for both; result: a scalar
+
+    Args:
+        weight: w.
+        penalty: of each weight.
+        alpha: the share of |w|, 0 to 1.
 
     Source:
         Zou H, Hastie T (2005), J R Stat Soc B 67:301-320.

@@ -1,10 +1,10 @@
-"""What a fit minimises, whichever way it is minimised.
+"""What a fit minimises.
 
-The free parameters are one vector, scaled so that a unit step means much the same for
-each: weights per standard deviation of their feature, bounds of the interactions inside
-tanh, the log of the baseline's slope. :class:`Objective` turns them into weights in the
-network's units and into the parts of the loss. The causes of death share no parameter
-with the gap and are fitted by themselves (:mod:`henaw.training.solvers.causes`).
+The free parameters are one vector, scaled so that a unit step has a similar effect in each:
+weights per standard deviation of their feature, interactions as the argument of a tanh within
+their bounds, and the logarithm of the baseline's slope. :class:`Objective` turns them into
+weights in the network's units and into the parts of the loss. The causes of death share no
+parameter with the gap and are fitted separately (:mod:`henaw.training.solvers.causes`).
 """
 
 from __future__ import annotations
@@ -24,19 +24,19 @@ from henaw.training.objective.losses import compute_elastic_net
 from torch import Tensor
 
 TAIL_SCORE = 1.5
-"""Normal score beyond which too few people are of one age to tell its effect from others'."""
+"""Beyond this normal score too few people of one age remain to estimate its effect by age."""
 FIRST_INTERCEPT = -10.0
 FIRST_SLOPE = 0.09
-"""Where a fit starts: the Gompertz law of a present-day population, per year of age."""
+"""A fit starts at the Gompertz law of a present-day population, per year of age."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Weights:
-    """Weights in the network's units: all that the likelihood depends on.
+    """Weights in the network's units: everything that the likelihood depends on.
 
     Shape:
         weight: (V, Q J); interaction_weight: (I,); slope: (2,) per year;
-        level: (2 + S + T,) log hazard, by sex, by survey and by adjustment
+        level: (2 + S + T,) log hazard of each sex, each survey and each adjustment
     """
 
     weight: Tensor
@@ -62,11 +62,14 @@ class Weights:
 
 @dataclass(frozen=True, kw_only=True)
 class Solution:
-    """Weights as the network holds them.
+    """Solved weights, as tensors of the network.
 
     Shape:
         weight: (V, Q J); interaction_weight: (I,); intercept, slope: (2,);
-        free: every parameter, as solved
+        free: (P,) the free parameters
+
+    Attributes:
+        loss: its parts at the solution.
     """
 
     weight: Tensor
@@ -79,10 +82,10 @@ class Solution:
 
 @dataclass(frozen=True, kw_only=True)
 class Scales:
-    """Standard deviations of the features, and how many surveys have a level of their own.
+    """Standard deviations of the features, and the number of surveys.
 
     Shape:
-        main: (V Q J,); pairs: (I,)
+        main: (V Q J,); pairs: (I,), of the interactions
     """
 
     main: Tensor
@@ -97,7 +100,7 @@ class Objective:
         scales: of the features.
         shape: of the network.
         configuration: what is minimised.
-        rules: what harmful values must hold; without any, nothing is asked of them.
+        rules: of harmful values; None: no rules.
     """
 
     def __init__(
@@ -112,14 +115,14 @@ class Objective:
         self.harm = None if rules is None else HarmPenalty(rules, configuration.harm_weight)
         self.main_scale = scales.main.clamp(min=1e-6)
         self.pair_scale = scales.pairs.clamp(min=1e-6)
-        # By products, not by index: on CUDA the backward pass of a few indices is slow.
+        # A matrix product, because on CUDA the backward pass of indexing is slow.
         self.both = torch.zeros(len(shape.interactions), len(VARIABLES), dtype=torch.float64)
         for row, pair in enumerate(shape.interactions):
             self.both[row, [VARIABLES.index(name) for name in pair]] = 0.5
         columns = len(scales.main)
         blocks = torch.full((len(VARIABLES), columns // len(VARIABLES)), 1.0)
         blocks[:, shape.basis_size :] = configuration.modulation_penalty
-        # The linear term comes before the hinges; the constant block is left alone.
+        # The linear term comes before the hinges; the first modulator, 1, has no such penalty.
         tail = torch.tensor([False, *(knot >= TAIL_SCORE for knot in shape.knots)])
         blocks[:, shape.basis_size :][:, tail.repeat(len(MODULATORS) - 1)] *= (
             configuration.tail_penalty
@@ -135,7 +138,7 @@ class Objective:
         }
 
     def to(self, device: torch.device) -> Objective:
-        """The same objective, but for the rules, of parameters on another device."""
+        """The same objective without the rules, for parameters on another device."""
         moved = copy.copy(self)
         moved.harm = None
         for name, value in vars(self).items():
@@ -144,14 +147,14 @@ class Objective:
         return moved
 
     def start(self) -> Tensor:
-        """Free parameters of a population without any gap: (P,)."""
+        """Free parameters at which every gap is 0: (P,)."""
         parts = {name: torch.zeros(size, dtype=torch.float64) for name, size in self.sizes.items()}
         parts["intercept"] += FIRST_INTERCEPT
         parts["slope"] += float(np.log(FIRST_SLOPE))
         return torch.cat(list(parts.values()))
 
     def split(self, free: Tensor) -> dict[str, Tensor]:
-        """Free parameters (P,) by what they are."""
+        """Free parameters (P,) by their names in ``sizes``."""
         return dict(zip(self.sizes, free.split(list(self.sizes.values())), strict=True))
 
     def unpack(self, free: Tensor) -> Weights:
@@ -167,15 +170,18 @@ class Objective:
         )
 
     def measure_individual(self, weight: Tensor) -> Tensor:
-        """|alpha| of each biomarker: (V, Q J) to (V,)."""
+        """Size of each variable's unmodulated effect, |alpha|: (V, Q J) to (V,)."""
         return torch.sqrt((weight[:, : self.shape.basis_size] ** 2).sum(1) + 1e-12)
 
     def compute_penalties(self, free: Tensor, weights: Weights) -> dict[str, Tensor]:
-        """The parts that weigh on the parameters, once for a cohort of any size.
+        """The parts of the loss that do not depend on people.
 
         Args:
             free: (P,) the free parameters.
-            weights: what they unpack to.
+            weights: their weights, from :meth:`unpack`.
+
+        Returns:
+            Scalars by name.
         """
         configuration, parts = self.configuration, self.split(free)
         penalties = {
@@ -197,13 +203,13 @@ class Objective:
     def build_solution(
         self, free: Tensor, survey_share: Tensor, loss: dict[str, float]
     ) -> Solution:
-        """Weights as the network holds them.
+        """Solved weights, as tensors of the network.
 
         Args:
             free: (P,) solved parameters.
-            survey_share: (S,) the share of the people in each survey. Without a period,
-                what is shipped is the hazard of the average person.
-            loss: the parts of the loss there.
+            survey_share: (S,) the share of the people in each survey. Without a period the
+                baseline is that of the average person.
+            loss: its parts at these parameters.
         """
         weights, parts = self.unpack(free), self.split(free)
         average = self.configuration.period is None

@@ -1,8 +1,8 @@
-"""People as a solver needs them: few numbers each.
+"""Survival data of a cohort: features, follow-up, and the likelihood of weights.
 
-A person's features are their centred basis functions times each modulator (1, age, sex).
-Kept apart they take a third of the memory and, since
-sum_q m_q (b . w_q) is what is wanted, give the gap without ever being multiplied out.
+A person's features are their centred basis functions b times each modulator m_q (1, age,
+sex). The gap is sum_q m_q (b . w_q), so basis functions and modulators are kept apart: that
+takes a third of the memory, and the products are never stored.
 """
 
 from __future__ import annotations
@@ -26,23 +26,24 @@ from henaw.training.objective.objective import Scales, Weights
 from torch import Tensor
 
 _PIECE = 65_536
-"""People whose features are computed at once: the network's own temporaries take some
-10 kB a person."""
+"""People whose features are computed together: the network's temporary tensors take about 10 kB
+a person."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class SurvivalData:
     """Features and follow-up of people.
 
-    Whom the baseline's level depends on is a design of its own, so that it costs a
-    product: looking up one of two sexes is slow to differentiate on CUDA.
+    The baseline's level is a matrix product with ``levels``, because on CUDA looking up one
+    of two sexes is slow to differentiate.
 
     Shape:
-        basis: (n, V J) float32; modulators: (n, Q) float32; pairs: (n, I) float32
+        basis: (n, V J) float32; modulators: (n, Q) float32
+        pairs: (n, I) float32, features of the interactions
         typical: (n,) float64 years, added to the gap
         age: (n,) float64 years; time: (n,) float64 years
-        levels: (n, 2 + S + T) float64, 1 in the column of the sex and of the survey,
-        then the adjustments
+        levels: (n, 2 + S + T) float64: 1 in the column of the sex and of the survey, then
+        the adjustments
         event, weight: (n,) float64
     """
 
@@ -68,7 +69,7 @@ class SurvivalData:
         return replace(self, **{name: column.to(device) for name, column in self._columns()})
 
     def weighed(self, weight: Tensor) -> SurvivalData:
-        """The same people, each counting so much: (n,)."""
+        """The same people with other weights: (n,)."""
         return replace(self, weight=weight)
 
     def _columns(self) -> list[tuple[str, Tensor]]:
@@ -78,7 +79,7 @@ class SurvivalData:
 def build_survival_data(
     network: Network, cohort: Cohort, configuration: FitConfiguration
 ) -> SurvivalData:
-    """Compute the features of a cohort and cut its follow-up."""
+    """Compute the features of a cohort, and cut its follow-up at ``follow_up_years``."""
     follow_up_years = configuration.follow_up_years
     event = cohort.event & (cohort.time_years <= follow_up_years)
     columns: dict[str, list[Tensor]] = {"basis": [], "modulators": [], "pairs": []}
@@ -111,11 +112,11 @@ def build_survival_data(
 
 
 def measure_scales(people: SurvivalData, adjustments: int) -> Scales:
-    """Standard deviations of the features, multiplied out; float64.
+    """Standard deviations of the features, basis times modulators; float64.
 
     Args:
         people: of a cohort.
-        adjustments: how many of the last columns of ``levels`` are adjustments.
+        adjustments: the number of adjustments, the last columns of ``levels``.
     """
     sums = squares = torch.zeros((), dtype=torch.float64)
     for begin in range(0, len(people), _PIECE):
@@ -138,8 +139,8 @@ def compute_gap(weights: Weights, people: SurvivalData, *, precision: torch.dtyp
 
     Args:
         weights: in the network's units, float64.
-        people: whose.
-        precision: of the product; the sums of a few terms after it are float64.
+        people: the n people.
+        precision: of the matrix product; the few terms after it are added in float64.
     """
     by_modulator = weights.weight.unflatten(1, (len(MODULATORS), -1)).transpose(1, 2).flatten(0, 1)
     product = people.basis.to(precision) @ by_modulator.to(precision)
@@ -149,10 +150,10 @@ def compute_gap(weights: Weights, people: SurvivalData, *, precision: torch.dtyp
 
 
 def compute_likelihood(weights: Weights, people: SurvivalData, gap: Tensor) -> dict[str, Tensor]:
-    """What adds up over people, each weighted: the parts of the loss, and deaths expected.
+    """Weighted sums over people: the parts of the loss, and the expected deaths.
 
     Returns:
-        ``mortality``, ``age`` (before its weight in the loss) and ``expected``, scalars.
+        ``mortality``, ``age`` (without ``age_weight``) and ``expected`` deaths, scalars.
     """
     slope = people.levels[:, : len(SEXES)] @ weights.slope
     log_hazard = people.levels @ weights.level + slope * (people.age + gap)
@@ -167,15 +168,15 @@ def compute_likelihood(weights: Weights, people: SurvivalData, gap: Tensor) -> d
 
 
 def build_design(weights: Weights, people: SurvivalData) -> tuple[Tensor, Tensor]:
-    """How the log hazard answers to each weight, and the deaths expected, by person.
+    """Derivatives of each person's log hazard by the weights, and their expected deaths.
 
     Args:
-        weights: at which.
-        people: whose.
+        weights: where the derivatives are taken.
+        people: the n people.
 
     Returns:
-        (n, W) derivatives by :meth:`Weights.flatten`, midway in the follow-up, and (n,)
-        weighted expected deaths; float64.
+        (n, W) derivatives by :meth:`Weights.flatten`, in the middle of the follow-up, and
+        (n,) weighted expected deaths; float64.
     """
     gap = compute_gap(weights, people, precision=torch.float64)
     sexes = people.levels[:, : len(SEXES)]
@@ -191,5 +192,5 @@ def build_design(weights: Weights, people: SurvivalData) -> tuple[Tensor, Tensor
 
 
 def _take(column: Tensor, rows: Tensor | slice) -> Tensor:
-    # Several times as fast as column[rows] on the CPU: whole rows are copied at once.
+    # On the CPU this is several times as fast as column[rows], since it copies whole rows.
     return column[rows] if isinstance(rows, slice) else column.index_select(0, rows)

@@ -1,7 +1,7 @@
-"""Fitting without some people and scoring on them, in turn.
+"""Cross-validation: fit without some people and score on them, in turn.
 
-Everything a fit learns, the reference included, is learned anew without the people left
-out. Aggregates only leave this module.
+Everything in a fit, the reference included, is estimated without the people left out. Only
+aggregates leave this module.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from henaw.training.metrics import AGE_BANDS, HORIZON_YEARS, compute_c_index, se
 from henaw.training.train import predict
 
 Folds = Literal["survey"] | int
-"""Leave out one survey in turn, or one of this many parts of like people."""
+"""Leave out each survey in turn, or each of so many parts with similar people."""
 
 Progress = Callable[[str], None]
 
@@ -32,8 +32,8 @@ class Fold:
     """People left out together.
 
     Attributes:
-        name: which they are: a survey, or the number of a part.
-        left_out: (n,) bool, of the cohort that was split.
+        name: the survey, or the number of the part.
+        left_out: (n,) bool, of the people in the cohort that was split.
     """
 
     name: str
@@ -42,11 +42,11 @@ class Fold:
 
 @dataclass(frozen=True, kw_only=True)
 class FoldScore:
-    """How well a fit did on people it did not see.
+    """How well a fit predicts for people it was not fitted on.
 
     Attributes:
-        name: the fold's.
-        people: complete rows scored.
+        name: of the fold.
+        people: the number of complete people scored.
         deaths_10y: deaths among them within 10 years.
         expected_deaths_10y: the sum of their 10-year risks.
         c_index: C for death within 10 years by the 10-year risk, by age band.
@@ -60,7 +60,7 @@ class FoldScore:
 
 
 def list_surveys(cohort: Cohort) -> tuple[str, ...]:
-    """Surveys that can be left out: complete people followed for 10 years, and deaths."""
+    """Surveys that can be left out: with complete people followed for 10 years, and deaths."""
     scored = cohort.select(select_evaluated(cohort))
     dead = _select_deaths(scored)
     return tuple(
@@ -74,16 +74,16 @@ def list_surveys(cohort: Cohort) -> tuple[str, ...]:
 def split(
     cohort: Cohort, folds: Folds, *, surveys: Sequence[str] = (), seed: int = 0
 ) -> tuple[Fold, ...]:
-    """Split a cohort into people to leave out in turn.
+    """Split a cohort into folds, which are left out in turn.
 
     Args:
-        cohort: who is split.
-        folds: by survey, or into this many parts alike in age, sex and deaths.
-        surveys: the surveys left out in turn; none: all that can be.
+        cohort: the people.
+        folds: by survey, or into so many parts of similar age, sex and deaths.
+        surveys: the surveys left out in turn; empty: all that can be.
         seed: of the parts.
 
     Raises:
-        CohortError: fewer than two folds, or one that nothing can be measured on.
+        CohortError: there are fewer than two folds, or one on which C cannot be measured.
     """
     if folds == "survey":
         return _split_by_survey(cohort, surveys)
@@ -120,7 +120,7 @@ def _split_alike(cohort: Cohort, count: int, seed: int) -> tuple[Fold, ...]:
                 f"within {HORIZON_YEARS:g} years; got {count}"
             ],
         )
-    # In order of who is alike, and by chance within: every count-th person is one part.
+    # Similar people are next to each other, in random order; each part takes every count-th.
     chance = np.random.default_rng(seed).random(len(cohort))
     decade = cohort.age_years // 10
     order = np.lexsort((chance, cohort.sex, decade, dead, select_evaluated(cohort)))

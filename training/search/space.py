@@ -1,4 +1,4 @@
-"""Which hyperparameters of a fit may change in a search, and how far."""
+"""Which hyperparameters of a fit a search may change, and within which limits."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from henaw.training.configuration import TrainingConfiguration, read_mapping
 from henaw.training.metrics import AGE_BANDS
 
 Hyperparameters = Mapping[str, Any]
-"""Values by name, of the configuration's ``fit`` or ``network``."""
+"""Values by name, from the configuration's ``fit`` or ``network``."""
 
 RANGES: dict[str, str] = {
     "elastic_weight": "fit",
@@ -28,13 +28,13 @@ RANGES: dict[str, str] = {
     "adaptive_lambda": "network",
     "hierarchy": "network",
 }
-"""Hyperparameters searched between two numbers, and the part of the configuration they are in."""
+"""Hyperparameters searched between two numbers, and their part of the configuration."""
 LISTS: dict[str, str] = {
     "follow_up_years": "fit",
     "knots": "network",
     "interactions": "network",
 }
-"""Hyperparameters chosen from a list, and the part of the configuration they are in."""
+"""Hyperparameters chosen from a list, and their part of the configuration."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,9 +42,9 @@ class Range:
     """Numbers from low to high.
 
     Attributes:
-        low: the least.
-        high: the most.
-        log: search evenly in the logarithm.
+        low: the least value.
+        high: the greatest value.
+        log: draw uniformly in the logarithm.
     """
 
     low: float
@@ -65,7 +65,7 @@ class Range:
 
 @dataclass(frozen=True, kw_only=True)
 class SearchConfiguration:
-    """What a search may change. A hyperparameter that is not named stays as configured.
+    """What a search may change; a hyperparameter that it does not name stays as configured.
 
     Attributes:
         elastic_weight: of ``fit``.
@@ -78,10 +78,10 @@ class SearchConfiguration:
         follow_up_years: of ``fit``; values to try besides the configured one.
         knots: of ``network``; lists to try besides the configured one.
         interactions: of ``network``; lists to try besides the configured one.
-        bands: age bands whose mean C decides.
-        surveys: those left out in turn; none: all that have deaths and complete people
-            followed for 10 years.
-        startup_trials: hyperparameters drawn evenly before earlier results guide the choice.
+        bands: age bands; the mean of their C is maximised.
+        surveys: left out in turn; empty: all with deaths and with complete people followed
+            for 10 years.
+        startup_trials: trials drawn at random before the results of earlier trials are used.
     """
 
     elastic_weight: Range | None = None
@@ -137,15 +137,15 @@ DEFAULT_SEARCH = SearchConfiguration(
         ),
     ),
 )
-"""What ``henaw tune`` searches unless it is given a file that says otherwise."""
+"""What ``henaw tune`` searches without ``--search``."""
 
 
 def read_search_configuration(path: Path) -> SearchConfiguration:
     """Read and check a YAML file.
 
     Raises:
-        ConfigurationError: the file is not there, is not YAML, or has wrong entries;
-            all of them are listed.
+        ConfigurationError: the file does not exist, is not YAML, or has wrong entries, which
+            are all listed.
     """
     return read_configuration(SearchConfiguration, read_mapping(path), subject=str(path))
 
@@ -155,8 +155,8 @@ class SearchSpace:
     """A search around one configuration.
 
     Raises:
-        ConfigurationError: the configuration lies outside the search, or the search
-            reaches hyperparameters that no configuration may have; all are listed.
+        ConfigurationError: a configured value is outside its range, or the search contains
+            values that a configuration must not have; all are listed.
     """
 
     search: SearchConfiguration
@@ -183,13 +183,13 @@ class SearchSpace:
 
     @property
     def configured(self) -> dict[str, Any]:
-        """The configured hyperparameters, as a trial's parameters."""
+        """The configured hyperparameters, in the form of a trial's parameters."""
         return {name: self._configured(name) for name, _ in self._ranges()} | {
             name: _encode(self._configured(name)) for name, _ in self._lists()
         }
 
     def suggest(self, trial: optuna.Trial) -> Hyperparameters:
-        """Draw every searched hyperparameter for a trial."""
+        """Draw all hyperparameters of the search for a trial."""
         for name, span in self._ranges():
             trial.suggest_float(name, span.low, span.high, log=span.log)
         for name, options in self._lists():
@@ -197,9 +197,9 @@ class SearchSpace:
         return self.read_hyperparameters(trial.params)
 
     def read_hyperparameters(self, parameters: Mapping[str, Any]) -> Hyperparameters:
-        """The hyperparameters that a trial's parameters stand for.
+        """The hyperparameters of a trial's parameters.
 
-        Numbers are taken to three digits: more would only look precise.
+        Drawn numbers are rounded to three digits; more would only look precise.
         """
         hyperparameters: dict[str, Any] = {}
         for name, span in self._ranges():
@@ -212,7 +212,7 @@ class SearchSpace:
         return hyperparameters
 
     def apply(self, hyperparameters: Hyperparameters) -> TrainingConfiguration:
-        """The configuration with these hyperparameters in place of its own.
+        """The configuration with these hyperparameters.
 
         Raises:
             ConfigurationError: they are not valid together.
@@ -250,7 +250,7 @@ class SearchSpace:
 
 
 def _encode(value: Any) -> str:
-    """Text, because a study keeps no lists."""
+    """JSON text, because a study cannot store lists."""
     return json.dumps(value)
 
 

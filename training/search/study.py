@@ -1,8 +1,9 @@
-"""The stored study: trials in an SQLite file that outlive the process.
+"""Studies: trials in an SQLite file, so that a search can be stopped and continued.
 
-A file belongs to one set of inputs. What a trial tries depends on them, on the trials
-finished before it and on nothing else, so a search that was killed and started again
-ends as one that was not. Hyperparameters, counts and scores are kept; nothing about a person.
+A file belongs to one set of inputs. The hyperparameters of a trial depend only on the inputs
+and on the trials that ended before, so a search that was killed and continued gives the same
+result as one that was not. The file contains hyperparameters, counts and scores, and no data
+of individuals.
 """
 
 from __future__ import annotations
@@ -47,7 +48,7 @@ class Trials:
     space: SearchSpace
 
     def list_done(self) -> list[FrozenTrial]:
-        """Trials that came to an end of their own, failed ones included, in order."""
+        """Trials that ended, in order: those that failed too, but not those interrupted."""
         return [
             trial
             for trial in self.study.get_trials(
@@ -63,13 +64,13 @@ class Trials:
         *,
         stored: Callable[[], None],
     ) -> None:
-        """Go on until this many trials are done.
+        """Run trials until there are ``count``.
 
         Args:
-            count: how many in all.
-            evaluate: the value to raise and what to keep of how it came about, for
-                some hyperparameters. An error of HENAW's own fails the trial and is its reason.
-            stored: called for each of them that was done before.
+            count: of all trials, those stored included.
+            evaluate: takes hyperparameters; returns the value to maximise, and details to
+                store. If it raises an error of HENAW, the trial fails with that reason.
+            stored: called for each trial that was stored before.
         """
         kept = self.list_done()[:count]
         for _ in kept:
@@ -79,8 +80,8 @@ class Trials:
         while (done := len(self.list_done())) < count:
             if done == 0 and not self.study.get_trials(states=(TrialState.WAITING,)):
                 self.study.enqueue_trial(self.space.configured)
-            # A sampler of its own for each trial: one that lived on would, after a
-            # resume, draw from its beginning again.
+            # Each trial has its own sampler. A single one would, after a search is continued,
+            # repeat its first draws.
             entropy = np.random.SeedSequence([seed, zlib.crc32(name.encode()), done])
             self.study.sampler = optuna.samplers.TPESampler(
                 seed=int(entropy.generate_state(1)[0]),
@@ -107,10 +108,10 @@ class Trials:
                 )
 
     def choose_best(self, count: int) -> FrozenTrial:
-        """The best of the first trials; of equals the first.
+        """The best of the first ``count`` trials; among equals the first.
 
         Raises:
-            StudyError: none of them succeeded.
+            StudyError: all of them failed.
         """
         done = self.list_done()[:count]
         complete = [trial for trial in done if trial.state == TrialState.COMPLETE]
@@ -125,14 +126,14 @@ class Trials:
 
 @dataclass(frozen=True)
 class StudyFile:
-    """An open study file, of which this process is the only user."""
+    """An open study file, used by this process only."""
 
     path: Path
     made_from: Mapping[str, Any]
     storage: optuna.storages.RDBStorage
 
     def open_trials(self, name: str, space: SearchSpace) -> Trials:
-        """A search of that name, begun or gone on with."""
+        """The search of that name: a new one, or the stored one."""
         study = optuna.create_study(
             storage=self.storage, study_name=name, direction="maximize", load_if_exists=True
         )
@@ -142,7 +143,7 @@ class StudyFile:
         return Trials(study, space)
 
     def _close_interrupted(self, study: optuna.Study) -> None:
-        """Fail trials that a killed process left running; this process runs none yet."""
+        """Mark trials that a killed process left running as failed."""
         study_id = self.storage.get_study_id_from_name(study.study_name)
         for trial in study.get_trials(states=(TrialState.RUNNING,)):
             trial_id = self.storage.get_trial_id_from_study_id_trial_number(study_id, trial.number)
@@ -152,15 +153,15 @@ class StudyFile:
 
 @contextlib.contextmanager
 def open_study_file(path: Path, made_from: Mapping[str, Any]) -> Iterator[StudyFile]:
-    """Open a study file, or make one, for this process alone.
+    """Open or create a study file, for this process only.
 
     Args:
         path: the SQLite file.
-        made_from: everything that its trials depend on, as JSON can hold it.
+        made_from: the inputs that its trials depend on, as JSON can hold them.
 
     Raises:
-        StudyError: it is not a study of ours, was made from something else, cannot be
-            read or written, or another process is using it.
+        StudyError: it is not a study of ``henaw tune``, belongs to other inputs, cannot be
+            read or written, or is used by another process.
     """
     if "?" in str(path):
         raise StudyError(
@@ -177,7 +178,7 @@ def open_study_file(path: Path, made_from: Mapping[str, Any]) -> Iterator[StudyF
         raise StudyError(str(path), [f"the file cannot be written: {error}"]) from error
     try:
         _check_file(path)
-        # What Optuna would say of each study and trial is said by the progress bar.
+        # The progress bar shows what Optuna would log of each study and trial.
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         storage = _open_storage(path)
         try:
@@ -200,7 +201,7 @@ def _open_storage(path: Path) -> optuna.storages.RDBStorage:
 
 
 def _check_file(path: Path) -> None:
-    """Refuse a file of something else before Optuna writes its tables into it."""
+    """Refuse any other SQLite file, before Optuna writes its tables into it."""
     if not path.exists():
         return
     try:

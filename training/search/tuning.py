@@ -1,11 +1,10 @@
-"""Choosing hyperparameters by nested cross-validation, and saying what the choosing is worth.
+"""Choosing hyperparameters by nested cross-validation.
 
-The inner loop chooses: hyperparameters are tried by leaving out one survey at a time, and the
-best mean C wins. The best of many is flattered by having been picked, so an outer loop
-leaves a survey out of the whole of that and scores on it what was chosen without it.
-The hyperparameters given back at the end are chosen on everyone; what the outer loop found is
-how well choosing in this way does. Surveys that the configuration holds out are dropped
-before anything.
+The inner loop chooses: it tries hyperparameters by leaving out one survey at a time, and takes
+those with the best mean C. That C is too high, because it is the best of many. An outer loop
+therefore leaves each survey out of a whole search, and scores on it what the search chose.
+The hyperparameters returned are chosen on everyone; the outer loop measures how good such a
+choice is. The surveys that the configuration holds out are dropped first.
 
 Source:
     Cawley GC, Talbot NLC (2010), J Mach Learn Res 11:2079-2107.
@@ -24,9 +23,9 @@ from typing import Any
 
 import numpy as np
 import yaml
-from henaw.model.checkpoint import write_whole
 from henaw.model.distribution import read_version
 from henaw.model.errors import CohortError, StudyError
+from henaw.model.files import write_whole
 from henaw.training.cohorts.cohort import Cohort, read_cohort
 from henaw.training.configuration import TrainingConfiguration
 from henaw.training.execution.execution import ALONE, Execution
@@ -45,12 +44,12 @@ from henaw.training.search.study import REASON, SCORES, StudyFile, Trials, open_
 from optuna.trial import FrozenTrial, TrialState
 
 Progress = Callable[[str, float | None], None]
-"""Called with the name of a fit and the seconds it took; None where it was not run."""
+"""Called with the name of a fit and its seconds, or None if it was not run."""
 
 _LOGGER = logging.getLogger(__name__)
 
 OUTER = "outer"
-"""Where a study keeps what its chosen hyperparameters did on the people left out of it."""
+"""The study's attribute with the scores of its choice on the people left out of it."""
 FINAL = "all training people"
 
 
@@ -60,9 +59,9 @@ class Search:
 
     Attributes:
         name: of its study.
-        cohort: who chooses.
-        folds: of these people, to leave out in turn.
-        outer: the fold of all training people that was left out; None: nobody was.
+        cohort: the people it chooses on.
+        folds: of these people, left out in turn.
+        outer: the outer fold, which is not in ``cohort``; None: all training people are.
     """
 
     name: str
@@ -73,11 +72,11 @@ class Search:
 
 @dataclass(frozen=True, kw_only=True)
 class Tuned:
-    """What tuning found.
+    """The result of tuning.
 
     Attributes:
-        configuration: the one it began with, with the chosen hyperparameters.
-        report: aggregates: every trial's hyperparameters and scores, and the outer loop.
+        configuration: the first one, with the chosen hyperparameters.
+        report: aggregates only: each trial's hyperparameters and scores, and the outer loop.
     """
 
     configuration: TrainingConfiguration
@@ -86,14 +85,14 @@ class Tuned:
 
 @dataclass(frozen=True, kw_only=True)
 class Tuning:
-    """Everything that tuning will do, checked and counted before it begins.
+    """The plan of tuning, checked and counted before it begins.
 
     Attributes:
-        space: what is searched.
-        cohort: the training people, held-out surveys dropped.
+        space: the hyperparameters to search.
+        cohort: the training people, without the surveys held out.
         inner: how the inner loop leaves people out.
-        trials: hyperparameters tried by each inner loop, the configured ones first.
-        searches: the inner loops, the one on everyone last.
+        trials: trials of each inner loop, the configured hyperparameters first.
+        searches: the inner loops; the last is on everyone.
     """
 
     space: SearchSpace
@@ -110,7 +109,7 @@ class Tuning:
         )
 
     def describe_plan(self) -> str:
-        """The fits that :meth:`run` does, in words."""
+        """The fits of :meth:`run`, in words."""
         parts = []
         for search in self.searches:
             trials = "1 trial" if self.trials == 1 else f"{self.trials} trials"
@@ -119,7 +118,7 @@ class Tuning:
         return f"{self.count_fits()} fits: {'; '.join(parts)}"
 
     def describe_inputs(self) -> dict[str, Any]:
-        """Everything that a trial's outcome depends on, as a study keeps it."""
+        """The inputs that a trial's result depends on, as a study stores them."""
         configuration = self.space.configuration
         return {
             "henaw": read_version(),
@@ -140,18 +139,19 @@ class Tuning:
         progress: Progress = lambda _, __: None,
         execution: Execution = ALONE,
     ) -> Tuned:
-        """Run what the study does not hold yet.
+        """Run the trials that the study does not contain yet.
 
         Args:
-            study: the SQLite file to keep trials in, or to go on with.
-            progress: called as each fit ends, or is found stored.
-            execution: where fits run.
+            study: the SQLite file of trials, new or to be continued.
+            progress: called when a fit ends or is found in the study.
+            execution: where the fits run.
 
         Raises:
             StudyError: the file belongs to other inputs or cannot be used, or every
                 trial of a search failed.
-            CohortError: the chosen hyperparameters cannot be fitted without an outer fold.
-            FitError: likewise.
+            CohortError: the people without an outer fold cannot be fitted with the chosen
+                hyperparameters.
+            FitError: the same.
         """
         outer = []
         with open_study_file(study, self.describe_inputs()) as file:
@@ -196,7 +196,10 @@ class Tuning:
                     [f"in some fold no two people can be compared in the age bands {absent}"],
                 )
             value = float(np.mean([mean[band] for band in bands]))
-            return value, {"c_index": mean, "folds": _describe(scores)}
+            return value, {
+                "c_index": mean,
+                "folds": [dataclasses.asdict(score) for score in scores],
+            }
 
         def skip() -> None:
             for fold in search.folds:
@@ -213,7 +216,7 @@ class Tuning:
         progress: Progress,
         execution: Execution,
     ) -> dict[str, Any]:
-        """Score what was chosen, and what was configured, on people neither has seen."""
+        """Score the chosen and the configured hyperparameters on the outer fold."""
         hyperparameters = dict(self.space.read_hyperparameters(best.params))
         plain = json.loads(json.dumps(hyperparameters))
         kept: dict[str, Any] | None = trials.study.user_attrs.get(OUTER)
@@ -278,10 +281,6 @@ def _report(progress: Progress, name: str, seconds: float) -> None:
     progress(name, seconds)
 
 
-def _describe(scores: Sequence[FoldScore]) -> list[dict[str, Any]]:
-    return [dataclasses.asdict(score) for score in scores]
-
-
 def prepare_tuning(
     configuration: TrainingConfiguration,
     search: SearchConfiguration,
@@ -291,19 +290,19 @@ def prepare_tuning(
     inner: Folds = "survey",
     outer: Folds | None = "survey",
 ) -> Tuning:
-    """Read the cohort and lay out every search.
+    """Read the cohort and plan every search.
 
     Args:
-        configuration: what the search begins with; its held-out surveys are dropped.
+        configuration: the first one; the surveys that it holds out are dropped.
         search: what may change.
         cohort_path: Parquet or CSV.
-        trials: hyperparameters tried by each inner loop, the configured ones among them.
+        trials: trials of each inner loop, that of the configured hyperparameters included.
         inner: how the inner loop leaves people out.
-        outer: how the outer loop does; None: no outer loop.
+        outer: how the outer loop leaves people out; None: no outer loop.
 
     Raises:
         ConfigurationError: the search does not fit the configuration.
-        CohortError: the cohort cannot be used, or cannot be left out of in this way.
+        CohortError: the cohort cannot be used, or cannot be split into these folds.
     """
     configuration, cohort = adapt_to_cohort(
         configuration, read_cohort(cohort_path, configuration.cohort)
@@ -327,35 +326,35 @@ def write_tuned(tuned: Tuned, path: Path, *, overwrite: bool = False) -> Path:
     """Write the chosen configuration as YAML and, beside it, the report as JSON.
 
     Args:
-        tuned: what was found.
-        path: the configuration's file.
-        overwrite: replace files that are there.
+        tuned: the result.
+        path: of the configuration.
+        overwrite: replace existing files.
 
     Returns:
-        The report's file.
+        The path of the report.
 
     Raises:
-        StudyError: a file is there and must not be replaced.
+        StudyError: a file exists and must not be replaced.
     """
     report_path = locate_report(path)
     check_free(path, overwrite=overwrite)
     text = json.dumps(tuned.report, indent=1, allow_nan=False) + "\n"
-    # The configuration last: where it is, the report is whole too.
+    # The configuration last, so that it never exists without its report.
     write_whole(report_path, text.encode())
     write_whole(path, describe_configuration(tuned).encode())
     return report_path
 
 
 def locate_report(path: Path) -> Path:
-    """Where the report of a configuration's file goes."""
+    """The path of the report that belongs to a configuration's file."""
     return path.with_suffix(".report.json")
 
 
 def check_free(path: Path, *, overwrite: bool) -> None:
-    """Refuse a place where something is that must not be replaced.
+    """Refuse a path where a file must not be replaced.
 
     Raises:
-        StudyError: it is taken.
+        StudyError: the configuration or its report exists, and ``overwrite`` is false.
     """
     taken = [str(file) for file in (path, locate_report(path)) if file.exists()]
     if taken and not overwrite:
@@ -366,7 +365,7 @@ def check_free(path: Path, *, overwrite: bool) -> None:
 
 
 def describe_configuration(tuned: Tuned) -> str:
-    """A complete configuration as YAML, with how it came about as a comment."""
+    """A complete configuration as YAML; comments say how it was chosen."""
     report = tuned.report
     chosen, inputs = report["chosen"], report["made_from"]
     lines = [
@@ -379,10 +378,10 @@ def describe_configuration(tuned: Tuned) -> str:
     ]
     if report["outer"] is not None:
         lines.append(
-            f"C of choosing in this way, people it never saw: "
+            f"C of such a choice, left-out people of the outer loop: "
             f"{_format_bands(report['outer']['tuned'])}."
         )
-    lines.append("Name, version and date are still those of the configuration it began with.")
+    lines.append("Name, version and date are still those of the first configuration.")
     mapping = json.loads(json.dumps(dataclasses.asdict(tuned.configuration)))
     body = yaml.safe_dump(mapping, sort_keys=False, allow_unicode=True, width=88)
     return "".join(f"# {line}\n" for line in lines) + body

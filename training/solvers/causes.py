@@ -1,7 +1,7 @@
-"""The causes' shares of the deaths: a multinomial logistic regression among those who died.
+"""The causes' shares of the deaths: a multinomial logistic regression among people who died.
 
-The shares share no parameter with the gap, so they are fitted once, by themselves, on the
-deaths of a known cause.
+The shares have no parameter in common with the gap, so they are fitted once and separately,
+on the deaths with a known cause.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from henaw.training.solvers.minimise import Minimisation, Parts, minimise
 from torch import Tensor
 
 FEWEST_DEATHS = 50
-"""Deaths of a cause, below which its effects are mostly the ridge's."""
+"""With fewer deaths of a cause its effects are shrunk almost to 0."""
 _ASIDE = 0.01
-"""How much of the ridge weighs on what is not an effect of a biomarker."""
+"""Share of the ridge penalty for coefficients of age, sex and adjustments."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,7 +44,7 @@ class Deaths:
 
 @dataclass(frozen=True, kw_only=True)
 class CauseSolution:
-    """Weights as the network holds them, of C classes.
+    """Solved weights of C classes, as tensors of the network.
 
     Shape:
         weight: (C, V J); age_sex: (C, 4)
@@ -57,7 +57,7 @@ class CauseSolution:
 
 
 def build_deaths(network: Network, cohort: Cohort, configuration: FitConfiguration) -> Deaths:
-    """Those of a cohort whose cause of death is known, in surveys followed to the end."""
+    """The deaths of a cohort with a known cause, in surveys with complete follow-up."""
     follow_up_years = configuration.follow_up_years
     known = cohort.event & (cohort.time_years <= follow_up_years) & (cohort.cause >= 0)
     known &= select_followed(cohort, follow_up_years)
@@ -103,7 +103,7 @@ def solve_causes(
         return {"cause": loss.item(), "cause_ridge": penalty.item()}, gradient.flatten()
 
     def curve(flat: Tensor) -> Tensor:
-        """That of each class against the rest: an upper bound, and block by block."""
+        """The curvature of each class against the rest, in blocks: an upper bound."""
         share = torch.softmax(design @ flat.unflatten(0, (classes, -1)).T, dim=1)
         weight = configuration.cause_weight * share * (1.0 - share) / max(1, len(deaths))
         blocks = [

@@ -1,4 +1,4 @@
-"""A smooth function's minimum by L-BFGS, and how the search for it went."""
+"""The minimum of a smooth function by L-BFGS, and a record of how it was found."""
 
 from __future__ import annotations
 
@@ -13,37 +13,37 @@ from torch import Tensor
 
 Parts = dict[str, float]
 Evaluate = Callable[[Tensor], tuple[Parts, Tensor]]
-"""Free parameters (P,) float64 on the CPU to the parts of the loss and the gradient (P,)."""
+"""From free parameters, (P,) float64 on the CPU, to the parts of the loss and its gradient (P,)."""
 Curve = Callable[[Tensor], Tensor]
-"""Free parameters (P,) to roughly the second derivatives there (P, P), float64."""
+"""From free parameters (P,) to approximate second derivatives (P, P), float64."""
 
 FLATTEST = 1e-7
-"""Largest element of the gradient, in steps that curve alike, that counts as 0: what is
-then left to gain is some 1e-14."""
+"""A gradient whose largest element, by preconditioned steps, is at most this counts as 0. The loss
+is then within about 1e-14 of its minimum."""
 ROUND = 50
-"""Directions taken before steps are made to curve alike again."""
+"""Iterations before the preconditioner is computed again."""
 _LEAST_GAIN = 1e-15
 _HISTORY = 20
 _FLAT_SHARE = 1e-8
-"""Of the largest curvature: flatter directions count as that flat."""
+"""A direction's curvature counts as at least this share of the largest."""
 _WALL = 10.0
-"""How many times the loss at the start is told of where it is not finite."""
+"""Where the loss is not finite, the line search sees this many times the loss at its start."""
 _LOGGER = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Minimisation:
-    """How one search went.
+    """A record of one minimisation.
 
     Attributes:
-        name: what was solved.
-        iterations: directions taken.
+        name: what was minimised.
+        iterations: of L-BFGS.
         evaluations: of the loss and its gradient.
         loss: at the end.
-        gradient: largest element of the gradient there, in steps that curve alike.
-        seconds: it took.
-        stopped: why it stopped: "flat", "no gain" where rounding leaves none, or
-            "iterations" where these ran out.
+        gradient: its largest element at the end, by preconditioned steps.
+        seconds: duration.
+        stopped: why it ended: "flat" (the gradient is 0), "no gain" (rounding allows no
+            further decrease) or "iterations" (their limit was reached).
     """
 
     name: str
@@ -56,7 +56,7 @@ class Minimisation:
 
     @property
     def converged(self) -> bool:
-        """Whether it ended for any reason but the limit."""
+        """Whether it ended before the limit of iterations."""
         return self.stopped != "iterations"
 
     def describe_end(self) -> str:
@@ -66,7 +66,7 @@ class Minimisation:
         return f"did not reach its minimum in {self.iterations} iterations"
 
     def describe(self) -> dict[str, float | int | str]:
-        """As a checkpoint gives it: all that another run would give again."""
+        """What a checkpoint records: everything that another run would repeat exactly."""
         return {
             "name": self.name,
             "iterations": self.iterations,
@@ -86,22 +86,22 @@ def minimise(
     name: str,
     tick: Callable[[str], None] = lambda _: None,
 ) -> tuple[Tensor, Parts, Minimisation]:
-    """Find the least sum of parts.
+    """Minimise a sum of parts by preconditioned L-BFGS.
 
-    L-BFGS goes by steps in which the sum curves alike in all directions, as far as
-    ``curve`` knows; in the parameters' own units the flattest directions would take
-    hundreds of iterations, and be given up.
+    The preconditioner makes steps in which the sum has about the same curvature in every
+    direction. In the parameters' own units the flattest directions would need hundreds of
+    iterations, and L-BFGS would stop before their minimum.
 
     Args:
-        evaluate: the parts and the gradient of their sum.
-        start: (P,) float64 where to start.
-        curve: roughly the second derivatives; how roughly costs iterations alone.
-        iterations: most directions taken.
-        name: what is solved, for the log and for errors.
-        tick: told where the search is after each evaluation.
+        evaluate: gives the parts and the gradient of their sum.
+        start: (P,) float64 the first parameters.
+        curve: gives approximate second derivatives; a rough one costs iterations, not accuracy.
+        iterations: the most of L-BFGS.
+        name: what is minimised, for the log and for errors.
+        tick: called with the progress in words after each evaluation.
 
     Returns:
-        The parameters (P,), the parts of the loss there, and how the search went.
+        The parameters (P,), the parts of the loss there, and the record.
 
     Raises:
         FitError: the loss or a parameter is not finite.
@@ -124,7 +124,7 @@ def minimise(
     """
     began = time.monotonic()
     free, taken, evaluations, stopped = start, 0, 0, ""
-    # From a start that is not finite the line search would try, and fail, to the end.
+    # From a loss that is not finite the line search would fail in every iteration.
     parts, _ = evaluate(free)
     _check_finite(free, parts, name)
     while not stopped:
@@ -165,9 +165,9 @@ def minimise(
 
 
 def _even_out(curvature: Tensor) -> Tensor:
-    """Steps (P, P), in columns, in which the sum curves by 1 in each direction."""
+    """Steps (P, P), in columns, by which the sum has the curvature 1 in each direction."""
     curves, directions = torch.linalg.eigh(0.5 * (curvature + curvature.T))
-    # Where it curves down, a step of that length is as good a guess as where it curves up.
+    # With negative curvature, a step of the same length is as good a guess as with positive.
     curves = curves.abs()
     steps: Tensor = directions / curves.clamp(min=_FLAT_SHARE * float(curves.max())).sqrt()
     return steps
@@ -180,7 +180,7 @@ def _run_round(
     iterations: int,
     tick: Callable[[str], None],
 ) -> tuple[Tensor, int, int]:
-    """How far along each step, the directions taken, and the evaluations."""
+    """Lengths along the steps, iterations and evaluations of one round of L-BFGS."""
     moved = torch.zeros(steps.shape[1], dtype=torch.float64, requires_grad=True)
     optimiser = torch.optim.LBFGS(
         [moved],
@@ -199,7 +199,7 @@ def _run_round(
         moved.grad = steps.T @ gradient
         total = sum(parts.values())
         if not _is_finite(total) or not torch.isfinite(moved.grad).all():
-            # The line search steps back from a wall, but not from infinity.
+            # The line search steps back from a high loss, but not from infinity.
             total, moved.grad = wall, torch.zeros_like(moved.grad)
         tick(f"iteration {state.get('n_iter', 0)}, loss {total:.6f}")
         return total

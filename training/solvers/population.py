@@ -1,11 +1,11 @@
-"""Everyone's part of the loss and its gradient: on any device, in pieces, over processes.
+"""The loss over people and its gradient: on any device, in pieces, over processes.
 
-People stay where they were put; weights come in and sums go out, a few hundred numbers, so
-that a search on the CPU of the leading process can drive any number of devices. The
-others follow: they wait for weights, add their own people's sums, and wait again.
+The people stay on their device. Each evaluation sends weights there and gets sums back, a few
+hundred numbers, so that a minimisation on the leading process's CPU can use any number of
+devices. The other processes wait for weights, add the sums of their people, and wait again.
 
-On the CPU pieces are of a fixed size, each is computed by one thread, and they are summed
-in order: any number of threads gives the same sums, to the last bit.
+On the CPU the pieces have a fixed size, one thread computes each, and they are summed in
+order. So any number of threads gives the same sums, to the last bit.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from henaw.training.objective.survival_data import (
 from torch import Tensor
 
 PIECE = {"cpu": 1 << 14, "cuda": 1 << 18}
-"""People computed at once, by the kind of device; halved where they do not fit."""
+"""People computed together, by the kind of device; halved when memory runs out."""
 SUMS = ("mortality", "age", "expected")
 _Compute = Callable[[slice], Tensor]
 _LOGGER = logging.getLogger(__name__)
@@ -49,18 +49,17 @@ class _Order(IntEnum):
 
 
 class Population:
-    """A cohort's people, dealt to the processes: person i to process i modulo their number.
+    """A cohort's people, shared out: person i to process i modulo the number of processes.
 
     Attributes:
-        event_share: the share of the people who died within their follow-up.
+        event_share: the share of the people who died during the follow-up.
         out_of_memory: how often memory ran out in this process.
 
     Args:
         people: the whole cohort, the same in every process.
-        like: weights of the shapes that are asked about.
+        like: any weights, for their shapes.
         execution: where it runs.
         age_weight: of the squared gap in the loss.
-        piece: people computed at once.
     """
 
     def __init__(
@@ -70,7 +69,6 @@ class Population:
         execution: Execution,
         *,
         age_weight: float,
-        piece: int | None = None,
     ) -> None:
         self.out_of_memory = 0
         self._execution = execution
@@ -83,7 +81,7 @@ class Population:
         # Copied, since these two are changed in place.
         mine = replace(mine, typical=mine.typical.clone(), weight=mine.weight.clone())
         self._people = self._place(mine)
-        self._piece = piece or PIECE[execution.device.type]
+        self._piece = PIECE[execution.device.type]
         self._weights = torch.zeros_like(like.flatten()).to(execution.device)
         self._replay: Callable[[], Tensor] | None = None
         threads = torch.get_num_threads()
@@ -91,7 +89,7 @@ class Population:
         self._share_weight(torch.ones(self._size, dtype=torch.float64))
 
     def evaluate(self, weights: Tensor) -> tuple[dict[str, float], Tensor]:
-        """Means over the cohort, and the gradient of what of them is loss.
+        """Means over the cohort, and the gradient of the loss.
 
         Args:
             weights: :meth:`Weights.flatten`, on the CPU.
@@ -108,9 +106,9 @@ class Population:
         return dict(zip(SUMS, total[: len(SUMS)].tolist(), strict=True)), total[len(SUMS) :]
 
     def measure_curvature(self, weights: Tensor) -> Tensor:
-        """The likelihood's expected second derivatives by the flattened weights: (W, W).
+        """Expected second derivatives of the likelihood by the flattened weights: (W, W).
 
-        Each person counts by the deaths expected of them, as in a Poisson regression.
+        Each person counts by their expected deaths, as in a Poisson regression.
         """
         self._order(_Order.CURVE, weights)
         curvature: Tensor = self._measure_curvature(weights).unflatten(0, (len(weights), -1))
@@ -122,21 +120,21 @@ class Population:
         self._set("typical", typical)
 
     def weigh(self, weight: Tensor | None) -> None:
-        """Count each person so many times from now on, (n,) float64; None is once."""
+        """Weigh people from now on, (n,) float64; None: everyone counts once."""
         weight = torch.ones(self._size, dtype=torch.float64) if weight is None else weight
         self._order(_Order.WEIGH, weight)
         self._share_weight(weight)
 
     @contextmanager
     def lead(self) -> Iterator[None]:
-        """Let the other processes go when the leading one is done, or has failed."""
+        """Release the other processes when the leading one has ended or failed."""
         try:
             yield
         finally:
             self._order(_Order.DONE, None)
 
     def follow(self) -> None:
-        """Add this process's people's sums whenever the leading process asks."""
+        """Add this process's sums whenever the leading process asks for them."""
         while True:
             header = self._execution.spread(torch.zeros(1 + len(self._weights)).double())
             order, weights = _Order(int(header[0])), header[1:]
@@ -172,7 +170,7 @@ class Population:
             self._execution.spread(values)
 
     def _place(self, people: SurvivalData) -> SurvivalData:
-        """People on the device, or where they do not fit there, on the CPU."""
+        """People on the device or, if they do not fit there, on the CPU."""
         try:
             return people.to(self._execution.device)
         except (RuntimeError, MemoryError) as error:
@@ -180,33 +178,33 @@ class Population:
                 raise
         self.out_of_memory += 1
         _LOGGER.warning(
-            "%d people do not fit on %s: each evaluation copies them there in pieces",
+            "%d people do not fit on %s: each evaluation copies them in pieces, which is slower",
             *(len(people), self._execution.device),
         )
         return people
 
     def _set(self, name: str, values: Tensor) -> None:
-        # In place: what was captured reads the same memory again.
+        # In place, because a recorded computation reads the same memory again.
         getattr(self._people, name).copy_(values[self._mine])
 
     def _share_weight(self, weight: Tensor) -> None:
         self._set("weight", weight / weight.sum())
 
     def _add_up(self, weights: Tensor, compute: _Compute, size: int) -> Tensor:
-        """What ``compute`` gives, summed over all people of all processes, on the CPU: (size,)."""
+        """The sum of ``compute`` over the people of all processes, on the CPU: (size,)."""
         while True:
             sums = self._try(weights, compute, size)
             failed = float(sums is None)
             if sums is None:
                 sums = torch.zeros(size, dtype=torch.float64)
-            told = torch.cat([sums.new_tensor([failed]), sums]).cpu()
-            told = self._execution.add_up(told)
-            if float(told[0]) == 0.0:
-                return told[1:]
+            shared = torch.cat([sums.new_tensor([failed]), sums]).cpu()
+            failures, total = self._execution.add_up(shared).split([1, size])
+            if not failures.any():
+                return total
             self._shrink()
 
     def _try(self, weights: Tensor, compute: _Compute, size: int) -> Tensor | None:
-        """The sum over this process's people; None where memory ran out."""
+        """The sum over this process's people; None if memory ran out."""
         self._weights.copy_(weights)
         try:
             if self._execution.device.type == "cpu":
@@ -220,7 +218,7 @@ class Population:
         except (RuntimeError, MemoryError) as error:
             if not ran_out(error):
                 raise
-        # Outside the handler: its traceback holds the locals that filled the memory.
+        # After the handler, whose traceback refers to the tensors that filled the memory.
         self._replay = None
         if self._execution.device.type == "cuda":
             torch.cuda.empty_cache()
@@ -241,7 +239,7 @@ class Population:
             )
         self._piece = -(-self._piece // 2)
         self._replay = None
-        _LOGGER.warning("memory ran out: people are computed %d at a time", self._piece)
+        _LOGGER.warning("memory ran out: computing %d people at a time", self._piece)
 
     def _list_pieces(self) -> list[slice]:
         bounds = range(0, len(self._people), self._piece)
@@ -259,7 +257,7 @@ class Population:
         return torch.cat([torch.stack([parts[name].detach() for name in SUMS]), gradient])
 
     def _curve(self, rows: slice) -> Tensor:
-        """Second derivatives over some people, row by row."""
+        """Second derivatives over some people, as one vector."""
         people = self._people.select(rows).to(self._execution.device)
         with torch.no_grad():
             design, expected = build_design(self._like.unflatten(self._weights), people)

@@ -1,8 +1,8 @@
-"""The fit by L-BFGS: every person in each evaluation.
+"""The fit as a minimisation in which each evaluation uses everyone.
 
-The network is linear in its weights once the reference is tabulated, and the
-likelihood is a sum over people, so the point estimate and every refit are small smooth
-problems: exact, on one device or several, for any number of people.
+With the reference tabulated, the network is linear in its weights, and the likelihood is a
+sum over people. The point estimate and each refit are therefore small smooth problems that
+L-BFGS solves exactly, on one device or several, for any number of people.
 """
 
 from __future__ import annotations
@@ -25,18 +25,18 @@ from torch import Tensor
 from torch.autograd.functional import hessian, jacobian
 
 
-class Problem:
-    """One cohort, solved for the point estimate and again for each refit.
+class FitProblem:
+    """The minimisation for one cohort: of the point estimate, and again of each refit.
 
     Attributes:
-        curvature: the likelihood's by the weights (W, W), as measured last, or empty: what the
-            next search begins with.
+        curvature: second derivatives of the likelihood by the weights, (W, W), as measured
+            last, or empty; the next minimisation starts with them.
 
     Args:
         people: the cohort.
         shape: of the network.
         configuration: what is minimised.
-        rules: what harmful values must hold.
+        rules: of harmful values.
         execution: where it runs.
     """
 
@@ -68,7 +68,7 @@ class Problem:
         flat = weights.flatten()
         means, by_weights = self.population.evaluate(flat.detach())
         penalties = self.objective.compute_penalties(free, weights)
-        # The chain rule: what the likelihood's gradient by the weights is by the parameters.
+        # The product turns the likelihood's gradient by weights into one by parameters.
         total = torch.stack(list(penalties.values())).sum() + flat @ by_weights
         (gradient,) = torch.autograd.grad(total, free)
         parts = {
@@ -78,13 +78,13 @@ class Problem:
         }
         return parts, gradient
 
-    def curve(self, free: Tensor, *, anew: bool = True) -> Tensor:
-        """Roughly the second derivatives of the loss at the free parameters: (P, P).
+    def curve(self, free: Tensor, *, measure: bool = True) -> Tensor:
+        """Approximate second derivatives of the loss at the free parameters: (P, P).
 
         Args:
-            free: (P,) where.
-            anew: of the likelihood too; else that is as it was measured last, and for
-                other weights of the people.
+            free: (P,) the free parameters.
+            measure: also measure the likelihood's part here; otherwise the last measurement
+                is used, which may be for other parameters and other weights of people.
         """
 
         def unpack(free: Tensor) -> Tensor:
@@ -95,7 +95,7 @@ class Problem:
             return torch.stack(list(penalties.values())).sum()
 
         by_free: Tensor = jacobian(unpack, free, vectorize=True)
-        if anew or not len(self.curvature):
+        if measure or not len(self.curvature):
             self.curvature = self.population.measure_curvature(unpack(free))
         penalties: Tensor = hessian(penalise, free, vectorize=True)
         return by_free.T @ self.curvature @ by_free + penalties
@@ -106,13 +106,12 @@ class Problem:
         """Minimise the loss from ``start``.
 
         Args:
-            name: what is solved, for the log and for errors.
-            iterations: most iterations of L-BFGS.
-            start: (P,) free parameters to start from.
-            interactions: whether they are solved for, or 0. How far each may go depends on
-                the effects of its two biomarkers, so that a loss with both has minima of
-                its own beside the least; the least is found from where the loss without
-                interactions is least.
+            name: what is minimised, for the log and for errors.
+            iterations: the most of L-BFGS.
+            start: (P,) the first free parameters.
+            interactions: whether they are free, or 0. The bound of an interaction depends on
+                the effects of its two biomarkers, so that the loss has several minima. The
+                least is found from the minimum without interactions.
 
         Raises:
             FitError: the loss or a weight is not finite.
@@ -132,8 +131,8 @@ class Problem:
         rounds = itertools.count()
 
         def curve(moved: Tensor) -> Tensor:
-            # What the last search knew is enough to begin with.
-            return self.curve(place(moved), anew=next(rounds) > 0)[moving][:, moving]
+            # For the first round the last minimisation's curvature is good enough.
+            return self.curve(place(moved), measure=next(rounds) > 0)[moving][:, moving]
 
         with one_thread():
             moved, parts, search = minimise(
@@ -147,11 +146,11 @@ class Problem:
         return self.build_solution(place(moved), parts), search
 
     def build_solution(self, free: Tensor, parts: Parts) -> Solution:
-        """The weights of solved parameters, as the network holds them."""
+        """The weights of solved parameters, as tensors of the network."""
         return self.objective.build_solution(free, self.survey_share, parts)
 
     def measure_calibration(self, solution: Solution) -> float:
-        """Deaths observed over expected among the people fitted, within their follow-up."""
+        """Observed over expected deaths of the people fitted, during their follow-up."""
         flat = self.objective.unpack(solution.free).flatten()
         expected = self.population.evaluate(flat)[0]["expected"]
         return self.population.event_share / expected

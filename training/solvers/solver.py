@@ -1,4 +1,4 @@
-"""The searches of one fit, by the leading process: each kept as it ends, all on record."""
+"""The minimisations of one fit, by the leading process: each cached and recorded."""
 
 from __future__ import annotations
 
@@ -27,14 +27,20 @@ from henaw.training.solvers.problem import FitProblem
 from torch import Tensor
 
 Keep = Callable[[str, Callable[[], Entry]], Entry]
-"""What a search of this name ended in: kept from before, or made by the second argument."""
+"""The cached result of the minimisation of this name, or else that of the second argument."""
 MOST_TURNS = 20
-"""How often weights are fitted in turn with typical years, or with the rules, at most."""
+"""Most turns between weights and typical years, or between weights and the rules' multipliers."""
 _LOGGER = logging.getLogger(__name__)
 
 
 class Solver:
-    """Searches of the leading process, each kept as it ends, and a record of them."""
+    """Runs the minimisations of a fit in the leading process, and records them.
+
+    Args:
+        problem: what is minimised.
+        configuration: the fit.
+        keep: where each result is cached.
+    """
 
     def __init__(
         self, problem: FitProblem, configuration: TrainingConfiguration, keep: Keep
@@ -52,7 +58,7 @@ class Solver:
     def search(
         self, name: str, iterations: int, start: Tensor, *, interactions: bool = True
     ) -> tuple[Solution, Minimisation]:
-        """Solve the problem as it stands, or take what was kept of it."""
+        """Solve the problem as it is now, or take the cached result."""
 
         def build() -> Entry:
             solution, search = self.problem.solve(
@@ -68,19 +74,19 @@ class Solver:
         search = Minimisation(**entry.values["search"])
         self.record["searches"].append(search.describe())
         free = torch.from_numpy(entry.arrays["free"])
-        # What is kept must leave the next search where the search itself would have.
+        # A cached result must leave the same start for the next minimisation as a computed one.
         self.problem.curvature = torch.from_numpy(entry.arrays["curvature"])
         return self.problem.build_solution(free, entry.values["parts"]), search
 
     def solve_causes(self, deaths: Deaths) -> CauseSolution:
-        """The causes' shares; also tells how many deaths each rests on."""
+        """Fit the causes' shares; record the deaths of each cause, and warn if they are few."""
         counts = count_by_class(deaths, len(self.classes))
         self.record["deaths_by_cause"] = dict(zip(self.classes, counts, strict=True))
         for name, count in zip(self.classes[:-1], counts, strict=False):
             if count < FEWEST_DEATHS:
                 _LOGGER.warning(
-                    "%s: %d deaths are few, and its risk is hardly more than the average; "
-                    "leave it out of cohort.causes or give it more codes",
+                    "%s: with only %d deaths, its risk is hardly more than the average. "
+                    "Leave it out of cohort.causes, or give it more codes",
                     *(name, count),
                 )
         with one_thread():
@@ -91,7 +97,7 @@ class Solver:
         return causes
 
     def tell_outcome(self, point: Solution) -> None:
-        """Tell what the point estimate came to, and how often memory ran out on the way."""
+        """Record the point estimate's loss and calibration, and how often memory ran out."""
         ratio = self.problem.measure_calibration(point)
         self.record["loss"] = {name: round(part, 9) for name, part in point.loss.items()}
         self.record["observed_over_expected"] = round(ratio, 4)
@@ -99,21 +105,21 @@ class Solver:
         _LOGGER.info("deaths observed over expected in the fit: %.4f", ratio)
 
     def update_rules(self, solution: Solution) -> float:
-        """Ask more of the rules of harmful values; by how much the worst is broken, years."""
+        """Update the rules' multipliers; return by how many years the worst rule is broken."""
         harm = self.problem.objective.harm
         if harm is None:
             return 0.0
         return harm.update(solution.weight, solution.interaction_weight)
 
     def describe_rules(self, solution: Solution) -> str:
-        """The rule that is furthest from holding, in words."""
+        """The most broken rule, in words."""
         harm = self.problem.objective.harm
         if harm is None:
-            return "no rule is asked for"
+            return "there are no rules"
         return harm.describe(solution.weight, solution.interaction_weight)
 
     def refit(self, name: str, weight: Tensor, start: Solution) -> Solution:
-        """Fit again, each person counting so many times, until the rules hold."""
+        """Fit again with other weights of people, (n,), until every rule is obeyed."""
         objective, population = self.problem.objective, self.problem.population
         kept = objective.harm
         objective.harm = None if kept is None else kept.copy()
@@ -126,7 +132,7 @@ class Solver:
                 if self.update_rules(start) <= 0.0 and search.converged:
                     return start
             raise FitError(
-                f"in {name} {self.describe_rules(start)}, and the last search "
+                f"in {name} {self.describe_rules(start)}, and the last minimisation "
                 f"{search.describe_end()}. Raise fit.member_iterations"
             )
         finally:
@@ -137,7 +143,7 @@ class Solver:
 def keep_searches(
     cache: Cache | None, cohort: Cohort, configuration: TrainingConfiguration
 ) -> Keep:
-    """Where the searches of a fit are kept: nowhere without a cache."""
+    """Caches the minimisations of a fit; without a cache, keeps nothing."""
     if cache is None:
         return lambda _, build: build()
     made_from = describe_fit(cohort, configuration)
@@ -148,7 +154,7 @@ def keep_searches(
 
 
 def describe_fit(cohort: Cohort, configuration: TrainingConfiguration) -> dict[str, Any]:
-    """Everything that a search depends on, but for the code."""
+    """Everything that a minimisation depends on besides the code."""
     return {
         "cohort": digest_cohort(cohort),
         "seed": configuration.seed,

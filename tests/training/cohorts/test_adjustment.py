@@ -1,4 +1,4 @@
-"""What bears on the hazard besides the model; every person here is synthetic."""
+"""Covariates that a fit adjusts for; every person here is synthetic."""
 
 import dataclasses
 from collections.abc import Callable
@@ -59,7 +59,7 @@ def test_the_baseline_is_that_of_the_period(
     for survey, period in (("1980", 1980.5), ("2010", 2010.5)):
         observed = dead[decades.survey == survey].mean()
         assert measure_mean_risk(decades, configuration, period) == pytest.approx(observed, rel=0.1)
-    # In a year nobody was examined in, the trend fills in.
+    # For a year without a survey the trend is used.
     without = decades.select(decades.survey != "2000")
     observed = dead[decades.survey == "2000"].mean()
     assert measure_mean_risk(without, configuration, 2000.5) == pytest.approx(observed, rel=0.15)
@@ -72,7 +72,7 @@ def test_without_a_period_the_baseline_is_the_average_persons(
     assert measure_mean_risk(decades, configuration, None) == pytest.approx(dead.mean(), rel=0.1)
 
 
-def test_people_whose_blood_was_not_all_taken_do_not_raise_the_others_risk(
+def test_people_with_missing_values_do_not_raise_the_risk_of_others(
     simulate: Simulate, configuration: TrainingConfiguration
 ) -> None:
     well, _, _ = simulate(4000, seed=60)
@@ -107,7 +107,7 @@ def test_columns_of_the_period(decades: Cohort) -> None:
     assert adjustments[-1].tolist() == [0.0, 1.0, 1.0]
 
 
-def test_causes_are_told_apart_by_surveys_followed_to_the_end(decades: Cohort) -> None:
+def test_shares_of_causes_come_from_surveys_with_complete_follow_up(decades: Cohort) -> None:
     short = decades.survey >= "2000"
     time = np.where(short, np.minimum(decades.time_years, 6.0), decades.time_years)
     cohort = dataclasses.replace(decades, time_years=time)
@@ -127,7 +127,7 @@ def test_surveys_without_years_have_no_trend(decades: Cohort) -> None:
     assert describe_adjustments(wave, None).shape == (len(decades), 1)
 
 
-def test_a_test_survey_moves_the_period_only_where_there_is_one(
+def test_a_test_survey_moves_the_period_only_if_there_is_one(
     configuration: TrainingConfiguration,
 ) -> None:
     assert move_period(configuration, ["late"]) is configuration
@@ -142,7 +142,7 @@ def test_a_period_that_is_no_year_is_refused() -> None:
         FitConfiguration(period=12.0)
 
 
-def test_outer_modulated_hinges_are_held_back_alone(
+def test_only_outer_modulated_hinges_are_penalised_more(
     simulate: Simulate, configuration: TrainingConfiguration
 ) -> None:
     # The effect of extreme CRP grows with age, past the outer knots too.

@@ -29,7 +29,7 @@ def codes(configuration: TrainingConfiguration) -> CohortConfiguration:
 
 @pytest.fixture
 def read(tmp_path: Path, codes: CohortConfiguration) -> Callable[[pd.DataFrame], Cohort]:
-    """Writes a table and reads it as a cohort."""
+    """Write a table and read it as a cohort."""
 
     def read(table: pd.DataFrame) -> Cohort:
         path = tmp_path / "synthetic.parquet"
@@ -66,8 +66,8 @@ def test_missing_columns_are_all_listed_with_near_names(
         read(renamed)
     assert caught.value.problems == (
         "missing column 'death'",
-        "missing column 'creatinine': is it 'creatinin'?",
-        "there is no column 'rdw'. If no one has it, leave rdw out of network.panel",
+        "missing column 'creatinine'. Is it 'creatinin'?",
+        "missing column 'rdw'. If no one has it, leave rdw out of network.panel",
     )
 
 
@@ -182,7 +182,7 @@ def test_people_whose_age_is_a_surveys_top_code_are_dropped(
     assert cohort.report["age_top_coded"] == len(table) - len(cohort) > 0
 
 
-def test_a_table_of_which_no_row_is_left_is_refused(
+def test_a_table_without_a_usable_row_is_refused(
     table: pd.DataFrame, read: Callable[[pd.DataFrame], Cohort]
 ) -> None:
     with pytest.raises(CohortError, match=r"no row can be used.*'pregnant': 60"):

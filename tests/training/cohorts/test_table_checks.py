@@ -1,4 +1,4 @@
-"""What a cohort table is refused or warned for; every row here is synthetic."""
+"""Errors and warnings for a cohort table; every row here is synthetic."""
 
 import logging
 from collections.abc import Callable
@@ -42,7 +42,7 @@ def test_another_unit_is_named(table: pd.DataFrame, name: str, unit: str) -> Non
     assert f"They look like {spelling}. Convert them to {biomarker.unit}" in problem
 
 
-def test_a_unit_that_may_be_another_is_asked_about(
+def test_a_unit_that_may_be_another_gives_a_warning(
     table: pd.DataFrame, caplog: pytest.LogCaptureFixture
 ) -> None:
     table["crp"] /= 10.0

@@ -1,4 +1,4 @@
-"""The cache gives what was put in or makes it anew, whatever happens in between."""
+"""The cache returns what was stored, or builds it again, whatever happens in between."""
 
 import os
 import signal
@@ -56,7 +56,7 @@ def test_an_entry_is_built_once_and_read_as_built(tmp_path: Path) -> None:
         assert again.arrays[name].flags.writeable
 
 
-def test_any_byte_changed_is_noticed_and_mended(tmp_path: Path) -> None:
+def test_any_changed_byte_is_detected_and_the_entry_rebuilt(tmp_path: Path) -> None:
     builds, build = count_builds()
     Cache(tmp_path).fetch("a", MADE_FROM, build)
     path = tmp_path / "a.cached"
@@ -111,7 +111,7 @@ def test_a_failed_build_leaves_nothing_and_can_be_repeated(tmp_path: Path) -> No
     Cache(tmp_path).fetch("a", MADE_FROM, build)
 
 
-def test_a_killed_writer_leaves_no_lock_and_no_rubbish(tmp_path: Path) -> None:
+def test_a_killed_writer_leaves_no_lock_and_no_files(tmp_path: Path) -> None:
     killed = subprocess.run([sys.executable, "-c", DIE_WHILE_WRITING, str(tmp_path)], check=False)
     assert killed.returncode == -signal.SIGKILL
     assert any(path.name.startswith(".a.cached.") for path in tmp_path.iterdir())

@@ -17,25 +17,25 @@ def test_devices_are_chosen_by_name() -> None:
 
 
 @pytest.mark.parametrize("name", ["gpu", "mps", ""])
-def test_an_unknown_device_is_said(name: str) -> None:
+def test_an_unknown_device_is_refused(name: str) -> None:
     with pytest.raises(ConfigurationError, match="device must be auto, cpu, cuda or cuda:N"):
         choose_device(name)
 
 
-def test_a_device_that_is_not_there_is_said() -> None:
+def test_a_missing_device_is_refused() -> None:
     with pytest.raises(
         RuntimeUnavailableError, match="there is no device cuda:99; CUDA devices here"
     ):
         choose_device("cuda:99")
 
 
-def test_one_fit_holds_a_working_folder(tmp_path: Path) -> None:
+def test_one_fit_locks_a_working_folder(tmp_path: Path) -> None:
     work = tmp_path / "work"
     with open_execution("cpu", work) as execution:
         assert execution.work == work
         assert execution.leads
         with (
-            pytest.raises(ConfigurationError, match="no other fit is using"),
+            pytest.raises(ConfigurationError, match="another fit is using"),
             open_execution("cpu", work),
         ):
             pass

@@ -1,4 +1,4 @@
-"""The fit by mini-batches: the other method's answer, whatever interrupts it."""
+"""The fit by mini-batches: the same answer as without them, whatever interrupts it."""
 
 import dataclasses
 import json
@@ -39,7 +39,7 @@ def test_they_come_near_the_minimum(
     assert 0 < reached - least < 0.02 * (first - least)
 
 
-def test_going_on_from_a_state_changes_no_bit(make_batches: Make, tmp_path: Path) -> None:
+def test_continuing_from_a_state_changes_no_bit(make_batches: Make, tmp_path: Path) -> None:
     whole = make_batches(epochs=4, save_steps=2).solve()
     execution = Execution(work=tmp_path)
     make_batches(epochs=4, save_steps=2, execution=execution).solve()
@@ -116,7 +116,7 @@ def test_the_history_is_bounded(make_batches: Make, tmp_path: Path) -> None:
     assert [record["epoch"] for record in state.history] == [4, 5]
 
 
-def test_records_tell_what_is_watched(make_batches: Make, tmp_path: Path) -> None:
+def test_records_contain_the_figures(make_batches: Make, tmp_path: Path) -> None:
     make_batches(epochs=2, log_steps=2, execution=Execution(work=tmp_path)).solve()
     lines = [json.loads(line) for line in (tmp_path / "watch.jsonl").read_text().splitlines()]
     steps = [line for line in lines if "epoch" not in line]

@@ -32,7 +32,7 @@ def test_a_state_is_read_to_the_last_bit() -> None:
     assert_same(decode_state(encode_state(make_state(5))), make_state(5))
 
 
-def test_any_byte_changed_is_noticed() -> None:
+def test_any_changed_byte_is_detected() -> None:
     content = encode_state(make_state(5))
     for place in range(0, len(content), 7):
         changed = bytearray(content)
@@ -51,15 +51,15 @@ def test_the_last_three_are_kept(tmp_path: Path) -> None:
     for step in (5, 900, 1000, 10_000):
         folder.save(make_state(step))
     names = sorted(path.name for path in folder.folder.iterdir())
-    assert names == [f"state-{step:012d}.safetensors" for step in (900, 1000, 10_000)]
+    assert names == [f"state-{step:012d}.saved" for step in (900, 1000, 10_000)]
     assert_same(folder.load(), make_state(10_000))
 
 
-def test_a_damaged_state_is_passed_over(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_damaged_state_is_skipped(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     folder = StateFolder(tmp_path)
     folder.save(make_state(1))
     folder.save(make_state(2))
-    newest = tmp_path / "state-000000000002.safetensors"
+    newest = tmp_path / "state-000000000002.saved"
     newest.write_bytes(newest.read_bytes()[:-3])
     with caplog.at_level(logging.WARNING):
         assert_same(folder.load(), make_state(1))
@@ -69,7 +69,7 @@ def test_a_damaged_state_is_passed_over(tmp_path: Path, caplog: pytest.LogCaptur
 def test_what_a_killed_writer_left_is_removed(tmp_path: Path) -> None:
     folder = StateFolder(tmp_path)
     folder.save(make_state(1))
-    left = tmp_path / ".state-000000000002.safetensors.x1y2"
+    left = tmp_path / ".state-000000000002.saved.x1y2"
     left.write_bytes(b"half")
     assert_same(folder.load(), make_state(1))
     assert not left.exists()

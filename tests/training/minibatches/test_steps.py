@@ -1,4 +1,4 @@
-"""One step: pieces add up, memory that runs out costs nothing but time."""
+"""One step: pieces add up, and memory that runs out costs only time."""
 
 import gc
 from collections.abc import Callable
@@ -27,7 +27,7 @@ OUT_OF_MEMORY = (
 def limit_memory(
     monkeypatch: pytest.MonkeyPatch, people: int, error: Exception, *, after: int = 0
 ) -> list[int]:
-    """Let more than so many people at once fail, as late as a backward pass could."""
+    """Let a computation of more people fail, as late as a backward pass could."""
     compute, seen = module.compute_gap, []
 
     def limited(weights: Weights, crowd: SurvivalData, **options: Any) -> Tensor:
@@ -87,9 +87,7 @@ def test_one_person_too_many_is_an_error(
         make_batches().solve()
 
 
-def test_other_errors_are_not_taken_for_it(
-    make_batches: Make, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_other_errors_are_raised(make_batches: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     limit_memory(monkeypatch, 0, RuntimeError("mat1 and mat2 shapes cannot be multiplied"))
     with pytest.raises(RuntimeError, match="cannot be multiplied"):
         make_batches().solve()
@@ -114,7 +112,7 @@ def test_the_gradient_is_clipped(make_batches: Make, monkeypatch: pytest.MonkeyP
 def test_a_gpu_that_is_too_small_ends_where_small_batches_end(
     make_batches: Make, people: SurvivalData
 ) -> None:
-    # So many that a batch takes far more than the device's memory is dealt out in at once.
+    # So many that a batch takes much more than one allocation of device memory.
     crowd = people.select(torch.arange(100 * len(people)) % len(people))
     settings = {
         "crowd": crowd,

@@ -1,4 +1,4 @@
-"""Records: one JSON object a line, none lost or told twice, TensorBoard where asked for."""
+"""Records: one JSON object a line, none lost or repeated; TensorBoard if configured."""
 
 import json
 import sys
@@ -23,7 +23,7 @@ def test_records_are_lines_of_json(tmp_path: Path) -> None:
     ]
 
 
-def test_what_a_killed_process_told_beyond_its_state_is_dropped(tmp_path: Path) -> None:
+def test_records_of_a_killed_process_after_its_state_are_removed(tmp_path: Path) -> None:
     for fit in ("a", "b"):
         watch = Watch(tmp_path, fit, 0, tensorboard=False)
         for step in (1, 2, 3):
@@ -52,9 +52,7 @@ def test_tensorboard_gets_the_same_figures(tmp_path: Path) -> None:
     assert told == [(1, 0.5), (2, 0.25)]
 
 
-def test_tensorboard_that_is_missing_is_said(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_missing_tensorboard_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "tensorboard", None)
     with pytest.raises(ConfigurationError, match=r"henaw\[watch\]"):
         Watch(tmp_path, "a", 0, tensorboard=True)

@@ -1,4 +1,4 @@
-"""The part of the loss that holds weights to rules, on problems small enough to solve."""
+"""The penalty for broken rules, on problems small enough to solve exactly."""
 
 from collections.abc import Callable
 
@@ -90,7 +90,7 @@ def run_adam(penalty: HarmPenalty, free: Tensor, target: Tensor) -> Tensor:
 
 @pytest.mark.parametrize("seed", [1, 2, 3])
 @pytest.mark.parametrize("run", [run_lbfgs, run_adam], ids=["lbfgs", "adam"])
-def test_any_solver_comes_to_the_best_weights_that_keep_the_rules(run: Run, seed: int) -> None:
+def test_any_solver_finds_the_best_weights_that_obey_the_rules(run: Run, seed: int) -> None:
     rules = make_rules(seed)
     target = find_target(rules)
     assert float(rules.measure(target[:4], target[4:]).min()) < -0.3, "so they have to move"
@@ -108,7 +108,7 @@ def test_any_solver_comes_to_the_best_weights_that_keep_the_rules(run: Run, seed
     assert float(compute_loss(free, target)) == pytest.approx(worst_of_best, rel=0.02, abs=0.01)
 
 
-def test_weights_that_keep_the_rules_feel_nothing() -> None:
+def test_weights_that_obey_the_rules_have_no_penalty() -> None:
     rules = make_rules(4)
     penalty = HarmPenalty(rules, 0.5)
     main = torch.tensor([1.0, 0.0, 0.0, 0.0], dtype=torch.float64, requires_grad=True)
@@ -121,7 +121,7 @@ def test_weights_that_keep_the_rules_feel_nothing() -> None:
     assert not penalty.multipliers.any()
 
 
-def test_of_each_group_the_first_the_middle_and_the_last_age_are_asked_for() -> None:
+def test_the_loss_contains_the_first_middle_and_last_age_of_each_group() -> None:
     rules = make_rules(5)
     penalty = HarmPenalty(rules, 0.5)
     assert penalty.rows == [g * AGES + a for g in range(GROUPS) for a in (0, 2, 4)]
@@ -141,7 +141,7 @@ def make_bent_rules() -> HarmRules:
     )
 
 
-def test_another_age_that_is_broken_is_asked_for_too() -> None:
+def test_another_broken_age_is_added_to_the_loss() -> None:
     penalty = HarmPenalty(make_bent_rules(), 0.5)
     weight, pairs = torch.tensor([1.0, -1.0, 0.0, 0.0]).double(), torch.zeros(2).double()
     assert float(penalty.compute(weight, pairs)) == 0.0
@@ -152,7 +152,7 @@ def test_another_age_that_is_broken_is_asked_for_too() -> None:
     assert penalty.describe(weight, pairs) == "g, age 1 is short by 1 years"
 
 
-def test_where_what_is_broken_does_not_shrink_more_is_asked() -> None:
+def test_the_weight_rises_if_the_violation_does_not_shrink() -> None:
     penalty = HarmPenalty(make_bent_rules(), 0.5)
     pairs = torch.zeros(2).double()
     weights = [torch.tensor([-size, 1.0, 0.0, 0.0]).double() for size in (1.0, 0.9, 0.3)]
@@ -163,7 +163,7 @@ def test_where_what_is_broken_does_not_shrink_more_is_asked() -> None:
     assert asked == [0.5, 1.5, 1.5]
 
 
-def test_a_copy_goes_on_by_itself() -> None:
+def test_a_copy_is_updated_independently() -> None:
     penalty = HarmPenalty(make_bent_rules(), 0.5)
     weight, pairs = torch.tensor([-1.0, -1.0, 0.0, 0.0]).double(), torch.zeros(2).double()
     penalty.update(weight, pairs)

@@ -1,4 +1,4 @@
-"""The features of people, and what the likelihood makes of them."""
+"""The survival data of a cohort, and their likelihood."""
 
 import dataclasses
 
@@ -44,7 +44,7 @@ def test_scales_are_those_of_the_features(people: SurvivalData, features: Featur
 def test_the_gap_of_people_is_that_of_the_network(
     people: SurvivalData, features: Features, network: Network, checkpoint: Checkpoint
 ) -> None:
-    """But for the typical years, which are people's own."""
+    """Except for the typical years, which each person has."""
     weights = draw_weights(checkpoint)
     gap = compute_gap(weights, people, precision=torch.float64)
     expected = (features.main.double() * weights.weight.unsqueeze(1)).sum((0, 2))
@@ -92,7 +92,7 @@ def test_the_likelihood_is_that_of_the_sexes_and_surveys_looked_up(
     assert float(parts["age"]) == pytest.approx(float((gap**2).sum()))
 
 
-def test_the_design_is_how_the_log_hazard_answers_to_each_weight(
+def test_the_design_is_the_derivative_of_the_log_hazard(
     people: SurvivalData, checkpoint: Checkpoint
 ) -> None:
     weights, some = draw_weights(checkpoint), people.select(slice(0, 40))

@@ -91,7 +91,7 @@ def test_its_value_changes_no_answer(answers: tuple[Outputs, Outputs]) -> None:
     assert (contributions[:, 1 + INDEX["crp"]] != 0).all()
 
 
-def test_nobody_is_less_sure_or_further_from_others_for_it(
+def test_no_answer_is_less_certain_or_more_distant_for_it(
     answers: tuple[Outputs, Outputs], synthetic: Any
 ) -> None:
     outputs, cohort = answers[0], synthetic.cohort.take(PANEL)

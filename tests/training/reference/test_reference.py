@@ -125,7 +125,7 @@ def test_the_location_is_the_median_and_its_score_is_0(fitted: Fitted) -> None:
     np.testing.assert_allclose(location[:, :, NINE], ast - alt, atol=1e-5)
 
 
-def test_critical_limits_that_nobody_published_are_the_cohorts_marks(fitted: Fitted) -> None:
+def test_unpublished_critical_limits_are_the_cohorts_quantiles(fitted: Fitted) -> None:
     for side, quantile in (("low", 0.0005), ("high", 0.9995)):
         for column, biomarker in enumerate(PANEL):
             limit = getattr(biomarker, f"critical_{side}")
@@ -305,7 +305,7 @@ def test_values_at_a_floor_are_put_where_the_mean_score_below_it_is(
     # On average that is the mean of what was hidden.
     hidden = np.log(cohort.biomarkers[at_floor, column]) - truth[at_floor]
     assert got[at_floor].mean() == pytest.approx(hidden.mean(), abs=0.06)
-    # The floored survey tells nothing of the reference of CRP, all of the others'.
+    # The survey with the floor adds nothing to the reference of CRP, but to all others.
     alone, _ = fit_reference(cohort.select(survey == "new"), configuration.network)
     torch.testing.assert_close(tensors["location"][..., column], alone["location"][..., column])
     assert "crp" not in placed.shifts["old"]
@@ -358,15 +358,15 @@ def test_too_few_people_are_refused_with_where(
     with pytest.raises(CohortError) as caught:
         fit_reference(dataclasses.replace(cohort, biomarkers=biomarkers), configuration.network)
     message = str(caught.value)
-    assert f"at least {FEWEST_PEOPLE} people with {name} within 5 years of age" in message
-    assert "of sex 1" in message
-    assert "narrow first_age and last_age" in message
+    assert "people of sex 1 within 5 years of age" in message
+    assert f"have {name}; at least {FEWEST_PEOPLE} are needed" in message
+    assert "Narrow network.first_age and last_age" in message
 
 
-def test_an_age_next_to_people_takes_their_reference_and_says_so(
+def test_an_age_near_people_takes_their_reference_with_a_warning(
     simulate: Simulate, configuration: TrainingConfiguration, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Surveys that top-code ages, or measured a biomarker in the young alone, end like this."""
+    """As after surveys that top-code ages, or measured a biomarker only in young people."""
     cohort, _, _ = simulate(6000, seed=15)
     shape = configuration.network
     whole, _ = fit_reference(cohort, shape)
@@ -378,7 +378,7 @@ def test_an_age_next_to_people_takes_their_reference_and_says_so(
     tensors, _ = fit_reference(dataclasses.replace(cohort, biomarkers=biomarkers), shape)
     assert [record.message for record in caplog.records] == [
         f"reference: fewer than {FEWEST_PEOPLE} people of sex 1 have crp within 5 years of age "
-        f"{last}, {last + 1}; the reference of the nearest age that has them stands there"
+        f"{last}, {last + 1}; these ages take the reference of the nearest age with enough people"
     ]
     for name in ("location", "scale", "coefficient_of_variation"):
         table = tensors[name]
@@ -391,7 +391,7 @@ def test_an_age_next_to_people_takes_their_reference_and_says_so(
     assert float(tensors["scale"][1, -1, INDEX["crp"]]) == pytest.approx(expected, rel=1e-5)
 
 
-def test_nobody_near_an_age_takes_the_nearest_ages_value(
+def test_an_age_without_people_takes_the_nearest_ages_value(
     simulate: Simulate, configuration: TrainingConfiguration
 ) -> None:
     cohort, _, _ = simulate(3000, seed=15)
@@ -408,7 +408,7 @@ def test_nobody_near_an_age_takes_the_nearest_ages_value(
     assert (table[:, -1] == table[:, -2]).all()
 
 
-def test_a_biomarker_that_most_people_share_one_value_of_is_refused(
+def test_a_biomarker_with_one_value_for_most_people_is_refused(
     simulate: Simulate, configuration: TrainingConfiguration
 ) -> None:
     cohort, _, _ = simulate(3000, seed=16)

@@ -61,14 +61,14 @@ def test_a_cohort_is_read_from_its_table_once(
     assert cache.counts.stale == 1
 
 
-def test_a_table_that_is_not_there_is_the_readers_error(
+def test_a_missing_table_is_the_readers_error(
     tmp_path: Path, configuration: TrainingConfiguration
 ) -> None:
     with pytest.raises(CohortError, match="there is no such file"):
         fetch_cohort(Cache(tmp_path / "cache"), tmp_path / "no.csv", configuration.cohort)
 
 
-def test_changed_code_makes_entries_anew(
+def test_changed_code_replaces_entries(
     tmp_path: Path,
     table: pd.DataFrame,
     configuration: TrainingConfiguration,

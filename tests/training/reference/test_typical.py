@@ -54,7 +54,7 @@ def make_cohort(checkpoint: Checkpoint, count: int, seed: int) -> Cohort:
 
 @pytest.fixture(scope="module")
 def cohort(checkpoint: Checkpoint) -> Cohort:
-    """People drawn from the reference, of whom all values are known."""
+    """People drawn from the reference, with all values known."""
     return make_cohort(checkpoint, COUNT, 71)
 
 

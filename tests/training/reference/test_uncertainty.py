@@ -226,7 +226,7 @@ def test_the_interval_of_incomplete_people_holds_what_all_nine_would_say(
 def test_the_interval_of_incomplete_people_holds_a_complete_repeat(
     eager: TorchRuntime, people: People, elsewhere: Array, hidden: npt.NDArray[np.bool_]
 ) -> None:
-    """Both sources at once, which is what the interval claims."""
+    """Both sources together, which the interval claims to cover."""
     covered = find_covered(eager.predict(*blank(people, hidden)), elsewhere)
     assert 0.9 <= covered.mean() <= 0.985
 

@@ -47,7 +47,7 @@ def waves(simulate: Simulate) -> Cohort:
 
 @pytest.fixture(scope="module")
 def small(configuration: TrainingConfiguration) -> TrainingConfiguration:
-    """What is fitted matters less here than on whom."""
+    """A quick fit: these tests are about the people, not the weights."""
     return dataclasses.replace(
         configuration,
         network=dataclasses.replace(
@@ -124,7 +124,7 @@ def test_what_befell_the_people_left_out_does_not_reach_their_fit(
     score = score_fold(waves, small, fold)
     other = score_fold(spoilt, small, fold)
     assert score.people == other.people == (fold.left_out & select_evaluated(waves)).sum()
-    # The same people at the same risks, of whom others die.
+    # The same people with the same risks; other people die.
     assert score.expected_deaths_10y == other.expected_deaths_10y
     assert score.c_index["all"] > other.c_index["all"] + 0.1
     people = waves.select(fold.left_out & select_evaluated(waves))

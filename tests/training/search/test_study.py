@@ -209,7 +209,7 @@ def test_an_error_that_is_not_ours_is_not_taken_for_a_failed_trial(
 
     with pytest.raises(KeyError, match="a mistake"):
         search(tmp_path / "study.db", space, 2, evaluate=mistake)
-    # It is run again, once mended.
+    # Once the mistake is fixed, the trial is run again.
     assert len(search(tmp_path / "study.db", space, 2)) == 2
 
 

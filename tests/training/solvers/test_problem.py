@@ -46,7 +46,7 @@ def solve(problem: FitProblem, start: Tensor | None = None) -> Solution:
 
 
 def cut(problem: FitProblem, piece: int) -> None:
-    """Let the people be computed so many at once."""
+    """Compute so many people together."""
     problem.population._piece = piece
 
 
@@ -94,7 +94,7 @@ def test_pieces_and_threads_change_no_bit_and_sizes_hardly_any(
     torch.testing.assert_close(whole[1], gradient, rtol=1e-9, atol=1e-12)
 
 
-def test_years_added_to_each_gap_are_as_a_lower_baseline(
+def test_years_added_to_each_gap_equal_a_lower_baseline(
     problem: FitProblem, people: SurvivalData
 ) -> None:
     """Two years for all are the same as a baseline two years of slope lower."""
@@ -145,7 +145,7 @@ def test_deaths_are_as_many_as_expected(problem: FitProblem) -> None:
 
 
 def limit_memory(monkeypatch: pytest.MonkeyPatch, count: int) -> list[int]:
-    """Let more than so many people at once fail."""
+    """Let a computation of more people fail."""
     compute, seen = module.compute_gap, []
 
     def limited(weights: Weights, people: SurvivalData, **options: Any) -> Tensor:
@@ -224,7 +224,9 @@ def test_a_gpu_gives_the_sums_and_the_minimum_of_the_cpu(
     torch.testing.assert_close(*gaps, rtol=0, atol=1e-4)
 
 
-def test_a_loss_that_is_not_finite_is_told(people: SurvivalData, checkpoint: Checkpoint) -> None:
+def test_a_loss_that_is_not_finite_is_an_error(
+    people: SurvivalData, checkpoint: Checkpoint
+) -> None:
     time = people.time.clone()
     time[7] = torch.nan
     problem = FitProblem(
