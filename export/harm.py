@@ -1,6 +1,6 @@
 """Checks that no harmful value looks younger in the exported model.
 
-Every inequality of :mod:`henaw.model.harm` is checked on the weights of the checkpoint and of
+Every inequality of :mod:`henaw.model.graph.harm` is checked on the weights of the checkpoint and of
 its refits. The exported graph is also evaluated along each biomarker's accepted range, for
 people of every fitted age.
 """

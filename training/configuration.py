@@ -151,7 +151,7 @@ class FitConfiguration:
         modulation_penalty: factor of R for weights modulated by age and sex.
         tail_penalty: further factor of R for these weights at the splines' outer knots.
         harm_weight: first weight of the penalty for breaking the rule that no harmful value
-            looks younger (``henaw.model.harm``). 0: no rules.
+            looks younger (``henaw.model.graph.harm``). 0: no rules.
         credit_rules: biomarkers with the rule that twice the upper limit must not look
             better than the median.
         steepest_years: most years by which one reporting step inside the reference interval

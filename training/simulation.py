@@ -10,14 +10,7 @@ from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
-from henaw.model.biomarkers import INDEX, NAMES
-from henaw.model.checkpoint import Checkpoint
-from henaw.model.configuration import OTHER_CAUSE
-from henaw.model.errors import CohortError
-from henaw.model.files import write_whole
-from henaw.model.network import HORIZON_YEARS
-from henaw.model.synthetic import draw_follow_up, draw_synthetic_people
-from henaw.model.ukb_names import (
+from henaw.intake.words.ukb_names import (
     AGE_AT_VISIT,
     BIOMARKER_FIELDS,
     CAUSE_OF_DEATH,
@@ -30,6 +23,7 @@ from henaw.model.biomarkers import INDEX, NAMES
 from henaw.model.checkpoint import Checkpoint, write_whole
 from henaw.model.configuration import OTHER_CAUSE
 from henaw.model.errors import CohortError
+from henaw.model.files import write_whole
 from henaw.model.network import HORIZON_YEARS
 from henaw.model.synthetic import draw_follow_up, draw_synthetic_people
 from henaw.training.readers.table import check_table_path, code_causes, order_columns
