@@ -38,9 +38,9 @@ if TYPE_CHECKING:
     )
     from henaw.model.layout import BiomarkerColumn, Layout, SexColumn
     from henaw.model.profile import LabProfile
-    from henaw.scoring.calibration import calibrate
+    from henaw.scoring.answering.person_answer import PersonAnswer
+    from henaw.scoring.calibration.laboratory import calibrate
     from henaw.scoring.henaw import Henaw
-    from henaw.scoring.person_answer import PersonAnswer
     from henaw.shipped import explain, predict
 
     __version__: str
@@ -80,9 +80,9 @@ _OTHER_MODULES: Mapping[str, str] = MappingProxyType(
         "InputWarning": "henaw.intake.preflight",
         "LabProfile": "henaw.model.profile",
         "Layout": "henaw.model.layout",
-        "PersonAnswer": "henaw.scoring.person_answer",
+        "PersonAnswer": "henaw.scoring.answering.person_answer",
         "SexColumn": "henaw.model.layout",
-        "calibrate": "henaw.scoring.calibration",
+        "calibrate": "henaw.scoring.calibration.laboratory",
         "explain": "henaw.shipped",
         "predict": "henaw.shipped",
     }

@@ -6,8 +6,8 @@ import functools
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar, overload
 
+from henaw.scoring.answering.person_answer import PersonAnswer
 from henaw.scoring.henaw import Henaw
-from henaw.scoring.person_answer import PersonAnswer
 
 Frame = TypeVar("Frame")
 

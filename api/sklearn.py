@@ -17,9 +17,9 @@ import pyarrow as pa
 from henaw.model.distribution import suggest_install
 from henaw.model.errors import RuntimeUnavailableError
 from henaw.model.layout import Layout
-from henaw.scoring.answers import LAB, REASON, WITHHELD, WITHHOLD
-from henaw.scoring.frames import read_frame
+from henaw.scoring.answering.columns import LAB, REASON, WITHHELD, WITHHOLD
 from henaw.scoring.henaw import Henaw
+from henaw.scoring.reading.frames import read_frame
 
 try:
     from sklearn.base import BaseEstimator, TransformerMixin

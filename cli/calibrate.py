@@ -78,10 +78,10 @@ def calibrate(
     from henaw.model.files import write_whole
     from henaw.model.profile import set_profile
     from henaw.scoring import Henaw
-    from henaw.scoring.calibration import calibrate_people, list_lines
+    from henaw.scoring.calibration.laboratory import calibrate_people, list_lines
 
     if figure_path is not None:
-        from henaw.scoring.calibration_figure import check_figure
+        from henaw.scoring.calibration.figure import check_figure
 
         check_figure(figure_path)
     model = Henaw.load(model_path)
@@ -96,7 +96,7 @@ def calibrate(
     profile = calibration.profile
     changed = None if export_path is None else set_profile(model.content, profile)
     if figure_path is not None:
-        from henaw.scoring.calibration_figure import write_figure
+        from henaw.scoring.calibration.figure import write_figure
 
         write_figure(calibration, figure_path)
     if export_path is not None and changed is not None:

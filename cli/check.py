@@ -22,7 +22,7 @@ def check(path: Path, golden: Path | None, device: str) -> None:
 
     Exit status: 0 it does, 1 it does not, or cannot be checked.
     """
-    from henaw.scoring.check import check_file
+    from henaw.scoring.jobs.check import check_file
 
     found = check_file(path, golden=golden, device=device)
     click.echo(f"{path}: {found.model}, its content is as exported")

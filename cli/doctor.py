@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Literal
 
 import click
-from henaw.cli.devices import check_devices
-from henaw.cli.findings import fail
+from henaw.cli.checks.devices import check_devices
+from henaw.cli.checks.findings import fail
 from henaw.cli.options import ARCHIVE, LOCAL_CONFIGURATION, SHIPPED, find_installed
 from henaw.model.distribution import suggest_install
 
@@ -68,7 +68,7 @@ def doctor(
     """Check a deployment, and say what to do; exit with 1 where there is a problem."""
     archive_path = archive_path or (ARCHIVE if engine == "torchserve" else find_installed(SHIPPED))
     try:
-        from henaw.cli.deployment import Deployment, examine, is_in_pod
+        from henaw.cli.checks.deployment import Deployment, examine, is_in_pod
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] == "henaw":
             raise

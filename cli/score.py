@@ -20,8 +20,8 @@ from tqdm import tqdm
 if TYPE_CHECKING:
     from henaw.model.layout import Layout
     from henaw.scoring import Henaw
-    from henaw.scoring.job import Summary
-    from henaw.scoring.sources import Source
+    from henaw.scoring.jobs.table import Summary
+    from henaw.scoring.reading.sources import Source
     from pyspark.sql import SparkSession
 
 NOT_ALL_SCORED = 3
@@ -150,8 +150,8 @@ def score(
     if out is None and not dry_run:
         raise click.UsageError("OUT is missing: name the file to write, or give --dry-run")
     from henaw.scoring import Henaw
-    from henaw.scoring.answers import check_outputs
-    from henaw.scoring.unpack import deliver_output, unpack_input
+    from henaw.scoring.answering.columns import check_outputs
+    from henaw.scoring.reading.unpack import deliver_output, unpack_input
 
     names = None if outputs is None else [name.strip() for name in outputs.split(",")]
     chosen = check_outputs(OUTPUT_NAMES if names is None else names)
@@ -186,13 +186,13 @@ def score(
     model = Henaw.load(model_path, lab=lab_path, device=device)
     opened = click.get_current_context()
     path = opened.with_resource(unpack_input(Path(source), sheet=sheet))
-    from henaw.scoring.change import score_change
-    from henaw.scoring.fhir_answers import find_suffix, is_fhir_name
-    from henaw.scoring.input_files import take_states
-    from henaw.scoring.job import score_table
-    from henaw.scoring.preflight import look_over_source
-    from henaw.scoring.sinks import check_other
-    from henaw.scoring.sources import open_source
+    from henaw.scoring.jobs.change import score_change
+    from henaw.scoring.jobs.fhir import find_suffix, is_fhir_name
+    from henaw.scoring.jobs.sinks import check_other
+    from henaw.scoring.jobs.table import score_table
+    from henaw.scoring.reading.input_files import take_states
+    from henaw.scoring.reading.preflight import look_over_source
+    from henaw.scoring.reading.sources import open_source
 
     beside = [file for file in (people_path, tests_path) if file is not None]
     # Of an input that was unpacked, the file that the user named may change.
@@ -248,8 +248,8 @@ def score(
 
 
 def _score_to_fhir(model: Henaw, source: Source, path: Path, out: Path, unreliable: str) -> Summary:
-    from henaw.scoring.fhir_answers import write_fhir
-    from henaw.scoring.sources import ResultsSource
+    from henaw.scoring.jobs.fhir import write_fhir
+    from henaw.scoring.reading.sources import ResultsSource
 
     people = source.fhir if isinstance(source, ResultsSource) else None
     if people is None:
@@ -283,7 +283,7 @@ def _read_tests(path: Path) -> dict[str, str]:
 def choose_layout(people: Path, map_path: Path | None, visit: int | None) -> Layout | None:
     """The layout of a table on disk; None for FHIR."""
     from henaw.intake.fhir_files import is_fhir
-    from henaw.scoring.sources import open_source
+    from henaw.scoring.reading.sources import open_source
 
     if people.exists() and is_fhir(people):
         return None

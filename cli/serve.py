@@ -12,7 +12,7 @@ import click
 from henaw.cli.options import ARCHIVE, LOCAL_CONFIGURATION, SHIPPED, find_installed, run_option
 
 if TYPE_CHECKING:
-    from henaw.cli.server_record import Record
+    from henaw.cli.server.record import Record
 
 
 @click.command()
@@ -93,8 +93,8 @@ def _serve_native(
     *,
     foreground: bool,
 ) -> None:
-    from henaw.cli.native_process import serve_here, start_native, stop_native
-    from henaw.cli.server_record import ServerError
+    from henaw.cli.server.native import serve_here, start_native, stop_native
+    from henaw.cli.server.record import ServerError
 
     if not source.exists():
         raise ServerError(
@@ -126,8 +126,8 @@ def _serve_torchserve(
     configuration: Path, archive_path: Path | None, run: Path, port: int | None, *, foreground: bool
 ) -> None:
     from henaw.cli.archive import archive
-    from henaw.cli.server_record import ServerError
-    from henaw.cli.torchserve_process import (
+    from henaw.cli.server.record import ServerError
+    from henaw.cli.server.torchserve import (
         read_log_tail,
         start_server,
         stop_server,
@@ -175,7 +175,7 @@ def _serve_torchserve(
 
 def _greet(record: Record, run: Path, started_s: float) -> None:
     """Say where the server is, once it has answered an example, and how to ask it."""
-    from henaw.cli.example_request import wait_for_answer, write_curl
+    from henaw.cli.server.example_request import wait_for_answer, write_curl
 
     answer = wait_for_answer(record, run)
     took_s = time.monotonic() - started_s
@@ -188,9 +188,9 @@ def _greet(record: Record, run: Path, started_s: float) -> None:
 @run_option
 def stop(run: Path) -> None:
     """Stop the server that ``henaw serve`` started, and no other."""
-    from henaw.cli.native_process import stop_native
-    from henaw.cli.server_record import find_server
-    from henaw.cli.torchserve_process import stop_server
+    from henaw.cli.server.native import stop_native
+    from henaw.cli.server.record import find_server
+    from henaw.cli.server.torchserve import stop_server
 
     run = run.resolve()
     record = find_server(run)

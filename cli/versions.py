@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 from henaw.cli.options import run_option
-from henaw.cli.properties import are_tokens_asked_for, read_effective_properties
-from henaw.cli.server_record import ServerError, find_server
-from henaw.cli.tokens import read_api_key, read_token
-from henaw.cli.torchserve_process import find_refusal, measure_model_log, read_log_tail
+from henaw.cli.server.properties import are_tokens_asked_for, read_effective_properties
+from henaw.cli.server.record import ServerError, find_server
+from henaw.cli.server.tokens import read_api_key, read_token
+from henaw.cli.server.torchserve import find_refusal, measure_model_log, read_log_tail
 from henaw.handler.native.engine import OPERATOR_KEY_NAME
 from henaw.model.errors import ArtifactError
 from henaw.model.files import write_whole

@@ -19,7 +19,7 @@ from henaw.model.profile import LabProfile, read_profile, set_profile
 from henaw.model.reliability import Reason, count_codes, find_reasons
 from henaw.model.runtime import OUTPUT_NAMES, Outputs
 from henaw.model.shipped import ONNX_FILE, find_shipped
-from henaw.scoring.answers import (
+from henaw.scoring.answering.columns import (
     WITHHOLD,
     Answers,
     check_outputs,
@@ -27,6 +27,9 @@ from henaw.scoring.answers import (
     list_columns,
     make_schema,
 )
+from henaw.scoring.answering.explanation import tabulate_parts
+from henaw.scoring.answering.person_answer import PersonAnswer, build_answer
+from henaw.scoring.answering.used_values import USED, refuse_empty, tell_used
 from henaw.scoring.description import (
     explain_damage,
     open_model,
@@ -35,13 +38,10 @@ from henaw.scoring.description import (
     require_content,
     require_sidecar,
 )
-from henaw.scoring.explanation import tabulate_parts
-from henaw.scoring.frames import read_frame, write_like
-from henaw.scoring.inputs import NOTES, REASONS, Inputs, count_bits, read_inputs
-from henaw.scoring.person_answer import PersonAnswer, build_answer
-from henaw.scoring.preflight import look_over, question
-from henaw.scoring.records import find_people, is_one
-from henaw.scoring.used import USED, refuse_empty, tell_used
+from henaw.scoring.reading.frames import read_frame, write_like
+from henaw.scoring.reading.inputs import NOTES, REASONS, Inputs, count_bits, read_inputs
+from henaw.scoring.reading.preflight import look_over, question
+from henaw.scoring.reading.records import find_people, is_one
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -372,7 +372,7 @@ class Henaw:
                 reliable.
             RuntimeUnavailableError: matplotlib is not installed.
         """
-        from henaw.scoring.plot import draw_waterfall
+        from henaw.scoring.answering.plot import draw_waterfall
 
         keep = check_unreliable(unreliable)
         everybody = self._look_over(people, layout, accept)

@@ -23,11 +23,11 @@ from henaw.model.files import write_whole
 from henaw.model.layout import Layout, find_layout, find_separator
 from henaw.model.profile import LabProfile
 from henaw.model.runtime import OUTPUT_NAMES
-from henaw.scoring.answers import WITHHOLD, check_outputs, check_unreliable
-from henaw.scoring.frames import to_batch
+from henaw.scoring.answering.columns import WITHHOLD, check_outputs, check_unreliable
 from henaw.scoring.henaw import Henaw
-from henaw.scoring.preflight import look_over, require_accepted
-from henaw.scoring.sources import TEXT_SUFFIXES
+from henaw.scoring.reading.frames import to_batch
+from henaw.scoring.reading.preflight import look_over, require_accepted
+from henaw.scoring.reading.sources import TEXT_SUFFIXES
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession

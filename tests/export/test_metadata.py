@@ -18,7 +18,7 @@ from henaw.model.layout import find_layout
 from henaw.model.names import find_biomarker, is_blood
 from henaw.model.runtime import INPUT_NAMES, OUTPUT_NAMES, OnnxRuntime, Runtime
 from henaw.model.tables import PERCENTILES
-from henaw.scoring.inputs import read_inputs
+from henaw.scoring.reading.inputs import read_inputs
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from henaw.model.layout import find_layout
-from henaw.scoring.sources import Source, open_source
+from henaw.scoring.reading.sources import Source, open_source
 
 
 def list_rows(source: Source) -> list[dict[str, Any]]:

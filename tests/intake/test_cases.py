@@ -10,7 +10,7 @@ from henaw.model.biomarkers import NAMES
 from henaw.model.errors import ScoringError
 from henaw.model.layout import Layout, find_layout
 from henaw.scoring import Henaw
-from henaw.scoring.sources import open_source
+from henaw.scoring.reading.sources import open_source
 from henaw.training.readers.columns import build_table
 from henaw.training.readers.columns_configuration import read_column_map
 

@@ -14,7 +14,7 @@ import pytest
 from henaw.intake.local_codes import read_local_codes
 from henaw.model.biomarkers import NAMES
 from henaw.model.errors import ConfigurationError, ScoringError
-from henaw.scoring.sources import open_source
+from henaw.scoring.reading.sources import open_source
 
 Read = Callable[..., tuple[list[dict[str, Any]], list[str]]]
 
@@ -414,7 +414,7 @@ def test_many_rows_are_folded_on_the_way(tmp_path: Path, monkeypatch: pytest.Mon
     )
     path = tmp_path / "in.csv"
     table.to_csv(path, index=False)
-    monkeypatch.setattr("henaw.scoring.sources._CSV_BLOCK_BYTES", 4096)
+    monkeypatch.setattr("henaw.scoring.reading.sources._CSV_BLOCK_BYTES", 4096)
     source = open_source(path)
     (batch,) = (batch for _, batch in source.read_chunks(Whole(source.names), ()))  # type: ignore[arg-type]
     assert batch is not None

@@ -12,8 +12,8 @@ from click.testing import CliRunner, Result
 from henaw.cli.main import commands
 from henaw.model.errors import ArtifactError, ScoringError
 from henaw.model.profile import LabProfile, set_profile
-from henaw.scoring import check as check_module
-from henaw.scoring.check import check_file, round_mantissa
+from henaw.scoring.jobs import check as check_module
+from henaw.scoring.jobs.check import check_file, round_mantissa
 
 
 def run(*arguments: object) -> Result:

@@ -15,8 +15,8 @@ from henaw.model.checkpoint import Checkpoint
 from henaw.model.errors import ScoringError
 from henaw.model.layout import find_layout
 from henaw.scoring import Henaw
-from henaw.scoring.comparison import compare_models
-from henaw.scoring.sources import open_source
+from henaw.scoring.jobs.comparison import compare_models
+from henaw.scoring.reading.sources import open_source
 
 
 @pytest.fixture(scope="module")

@@ -22,10 +22,10 @@ from henaw.model.errors import ScoringError
 from henaw.model.layout import find_layout
 from henaw.model.runtime import OUTPUT_NAMES
 from henaw.scoring import Henaw
-from henaw.scoring.comparison import compare_models
-from henaw.scoring.input_files import take_states
-from henaw.scoring.job import Summary, _take_fingerprint, score_table
-from henaw.scoring.sources import CHUNK, open_source
+from henaw.scoring.jobs.comparison import compare_models
+from henaw.scoring.jobs.table import Summary, _take_fingerprint, score_table
+from henaw.scoring.reading.input_files import take_states
+from henaw.scoring.reading.sources import CHUNK, open_source
 
 
 def score(model: Henaw, source: Path, out: Path, **named: object) -> Summary:
@@ -142,7 +142,7 @@ _READ_ALL = """
 import re, sys
 from pathlib import Path
 from henaw.model.layout import find_layout
-from henaw.scoring.sources import open_source
+from henaw.scoring.reading.sources import open_source
 
 def read_peak_kib():
     return int(re.search(r"VmHWM:\\s+(\\d+) kB", Path("/proc/self/status").read_text())[1])

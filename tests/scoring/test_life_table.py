@@ -10,7 +10,12 @@ from henaw.model.biomarkers import SEXES
 from henaw.model.errors import ScoringError
 from henaw.model.profile import LabProfile
 from henaw.scoring import Henaw
-from henaw.scoring.life_table import DEVELOPMENT_RATIO, Table, fit_level, read_life_tables
+from henaw.scoring.calibration.life_table import (
+    DEVELOPMENT_RATIO,
+    Table,
+    fit_level,
+    read_life_tables,
+)
 
 AGES = range(111)
 

@@ -17,9 +17,9 @@ import pytest
 from henaw.model.errors import ScoringError
 from henaw.model.layout import find_layout
 from henaw.scoring import Henaw
-from henaw.scoring.job import Summary, score_table
-from henaw.scoring.parts import Parts, hold_parts
-from henaw.scoring.sources import Source, open_source
+from henaw.scoring.jobs.parts import Parts, hold_parts
+from henaw.scoring.jobs.table import Summary, score_table
+from henaw.scoring.reading.sources import Source, open_source
 
 _MAIN = "from henaw.cli.main import main; main()"
 
@@ -230,7 +230,7 @@ def write(parts: Parts, name: str) -> None:
 def test_without_directory_descriptors_the_same_is_done(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("henaw.scoring.parts._HAS_DIRECTORIES", False)
+    monkeypatch.setattr("henaw.scoring.jobs.parts._HAS_DIRECTORIES", False)
     with hold_parts(tmp_path / "parts", "key") as parts:
         write(parts, "a")
     with hold_parts(tmp_path / "parts", "key") as parts:

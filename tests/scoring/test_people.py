@@ -16,8 +16,8 @@ from henaw.model.biomarkers import NAMES
 from henaw.model.errors import ScoringError
 from henaw.model.layout import find_layout
 from henaw.scoring import Henaw
-from henaw.scoring.frames import ARRAY_COLUMNS
-from henaw.scoring.person_answer import PersonAnswer
+from henaw.scoring.answering.person_answer import PersonAnswer
+from henaw.scoring.reading.frames import ARRAY_COLUMNS
 
 # Its tables lack columns.
 pytestmark = pytest.mark.filterwarnings("ignore::henaw.intake.preflight.InputWarning")

@@ -20,10 +20,10 @@ import psutil
 import pytest
 import requests
 from henaw.cli import torchserve_process
-from henaw.cli.deployment import Deployment, examine
-from henaw.cli.example_request import wait_for_answer
-from henaw.cli.server_record import ServerError, find_server
-from henaw.cli.torchserve_process import stop_server
+from henaw.cli.checks.deployment import Deployment, examine
+from henaw.cli.server.example_request import wait_for_answer
+from henaw.cli.server.record import ServerError, find_server
+from henaw.cli.server.torchserve import stop_server
 from henaw.model.biomarkers import PANEL
 
 PEOPLE: list[dict[str, Any]] = [

@@ -15,9 +15,9 @@ import psutil
 import pytest
 import requests
 import yaml
-from henaw.cli.deployment import Deployment, Finding, examine
-from henaw.cli.example_request import EXAMPLE_PERSON, wait_for_answer
-from henaw.cli.server_record import Record
+from henaw.cli.checks.deployment import Deployment, Finding, examine
+from henaw.cli.server.example_request import EXAMPLE_PERSON, wait_for_answer
+from henaw.cli.server.record import Record
 from henaw.export.archive import build_archive
 from henaw.model.biomarkers import NAMES
 from henaw.model.reliability import CODES

@@ -23,8 +23,8 @@ from cryptography.hazmat.primitives.serialization import (
     PrivateFormat,
     load_pem_private_key,
 )
-from henaw.cli.deployment import Deployment, examine
-from henaw.cli.server_record import ServerError
+from henaw.cli.checks.deployment import Deployment, examine
+from henaw.cli.server.record import ServerError
 from henaw.cli.versions import Management
 
 PERSON: dict[str, Any] = {"age": 54, "sex": "female", "biomarkers": {"crp": 1.2}}

@@ -7,7 +7,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from henaw.intake.person_table import DRAWN, NO_RESULT
 from henaw.model.biomarkers import NAMES, SEXES
-from henaw.scoring.inputs import LIMIT_USED, REASONS, Inputs, write_words
+from henaw.scoring.reading.inputs import LIMIT_USED, REASONS, Inputs, write_words
 
 LIMITS = "limits"
 """The column of the biomarkers whose value is a limit of the assay, separated by ";"."""

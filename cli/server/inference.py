@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from henaw.cli.certificate import read_certificate, trust
-from henaw.cli.properties import are_tokens_asked_for, read_effective_properties
-from henaw.cli.server_record import Record, ServerError, read_record
-from henaw.cli.tokens import read_token
+from henaw.cli.server.certificate import read_certificate, trust
+from henaw.cli.server.properties import are_tokens_asked_for, read_effective_properties
+from henaw.cli.server.record import Record, ServerError, read_record
+from henaw.cli.server.tokens import read_token
 from henaw.handler.native.engine import OPERATOR_KEY_NAME
 
 _EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104

@@ -11,7 +11,7 @@ import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from henaw.cli.findings import Finding, fail, note, warn
+from henaw.cli.checks.findings import Finding, fail, note, warn
 from henaw.model.distribution import RUNTIMES, find_versions, suggest_install
 from henaw.model.errors import RuntimeUnavailableError
 from henaw.model.onnx_session import CUDA_PROVIDER, INSTALL_GPU, try_cuda

@@ -21,12 +21,12 @@ from henaw.intake.fhir_answers import (
 from henaw.model.biomarkers import NAMES
 from henaw.model.errors import ScoringError
 from henaw.model.reliability import count_codes, find_codes
-from henaw.scoring.answers import check_unreliable, find_flagged
+from henaw.scoring.answering.columns import check_unreliable, find_flagged
 from henaw.scoring.henaw import Henaw
-from henaw.scoring.inputs import Inputs
-from henaw.scoring.job import Summary
-from henaw.scoring.sinks import check_sink
-from henaw.scoring.sources import ResultsSource, Source
+from henaw.scoring.jobs.sinks import check_sink
+from henaw.scoring.jobs.table import Summary
+from henaw.scoring.reading.inputs import Inputs
+from henaw.scoring.reading.sources import ResultsSource, Source
 
 FHIR_SUFFIXES: tuple[str, ...] = (".json", ".fhir.ndjson")
 """A Bundle, or a resource a line."""

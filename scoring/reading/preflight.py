@@ -26,7 +26,7 @@ from henaw.intake.reference import Reference
 from henaw.model.biomarkers import AGE_MAXIMUM_YEARS, INDEX, NAMES, PANEL
 from henaw.model.errors import ScoringError
 from henaw.model.layout import BiomarkerColumn, Layout, describe_layout
-from henaw.scoring.inputs import (
+from henaw.scoring.reading.inputs import (
     NOTES,
     CellCounts,
     Inputs,
@@ -38,7 +38,7 @@ from henaw.scoring.inputs import (
 
 if TYPE_CHECKING:
     from henaw.scoring.henaw import Henaw
-    from henaw.scoring.sources import Source
+    from henaw.scoring.reading.sources import Source
 
 _MOST_OUTSIDE = 0.5
 

@@ -19,16 +19,16 @@ from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from henaw.cli.certificate import find_key_problem, read_certificate
-from henaw.cli.devices import check_devices
-from henaw.cli.findings import Finding, fail, note, warn
-from henaw.cli.inference import Inference
-from henaw.cli.java import find_java_home
-from henaw.cli.monitor_process import read_monitor_port
-from henaw.cli.properties import are_tokens_asked_for, read_properties
-from henaw.cli.server_record import Engine, ServerError, find_server
-from henaw.cli.tokens import DOORS, FILE_NAME, read_token
-from henaw.cli.torchserve_process import find_drain, find_taken_ports, list_taken_ports
+from henaw.cli.checks.devices import check_devices
+from henaw.cli.checks.findings import Finding, fail, note, warn
+from henaw.cli.server.certificate import find_key_problem, read_certificate
+from henaw.cli.server.inference import Inference
+from henaw.cli.server.java import find_java_home
+from henaw.cli.server.monitor import read_monitor_port
+from henaw.cli.server.properties import are_tokens_asked_for, read_properties
+from henaw.cli.server.record import Engine, ServerError, find_server
+from henaw.cli.server.tokens import DOORS, FILE_NAME, read_token
+from henaw.cli.server.torchserve import find_drain, find_taken_ports, list_taken_ports
 from henaw.handler.assembly import GOLDEN_NAME, ONNX_NAME
 from henaw.handler.client_keys import read_digests
 from henaw.handler.configuration import HandlerConfiguration, load_configuration

@@ -15,7 +15,7 @@ from henaw.model.people import People
 from henaw.model.runtime import Outputs
 from henaw.model.shipped import GOLDEN_FILE, SIDECAR_FILE, find_shipped
 from henaw.scoring.henaw import Henaw
-from henaw.scoring.inputs import Inputs
+from henaw.scoring.reading.inputs import Inputs
 
 _FORMATS = {"TF32": 10, "bfloat16": 7}
 """Bits of the mantissa of formats shorter than float32, which has 23."""

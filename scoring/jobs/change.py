@@ -15,7 +15,7 @@ from henaw.model.errors import ScoringError
 from henaw.model.files import write_whole
 from henaw.model.layout import Layout
 from henaw.model.reliability import count_codes, find_codes
-from henaw.scoring.answers import (
+from henaw.scoring.answering.columns import (
     REASON,
     WITHHELD,
     check_unreliable,
@@ -23,10 +23,10 @@ from henaw.scoring.answers import (
     write_codes,
 )
 from henaw.scoring.henaw import Henaw
-from henaw.scoring.inputs import Inputs, write_reasons, write_words
-from henaw.scoring.job import Summary
-from henaw.scoring.sinks import check_sink, open_sink
-from henaw.scoring.sources import Source
+from henaw.scoring.jobs.sinks import check_sink, open_sink
+from henaw.scoring.jobs.table import Summary
+from henaw.scoring.reading.inputs import Inputs, write_reasons, write_words
+from henaw.scoring.reading.sources import Source
 
 _BLOCK = 65_536
 _NUMBERS = (

@@ -9,7 +9,7 @@ import pyarrow as pa
 from henaw.model.biomarkers import NAMES
 from henaw.model.errors import ScoringError
 from henaw.model.layout import Layout, find_layout
-from henaw.scoring.records import find_people, read_people
+from henaw.scoring.reading.records import find_people, read_people
 
 Frame = TypeVar("Frame")
 

@@ -15,12 +15,12 @@ from henaw.model.biomarkers import NAMES, PANEL
 from henaw.model.errors import ScoringError
 from henaw.model.layout import Layout, find_layout
 from henaw.model.profile import LabProfile
-from henaw.scoring.frames import read_frame
+from henaw.scoring.calibration.life_table import describe_level, fit_level, read_life_tables
+from henaw.scoring.calibration.shifts import Shifts, describe_usual, estimate, measure
 from henaw.scoring.henaw import Henaw
-from henaw.scoring.inputs import REASONS, Inputs, count_bits
-from henaw.scoring.life_table import describe_level, fit_level, read_life_tables
-from henaw.scoring.preflight import look_over, look_over_source, require_accepted
-from henaw.scoring.shifts import Shifts, describe_usual, estimate, measure
+from henaw.scoring.reading.frames import read_frame
+from henaw.scoring.reading.inputs import REASONS, Inputs, count_bits
+from henaw.scoring.reading.preflight import look_over, look_over_source, require_accepted
 
 Array = npt.NDArray[np.float64]
 
@@ -184,7 +184,7 @@ def _read_people(
         inputs = model.read(batch, layout)
         return inputs, layout, look_over(model, [(batch, inputs)], layout, names)
     path = Path(people)
-    from henaw.scoring.sources import open_source
+    from henaw.scoring.reading.sources import open_source
 
     source = open_source(path, separator=None if layout is None else layout.separator)
     layout = find_layout(source.names) if layout is None else layout

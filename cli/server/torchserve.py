@@ -18,15 +18,15 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import psutil
-from henaw.cli.java import find_java_home
-from henaw.cli.monitor_process import FOLDER_NAME, start_monitor, stop_monitor
-from henaw.cli.properties import (
+from henaw.cli.server.java import find_java_home
+from henaw.cli.server.monitor import FOLDER_NAME, start_monitor, stop_monitor
+from henaw.cli.server.properties import (
     ADDRESSES,
     GRPC_PORTS,
     read_properties,
     write_effective_properties,
 )
-from henaw.cli.server_record import (
+from henaw.cli.server.record import (
     RECORD_NAME,
     Record,
     ServerError,

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import psutil
-from henaw.cli.server_record import RECORD_NAME, Record, ServerError, find_server, read_log_tails
+from henaw.cli.server.record import RECORD_NAME, Record, ServerError, find_server, read_log_tails
 from henaw.handler.configuration import HandlerConfiguration, load_configuration
 from henaw.handler.native.engine import LOGS_NAME, OPERATOR_KEY_NAME, Place, move_ports, run_engine
 from henaw.handler.process_identity import identify_process

@@ -10,10 +10,10 @@ import time
 from pathlib import Path
 from typing import Any
 
-from henaw.cli.inference import Inference
-from henaw.cli.server_record import Record, ServerError, find_server
-from henaw.cli.tokens import FILE_NAME
-from henaw.cli.torchserve_process import find_refusal, read_log_tail
+from henaw.cli.server.inference import Inference
+from henaw.cli.server.record import Record, ServerError, find_server
+from henaw.cli.server.tokens import FILE_NAME
+from henaw.cli.server.torchserve import find_refusal, read_log_tail
 from henaw.handler.native.engine import OPERATOR_KEY_NAME
 
 EXAMPLE_PERSON: dict[str, Any] = {

@@ -9,8 +9,8 @@ import numpy.typing as npt
 from henaw.model.errors import ScoringError
 from henaw.model.layout import Layout
 from henaw.scoring.henaw import Henaw
-from henaw.scoring.inputs import check_units
-from henaw.scoring.sources import Source
+from henaw.scoring.reading.inputs import check_units
+from henaw.scoring.reading.sources import Source
 
 BOUNDS_YEARS = (0.1, 1.0, 3.0)
 """The report has the share of people whose biological age differs by more than each."""

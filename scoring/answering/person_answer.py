@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from henaw.model.biomarkers import NAMES, SYSTEMS
-from henaw.scoring.explanation import label_part
+from henaw.scoring.answering.explanation import label_part
 
 _SMALLEST_SHOWN = 0.05
 """Years; a part that is rounded to 0 is not shown."""

@@ -11,7 +11,7 @@ import numpy.typing as npt
 import pyarrow as pa
 from henaw.model.biomarkers import NAMES, PANEL, SEXES
 from henaw.model.runtime import Outputs
-from henaw.scoring.inputs import Inputs
+from henaw.scoring.reading.inputs import Inputs
 
 _LABELS = {b.name: b.label for b in PANEL} | {"ast_alt_ratio": "AST/ALT ratio"}
 _UNITS = {b.name: b.unit for b in PANEL}

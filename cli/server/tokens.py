@@ -9,7 +9,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, Final, Literal, TypeVar
 
-from henaw.cli.server_record import ServerError
+from henaw.cli.server.record import ServerError
 
 FILE_NAME = "key_file.json"
 """In the folder that TorchServe was started in."""

@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 from henaw.model.errors import ScoringError
-from henaw.scoring.answers import REASON, WITHHELD
+from henaw.scoring.answering.columns import REASON, WITHHELD
 
 SUFFIXES: tuple[str, ...] = (".parquet", ".csv", ".arrow", ".ndjson")
 

@@ -22,12 +22,12 @@ from typing import Any
 import pyarrow as pa
 from henaw.model.errors import ScoringError
 from henaw.model.layout import Layout
-from henaw.scoring.answers import WITHHOLD, check_unreliable
+from henaw.scoring.answering.columns import WITHHOLD, check_unreliable
 from henaw.scoring.henaw import Henaw
-from henaw.scoring.input_files import InputFile, require_unchanged, take_states
-from henaw.scoring.parts import Parts, hold_parts
-from henaw.scoring.sinks import check_sink, open_sink
-from henaw.scoring.sources import CHUNK, Chunks, Source
+from henaw.scoring.jobs.parts import Parts, hold_parts
+from henaw.scoring.jobs.sinks import check_sink, open_sink
+from henaw.scoring.reading.input_files import InputFile, require_unchanged, take_states
+from henaw.scoring.reading.sources import CHUNK, Chunks, Source
 
 _COUNTS = b"henaw.counts"
 _PART, _UNFINISHED = ".part", "unfinished"

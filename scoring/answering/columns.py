@@ -14,7 +14,7 @@ from henaw.model.biomarkers import NAMES, SYSTEMS
 from henaw.model.errors import ScoringError
 from henaw.model.reliability import find_codes, list_codes
 from henaw.model.runtime import OUTPUT_NAMES
-from henaw.scoring.inputs import write_reasons, write_words
+from henaw.scoring.reading.inputs import write_reasons, write_words
 
 REASON = "reason"
 """The last column: why a row was not scored, null where it was."""

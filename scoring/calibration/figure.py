@@ -12,7 +12,7 @@ from henaw.model.biomarkers import PANEL
 from henaw.model.distribution import suggest_install
 from henaw.model.errors import RuntimeUnavailableError, ScoringError
 from henaw.model.files import write_whole
-from henaw.scoring.calibration import Calibration, list_lines
+from henaw.scoring.calibration.laboratory import Calibration, list_lines
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -1,0 +1,1 @@
+"""The graph's outputs to columns of answers, explanations and figures."""

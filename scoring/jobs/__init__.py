@@ -1,0 +1,1 @@
+"""Whole files to files of answers: scoring, change between draws, comparison of two models."""
