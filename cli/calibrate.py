@@ -1,4 +1,4 @@
-"""``henaw calibrate``: a laboratory's profile from some hundred of its people."""
+"""``henaw calibrate``: a laboratory's profile from a few hundred of its people."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from henaw.cli.preflight import accept_option
     "--out",
     type=click.Path(path_type=Path, dir_okay=False),
     required=True,
-    help="The profile, JSON.",
+    help="Profile to write, JSON.",
 )
 @click.option(
     "--name",
-    help="The laboratory, as answers will name it. Default: the name of --out.",
+    help="The laboratory's name in answers. Default: the file name of --out.",
 )
 @click.option(
     "--model",
@@ -68,11 +68,11 @@ def calibrate(
 ) -> None:
     """Estimate how a laboratory's values differ from those that the model was fitted on.
 
-    PEOPLE is what `henaw score` reads: 500 people or more of the laboratory, not selected, with
-    age, sex and their values. Nothing need be known of what became of them.
+    PEOPLE is a file that `henaw score` reads: 500 or more unselected people of the laboratory
+    with age, sex and values. No follow-up is needed.
 
-    Use the profile by `henaw score --lab`, `Henaw.load(..., lab=...)` or the server's setting
-    lab_profile; or use the file of --export in place of henaw.onnx.
+    Use the profile with `henaw score --lab`, `Henaw.load(..., lab=...)` or lab_profile in the
+    server's handler.yaml. Or use the file of --export in place of henaw.onnx.
     """
     from henaw.cli.score import choose_layout
     from henaw.model.files import write_whole

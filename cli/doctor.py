@@ -23,7 +23,7 @@ _MARKS = {"ok": "ok     ", "warning": "WARNING", "problem": "PROBLEM"}
     default="native",
     envvar="HENAW_ENGINE",
     show_default=True,
-    help="Which engine serves.",
+    help="The engine that serves.",
 )
 @click.option(
     "--config",
@@ -37,7 +37,7 @@ _MARKS = {"ok": "ok     ", "warning": "WARNING", "problem": "PROBLEM"}
     "--archive",
     "archive_path",
     type=click.Path(path_type=Path),
-    help="The model. Default: as henaw serve has it.",
+    help="The model. Default: the same as henaw serve.",
 )
 @click.option(
     "--run",
@@ -51,9 +51,9 @@ _MARKS = {"ok": "ok     ", "warning": "WARNING", "problem": "PROBLEM"}
 @click.option(
     "--pod/--no-pod",
     default=None,
-    help="Check it as a Kubernetes pod's, or not. Default: whether this runs in one.",
+    help="Apply the rules for a Kubernetes pod. Default: if this runs in one.",
 )
-@click.option("--json", "as_json", is_flag=True, help="Findings as one JSON array.")
+@click.option("--json", "as_json", is_flag=True, help="Print the findings as one JSON array.")
 @click.pass_context
 def doctor(
     context: click.Context,
@@ -65,7 +65,7 @@ def doctor(
     pod: bool | None,
     as_json: bool,
 ) -> None:
-    """Check a deployment, and say what to do; exit with 1 where there is a problem."""
+    """Check a deployment and say what to do; exit with 1 if there is a problem."""
     archive_path = archive_path or (ARCHIVE if engine == "torchserve" else find_installed(SHIPPED))
     try:
         from henaw.cli.checks.deployment import Deployment, examine, is_in_pod
@@ -76,8 +76,8 @@ def doctor(
             *check_devices(archive_path),
             fail(
                 "packages",
-                f"{error.name} is not installed, so that there is no server to check",
-                f"{suggest_install('serve')}; henaw score needs none of it",
+                f"{error.name} is not installed, so there is no server to check",
+                f"{suggest_install('serve')}; henaw score does not need it",
             ),
         ]
     else:

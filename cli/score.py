@@ -46,46 +46,46 @@ _UNRELIABLE_WORDS = {"withhold": "numbers withheld", "keep": "not reliable"}
     "--people",
     "people_path",
     type=click.Path(path_type=Path),
-    help="Where IN has a result a row: a table with a row a person, with identifier, birth date or "
-    "age, and sex. Not needed where IN has them.",
+    help="If IN has one result a row and no ages: a table with one row a person, of identifier, "
+    "birth date or age, and sex.",
 )
 @click.option(
     "--tests",
     "tests_path",
     type=click.Path(path_type=Path),
-    help="Where IN has a result a row, or is FHIR: YAML of the laboratory's own codes, such as "
+    help="If IN has one result a row or is FHIR: YAML of the laboratory's own test codes, such as "
     "CRPH: crp.",
 )
 @click.option(
     "--outputs",
-    help="Comma-separated outputs of the graph, such as biological_age,interval. Default: all.",
+    help="Comma-separated outputs of the model, such as biological_age,interval. Default: all.",
 )
 @click.option(
     "--unreliable",
     type=click.Choice(["withhold", "keep"]),
     default="withhold",
     show_default=True,
-    help="What becomes of numbers that are not reliable: withhold leaves them empty. The column "
-    '"withheld" says why with either.',
+    help="Unreliable numbers: withhold leaves them empty, keep writes them. The column "
+    '"withheld" says why in both cases.',
 )
 @click.option(
     "--lab",
     "lab_path",
     type=click.Path(path_type=Path),
-    help="Profile of the laboratory that the values come from: a file of `henaw calibrate`.",
+    help="Profile of the laboratory that measured the values: a file of `henaw calibrate`.",
 )
-@click.option("--sheet", help="Where IN is a workbook of Excel with several sheets: which one.")
+@click.option("--sheet", help="If IN is an Excel workbook with several sheets: the name of one.")
 @click.option(
     "--change",
     is_flag=True,
-    help="Compare draws: a row for each draw of a person but the first, with its difference from "
-    "the first, the 90 % interval of that, and whether it is within the noise of two draws.",
+    help="Compare each later blood draw of a person with the first: the difference, its 90 % "
+    "interval, and whether it is within the noise of two draws. One row a later draw.",
 )
 @click.option(
     "--to",
     "form",
     type=click.Choice(["csv", "ndjson", "parquet", "arrow", "fhir", "fhir-ndjson"]),
-    help="What standard output gets, where OUT is -. Default: fhir where IN is FHIR, else csv.",
+    help="Format of standard output, if OUT is -. Default: fhir if IN is FHIR, else csv.",
 )
 @click.option("--threads", type=click.IntRange(1, 64), default=2, show_default=True)
 @click.option(
@@ -93,8 +93,8 @@ _UNRELIABLE_WORDS = {"withhold": "numbers withheld", "keep": "not reliable"}
     default="cpu",
     show_default=True,
     callback=lambda _context, _option, name: _check_device(name),
-    help="auto, cpu, cuda or cuda:N. CUDA needs onnxruntime-gpu; where it cannot be used, the "
-    "CPU scores, with a warning unless it was auto. Only the CPU gives the same numbers to the "
+    help="auto, cpu, cuda or cuda:N. CUDA needs onnxruntime-gpu; if it cannot be used, the CPU "
+    "scores, with a warning unless auto was given. Only the CPU gives the same numbers to the "
     "last bit.",
 )
 @click.option(
@@ -102,8 +102,8 @@ _UNRELIABLE_WORDS = {"withhold": "numbers withheld", "keep": "not reliable"}
     type=click.Choice(["local", "spark"]),
     default="local",
     show_default=True,
-    help="spark: IN is CSV or TSV by its name, such as 'people/*.csv', else Parquet, such as a "
-    "folder of it; OUT is a new folder of Parquet. Both may be URIs, such as hdfs://host/people.",
+    help="spark: IN is CSV or TSV if its name ends so, such as 'people/*.csv', else Parquet, such "
+    "as a folder; OUT is a new folder of Parquet. Both may be URIs, such as hdfs://host/people.",
 )
 @preflight_options
 def score(
@@ -129,26 +129,27 @@ def score(
     dry_run: bool,
     as_json: bool,
 ) -> None:
-    """Score IN: a table, a workbook, or FHIR R4; with .gz or not.
+    """Score IN, a table, an Excel workbook or FHIR R4, and write the answers to OUT.
 
-    IN (.parquet, .csv, .tsv, .txt, .arrow, .xlsx, .ndjson) has a row a person, or a result a
-    row (person, test, value, unit, date). FHIR is a Bundle, a list or a resource (.json), a
-    resource a line (.ndjson), or a folder of them. Of results, each biomarker's newest usable
-    one within a year of the newest counts. - is standard input or output.
+    IN (.parquet, .csv, .tsv, .txt, .arrow, .xlsx, .ndjson; with .gz or not) has one row a
+    person, or one result a row (person, test, value, unit, date). FHIR is a Bundle, a list or
+    a resource (.json), one resource a line (.ndjson), or a folder of such files. Of several
+    results, the newest usable one of each biomarker counts, within a year of the person's
+    newest. - is standard input or output.
 
-    Before any number, IN is looked over: values that are far likelier in another unit, and
-    columns that look like a biomarker and are not used, stop the run. --dry-run does only this.
+    IN is checked first. Values that are far likelier in another unit, and unused columns that
+    look like a biomarker, stop the run. --dry-run does only this check.
 
-    OUT (.parquet, .csv, .arrow, .ndjson) has a row for each person, in IN's order. Rows that
-    cannot be scored say why in the column "reason". Where the answer is not reliable, the
-    numbers are empty and the column "withheld" says why. Started again after it was killed, the
-    same command goes on where it was. With .json or .fhir.ndjson the answers are FHIR.
+    OUT (.parquet, .csv, .arrow, .ndjson) has one row a person, in the order of IN. If a row
+    cannot be scored, its column "reason" says why. If an answer is not reliable, its numbers
+    are empty and its column "withheld" says why. If the run is killed, the same command
+    continues where it stopped. If OUT ends in .json or .fhir.ndjson, the answers are FHIR.
 
     Exit status: 0 all rows scored, 3 some were not, 2 the command line is wrong or IN looks
-    wrong, 1 anything else. OUT is written with 0 and 3 only.
+    wrong, 1 anything else. OUT is written only with 0 and 3.
     """
     if out is None and not dry_run:
-        raise click.UsageError("OUT is missing: name the file to write, or give --dry-run")
+        raise click.UsageError("OUT is missing. Name the file to write, or give --dry-run")
     from henaw.scoring import Henaw
     from henaw.scoring.answering.columns import check_outputs
     from henaw.scoring.reading.unpack import deliver_output, unpack_input
@@ -227,7 +228,9 @@ def score(
     if change:
         summary, lone = score_change(model, table, layout, target, unreliable=unreliable)
         if lone:
-            click.echo(f"{lone} people have one draw only: there is nothing to compare", err=True)
+            click.echo(
+                f"{lone} people have only one draw, so there is nothing to compare", err=True
+            )
         tell(summary)
         return
     with tqdm(total=table.rows, unit=" people", unit_scale=True, disable=None) as bar:
@@ -253,9 +256,7 @@ def _score_to_fhir(model: Henaw, source: Source, path: Path, out: Path, unreliab
 
     people = source.fhir if isinstance(source, ResultsSource) else None
     if people is None:
-        raise ScoringError(
-            str(out), [f"answers in FHIR are for people of FHIR, which {path.name} does not hold"]
-        )
+        raise ScoringError(str(out), [f"FHIR answers need FHIR input, which {path.name} is not"])
     return write_fhir(model, people, out, unreliable=unreliable)
 
 
@@ -299,9 +300,7 @@ def _find_layout(names: list[str], mapped: Layout | None, visit: int | None) -> 
         return find_layout(names, visit=visit)
     absent = [name for name in mapped.columns if name not in names]
     if absent:
-        raise ScoringError(
-            "--columns", [f"expected the column {name!r}, found none" for name in absent]
-        )
+        raise ScoringError("--columns", [f"there is no column {name!r}" for name in absent])
     return mapped
 
 
@@ -314,7 +313,9 @@ def _report(summary: Summary, layout: Layout, model: str, out: Path, unreliable:
     where = f" on {', '.join(devices)}" if devices else ""
     click.echo(f"{out}: {summary.rows} rows, {summary.scored} scored by {model}{where}", err=True)
     if summary.resumed:
-        click.echo(f"of these, {summary.resumed} by a run that was stopped before", err=True)
+        click.echo(
+            f"{summary.resumed} of these were scored by an earlier run that was stopped", err=True
+        )
     if layout.absent:
         click.echo(f"no column, so imputed for all: {', '.join(layout.absent)}", err=True)
     for name, count in summary.imputed.items():

@@ -55,7 +55,7 @@ def read_description(content: bytes, source: str) -> dict[str, Any]:
     # A safetensors file begins with the length of its header, which is JSON.
     if content[8:9] == b"{":
         raise ScoringError(
-            source, ["it is a checkpoint: make an ONNX file of it by `henaw export`"]
+            source, ["it is a checkpoint. Make an ONNX file of it with `henaw export`"]
         )
     try:
         properties = read_properties(content)
@@ -65,14 +65,16 @@ def read_description(content: bytes, source: str) -> dict[str, Any]:
     if missing:
         raise ScoringError(
             source,
-            [f"it has no properties {', '.join(missing)}: is it an ONNX file of `henaw export`?"],
+            [
+                f"it lacks the properties {', '.join(missing)}. Is it an ONNX file of `henaw export`?"
+            ],
         )
     if properties["protocol"] != str(PROTOCOL):
         raise ScoringError(
             source,
             [
                 f"its protocol must be {PROTOCOL}; got {properties['protocol'][:20]!r}. Export the "
-                "model again by this version of henaw, or install the version that exported it"
+                "model again with this version of henaw, or install the version that exported it"
             ],
         )
     parsed = {key: _parse(properties[key]) for key in _PARSED}
@@ -87,9 +89,7 @@ def read_description(content: bytes, source: str) -> dict[str, Any]:
         *find_limit_problems(description["critical_limits"]),
     ]
     if problems:
-        raise ScoringError(
-            source, [*problems, "where the file was damaged, export the model again"]
-        )
+        raise ScoringError(source, [*problems, "if the file is damaged, export the model again"])
     return description
 
 
@@ -151,8 +151,8 @@ def require_sidecar(path: Path, description: Mapping[str, Any]) -> None:
         raise ScoringError(
             str(path),
             [
-                f"its content has the SHA-256 {description[DIGEST_KEY]}, its sidecar "
-                f"{sidecar.name} is of {expected}: put the two files of one export together"
+                f"its content has the SHA-256 {description[DIGEST_KEY]}, but its sidecar "
+                f"{sidecar.name} describes {expected}. Put both files of one export together"
             ],
         )
 

@@ -378,7 +378,7 @@ class Henaw:
         everybody = self._look_over(people, layout, accept)
         rows = len(everybody.age)
         if not 0 <= row < rows:
-            raise ScoringError("plot", [f"expected a row of {rows}, however: {row}"])
+            raise ScoringError("plot", [f"row must be 0 to {rows - 1}; got {row}"])
         inputs = everybody.select(slice(row, row + 1))
         answers, counts = self._answer(inputs, OUTPUT_NAMES, keep=keep)
         problems = list(counts["reasons"])

@@ -217,9 +217,9 @@ def _explain_failure(subject: str, expected: str) -> Iterator[None]:
     except _list_failures() as error:
         cause = _find_cause(error)
         if _REFUSED in cause:
-            problem = f"a worker refused people of it: {cause.rpartition(_REFUSED)[2]}"
+            problem = f"a worker refused it: {cause.rpartition(_REFUSED)[2]}"
         else:
-            problem = f"expected {expected}. Spark says: {cause}"
+            problem = f"it must be {expected}. Spark says: {cause}"
         raise ScoringError(subject, [problem]) from error
 
 
@@ -239,8 +239,8 @@ def _find_cause(error: Any) -> str:
     cause = raised[-1] if raised else text.partition("\n")[0]
     if "ModuleNotFoundError" in cause:
         cause += (
-            ". The workers' Python needs henaw: name one that has it by PYSPARK_PYTHON, on each "
-            "executor"
+            ". The workers' Python needs henaw: on each executor, set PYSPARK_PYTHON to a Python "
+            "that has it"
         )
     return cause
 

@@ -51,7 +51,7 @@ _REQUEST_SIZE = "6553500"
 """TorchServe's, where nothing is configured."""
 _CERTIFICATE_WARNING = timedelta(days=30)
 _TOKEN_WARNING = timedelta(days=7)
-_RENEW = "renew it and tell the clients, as docs/operations.md says"
+_RENEW = "renew it and give it to the clients, as docs/operations.md says"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,7 +93,7 @@ def examine(deployment: Deployment) -> Iterator[Finding]:
         properties = read_properties(deployment.configuration, deployment.archive)
         handler = load_configuration(deployment.configuration / "handler.yaml")
     except HenawError as error:
-        yield fail("configuration", str(error), "mend the file; serve_config/ has whole ones")
+        yield fail("configuration", str(error), "correct the file; serve_config/ has complete ones")
         return
     yield from _check_properties(properties, handler, pod=deployment.pod)
     yield from _check_certificate(properties)
@@ -111,7 +111,7 @@ def _examine_native(deployment: Deployment) -> Iterator[Finding]:
     try:
         handler = load_configuration(deployment.configuration / "handler.yaml")
     except HenawError as error:
-        yield fail("configuration", str(error), "correct the file; serve_config/ has whole ones")
+        yield fail("configuration", str(error), "correct the file; serve_config/ has complete ones")
         return
     native = handler.native
     yield note("configuration", f"predictions on {native.address}:{native.port}")
@@ -121,7 +121,7 @@ def _examine_native(deployment: Deployment) -> Iterator[Finding]:
         yield warn(
             "certificate",
             f"{native.address}:{native.port} answers without TLS",
-            "have TLS end before it, at an ingress or nginx, or set native.certificate and key",
+            "terminate TLS in front of it, at an ingress or nginx, or set native.certificate and key",
         )
     secrets = [] if native.key is None else [Path(native.key)]
     yield from _check_secrets([*secrets, deployment.run / OPERATOR_KEY_NAME], handler, deployment)
@@ -143,7 +143,7 @@ def _examine_native(deployment: Deployment) -> Iterator[Finding]:
     yield _ask(
         "ready",
         f"http://{_reach(handler.monitor.address)}:{port}/ready",
-        "see console.log in the run folder; a worker that hangs is replaced by itself",
+        "see console.log in the run folder; a worker that hangs is replaced automatically",
     )
 
 
@@ -158,16 +158,16 @@ def _check_client_keys(handler: HandlerConfiguration) -> Iterator[Finding]:
     try:
         count += 0 if named is None else len(read_digests(Path(named)))
     except ConfigurationError as error:
-        yield fail("keys", str(error), "correct the file: a SHA-256 digest a line")
+        yield fail("keys", str(error), "correct the file: one SHA-256 digest a line")
         return
     if handler.native.require_key and not count:
         yield warn(
             "keys",
-            "a client needs a key, and none was issued",
-            "list digests under throttle.accepted_keys, or in throttle.accepted_keys_file",
+            "clients need a key, but no key was issued",
+            "list key digests in throttle.accepted_keys or throttle.accepted_keys_file",
         )
     else:
-        yield note("keys", f"{count} were issued")
+        yield note("keys", f"{count} issued")
 
 
 def _check_model(source: Path) -> Finding:
@@ -177,8 +177,10 @@ def _check_model(source: Path) -> Finding:
             folder = Path(model.folder)
             check_runtimes([OnnxRuntime(folder / ONNX_NAME)], load_golden(folder / GOLDEN_NAME))
     except (OSError, HenawError) as error:
-        return fail("model", f"{source}: {error}", "make it again: henaw archive, or henaw export")
-    return note("model", f"{source}: version {model.version}, the golden answers are right")
+        return fail(
+            "model", f"{source}: {error}", "make it again with henaw archive or henaw export"
+        )
+    return note("model", f"{source}: version {model.version}, golden answers correct")
 
 
 def _check_versions(extra: str, *shown: str) -> Iterator[Finding]:
@@ -226,8 +228,8 @@ def _check_archive(archive: Path) -> Finding:
             digests = check_manifest(folder)
             check_runtimes([OnnxRuntime(folder / ONNX_NAME)], load_golden(folder / GOLDEN_NAME))
     except (OSError, zipfile.BadZipFile, ArtifactError, HenawError) as error:
-        return fail("model", f"{archive}: {error}", "make it again: henaw archive")
-    return note("model", f"{archive}: {len(digests)} digests hold, the golden answers are right")
+        return fail("model", f"{archive}: {error}", "make it again with henaw archive")
+    return note("model", f"{archive}: {len(digests)} digests match, golden answers correct")
 
 
 def _check_properties(
@@ -246,16 +248,18 @@ def _check_properties(
     inference = urlsplit(properties["inference_address"])
     if inference.hostname not in _LOOPBACK and not pod:
         if inference.scheme != "https":
-            problems.append("inference_address is not loopback and must be https")
+            problems.append("inference_address must be https, as it is not loopback")
         if not are_tokens_asked_for(properties):
-            problems.append("disable_token_authorization must be false beyond loopback")
+            problems.append(
+                "disable_token_authorization must be false, as inference_address is not loopback"
+            )
     if properties.get("decode_input_request") != "false":
         problems.append("decode_input_request must be false: the handler reads bodies strictly")
     size = properties.get("max_request_size", _REQUEST_SIZE)
     if not size.isdecimal() or int(size) <= handler.limits.body_bytes:
         problems.append(
-            f"max_request_size must be bytes above body_bytes, {handler.limits.body_bytes}, "
-            f"however: {size}"
+            f"max_request_size must be above body_bytes, {handler.limits.body_bytes} bytes; got "
+            f"{size}"
         )
     if problems:
         yield fail("configuration", "; ".join(problems), "compare with serve_config/production")
@@ -289,11 +293,11 @@ def _check_pair(certificate: Path, key: Path) -> Iterator[Finding]:
         yield fail("certificate", str(error), advice)
     else:
         left = seen.expires - datetime.now(timezone.utc)
-        said = f"{certificate} for {', '.join(seen.names)} ends on {seen.expires:%Y-%m-%d}"
+        said = f"{certificate} for {', '.join(seen.names)} expires on {seen.expires:%Y-%m-%d}"
         if left < _CERTIFICATE_WARNING:
-            yield warn("certificate", said, "put a new one there, and start the server again")
+            yield warn("certificate", said, "replace it, and restart the server")
         else:
-            yield note("certificate", f"{said}; its key fits")
+            yield note("certificate", f"{said}; its key matches")
 
 
 def _check_secrets(
@@ -324,7 +328,7 @@ def _check_lab_profile(handler: HandlerConfiguration, deployment: Deployment) ->
     try:
         profile = read_profile(path)
     except ProfileError as error:
-        yield fail("laboratory", str(error), "make it again: henaw calibrate")
+        yield fail("laboratory", str(error), "make it again with henaw calibrate")
     else:
         yield note("laboratory", f"{path}: {profile.name}, {profile.digest[:12]}")
 
@@ -347,7 +351,7 @@ def _check_redis(handler: HandlerConfiguration) -> Iterator[Finding]:
         yield warn(
             "redis",
             f"{where}: {type(error).__name__}",
-            "each host's own file decides meanwhile; start it, or mend throttle.redis",
+            "until then each host limits by its own file. Start Redis, or correct throttle.redis",
         )
     else:
         yield note("redis", f"{where} answers")
@@ -358,13 +362,13 @@ def _check_folders(run: Path) -> Iterator[Finding]:
         # What is not there is made at the start, in what is.
         there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
         if there.is_dir() and os.access(there, os.W_OK | os.X_OK):
-            yield note("folder", f"{folder} can be written")
+            yield note("folder", f"{folder} is writable")
         else:
-            yield fail("folder", f"{there} cannot be written", f"chown it to this user, {there}")
+            yield fail("folder", f"{there} is not writable", f"chown {there} to this user")
     free = shutil.disk_usage(next(p for p in (run, *run.absolute().parents) if p.exists())).free
-    seen = f"{free / 1024**3:.1f} GB are free for {run}"
+    seen = f"{free / 1024**3:.1f} GB free for {run}"
     if free < _LEAST_FREE_BYTES:
-        yield warn("disk", seen, "make room for 2 GB: logs and the unpacked archive")
+        yield warn("disk", seen, "free 2 GB for logs and the unpacked archive")
     else:
         yield note("disk", seen)
 
@@ -379,25 +383,25 @@ def _check_server(
     yield note("server", f"{record.url}, pid {record.pid}")
     drain = find_drain(deployment.run)
     if drain is not None:
-        seen = f"{drain} is there: every request is sent away, as before the server's end"
-        yield fail("drain", seen, f"if no henaw stop is under way: rm -r {drain}")
+        seen = f"{drain} exists, so the server refuses every request as it does before it stops"
+        yield fail("drain", seen, f"if henaw stop is not running: rm -r {drain}")
     yield from _check_tokens(deployment.run)
     yield _ping(deployment.run)
     port = read_monitor_port(deployment.run) or handler.monitor.port
     yield _ask(
         "ready",
         f"http://{handler.monitor.address}:{port}/ready",
-        "see model_log.log; henaw stop and henaw serve start the workers anew",
+        "see model_log.log; henaw stop, then henaw serve starts the workers again",
     )
 
 
 def _check_ports(taken: list[str], run: Path) -> Iterator[Finding]:
     if taken:
-        advice = "if that is a server, name its folder with --run; else stop what listens there"
+        advice = "if it is a henaw server, name its folder with --run; else stop what listens there"
         yield warn("ports", "; ".join(taken), advice)
     else:
         yield note("ports", "free")
-    yield note("server", f"none was started with {run}")
+    yield note("server", f"no server runs in {run}")
 
 
 def _check_tokens(run: Path) -> Iterator[Finding]:
@@ -409,12 +413,12 @@ def _check_tokens(run: Path) -> Iterator[Finding]:
         yield fail("tokens", str(error), "henaw stop, then henaw serve")
         return
     for door, token in tokens.items():
-        seen = f"{door}: good until {token.expires:%Y-%m-%d %H:%M} UTC"
+        seen = f"{door}: valid until {token.expires:%Y-%m-%d %H:%M} UTC"
         # Those of the management door are renewed by whoever needs one.
         if door == "management" or token.expires - datetime.now(timezone.utc) > _TOKEN_WARNING:
             yield note("tokens", seen)
         elif token.is_expired():
-            yield fail("tokens", f"{seen}, so every client is refused", _RENEW)
+            yield fail("tokens", f"{seen}: every client is refused", _RENEW)
         else:
             yield warn("tokens", seen, _RENEW)
 
@@ -425,9 +429,13 @@ def _ping(run: Path) -> Finding:
         where = f"{inference.host}:{inference.port}/ping"
         answer = inference.ask("GET", "/ping", timeout_s=_TIMEOUT_S)
     except ssl.SSLCertVerificationError as error:
-        return fail("ping", f"{where}: {error.verify_message}", "start it with its certificate")
+        return fail(
+            "ping", f"{where}: {error.verify_message}", "start the server with this certificate"
+        )
     except (OSError, http.client.HTTPException, ServerError) as error:
-        return fail("ping", str(error), "the front end hangs: henaw stop, then henaw serve")
+        return fail(
+            "ping", str(error), "the front end does not respond: henaw stop, then henaw serve"
+        )
     if answer.status == http.HTTPStatus.OK:
         return note("ping", f"{where} answers")
     return fail("ping", f"{where}: status {answer.status}", "see ts_log.log and the tokens")

@@ -45,7 +45,7 @@ def _check_distributions() -> Iterator[Finding]:
     if len(installed := find_versions(RUNTIMES)) > 1:
         yield fail(
             "henaw",
-            f"{' and '.join(installed)} are both installed, over the same files",
+            f"{' and '.join(installed)} are both installed and overwrite each other's files",
             f"pip uninstall {' '.join(installed)} {' '.join(RUNTIMES.values())}, then pip install "
             "the one you want",
         )
@@ -93,7 +93,7 @@ def _check_torch(*, has_gpu: bool) -> Finding:
         cuda = read_torch_build()
     except RuntimeUnavailableError as error:
         advice = (
-            "henaw score and the native engine need none; for TorchServe and henaw train: "
+            "henaw score and the native engine do not need it; for TorchServe and henaw train: "
             f"{suggest_install('torchserve')}"
         )
         return warn("torch", str(error), advice)
@@ -120,7 +120,7 @@ def _check_onnxruntime(archive: Path, *, has_gpu: bool) -> Finding:
     if len(installed) != 1:
         seen = "not installed"
         if installed:
-            seen = "onnxruntime and onnxruntime-gpu are both installed, over the same files"
+            seen = "onnxruntime and onnxruntime-gpu are both installed and overwrite each other's files"
         plain = "pip uninstall onnxruntime onnxruntime-gpu, then pip install onnxruntime"
         return fail("onnxruntime", seen, INSTALL_GPU if has_gpu else plain)
     import onnxruntime

@@ -89,9 +89,9 @@ def find_key_problem(key: Path) -> str | None:
     if first != _PKCS8:
         # Only a PEM header is shown: anything else may be the key itself.
         seen = first[:40].decode("ascii", errors="replace")
-        return f"{wanted}, however: {seen if seen.startswith('-----BEGIN ') else 'another form'}"
+        return f"{wanted}; got {seen if seen.startswith('-----BEGIN ') else 'another format'}"
     try:
         head = base64.b64decode(b"".join(rest.splitlines()[:-1]))[:_RSA_WITHIN_BYTES]
     except ValueError:
-        return f"{wanted}, however: it is not whole"
-    return None if _RSA in head else f"{wanted}, however: it is of another kind"
+        return f"{wanted}; the file is incomplete"
+    return None if _RSA in head else f"{wanted}; got a key of another algorithm"

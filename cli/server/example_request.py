@@ -49,7 +49,7 @@ def wait_for_answer(record: Record, run: Path) -> dict[str, Any]:
     """
     inference = Inference(run)
     deadline_s = time.monotonic() + _READY_TIMEOUT_S
-    last = "nobody listens"
+    last = "nothing listens on its address"
     while time.monotonic() < deadline_s:
         try:
             answer = inference.ask("POST", _PATH, _BODY, timeout_s=_ATTEMPT_TIMEOUT_S)
@@ -59,8 +59,8 @@ def wait_for_answer(record: Record, run: Path) -> dict[str, Any]:
             last = f"status {answer.status}"
         except ssl.SSLCertVerificationError as error:
             raise ServerError(
-                f"expected {record.url} to show the certificate in {inference.certificate}, "
-                f"however: {error.verify_message}"
+                f"{record.url} does not present the certificate in {inference.certificate}: "
+                f"{error.verify_message}"
             ) from error
         except (OSError, http.client.HTTPException, ServerError) as error:
             last = str(error)  # It does not listen yet, or has no token yet.

@@ -72,7 +72,7 @@ class Inference:
             self._context = _make_context(self.certificate) if self.is_encrypted else None
         except (OSError, KeyError) as error:
             raise ServerError(
-                f"expected the configuration of a server in {run}, however: {error}"
+                f"the configuration of the server in {run} cannot be read: {error}"
             ) from error
         host = address.hostname or ""
         self.host, self.port = _EVERYWHERE.get(host, host), address.port
@@ -85,7 +85,7 @@ class Inference:
             OSError: there is no certificate, or it does not fit its key.
         """
         if self.certificate is None or self._key is None:
-            raise FileNotFoundError("expected certificate_file and private_key_file, found none")
+            raise FileNotFoundError("certificate_file and private_key_file must both be set")
         names = read_certificate(self.certificate, self._key).names
         if self.host in names or not names:
             return self.host

@@ -154,14 +154,14 @@ def stop_native(record: Record, run: Path) -> None:
 def _refuse_second(run: Path) -> None:
     running = find_server(run)
     if running is not None:
-        raise ServerError(f"a server runs already: {running.url}, pid {running.pid}")
+        raise ServerError(f"a server runs already at {running.url}, pid {running.pid}")
 
 
 def _describe(settings: HandlerConfiguration, store: Path) -> Record:
     native = settings.native
     created = identify_process(os.getpid())
     if created is None:
-        raise HenawError("this process cannot be told from others: is /proc mounted?")
+        raise HenawError("this process cannot be identified. Is /proc mounted?")
     scheme = "http" if native.certificate is None else "https"
     host = f"[{native.address}]" if ":" in native.address else native.address
     return Record(

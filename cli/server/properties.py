@@ -32,7 +32,7 @@ def read_properties(
 ) -> dict[str, str]:
     """Read ``config.properties`` and make its paths absolute: TorchServe runs elsewhere."""
     missing = [
-        f"expected {configuration / name}, found none"
+        f"there is no {configuration / name}"
         for name in (NAME, "handler.yaml", "log4j2.xml")
         if not (configuration / name).is_file()
     ]

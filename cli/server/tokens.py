@@ -77,8 +77,8 @@ def _read(run: Path, read: Callable[[Any], _Read]) -> _Read:
         return read(json.loads(path.read_text(encoding="utf-8")))
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ServerError(
-            f"expected TorchServe's tokens in {path}, however: {type(error).__name__}: {error}; "
-            "is the server still starting?"
+            f"TorchServe's tokens cannot be read from {path}: {type(error).__name__}: {error}. Is "
+            "the server still starting?"
         ) from error
 
 

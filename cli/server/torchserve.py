@@ -86,7 +86,7 @@ def start_server(
     """
     running = find_server(run)
     if running is not None:
-        raise ServerError(f"a server runs already: {running.url}, pid {running.pid}")
+        raise ServerError(f"a server runs already at {running.url}, pid {running.pid}")
     stop_monitor(run)
     # TorchServe would try to unpack it for minutes.
     check_whole(archive)
@@ -97,7 +97,7 @@ def start_server(
         monitor = dataclasses.replace(monitor, port=first_port + _MONITOR_OFFSET)
     taken = list_taken_ports(properties, monitor)
     if taken:
-        raise ServerError("; ".join(taken) + ": stop what listens there, or give another --port")
+        raise ServerError("; ".join(taken) + ". Stop what listens there, or give another --port")
     logs, temporary = run / "logs", _make_temporary(run)
     _set_aside(logs)
     for folder in (run, logs, run / "tmp"):
@@ -139,8 +139,7 @@ def start_server(
             os.killpg(starter.pid, signal.SIGKILL)
             starter.wait()
             raise ServerError(
-                f"expected TorchServe to start within {_START_TIMEOUT_S} s, however: it did not\n"
-                + read_log_tail(run)
+                f"TorchServe did not start within {_START_TIMEOUT_S} s\n" + read_log_tail(run)
             ) from None
     try:
         pid = int(pid_file.read_text(encoding="ascii"))
@@ -238,7 +237,7 @@ def wait_for_exit(record: Record, run: Path) -> None:
             alive_s = time.monotonic()
         elif time.monotonic() > alive_s + _WITHOUT_WORKER_S:
             raise ServerError(
-                f"no worker has lived for {_WITHOUT_WORKER_S:g} s:\n" + read_log_tail(run)
+                f"no worker has run for {_WITHOUT_WORKER_S:g} s:\n" + read_log_tail(run)
             )
 
 

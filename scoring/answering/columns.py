@@ -99,9 +99,11 @@ def check_outputs(outputs: Sequence[str]) -> tuple[str, ...]:
     if isinstance(outputs, str):
         raise ScoringError("outputs", [f"outputs must be a list of names; got {outputs!r}"])
     unknown = [name for name in outputs if name not in OUTPUT_NAMES]
-    problems = [f"expected one of {', '.join(OUTPUT_NAMES)}, however: {name!r}" for name in unknown]
+    problems = [
+        f"an output must be one of {', '.join(OUTPUT_NAMES)}; got {name!r}" for name in unknown
+    ]
     if not outputs:
-        problems.append("expected at least one, however: none")
+        problems.append("name at least one output; got none")
     if problems:
         raise ScoringError("outputs", problems)
     return tuple(name for name in OUTPUT_NAMES if name in outputs)

@@ -30,7 +30,7 @@ def check_figure(path: Path) -> None:
         ScoringError: it is neither a PNG nor an HTML file.
     """
     if path.suffix.lower() not in SUFFIXES:
-        raise ScoringError(str(path), [f"expected a name that ends in {' or '.join(SUFFIXES)}"])
+        raise ScoringError(str(path), [f"the name must end in {' or '.join(SUFFIXES)}"])
 
 
 def write_figure(calibration: Calibration, path: Path) -> None:

@@ -190,13 +190,11 @@ def _read_people(
     layout = find_layout(source.names) if layout is None else layout
     absent = [column for column in layout.columns if column not in source.names]
     if absent:
-        raise ScoringError(
-            "columns", [f"expected the column {column!r}, found none" for column in absent]
-        )
+        raise ScoringError("columns", [f"there is no column {column!r}" for column in absent])
     parts: list[Inputs] = []
     report = look_over_source(model, source, layout, keep=parts.append)
     if not parts:
-        raise ScoringError(str(path), ["it holds nobody"])
+        raise ScoringError(str(path), ["the table has no rows"])
     inputs = Inputs(*(np.concatenate(columns) for columns in zip(*parts, strict=True)))
     return inputs, layout, report
 
@@ -212,8 +210,8 @@ def _calibrate_inputs(inputs: Inputs, layout: Layout, model: Henaw, name: str) -
         raise ScoringError(
             "people",
             [
-                f"expected at least {FEWEST_PEOPLE} people, {ENOUGH_PEOPLE} or more being better; "
-                f"got {len(used)}",
+                f"a profile needs at least {FEWEST_PEOPLE} people, better {ENOUGH_PEOPLE} or more; got "
+                f"{len(used)}",
                 *notes,
             ],
         )
@@ -362,7 +360,9 @@ def _judge_people(shifts: Shifts) -> list[str]:
         )
     if abs(years) > LARGEST_HEALTH_YEARS:
         raise ScoringError("people", [f"{said}. {take}"])
-    return [f"{said}. The profile allows for it"] if abs(years) > NOTED_HEALTH_YEARS else []
+    return (
+        [f"{said}. The profile takes this into account"] if abs(years) > NOTED_HEALTH_YEARS else []
+    )
 
 
 def _describe(

@@ -74,7 +74,7 @@ def read_life_tables(paths: Sequence[Path]) -> Table:
         absent = [str(age) for age in needed if age not in table.get(sex, {})]
         if absent:
             problems.append(
-                f"{sex}: expected ages {needed[0]} to {needed[-1]}; {absent[0]} is missing"
+                f"{sex}: ages {needed[0]} to {needed[-1]} are needed; {absent[0]} is missing"
             )
     if problems:
         raise ScoringError("life table", problems)
@@ -151,7 +151,7 @@ def _read_hmd(path: Path, lines: list[str], header: re.Match[str]) -> Table:
             continue
         if not columns or len(words) != len(columns):
             raise ScoringError(
-                str(path), [f"expected the columns {', '.join(_HMD_COLUMNS)}; got {line.strip()!r}"]
+                str(path), [f"the columns must be {', '.join(_HMD_COLUMNS)}; got {line.strip()!r}"]
             )
         row = dict(zip(columns, words, strict=True))
         age = _read_number(path, row["Age"].rstrip("+"))
@@ -159,7 +159,7 @@ def _read_hmd(path: Path, lines: list[str], header: re.Match[str]) -> Table:
             path, row["qx"]
         )
     if not by_year:
-        raise ScoringError(str(path), ["it holds no year"])
+        raise ScoringError(str(path), ["the table has no year"])
     return {sex: by_year[max(by_year)]}
 
 
@@ -171,8 +171,8 @@ def _read_csv(path: Path, lines: list[str]) -> Table:
         raise ScoringError(
             str(path),
             [
-                "expected a period table 1x1 of the Human Mortality Database, or CSV with the "
-                f"columns age, sex and qx; {', '.join(absent)} is missing"
+                "the file must be a period table 1x1 of the Human Mortality Database, or a CSV with "
+                f"the columns age, sex and qx; {', '.join(absent)} is missing"
             ],
         )
     rows.fieldnames = names
@@ -190,13 +190,17 @@ def _read_number(path: Path, text: str) -> float:
     try:
         return float(text)
     except ValueError as error:
-        raise ScoringError(str(path), [f"expected a number; got {text!r}"]) from error
+        raise ScoringError(
+            str(path), [f"ages, years and qx must be numbers; got {text!r}"]
+        ) from error
 
 
 def _read_probability(path: Path, text: str) -> float:
     value = _read_number(path, text)
     if not 0.0 <= value <= 1.0:
-        raise ScoringError(str(path), [f"qx must be 0 to 1, of one year; got {text}"])
+        raise ScoringError(
+            str(path), [f"qx must be 0 to 1, a probability of death within one year; got {text}"]
+        )
     return min(value, 1.0 - 1e-9)
 
 

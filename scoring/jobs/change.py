@@ -75,14 +75,17 @@ def score_change(
     try:
         write_whole(out, buffer.getvalue().to_pybytes())
     except OSError as error:
-        raise ScoringError(str(out), [f"stopped by the machine: {error}"]) from error
+        raise ScoringError(str(out), [f"the file cannot be written: {error}"]) from error
     return summary, lone
 
 
 def _read_draws(model: Henaw, source: Source, layout: Layout) -> _Draws:
     if layout.participant_id is None:
         raise ScoringError(
-            "--change", ["a column must say whose a row is, such as participant_id; got none"]
+            "--change",
+            [
+                "a column must name the person of each row, such as participant_id; there is no such column"
+            ],
         )
     people, days, parts = [], [], []
     for _, batch in source.read_chunks(layout, ()):
@@ -93,7 +96,7 @@ def _read_draws(model: Henaw, source: Source, layout: Layout) -> _Draws:
         days += (batch.column(DRAWN) if source.from_results else none).to_pylist()
         parts.append(model.read(batch, layout))
     if not parts:
-        raise ScoringError("--change", ["the input must have rows; got none"])
+        raise ScoringError("--change", ["IN has no rows"])
     joined = Inputs(*(np.concatenate(part) for part in zip(*parts, strict=True)))
     return _Draws(np.array(people, object), np.array(days, object), joined)
 

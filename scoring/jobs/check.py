@@ -68,8 +68,8 @@ def check_file(path: Path, *, golden: Path | None = None, device: str = "cpu") -
         raise ScoringError(
             str(path),
             [
-                f"it has the profile of {model.lab}, which changes every answer: check the file "
-                "that the profile was put into"
+                f"it contains the profile of {model.lab}, which changes every answer. Check the "
+                "file without the profile"
             ],
         )
     golden = _find_golden(path, model) if golden is None else golden
@@ -99,8 +99,8 @@ def _find_golden(path: Path, model: Henaw) -> Path:
     raise ScoringError(
         str(path),
         [
-            f"expected {beside}, found none, and it is not the shipped model: name the "
-            f"{GOLDEN_FILE} of its export by --golden"
+            f"there is no {beside}, and this is not the shipped model. Name the {GOLDEN_FILE} "
+            "of its export by --golden"
         ],
     )
 

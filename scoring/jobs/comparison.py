@@ -67,7 +67,7 @@ def compare_models(
         )
     scored = sum(pair.shape[1] for pair in pairs)
     if not scored:
-        raise ScoringError("table", [f"expected people to score, however: none of {people}"])
+        raise ScoringError("table", [f"none of its {people} people can be scored"])
     before, after = np.concatenate(pairs, axis=1).astype(np.float64)
     difference = after - before
     size = np.abs(difference)

@@ -88,7 +88,7 @@ def write_fhir(model: Henaw, people: FhirPeople, out: Path, *, unreliable: str) 
                 os.unlink(file.name)
                 raise
     except OSError as error:
-        raise ScoringError(str(out), [f"stopped by the machine: {error}"]) from error
+        raise ScoringError(str(out), [f"the file cannot be written: {error}"]) from error
     return summary
 
 

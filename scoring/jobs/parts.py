@@ -130,7 +130,8 @@ def hold_parts(path: Path, key: str) -> Iterator[Parts]:
         lock.acquire(timeout=0)
     except Timeout as error:
         raise ScoringError(
-            str(path), ["expected no other run that writes this output, however: one does"]
+            str(path),
+            ["another run is writing this output. Wait until it ends, or name another OUT"],
         ) from error
     try:
         content = parts.read(_KEY) if _KEY in parts.list_names() else None

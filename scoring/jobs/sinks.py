@@ -27,9 +27,9 @@ def check_sink(path: Path, suffixes: tuple[str, ...] = SUFFIXES) -> None:
     if not path.name.lower().endswith(suffixes):
         problems.append(f"the name must end in {', '.join(suffixes)}; got {path.name!r}")
     if path.is_dir():
-        problems.append("expected a file or a name that is free, however: a folder")
+        problems.append("it must be a file; got a folder")
     if not path.parent.is_dir():
-        problems.append(f"expected the folder {path.parent}, found none")
+        problems.append(f"there is no folder {path.parent}")
     if problems:
         raise ScoringError(str(path), problems)
 

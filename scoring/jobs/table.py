@@ -123,7 +123,7 @@ def score_table(
     check_unreliable(unreliable)
     check_sink(out)
     if out.exists() and out.samefile(path):
-        raise ScoringError(str(out), ["expected another name than the input's, however: the same"])
+        raise ScoringError(str(out), ["OUT must be another file than IN; got the same"])
     folder = out.with_name(f".{out.name}.parts")
     files = take_states((path, *beside)) if states is None else states
     key = _take_fingerprint(model, files, layout, outputs, unreliable)
@@ -220,9 +220,9 @@ def _explain_stop(out: Path, folder: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        kept = f"; what is done is kept in {folder}, from where the same command goes on"
+        kept = f". Finished rows are kept in {folder}: the same command continues from there"
         raise ScoringError(
-            str(out), [f"stopped by the machine: {error}{kept if folder.is_dir() else ''}"]
+            str(out), [f"the system refused: {error}{kept if folder.is_dir() else ''}"]
         ) from error
 
 

@@ -35,9 +35,7 @@ def read_frame(frame: object, layout: Layout | None) -> tuple[pa.RecordBatch, La
         table = _IMPORTERS[kind](table)
     names = [str(name) for name in table.columns] if kind in _FRAMES else table.schema.names
     layout = find_layout(names) if layout is None else layout
-    problems = [
-        f"expected the column {name!r}, found none" for name in layout.columns if name not in names
-    ]
+    problems = [f"there is no column {name!r}" for name in layout.columns if name not in names]
     if problems:
         raise ScoringError("columns", problems)
     columns = list(layout.columns)
@@ -49,7 +47,7 @@ def read_frame(frame: object, layout: Layout | None) -> tuple[pa.RecordBatch, La
         else:
             arrow = table.select(columns)
     except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
-        raise ScoringError("columns", [f"expected one type a column, however: {error}"]) from error
+        raise ScoringError("columns", [f"each column must have one type: {error}"]) from error
     return to_batch(arrow), layout, names
 
 
@@ -131,10 +129,7 @@ def _read_stream(frame: Any) -> pa.Table:
     except (pa.ArrowInvalid, pa.ArrowTypeError, TypeError, ValueError) as error:
         raise ScoringError(
             "table",
-            [
-                f"expected a table, however: {type(frame).__qualname__}, of which Arrow says: "
-                f"{error}"
-            ],
+            [f"Arrow cannot read a {type(frame).__qualname__} as a table: {error}"],
         ) from error
 
 
@@ -182,7 +177,7 @@ def _find_kind(frame: object) -> str:
     raise ScoringError(
         "table",
         [
-            "expected a dict, a list of dicts, or a table of pandas, polars, pyarrow, NumPy or "
-            f"anything that Arrow reads, however: {seen}"
+            "people must be a dict, a list of dicts, or a table of pandas, polars, pyarrow, NumPy "
+            f"or anything that Arrow reads; got {seen}"
         ],
     )

@@ -39,7 +39,7 @@ def take_states(paths: Sequence[Path]) -> tuple[InputFile, ...]:
         files = [file for path in paths for file in list_files(path) or [path]]
         return tuple(InputFile(path, _digest(path), _describe(path)) for path in files)
     except FileNotFoundError as error:
-        raise ScoringError(str(error.filename), ["expected a file, found no such file"]) from error
+        raise ScoringError(str(error.filename), ["there is no such file"]) from error
     except OSError as error:
         raise ScoringError(str(error.filename), [f"it cannot be read: {error.strerror}"]) from error
 

@@ -406,7 +406,7 @@ def find_unit_problems(cells: Sequence[CellCounts], layout: Layout) -> dict[str,
             biomarker = PANEL[INDEX[mapped.name]]
             problems[mapped.name] = (
                 f"{mapped.name} must be in [{biomarker.minimum:g}, {biomarker.maximum:g}] "
-                f"{biomarker.unit}, however: {share:.0%} are not; is "
+                f"{biomarker.unit}; {share:.0%} of the values are not. Is "
                 f"{mapped.unit or mapped.unit_column!r} the unit of {mapped.column!r}? "
                 f"Accepted: {', '.join(biomarker.units)}"
             )

@@ -223,8 +223,8 @@ def require_accepted(report: Report, accept: Sequence[str]) -> None:
             "people",
             [
                 *(finding.message for finding in stops),
-                f"if they are right, accept {names}; a unit stands in a column's name, beside "
-                "the value, or in a layout",
+                f"if they are right, accept {names}; else give the unit in the column's name, "
+                "beside the value, or in a layout",
             ],
         )
 
@@ -276,7 +276,7 @@ class _Sexes:
         return [
             Finding(
                 name="sex",
-                message=f"column {self._column!r} has 1 and 2, and nobody is female. Is it NHANES "
+                message=f"column {self._column!r} has 1 and 2, so no one is female. Is it NHANES "
                 "coding, 1 male and 2 female? If so, name it RIAGENDR, or write female and male",
                 stops=True,
             )

@@ -77,7 +77,7 @@ def _read_person(person: Mapping[str, Any], columns: Mapping[str, list[Any]]) ->
     if len(unknown) == len(person) > 3:
         # A column of a table, or a row without names.
         return [
-            f"expected age, sex and biomarkers by name; got {', '.join(map(repr, unknown[:5]))}"
+            f"a person must have age, sex and biomarkers by name; got {', '.join(map(repr, unknown[:5]))}"
         ]
     problems = [_describe_unknown(name) for name in unknown]
     age: Any = person.get("age")
@@ -139,7 +139,7 @@ def _is_number(value: object) -> bool:
 
 def _describe_unknown(name: object) -> str:
     if name == "biomarkers":
-        return "unknown name 'biomarkers': give each biomarker beside age and sex"
+        return "unknown name 'biomarkers': put each biomarker beside age and sex"
     near = suggest_name(str(name), (*_FIELDS, *NAMES))
     hint = f"did you mean {near}?" if near else f"known are {', '.join((*_FIELDS, *NAMES))}"
     return f"unknown name {name!r}: {hint}"

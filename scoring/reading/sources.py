@@ -127,7 +127,7 @@ def open_source(
     if people is not None or tests:
         raise ScoringError(
             str(path),
-            ["expected a result a row, which --people and --tests are for, however: it has none"],
+            ["--people and --tests are for a table with one result a row; this is none"],
         )
     return table
 
@@ -140,7 +140,7 @@ def _open_fhir(
         if not is_fhir(path):
             return None
         if people is not None:
-            raise ScoringError(str(path), ["--people is for tables: FHIR has its Patients"])
+            raise ScoringError(str(path), ["--people is for tables: FHIR has Patient resources"])
         found = read_files(path, local=tests, by_draw=by_draw)
     except OSError as error:
         raise ScoringError(str(path), [f"the file cannot be read: {error}"]) from error
@@ -162,14 +162,14 @@ def _open_table(
         if name.endswith(SUFFIXES) and path.is_file():
             return _JsonRows(path)
     except FileNotFoundError as error:
-        raise ScoringError(str(path), ["expected a table, found no such file"]) from error
+        raise ScoringError(str(path), ["there is no such file"]) from error
     except (pa.ArrowException, OSError, UnicodeDecodeError, EOFError, csv.Error) as error:
         raise ScoringError(str(path), [f"the file cannot be read: {error}"]) from error
     raise ScoringError(
         str(path),
         [
-            "the name must end in .parquet, .csv, .tsv, .txt, .arrow, .xlsx, .ndjson or .json, or "
-            "be that of a folder with FHIR in .ndjson or .json"
+            "the name must end in .parquet, .csv, .tsv, .txt, .arrow, .xlsx, .ndjson or .json, or be "
+            "a folder of FHIR files that end in .ndjson or .json"
         ],
     )
 
@@ -399,7 +399,7 @@ class _JsonRows:
             except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
                 raise ScoringError(
                     str(self._path),
-                    [f"the file must be JSON; after {stream.count} rows it is not: {error}"],
+                    [f"the file is not JSON after {stream.count} rows: {error}"],
                 ) from error
 
 

@@ -39,7 +39,7 @@ def unpack_input(path: Path, *, sheet: str | None = None) -> Iterator[Path]:
     name = path.name.lower()
     is_book = name.removesuffix(".gz").endswith(_EXCEL)
     if sheet is not None and not is_book:
-        raise ScoringError(str(path), ["--sheet is for a workbook of Excel"])
+        raise ScoringError(str(path), ["--sheet is for an Excel workbook"])
     if str(path) != STANDARD and not is_book and not name.endswith(_PACKED):
         yield path
         return
@@ -136,9 +136,10 @@ def _choose_sheet(path: Path, book: Any, sheet: str | None) -> str:
         return sheet
     filled = [name for name in names if book.get_sheet_by_name(name).height]
     if len(filled) != 1:
-        named = ", ".join(map(repr, filled)) or "none with a cell"
+        named = ", ".join(map(repr, filled)) or "none"
         raise ScoringError(
-            str(path), [f"the workbook must have one sheet, or name it by --sheet; got {named}"]
+            str(path),
+            [f"the workbook must have one sheet with cells, or name one by --sheet; got {named}"],
         )
     return filled[0]
 

@@ -105,7 +105,7 @@ WRONG: dict[str, tuple[dict[str, Any], dict[str, Any], str, str, str, str]] = {
     "both distributions": (
         {"onnxruntime": ("onnxruntime", "onnxruntime-gpu")},
         {},
-        *("onnxruntime", "problem", "both installed, over the same files", "pip uninstall"),
+        *("onnxruntime", "problem", "both installed and overwrite", "pip uninstall"),
     ),
     "no distribution": (
         {"onnxruntime": ()},

@@ -393,7 +393,9 @@ def test_local_codes_are_read_from_a_file(read: Read, tmp_path: Path) -> None:
 
 
 def test_a_table_of_people_needs_a_result_a_row(read: Read) -> None:
-    with pytest.raises(ScoringError, match="expected a result a row, which --people"):
+    with pytest.raises(
+        ScoringError, match="--people and --tests are for a table with one result a row"
+    ):
         read("age,sex,crp\n54,f,1\n", people="id,age,sex\na,54,F\n")
 
 

@@ -305,7 +305,7 @@ def test_two_runs_do_not_write_one_output(model: Henaw, table: pa.Table, tmp_pat
     parts.mkdir()
     with (
         FileLock(parts / "lock"),
-        pytest.raises(ScoringError, match="no other run"),
+        pytest.raises(ScoringError, match="another run is writing this output"),
     ):
         score(model, write(table, tmp_path / "in.csv"), tmp_path / "out.csv")
 
@@ -313,7 +313,7 @@ def test_two_runs_do_not_write_one_output(model: Henaw, table: pa.Table, tmp_pat
 def test_the_input_is_not_written_over(model: Henaw, table: pa.Table, tmp_path: Path) -> None:
     path = write(table, tmp_path / "in.csv")
     before = path.read_bytes()
-    with pytest.raises(ScoringError, match="expected another name than the input's"):
+    with pytest.raises(ScoringError, match="OUT must be another file than IN"):
         score(model, path, path)
     assert path.read_bytes() == before
 
@@ -375,8 +375,8 @@ def test_a_column_that_a_layout_names_and_a_file_has_not(
         (("in.docx", "out.csv"), r"end in \.parquet, \.csv"),
         (("broken.parquet", "out.csv"), "cannot be read"),
         (("in.csv", "out.xlsx"), r"must end in \.parquet, .*; got 'out.xlsx'"),
-        (("in.csv", "nowhere/out.csv"), "expected the folder"),
-        (("in.csv", "folder.csv"), "a name that is free, however: a folder"),
+        (("in.csv", "nowhere/out.csv"), "there is no folder"),
+        (("in.csv", "folder.csv"), "it must be a file; got a folder"),
     ],
 )
 def test_names_are_refused_before_work(

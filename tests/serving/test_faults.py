@@ -365,7 +365,7 @@ def test_a_server_without_a_worker_ends_and_says_why(quick: Any) -> None:
     assert not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
     said = (quick.run / "logs" / "console.log").read_text()
     assert "henaw.onnx was changed" in said
-    assert "error: no worker has lived for 8 s" in said
+    assert "error: no worker has run for 8 s" in said
 
 
 @pytest.mark.only("native", "of TorchServe nothing watches the front end")
@@ -448,6 +448,6 @@ def test_a_start_that_takes_too_long_leaves_nothing_behind(
 
     before = list_processes()
     monkeypatch.setattr(torchserve_process, "_START_TIMEOUT_S", 0.001)
-    with pytest.raises(ServerError, match="expected TorchServe to start within"):
+    with pytest.raises(ServerError, match="TorchServe did not start within"):
         start("local")
     assert list_processes() <= before
