@@ -31,7 +31,7 @@ from tqdm import tqdm
 @click.option(
     "--mix-visits",
     is_flag=True,
-    help="Take each biomarker from the first visit that has it; follow-up starts at the latest one.",
+    help="Take each biomarker from the first visit that has it; follow-up starts at the latest.",
 )
 @click.option(
     "--censor",

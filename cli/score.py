@@ -20,7 +20,7 @@ from tqdm import tqdm
 if TYPE_CHECKING:
     from henaw.model.layout import Layout
     from henaw.scoring import Henaw
-    from henaw.scoring.jobs.table import Summary
+    from henaw.scoring.answering.summary import Summary
     from henaw.scoring.reading.sources import Source
     from pyspark.sql import SparkSession
 

@@ -102,7 +102,7 @@ def _serve_native(
 
     if not source.exists():
         raise ServerError(
-            f"there is no model at {source}. Correct the path, or make an archive with henaw archive"
+            f"there is no model at {source}. Correct the path, or make one with henaw archive"
         )
     started_s = time.monotonic()
     if foreground:

@@ -65,9 +65,7 @@ def read_description(content: bytes, source: str) -> dict[str, Any]:
     if missing:
         raise ScoringError(
             source,
-            [
-                f"it lacks the properties {', '.join(missing)}. Is it an ONNX file of `henaw export`?"
-            ],
+            [f"it lacks the properties {', '.join(missing)}. Is it a file of `henaw export`?"],
         )
     if properties["protocol"] != str(PROTOCOL):
         raise ScoringError(

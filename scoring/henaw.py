@@ -16,12 +16,12 @@ from henaw.model.biomarkers import NAMES, SEXES
 from henaw.model.errors import ScoringError
 from henaw.model.layout import Layout
 from henaw.model.profile import LabProfile, read_profile, set_profile
-from henaw.model.reliability import Reason, count_codes, find_reasons
+from henaw.model.reliability import Reason, find_reasons
 from henaw.model.runtime import OUTPUT_NAMES, Outputs
 from henaw.model.shipped import ONNX_FILE, find_shipped
 from henaw.scoring.answering.columns import (
     WITHHOLD,
-    Answers,
+    AnswerColumns,
     check_outputs,
     check_unreliable,
     list_columns,
@@ -29,6 +29,7 @@ from henaw.scoring.answering.columns import (
 )
 from henaw.scoring.answering.explanation import tabulate_parts
 from henaw.scoring.answering.person_answer import PersonAnswer, build_answer
+from henaw.scoring.answering.summary import Summary, summarise
 from henaw.scoring.answering.used_values import USED, refuse_empty, tell_used
 from henaw.scoring.description import (
     explain_damage,
@@ -240,7 +241,7 @@ class Henaw:
         outputs = check_outputs(outputs)
         keep = check_unreliable(unreliable)
         inputs = self._look_over(people, layout, accept)
-        answers, counts = self._answer(inputs, outputs, keep=keep)
+        answers, summary = self._answer(inputs, outputs, keep=keep)
         persons = find_people(people)
         if persons is None:
             return write_like(people, answers)
@@ -248,8 +249,8 @@ class Henaw:
             raise ScoringError("outputs", ["outputs is for a table: a person's answer has all"])
         if not is_one(people):
             return self._write_people(inputs, answers)
-        if counts["reasons"]:
-            raise ScoringError("person", _show_values(counts["reasons"], persons[0]))
+        if summary.reasons:
+            raise ScoringError("person", _show_values(summary.reasons, persons[0]))
         return self._write_people(inputs, answers)[0]
 
     def score(
@@ -260,8 +261,8 @@ class Henaw:
         *,
         unreliable: str = WITHHOLD,
         from_results: bool = False,
-    ) -> tuple[pa.RecordBatch, dict[str, Any]]:
-        """Score a batch: its identifiers beside the answers, and what happened, in counts.
+    ) -> tuple[pa.RecordBatch, Summary]:
+        """Score a batch: answers beside their identifiers, and counts of what happened.
 
         Args:
             batch: people.
@@ -272,9 +273,7 @@ class Henaw:
                 then the values that were used stand beside the answers.
 
         Returns:
-            A batch of :meth:`make_schema`, and ``rows``, ``scored``, ``device``,
-            ``reasons``, ``notes``, ``flagged``, ``withheld`` and ``with_imputed`` rows,
-            ``unreliable`` by code and ``imputed`` by biomarker.
+            A batch of :meth:`make_schema`, and its counts.
         """
         inputs = self.read(batch, layout)
         beside = []
@@ -283,9 +282,9 @@ class Henaw:
         if from_results:
             inputs = refuse_empty(inputs, batch)
             beside += tell_used(inputs, batch)
-        answers, counts = self._answer(inputs, outputs, keep=check_unreliable(unreliable))
+        answers, summary = self._answer(inputs, outputs, keep=check_unreliable(unreliable))
         schema = self.make_schema(layout, outputs, batch.schema, from_results=from_results)
-        return pa.RecordBatch.from_arrays([*beside, *answers.columns], schema=schema), counts
+        return pa.RecordBatch.from_arrays([*beside, *answers.columns], schema=schema), summary
 
     def make_schema(
         self,
@@ -380,9 +379,9 @@ class Henaw:
         if not 0 <= row < rows:
             raise ScoringError("plot", [f"row must be 0 to {rows - 1}; got {row}"])
         inputs = everybody.select(slice(row, row + 1))
-        answers, counts = self._answer(inputs, OUTPUT_NAMES, keep=keep)
-        problems = list(counts["reasons"])
-        if counts["unreliable"] and not keep:
+        answers, summary = self._answer(inputs, OUTPUT_NAMES, keep=keep)
+        problems = list(summary.reasons)
+        if summary.unreliable and not keep:
             problems += self._describe_withheld(inputs, self.run(inputs))[0]
         if problems:
             raise ScoringError(f"row {row}", problems)
@@ -446,14 +445,14 @@ class Henaw:
 
     def _answer(
         self, inputs: Inputs, outputs: Sequence[str], *, keep: bool
-    ) -> tuple[pa.RecordBatch, dict[str, Any]]:
+    ) -> tuple[pa.RecordBatch, Summary]:
         rows = len(inputs.age)
-        room = Answers({name: len(self._columns[name]) for name in outputs}, rows)
+        columns = AnswerColumns({name: len(self._columns[name]) for name in outputs}, rows)
         size = _BLOCK if self.device == "cpu" else _CUDA_BLOCK
 
         def run(start: int) -> None:
             block = slice(start, min(start + size, rows))
-            room.put(block, self.run(inputs.select(block)))
+            columns.put(block, self.run(inputs.select(block)))
 
         starts = range(0, rows, size)
         if self.threads > 1 and len(starts) > 1:
@@ -463,21 +462,17 @@ class Henaw:
             for start in starts:
                 run(start)
         scored = inputs.reasons == 0
-        missing = ~np.isfinite(inputs.biomarkers[scored])
-        counts = {
-            "rows": rows,
-            "scored": int(scored.sum()),
-            "device": self.device,
-            "reasons": count_bits(inputs.reasons, REASONS),
-            "notes": count_bits(inputs.notes[scored], NOTES),
-            "flagged": int(room.flagged[scored].sum()),
-            "withheld": int((room.codes[scored] != 0).sum()),
-            "with_imputed": int(missing.any(axis=1).sum()),
-            "unreliable": count_codes(room.codes[scored]),
-            "imputed": dict(zip(NAMES, missing.sum(axis=0).tolist(), strict=True)),
-        }
+        summary = summarise(
+            inputs.biomarkers,
+            scored=scored,
+            flagged=columns.flagged,
+            codes=columns.codes,
+            device=self.device,
+            reasons=count_bits(inputs.reasons, REASONS),
+            notes=count_bits(inputs.notes[scored], NOTES),
+        )
         schema = make_schema(self._columns, outputs, lab=self.lab)
-        return room.to_arrow(schema, inputs.reasons, keep=keep, lab=self.lab), counts
+        return columns.to_arrow(schema, inputs.reasons, keep=keep, lab=self.lab), summary
 
     def _explain(self, inputs: Inputs, *, keep: bool) -> pa.RecordBatch:
         rows = np.flatnonzero(inputs.reasons == 0)

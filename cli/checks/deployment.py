@@ -121,7 +121,7 @@ def _examine_native(deployment: Deployment) -> Iterator[Finding]:
         yield warn(
             "certificate",
             f"{native.address}:{native.port} answers without TLS",
-            "terminate TLS in front of it, at an ingress or nginx, or set native.certificate and key",
+            "terminate TLS at an ingress or nginx, or set native.certificate and native.key",
         )
     secrets = [] if native.key is None else [Path(native.key)]
     yield from _check_secrets([*secrets, deployment.run / OPERATOR_KEY_NAME], handler, deployment)

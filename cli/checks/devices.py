@@ -120,7 +120,7 @@ def _check_onnxruntime(archive: Path, *, has_gpu: bool) -> Finding:
     if len(installed) != 1:
         seen = "not installed"
         if installed:
-            seen = "onnxruntime and onnxruntime-gpu are both installed and overwrite each other's files"
+            seen = f"{' and '.join(installed)} are both installed and overwrite each other's files"
         plain = "pip uninstall onnxruntime onnxruntime-gpu, then pip install onnxruntime"
         return fail("onnxruntime", seen, INSTALL_GPU if has_gpu else plain)
     import onnxruntime

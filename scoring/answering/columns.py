@@ -115,7 +115,7 @@ def find_flagged(outputs: Mapping[str, npt.NDArray[Any]]) -> npt.NDArray[np.bool
     return flags
 
 
-class Answers:
+class AnswerColumns:
     """Room for the answers of n people, column by column, so that Arrow need not copy.
 
     Args:

@@ -210,8 +210,8 @@ def _calibrate_inputs(inputs: Inputs, layout: Layout, model: Henaw, name: str) -
         raise ScoringError(
             "people",
             [
-                f"a profile needs at least {FEWEST_PEOPLE} people, better {ENOUGH_PEOPLE} or more; got "
-                f"{len(used)}",
+                f"a profile needs at least {FEWEST_PEOPLE} people, better {ENOUGH_PEOPLE} or more; "
+                f"got {len(used)}",
                 *notes,
             ],
         )

@@ -171,8 +171,8 @@ def _read_csv(path: Path, lines: list[str]) -> Table:
         raise ScoringError(
             str(path),
             [
-                "the file must be a period table 1x1 of the Human Mortality Database, or a CSV with "
-                f"the columns age, sex and qx; {', '.join(absent)} is missing"
+                "the file must be a period table 1x1 of the Human Mortality Database, or a CSV "
+                f"with the columns age, sex and qx; {', '.join(absent)} is missing"
             ],
         )
     rows.fieldnames = names

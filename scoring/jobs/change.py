@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 from typing import NamedTuple
 
@@ -22,9 +23,9 @@ from henaw.scoring.answering.columns import (
     find_flagged,
     write_codes,
 )
+from henaw.scoring.answering.summary import Summary
 from henaw.scoring.henaw import Henaw
 from henaw.scoring.jobs.sinks import check_sink, open_sink
-from henaw.scoring.jobs.table import Summary
 from henaw.scoring.reading.inputs import Inputs, write_reasons, write_words
 from henaw.scoring.reading.sources import Source
 
@@ -83,9 +84,7 @@ def _read_draws(model: Henaw, source: Source, layout: Layout) -> _Draws:
     if layout.participant_id is None:
         raise ScoringError(
             "--change",
-            [
-                "a column must name the person of each row, such as participant_id; there is no such column"
-            ],
+            ["IN must have a column such as participant_id, which names the person of each row"],
         )
     people, days, parts = [], [], []
     for _, batch in source.read_chunks(layout, ()):
@@ -180,10 +179,10 @@ def _compare(
         flagged=int(flagged[scored].sum()),
         withheld=int((codes != 0).sum()),
         with_imputed=int((~shared[scored]).any(axis=1).sum()),
+        devices=Counter({model.device: len(first)}),
+        reasons=Counter(reason for reason in why.to_pylist() if reason is not None),
+        unreliable=Counter(count_codes(codes)),
     )
-    summary.devices[model.device] = len(first)
-    summary.reasons.update(one for one in why.to_pylist() if one is not None)
-    summary.unreliable.update(count_codes(codes))
     return batch, summary
 
 

@@ -18,13 +18,12 @@ from henaw.intake.fhir_answers import (
     list_notes,
     make_bundle,
 )
-from henaw.model.biomarkers import NAMES
 from henaw.model.errors import ScoringError
-from henaw.model.reliability import count_codes, find_codes
+from henaw.model.reliability import find_codes
 from henaw.scoring.answering.columns import check_unreliable, find_flagged
+from henaw.scoring.answering.summary import Summary, summarise
 from henaw.scoring.henaw import Henaw
 from henaw.scoring.jobs.sinks import check_sink
-from henaw.scoring.jobs.table import Summary
 from henaw.scoring.reading.inputs import Inputs
 from henaw.scoring.reading.sources import ResultsSource, Source
 
@@ -116,22 +115,16 @@ def _answer(
         outputs = model.run(inputs)
         problems = chunk.table.find_problems()
         good = np.array([not found for found in problems], np.bool_)
-        missing = np.isnan(biomarkers[good])
-        codes = np.where(good, find_codes(outputs), np.uint8(0))
         summary.add(
-            {
-                "rows": len(rows),
-                "scored": int(good.sum()),
-                "device": model.device,
-                "reasons": collections.Counter(text for found in problems for text in found),
-                "notes": {},
-                "flagged": int(find_flagged(outputs)[good].sum()),
-                "withheld": int((codes != 0).sum()),
-                "with_imputed": int(missing.any(axis=1).sum()),
-                "unreliable": count_codes(codes),
-                "imputed": dict(zip(NAMES, missing.sum(axis=0).tolist(), strict=True)),
-            },
-            resumed=False,
+            summarise(
+                biomarkers,
+                scored=good,
+                flagged=find_flagged(outputs),
+                codes=find_codes(outputs),
+                device=model.device,
+                reasons=collections.Counter(text for found in problems for text in found),
+                notes={},
+            )
         )
         resources = answer_people(
             chunk,

@@ -15,75 +15,22 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 from henaw.model.errors import ScoringError
 from henaw.model.layout import Layout
 from henaw.scoring.answering.columns import WITHHOLD, check_unreliable
+from henaw.scoring.answering.summary import Summary
 from henaw.scoring.henaw import Henaw
 from henaw.scoring.jobs.parts import Parts, hold_parts
 from henaw.scoring.jobs.sinks import check_sink, open_sink
 from henaw.scoring.reading.input_files import InputFile, require_unchanged, take_states
 from henaw.scoring.reading.sources import CHUNK, Chunks, Source
 
-_COUNTS = b"henaw.counts"
+_SUMMARY = b"henaw.summary"
+"""Key of a part's metadata."""
 _PART, _UNFINISHED = ".part", "unfinished"
-
-
-@dataclass(kw_only=True)
-class Summary:
-    """What happened, in counts.
-
-    Attributes:
-        rows: read and written.
-        scored: that have answers.
-        devices: rows by the device that answered: cpu or cuda:N.
-        resumed: that a run before this one had scored.
-        reasons: rows that were not scored by reason; one with several is at each.
-        notes: scored rows by how a value was read that is not plain; one with several is at each.
-        flagged: scored rows with an age or a value outside the fitted range.
-        withheld: scored rows whose numbers are not reliable.
-        with_imputed: scored rows without some value.
-        unreliable: scored rows whose numbers are not reliable, by code; one with several is
-            at each.
-        imputed: scored rows without a value, by biomarker.
-    """
-
-    rows: int = 0
-    scored: int = 0
-    resumed: int = 0
-    flagged: int = 0
-    withheld: int = 0
-    with_imputed: int = 0
-    devices: collections.Counter[str] = field(default_factory=collections.Counter)
-    reasons: collections.Counter[str] = field(default_factory=collections.Counter)
-    notes: collections.Counter[str] = field(default_factory=collections.Counter)
-    unreliable: collections.Counter[str] = field(default_factory=collections.Counter)
-    imputed: collections.Counter[str] = field(default_factory=collections.Counter)
-
-    def describe(self) -> dict[str, Any]:
-        """All counts in terms of JSON."""
-        return {
-            name: dict(value) if isinstance(value, collections.Counter) else value
-            for name, value in vars(self).items()
-        }
-
-    def add(self, counts: dict[str, Any], *, resumed: bool) -> None:
-        """Add the counts of one chunk."""
-        self.rows += counts["rows"]
-        self.scored += counts["scored"]
-        self.resumed += counts["rows"] if resumed else 0
-        self.flagged += counts["flagged"]
-        self.withheld += counts["withheld"]
-        self.with_imputed += counts["with_imputed"]
-        self.devices[counts["device"]] += counts["rows"]
-        self.reasons.update(counts["reasons"])
-        self.notes.update(counts["notes"])
-        self.unreliable.update(counts["unreliable"])
-        self.imputed.update(counts["imputed"])
 
 
 def score_table(
@@ -148,7 +95,9 @@ def score_table(
                         parts=parts,
                         threads=threads,
                     ):
-                        summary.add(json.loads(batch.schema.metadata[_COUNTS]), resumed=resumed)
+                        counts = Summary.parse(json.loads(batch.schema.metadata[_SUMMARY]))
+                        counts.resumed = counts.rows if resumed else 0
+                        summary.add(counts)
                         sink.write_batch(batch.cast(schema))
                         progress(batch.num_rows)
                 file.flush()
@@ -168,7 +117,7 @@ def score_table(
 
 def _score_chunks(
     chunks: Chunks,
-    score: Callable[[pa.RecordBatch], tuple[pa.RecordBatch, dict[str, Any]]],
+    score: Callable[[pa.RecordBatch], tuple[pa.RecordBatch, Summary]],
     *,
     parts: Parts,
     threads: int,
@@ -181,7 +130,7 @@ def _score_chunks(
 
     def work(number: int, people: pa.RecordBatch) -> pa.RecordBatch:
         answers, counts = score(people)
-        answers = answers.replace_schema_metadata({_COUNTS: json.dumps(counts)})
+        answers = answers.replace_schema_metadata({_SUMMARY: json.dumps(counts.describe())})
         with (
             parts.write(_name_part(number)) as file,
             pa.ipc.new_stream(pa.PythonFile(file, "w"), answers.schema) as writer,
@@ -259,5 +208,6 @@ def _take_fingerprint(
         outputs,
         unreliable,
         CHUNK,
+        _SUMMARY.decode(),
     ]
     return hashlib.sha256(json.dumps(content).encode()).hexdigest()

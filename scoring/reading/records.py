@@ -77,7 +77,8 @@ def _read_person(person: Mapping[str, Any], columns: Mapping[str, list[Any]]) ->
     if len(unknown) == len(person) > 3:
         # A column of a table, or a row without names.
         return [
-            f"a person must have age, sex and biomarkers by name; got {', '.join(map(repr, unknown[:5]))}"
+            "a person must have age, sex and biomarkers by name; got "
+            f"{', '.join(map(repr, unknown[:5]))}"
         ]
     problems = [_describe_unknown(name) for name in unknown]
     age: Any = person.get("age")

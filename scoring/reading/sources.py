@@ -168,8 +168,8 @@ def _open_table(
     raise ScoringError(
         str(path),
         [
-            "the name must end in .parquet, .csv, .tsv, .txt, .arrow, .xlsx, .ndjson or .json, or be "
-            "a folder of FHIR files that end in .ndjson or .json"
+            "the name must end in .parquet, .csv, .tsv, .txt, .arrow, .xlsx, .ndjson or .json, or "
+            "name a folder of FHIR files that end in .ndjson or .json"
         ],
     )
 

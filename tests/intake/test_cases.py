@@ -43,8 +43,8 @@ def score(
     layout = layout or find_layout(source.names)
     ((_, batch),) = source.read_chunks(layout, ())
     assert batch is not None
-    answers, counts = model.score(batch, layout, ("biological_age",), unreliable="keep")
-    return answers.to_pylist(), counts
+    answers, summary = model.score(batch, layout, ("biological_age",), unreliable="keep")
+    return answers.to_pylist(), summary.describe()
 
 
 def type_in(model: Henaw, **others: Any) -> float:

@@ -222,13 +222,13 @@ def test_limits_and_words_are_read_as_they_are_meant(model: Henaw) -> None:
     assert ages[3] == ages[6] == ages[7] == ages[8]
     assert ages[9] is None
     layout = find_layout(table.schema.names)
-    _, counts = model.score(table.to_batches()[0], layout, ("age_gap",))
-    assert counts["notes"] == {
+    _, summary = model.score(table.to_batches()[0], layout, ("age_gap",))
+    assert summary.notes == {
         "crp is a limit, which is used as the value": 3,
         "crp is a limit that says too little, and is missing": 1,
         "crp is a word for no value, and is missing": 2,
     }
-    assert counts["imputed"]["crp"] == 4
+    assert summary.imputed["crp"] == 4
 
 
 def test_of_two_columns_of_a_biomarker_each_row_has_one(model: Henaw) -> None:

@@ -22,8 +22,9 @@ from henaw.model.errors import ScoringError
 from henaw.model.layout import find_layout
 from henaw.model.runtime import OUTPUT_NAMES
 from henaw.scoring import Henaw
+from henaw.scoring.answering.summary import Summary
 from henaw.scoring.jobs.comparison import compare_models
-from henaw.scoring.jobs.table import Summary, _take_fingerprint, score_table
+from henaw.scoring.jobs.table import _take_fingerprint, score_table
 from henaw.scoring.reading.input_files import take_states
 from henaw.scoring.reading.sources import CHUNK, open_source
 

@@ -17,8 +17,9 @@ import pytest
 from henaw.model.errors import ScoringError
 from henaw.model.layout import find_layout
 from henaw.scoring import Henaw
+from henaw.scoring.answering.summary import Summary
 from henaw.scoring.jobs.parts import Parts, hold_parts
-from henaw.scoring.jobs.table import Summary, score_table
+from henaw.scoring.jobs.table import score_table
 from henaw.scoring.reading.sources import Source, open_source
 
 _MAIN = "from henaw.cli.main import main; main()"
