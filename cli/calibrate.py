@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 import click
-from henaw.cli.options import columns_option, visit_option
+from henaw.cli.options import columns_option, model_option, visit_option
 from henaw.cli.preflight import accept_option
 
 
@@ -22,12 +22,7 @@ from henaw.cli.preflight import accept_option
     "--name",
     help="The laboratory's name in answers. Default: the file name of --out.",
 )
-@click.option(
-    "--model",
-    "model_path",
-    type=click.Path(path_type=Path),
-    help="ONNX file of `henaw export`. Default: the shipped model.",
-)
+@model_option
 @columns_option
 @visit_option
 @accept_option

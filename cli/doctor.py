@@ -9,45 +9,30 @@ from typing import Literal
 
 import click
 from henaw.cli.checks.devices import check_devices
-from henaw.cli.checks.findings import fail
-from henaw.cli.options import ARCHIVE, LOCAL_CONFIGURATION, SHIPPED, find_installed
+from henaw.cli.checks.results import fail
+from henaw.cli.options import (
+    ARCHIVE,
+    SHIPPED,
+    engine_option,
+    find_installed,
+    run_option,
+    server_config_option,
+)
 from henaw.model.distribution import suggest_install
 
 _MARKS = {"ok": "ok     ", "warning": "WARNING", "problem": "PROBLEM"}
 
 
 @click.command()
-@click.option(
-    "--engine",
-    type=click.Choice(("native", "torchserve")),
-    default="native",
-    envvar="HENAW_ENGINE",
-    show_default=True,
-    help="The engine that serves.",
-)
-@click.option(
-    "--config",
-    "configuration",
-    type=click.Path(path_type=Path, file_okay=False),
-    default=lambda: find_installed(LOCAL_CONFIGURATION),
-    show_default=f"{LOCAL_CONFIGURATION}, or the one that is installed",
-    help="Folder with handler.yaml and, for torchserve, config.properties.",
-)
+@engine_option
+@server_config_option
 @click.option(
     "--archive",
     "archive_path",
     type=click.Path(path_type=Path),
     help="The model. Default: the same as henaw serve.",
 )
-@click.option(
-    "--run",
-    "run",
-    type=click.Path(path_type=Path, file_okay=False),
-    default=Path("run"),
-    envvar="HENAW_RUN",
-    show_default=True,
-    help="The server's folder.",
-)
+@run_option
 @click.option(
     "--pod/--no-pod",
     default=None,

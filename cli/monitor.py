@@ -6,18 +6,11 @@ import signal
 from pathlib import Path
 
 import click
-from henaw.cli.options import LOCAL_CONFIGURATION, find_installed
+from henaw.cli.options import server_config_option
 
 
 @click.command()
-@click.option(
-    "--config",
-    "configuration",
-    type=click.Path(path_type=Path, file_okay=False),
-    default=lambda: find_installed(LOCAL_CONFIGURATION),
-    show_default=f"{LOCAL_CONFIGURATION}, or the one that is installed",
-    help="Folder with handler.yaml.",
-)
+@server_config_option
 @click.option(
     "--folder",
     type=click.Path(path_type=Path, file_okay=False),

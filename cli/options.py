@@ -24,6 +24,28 @@ def find_installed(path: Path) -> Path:
     return Path(str(package.joinpath(*path.parts[1:])))
 
 
+engine_option = click.option(
+    "--engine",
+    type=click.Choice(("native", "torchserve")),
+    default="native",
+    envvar="HENAW_ENGINE",
+    show_default=True,
+    help="native needs neither torch nor Java; torchserve runs TorchServe with the archive.",
+)
+server_config_option = click.option(
+    "--config",
+    "configuration",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=lambda: find_installed(LOCAL_CONFIGURATION),
+    show_default=f"{LOCAL_CONFIGURATION}, else the installed one",
+    help="Folder with handler.yaml and, for torchserve, config.properties and log4j2.xml.",
+)
+model_option = click.option(
+    "--model",
+    "model_path",
+    type=click.Path(path_type=Path),
+    help="ONNX file of `henaw export`. Default: the shipped model.",
+)
 config_option = click.option(
     "--config",
     "config_path",

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
-from henaw.cli.options import columns_option, visit_option
+from henaw.cli.options import columns_option, model_option, visit_option
 from henaw.cli.preflight import preflight_options, report_preflight, set_units
 from henaw.model.errors import ConfigurationError, ScoringError
 from henaw.model.runtime import OUTPUT_NAMES
@@ -34,12 +34,7 @@ _UNRELIABLE_WORDS = {"withhold": "numbers withheld", "keep": "not reliable"}
 @click.command()
 @click.argument("source", metavar="IN", type=click.Path())
 @click.argument("out", metavar="OUT", type=click.Path(), required=False)
-@click.option(
-    "--model",
-    "model_path",
-    type=click.Path(path_type=Path),
-    help="ONNX file of `henaw export`. Default: the shipped model.",
-)
+@model_option
 @columns_option
 @visit_option
 @click.option(

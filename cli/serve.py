@@ -9,29 +9,22 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import click
-from henaw.cli.options import ARCHIVE, LOCAL_CONFIGURATION, SHIPPED, find_installed, run_option
+from henaw.cli.options import (
+    ARCHIVE,
+    SHIPPED,
+    engine_option,
+    find_installed,
+    run_option,
+    server_config_option,
+)
 
 if TYPE_CHECKING:
     from henaw.cli.server.record import Record
 
 
 @click.command()
-@click.option(
-    "--engine",
-    type=click.Choice(("native", "torchserve")),
-    default="native",
-    envvar="HENAW_ENGINE",
-    show_default=True,
-    help="native needs neither torch nor Java; torchserve runs TorchServe with the archive.",
-)
-@click.option(
-    "--config",
-    "configuration",
-    type=click.Path(path_type=Path, file_okay=False),
-    default=lambda: find_installed(LOCAL_CONFIGURATION),
-    show_default=f"{LOCAL_CONFIGURATION}, or the one that is installed",
-    help="Folder with handler.yaml and, for torchserve, config.properties and log4j2.xml.",
-)
+@engine_option
+@server_config_option
 @click.option(
     "--archive",
     "archive_path",

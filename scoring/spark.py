@@ -27,7 +27,7 @@ from henaw.scoring.answering.columns import WITHHOLD, check_outputs, check_unrel
 from henaw.scoring.henaw import Henaw
 from henaw.scoring.reading.frames import to_batch
 from henaw.scoring.reading.preflight import look_over, require_accepted
-from henaw.scoring.reading.sources import TEXT_SUFFIXES
+from henaw.scoring.reading.table_files import TEXT_SUFFIXES
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession

@@ -11,7 +11,7 @@ import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from henaw.cli.checks.findings import Finding, fail, note, warn
+from henaw.cli.checks.results import CheckResult, fail, note, warn
 from henaw.model.distribution import RUNTIMES, find_versions, suggest_install
 from henaw.model.errors import RuntimeUnavailableError
 from henaw.model.onnx_session import CUDA_PROVIDER, INSTALL_GPU, try_cuda
@@ -23,7 +23,7 @@ _DRIVER = Path("/proc/driver/nvidia/gpus")
 _INSTALL_TORCH = "install a torch that is built for CUDA, by the command that pytorch.org gives"
 
 
-def check_devices(archive: Path) -> Iterator[Finding]:
+def check_devices(archive: Path) -> Iterator[CheckResult]:
     """Yield what the GPU, torch and ONNX Runtime can do.
 
     Args:
@@ -41,7 +41,7 @@ def check_devices(archive: Path) -> Iterator[Finding]:
     yield _check_onnxruntime(archive, has_gpu=bool(gpus))
 
 
-def _check_distributions() -> Iterator[Finding]:
+def _check_distributions() -> Iterator[CheckResult]:
     if len(installed := find_versions(RUNTIMES)) > 1:
         yield fail(
             "henaw",
@@ -88,7 +88,7 @@ def read_torch_build() -> str | None:
     return cuda
 
 
-def _check_torch(*, has_gpu: bool) -> Finding:
+def _check_torch(*, has_gpu: bool) -> CheckResult:
     try:
         cuda = read_torch_build()
     except RuntimeUnavailableError as error:
@@ -115,7 +115,7 @@ def _check_torch(*, has_gpu: bool) -> Finding:
     )
 
 
-def _check_onnxruntime(archive: Path, *, has_gpu: bool) -> Finding:
+def _check_onnxruntime(archive: Path, *, has_gpu: bool) -> CheckResult:
     installed = find_versions(tuple(RUNTIMES.values()))
     if len(installed) != 1:
         seen = "not installed"

@@ -1,4 +1,4 @@
-"""The certificate that clients are shown, looked at as a client does, without a network."""
+"""The server's certificate, checked as a client checks it, without a network."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from typing import Any
 _PKCS8 = b"-----BEGIN PRIVATE KEY-----"
 _PKCS1 = b"-----BEGIN RSA PRIVATE KEY-----"
 _RSA = bytes.fromhex("06092a864886f70d010101")
-"""The object identifier of RSA, as it stands near the begin of a PKCS#8 key."""
+"""The object identifier of RSA, which is near the beginning of a PKCS#8 key."""
 _RSA_WITHIN_BYTES = 40
 
 
 @dataclass(frozen=True, kw_only=True)
 class Certificate:
-    """What a certificate says.
+    """A certificate's content.
 
     Attributes:
-        names: the hosts it is for, DNS names first; may be none.
-        expires: when it ends.
+        names: the hosts it is for, DNS names first; may be empty.
+        expires: when it becomes invalid.
     """
 
     names: tuple[str, ...]
@@ -31,40 +31,40 @@ class Certificate:
 
 
 def trust(certificate: Path) -> ssl.SSLContext:
-    """Return what takes this certificate for a server's, and no other.
+    """Return a TLS context of a client that accepts this certificate only.
 
-    Whom it names is not looked at: a server of our own is asked on loopback, whatever
-    name its clients know it by.
+    Host names are not checked: our own server is asked on loopback, whatever name its clients
+    use.
 
     Raises:
-        OSError: the file cannot be read, or holds no certificate.
+        OSError: the file cannot be read or is no certificate.
     """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
-    # It is enough by itself: who signed it is the clients' to know.
+    # The certificate itself is trusted, whichever authority signed it.
     context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
     context.load_verify_locations(certificate)
     return context
 
 
 def read_certificate(certificate: Path, key: Path) -> Certificate:
-    """Have a server with this certificate and key shake hands with a client that trusts it.
+    """Read a certificate in a TLS handshake between a server with it and a client.
 
     Raises:
-        ssl.SSLCertVerificationError: it has expired, is not valid yet, or not for servers.
-        OSError: a file cannot be read, or they do not fit each other.
+        ssl.SSLCertVerificationError: it is expired, not yet valid, or not for servers.
+        OSError: a file cannot be read, or key and certificate do not match.
     """
     here = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    # Without a password, one that needs one is an error and no question at the terminal.
+    # With an empty password, an encrypted key is an error, not a question at the terminal.
     here.load_cert_chain(certificate, key, password=b"")
     to_server, to_client = ssl.MemoryBIO(), ssl.MemoryBIO()
     server = here.wrap_bio(to_server, to_client, server_side=True)
     client = trust(certificate).wrap_bio(to_client, to_server)
     for side in (client, server, client, server):
-        # Where it wants more, it is the other's turn.
+        # A side that needs more data waits for the other side.
         with contextlib.suppress(ssl.SSLWantReadError):
             side.do_handshake()
-    # Empty only of one that was not verified.
+    # Empty only if the certificate was not verified.
     seen: dict[str, Any] = client.getpeercert() or {}
     names = [value for kind, value in seen.get("subjectAltName", ()) if kind == "DNS"]
     names += [value for kind, value in seen.get("subjectAltName", ()) if kind == "IP Address"]
@@ -76,7 +76,7 @@ def read_certificate(certificate: Path, key: Path) -> Certificate:
 
 
 def find_key_problem(key: Path) -> str | None:
-    """Return why TorchServe could not read a private key; None where it can.
+    """Return why TorchServe cannot read a private key; None if it can.
 
     Raises:
         OSError: the file cannot be read.
@@ -85,9 +85,9 @@ def find_key_problem(key: Path) -> str | None:
     first, _, rest = content.partition(b"\n")
     wanted = f"{key} must be an RSA key in PEM, unencrypted"
     if first == _PKCS1 and not rest.startswith(b"Proc-Type:"):
-        return None  # TorchServe makes PKCS#8 of it.
+        return None  # TorchServe converts it to PKCS#8.
     if first != _PKCS8:
-        # Only a PEM header is shown: anything else may be the key itself.
+        # Only a PEM header may be shown: anything else may be the key.
         seen = first[:40].decode("ascii", errors="replace")
         return f"{wanted}; got {seen if seen.startswith('-----BEGIN ') else 'another format'}"
     try:

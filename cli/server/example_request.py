@@ -1,4 +1,4 @@
-"""The request by which a start is proved, and that a newcomer is shown."""
+"""The example request that proves a start and is printed for a first try."""
 
 from __future__ import annotations
 
@@ -37,15 +37,15 @@ _BODY = json.dumps(EXAMPLE_PERSON)
 _READY_TIMEOUT_S = 180.0
 _POLL_S = 0.2
 _ATTEMPT_TIMEOUT_S = 2.0
-"""Short: TorchServe keeps a request waiting for as long as its worker fails to start."""
+"""Short, as TorchServe keeps a request waiting while its worker fails to start."""
 
 
 def wait_for_answer(record: Record, run: Path) -> dict[str, Any]:
-    """Ask about the example person until the model answers.
+    """Send the example request until the model answers.
 
     Raises:
-        ServerError: the server ended, its worker refused to serve, its certificate is not
-            what was configured, or time ran out; with the logs' last lines.
+        ServerError: the server ended, its worker refused to serve, its certificate is not the
+            configured one, or time ran out; the message has the last lines of the logs.
     """
     inference = Inference(run)
     deadline_s = time.monotonic() + _READY_TIMEOUT_S
@@ -63,7 +63,7 @@ def wait_for_answer(record: Record, run: Path) -> dict[str, Any]:
                 f"{error.verify_message}"
             ) from error
         except (OSError, http.client.HTTPException, ServerError) as error:
-            last = str(error)  # It does not listen yet, or has no token yet.
+            last = str(error)  # The server does not listen yet, or has no token yet.
         refusal = find_refusal(run) if record.engine == "torchserve" else None
         if refusal is not None:
             raise ServerError(f"the model refused to start: {refusal}")
@@ -74,14 +74,14 @@ def wait_for_answer(record: Record, run: Path) -> dict[str, Any]:
 
 
 def write_curl(record: Record, run: Path) -> str:
-    """Return a line that asks the same in any shell, on the machine that the server is on."""
+    """Return a curl command that sends the example request from the server's machine."""
     inference = Inference(run)
     url, before, options = record.url, "", []
     if inference.needs_token and inference.engine == "native":
         before = f"printf 'X-API-Key: %s' \"$(cat {shlex.quote(str(run / OPERATOR_KEY_NAME))})\" | "
         options.append("-H @-")
     elif inference.needs_token:
-        # Read at each call, and shown to nobody: neither to a log nor to a list of processes.
+        # Read at each call, so that the key is in no log and in no list of processes.
         pick = r'/"inference"/,/}/s/.*"key": "\(.*\)".*/Authorization: Bearer \1/p'
         before = f"sed -n {shlex.quote(pick)} {shlex.quote(str(run / FILE_NAME))} | "
         options.append("-H @-")

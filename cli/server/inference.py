@@ -1,4 +1,4 @@
-"""How a server of our own is asked from the machine that it runs on, whatever guards it."""
+"""Requests to our own server from its own machine, with or without TLS and tokens."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ _EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104
 
 
 @dataclass(frozen=True, kw_only=True)
-class Answer:
-    """What came back.
+class Response:
+    """An answer over HTTP.
 
     Attributes:
-        status: of HTTP.
-        body: as sent.
+        status: the HTTP status.
+        body: the bytes that the server sent.
     """
 
     status: int
@@ -79,10 +79,10 @@ class Inference:
         self.needs_token = are_tokens_asked_for(properties)
 
     def find_name(self) -> str:
-        """Return a host that its certificate is for, with this machine's address first.
+        """Return a host name of its certificate, this machine's address if it has that.
 
         Raises:
-            OSError: there is no certificate, or it does not fit its key.
+            OSError: there is no certificate, or it does not match its key.
         """
         if self.certificate is None or self._key is None:
             raise FileNotFoundError("certificate_file and private_key_file must both be set")
@@ -100,14 +100,14 @@ class Inference:
             raise ServerError(f"the operator's key cannot be read: {error}") from error
         return {"X-API-Key": key}
 
-    def ask(self, method: str, path: str, body: str | None = None, *, timeout_s: float) -> Answer:
-        """Send one request with the token, where one is needed.
+    def ask(self, method: str, path: str, body: str | None = None, *, timeout_s: float) -> Response:
+        """Send one request, with the token if one is needed.
 
         Raises:
             ServerError: there is no token.
-            ssl.SSLCertVerificationError: it shows another certificate, or one that expired.
-            OSError: it does not answer.
-            http.client.HTTPException: it answers something else than HTTP.
+            ssl.SSLCertVerificationError: the server's certificate is another one or expired.
+            OSError: the server does not answer.
+            http.client.HTTPException: its answer is not HTTP.
         """
         headers = {} if body is None else {"Content-Type": "application/json"}
         if self.needs_token:
@@ -122,7 +122,7 @@ class Inference:
         try:
             connection.request(method, path, body, headers)
             response = connection.getresponse()
-            return Answer(status=response.status, body=response.read())
+            return Response(status=response.status, body=response.read())
         finally:
             connection.close()
 
@@ -130,7 +130,7 @@ class Inference:
 def _make_context(certificate: Path | None) -> ssl.SSLContext:
     if certificate is not None:
         return trust(certificate)
-    # TorchServe then has a key store, or made a certificate that it shows to nobody else.
+    # TorchServe has a key store or a self-made certificate, which cannot be checked.
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE

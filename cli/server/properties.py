@@ -1,4 +1,4 @@
-"""TorchServe's ``config.properties``: the one that is configured, and the one in effect."""
+"""TorchServe's ``config.properties``: the configured one and the effective one."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ ADDRESSES = {
     "management_address": "http://127.0.0.1:8081",
     "metrics_address": "http://127.0.0.1:8082",
 }
-"""Each, with what TorchServe takes where the file says nothing."""
+"""TorchServe's defaults."""
 GRPC_ADDRESSES = {
     "grpc_inference_address": "127.0.0.1",
     "grpc_management_address": "127.0.0.1",
 }
-"""gRPC cannot be turned off: where the file says nothing, it is for this machine alone."""
+"""gRPC cannot be turned off; by default only this machine reaches it."""
 GRPC_PORTS = {"grpc_inference_port": "7070", "grpc_management_port": "7071"}
 
 _FILES = ("certificate_file", "private_key_file", "keystore")
@@ -30,7 +30,7 @@ _FILES = ("certificate_file", "private_key_file", "keystore")
 def read_properties(
     configuration: Path, archive: Path, first_port: int | None = None
 ) -> dict[str, str]:
-    """Read ``config.properties`` and make its paths absolute: TorchServe runs elsewhere."""
+    """Read ``config.properties``; make paths absolute, as TorchServe runs in another folder."""
     missing = [
         f"there is no {configuration / name}"
         for name in (NAME, "handler.yaml", "log4j2.xml")
@@ -62,23 +62,23 @@ def read_properties(
 
 
 def write_effective_properties(run: Path, properties: Mapping[str, str]) -> Path:
-    """Write what a server is started with into its folder, and return the file."""
+    """Write the properties that a server starts with into its folder; return the file."""
     path = run / NAME
     write_whole(path, "".join(f"{k}={v}\n" for k, v in properties.items()).encode(), mode=0o600)
     return path
 
 
 def read_effective_properties(run: Path) -> dict[str, str]:
-    """Return what the server of that folder was started with.
+    """Return the properties that the server of a folder was started with.
 
     Raises:
-        OSError: none was.
+        OSError: there is no such file.
     """
     return _read(run / NAME)
 
 
 def are_tokens_asked_for(properties: Mapping[str, str]) -> bool:
-    """Return whether TorchServe answers only who shows a token."""
+    """Return whether TorchServe answers only requests with a token."""
     return properties.get("disable_token_authorization", "false").lower() != "true"
 
 

@@ -1,4 +1,4 @@
-"""What is known of the server that was started with a folder, whichever engine it runs."""
+"""The record of the server that was started with a folder, of either engine."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _LINES_SHOWN = 20
 
 
 class ServerError(HenawError, RuntimeError):
-    """The server could not be started or found."""
+    """The server did not start, or does not run or answer."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,17 +27,17 @@ class Record:
     """A running server.
 
     Attributes:
-        pid: of TorchServe's front end, or the native engine's supervisor.
-        created: tells that process from its number's next owner.
-        url: where it answers.
-        engine: which one it is.
+        pid: process number of TorchServe's front end or of the native engine's supervisor.
+        created: when that process started; tells it from a later one with the same number.
+        url: the address of predictions.
+        engine: native or torchserve.
         temporary: TorchServe's folder for sockets and unpacked archives.
-        certificate: the native engine's, where it answers TLS.
-        private_key: the file of its key.
-        needs_key: whether the native engine answers clients with a key alone.
-        management: the native engine's management address; None where it has none.
-        store: the folder that the native engine adds versions from.
-        monitor_port: the native engine's.
+        certificate: certificate file of the native engine; None without TLS.
+        private_key: the file of its private key.
+        needs_key: whether the native engine answers only clients with a key.
+        management: the native engine's management address; None if it has none.
+        store: the folder that the native engine loads versions from.
+        monitor_port: port of the native engine's monitor.
     """
 
     pid: int
@@ -62,16 +62,27 @@ class Record:
             return None
 
     def write(self, run: Path) -> None:
-        """Leave it in the server's folder."""
+        """Write it into the server's folder."""
         write_whole(run / RECORD_NAME, json.dumps(dataclasses.asdict(self)).encode())
 
 
 def read_record(run: Path) -> Record | None:
-    """Return the record that is in a folder, of a server that may have ended."""
+    """Return the record in a folder; its server may have ended."""
     try:
         return Record(**json.loads((run / RECORD_NAME).read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError):
         return None
+
+
+def refuse_second(run: Path) -> None:
+    """Check that no server runs with a folder.
+
+    Raises:
+        ServerError: one does.
+    """
+    running = find_server(run)
+    if running is not None:
+        raise ServerError(f"a server runs already at {running.url}, pid {running.pid}")
 
 
 def find_server(run: Path) -> Record | None:
@@ -81,7 +92,7 @@ def find_server(run: Path) -> Record | None:
 
 
 def read_log_tails(run: Path, *names: str) -> str:
-    """Return the end of each of these logs that holds anything, for a person to read."""
+    """Return the last lines of each of these logs that is not empty."""
     parts = []
     for name in names:
         log = run / "logs" / name

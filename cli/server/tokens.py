@@ -1,4 +1,4 @@
-"""The tokens that TorchServe made at its start, as it wrote them into the server's folder."""
+"""The tokens that TorchServe writes into the server's folder at its start."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any, Final, Literal, TypeVar
 from henaw.cli.server.record import ServerError
 
 FILE_NAME = "key_file.json"
-"""In the folder that TorchServe was started in."""
+"""In TorchServe's working directory, the server's folder."""
 
 Door = Literal["inference", "management"]
 DOORS: Final[tuple[Door, ...]] = ("inference", "management")
@@ -25,34 +25,34 @@ _Read = TypeVar("_Read")
 
 @dataclass(frozen=True, kw_only=True)
 class Token:
-    """What one of TorchServe's doors asks for.
+    """The token of one of TorchServe's APIs.
 
     Attributes:
-        key: goes into the header ``Authorization``, after ``Bearer``.
-        expires: when it is good for nothing any more.
+        key: for the header ``Authorization``, after ``Bearer``.
+        expires: when it becomes invalid.
     """
 
     key: str
     expires: datetime
 
     def write_header(self) -> dict[str, str]:
-        """Return the header that shows it."""
+        """Return the header that contains it."""
         return {"Authorization": f"Bearer {self.key}"}
 
     def is_expired(self) -> bool:
-        """Return whether TorchServe refuses it by now."""
+        """Return whether it has expired."""
         return self.expires <= datetime.now(timezone.utc)
 
 
 def read_token(run: Path, door: Door) -> Token:
-    """Return the token of one of the doors.
+    """Return the token of one API.
 
     Args:
         run: the server's folder.
         door: inference or management.
 
     Raises:
-        ServerError: there is none.
+        ServerError: the file cannot be read or has no such token.
     """
 
     def read(document: Any) -> Token:
@@ -63,10 +63,10 @@ def read_token(run: Path, door: Door) -> Token:
 
 
 def read_api_key(run: Path) -> str:
-    """Return the key that new tokens are asked for with; it does not expire.
+    """Return the key for requests of new tokens; it does not expire.
 
     Raises:
-        ServerError: there is none.
+        ServerError: the file cannot be read or has no such token.
     """
     return _read(run, lambda document: str(document["API"]["key"]))
 
@@ -83,7 +83,7 @@ def _read(run: Path, read: Callable[[Any], _Read]) -> _Read:
 
 
 def _read_instant(text: str) -> datetime:
-    # Java writes as many digits of a second as there are, and a sign before year 10000.
+    # Java writes a varying number of fractional digits, and a sign from the year 10000 on.
     if text.startswith("+"):
         return datetime.max.replace(tzinfo=timezone.utc)
     seconds = datetime.strptime(text[:_SECONDS], "%Y-%m-%dT%H:%M:%S")

@@ -1,4 +1,4 @@
-"""One TorchServe of our own: its files in one folder, its start, its end."""
+"""The TorchServe of ``henaw serve``: its files in one folder, its start and its end."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import psutil
+from henaw.cli.server.background import list_family, wait_or_kill
 from henaw.cli.server.java import find_java_home
 from henaw.cli.server.monitor import FOLDER_NAME, start_monitor, stop_monitor
 from henaw.cli.server.properties import (
@@ -32,6 +33,7 @@ from henaw.cli.server.record import (
     ServerError,
     find_server,
     read_log_tails,
+    refuse_second,
 )
 from henaw.handler.configuration import MonitorConfiguration, load_configuration
 from henaw.handler.drain import DRAIN_VARIABLE, list_drained
@@ -43,7 +45,7 @@ from henaw.model.files import make_private_folder
 _DRAIN_NAME = "drain"
 _SOCKET_NAME = ".ts.sock.9000"
 _LONGEST_SOCKET_PATH = 100
-"""A Unix socket's path holds 107 bytes; TorchServe puts its own in the temporary folder."""
+"""A Unix socket's path has at most 107 bytes; TorchServe's is in the temporary folder."""
 
 _WORKER_DIED = "Backend worker process died."
 _WORKER_BEGINS = "s_name_part0="
@@ -55,12 +57,12 @@ _START_TIMEOUT_S = 60
 _STOP_TIMEOUT_S = 30
 _IDLE_TIMEOUT_S = 5
 _DRAIN_TIMEOUT_S = 30
-"""As long as a batch may take, by model-config.yaml."""
+"""The longest time of a batch, as in model-config.yaml."""
 LONGEST_STOP_S = _IDLE_TIMEOUT_S + _DRAIN_TIMEOUT_S + 2 * _STOP_TIMEOUT_S
-"""Wait this long after a stop before you kill it."""
+"""Longest time that a stop takes; kill the server only after it."""
 _WITHOUT_WORKER_S = 60.0
 _IDLE_S = 0.3
-"""A worker that waits spends nothing in this; one that works cannot but be seen to."""
+"""A worker that uses no processor time for so long is idle."""
 
 _MONITOR_OFFSET = len(ADDRESSES) + len(GRPC_PORTS)
 
@@ -74,21 +76,19 @@ def start_server(
         configuration: a folder with ``config.properties``, ``handler.yaml`` and
             ``log4j2.xml``.
         archive: the model.
-        run: where its pid, logs, throttle store and temporary files go.
-        first_port: six ports from here on instead of those configured: inference,
-            management, metrics, gRPC for the first two, and the monitor's.
+        run: the folder for its pid, logs, throttle store and temporary files.
+        first_port: the first of six consecutive ports, instead of the configured ones:
+            inference, management, metrics, gRPC inference, gRPC management, monitor.
 
     Raises:
         ConfigurationError: a file of the configuration is missing.
-        ArtifactError: the archive is not whole.
-        ServerError: it runs already, a port is taken, or TorchServe refused.
-        RuntimeUnavailableError: there is no Java for it, or another TorchServe.
+        ArtifactError: the archive is incomplete.
+        ServerError: a server runs already, a port is taken, or TorchServe did not start.
+        RuntimeUnavailableError: there is no usable Java.
     """
-    running = find_server(run)
-    if running is not None:
-        raise ServerError(f"a server runs already at {running.url}, pid {running.pid}")
+    refuse_second(run)
     stop_monitor(run)
-    # TorchServe would try to unpack it for minutes.
+    # TorchServe would retry to unpack a broken archive for minutes.
     check_whole(archive)
     java_home = find_java_home()
     properties = read_properties(configuration, archive, first_port)
@@ -110,8 +110,8 @@ def start_server(
         "TS_CONFIG_FILE": str(effective),
         "LOG_LOCATION": str(logs),
         "METRICS_LOCATION": str(logs),
-        # TorchServe's script keeps its pid file in the one, its front end all else in
-        # the other.
+        # TorchServe's script writes its pid file to TMPDIR; its front end uses TEMP for all
+        # other files.
         "TMPDIR": str(run / "tmp"),
         "TEMP": temporary,
         "HENAW_HANDLER_CONFIG": str(configuration / "handler.yaml"),
@@ -129,13 +129,13 @@ def start_server(
             stdin=subprocess.DEVNULL,
             stdout=console,
             stderr=subprocess.STDOUT,
-            # Its own session: the shell's Ctrl-C and hang-up are not for the server.
+            # In a session of its own, the shell's Ctrl-C and hang-up do not reach it.
             start_new_session=True,
         )
         try:
             starter.wait(timeout=_START_TIMEOUT_S)
         except subprocess.TimeoutExpired:
-            # Nothing is left behind that no record names.
+            # No record names these processes, so they must not stay.
             os.killpg(starter.pid, signal.SIGKILL)
             starter.wait()
             raise ServerError(
@@ -157,30 +157,30 @@ def start_server(
 
 
 def find_drain(run: Path) -> Path | None:
-    """Return the mark by which a server's workers send everybody away, if it is there."""
+    """Return the folder whose presence makes the workers refuse requests, if it exists."""
     drain = run / _DRAIN_NAME
     return drain if drain.is_dir() else None
 
 
 def stop_server(run: Path) -> Record | None:
-    """Stop that server and its workers, and wait until all are gone.
+    """Stop a server and its workers and wait until all have ended.
 
-    Nothing that the server has taken is left without an answer. The monitor ends first, so
-    that who watches readiness sends no more. Then the workers may finish, a few seconds at
-    most; then they send away whatever comes; and once all have done what they had begun,
-    the front end closes its doors, answers whom it let in, and ends.
+    Every accepted request is answered:
+
+    1. The monitor ends, so that a load balancer sends no more requests.
+    2. For a few seconds the workers finish what they have.
+    3. The workers refuse new requests until all begun ones are finished.
+    4. The front end closes its ports, answers what it has accepted, and ends.
 
     Returns:
-        What ran; None where nothing did.
+        The server that ran; None if there was none.
     """
     stop_monitor(run)
     record = find_server(run)
     process = None if record is None else record.find_process()
     if record is None or process is None:
         return None
-    family = [process]
-    with contextlib.suppress(psutil.Error):
-        family += process.children(recursive=True)
+    family = list_family(process)
     drain = run / _DRAIN_NAME
     try:
         _wait_until_idle(family[1:], timeout_s=_IDLE_TIMEOUT_S)
@@ -189,14 +189,10 @@ def stop_server(run: Path) -> Record | None:
         with contextlib.suppress(psutil.Error):
             process.terminate()
     except BaseException:
-        # It goes on, so it answers again.
+        # The server stays, so it must answer again.
         shutil.rmtree(drain, ignore_errors=True)
         raise
-    _, left = psutil.wait_procs(family, timeout=_STOP_TIMEOUT_S)
-    for straggler in left:
-        with contextlib.suppress(psutil.Error):
-            straggler.kill()
-    psutil.wait_procs(left, timeout=_STOP_TIMEOUT_S)
+    wait_or_kill(family, _STOP_TIMEOUT_S)
     for folder in (record.temporary, drain):
         shutil.rmtree(folder, ignore_errors=True)
     for name in (RECORD_NAME, "tmp/.model_server.pid"):
@@ -207,7 +203,7 @@ def stop_server(run: Path) -> Record | None:
 def _wait_until_idle(
     workers: list[psutil.Process], *, timeout_s: float, drain: Path | None = None
 ) -> None:
-    """Return when the workers spend no time or, where marked, all saw it; or after a while."""
+    """Wait until no worker uses processor time or all have seen ``drain``, or time is over."""
     deadline_s = time.monotonic() + timeout_s
     spent: list[float] = []
     while time.monotonic() < deadline_s:
@@ -224,11 +220,11 @@ def _wait_until_idle(
 
 
 def wait_for_exit(record: Record, run: Path) -> None:
-    """Return when the server has ended by itself.
+    """Wait until the server ends by itself.
 
     Raises:
-        ServerError: no worker has lived for a while, though TorchServe goes on: by gRPC a
-            client can end the thread that starts them.
+        ServerError: TorchServe runs, but no worker has run for a minute: through gRPC a client
+            can end the thread that starts workers.
     """
     alive_s = time.monotonic()
     while record.find_process() is not None:
@@ -242,17 +238,17 @@ def wait_for_exit(record: Record, run: Path) -> None:
 
 
 def measure_model_log(run: Path) -> int:
-    """Return how many bytes the workers have logged."""
+    """Return the size of the workers' log in bytes."""
     log = run / "logs" / _MODEL_LOG
     return log.stat().st_size if log.is_file() else 0
 
 
 def find_refusal(run: Path, since: int = 0) -> str | None:
-    """Return why a worker refused to serve, in its own words; None where none did.
+    """Return the message of a worker that refused to serve; None if none did.
 
     Args:
         run: the server's folder.
-        since: bytes of the workers' log that are older than what is asked about.
+        since: bytes of the workers' log to skip.
     """
     log = run / "logs" / _MODEL_LOG
     content = log.read_bytes() if log.is_file() else b""
@@ -262,8 +258,8 @@ def find_refusal(run: Path, since: int = 0) -> str | None:
     before, died, after = text.partition(_WORKER_DIED)
     if not died:
         return None
-    # TorchServe writes the trace of a RuntimeError before its own sentence, that of any other
-    # error after it; what follows then is the next attempt's.
+    # TorchServe writes the traceback of a RuntimeError before its own sentence, that of other
+    # errors after it, followed by the next attempt.
     for part in (before, after.partition(_WORKER_BEGINS)[0]):
         lines = part.splitlines()
         raised = [i for i, line in enumerate(lines) if _RAISED.match(line)]
@@ -273,12 +269,12 @@ def find_refusal(run: Path, since: int = 0) -> str | None:
 
 
 def read_log_tail(run: Path) -> str:
-    """Return the end of each log that holds anything, for a person to read."""
+    """Return the last lines of each log that is not empty."""
     return read_log_tails(run, "console.log", "ts_log.log", _MODEL_LOG)
 
 
 def list_taken_ports(properties: dict[str, str], monitor: MonitorConfiguration) -> list[str]:
-    """Return a sentence for each address at which something listens already."""
+    """Return a sentence for each configured port that is taken."""
     addresses = [
         (urlsplit(properties[key]).hostname, urlsplit(properties[key]).port or 0, key)
         for key in ADDRESSES
@@ -289,11 +285,11 @@ def list_taken_ports(properties: dict[str, str], monitor: MonitorConfiguration) 
 
 
 def find_taken_ports(addresses: Sequence[tuple[str | None, int, str]]) -> list[str]:
-    """Return a sentence for each address, port and name at which something listens already."""
+    """Return a sentence for each (address, port, name) that is taken."""
     taken = []
     for host, port, key in addresses:
         with socket.socket() as probe:
-            # As TorchServe does it: a port in TIME_WAIT is free.
+            # As in TorchServe: a port in TIME_WAIT is free.
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
                 probe.bind((host, port))
@@ -303,7 +299,7 @@ def find_taken_ports(addresses: Sequence[tuple[str | None, int, str]]) -> list[s
 
 
 def _set_aside(logs: Path) -> None:
-    """Keep the last run's logs, and begin new ones: why a start failed is read from them."""
+    """Move the logs of the last run away: the new ones say why a start failed."""
     before = logs.with_name("logs.previous")
     if logs.is_dir():
         shutil.rmtree(before, ignore_errors=True)

@@ -26,7 +26,8 @@ from henaw.scoring.henaw import Henaw
 from henaw.scoring.jobs.parts import Parts, hold_parts
 from henaw.scoring.jobs.sinks import check_sink, open_sink
 from henaw.scoring.reading.input_files import InputFile, require_unchanged, take_states
-from henaw.scoring.reading.sources import CHUNK, Chunks, Source
+from henaw.scoring.reading.sources import Source
+from henaw.scoring.reading.table_files import CHUNK, Chunks
 
 _SUMMARY = b"henaw.summary"
 """Key of a part's metadata."""

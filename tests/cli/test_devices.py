@@ -13,7 +13,7 @@ import pytest
 import torch
 from henaw.cli.checks import devices
 from henaw.cli.checks.devices import check_devices, read_torch_build
-from henaw.cli.checks.findings import Finding
+from henaw.cli.checks.results import CheckResult
 
 H100 = "NVIDIA H100 80GB HBM3, 580.95.05, 81559 MiB"
 SetUp = Callable[..., None]
@@ -58,7 +58,7 @@ def set_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SetUp:
     return put
 
 
-def check(archive: Path) -> dict[str, Finding]:
+def check(archive: Path) -> dict[str, CheckResult]:
     return {finding.check: finding for finding in check_devices(archive)}
 
 

@@ -24,7 +24,7 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
 )
 from henaw.cli.checks.deployment import Deployment, examine
-from henaw.cli.checks.findings import Finding
+from henaw.cli.checks.results import CheckResult
 from henaw.cli.doctor import doctor
 from henaw.export.archive import build_archive
 from henaw.model.profile import LabProfile
@@ -48,7 +48,7 @@ def deployment(shipped: Path, tmp_path: Path) -> Deployment:
     return Deployment(configuration=configuration, archive=archive, run=tmp_path / "run")
 
 
-def find(deployment: Deployment, check: str) -> list[Finding]:
+def find(deployment: Deployment, check: str) -> list[CheckResult]:
     return [finding for finding in examine(deployment) if finding.check == check]
 
 

@@ -416,7 +416,7 @@ def test_many_rows_are_folded_on_the_way(tmp_path: Path, monkeypatch: pytest.Mon
     )
     path = tmp_path / "in.csv"
     table.to_csv(path, index=False)
-    monkeypatch.setattr("henaw.scoring.reading.sources._CSV_BLOCK_BYTES", 4096)
+    monkeypatch.setattr("henaw.scoring.reading.table_files._CSV_BLOCK_BYTES", 4096)
     source = open_source(path)
     (batch,) = (batch for _, batch in source.read_chunks(Whole(source.names), ()))  # type: ignore[arg-type]
     assert batch is not None

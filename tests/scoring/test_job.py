@@ -26,7 +26,8 @@ from henaw.scoring.answering.summary import Summary
 from henaw.scoring.jobs.comparison import compare_models
 from henaw.scoring.jobs.table import _take_fingerprint, score_table
 from henaw.scoring.reading.input_files import take_states
-from henaw.scoring.reading.sources import CHUNK, open_source
+from henaw.scoring.reading.sources import open_source
+from henaw.scoring.reading.table_files import CHUNK
 
 
 def score(model: Henaw, source: Path, out: Path, **named: object) -> Summary:

@@ -19,8 +19,8 @@ import grpc
 import psutil
 import pytest
 import requests
-from henaw.cli import torchserve_process
 from henaw.cli.checks.deployment import Deployment, examine
+from henaw.cli.server import torchserve
 from henaw.cli.server.example_request import wait_for_answer
 from henaw.cli.server.record import ServerError, find_server
 from henaw.cli.server.torchserve import stop_server
@@ -318,7 +318,7 @@ def test_a_stop_that_is_cut_off_leaves_a_server_that_answers(
         if (lasting.run / "drain").exists():
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(torchserve_process, "_wait_until_idle", interrupt)
+    monkeypatch.setattr(torchserve, "_wait_until_idle", interrupt)
     with pytest.raises(KeyboardInterrupt):
         stop_server(lasting.run)
     assert lasting.post(PEOPLE[0]).status_code == 200
@@ -447,7 +447,7 @@ def test_a_start_that_takes_too_long_leaves_nothing_behind(
         return {p.pid for p in found if (p.info["cwd"] or "").startswith(base)}
 
     before = list_processes()
-    monkeypatch.setattr(torchserve_process, "_START_TIMEOUT_S", 0.001)
+    monkeypatch.setattr(torchserve, "_START_TIMEOUT_S", 0.001)
     with pytest.raises(ServerError, match="TorchServe did not start within"):
         start("local")
     assert list_processes() <= before

@@ -7,7 +7,7 @@ from typing import Literal
 
 
 @dataclass(frozen=True, kw_only=True)
-class Finding:
+class CheckResult:
     """One thing that was looked at.
 
     Attributes:
@@ -23,16 +23,16 @@ class Finding:
     advice: str = ""
 
 
-def note(check: str, seen: str) -> Finding:
+def note(check: str, seen: str) -> CheckResult:
     """All is well."""
-    return Finding(check=check, status="ok", seen=seen)
+    return CheckResult(check=check, status="ok", seen=seen)
 
 
-def warn(check: str, seen: str, advice: str) -> Finding:
+def warn(check: str, seen: str, advice: str) -> CheckResult:
     """It serves, but not as it could."""
-    return Finding(check=check, status="warning", seen=seen, advice=advice)
+    return CheckResult(check=check, status="warning", seen=seen, advice=advice)
 
 
-def fail(check: str, seen: str, advice: str) -> Finding:
+def fail(check: str, seen: str, advice: str) -> CheckResult:
     """It does not work."""
-    return Finding(check=check, status="problem", seen=seen, advice=advice)
+    return CheckResult(check=check, status="problem", seen=seen, advice=advice)
