@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import click
+from henaw.cli.layouts import choose_file_layout
 from henaw.cli.options import columns_option, model_option, visit_option
 from henaw.cli.preflight import accept_option
 
@@ -69,7 +70,6 @@ def calibrate(
     Use the profile with `henaw score --lab`, `Henaw.load(..., lab=...)` or lab_profile in the
     server's handler.yaml. Or use the file of --export in place of henaw.onnx.
     """
-    from henaw.cli.score import choose_layout
     from henaw.model.files import write_whole
     from henaw.model.profile import set_profile
     from henaw.scoring import Henaw
@@ -84,7 +84,7 @@ def calibrate(
         people,
         model=model,
         name=name or out.stem,
-        layout=choose_layout(people, map_path, visit),
+        layout=choose_file_layout(people, map_path, visit),
         life_tables=life_tables,
         accept=accepted,
     )

@@ -4,31 +4,22 @@ from __future__ import annotations
 
 import functools
 import json
-import sys
-from collections import Counter
-from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+from henaw.cli.layouts import choose_layout, read_layout
 from henaw.cli.options import columns_option, model_option, visit_option
 from henaw.cli.preflight import preflight_options, report_preflight, set_units
+from henaw.cli.score_report import report_few, report_left_out, report_spark, report_summary
 from henaw.model.errors import ConfigurationError, ScoringError
 from henaw.model.runtime import OUTPUT_NAMES
 from tqdm import tqdm
 
 if TYPE_CHECKING:
-    from henaw.model.layout import Layout
     from henaw.scoring import Henaw
     from henaw.scoring.answering.summary import Summary
     from henaw.scoring.reading.sources import Source
-    from pyspark.sql import SparkSession
-
-NOT_ALL_SCORED = 3
-"""Exit status: the output is written, and some rows in it have a reason, not answers."""
-
-_FEW = 20
-_UNRELIABLE_WORDS = {"withhold": "numbers withheld", "keep": "not reliable"}
 
 
 @click.command()
@@ -145,13 +136,14 @@ def score(
     """
     if out is None and not dry_run:
         raise click.UsageError("OUT is missing. Name the file to write, or give --dry-run")
+    from henaw.intake.local_codes import read_local_codes
     from henaw.scoring import Henaw
     from henaw.scoring.answering.columns import check_outputs
     from henaw.scoring.reading.unpack import deliver_output, unpack_input
 
-    names = None if outputs is None else [name.strip() for name in outputs.split(",")]
-    chosen = check_outputs(OUTPUT_NAMES if names is None else names)
-    mapped = None if map_path is None else _read_layout(map_path)
+    names = OUTPUT_NAMES if outputs is None else [name.strip() for name in outputs.split(",")]
+    chosen = check_outputs(names)
+    mapped = read_layout(map_path)
     separator = None if mapped is None else mapped.separator
     look = functools.partial(report_preflight, accepted=accepted, is_dry=dry_run, as_json=as_json)
     if engine == "spark":
@@ -164,7 +156,7 @@ def score(
         from henaw.scoring.spark import look_over_frame, read_frame, score_frame, write_frame
 
         people = read_frame(source, separator=separator)
-        layout = set_units(_find_layout(people.columns, mapped, visit), units)
+        layout = set_units(choose_layout(people.columns, mapped, visit), units)
         onnx = find_shipped(ONNX_FILE) if model_path is None else model_path
         look(look_over_frame(Henaw.load(onnx, lab=lab_path), people, layout), source)
         scored = score_frame(
@@ -177,11 +169,8 @@ def score(
             accept=[ALL],
         )
         write_frame(scored, str(out))
-        _report_spark(str(out), people.sparkSession, unreliable)
+        report_spark(str(out), people.sparkSession, unreliable)
         return
-    model = Henaw.load(model_path, lab=lab_path, device=device)
-    opened = click.get_current_context()
-    path = opened.with_resource(unpack_input(Path(source), sheet=sheet))
     from henaw.scoring.jobs.change import score_change
     from henaw.scoring.jobs.fhir import find_suffix, is_fhir_name
     from henaw.scoring.jobs.sinks import check_other
@@ -190,59 +179,55 @@ def score(
     from henaw.scoring.reading.preflight import look_over_source
     from henaw.scoring.reading.sources import open_source
 
+    model = Henaw.load(model_path, lab=lab_path, device=device)
+    context = click.get_current_context()
+    path = context.with_resource(unpack_input(Path(source), sheet=sheet))
     beside = [file for file in (people_path, tests_path) if file is not None]
-    # Of an input that was unpacked, the file that the user named may change.
+    # An unpacked input is watched by the file that the user named.
     states = take_states((path if source == "-" else Path(source), *beside))
-    tests = None if tests_path is None else _read_tests(tests_path)
     table = open_source(
         path,
         threads=threads,
         separator=separator,
         people=people_path,
-        tests=tests,
+        tests=None if tests_path is None else read_local_codes(tests_path),
         by_draw=change,
     )
-    layout = set_units(_find_layout(table.names, mapped, visit), units)
+    layout = set_units(choose_layout(table.names, mapped, visit), units)
     report = look_over_source(model, table, layout)
     look(report, path.name)
-    _report_left_out(model)
+    report_left_out(model)
     suffix = find_suffix(form, table, change=change)
-    target = opened.with_resource(deliver_output(Path(str(out)), suffix))
+    target = context.with_resource(deliver_output(Path(str(out)), suffix))
     check_other(target, path)
-
-    def tell(summary: Summary) -> None:
-        if as_json:
-            described = {"preflight": report.describe(accepted), "summary": summary.describe()}
-            click.echo(json.dumps(described, indent=1))
-        _report_few(model, table, unreliable)
-        _report(summary, layout, model.full_name, Path(str(out)), unreliable)
-
     if is_fhir_name(target):
-        tell(_score_to_fhir(model, table, path, target, unreliable))
-        return
-    if change:
+        summary = _score_to_fhir(model, table, path, target, unreliable)
+    elif change:
         summary, lone = score_change(model, table, layout, target, unreliable=unreliable)
         if lone:
             click.echo(
                 f"{lone} people have only one draw, so there is nothing to compare", err=True
             )
-        tell(summary)
-        return
-    with tqdm(total=table.rows, unit=" people", unit_scale=True, disable=None) as bar:
-        summary = score_table(
-            model,
-            path,
-            table,
-            target,
-            layout,
-            outputs=chosen,
-            unreliable=unreliable,
-            threads=threads,
-            beside=beside,
-            states=states,
-            progress=bar.update,
-        )
-    tell(summary)
+    else:
+        with tqdm(total=table.rows, unit=" people", unit_scale=True, disable=None) as bar:
+            summary = score_table(
+                model,
+                path,
+                table,
+                target,
+                layout,
+                outputs=chosen,
+                unreliable=unreliable,
+                threads=threads,
+                beside=beside,
+                states=states,
+                progress=bar.update,
+            )
+    if as_json:
+        described = {"preflight": report.describe(accepted), "summary": summary.describe()}
+        click.echo(json.dumps(described, indent=1))
+    report_few(model, table, unreliable)
+    report_summary(summary, layout, model.full_name, Path(str(out)), unreliable)
 
 
 def _score_to_fhir(model: Henaw, source: Source, path: Path, out: Path, unreliable: str) -> Summary:
@@ -262,114 +247,3 @@ def _check_device(name: str) -> str:
         return check_device(name)
     except ConfigurationError as error:
         raise click.BadParameter("; ".join(error.problems)) from error
-
-
-def _read_layout(map_path: Path) -> Layout:
-    from henaw.training.readers.columns_configuration import read_column_map
-
-    return read_column_map(map_path).layout
-
-
-def _read_tests(path: Path) -> dict[str, str]:
-    from henaw.intake.local_codes import read_local_codes
-
-    return read_local_codes(path)
-
-
-def choose_layout(people: Path, map_path: Path | None, visit: int | None) -> Layout | None:
-    """The layout of a table on disk; None for FHIR."""
-    from henaw.intake.fhir_files import is_fhir
-    from henaw.scoring.reading.sources import open_source
-
-    if people.exists() and is_fhir(people):
-        return None
-    mapped = None if map_path is None else _read_layout(map_path)
-    source = open_source(people, separator=None if mapped is None else mapped.separator)
-    return _find_layout(source.names, mapped, visit)
-
-
-def _find_layout(names: list[str], mapped: Layout | None, visit: int | None) -> Layout:
-    from henaw.model.layout import find_layout
-
-    if mapped is None:
-        return find_layout(names, visit=visit)
-    absent = [name for name in mapped.columns if name not in names]
-    if absent:
-        raise ScoringError("--columns", [f"there is no column {name!r}" for name in absent])
-    return mapped
-
-
-def _report(summary: Summary, layout: Layout, model: str, out: Path, unreliable: str) -> None:
-    # A device that failed on the way, or another in the run before, makes two of them.
-    devices = [
-        device if len(summary.devices) == 1 else f"{device} ({rows} rows)"
-        for device, rows in summary.devices.items()
-    ]
-    where = f" on {', '.join(devices)}" if devices else ""
-    click.echo(f"{out}: {summary.rows} rows, {summary.scored} scored by {model}{where}", err=True)
-    if summary.resumed:
-        click.echo(
-            f"{summary.resumed} of these were scored by an earlier run that was stopped", err=True
-        )
-    if layout.absent:
-        click.echo(f"no column, so imputed for all: {', '.join(layout.absent)}", err=True)
-    for name, count in summary.imputed.items():
-        if count and name not in layout.absent:
-            click.echo(f"{name}: missing in {count}, imputed", err=True)
-    for note, count in summary.notes.items():
-        click.echo(f"{count} rows: {note}", err=True)
-    click.echo(
-        f"flagged: {summary.flagged} rows outside the fitted range; "
-        f"{_UNRELIABLE_WORDS[unreliable]}: {summary.withheld}; with imputed values: "
-        f"{summary.with_imputed}",
-        err=True,
-    )
-    _report_unreliable(summary.unreliable, unreliable)
-    for reason, count in summary.reasons.most_common():
-        click.echo(f"not scored: {count} rows, {reason}", err=True)
-    sys.exit(NOT_ALL_SCORED if summary.scored < summary.rows else 0)
-
-
-def _report_left_out(model: Henaw) -> None:
-    """Say which values the model does not use."""
-    if model.left_out:
-        click.echo(f"not part of the model, so not used: {', '.join(model.left_out)}", err=True)
-
-
-def _report_few(model: Henaw, source: Source, unreliable: str) -> None:
-    """Of few people put together from results, say of each what is not reliable."""
-    from henaw.model.layout import find_layout
-
-    if not source.from_results or not source.rows or source.rows > _FEW:
-        return
-    layout = find_layout(source.names)
-    for _, batch in source.read_chunks(layout, ()):
-        if batch is None:
-            continue
-        names = ["this person"] * batch.num_rows
-        if layout.participant_id is not None:
-            names = batch.column(layout.participant_id).to_pylist()
-        withheld = model.find_withheld(batch, layout=layout)
-        for name, sentences in zip(names, withheld, strict=True):
-            for sentence in sentences:
-                click.echo(f"{_UNRELIABLE_WORDS[unreliable]}: {name}: {sentence}", err=True)
-
-
-def _report_unreliable(counts: Mapping[str, int], choice: str) -> None:
-    """Say in how many rows numbers are not reliable, and why."""
-    from henaw.model.reliability import WORDS
-
-    for code, words in WORDS.items():
-        if counts.get(code):
-            click.echo(f"{_UNRELIABLE_WORDS[choice]}: {counts[code]} rows, {words}", err=True)
-
-
-def _report_spark(out: str, session: SparkSession, unreliable: str) -> None:
-    written = session.read.parquet(out)
-    rows, scored = written.count(), written.where("reason is null").count()
-    click.echo(f"{out}: {rows} rows, {scored} scored", err=True)
-    counts: Counter[str] = Counter()
-    for row in written.where("withheld is not null").groupBy("withheld").count().collect():
-        counts.update(dict.fromkeys(row["withheld"].split(";"), row["count"]))
-    _report_unreliable(counts, unreliable)
-    sys.exit(NOT_ALL_SCORED if scored < rows else 0)
