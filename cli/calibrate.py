@@ -73,7 +73,7 @@ def calibrate(
     from henaw.model.files import write_whole
     from henaw.model.profile import set_profile
     from henaw.scoring import Henaw
-    from henaw.scoring.calibration.laboratory import calibrate_people, list_lines
+    from henaw.scoring.calibration import calibrate_people, list_lines
 
     if figure_path is not None:
         from henaw.scoring.calibration.figure import check_figure

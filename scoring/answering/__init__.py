@@ -1,1 +1,1 @@
-"""The graph's outputs to columns of answers, explanations and figures."""
+"""The graph's outputs as columns of answers, as explanations and as figures."""

@@ -1,4 +1,4 @@
-"""The graph's outputs as Arrow columns, one number each."""
+"""The graph's outputs as Arrow columns with one number a cell."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from henaw.model.runtime import OUTPUT_NAMES
 from henaw.scoring.reading.inputs import write_reasons, write_words
 
 REASON = "reason"
-"""The last column: why a row was not scored, null where it was."""
+"""The last column: why a row was not scored; null if it was scored."""
 
 WITHHELD = "withheld"
-"""The column before it: codes of why numbers are not reliable, null where they are."""
+"""The column before it: codes of why numbers are not reliable; null if they are."""
 
 LAB = "lab"
-"""The column before that, of a model with a laboratory's profile: whose it is."""
+"""The column before that, if the model contains a profile: the laboratory."""
 
 WITHHOLD, KEEP = "withhold", "keep"
 UNRELIABLE_CHOICES: tuple[str, str] = (WITHHOLD, KEEP)
-"""What becomes of numbers that are not reliable: they are left empty, or are there."""
+"""What happens to numbers that are not reliable: they are left empty, or kept."""
 
 _BOOLEAN = ("imputed", "out_of_range", "age_out_of_range", "critical", "reliable")
 _PATTERNS: Mapping[str, str] = MappingProxyType(
@@ -38,7 +38,7 @@ _PATTERNS: Mapping[str, str] = MappingProxyType(
 def list_columns(
     contribution_names: Sequence[str], cause_names: Sequence[str]
 ) -> dict[str, tuple[str, ...]]:
-    """The columns that each output of the graph becomes.
+    """List the columns of each output of the graph.
 
     Example:
         >>> columns = list_columns(["crp"], ["cancer"])
@@ -65,9 +65,9 @@ def list_columns(
 def make_schema(
     columns: Mapping[str, Sequence[str]], outputs: Sequence[str], *, lab: str | None = None
 ) -> pa.Schema:
-    """The schema of the answers: float32 (years, probabilities), booleans, two of text.
+    """Return the schema of answers: numbers in float32, boolean flags, and two text columns.
 
-    With a laboratory's profile a third of text names it.
+    With a laboratory's profile, a third text column names the laboratory.
     """
     fields = [
         pa.field(column, pa.bool_() if name in _BOOLEAN else pa.float32())
@@ -82,7 +82,7 @@ def check_unreliable(choice: str) -> bool:
     """Return whether numbers that are not reliable are kept.
 
     Raises:
-        ScoringError: it is another choice.
+        ScoringError: the choice is neither "withhold" nor "keep".
     """
     if choice not in UNRELIABLE_CHOICES:
         expected = " or ".join(map(repr, UNRELIABLE_CHOICES))
@@ -91,10 +91,10 @@ def check_unreliable(choice: str) -> bool:
 
 
 def check_outputs(outputs: Sequence[str]) -> tuple[str, ...]:
-    """Outputs by the names of the graph contract, each once, in its order.
+    """Return the named outputs, each once, in the order of the graph.
 
     Raises:
-        ScoringError: there is none, or one that the graph does not have.
+        ScoringError: no output is named, or the graph lacks one.
     """
     if isinstance(outputs, str):
         raise ScoringError("outputs", [f"outputs must be a list of names; got {outputs!r}"])
@@ -110,16 +110,16 @@ def check_outputs(outputs: Sequence[str]) -> tuple[str, ...]:
 
 
 def find_flagged(outputs: Mapping[str, npt.NDArray[Any]]) -> npt.NDArray[np.bool_]:
-    """Whether the age or a value is outside the fitted range: (n,)."""
+    """Return for each person whether the age or a value is outside the fitted range: (n,)."""
     flags: npt.NDArray[np.bool_] = outputs["out_of_range"].any(axis=1) | outputs["age_out_of_range"]
     return flags
 
 
 class AnswerColumns:
-    """Room for the answers of n people, column by column, so that Arrow need not copy.
+    """The answers of n people, column by column, so that Arrow takes them without a copy.
 
     Args:
-        sizes: how many columns each output has, by its name.
+        sizes: number of columns of each output, by name.
         rows: n.
 
     Attributes:
@@ -136,7 +136,7 @@ class AnswerColumns:
         self.flagged = np.zeros(rows, np.bool_)
 
     def put(self, rows: slice, outputs: Mapping[str, npt.NDArray[Any]]) -> None:
-        """Store what the graph answered for some rows."""
+        """Store the graph's outputs of some rows."""
         for name, values in self.values.items():
             values[:, rows] = outputs[name].T
         self.codes[rows] = find_codes(outputs)
@@ -150,19 +150,19 @@ class AnswerColumns:
         keep: bool,
         lab: str | None = None,
     ) -> pa.RecordBatch:
-        """The columns; null in rows that have a reason.
+        """Return the columns; rows with a reason are null.
 
         Args:
-            schema: of :func:`make_schema`.
-            reasons: (n,) why a row was not scored.
-            keep: whether numbers that are not reliable are there; else they are null.
-            lab: the laboratory whose profile the model has.
+            schema: the schema of :func:`make_schema`.
+            reasons: (n,) bits of why a row was not scored.
+            keep: whether unreliable numbers are kept; else they are null.
+            lab: the laboratory whose profile the model contains.
         """
         good = reasons == 0
         codes = np.where(good, self.codes, np.uint8(0))
         scored = _pack_valid(good)
         told = scored if keep else _pack_valid(good & (codes == 0))
-        # Not by pa.array: its first use imports pandas, a quarter of a second.
+        # Not by pa.array, whose first use imports pandas and takes a quarter of a second.
         arrays = [
             pa.Array.from_buffers(
                 pa.from_numpy_dtype(column.dtype),
@@ -174,9 +174,9 @@ class AnswerColumns:
             for column in itertools.chain.from_iterable(self.values.values())
         ]
         if lab is not None:
-            nobody = None if scored is None else ~good
+            refused = None if scored is None else ~good
             arrays.append(
-                pa.array([lab]).take(pa.array(np.zeros(len(good), np.int64), mask=nobody))
+                pa.array([lab]).take(pa.array(np.zeros(len(good), np.int64), mask=refused))
             )
         return pa.RecordBatch.from_arrays(
             [*arrays, write_codes(codes), write_reasons(reasons)], schema=schema
@@ -184,7 +184,7 @@ class AnswerColumns:
 
 
 def write_codes(codes: npt.NDArray[np.uint8]) -> pa.Array:
-    """(n,) text, null where the answer is reliable."""
+    """Write codes as (n,) text; null if the answer is reliable."""
     if not codes.any():
         return pa.nulls(len(codes), pa.string())
     return write_words(codes, lambda bits: ";".join(list_codes(bits)))
@@ -195,5 +195,5 @@ def _pack_valid(valid: npt.NDArray[np.bool_]) -> pa.Buffer | None:
 
 
 def _pack(flags: npt.NDArray[np.bool_]) -> pa.Buffer:
-    """Arrow's booleans: eight in a byte, the first in its lowest bit."""
+    """Pack booleans as Arrow does: eight in a byte, the first in the lowest bit."""
     return pa.py_buffer(np.packbits(flags, bitorder="little"))

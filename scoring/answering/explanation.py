@@ -1,4 +1,4 @@
-"""What each part of the gap adds, as a table with a row a person and part."""
+"""What each part adds to the age gap: a table with one row for each person and part."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ def tabulate_parts(
     *,
     keep: bool,
 ) -> pa.RecordBatch:
-    """What the typical values, each biomarker and each interaction add, one row each.
+    """Make a table of what the typical values, each biomarker and each interaction add.
 
     Args:
-        rows: (n,) where each person is in their table.
-        inputs: of n people who can be scored.
-        outputs: the graph's of them.
-        description: of the model.
-        keep: whether years that are not reliable are there; else they are null.
+        rows: (n,) each person's row in their own table.
+        inputs: n people who can be scored.
+        outputs: the graph's outputs for them.
+        description: the model's properties.
+        keep: whether unreliable years are kept; else they are null.
     """
     names = description["contribution_names"]
     size, more = len(rows), len(names) - len(NAMES) - 1
@@ -41,7 +41,7 @@ def tabulate_parts(
     others = [label_part(name) for name in names[1:]]
 
     def widen(values: Any, fill: Any) -> Any:
-        """Nothing of the typical values and of interactions: (n, 9) to (n * k,)."""
+        """Fill the typical values and the interactions: (n, 9) to (n * k,)."""
         return np.pad(values, ((0, 0), (1, more)), constant_values=fill).ravel()
 
     def number(values: Any) -> pa.Array:
@@ -71,7 +71,7 @@ def tabulate_parts(
 
 
 def label_part(name: str) -> str:
-    """What people call a biomarker or an interaction.
+    """Return the common name of a biomarker or an interaction.
 
     Example:
         >>> label_part("crp"), label_part("crp_x_hba1c")
@@ -97,9 +97,9 @@ def describe_typical(years: float) -> str:
 
 
 def _find_medians(inputs: Inputs, description: Mapping[str, Any]) -> Any:
-    """(n, 9) reference medians of each person's age and sex, in the panel's units.
+    """Return (n, 9) reference medians of each person's age and sex, in the panel's units.
 
-    NaN for a biomarker that is not part of the model.
+    NaN for a biomarker that the model does not use.
     """
     reference = description["reference"]
     medians = np.empty(inputs.biomarkers.shape)

@@ -1,4 +1,4 @@
-"""One person's answer, as Python objects that people can read."""
+"""One person's answer as a readable Python object."""
 
 from __future__ import annotations
 
@@ -13,39 +13,39 @@ from henaw.model.biomarkers import NAMES, SYSTEMS
 from henaw.scoring.answering.explanation import label_part
 
 _SMALLEST_SHOWN = 0.05
-"""Years; a part that is rounded to 0 is not shown."""
+"""Years; a smaller part would be shown as 0.0 and is left out."""
 _WIDTH = 88
-"""Characters of a line."""
+"""Characters in a line."""
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
 class PersonAnswer:
-    """What the model says of one person.
+    """The model's answer for one person.
 
-    Numbers are None, and ``interval`` too, where the person cannot be scored (``reason``) or
-    the answer is not reliable and so is withheld (``withheld``).
+    Numbers and ``interval`` are None if the person cannot be scored (see ``reason``) or if the
+    answer is not reliable and therefore withheld (see ``withheld``).
 
     Attributes:
         age: years, as given.
-        sex: female or male; None where it is neither.
+        sex: female or male; None if the given value is neither.
         biological_age: years.
         age_gap: years, biological age minus age.
-        interval: of the biological age, 90 %, years.
+        interval: 90 % interval of the biological age, years.
         percentile: 0 to 100, of the gap among people of that age and sex.
-        draw_sd: years, the standard deviation of a repeat blood draw.
+        draw_sd: years, the standard deviation between repeated blood draws.
         mortality_10y: probability of death within ten years.
         cause_risk_10y: the same by cause.
-        contributions: years, by biomarker and interaction; with age they sum to
+        contributions: years, by biomarker and interaction; with the age they sum to
             ``biological_age``.
-        systems: years, by system.
-        imputed: biomarkers that were not given, and are estimated from the others.
+        systems: years, by organ system.
+        imputed: biomarkers that were not given and are estimated from the others.
         out_of_range: biomarkers outside the range of the fitted people.
         critical: biomarkers beyond their critical limits.
         age_out_of_range: whether the age is outside the fitted ages.
-        reliable: False: show no number of this person.
-        withheld: why it is not reliable and what to do, in sentences.
-        reason: why the person cannot be scored; None where they are.
-        model: the model's name, version and, where it has a profile, laboratory.
+        reliable: whether the numbers may be shown.
+        withheld: sentences that say why the answer is not reliable and what to do.
+        reason: why the person cannot be scored; None if scored.
+        model: the model's name, version and, if it contains a profile, laboratory.
     """
 
     age: float | None
@@ -138,16 +138,16 @@ def build_answer(
     withheld: Sequence[str],
     model: str,
 ) -> PersonAnswer:
-    """Make the answer of one row of a table of answers, with all of the graph's outputs.
+    """Make the answer of one person from a row with all outputs of the graph.
 
     Args:
-        row: by column, None where there is nothing.
-        age: years; NaN where it is missing.
+        row: values by column; None for a missing one.
+        age: years; NaN if missing.
         sex: female, male or None.
-        contribution_names: of the model.
-        cause_names: of the model.
-        withheld: why it is not reliable, in sentences.
-        model: what it is called.
+        contribution_names: the model's contributions.
+        cause_names: the model's causes of death.
+        withheld: sentences that say why the answer is not reliable.
+        model: the model's name and version.
     """
 
     def list_flagged(output: str) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""One person's biological age, biomarker by biomarker, as a figure."""
+"""A figure of one person's biological age, biomarker by biomarker."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _LABEL_WIDTH = 36
-"""Characters of a line of the longest label."""
+"""Characters in a line of a label."""
 _ROW_INCHES = 0.42
 
 _OLDER, _YOUNGER, _WHOLE = "#b2182b", "#2166ac", "#444444"
@@ -23,13 +23,13 @@ _OLDER, _YOUNGER, _WHOLE = "#b2182b", "#2166ac", "#444444"
 def draw_waterfall(
     answer: Mapping[str, Any], parts: Sequence[Mapping[str, Any]], *, age: float, sex: str
 ) -> Figure:
-    """Draw the years from age to biological age, the largest parts at the ends.
+    """Draw the steps from age to biological age, sorted by their years.
 
     Args:
         answer: the person's row of ``Henaw.predict``.
         parts: the person's rows of ``Henaw.explain``.
         age: years.
-        sex: the word for it.
+        sex: female or male.
 
     Raises:
         RuntimeUnavailableError: matplotlib is not installed.
@@ -42,7 +42,7 @@ def draw_waterfall(
         ) from error
 
     ordered = sorted(parts, key=lambda part: part["years"])
-    # Not by pyplot: that keeps every figure alive, and asks for a screen.
+    # Not by pyplot, which keeps every figure in memory and may need a screen.
     figure = Figure(figsize=(8, 1 + _ROW_INCHES * (len(ordered) + 1)), layout="constrained")
     axes = figure.subplots()
     start = age

@@ -1,4 +1,4 @@
-"""Which values of somebody's results were used, as columns beside the answers."""
+"""Columns of the values that were used from a person's results, beside the answers."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from henaw.model.biomarkers import NAMES, SEXES
 from henaw.scoring.reading.inputs import LIMIT_USED, REASONS, Inputs, write_words
 
 LIMITS = "limits"
-"""The column of the biomarkers whose value is a limit of the assay, separated by ";"."""
+"""The column of biomarkers whose value is a limit of the assay, separated by ";"."""
 
 USED: tuple[pa.Field, ...] = (
     pa.field(DRAWN, pa.string()),
@@ -19,11 +19,11 @@ USED: tuple[pa.Field, ...] = (
     *(pa.field(name, pa.float32()) for name in NAMES),
     pa.field(LIMITS, pa.string()),
 )
-"""Columns of what was used; years and the panel's units."""
+"""The columns; years and the panel's units."""
 
 
 def tell_used(inputs: Inputs, batch: pa.RecordBatch) -> list[pa.Array]:
-    """The columns of :data:`USED`."""
+    """Return the columns of :data:`USED`."""
     limits = inputs.notes >> LIMIT_USED & ((1 << len(NAMES)) - 1)
     return [
         batch.column(DRAWN),
@@ -35,7 +35,7 @@ def tell_used(inputs: Inputs, batch: pa.RecordBatch) -> list[pa.Array]:
 
 
 def refuse_empty(inputs: Inputs, batch: pa.RecordBatch) -> Inputs:
-    """Say of people without a single usable result just that: on no day have they an age."""
+    """Set the reason of people without any usable result, who have no day and so no age."""
     undated = pc.is_null(batch.column(DRAWN)).to_numpy(zero_copy_only=False)
     empty = undated & np.isnan(inputs.biomarkers).all(axis=1)
     reason = np.int64(1) << REASONS.index(NO_RESULT)

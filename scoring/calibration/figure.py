@@ -1,4 +1,4 @@
-"""A laboratory's values beside the fitted people's, before and after its shifts are taken off."""
+"""A figure of a laboratory's values and the fitted people's, before and after calibration."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from henaw.model.biomarkers import PANEL
 from henaw.model.distribution import suggest_install
 from henaw.model.errors import RuntimeUnavailableError, ScoringError
 from henaw.model.files import write_whole
-from henaw.scoring.calibration.laboratory import Calibration, list_lines
+from henaw.scoring.calibration.findings import Calibration, list_lines
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -24,10 +24,10 @@ _COLUMNS = 3
 
 
 def check_figure(path: Path) -> None:
-    """Check the name before the work is done.
+    """Check the name of a figure before any work is done.
 
     Raises:
-        ScoringError: it is neither a PNG nor an HTML file.
+        ScoringError: it ends in neither .png nor .html.
     """
     if path.suffix.lower() not in SUFFIXES:
         raise ScoringError(str(path), [f"the name must end in {' or '.join(SUFFIXES)}"])
@@ -37,7 +37,7 @@ def write_figure(calibration: Calibration, path: Path) -> None:
     """Draw the distributions into a PNG, or into an HTML file with the findings below.
 
     Raises:
-        ScoringError: the name ends in something else.
+        ScoringError: the name ends in neither .png nor .html.
         RuntimeUnavailableError: matplotlib is not installed.
     """
     check_figure(path)
@@ -61,7 +61,7 @@ def write_figure(calibration: Calibration, path: Path) -> None:
 
 
 def draw_calibration(calibration: Calibration) -> Figure:
-    """Draw one panel a biomarker.
+    """Draw one panel for each biomarker.
 
     Raises:
         RuntimeUnavailableError: matplotlib is not installed.
@@ -85,7 +85,7 @@ def draw_calibration(calibration: Calibration) -> Figure:
         axes.fill_between(middles, np.diff(below), color=_FITTED, alpha=0.35, label="fitted people")
         for values, color, style, words in (
             (calibration.before, _BEFORE, "--", "laboratory, as read"),
-            (calibration.after, _AFTER, "-", "laboratory, shift taken off"),
+            (calibration.after, _AFTER, "-", "laboratory, shift subtracted"),
         ):
             known = values[np.isfinite(values[:, place]), place]
             if len(known):

@@ -1,21 +1,22 @@
-"""A laboratory's profile from some hundred of its people, without follow-up."""
+"""A laboratory's profile from a few hundred of its people, without follow-up."""
 
 from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 from henaw.intake.preflight import Report
 from henaw.intake.reference import LOGGED, Reference, transform
-from henaw.model.biomarkers import NAMES, PANEL
+from henaw.model.biomarkers import NAMES
 from henaw.model.errors import ScoringError
 from henaw.model.layout import Layout, find_layout
 from henaw.model.profile import LabProfile
-from henaw.scoring.calibration.life_table import describe_level, fit_level, read_life_tables
+from henaw.scoring.calibration.findings import Calibration, describe_biomarkers
+from henaw.scoring.calibration.life_table import fit_level, read_life_tables
 from henaw.scoring.calibration.shifts import Shifts, describe_usual, estimate, measure
 from henaw.scoring.henaw import Henaw
 from henaw.scoring.reading.frames import read_frame
@@ -25,88 +26,22 @@ from henaw.scoring.reading.preflight import look_over, look_over_source, require
 Array = npt.NDArray[np.float64]
 
 FEWEST_PEOPLE = 200
-"""With fewer, chance alone moves the gap by as much as most laboratories do."""
+"""With fewer people, chance moves the gap as far as most laboratories do."""
 ENOUGH_PEOPLE = 500
 LARGEST_HEALTH_YEARS = 1.75
-"""People whose gap is further from the fitted people's are no population."""
+"""People whose mean gap is further from the fitted people's are no general population."""
 NOTED_HEALTH_YEARS = 1.0
 LEAST_CHANCE_OF_POPULATION = 0.5
 LARGEST_MISFIT = 1.1
-"""Samples of left-out surveys have 0.3 to 0.7."""
+"""Samples of left-out surveys have a misfit of 0.3 to 0.7."""
 LARGEST_SHIFT_SD = 2.5
-"""Standardised values by which another unit differs, and no laboratory: assays of surveys
-differ by up to 0.8, the creatinine of another country by 1.2, lymphocytes as a fraction by 4."""
+"""A larger shift, in standard deviations, means another unit, not another laboratory: assays of
+surveys differ by up to 0.8, the creatinine of another country by 1.2, and lymphocytes given as a
+fraction by 4."""
 LARGEST_TIE = 0.1
-"""Share of people with the lowest value, above which it is a detection limit."""
+"""If a larger share of people has the lowest value, it is a detection limit."""
 SIMULATED_PEOPLE = 20_000
 _SEED = 1
-
-
-@dataclass(frozen=True, kw_only=True)
-class Finding:
-    """What a laboratory's values of one biomarker are like.
-
-    Attributes:
-        name: the biomarker's.
-        unit: the laboratory's, in which ``shift`` and the others are.
-        people: with a value.
-        typical: the median value.
-        shift: by how much a typical value reads high.
-        standard_error: of it.
-        percent: the shift, of a typical value.
-        why_not: why there is no shift; None where there is.
-    """
-
-    name: str
-    unit: str
-    people: int
-    typical: float
-    shift: float = 0.0
-    standard_error: float = 0.0
-    percent: float = 0.0
-    why_not: str | None = None
-
-    def __str__(self) -> str:
-        if self.why_not is not None:
-            return f"{self.name}: no shift, {self.why_not}"
-        if f"{abs(self.shift):.1g}" == "0":
-            return f"{self.name}: reads as expected ({self.people} people)"
-        direction = "high" if self.shift > 0 else "low"
-        return (
-            f"{self.name}: reads {abs(self.shift):.2g} {self.unit} {direction} "
-            f"(+-{self.standard_error:.1g}), {abs(self.percent):.1f} % of a typical value of "
-            f"{self.typical:.3g} {self.unit} ({self.people} people)"
-        )
-
-
-@dataclass(frozen=True, kw_only=True)
-class Calibration:
-    """A profile, and what it rests on.
-
-    Attributes:
-        profile: what is taken off the laboratory's values.
-        people: how many were used.
-        findings: one a biomarker, in the panel's order.
-        health_years: how much older than the fitted people these are on average, in years
-            of the age gap, once the shifts are taken off.
-        health_standard_error: of it, years.
-        notes: what to know before the profile is used.
-        before: (n, 9) standardised values as the laboratory gives them, NaN = missing.
-        after: (n, 9) with the shifts taken off.
-        expected: (9, k) standardised values of the fitted people at ``shares``.
-        shares: (k,) of the fitted people below each.
-    """
-
-    profile: LabProfile
-    people: int
-    findings: tuple[Finding, ...]
-    health_years: float
-    health_standard_error: float
-    notes: tuple[str, ...]
-    before: Array
-    after: Array
-    expected: Array
-    shares: Array
 
 
 def calibrate(
@@ -121,19 +56,24 @@ def calibrate(
     """Estimate how far a laboratory's values lie from those of the fitted people.
 
     Args:
-        people: some hundred of the laboratory's people, as they come: a table of pandas,
-            polars or pyarrow, or the path of one. No follow-up is needed.
-        model: the ONNX file, or what :meth:`Henaw.load` returned.
-        name: the laboratory's, as answers will give it.
-        layout: which column is what, where names do not say it.
-        life_tables: of the laboratory's country, as :func:`read_life_tables` reads them.
-        accept: what is right though it looks wrong, as ``Henaw.predict`` takes it.
+        people: 500 or more unselected people of the laboratory (at least 200): a table of
+            pandas, polars or pyarrow, or the path of one. No follow-up is needed.
+        model: an ONNX file, or an opened :class:`Henaw`.
+        name: the laboratory's name in answers.
+        layout: the meaning of each column; None: as the names say.
+        life_tables: life tables of the laboratory's country, as :func:`read_life_tables` reads
+            them; they set the level of the risks.
+        accept: names of findings to accept, as ``Henaw.predict`` takes them.
 
     Returns:
-        The profile. What to know before it is used is given as warnings.
+        The profile, for ``Henaw.load(lab=...)``.
 
     Raises:
-        ScoringError: they are too few, no population, or their values are in other units.
+        ScoringError: there are too few people, they were selected, or their values look wrong,
+            such as by their unit.
+
+    Warns:
+        UserWarning: what to know before the profile is used.
     """
     calibration = calibrate_people(
         people, model=model, name=name, layout=layout, life_tables=life_tables, accept=accept
@@ -152,14 +92,14 @@ def calibrate_people(
     life_tables: Sequence[Path] = (),
     accept: Sequence[str] = (),
 ) -> Calibration:
-    """As :func:`calibrate`, with what the profile rests on."""
+    """Estimate a profile as :func:`calibrate` does, and return also its evidence."""
     loaded = model if isinstance(model, Henaw) else Henaw.load(model)
     if loaded.lab is not None:
         raise ScoringError(
             "model",
             [
-                f"it has the profile of the laboratory {loaded.lab!r}. Calibrate with the file "
-                "of `henaw export`"
+                f"it contains the profile of the laboratory {loaded.lab!r}. Calibrate with the "
+                "file of `henaw export`"
             ],
         )
     level = fit_level(read_life_tables(life_tables), loaded) if life_tables else None
@@ -178,7 +118,7 @@ def calibrate_people(
 def _read_people(
     people: object, layout: Layout | None, model: Henaw
 ) -> tuple[Inputs, Layout, Report]:
-    """Everybody's inputs, which column is what, and what is doubtful."""
+    """Return everyone's inputs, the layout, and the report on the values."""
     if not isinstance(people, (str, Path)):
         batch, layout, names = read_frame(people, layout)
         inputs = model.read(batch, layout)
@@ -229,7 +169,7 @@ def _calibrate_inputs(inputs: Inputs, layout: Layout, model: Henaw, name: str) -
     shifts = estimate(found, usual, reference.laboratory_sd)
     notes += _judge_people(shifts)
 
-    findings = _describe(people, shifts, why_not, layout)
+    findings = describe_biomarkers(people, shifts, why_not, layout)
     few = [
         f"{finding.name} ({finding.people})"
         for finding in findings
@@ -264,7 +204,7 @@ def _calibrate_inputs(inputs: Inputs, layout: Layout, model: Henaw, name: str) -
 
 
 def _simulate(people: Inputs, reference: Reference, model: Henaw) -> tuple[Array, Array]:
-    """People like the fitted ones, of the laboratory's ages and sexes.
+    """Simulate people like the fitted ones, with the laboratory's ages and sexes.
 
     Returns:
         Their standardised values (m, 9) and gaps (m,) in years.
@@ -309,7 +249,7 @@ def _note_unused(
 
 
 def _find_unusable(values: Array) -> dict[str, str]:
-    """Biomarkers that have no shift, and why."""
+    """Find biomarkers without a usable shift, and say why."""
     reasons = {}
     for place, name in enumerate(NAMES):
         known = values[np.isfinite(values[:, place]), place]
@@ -335,10 +275,10 @@ def _require_units(standardised: Array) -> None:
 
 
 def _judge_people(shifts: Shifts) -> list[str]:
-    """Refuse people who are no population; note what lies between.
+    """Refuse people who are no general population; note a smaller difference.
 
     Raises:
-        ScoringError: they look like patients, or like the visitors of a wellness clinic.
+        ScoringError: they look like patients or like healthy volunteers.
     """
     years, error = shifts.health_years, shifts.health_standard_error
     direction, kind = ("older", "patients") if years > 0 else ("younger", "healthy volunteers")
@@ -346,7 +286,7 @@ def _judge_people(shifts: Shifts) -> list[str]:
         f"the people look like {kind}: {abs(years):.1f} years {direction} than a population "
         f"(+-{error:.1f})"
     )
-    take = "Take everybody whose blood was drawn in primary care or at a check-up"
+    take = "Take everyone whose blood was drawn in primary care or at a check-up"
     unlike = shifts.misfit > LARGEST_MISFIT
     if unlike or shifts.chance_of_population < LEAST_CHANCE_OF_POPULATION:
         place = int(np.argmax(np.abs(shifts.tilts)))
@@ -354,8 +294,8 @@ def _judge_people(shifts: Shifts) -> list[str]:
         raise ScoringError(
             "people",
             [
-                f"they look chosen, as the patients of one clinic are: {side} values of "
-                f"{NAMES[place]} stand out, by more than a shift of the assay explains. {take}"
+                f"they look selected, like the patients of one clinic: {side} values of "
+                f"{NAMES[place]} are more frequent than a shift of the assay explains. {take}"
             ],
         )
     if abs(years) > LARGEST_HEALTH_YEARS:
@@ -363,45 +303,3 @@ def _judge_people(shifts: Shifts) -> list[str]:
     return (
         [f"{said}. The profile takes this into account"] if abs(years) > NOTED_HEALTH_YEARS else []
     )
-
-
-def _describe(
-    people: Inputs, shifts: Shifts, why_not: dict[str, str], layout: Layout
-) -> tuple[Finding, ...]:
-    units = {mapped.name: mapped.unit for mapped in layout.biomarkers}
-    findings = []
-    for place, biomarker in enumerate(PANEL):
-        values = people.biomarkers[:, place]
-        values = values[np.isfinite(values)].astype(np.float64)
-        spelled = units.get(biomarker.name) or biomarker.unit
-        unit = biomarker.find_unit(spelled)
-        typical = float(np.median(values)) if len(values) else float("nan")
-        shift, error = float(shifts.shift[place]), float(shifts.standard_error[place])
-        if biomarker.log_scaled:
-            # Of a typical value as it is read, shift included.
-            shift, error = typical * -np.expm1(-shift), typical * error
-        findings.append(
-            Finding(
-                name=biomarker.name,
-                unit=spelled,
-                people=len(values),
-                typical=unit.from_si(typical),
-                shift=float(shift / unit.factor),
-                standard_error=float(error / unit.factor),
-                percent=float(100.0 * shift / (typical - shift)),
-                why_not=why_not.get(biomarker.name),
-            )
-        )
-    return tuple(findings)
-
-
-def list_lines(calibration: Calibration) -> Sequence[str]:
-    """What a calibration found, a line each."""
-    level = calibration.profile.level
-    return [
-        f"{calibration.profile.name}: {calibration.people} people, whose biological age is "
-        f"{calibration.health_years:+.1f} years (+-{calibration.health_standard_error:.1f}) from "
-        "that of the fitted people once the shifts are taken off",
-        *map(str, calibration.findings),
-        *([] if level is None else describe_level(level)),
-    ]

@@ -1,8 +1,7 @@
 """The level of mortality of a country, from its life table.
 
-As SCORE2 does for regions of Europe, the risk of somebody at the fitted people's average is
-set to what the country's own death rates say, and what sets the person apart, the age gap,
-stays as it is.
+As in SCORE2 for regions of Europe, the risk of an average person is set by the country's own
+death rates. A person's difference from the average, the age gap, stays the same.
 """
 
 from __future__ import annotations
@@ -35,9 +34,9 @@ United States, 1x1 period tables, edition of 16 February 2017.
 """
 HORIZON_YEARS = 10
 LEVEL_AGES = range(40, 81)
-"""Ages that a level is fitted at; younger people die of other causes than blood tells of."""
+"""Ages that a level is fitted at; younger people mostly die of causes that blood does not show."""
 CENTRE_YEARS, SCALE_YEARS = 60.0, 15.0
-"""What the graph centres and scales age by."""
+"""The graph centres and scales age by these."""
 _SEX_WORDS: Mapping[str, str] = {
     **dict.fromkeys(("0", "f", "female", "females", "women"), SEXES[0]),
     **dict.fromkeys(("1", "m", "male", "males", "men"), SEXES[1]),
@@ -47,14 +46,17 @@ _HMD_COLUMNS = ("Year", "Age", "mx", "qx")
 
 
 def read_life_tables(paths: Sequence[Path]) -> Table:
-    """Read the life table of a country, of either sex.
+    """Read the life table of a country for both sexes.
 
     Args:
-        paths: ``mltper_1x1.txt`` and ``fltper_1x1.txt`` of the Human Mortality Database,
-            whose last year is taken, or one CSV with the columns age, sex and qx.
+        paths: ``mltper_1x1.txt`` and ``fltper_1x1.txt`` of the Human Mortality Database, of
+            which the last year is taken, or one CSV with the columns age, sex and qx.
+
+    Returns:
+        Probability of death within a year, by sex and age.
 
     Raises:
-        ScoringError: a file cannot be read, or an age of either sex is missing.
+        ScoringError: a file cannot be read, or an age is missing.
     """
     table: Table = {}
     for path in paths:
@@ -82,14 +84,22 @@ def read_life_tables(paths: Sequence[Path]) -> Table:
 
 
 def fit_level(table: Table, model: Henaw) -> dict[str, list[float]]:
-    """How far a country's mortality is from that of the fitted people, by sex.
+    """Fit how far a country's mortality is from that of the fitted people, by sex.
 
-    At each age the fitted people's hazards are multiplied by one number, so that their mean
-    risk of ten years is that of the life table, times the ratio that the fitted people had
-    to their own. A straight line over age goes through the logarithms of these numbers.
+    At each age the fitted people's hazards are multiplied by one factor, so that their mean
+    ten-year risk equals that of the life table, times the ratio of the fitted people's deaths
+    to those of their own life table. A straight line over age is fitted to the logarithms of
+    these factors.
+
+    Args:
+        table: of :func:`read_life_tables`.
+        model: the model to adjust.
 
     Returns:
-        The line's value at 60 years and its change in 15 years.
+        By sex, the line's value at 60 years and its change in 15 years.
+
+    Raises:
+        ScoringError: properties of the model are damaged.
 
     Source:
         SCORE2 working group (2021), Eur Heart J 42:2439-2454 (rates of a region).
@@ -120,12 +130,12 @@ def fit_level(table: Table, model: Henaw) -> dict[str, list[float]]:
 
 
 def _match_risk(hazards: Array, shares: Array, risk: float) -> float:
-    """What to multiply people's hazards by, so that their mean risk is ``risk``.
+    """Find the factor of people's hazards that makes their mean risk equal ``risk``.
 
     Args:
-        hazards: of ten years, at the percentiles.
-        shares: of people below each.
-        risk: of death within ten years.
+        hazards: ten-year hazards at the percentiles.
+        shares: share of people below each percentile.
+        risk: probability of death within ten years.
     """
     edges = np.concatenate([[0.0], (shares[1:] + shares[:-1]) / 2, [1.0]])
     weights = np.diff(edges)
@@ -138,7 +148,7 @@ def _match_risk(hazards: Array, shares: Array, risk: float) -> float:
 
 
 def _read_hmd(path: Path, lines: list[str], header: re.Match[str]) -> Table:
-    """A 1x1 period table of the Human Mortality Database: its last year."""
+    """Read the last year of a 1x1 period table of the Human Mortality Database."""
     sex = _SEX_WORDS[header.group(1).lower()]
     by_year: dict[int, dict[int, float]] = {}
     columns: list[str] = []
@@ -205,7 +215,7 @@ def _read_probability(path: Path, text: str) -> float:
 
 
 def describe_level(level: Mapping[str, Sequence[float]]) -> list[str]:
-    """What a level does to risks, a line each.
+    """Describe a level of mortality, one line a sex.
 
     Example:
         >>> describe_level({"female": [-0.3, 0.0], "male": [0.1, 0.1]})[0]

@@ -1,21 +1,26 @@
 """How far a laboratory's values lie from the fitted people's, and how healthy its people are.
 
-Each biomarker gives three statistics of its standardised values z (less the location of
-people of the same age and sex, over their scale): the shift, a Huber estimate of location,
-and the weight of either tail beyond it. A shift of the assay moves the first alone. People
-who are sicker than the fitted ones move all of them, several biomarkers at once: so that
-the two can be told apart.
+Each biomarker gives three statistics of its standardised values z (value minus the location of
+people of the same age and sex, divided by their scale): the shift, a Huber estimate of
+location, and the weight of each tail beyond it. A shift of the assay moves only the first.
+People who are sicker than the fitted ones move all three, in several biomarkers together. This
+separates the two.
 
-All statistics y are taken as jointly normal,
+All statistics y are modelled as jointly normal,
 
     y = shifts + health * h + tilts * u + spreads + chance,
 
-with independent shifts of the assays (Student's t of their spread between surveys, since
-one laboratory may be far off), one health of the
-people h (years that their gap is above the fitted people's), a tilt u for each biomarker
-(people chosen by it), differences in how far assays spread values, and chance (the
-covariance of the fitted people's influence functions over the number of people). What is
-taken off is the posterior mean of the shifts.
+with
+
+- independent shifts of the assays (Student's t with their spread between surveys, as one
+  laboratory may be far off),
+- one health h of the people (years that their gap is above the fitted people's),
+- a tilt u for each biomarker (people selected by it),
+- differences in how far assays spread values, and
+- chance (the covariance of the fitted people's influence functions, divided by the number of
+  people).
+
+The estimate is the posterior mean of the shifts.
 """
 
 from __future__ import annotations
@@ -30,36 +35,36 @@ from henaw.model.profile import CLIP_SCORE, estimate_shift
 Array = npt.NDArray[np.float64]
 
 TAIL_START, TAIL_END = 0.75, 3.0
-"""Standardised values between which a tail is weighed: max(0, min(z, end) - start)."""
+"""Range of standardised values in which a tail is weighed: max(0, min(z, end) - start)."""
 TAIL_SD = 0.015
-"""By how much the weight of a tail differs between surveys of one population."""
+"""How much the weight of a tail differs between surveys of one population."""
 ASSAY_SPREAD_SD = 0.15
-"""By how much the spread of one biomarker's values differs between surveys, of itself."""
+"""How much the spread of a biomarker's values differs between surveys, relatively."""
 LEAST_SHIFT_SD = 0.08
-"""No assay is trusted to differ less between laboratories, in standardised values: the
-spread of surveys is that of at most eight."""
+"""Least spread of an assay between laboratories, in standardised values: the spread between
+surveys is estimated from at most eight."""
 SHIFT_FREEDOM = 4.0
-"""Degrees of freedom of the shifts: some laboratories are further off than surveys were."""
+"""Degrees of freedom of the shifts, as some laboratories are further off than surveys."""
 _ROUNDS = 30
 HEALTH_SD_YEARS = 2.0
 TILT_SD = 0.05
-"""Of people who were not chosen: how far their health and single biomarkers may differ."""
+"""How far health and single biomarkers of unselected people may differ."""
 CHOSEN_HEALTH_SD_YEARS = 3.0
 CHOSEN_TILT_SD = 0.3
-"""Of people who were chosen, such as the patients of one clinic."""
+"""The same for selected people, such as the patients of one clinic."""
 GAP_RANGE_YEARS = (-15.0, 40.0)
 SCORE_RANGE = (-2.5, 3.0)
-"""What the directions of health and of single biomarkers are clipped to."""
+"""Gaps and standardised values are clipped to these for the directions of health and tilts."""
 
 
 class Statistics(NamedTuple):
-    """What is known of some people's values.
+    """Statistics of some people's values.
 
     Shape:
-        shift: (9,) Huber estimates, on each biomarker's scale; NaN where too few are known
+        shift: (9,) Huber estimates, on each biomarker's scale; NaN if too few values are known
         rate: (9,) standardised values per unit of that scale
         upper, lower: (9,) mean weights of the tails
-        together: (9, 9) how many people have both of two biomarkers
+        together: (9, 9) number of people who have both of two biomarkers
     """
 
     shift: Array
@@ -70,14 +75,14 @@ class Statistics(NamedTuple):
 
 
 class Usual(NamedTuple):
-    """What the statistics of samples of the fitted people are, S = 27 of them.
+    """Expected statistics of samples of the fitted people; there are S = 27.
 
     Shape:
         mean: (S,) shifts (0), upper tails, lower tails
         chance: (S, S) covariance, times the number of people
-        health: (S,) change by a year of the people's mean gap
-        tilts: (S, 9) change where people are chosen by a biomarker, by one of its sd
-        spreads: (S, 9) change where an assay spreads its values by a share more
+        health: (S,) change for one year of the people's mean gap
+        tilts: (S, 9) change if people are selected by one sd of a biomarker
+        spreads: (S, 9) change for a relative increase of an assay's spread
     """
 
     mean: Array
@@ -89,18 +94,18 @@ class Usual(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class Shifts:
-    """The laboratory's shifts, and what its people are like.
+    """The laboratory's shifts, and how its people differ from the fitted ones.
 
     Attributes:
-        shift: (9,) to take off, on each biomarker's scale; 0 where it is not known.
-        standard_error: (9,) on the same scale; the prior spread where it is not known.
-        health_years: how much older than the fitted people these are, mean gap.
-        health_standard_error: of it, years.
-        chance_of_population: probability that nobody chose these people by single
-            biomarkers, of even odds.
-        misfit: squared distance of the statistics from what is expected of a population, of
-            each on average; about 1 or less.
-        tilts: (9,) standard deviations by which people seem chosen by each biomarker.
+        shift: (9,) shifts to subtract, on each biomarker's scale; 0 if unknown.
+        standard_error: (9,) on the same scale; the prior spread if unknown.
+        health_years: mean gap over that of the fitted people, years.
+        health_standard_error: its standard error, years.
+        chance_of_population: probability that these people were not selected by single
+            biomarkers, from even prior odds.
+        misfit: mean squared distance of the statistics from those of a population; about 1 or
+            less.
+        tilts: (9,) standard deviations by which people seem selected by each biomarker.
     """
 
     shift: Array
@@ -113,14 +118,14 @@ class Shifts:
 
 
 def measure(values: Array, location: Array, scale: Array, usual: Array, fewest: int) -> Statistics:
-    """Statistics of some people's values.
+    """Compute the statistics of some people's values.
 
     Args:
-        values: (n, 9) on each biomarker's scale, NaN where unknown.
+        values: (n, 9) on each biomarker's scale, NaN = missing.
         location: (n, 9) medians of people of the same age and sex.
         scale: (n, 9) their robust standard deviations.
         usual: (9,) mean of the clipped standardised values of the fitted people.
-        fewest: people with a biomarker, below whom it is left out.
+        fewest: a biomarker that fewer people have is left out.
     """
     count = values.shape[1]
     known = np.isfinite(values)
@@ -136,7 +141,7 @@ def measure(values: Array, location: Array, scale: Array, usual: Array, fewest: 
 
 
 def weigh_tail(centred: Array) -> Array:
-    """How far each value is beyond the tail's start, up to its end.
+    """Return how far each value is beyond the tail's start, up to its end.
 
     Example:
         >>> weigh_tail(np.array([0.0, 1.0, 9.0])).tolist()
@@ -146,7 +151,7 @@ def weigh_tail(centred: Array) -> Array:
 
 
 def describe_usual(standardised: Array, gap: Array, usual: Array) -> Usual:
-    """What samples of the fitted people are like, by the influence function of each statistic.
+    """Describe samples of the fitted people by the influence function of each statistic.
 
     Args:
         standardised: (m, 9) values of people like the fitted ones.
@@ -161,7 +166,7 @@ def describe_usual(standardised: Array, gap: Array, usual: Array) -> Usual:
     shift = (np.clip(z, -CLIP_SCORE, CLIP_SCORE) - usual) / inside
     tails = np.concatenate([weigh_tail(z), weigh_tail(-z)], 1)
     in_tail = [((side > TAIL_START) & (side < TAIL_END)).mean(0) for side in (z, -z)]
-    # A shift that is estimated too high takes weight from the upper tail.
+    # Too high an estimate of the shift takes weight from the upper tail.
     moved = np.concatenate([-in_tail[0], in_tail[1]]) * np.concatenate([shift, shift], 1)
     influence = np.concatenate([shift, tails - tails.mean(0) + moved], 1)
     influence -= influence.mean(0)
@@ -186,12 +191,12 @@ def describe_usual(standardised: Array, gap: Array, usual: Array) -> Usual:
 
 
 def estimate(found: Statistics, usual: Usual, laboratory_sd: Array) -> Shifts:
-    """Tell shifts of assays from the health of the people.
+    """Separate shifts of assays from the health of the people.
 
     Args:
         found: statistics of the laboratory's people.
-        usual: those of the fitted people.
-        laboratory_sd: (9,) spread of shifts between laboratories, on each biomarker's scale.
+        usual: expected statistics of the fitted people.
+        laboratory_sd: (9,) standard deviation of shifts between laboratories, on the same scale.
     """
     count = len(found.shift)
     there = np.flatnonzero(np.isfinite(found.shift))
@@ -210,7 +215,7 @@ def estimate(found: Statistics, usual: Usual, laboratory_sd: Array) -> Shifts:
     health, tilts = usual.health[rows], usual.tilts[rows]
 
     def explain(health_sd: float, tilt_sd: float) -> _Explanation:
-        """Fit the spreads of the shifts, by expectation and maximisation."""
+        """Fit the spreads of the shifts by expectation maximisation."""
         apart = common + health_sd**2 * np.outer(health, health) + tilt_sd**2 * tilts @ tilts.T
         widening = np.ones(len(there))
         for _ in range(_ROUNDS):
@@ -223,7 +228,7 @@ def estimate(found: Statistics, usual: Usual, laboratory_sd: Array) -> Shifts:
             square = (mean**2 + np.diag(left)) / spread**2
             widening = np.maximum((SHIFT_FREEDOM + square) / (SHIFT_FREEDOM + 1.0), 1.0)
         fit = -0.5 * difference @ solved - 0.5 * np.linalg.slogdet(covariance)[1]
-        # The inverse gamma density of a Student's t, relative to no widening.
+        # The inverse gamma density of Student's t, relative to no widening.
         fit -= ((SHIFT_FREEDOM / 2 + 1) * np.log(widening)).sum()
         fit -= SHIFT_FREEDOM / 2 * (1.0 / widening - 1.0).sum()
         return _Explanation(covariance, solved, mean, np.sqrt(np.diag(left)), float(fit))
@@ -248,7 +253,7 @@ def estimate(found: Statistics, usual: Usual, laboratory_sd: Array) -> Shifts:
 
 
 class _Explanation(NamedTuple):
-    """The statistics' covariance, its inverse times what is to be explained, and the shifts."""
+    """The statistics' covariance, its inverse times their difference, and the shifts."""
 
     covariance: Array
     solved: Array

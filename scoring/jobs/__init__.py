@@ -1,1 +1,1 @@
-"""Whole files to files of answers: scoring, change between draws, comparison of two models."""
+"""Jobs on whole files: scoring, change between draws, comparison of models, check of a file."""

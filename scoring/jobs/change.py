@@ -1,4 +1,4 @@
-"""Two or more draws of a person: each later one against the first, written whole or not at all."""
+"""Comparison of each later blood draw of a person with the first, written to a file."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ _NUMBERS = (
 
 
 class _Draws(NamedTuple):
-    """Draws in the order of the source, as NumPy arrays of one length."""
+    """All draws in the order of the source, as arrays of equal length."""
 
     person: npt.NDArray[np.object_]
     day: npt.NDArray[np.object_]
@@ -47,20 +47,20 @@ class _Draws(NamedTuple):
 def score_change(
     model: Henaw, source: Source, layout: Layout, out: Path, *, unreliable: str
 ) -> tuple[Summary, int]:
-    """Compare each draw of a person but the first with the first, a row each.
+    """Compare each later draw of a person with the first, one row a later draw.
 
-    Both are scored by the biomarkers that both have, so that what was measured once only
-    changes nothing.
+    Both draws are scored with the biomarkers that both have, so that a biomarker measured only
+    once does not count as a change.
 
     Args:
-        model: what scores.
-        source: a row a draw: of results by day, or a table in which people have several rows.
-        layout: which column is what.
-        out: .parquet, .csv, .arrow or .ndjson; it appears, or is replaced, when all is written.
-        unreliable: "withhold" leaves numbers empty where one of the two is not reliable.
+        model: the model that scores.
+        source: one row a draw: results by day, or a table with several rows a person.
+        layout: the meaning of each column.
+        out: .parquet, .csv, .arrow or .ndjson; it appears when it is complete.
+        unreliable: "withhold" leaves numbers empty if one of the two draws is not reliable.
 
     Returns:
-        What happened, in counts, a comparison a row; and how many people have one draw only.
+        Counts of the comparisons, and the number of people with only one draw.
 
     Raises:
         ScoringError: there is no identifier, or ``out`` cannot be written.
@@ -103,12 +103,12 @@ def _read_draws(model: Henaw, source: Source, layout: Layout) -> _Draws:
 def _pair(
     draws: _Draws,
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], int]:
-    """Rows of the first draw and of each later one, by age; and how many people have one."""
+    """Return the rows of first and later draws, by age, and how many people have only one."""
     known = np.array([person is not None for person in draws.person], np.bool_)
     rows = np.flatnonzero(known)
     codes: dict[object, int] = {}
     person = np.array([codes.setdefault(one, len(codes)) for one in draws.person[rows]], np.int64)
-    # Of one day in the order of the source, as the sort is stable.
+    # The sort is stable: draws of one day keep the order of the source.
     order = np.lexsort((draws.inputs.age[rows], person))
     rows, person = rows[order], person[order]
     starts = np.flatnonzero(np.diff(person, prepend=-1))
@@ -194,7 +194,7 @@ def _score(
     npt.NDArray[np.uint8],
     npt.NDArray[np.bool_],
 ]:
-    """Biological age and draw_sd in years, bits of why not reliable, and flags: (n,) each."""
+    """Return biological age and draw_sd in years, reliability codes and flags: (n,) each."""
     count = len(people.age)
     age, sd, codes = np.empty(count), np.empty(count), np.zeros(count, np.uint8)
     flagged = np.zeros(count, np.bool_)

@@ -1,4 +1,4 @@
-"""Whether a copy of the ONNX file answers as it did when it was exported, here and now."""
+"""A check that a copy of the ONNX file answers on this machine as it did at its export."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ from henaw.scoring.henaw import Henaw
 from henaw.scoring.reading.inputs import Inputs
 
 _FORMATS = {"TF32": 10, "bfloat16": 7}
-"""Bits of the mantissa of formats shorter than float32, which has 23."""
+"""Bits of the mantissa of shorter formats; float32 has 23."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Check:
-    """What was found of one file.
+class FileCheck:
+    """The result of a check.
 
     Attributes:
-        model: its name and version.
-        device: where it ran: cpu or cuda:N.
-        golden: the file of the people.
-        people: how many.
-        comparisons: the worst difference by output, against the answers at the export.
-        rounded_years: by format, how far a biological age moves if the values alone are
-            rounded to it before the model sees them.
+        model: the model's name and version.
+        device: the device that ran it: cpu or cuda:N.
+        golden: the file of golden people.
+        people: number of golden people.
+        comparisons: the largest difference of each output from the answers at the export.
+        rounded_years: by format, how far a biological age moves if the values are rounded to
+            that format before the model reads them.
     """
 
     model: str
@@ -44,24 +44,24 @@ class Check:
 
     @property
     def holds(self) -> bool:
-        """Whether every difference is allowed."""
+        """Whether every difference is within its tolerance."""
         return all(comparison.holds for comparison in self.comparisons)
 
 
-def check_file(path: Path, *, golden: Path | None = None, device: str = "cpu") -> Check:
+def check_file(path: Path, *, golden: Path | None = None, device: str = "cpu") -> FileCheck:
     """Run the golden people through a file.
 
     Args:
         path: the ONNX file.
-        golden: golden people of its export; None is golden.json beside it, or those of the
-            shipped model where it is that.
+        golden: golden people of its export; None is golden.json beside the file or, for the
+            shipped model, the shipped one.
         device: auto, cpu, cuda or cuda:N.
 
     Raises:
-        ScoringError: it is no ONNX file of HENAW, or was changed, or has a laboratory's
-            profile, or there are no golden people of it.
+        ScoringError: the file is no ONNX file of HENAW, was changed or contains a laboratory's
+            profile, or it has no golden people.
         ArtifactError: the golden people cannot be read.
-        ParityError: an answer has another shape.
+        ParityError: an answer has a different shape.
     """
     model = Henaw.load(path, device=device)
     if model.lab is not None:
@@ -75,7 +75,7 @@ def check_file(path: Path, *, golden: Path | None = None, device: str = "cpu") -
     golden = _find_golden(path, model) if golden is None else golden
     people, expected = read_golden(golden)
     answers = _run(model, people)
-    return Check(
+    return FileCheck(
         model=model.name,
         device=model.device,
         golden=golden,
@@ -111,7 +111,7 @@ def _run(model: Henaw, people: People) -> Outputs:
 
 
 def _find_shift(model: Henaw, people: People, answers: Outputs, bits: int) -> float:
-    """Years by which a reliable biological age moves at most by rounded values."""
+    """Return the largest move of a reliable biological age by rounded values, in years."""
     rounded = people._replace(biomarkers=round_mantissa(people.biomarkers, bits))
     moved = _run(model, rounded)["biological_age"] - answers["biological_age"]
     return float(np.abs(moved[answers["reliable"]]).max(initial=0.0))
@@ -126,6 +126,6 @@ def round_mantissa(values: npt.NDArray[np.float32], bits: int) -> npt.NDArray[np
     """
     mantissa, exponent = np.frexp(values)
     scale = np.float32(2 ** (bits + 1))
-    with np.errstate(over="ignore"):  # the largest numbers become infinite, as in hardware
+    with np.errstate(over="ignore"):  # as in hardware, the largest numbers become infinite
         rounded: npt.NDArray[np.float32] = np.ldexp(np.round(mantissa * scale) / scale, exponent)
     return rounded

@@ -1,4 +1,4 @@
-"""What two versions answer about the same people, and by how much they differ."""
+"""Answers of two versions about the same people, and how far they differ."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""People of FHIR to answers in FHIR, written whole or not at all."""
+"""A job from people in FHIR to a file of answers in FHIR."""
 
 from __future__ import annotations
 
@@ -28,24 +28,24 @@ from henaw.scoring.reading.inputs import Inputs
 from henaw.scoring.reading.sources import ResultsSource, Source
 
 FHIR_SUFFIXES: tuple[str, ...] = (".json", ".fhir.ndjson")
-"""A Bundle, or a resource a line."""
+"""A Bundle, or one resource a line."""
 
 _CHUNK = 4096
 
 
 def is_fhir_name(path: Path) -> bool:
-    """Whether a file's name says that answers in it are FHIR."""
+    """Return whether answers in a file of this name are FHIR."""
     return path.name.lower().endswith(FHIR_SUFFIXES)
 
 
 def find_suffix(form: str | None, source: Source, *, change: bool) -> str:
-    """The end of a name, where answers go to standard output.
+    """Return the suffix that stands for the format of standard output.
 
     Args:
-        form: csv, ndjson, parquet, arrow, fhir or fhir-ndjson; None: FHIR for people of FHIR, CSV
-            for others.
+        form: csv, ndjson, parquet, arrow, fhir or fhir-ndjson; None is FHIR for people in FHIR,
+            else CSV.
         source: the people.
-        change: whether draws are compared, which is a table.
+        change: whether draws are compared, which gives a table.
     """
     if form is None:
         is_fhir = isinstance(source, ResultsSource) and source.fhir is not None and not change
@@ -54,12 +54,12 @@ def find_suffix(form: str | None, source: Source, *, change: bool) -> str:
 
 
 def write_fhir(model: Henaw, people: FhirPeople, out: Path, *, unreliable: str) -> Summary:
-    """Score everybody and write a Bundle, or a resource a line.
+    """Score everyone and write a Bundle, or one resource a line.
 
     Args:
-        model: what scores.
-        people: of FHIR; what of them was not used becomes an OperationOutcome.
-        out: .json or .fhir.ndjson; it appears, or is replaced, when all is written.
+        model: the model that scores.
+        people: people in FHIR; unused data becomes an OperationOutcome.
+        out: .json or .fhir.ndjson; it appears when it is complete.
         unreliable: "withhold" or "keep", as ``Henaw.predict`` takes it.
 
     Raises:
@@ -92,7 +92,7 @@ def write_fhir(model: Henaw, people: FhirPeople, out: Path, *, unreliable: str) 
 
 
 def describe_answering(model: Henaw) -> AnsweringModel:
-    """What the answers name as their maker."""
+    """Return the description of the model that answers contain."""
     said = model.description
     return AnsweringModel(
         said["name"], said["version"], model.sha256, model.lab, said["cause_names"]
@@ -134,6 +134,6 @@ def _answer(
             keep=keep,
         )
         if start:
-            # The Device stands once.
+            # The Device is written once.
             next(resources)
         yield from resources

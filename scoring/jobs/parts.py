@@ -1,8 +1,8 @@
-"""What is done of a run, in a folder beside its output that only this user can reach.
+"""Finished parts of a run, in a folder beside its output that only this user can open.
 
-Everything is opened relative to the folder, which stays open, and no link is followed: what
-somebody puts in the folder's place is not touched. Where the system cannot do this (Windows),
-paths are used.
+Files are opened relative to the folder, which stays open, and links are not followed. Thus a
+folder that another user puts in its place is never touched. Systems that cannot do this
+(Windows) use paths.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ _LOCK, _KEY = "lock", "run"
 
 
 class Parts:
-    """An open folder; use :func:`hold_parts`.
+    """An open folder of parts; use :func:`hold_parts`.
 
     Attributes:
-        path: of the folder, for messages.
+        path: the folder, for messages.
     """
 
     def __init__(self, path: Path, folder: int | None) -> None:
@@ -37,12 +37,12 @@ class Parts:
         self._folder = folder
 
     def list_names(self) -> list[str]:
-        """Names of the files, but for the lock."""
+        """List the files except the lock."""
         return [name for name in os.listdir(self._at()) if name != _LOCK]
 
     @contextmanager
     def write(self, name: str) -> Iterator[BinaryIO]:
-        """A file that gets its checksum and its name at the end, whole or not at all."""
+        """Write a file that gets its checksum and its name when it is complete."""
         with self.create(f"{name}.writing") as file:
             checked = _Checked(file)
             yield checked
@@ -50,7 +50,7 @@ class Parts:
         self.rename(f"{name}.writing", name)
 
     def read(self, name: str) -> memoryview | None:
-        """The content of a file; None where it was damaged."""
+        """Return the content of a file; None if it is damaged."""
         with open(self._open(name, os.O_RDONLY), "rb") as file:
             content = memoryview(file.read())
         body, checksum = content[:-_CHECKSUM_BYTES], content[-_CHECKSUM_BYTES:]
@@ -58,13 +58,13 @@ class Parts:
         return body if is_whole else None
 
     def create(self, name: str) -> BinaryIO:
-        """A new file, in place of one of that name."""
+        """Create a file; an existing one is removed."""
         with suppress(FileNotFoundError):
             self.remove(name)
         return open(self._open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL), "wb")
 
     def rename(self, name: str, new: str | Path) -> None:
-        """Move a file within the folder, or, by a path, out of it."""
+        """Rename a file within the folder, or move it to a path outside."""
         inside = isinstance(new, str)
         if self._folder is None:
             os.replace(self.path / name, self.path / new)
@@ -95,7 +95,7 @@ class Parts:
 
 
 class _Checked(io.RawIOBase, BinaryIO):
-    """Writes to a file and knows the checksum of what it wrote."""
+    """A file with a checksum of what was written."""
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
@@ -111,17 +111,17 @@ class _Checked(io.RawIOBase, BinaryIO):
 
 @contextmanager
 def hold_parts(path: Path, key: str) -> Iterator[Parts]:
-    """Hold the folder at ``path``, which is made, and emptied unless it is of the same run.
+    """Open and lock the folder of a run; parts of another run are removed.
 
-    Once it is empty, it is removed at the end.
+    An empty folder is removed at the end.
 
     Args:
-        path: of the folder.
-        key: what its content depends on.
+        path: the folder; it is created if missing.
+        key: digest of everything that the parts depend on.
 
     Raises:
         ScoringError: a link, a file or another user's folder is in its place, or another run
-            holds it.
+            has locked it.
     """
     folder = _open_folder(path)
     parts = Parts(path, folder)
@@ -171,5 +171,5 @@ def _open_folder(path: Path) -> int | None:
         problem = "a folder of another user"
     raise ScoringError(
         str(path),
-        [f"{path.name} must be a folder that this program makes; got {problem}. Remove it"],
+        [f"{path.name} must be a folder that henaw makes; got {problem}. Remove it"],
     )

@@ -1,4 +1,4 @@
-"""Tables of answers, written batch by batch."""
+"""Files of answers, written batch by batch."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ SUFFIXES: tuple[str, ...] = (".parquet", ".csv", ".arrow", ".ndjson")
 
 
 def check_sink(path: Path, suffixes: tuple[str, ...] = SUFFIXES) -> None:
-    """Refuse a name that says no kind of table, before work is spent on it.
+    """Check the name of an output before any work is done.
 
     Raises:
-        ScoringError: the suffix is another, the folder is not there, or it is one itself.
+        ScoringError: it has another suffix, its folder is missing, or it is a folder itself.
     """
     problems = []
     if not path.name.lower().endswith(suffixes):
@@ -35,19 +35,19 @@ def check_sink(path: Path, suffixes: tuple[str, ...] = SUFFIXES) -> None:
 
 
 def check_other(out: Path, path: Path) -> None:
-    """Refuse to write over the input.
+    """Check that the output does not replace the input.
 
     Raises:
-        ScoringError: it is the same file.
+        ScoringError: both are the same file.
     """
     if out.exists() and path.exists() and out.samefile(path):
         raise ScoringError(str(out), ["OUT must be another file than IN; got the same"])
 
 
 def open_sink(file: pa.NativeFile, suffix: str, schema: pa.Schema) -> Any:
-    """A writer with ``write_batch`` and ``close``.
+    """Open a writer with ``write_batch`` and ``close``.
 
-    Answers hardly repeat, so that dictionaries of them cost time and save nothing.
+    Numbers hardly repeat, so Parquet dictionaries of them would cost time and save nothing.
     """
     suffix = suffix.lower()
     if suffix == ".csv":
@@ -60,7 +60,7 @@ def open_sink(file: pa.NativeFile, suffix: str, schema: pa.Schema) -> Any:
 
 
 class _JsonLines:
-    """An object a row, a row a line."""
+    """A writer of one JSON object a line."""
 
     def __init__(self, file: pa.NativeFile) -> None:
         self._file = file
@@ -90,10 +90,10 @@ class _JsonLines:
             self._file.write(line.encode())
 
     def close(self) -> None:
-        """Nothing is left to write."""
+        """Do nothing: every row is written already."""
 
 
 def _spell(numbers: pa.Array) -> list[str | None]:
-    """Numbers with as many digits as tell them apart in their own type."""
+    """Write numbers with as many digits as identify them in their type."""
     spelled: list[str | None] = pc.cast(numbers, pa.string()).to_pylist()
     return spelled

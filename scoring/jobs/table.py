@@ -1,8 +1,9 @@
-"""A table on disk to a table of answers, in bounded memory, whole or not at all.
+"""A job from a table on disk to a table of answers, in bounded memory.
 
-While it runs, ``.OUT.parts`` beside the output holds the answers of every chunk that is
-done. A run that was killed leaves it behind; the same run started again goes on from
-there, but for what was damaged. Inputs, model or options that are not the same start anew.
+During a run, the folder ``.OUT.parts`` beside the output contains the answers of every
+finished chunk. If the run is killed, the folder stays, and the same run continues from it;
+damaged parts are scored again. With other inputs, another model or other options a run starts
+from the beginning.
 """
 
 from __future__ import annotations
@@ -48,25 +49,29 @@ def score_table(
     states: Sequence[InputFile] | None = None,
     progress: Callable[[int], object] = lambda _: None,
 ) -> Summary:
-    """Score every row of a table and write the answers in its order.
+    """Score every row of a table and write the answers in the same order.
 
     Args:
-        model: what scores.
-        path: of the input, of which a digest is taken.
-        source: the input, opened.
-        out: .parquet, .csv or .arrow; it appears, or is replaced, when all is written.
-        layout: which column is what.
-        outputs: of the graph, in its order.
+        model: the model that scores.
+        path: the input, for its digest.
+        source: the opened input.
+        out: .parquet, .csv, .arrow or .ndjson; it appears when it is complete.
+        layout: the meaning of each column.
+        outputs: names of the model's outputs, in its order.
         unreliable: "withhold" or "keep", as ``Henaw.predict`` takes it.
-        threads: chunks that are scored at once.
-        beside: more files that the people come from.
-        states: of ``path`` and these as they were before they were opened; None: as they are.
-        progress: called with the number of rows after each chunk.
+        threads: number of chunks that are scored in parallel.
+        beside: other files that the people come from.
+        states: states of ``path`` and ``beside`` before they were opened; None: their present
+            states.
+        progress: called after each chunk with its number of rows.
+
+    Returns:
+        Counts of the rows.
 
     Raises:
-        ScoringError: the input cannot be read, changes meanwhile or is in other units, ``out``
-            cannot be written, or another run is writing it. Where the disk is full, what is done
-            is kept, and the same run goes on from there.
+        ScoringError: the input cannot be read or changes during the run, ``out`` cannot be
+            written, or another run is writing it. If the disk is full, finished parts are kept
+            and the same run continues from there.
     """
     check_unreliable(unreliable)
     check_sink(out)
@@ -105,7 +110,7 @@ def score_table(
                 os.fsync(file.fileno())
             require_unchanged(files)
         except (pa.ArrowInvalid, pa.ArrowSerializationError, ScoringError) as error:
-            # Another input is needed, so that nothing of this run can be used again.
+            # Only another input can succeed, so no part of this run is of use.
             parts.empty()
             require_unchanged(files)
             if isinstance(error, ScoringError):
@@ -123,10 +128,10 @@ def _score_chunks(
     parts: Parts,
     threads: int,
 ) -> Iterator[tuple[pa.RecordBatch, bool]]:
-    """Answers in the order of the rows, a few chunks ahead of who takes them.
+    """Yield answers in the order of the rows, scored a few chunks ahead of the caller.
 
-    The pool scores while this thread reads and its caller writes. Reading in a thread of its
-    own gains nothing more, even where the graph takes no time.
+    The pool scores while this thread reads and the caller writes. A separate thread for
+    reading would gain nothing, even with an instant graph.
     """
 
     def work(number: int, people: pa.RecordBatch) -> pa.RecordBatch:
@@ -142,7 +147,7 @@ def _score_chunks(
     def read(number: int) -> pa.RecordBatch:
         content = parts.read(_name_part(number))
         if content is None:
-            raise OSError(errno.EIO, f"{_name_part(number)} was damaged meanwhile")
+            raise OSError(errno.EIO, f"{_name_part(number)} was damaged during the run")
         return pa.ipc.open_stream(pa.py_buffer(content)).read_next_batch()
 
     ahead: collections.deque[tuple[Future[pa.RecordBatch], bool]] = collections.deque()
@@ -166,7 +171,7 @@ def _score_chunks(
 
 @contextmanager
 def _explain_stop(out: Path, folder: Path) -> Iterator[None]:
-    """Say what the machine refused, such as room on a full disk."""
+    """Raise an error of the system, such as a full disk, as a ScoringError."""
     try:
         yield
     except OSError as error:
@@ -177,7 +182,7 @@ def _explain_stop(out: Path, folder: Path) -> Iterator[None]:
 
 
 def _find_kept(parts: Parts) -> set[int]:
-    """Chunks that a run before this one has done; what is damaged is removed."""
+    """Return the chunks that an earlier run has finished; damaged parts are removed."""
     kept = set()
     for name in parts.list_names():
         if not name.endswith(_PART):
@@ -200,7 +205,7 @@ def _take_fingerprint(
     outputs: tuple[str, ...],
     unreliable: str,
 ) -> str:
-    """What the kept answers depend on."""
+    """Return a digest of everything that the finished parts depend on."""
     content = [
         [(file.sha256, *file.status[2:4]) for file in files],
         model.sha256,

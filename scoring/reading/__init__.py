@@ -1,1 +1,1 @@
-"""People of any table, file or object to the graph's inputs, and what looks wrong of them."""
+"""Reading of people from any table, file or object, and checks of their values."""

@@ -20,12 +20,12 @@ Mask = npt.NDArray[np.bool_]
 
 
 class Cells(NamedTuple):
-    """A column's cells; None where no cell is such.
+    """The cells of a column; an array is None if it would be all False or 0.
 
     Shape:
-        values: (n,) NaN where there is no number
-        unreadable: (n,) whether something else than a number is there
-        word: (n,) whether that is a word for no value
+        values: (n,) numbers, NaN for any other cell
+        unreadable: (n,) whether the cell is not empty and is no number
+        word: (n,) whether the cell is a word for no value
         side: (n,) int8, -1 below the value, 1 above it, 0 the value itself
     """
 
@@ -61,7 +61,7 @@ def _refuse(column: pa.Array) -> Cells:
 
 
 def _read_text(text: pa.Array) -> Cells:
-    """Plain numbers by Arrow; what is left, limits, decimal commas and words, cell by cell."""
+    """Read plain numbers by Arrow; then limits, decimal commas and words cell by cell."""
     number = pc.match_substring_regex(text, _NUMBER).fill_null(True)
     plain = pc.if_else(number, text, pa.scalar(None, text.type))
     values = _to_numpy(pc.cast(plain, pa.float64())).copy()
@@ -69,7 +69,7 @@ def _read_text(text: pa.Array) -> Cells:
     coded = pc.dictionary_encode(text.take(pa.array(rows)))
     places = coded.indices.to_numpy(zero_copy_only=False)
     cells = [read_cell(cell) for cell in coded.dictionary.to_pylist()]
-    # A unit in a cell may be another than the column's.
+    # A unit in a cell may differ from the column's.
     read = [None if cell.unit else cell.value for cell in cells]
     values[rows] = np.array([np.nan if one is None else one for one in read])[places]
     word, unreadable = np.zeros(len(text), np.bool_), np.zeros(len(text), np.bool_)
@@ -86,7 +86,7 @@ _SIDES = {sign: -1 if side == "below" else 1 for sign, side in COMPARATORS.items
 def read_ages(
     column: pa.Array, missing: tuple[str, ...]
 ) -> tuple[npt.NDArray[np.float32], Mask | None]:
-    """Years, NaN where there is none, and where something else is; a limit is no age."""
+    """Return years (NaN if missing) and which cells are not a number; a limit is no age."""
     cells = read_numbers(column, missing)
     if cells.side is None or cells.unreadable is None:
         return cells.values.astype(np.float32), cells.unreadable
@@ -113,7 +113,7 @@ _NANS = {
     pa.float64(): _make_nan(pa.float64(), np.float64(np.nan)),
 }
 
-# What the cast takes, so that a row reads alike whatever is in its chunk.
+# What Arrow's cast accepts, so that a row is read alike in any chunk.
 _NUMBER = r"(?i)^[+-]?((\d+\.?\d*|\.\d+)(e[+-]?\d+)?|nan|inf(inity)?)$"
 
 
@@ -129,14 +129,14 @@ def _is_text(kind: pa.DataType) -> bool:
 
 
 def _strip(column: pa.Array, missing: tuple[str, ...]) -> pa.Array:
-    # Some kernels know no string views.
+    # Some kernels do not take string views.
     text = pc.utf8_trim_whitespace(pc.cast(column, pa.large_string()))
     absent = pc.is_in(text, value_set=pa.array(missing, pa.large_string()))
     return pc.if_else(absent, pa.scalar(None, pa.large_string()), text)
 
 
 def read_sex(column: pa.Array, layout: Layout) -> npt.NDArray[np.int64]:
-    """Codes, -1 where it is neither."""
+    """Return codes of sex, -1 if a cell is neither."""
     if pa.types.is_boolean(column.type):
         raise ScoringError(
             "columns",
@@ -161,7 +161,7 @@ def read_sex(column: pa.Array, layout: Layout) -> npt.NDArray[np.int64]:
                 answer[numbers == float(code)] = sex
         return answer
     text = pc.utf8_lower(_strip(column, layout.missing))
-    # A whole number becomes 1.0 wherever some rows of its column have none.
+    # A whole number is written as 1.0 if some rows of its column are empty.
     text = pc.replace_substring_regex(text, r"^(\d+)\.0+$", r"\1")
     found = pc.index_in(text, value_set=pa.array(list(codes), pa.large_string()))
     answers = np.array([*codes.values(), -1], np.int64)
@@ -172,7 +172,7 @@ def read_sex(column: pa.Array, layout: Layout) -> npt.NDArray[np.int64]:
 def convert_units(
     values: FloatArray, mapped: BiomarkerColumn, batch: pa.RecordBatch, layout: Layout
 ) -> tuple[FloatArray, Mask | None]:
-    """Values in the panel's unit, and where the unit is none that is known."""
+    """Return values in the panel's unit, and which cells have an unknown unit."""
     biomarker = PANEL[INDEX[mapped.name]]
     if mapped.unit is not None:
         unit = biomarker.find_unit(mapped.unit)

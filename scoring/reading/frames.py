@@ -1,4 +1,4 @@
-"""Tables of any library to Arrow and back; only the one at hand is imported."""
+"""Tables of any library to Arrow and back; no other library is imported."""
 
 from __future__ import annotations
 
@@ -14,19 +14,24 @@ from henaw.scoring.reading.records import find_people, read_people
 Frame = TypeVar("Frame")
 
 ARRAY_COLUMNS: tuple[str, ...] = ("age", "sex", *NAMES)
-"""What the columns of a NumPy array without names are, in the panel's units."""
+"""The columns of a NumPy array without names, in the panel's units."""
 
 
 def read_frame(frame: object, layout: Layout | None) -> tuple[pa.RecordBatch, Layout, list[str]]:
-    """The columns that are needed, as one batch, where what is, and the names of all columns.
+    """Read the columns of people that are needed.
+
+    Returns:
+        One batch of these columns, their layout, and the names of all columns.
 
     Raises:
-        ScoringError: it is no table, or its columns are not there or not recognised.
+        ScoringError: it is no table, or a column is missing or not recognised.
     """
     people = find_people(frame)
     if people is not None:
         if layout is not None:
-            raise ScoringError("layout", ["layout is for a table: a dict has the panel's names"])
+            raise ScoringError(
+                "layout", ["layout is for a table; a person's values have the panel's names"]
+            )
         batch = read_people(people)
         return batch, find_layout(batch.schema.names), batch.schema.names
     kind = _find_kind(frame)
@@ -52,7 +57,7 @@ def read_frame(frame: object, layout: Layout | None) -> tuple[pa.RecordBatch, La
 
 
 def to_batch(table: pa.Table | pa.RecordBatch) -> pa.RecordBatch:
-    """One batch of all rows, also of none."""
+    """Return all rows as one batch, also if there are none."""
     if isinstance(table, pa.RecordBatch):
         return table
     batches = table.combine_chunks().to_batches()
@@ -64,14 +69,14 @@ def to_batch(table: pa.Table | pa.RecordBatch) -> pa.RecordBatch:
 
 
 def write_like(frame: Any, batch: pa.RecordBatch, *, keep_index: bool = True) -> Any:
-    """A batch as the same kind of table as ``frame``; of people as dicts, a list of dicts."""
+    """Return a batch as a table like ``frame``; for people as dicts, a list of dicts."""
     if find_people(frame) is not None:
         return batch.to_pylist()
     kind = _find_kind(frame)
     if kind == "pandas":
         import pandas as pd
 
-        # Else a column of truth values with a null becomes one of objects.
+        # By default a boolean column with a null becomes one of objects.
         types = {pa.bool_(): pd.BooleanDtype(), pa.string(): pd.StringDtype()}
         table = batch.to_pandas(types_mapper=types.get)
         if keep_index:
@@ -87,7 +92,7 @@ def write_like(frame: Any, batch: pa.RecordBatch, *, keep_index: bool = True) ->
 
 
 def _read_array(array: np.ndarray[Any, Any]) -> pa.Table:
-    """A table of a structured array, or of one whose columns are ARRAY_COLUMNS."""
+    """Read a structured array, or one whose columns are ARRAY_COLUMNS."""
     names = array.dtype.names
     try:
         if names is not None:
@@ -108,7 +113,7 @@ def _read_array(array: np.ndarray[Any, Any]) -> pa.Table:
 
 
 def _write_array(batch: pa.RecordBatch) -> np.ndarray[Any, Any]:
-    """A structured array: NaN, False and None where there is nothing."""
+    """Write a structured array, with NaN, False and None for missing values."""
     kinds: dict[Any, Any] = {pa.bool_(): np.bool_, pa.string(): np.object_}
     fields = [
         (field.name, kinds.get(field.type) or field.type.to_pandas_dtype())
@@ -154,9 +159,9 @@ _KINDS = {
 }
 _IMPORTERS = {"numpy": _read_array, "stream": _read_stream}
 _STREAMS = ("__arrow_c_stream__", "__arrow_c_array__")
-"""Methods of any table that Arrow can read, whatever library it is of (PyCapsule protocol)."""
+"""Methods of tables that Arrow can read, of any library (PyCapsule protocol)."""
 _COLLECTORS = ("collect", "to_table", "read_all")
-"""Methods of polars and pyarrow that make a table of what is not in memory yet."""
+"""Methods of polars and pyarrow that load a lazy table into memory."""
 
 
 def _find_kind(frame: object) -> str:

@@ -1,4 +1,4 @@
-"""Whether files stay as they are while they are read."""
+"""A check that input files do not change while they are read."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ _BLOCK_BYTES = 1 << 20
 
 @dataclass(frozen=True)
 class InputFile:
-    """A file as it was.
+    """The state of a file.
 
     Attributes:
-        path: of it.
-        sha256: of its content.
-        status: what the system said of it.
+        path: the file.
+        sha256: SHA-256 of its content.
+        status: device, inode, size and times as the system reports them.
     """
 
     path: Path
@@ -30,10 +30,10 @@ class InputFile:
 
 
 def take_states(paths: Sequence[Path]) -> tuple[InputFile, ...]:
-    """Files, and those in folders, as they are now.
+    """Return the present states of files and of the files in folders.
 
     Raises:
-        ScoringError: one cannot be read.
+        ScoringError: a file cannot be read.
     """
     try:
         files = [file for path in paths for file in list_files(path) or [path]]
@@ -45,10 +45,10 @@ def take_states(paths: Sequence[Path]) -> tuple[InputFile, ...]:
 
 
 def require_unchanged(files: Sequence[InputFile]) -> None:
-    """Check that files are as they were: what was read is of one state of them.
+    """Check that files have not changed.
 
     Raises:
-        ScoringError: one is not.
+        ScoringError: a file has changed.
     """
     for file in files:
         try:
@@ -58,7 +58,7 @@ def require_unchanged(files: Sequence[InputFile]) -> None:
         if not is_same:
             raise ScoringError(
                 str(file.path),
-                ["the file changed while it was read. Wait until it is written, and start again"],
+                ["the file changed while it was read. Wait until it is complete, then start again"],
             )
 
 

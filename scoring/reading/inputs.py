@@ -1,4 +1,4 @@
-"""Arrow columns to the graph's arrays, and why a row cannot be scored."""
+"""Arrow columns to the graph's inputs, with the reasons why a row cannot be scored."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ REASONS: tuple[str, ...] = (
     *(f"the unit of {b.name} must be one of {', '.join(b.units)}" for b in PANEL),
     NO_RESULT,
 )
-"""Why a row is not scored; a row's reasons are one bit each, by their place here."""
+"""Why a row is not scored; each reason is one bit, at its position here."""
 
 NOTES: tuple[str, ...] = (
     *(f"{name} is a limit, which is used as the value" for name in NAMES),
     *(f"{name} is a limit that says too little, and is missing" for name in NAMES),
     *(f"{name} is a word for no value, and is missing" for name in NAMES),
 )
-"""How a value of a row was read that is not plain; bits as of REASONS."""
+"""How a value was read that is not a plain number; bits as in REASONS."""
 
 LIMIT_USED, _LIMIT_DROPPED, _WORD = 0, len(NAMES), 2 * len(NAMES)
 _NOT_A_NUMBER, _OUTSIDE, _NO_UNIT = 4, 4 + len(NAMES), 4 + 2 * len(NAMES)
@@ -50,13 +50,13 @@ _MOST_OUTSIDE = 0.5
 
 
 class Inputs(NamedTuple):
-    """People as the graph takes them.
+    """Inputs of the graph for n people.
 
     Shape:
         biomarkers: (n, 9) float32, the panel's units, NaN = missing
         age: (n,) float32, years
         sex: (n,) int64, 0 female, 1 male
-        reasons: (n,) int64, bits of REASONS; 0 where the row can be scored
+        reasons: (n,) int64, bits of REASONS; 0 if the row can be scored
         notes: (n,) int64, bits of NOTES
     """
 
@@ -67,7 +67,7 @@ class Inputs(NamedTuple):
     notes: npt.NDArray[np.int64]
 
     def select(self, rows: slice | npt.NDArray[np.int64]) -> Inputs:
-        """The people at ``rows``."""
+        """Return the people at ``rows``."""
         return Inputs(
             self.biomarkers[rows],
             self.age[rows],
@@ -78,19 +78,19 @@ class Inputs(NamedTuple):
 
 
 def read_inputs(batch: pa.RecordBatch, layout: Layout, reference: Mapping[str, Any]) -> Inputs:
-    """Turn a batch of somebody's table into the graph's inputs.
+    """Turn a batch of a user's table into the graph's inputs.
 
-    A value below or above a limit, such as "<0.3", stands for the limit where that is on its
-    side of the median of that age and sex, and is missing otherwise: "CRP below 5 mg/L" says
-    less than nothing known does. Words for no value are missing. Both are noted.
+    A limit such as "<0.3" is used as the value if it is on that side of the median of the
+    person's age and sex. Otherwise the value is missing: "CRP below 5 mg/L" says less than the
+    imputed value. Words for no value are missing. Both are noted.
 
     Args:
         batch: n rows with the layout's columns, of any numeric or text type.
-        layout: which column is what.
-        reference: medians by age and sex, the model's ``reference``.
+        layout: the meaning of each column.
+        reference: medians by age and sex, the model's property ``reference``.
 
     Raises:
-        ScoringError: sex is true or false.
+        ScoringError: the column of sex has true and false.
     """
     rows = batch.num_rows
     reasons, notes = np.zeros(rows, np.int64), np.zeros(rows, np.int64)
@@ -130,7 +130,7 @@ def read_inputs(batch: pa.RecordBatch, layout: Layout, reference: Mapping[str, A
 
 
 def write_reasons(reasons: npt.NDArray[np.int64]) -> pa.Array:
-    """(n,) text, null where the row was scored."""
+    """Write reasons as (n,) text; null if the row was scored."""
     if not reasons.any():
         return pa.nulls(len(reasons), pa.string())
     return write_words(
@@ -139,11 +139,11 @@ def write_reasons(reasons: npt.NDArray[np.int64]) -> pa.Array:
 
 
 def write_words(codes: npt.NDArray[Any], spell: Callable[[int], str]) -> pa.Array:
-    """Arrow text of (n,) codes, null where a code is 0; ``spell`` is called once for each."""
+    """Write (n,) codes as text; null for 0. ``spell`` is called once for each code."""
     seen, places = np.unique(codes, return_inverse=True)
     words = [spell(code).encode() for code in seen.tolist()]
     ends = np.cumsum([0, *map(len, words)], dtype=np.int32)
-    # Not by pa.array: its first use imports pandas, a quarter of a second.
+    # Not by pa.array, whose first use imports pandas and takes a quarter of a second.
     text = pa.StringArray.from_buffers(
         len(words),
         pa.py_buffer(ends),
@@ -155,19 +155,19 @@ def write_words(codes: npt.NDArray[Any], spell: Callable[[int], str]) -> pa.Arra
 
 
 def count_bits(bits: npt.NDArray[np.int64], words: Sequence[str]) -> dict[str, int]:
-    """Rows by reason or note, those of ``words``; a row with several is counted at each."""
+    """Count rows by reason or note of ``words``; a row with several counts for each."""
     some = bits[bits != 0]
     counts = {word: int((some >> place & 1).sum()) for place, word in enumerate(words)}
     return {word: count for word, count in counts.items() if count}
 
 
 class CellCounts(NamedTuple):
-    """How many cells of a biomarker are what, in rows that are scored or not.
+    """Counts of a biomarker's cells in all rows, scored or not.
 
     Attributes:
-        values: numbers, limits that are used and values outside the accepted range included.
-        limits: of them, limits.
-        unreadable: cells that are no numbers, or whose unit is not known.
+        values: numbers, including limits that are used and values outside the accepted range.
+        limits: limits among the values.
+        unreadable: cells that are not numbers or have an unknown unit.
         outside: values outside the accepted range.
     """
 
@@ -178,7 +178,7 @@ class CellCounts(NamedTuple):
 
 
 def count_cells(inputs: Inputs) -> list[CellCounts]:
-    """What the cells of each biomarker are, in the panel's order."""
+    """Count the cells of each biomarker, in the panel's order."""
     known = np.isfinite(inputs.biomarkers).sum(axis=0).tolist()
     has_notes, has_reasons = bool(inputs.notes.any()), bool(inputs.reasons.any())
 
@@ -200,7 +200,7 @@ def count_cells(inputs: Inputs) -> list[CellCounts]:
 
 
 def drop_limits(inputs: Inputs) -> npt.NDArray[np.float32]:
-    """(n, 9) the values that are no limits, NaN where there is none."""
+    """Return the (n, 9) values with NaN in place of limits."""
     if not inputs.notes.any():
         return inputs.biomarkers
     limits = np.stack([inputs.notes >> LIMIT_USED + place & 1 for place in range(len(NAMES))], 1)
@@ -208,9 +208,10 @@ def drop_limits(inputs: Inputs) -> npt.NDArray[np.float32]:
 
 
 def find_unit_problems(cells: Sequence[CellCounts], layout: Layout) -> dict[str, str]:
-    """Biomarkers most of whose values cannot be in the unit that they were taken to be in.
+    """Find biomarkers most of whose values are impossible in the assumed unit.
 
-    Of fewer than a hundred values, each is refused by itself.
+    With fewer than a hundred values nothing is found; each impossible value is then refused
+    by itself.
     """
     problems = {}
     for mapped in layout.biomarkers:
@@ -233,7 +234,7 @@ def check_units(inputs: Inputs, layout: Layout) -> None:
     """Refuse people by :func:`find_unit_problems`.
 
     Raises:
-        ScoringError: there are some.
+        ScoringError: there is such a problem.
     """
     problems = find_unit_problems(count_cells(inputs), layout)
     if problems:

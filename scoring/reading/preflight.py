@@ -1,4 +1,4 @@
-"""A table looked over by a model before any number is computed."""
+"""A check of people's values with a model, before any answer is computed."""
 
 from __future__ import annotations
 
@@ -53,16 +53,16 @@ def look_over(
     unusable: Sequence[Unusable] = (),
     is_brief: bool = False,
 ) -> Report:
-    """Judge what people were taken for.
+    """Report how people were read and what looks wrong.
 
     Args:
-        model: whose fitted people the values are held against.
-        people: batches with the layout's columns, and what was read of them.
-        layout: which column is what.
-        names: of all columns.
-        notes: what else the file was taken for.
-        unusable: biomarkers none of whose results were used.
-        is_brief: whether only what is doubtful is told, which is quicker.
+        model: the values are compared with those of its fitted people.
+        people: batches with the layout's columns, and the inputs read from them.
+        layout: the meaning of each column.
+        names: all columns.
+        notes: sentences on how the file was read.
+        unusable: biomarkers of which no result was usable.
+        is_brief: whether to report only what looks wrong, which is faster.
     """
     sample = _Sample()
     counts = np.zeros((len(NAMES), len(CellCounts._fields)), np.int64)
@@ -112,16 +112,16 @@ def look_over_source(
     *,
     keep: Callable[[Inputs], object] = lambda _: None,
 ) -> Report:
-    """Read a table on disk once, and judge it as :func:`look_over` does.
+    """Read a table on disk once and report on it as :func:`look_over` does.
 
     Args:
-        model: as there.
+        model: as in :func:`look_over`.
         source: the table.
-        layout: which column is what.
-        keep: takes what was read of each chunk.
+        layout: the meaning of each column.
+        keep: called with the inputs of each chunk.
 
     Raises:
-        ScoringError: it cannot be read.
+        ScoringError: the table cannot be read.
     """
 
     def read() -> Iterator[tuple[pa.RecordBatch, Inputs]]:
@@ -144,7 +144,7 @@ def _list_columns(layout: Layout) -> dict[str, list[BiomarkerColumn]]:
 
 
 def _find_unit(name: str, columns: Sequence[BiomarkerColumn]) -> str:
-    """The unit of all values, else the panel's, into which they are converted."""
+    """Return the unit of all values; if it varies, the panel's, which they are converted to."""
     units = {column.unit for column in columns}
     unit = units.pop() if len(units) == 1 else None
     return PANEL[INDEX[name]].unit if unit is None else unit
@@ -187,14 +187,16 @@ def _describe(
 def question(
     report: Report, inputs: Inputs, accept: Sequence[str], *, is_table: bool, is_one: bool
 ) -> None:
-    """Refuse people that a report stops, or warn of one person; warn of what else it says.
+    """Refuse people if a finding stops them, and warn of all other findings.
+
+    A finding about one person only warns.
 
     Args:
-        report: of the people.
-        inputs: what was read of them.
-        accept: names of findings that are right.
+        report: the report on the people.
+        inputs: the inputs read from them.
+        accept: names of findings to accept.
         is_table: whether they come as a table, whose columns may be missing.
-        is_one: whether it is one person, not a list of them.
+        is_one: whether it is one person, not a list of people.
 
     Raises:
         ScoringError: a finding stops them.
@@ -211,7 +213,7 @@ def question(
 
 
 def require_accepted(report: Report, accept: Sequence[str]) -> None:
-    """Refuse people that a report stops, but for what is accepted by its name.
+    """Refuse people if a finding stops them that is not accepted by its name.
 
     Raises:
         ScoringError: a finding stops them.
@@ -230,7 +232,7 @@ def require_accepted(report: Report, accept: Sequence[str]) -> None:
 
 
 class _Sample:
-    """Evenly spread people, of however many there are, whose age and sex are known."""
+    """An evenly spread sample of the people whose age and sex are known."""
 
     def __init__(self) -> None:
         self._parts: list[Inputs] = []
@@ -255,7 +257,7 @@ class _Sample:
 
 
 class _Sexes:
-    """What the column of sex holds that is no sex."""
+    """Counts of the values in the column of sex that are no sex."""
 
     def __init__(self, layout: Layout) -> None:
         self._column = layout.sex.column

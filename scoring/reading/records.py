@@ -1,4 +1,4 @@
-"""People as Python objects, one mapping each, to Arrow columns in the panel's units."""
+"""People as Python mappings to Arrow columns in the panel's units."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from henaw.model.errors import PanelError, ScoringError
 _FIELDS = ("age", "sex", "participant_id")
 _MOST_LISTED = 20
 _ABSENT_TYPES = ("NAType", "NaTType")
-"""Of pandas's own missing values, which are compared with nothing."""
+"""Types of pandas's missing values, for which comparison does not work."""
 
 
 def find_people(people: object) -> list[Mapping[str, Any]] | None:
-    """The people of a mapping, a pandas Series, or a sequence of them; None of anything else."""
+    """Return the people of a mapping, a pandas Series or a sequence of them; else None."""
     one = _find_person(people)
     if one is not None:
         return [one]
@@ -30,19 +30,19 @@ def find_people(people: object) -> list[Mapping[str, Any]] | None:
 
 
 def is_one(people: object) -> bool:
-    """Whether it is one person, not a sequence of them."""
+    """Return whether it is one person, not a sequence of people."""
     return _find_person(people) is not None
 
 
 def read_people(people: Sequence[Mapping[str, Any]]) -> pa.RecordBatch:
-    """Columns age, sex and the panel's, in its units.
+    """Return the columns age, sex and the panel's biomarkers, in its units.
 
     Args:
-        people: by name ``age`` in years, ``sex``, and biomarkers: a number in the panel's
-            unit, a pair of a number and its unit, or None (or NaN) where it is missing.
+        people: mappings of ``age`` (years), ``sex`` and biomarkers by name: a number in the
+            panel's unit, a pair of a number and its unit, or None or NaN if missing.
 
     Raises:
-        ScoringError: a name, a type or a unit is wrong; every problem is listed.
+        ScoringError: a name, a type or a unit is wrong; the error lists every problem.
     """
     problems: list[str] = []
     columns: dict[str, list[Any]] = {"age": [], "sex": [], **{name: [] for name in NAMES}}
@@ -75,7 +75,7 @@ def _find_person(item: object) -> Mapping[str, Any] | None:
 def _read_person(person: Mapping[str, Any], columns: Mapping[str, list[Any]]) -> list[str]:
     unknown = [name for name in person if name not in (*_FIELDS, *INDEX)]
     if len(unknown) == len(person) > 3:
-        # A column of a table, or a row without names.
+        # It is a column of a table, or a row without names.
         return [
             "a person must have age, sex and biomarkers by name; got "
             f"{', '.join(map(repr, unknown[:5]))}"
@@ -107,7 +107,7 @@ def _read_quantity(biomarker: Biomarker, quantity: Any) -> float | None:
         if len(quantity) != 2 or not isinstance(quantity[1], str):
             raise _refuse(biomarker, quantity)
         quantity, unit = quantity
-    # Also of a missing value: a unit that is wrong is a mistake all the same.
+    # Also for a missing value: a wrong unit is a mistake in any case.
     conversion = biomarker.find_unit(unit)
     if _is_absent(quantity):
         return None

@@ -1,4 +1,4 @@
-"""Inputs that are no file that can be read in place: standard input, Excel, packed tables."""
+"""Inputs that are first unpacked to a file: standard input, Excel, compressed tables."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ _PACKED = tuple(
 
 @contextmanager
 def unpack_input(path: Path, *, sheet: str | None = None) -> Iterator[Path]:
-    """Give a file that can be read in place: the input itself, or a copy until the end.
+    """Yield a file that can be read: the input itself, or a temporary copy.
 
     Args:
-        path: of the input; "-" is standard input.
-        sheet: of a workbook, where it has several.
+        path: the input; "-" is standard input.
+        sheet: name of a sheet, if a workbook has several.
 
     Raises:
-        ScoringError: it cannot be read, or the sheet is not there or not named.
+        ScoringError: the input cannot be read, or the sheet is missing or not named.
     """
     name = path.name.lower()
     is_book = name.removesuffix(".gz").endswith(_EXCEL)
@@ -60,11 +60,11 @@ def unpack_input(path: Path, *, sheet: str | None = None) -> Iterator[Path]:
 
 @contextmanager
 def deliver_output(out: Path, suffix: str) -> Iterator[Path]:
-    """Give a name to write to; what stands there goes to standard output where ``out`` is "-".
+    """Yield a file to write to; if ``out`` is "-", its content goes to standard output.
 
     Args:
-        out: where the answers go.
-        suffix: of the name, for standard output.
+        out: the file for the answers.
+        suffix: suffix of the temporary file for standard output.
     """
     if str(out) != STANDARD:
         yield out
@@ -74,7 +74,7 @@ def deliver_output(out: Path, suffix: str) -> Iterator[Path]:
         try:
             yield written
         finally:
-            # It is there when it is whole, and only then.
+            # The file exists only when it is complete.
             if written.exists():
                 stream = sys.stdout.buffer
                 stream.write(written.read_bytes())
@@ -82,7 +82,7 @@ def deliver_output(out: Path, suffix: str) -> Iterator[Path]:
 
 
 def _store(folder: Path) -> Path:
-    """Standard input as a file, named after its content."""
+    """Store standard input as a file with the suffix of its content."""
     stored = folder / "stdin"
     with stored.open("wb") as file:
         shutil.copyfileobj(sys.stdin.buffer, file)
@@ -105,13 +105,13 @@ def _find_suffix(head: bytes) -> str:
     for mark, suffix in ((b"PAR1", ".parquet"), (b"ARROW1", ".arrow"), (b"PK\x03\x04", ".xlsx")):
         if head.startswith(mark):
             return suffix
-    # Of any Unicode encoding.
+    # In any Unicode encoding.
     text = head.replace(b"\x00", b"").lstrip(b"\xef\xbb\xbf\xff\xfe \t\r\n")
     return ".json" if text.startswith((b"{", b"[")) else ".csv"
 
 
 def _write_sheet(path: Path, folder: Path, sheet: str | None) -> Path:
-    """A sheet as CSV, which is read as any other."""
+    """Write a sheet as CSV."""
     from python_calamine import CalamineError, CalamineWorkbook
 
     try:

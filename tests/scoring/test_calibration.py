@@ -16,8 +16,8 @@ from henaw.model.errors import ProfileError, ScoringError
 from henaw.model.layout import BiomarkerColumn, Layout, SexColumn
 from henaw.model.profile import LabProfile, set_profile
 from henaw.scoring import Henaw, calibrate, calibrate_people
+from henaw.scoring.calibration import list_lines
 from henaw.scoring.calibration.figure import write_figure
-from henaw.scoring.calibration.laboratory import list_lines
 
 LOGGED = [biomarker.name for biomarker in PANEL if biomarker.log_scaled]
 SHIFT = {"rdw": 0.05, "albumin": -1.5, "alt": 0.15, "hba1c": 0.03}
