@@ -7,8 +7,8 @@
     model = henaw.Henaw()                 # the shipped model, to keep
     model = henaw.Henaw.load("mine.onnx") # a file of `henaw export`
 
-Every error is a :class:`HenawError`, every warning of people's values an
-:class:`InputWarning`. Nothing heavy is imported before it is used.
+Every error is a :class:`HenawError`; every warning about people's values is an
+:class:`InputWarning`. Heavy packages are imported when they are first used.
 """
 
 from __future__ import annotations
@@ -38,9 +38,9 @@ if TYPE_CHECKING:
         StudyError,
     )
     from henaw.model.profile import LabProfile
+    from henaw.scoring.answering.person_answer import PersonAnswer
     from henaw.scoring.calibration import calibrate
     from henaw.scoring.henaw import Henaw
-    from henaw.scoring.person_answer import PersonAnswer
     from henaw.shipped import explain, predict
 
     __version__: str
@@ -79,19 +79,19 @@ _OTHER_MODULES: Mapping[str, str] = MappingProxyType(
         "Henaw": "henaw.scoring.henaw",
         "InputWarning": "henaw.intake.preflight",
         "LabProfile": "henaw.model.profile",
-        "Layout": "henaw.intake.tables.layout",
-        "PersonAnswer": "henaw.scoring.person_answer",
-        "SexColumn": "henaw.intake.tables.layout",
+        "Layout": "henaw.model.layout",
+        "PersonAnswer": "henaw.scoring.answering.person_answer",
+        "SexColumn": "henaw.model.layout",
         "calibrate": "henaw.scoring.calibration",
         "explain": "henaw.shipped",
         "predict": "henaw.shipped",
     }
 )
-"""Where each name is that is not an error."""
+"""The module of each name; errors are in ``henaw.model.errors``."""
 
 
 def __getattr__(name: str) -> Any:
-    """Import a name where it is first used (PEP 562)."""
+    """Import a name at its first use (PEP 562)."""
     if name not in __all__:
         raise AttributeError(f"module 'henaw' has no attribute {name!r}")
     if name == "__version__":

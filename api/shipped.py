@@ -1,4 +1,4 @@
-"""Answers by the shipped model, which is opened once, when it is first asked."""
+"""Answers of the shipped model, which is opened at the first call."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import functools
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar, overload
 
+from henaw.scoring.answering.person_answer import PersonAnswer
 from henaw.scoring.henaw import Henaw
-from henaw.scoring.person_answer import PersonAnswer
 
 Frame = TypeVar("Frame")
 
@@ -21,23 +21,23 @@ def predict(
 @overload
 def predict(people: Frame, *, accept: Sequence[str] = ()) -> Frame: ...
 def predict(people: Any, *, accept: Sequence[str] = ()) -> Any:
-    """Biological age of one person or of many, by the shipped model.
+    """Estimate the biological age of one person or of many with the shipped model.
 
     Args:
-        people: one person as a dict, many as a list of dicts, or a table, as
-            :meth:`Henaw.predict` takes them; more options are there.
-        accept: what is right though it looks wrong, by the names that the error gives.
+        people: one person as a dict, several as a list of dicts, or a table; see
+            :meth:`Henaw.predict`, which has more options.
+        accept: names of findings to accept, as the error message gives them.
 
     Returns:
-        A :class:`PersonAnswer` for a person, a list of them for a list, else the same kind
-        of table.
+        A :class:`PersonAnswer` for one person, a list of them for a list of people; for a table
+        the same kind of table.
 
     Raises:
-        ScoringError: somebody's values or the table cannot be used, or several people's look
-            like something else; every problem is listed.
+        ScoringError: values or columns cannot be used, or the values of several people look
+            wrong, such as by their unit; the error lists every problem.
 
     Warns:
-        InputWarning: as :meth:`Henaw.predict`.
+        InputWarning: a value of one person looks wrong, or a table was not read as it stands.
 
     Example:
         >>> answer = predict({"age": 54, "sex": "female", "crp": (0.12, "mg/dL"), "albumin": 45})
@@ -48,7 +48,23 @@ def predict(people: Any, *, accept: Sequence[str] = ()) -> Any:
 
 
 def explain(people: Any) -> Any:
-    """What each biomarker adds to a biological age, as :meth:`Henaw.explain`."""
+    """List what each biomarker adds to the biological age, with the shipped model.
+
+    Args:
+        people: as :func:`predict` takes them.
+
+    Returns:
+        A list of dicts for a person or a list of people, for a table the same kind of table;
+        one row for each contribution, in years. See :meth:`Henaw.explain`.
+
+    Raises:
+        ScoringError: as :func:`predict`.
+
+    Example:
+        >>> parts = explain({"age": 54, "sex": "female", "crp": 1.2, "albumin": 45})
+        >>> [part["label"] for part in parts if part["value"] is not None]
+        ['C-reactive protein', 'Albumin']
+    """
     return _open_shipped().explain(people)
 
 

@@ -17,9 +17,10 @@ import pyarrow as pa
 from henaw.intake.tables.layout import Layout
 from henaw.model.distribution import suggest_install
 from henaw.model.errors import RuntimeUnavailableError
-from henaw.scoring.answers import LAB, REASON, WITHHELD, WITHHOLD
-from henaw.scoring.frames import read_frame
+from henaw.model.layout import Layout
+from henaw.scoring.answering.columns import LAB, REASON, WITHHELD, WITHHOLD
 from henaw.scoring.henaw import Henaw
+from henaw.scoring.reading.frames import read_frame
 
 try:
     from sklearn.base import BaseEstimator, TransformerMixin
@@ -34,20 +35,20 @@ except ImportError as error:
 class HenawTransformer(TransformerMixin, BaseEstimator):  # type: ignore[misc]
     """Turn a table of people into columns of answers.
 
-    Nothing is learned: ``fit`` opens the model and checks the columns.
+    ``fit`` opens the model and checks the columns; it learns nothing.
 
     Args:
-        model: the shipped model where it is None, an ONNX file of ``henaw export``, or a
-            :class:`Henaw`, such as one with a laboratory's profile.
-        outputs: of the graph, by name; each becomes one column or several.
-        unreliable: "withhold" gives NaN where the answer is not reliable, "keep" its numbers.
-        layout: which column is what, where names do not say it.
-        accept: names of findings that are right, as :meth:`Henaw.predict` takes them.
+        model: an ONNX file of ``henaw export``, or a :class:`Henaw`, such as one with a
+            laboratory's profile; None is the shipped model.
+        outputs: names of the model's outputs; each becomes one or more columns.
+        unreliable: "withhold" gives NaN if an answer is not reliable, "keep" its numbers.
+        layout: the meaning of each column; None: as the names say.
+        accept: names of findings to accept, as :meth:`Henaw.predict` takes them.
 
     Attributes:
-        model_: the model that answers.
-        n_features_in_: columns of the table, and ``feature_names_in_`` their names, where it
-            has names.
+        model_: the opened model.
+        n_features_in_: number of columns of the table.
+        feature_names_in_: their names, if the table has names.
 
     Example:
         >>> import pandas as pd
@@ -80,12 +81,15 @@ class HenawTransformer(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         self.accept = accept
 
     def fit(self, X: Any, y: object = None) -> HenawTransformer:  # noqa: N803
-        """Open the model, and check that it can score such a table.
+        """Open the model and check that it can score such a table.
 
         Args:
-            X: a table with names, or an array with the columns age, sex and the panel's, as
-                :meth:`Henaw.predict` takes them.
+            X: a table with names, or an array with the columns age, sex and the panel's
+                biomarkers, as :meth:`Henaw.predict` takes them.
             y: not used.
+
+        Returns:
+            The transformer itself.
 
         Raises:
             ScoringError: the columns, the outputs or the model cannot be used.
@@ -97,10 +101,13 @@ class HenawTransformer(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         return self
 
     def transform(self, X: Any) -> npt.NDArray[np.float32]:  # noqa: N803
-        """Score everyone: years and probabilities, and 0 or 1 for flags.
+        """Score everyone: years, probabilities, and 0 or 1 for flags.
+
+        Args:
+            X: a table with the columns that :meth:`fit` saw.
 
         Returns:
-            (n, k) float32, NaN where somebody cannot be scored or an answer is withheld. After
+            (n, k) float32, NaN where a person cannot be scored or an answer is withheld; after
             ``set_output`` a table of pandas or polars.
 
         Raises:
@@ -119,7 +126,7 @@ class HenawTransformer(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         self,
         input_features: Any = None,
     ) -> npt.NDArray[np.object_]:
-        """Names of the columns, whatever those of the table are."""
+        """Return the names of the columns of answers; ``input_features`` is not used."""
         check_is_fitted(self)
         return np.array(self._names, dtype=object)
 
@@ -131,7 +138,7 @@ class HenawTransformer(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         return tags
 
     def _check(self, X: Any, *, reset: bool) -> Any:  # noqa: N803
-        """Check names and number of columns, and what an array without names holds."""
+        """Check names and number of columns, and the values of an array without names."""
         has_names = hasattr(X, "columns") or hasattr(X, "__arrow_c_stream__")
         has_names = has_names or getattr(getattr(X, "dtype", None), "names", None) is not None
         return validate_data(

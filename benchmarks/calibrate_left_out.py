@@ -36,9 +36,9 @@ from henaw.model.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from henaw.model.errors import ScoringError
 from henaw.model.profile import LabProfile, estimate_shift, set_profile, shrink_shift
 from henaw.scoring import Henaw
-from henaw.scoring.calibration import calibrate_people, transform
-from henaw.scoring.inputs import Inputs
-from henaw.training.cohorts.cohort import Cohort, read_cohort
+from henaw.scoring.calibration.laboratory import calibrate_people, transform
+from henaw.scoring.reading.inputs import Inputs
+from henaw.training.cohort import Cohort, read_cohort
 from henaw.training.configuration import read_training_configuration
 from henaw.training.metrics import select_evaluated
 

@@ -62,10 +62,10 @@ def score(folder: Path, count: int) -> Callable[[], None]:
     from henaw.intake.tables.layout import find_layout
     from henaw.model.runtime import OUTPUT_NAMES
     from henaw.scoring import Henaw
-    from henaw.scoring.input_files import take_states
-    from henaw.scoring.job import score_table
-    from henaw.scoring.preflight import look_over_source
-    from henaw.scoring.sources import open_source
+    from henaw.scoring.jobs.table import score_table
+    from henaw.scoring.reading.input_files import take_states
+    from henaw.scoring.reading.preflight import look_over_source
+    from henaw.scoring.reading.sources import open_source
 
     path = folder / f"synthetic-{count}.parquet"
 
@@ -94,8 +94,8 @@ def preflight(folder: Path, count: int) -> Callable[[], None]:
     """The pre-flight alone, the model opened before."""
     from henaw.intake.tables.layout import find_layout
     from henaw.scoring import Henaw
-    from henaw.scoring.preflight import look_over_source
-    from henaw.scoring.sources import open_source
+    from henaw.scoring.reading.preflight import look_over_source
+    from henaw.scoring.reading.sources import open_source
 
     model = Henaw.load(folder / "exported" / "henaw.onnx")
 

@@ -10,32 +10,31 @@ from henaw.cli.options import find_installed
 
 _CHECKPOINT = Path("model/weights/henaw-nhanes.safetensors")
 _MODEL_CONFIG = Path("serve_config/model-config.yaml")
-"""In a clone these are taken; elsewhere what is installed, under the same names."""
+"""Used in a clone; elsewhere the installed files of the same names."""
 
 
 @click.command()
 @click.option(
     "--checkpoint",
     type=click.Path(path_type=Path, dir_okay=False),
-    help=f"Exported first, with its proof of parity. Default: {_CHECKPOINT}, or the one that "
-    "is installed.",
+    help=f"Checkpoint to export and prove first. Default: {_CHECKPOINT}, else the installed one.",
 )
 @click.option(
     "--exported",
     type=click.Path(path_type=Path, file_okay=False),
-    help="A folder that henaw export wrote, instead of a checkpoint.",
+    help="Folder of henaw export, instead of a checkpoint.",
 )
 @click.option(
     "--model-config",
     type=click.Path(path_type=Path, dir_okay=False),
-    help=f"Batching and workers. Default: {_MODEL_CONFIG}, or the one that is installed.",
+    help=f"Batching and workers. Default: {_MODEL_CONFIG}, else the installed one.",
 )
 @click.option(
     "--out",
     type=click.Path(path_type=Path, file_okay=False),
     default=Path("model_store"),
     show_default=True,
-    help="Folder for henaw.mar.",
+    help="Folder to write henaw.mar into.",
 )
 def archive(
     checkpoint: Path | None, exported: Path | None, model_config: Path | None, out: Path

@@ -1,4 +1,4 @@
-"""A progress bar that is drawn once there is something to show."""
+"""A progress bar that appears with its first step."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ _TELL_EVERY_S = 0.5
 
 
 class Bar:
-    """A bar on standard error, from the first step that ended or is told of.
+    """A progress bar on standard error, drawn at the first step.
 
-    So a cohort that cannot be read is one message, without a bar before it.
+    Thus a cohort that cannot be read gives one message without a bar before it.
 
     Args:
-        total: steps.
-        unit: what a step is.
-        shown: whether it is drawn at all.
+        total: number of steps.
+        unit: name of a step.
+        shown: whether it is drawn.
     """
 
     def __init__(self, total: int, unit: str, *, shown: bool = True) -> None:
@@ -40,13 +40,13 @@ class Bar:
             self._bar.close()
 
     def advance(self, step: str) -> None:
-        """Count a step that ended."""
+        """Count a finished step."""
         bar = self._draw()
         bar.set_postfix_str(step, refresh=False)
         bar.update()
 
     def tell(self, where: str) -> None:
-        """Show where the step that runs is; what comes too soon after another is passed over."""
+        """Show the progress of the current step, at most twice a second."""
         now = time.monotonic()
         if now - self._told >= _TELL_EVERY_S:
             self._told = now
@@ -57,7 +57,7 @@ class Bar:
             bar: tqdm[NoReturn] = tqdm(
                 total=self._total, unit=self._unit, disable=not self._shown, mininterval=0
             )
-            # Reading the cohort took its time too.
+            # Reading the cohort counts too.
             bar.start_t = bar.last_print_t = self._began
             self._bar = bar
         return self._bar

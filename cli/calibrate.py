@@ -1,4 +1,4 @@
-"""``henaw calibrate``: a laboratory's profile from some hundred of its people."""
+"""``henaw calibrate``: a laboratory's profile from a few hundred of its people."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ import json
 from pathlib import Path
 
 import click
-from henaw.cli.options import columns_option, visit_option
+from henaw.cli.layouts import choose_file_layout
+from henaw.cli.options import columns_option, model_option, visit_option
 from henaw.cli.preflight import accept_option
 
 
@@ -16,18 +17,13 @@ from henaw.cli.preflight import accept_option
     "--out",
     type=click.Path(path_type=Path, dir_okay=False),
     required=True,
-    help="The profile, JSON.",
+    help="Profile to write, JSON.",
 )
 @click.option(
     "--name",
-    help="The laboratory, as answers will name it. Default: the name of --out.",
+    help="The laboratory's name in answers. Default: the file name of --out.",
 )
-@click.option(
-    "--model",
-    "model_path",
-    type=click.Path(path_type=Path),
-    help="ONNX file of `henaw export`. Default: the shipped model.",
-)
+@model_option
 @columns_option
 @visit_option
 @accept_option
@@ -68,20 +64,19 @@ def calibrate(
 ) -> None:
     """Estimate how a laboratory's values differ from those that the model was fitted on.
 
-    PEOPLE is what `henaw score` reads: 500 people or more of the laboratory, not selected, with
-    age, sex and their values. Nothing need be known of what became of them.
+    PEOPLE is a file that `henaw score` reads: 500 or more unselected people of the laboratory
+    with age, sex and values. No follow-up is needed.
 
-    Use the profile by `henaw score --lab`, `Henaw.load(..., lab=...)` or the server's setting
-    lab_profile; or use the file of --export in place of henaw.onnx.
+    Use the profile with `henaw score --lab`, `Henaw.load(..., lab=...)` or lab_profile in the
+    server's handler.yaml. Or use the file of --export in place of henaw.onnx.
     """
-    from henaw.cli.score import choose_layout
     from henaw.model.files import write_whole
     from henaw.model.profile import set_profile
     from henaw.scoring import Henaw
     from henaw.scoring.calibration import calibrate_people, list_lines
 
     if figure_path is not None:
-        from henaw.scoring.calibration_figure import check_figure
+        from henaw.scoring.calibration.figure import check_figure
 
         check_figure(figure_path)
     model = Henaw.load(model_path)
@@ -89,14 +84,14 @@ def calibrate(
         people,
         model=model,
         name=name or out.stem,
-        layout=choose_layout(people, map_path, visit),
+        layout=choose_file_layout(people, map_path, visit),
         life_tables=life_tables,
         accept=accepted,
     )
     profile = calibration.profile
     changed = None if export_path is None else set_profile(model.content, profile)
     if figure_path is not None:
-        from henaw.scoring.calibration_figure import write_figure
+        from henaw.scoring.calibration.figure import write_figure
 
         write_figure(calibration, figure_path)
     if export_path is not None and changed is not None:

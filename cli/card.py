@@ -16,14 +16,14 @@ import click
     type=click.Path(path_type=Path),
     multiple=True,
     required=True,
-    help="evaluation.json on people kept from the fit; may be repeated, the main one first.",
+    help="evaluation.json of people kept out of the fit; may be repeated, the main one first.",
 )
 @click.option(
     "--reference",
     "reference_path",
     type=click.Path(path_type=Path),
     required=True,
-    help="evaluation.json of CHECKPOINT on the people it was fitted on, for the gap's centre.",
+    help="evaluation.json of the people that CHECKPOINT was fitted on, for the centre of the gap.",
 )
 @click.option(
     "--out",
@@ -34,7 +34,7 @@ import click
 @click.option(
     "--embed",
     is_flag=True,
-    help="Also write the card in short into CHECKPOINT, from which exports take it.",
+    help="Also write a summary of the card into CHECKPOINT; exports contain it.",
 )
 def card(
     checkpoint: Path,

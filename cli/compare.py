@@ -32,8 +32,8 @@ def compare(stable: Path, candidate: Path, table: Path, out: Path | None) -> Non
     from henaw.intake.tables.layout import find_layout
     from henaw.model.files import write_whole
     from henaw.scoring import Henaw
-    from henaw.scoring.comparison import compare_models
-    from henaw.scoring.sources import open_source
+    from henaw.scoring.jobs.comparison import compare_models
+    from henaw.scoring.reading.sources import open_source
 
     source = open_source(table)
     report = compare_models(

@@ -1,4 +1,4 @@
-"""``henaw contract``: what clients can rely on, for their tools."""
+"""``henaw contract``: the API's contract as files for clients' tools."""
 
 from __future__ import annotations
 

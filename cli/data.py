@@ -1,4 +1,4 @@
-"""``henaw data``: build the table that a fit reads from where the data is."""
+"""``henaw data``: build the cohort table that a fit reads."""
 
 from __future__ import annotations
 

@@ -14,26 +14,25 @@ from henaw.training.readers.nhanes.survey import MORTALITY_SITE, SURVEY_SITE, Si
     "--out",
     type=click.Path(path_type=Path, dir_okay=False),
     required=True,
-    help="Table to write, .parquet; its report goes beside it, .report.json.",
+    help="Table to write, .parquet; its report, .report.json, is written beside it.",
 )
 @click.option(
     "--folder",
     type=click.Path(path_type=Path, file_okay=False),
     default=Path("nhanes"),
     show_default=True,
-    help="Where the public files are kept; those that are there are not fetched again.",
+    help="Folder of the public files; files that exist are not downloaded again.",
 )
 @click.option(
     "--survey",
     "names",
     multiple=True,
-    help="A survey, such as 2003-2004; can be given more than once. Default: 1988-1994, "
-    "1999-2004 and 2011-2018.",
+    help="Survey, such as 2003-2004; may be repeated. Default: 1988-1994, 1999-2004 and 2011-2018.",
 )
 @click.option(
     "--external-validation",
     is_flag=True,
-    help="Read the surveys 2005-2010, and only those: they are kept apart from fitting.",
+    help="Read only the surveys 2005-2010, which are kept out of the fit.",
 )
 @click.option("--survey-site", default=SURVEY_SITE, show_default=True, help="Site of the surveys.")
 @click.option(
@@ -53,9 +52,9 @@ def nhanes(
 ) -> None:
     """Download the public NHANES files and build a cohort table from them.
 
-    The files, some 0.4 GB with 1988-1994, come from the US National Center for Health
-    Statistics. An interrupted download goes on where it stopped; each file's SHA-256 is
-    kept beside it and checked whenever it is read again.
+    The files, about 0.4 GB with 1988-1994, come from the US National Center for Health
+    Statistics. An interrupted download continues where it stopped. The SHA-256 of each file
+    is stored beside it and checked at each later read.
     """
     from henaw.training.readers.nhanes.build import build_nhanes_table, choose_surveys
     from henaw.training.readers.table import check_table_path, write_table
@@ -92,7 +91,7 @@ def _summarise(survey: str, counts: dict[str, Any]) -> str:
     if counts["not_measured"]:
         parts.append(f"not measured: {', '.join(counts['not_measured'])}")
     parts += [
-        f"{count} {name} of people who did not fast blanked"
+        f"{count} {name} removed from people who did not fast"
         for name, count in counts["not_fasted_blanked"].items()
     ]
     return f"{survey}: {'; '.join(parts)}"

@@ -15,20 +15,20 @@ from henaw.cli.preflight import accept_option, stop_if_doubtful
     "map_path",
     type=click.Path(path_type=Path),
     required=True,
-    help="YAML file that says which column holds what, in which unit.",
+    help="YAML file that names the columns and their units.",
 )
 @click.option(
     "--out",
     type=click.Path(path_type=Path, dir_okay=False),
     required=True,
-    help="Table to write, .parquet; its report goes beside it, .report.json.",
+    help="Table to write, .parquet; its report, .report.json, is written beside it.",
 )
 @accept_option
 def table(file: Path, map_path: Path, out: Path, accepted: tuple[str, ...]) -> None:
     """Build a cohort table from any CSV or Parquet FILE.
 
-    What is missing, not mapped or implausible is reported. Values that are far likelier in
-    another unit, among the people of the shipped model, stop it with exit status 2.
+    The report lists missing, unmapped and implausible values. If values are far likelier in
+    another unit, nothing is written and the exit status is 2.
     """
     import numpy as np
     from henaw.intake.doubts import ENOUGH_VALUES
@@ -61,8 +61,8 @@ def table(file: Path, map_path: Path, out: Path, accepted: tuple[str, ...]) -> N
         click.echo(f"not mapped: {', '.join(report['not_mapped'])}")
     for name, assumed in report["unit_assumed"].items():
         click.echo(
-            f"{name}: {assumed['values']} without a unit, taken to be in {assumed['unit']} like "
-            "all others: no other unit is possible"
+            f"{name}: {assumed['values']} values without a unit are taken to be in "
+            f"{assumed['unit']}, the only possible unit"
         )
     for name, count in report["missing"].items():
         outside = report["outside_accepted_range"][name]

@@ -15,7 +15,7 @@ from tqdm import tqdm
     "--out",
     type=click.Path(path_type=Path, dir_okay=False),
     required=True,
-    help="Parquet to write; a report of counts goes beside it.",
+    help="Table to write, .parquet; a report of counts is written beside it.",
 )
 @click.option(
     "--config",
@@ -26,31 +26,31 @@ from tqdm import tqdm
 @click.option(
     "--visit",
     type=click.IntRange(0, 3),
-    help="0 first assessment, 1 its repeat, 2 and 3 imaging; default: the first with a biomarker.",
+    help="0 first assessment, 1 repeat, 2 and 3 imaging. Default: the first with a biomarker.",
 )
 @click.option(
     "--mix-visits",
     is_flag=True,
-    help="Each biomarker from the first visit that has it; follow-up starts at the latest used.",
+    help="Take each biomarker from the first visit that has it; follow-up starts at the latest.",
 )
 @click.option(
     "--censor",
     "censor",
     multiple=True,
     metavar="NATION=YYYY-MM-DD",
-    help="Last day of follow-up in england, scotland or wales; repeat for each.",
+    help="Last day of follow-up in england, scotland or wales; may be repeated.",
 )
 @click.option(
     "--withdrawn",
     type=click.Path(path_type=Path),
     multiple=True,
-    help="List of participants to leave out; repeat for several.",
+    help="List of participants to leave out; may be repeated.",
 )
 @click.option(
     "--only",
     type=click.Path(path_type=Path),
     multiple=True,
-    help="List of participants to keep, such as those with retinal images.",
+    help="List of participants to keep, such as those with retinal images; may be repeated.",
 )
 def ukb(
     *,
@@ -65,7 +65,7 @@ def ukb(
 ) -> None:
     """Build a cohort table from UK Biobank CSV, TSV or Parquet, in SOURCE or below it.
 
-    Nothing leaves this machine. The table holds people; the report holds counts.
+    Nothing leaves this machine. The table contains individuals; the report contains counts only.
     """
     from henaw.training.readers.ukb.build import build_ukb_table
     from henaw.training.readers.ukb.configuration import read_ukb_configuration

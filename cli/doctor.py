@@ -8,52 +8,37 @@ from pathlib import Path
 from typing import Literal
 
 import click
-from henaw.cli.devices import check_devices
-from henaw.cli.findings import fail
-from henaw.cli.options import ARCHIVE, LOCAL_CONFIGURATION, SHIPPED, find_installed
+from henaw.cli.checks.devices import check_devices
+from henaw.cli.checks.results import fail
+from henaw.cli.options import (
+    ARCHIVE,
+    SHIPPED,
+    engine_option,
+    find_installed,
+    run_option,
+    server_config_option,
+)
 from henaw.model.distribution import suggest_install
 
 _MARKS = {"ok": "ok     ", "warning": "WARNING", "problem": "PROBLEM"}
 
 
 @click.command()
-@click.option(
-    "--engine",
-    type=click.Choice(("native", "torchserve")),
-    default="native",
-    envvar="HENAW_ENGINE",
-    show_default=True,
-    help="Which engine serves.",
-)
-@click.option(
-    "--config",
-    "configuration",
-    type=click.Path(path_type=Path, file_okay=False),
-    default=lambda: find_installed(LOCAL_CONFIGURATION),
-    show_default=f"{LOCAL_CONFIGURATION}, or the one that is installed",
-    help="Folder with handler.yaml and, for torchserve, config.properties.",
-)
+@engine_option
+@server_config_option
 @click.option(
     "--archive",
     "archive_path",
     type=click.Path(path_type=Path),
-    help="The model. Default: as henaw serve has it.",
+    help="The model. Default: the same as henaw serve.",
 )
-@click.option(
-    "--run",
-    "run",
-    type=click.Path(path_type=Path, file_okay=False),
-    default=Path("run"),
-    envvar="HENAW_RUN",
-    show_default=True,
-    help="The server's folder.",
-)
+@run_option
 @click.option(
     "--pod/--no-pod",
     default=None,
-    help="Check it as a Kubernetes pod's, or not. Default: whether this runs in one.",
+    help="Apply the rules for a Kubernetes pod. Default: if this runs in one.",
 )
-@click.option("--json", "as_json", is_flag=True, help="Findings as one JSON array.")
+@click.option("--json", "as_json", is_flag=True, help="Print the findings as one JSON array.")
 @click.pass_context
 def doctor(
     context: click.Context,
@@ -65,10 +50,10 @@ def doctor(
     pod: bool | None,
     as_json: bool,
 ) -> None:
-    """Check a deployment, and say what to do; exit with 1 where there is a problem."""
+    """Check a deployment and say what to do; exit with 1 if there is a problem."""
     archive_path = archive_path or (ARCHIVE if engine == "torchserve" else find_installed(SHIPPED))
     try:
-        from henaw.cli.deployment import Deployment, examine, is_in_pod
+        from henaw.cli.checks.deployment import Deployment, examine, is_in_pod
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] == "henaw":
             raise
@@ -76,8 +61,8 @@ def doctor(
             *check_devices(archive_path),
             fail(
                 "packages",
-                f"{error.name} is not installed, so that there is no server to check",
-                f"{suggest_install('serve')}; henaw score needs none of it",
+                f"{error.name} is not installed, so there is no server to check",
+                f"{suggest_install('serve')}; henaw score does not need it",
             ),
         ]
     else:

@@ -1,4 +1,4 @@
-"""``henaw evaluate``: what a checkpoint is worth on a cohort."""
+"""``henaw evaluate``: how well a checkpoint does on a cohort."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ from tqdm import tqdm
 @click.option(
     "--surveys",
     multiple=True,
-    help="Evaluate the people of this survey only; may be repeated. Default: everyone.",
+    help="Evaluate only the people of this survey; may be repeated. Default: everyone.",
 )
 @click.option(
     "--draws",
     type=click.IntRange(min=100),
     default=1000,
     show_default=True,
-    help="Bootstrap samples behind each interval of a C-index.",
+    help="Bootstrap samples for the interval of each C-index.",
 )
 @click.option("--seed", type=click.IntRange(min=0), default=1, show_default=True)
 @click.option(
     "--own-profile",
     is_flag=True,
-    help="Take each survey's own laboratory profile off first, as `henaw calibrate` would.",
+    help="First correct each survey by its own laboratory profile, as `henaw calibrate` makes it.",
 )
 def evaluate(
     checkpoint: Path,

@@ -13,10 +13,10 @@ import click
     "--out",
     type=click.Path(path_type=Path, file_okay=False),
     required=True,
-    help="Folder to write; it is replaced whole.",
+    help="Folder to write; an existing folder is replaced.",
 )
 def export(checkpoint: Path, out: Path) -> None:
-    """Validate a checkpoint, convert it, and prove that every runtime agrees."""
+    """Validate a checkpoint, convert it and prove that every runtime agrees."""
     from henaw.export.export import export_checkpoint
 
     parity = export_checkpoint(checkpoint, out)

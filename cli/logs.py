@@ -1,7 +1,7 @@
-"""The log of a command: how much is said, where, and in which form.
+"""The log of a command: its level, file and format.
 
-Every subcommand has these options, and so does ``henaw`` before it. The library only calls
-``logging.getLogger(__name__)``; nothing is set up before a subcommand runs.
+Every subcommand has these options, and so has ``henaw`` itself. The library only calls
+``logging.getLogger(__name__)``; logging is set up when a subcommand runs.
 """
 
 from __future__ import annotations
@@ -33,13 +33,13 @@ _OPTIONS = ("log_level", "log_file", "log_format")
 
 
 def list_logging_options() -> list[click.Option]:
-    """The options of the log, for one more command."""
+    """Make the log options for one command."""
     return [
         click.Option(
             ["--log-level"],
             type=click.Choice(LEVELS, case_sensitive=False),
             metavar="|".join(LEVELS),
-            help="How much the log says. Default: WARNING.",
+            help="Lowest level that is logged. Default: WARNING.",
         ),
         click.Option(
             ["--log-file"],
@@ -50,13 +50,13 @@ def list_logging_options() -> list[click.Option]:
             ["--log-format"],
             type=click.Choice(FORMATS),
             metavar="|".join(FORMATS),
-            help="text, or json: one object a line. Default: text.",
+            help="text, or json (one object a line). Default: text.",
         ),
     ]
 
 
 def add_logging_options(command: click.Command) -> click.Command:
-    """Give the options to a command, or to each subcommand of a group."""
+    """Add the log options to a command, or to each subcommand of a group."""
     if isinstance(command, click.Group):
         for subcommand in command.commands.values():
             add_logging_options(subcommand)
@@ -69,7 +69,7 @@ def add_logging_options(command: click.Command) -> click.Command:
 def _with_log(callback: Any) -> Any:
     @functools.wraps(callback)
     def run(*args: Any, **values: Any) -> Any:
-        # What stands before the subcommand holds where it says nothing else.
+        # Options given before the subcommand apply unless it has its own.
         before = click.get_current_context().find_root().params
         own = {name: values.pop(name) for name in _OPTIONS}
         level, path, form = (own[name] or before.get(name) for name in _OPTIONS)
@@ -81,13 +81,13 @@ def _with_log(callback: Any) -> Any:
 
 @contextmanager
 def open_log(level: str, path: Path | None, form: str) -> Iterator[None]:
-    """Send what the logger ``henaw`` is told to a file or to standard error.
+    """Send records of the logger ``henaw`` to a file or to standard error.
 
-    An error that ends the command is in the file too; on standard error it is the
+    An error that ends the command is also written to the file; standard error has it as the
     command's own message.
 
     Args:
-        level: the least that is said, one of :data:`LEVELS`.
+        level: the lowest level that is logged, one of :data:`LEVELS`.
         path: the file to append to; None is standard error.
         form: one of :data:`FORMATS`.
 
@@ -117,7 +117,7 @@ def open_log(level: str, path: Path | None, form: str) -> Iterator[None]:
 
 @contextmanager
 def say_once(*names: str) -> Iterator[None]:
-    """Let loggers give each warning once: every fit of a search would give the same."""
+    """Log each warning once: every fit of a search would repeat it."""
     said: set[str] = set()
 
     def is_new(record: logging.LogRecord) -> bool:
@@ -137,16 +137,16 @@ def say_once(*names: str) -> Iterator[None]:
 
 
 def _describe(error: Exception) -> str:
-    """What a log may hold of an error: nothing that names a person or their values."""
+    """Describe an error without anything that names a person or their values."""
     if isinstance(error, CohortError | ScoringError):
         head = str(error).partition("\n")[0]
-        return f"{head}; standard error has them, since they can name people"
+        return f"{head}; standard error has the details, which can name people"
     return str(error)
 
 
 def _open_file(path: Path) -> logging.Handler:
     try:
-        # Opened again by name where a rotation has moved it.
+        # Opens the file again when a log rotation has moved it.
         return logging.handlers.WatchedFileHandler(path, encoding="utf-8")
     except OSError as error:
         raise click.BadParameter(
@@ -155,7 +155,7 @@ def _open_file(path: Path) -> logging.Handler:
 
 
 class _BesideBars(_StreamHandler):
-    """Standard error, with progress bars drawn below what is said."""
+    """Standard error, with progress bars redrawn below each record."""
 
     def emit(self, record: logging.LogRecord) -> None:
         tqdm = sys.modules.get("tqdm")  # Where nothing imported it, there is no bar.
@@ -176,7 +176,7 @@ class _TextFormatter(logging.Formatter):
 
 
 class _JsonFormatter(_TextFormatter):
-    """One object a line; what a record was given as ``extra`` is a field of its own."""
+    """One JSON object a line; each item of a record's ``extra`` is a field."""
 
     def format(self, record: logging.LogRecord) -> str:
         fields: dict[str, Any] = {

@@ -1,7 +1,7 @@
-"""The ``henaw`` command; one module a subcommand, imported only when it is asked for.
+"""The ``henaw`` command: one module a subcommand, imported when it is called.
 
-Each needs other packages, and an installation has those of what it is for: so that one
-subcommand cannot keep another from starting, nor help from being shown.
+Subcommands need different packages, and an installation may have only some of them. A missing
+package stops neither the other subcommands nor the help.
 """
 
 from __future__ import annotations
@@ -21,37 +21,37 @@ from henaw.model.errors import HenawError
 SUBCOMMANDS: Mapping[str, str] = MappingProxyType(
     {
         "archive": "Pack the exported model and the code that serves it.",
-        "calibrate": "Make a laboratory's profile from some hundred of its people.",
+        "calibrate": "Make a laboratory's profile from a few hundred of its people.",
         "card": "Write the model card of a checkpoint from its evaluations.",
-        "check": "Prove that a copy of the ONNX file answers as it was exported.",
-        "compare": "Score a table by two models, and say how far they differ.",
+        "check": "Prove that a copy of the ONNX file answers as it did at export.",
+        "compare": "Score a table with two models and report how far they differ.",
         "contract": "Write the OpenAPI document and the JSON Schema of a request.",
         "data": "Build a cohort table: NHANES, UK Biobank or any other.",
-        "doctor": "Check a deployment, and say what to do.",
+        "doctor": "Check a deployment and say what to do.",
         "evaluate": "Measure a checkpoint on a cohort and write a report.",
-        "export": "Convert a checkpoint, and prove that every runtime agrees.",
-        "monitor": "Answer metrics and readiness of a server, until ended.",
+        "export": "Convert a checkpoint and prove that every runtime agrees.",
+        "monitor": "Answer metrics and readiness of a server until stopped.",
         "score": "Score a table, a workbook or FHIR R4.",
         "serve": "Start a server and wait until the model answers.",
         "shadow": "Say how far a shadow's answers are from the stable version's.",
-        "simulate": "Draw synthetic participants from a model, as a cohort table.",
-        "stop": "Stop the server that `henaw serve` started, and no other.",
+        "simulate": "Draw synthetic participants from a model as a cohort table.",
+        "stop": "Stop the server that `henaw serve` started.",
         "train": "Fit a model on a cohort and write its checkpoint.",
         "tune": "Choose settings by cross-validation inside the training surveys.",
-        "versions": "Hold several versions in one running server, and switch.",
+        "versions": "Load several versions into one running server and switch.",
     }
 )
-"""What ``henaw --help`` says of each, without its module."""
+"""Help of each subcommand, shown without importing its module."""
 
 _REFUSED_BY_THE_MACHINE = {
     getattr(errno, name)
     for name in ("ENOSPC", "EDQUOT", "EFBIG", "EROFS", "EACCES", "EPERM", "EIO")
     if hasattr(errno, name)
 }
-"""A full disk and the like: no fault of the program, so that no trace is shown."""
+"""Such as a full disk. This is no fault of the program, so no traceback is shown."""
 
 _MODULES: Mapping[str, str] = MappingProxyType({"stop": "serve"})
-"""Of subcommands that are not in a module of their own name."""
+"""Modules of subcommands whose name differs."""
 
 
 class _Subcommands(click.Group):
@@ -94,7 +94,7 @@ def commands(**_: object) -> None:
 
 
 def main() -> None:
-    """Run a subcommand; an error of HENAW's own is a message, not a trace."""
+    """Run a subcommand; print an error of HENAW as a message without a traceback."""
     try:
         commands()
     except ModuleNotFoundError as error:
@@ -102,9 +102,9 @@ def main() -> None:
         if name.partition(".")[0] == "henaw":
             raise
         click.echo(
-            f"error: the Python package {name!r} is not installed: {suggest_install('train')} for "
-            f"cohorts, fits, reports and simulations, {suggest_install('serve')} for the server, "
-            f"{suggest_install('torchserve')} for TorchServe, exports and archives",
+            f"error: the Python package {name!r} is not installed. For cohorts, fits, reports and "
+            f"simulations: {suggest_install('train')}. For the server: {suggest_install('serve')}. "
+            f"For TorchServe, exports and archives: {suggest_install('torchserve')}",
             err=True,
         )
         sys.exit(1)
@@ -115,5 +115,5 @@ def main() -> None:
         if error.errno not in _REFUSED_BY_THE_MACHINE:
             raise
         where = "" if error.filename is None else f"{error.filename}: "
-        click.echo(f"error: {where}stopped by the machine: {error.strerror}", err=True)
+        click.echo(f"error: {where}the system refused: {error.strerror}", err=True)
         sys.exit(1)

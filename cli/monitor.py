@@ -6,35 +6,28 @@ import signal
 from pathlib import Path
 
 import click
-from henaw.cli.options import LOCAL_CONFIGURATION, find_installed
+from henaw.cli.options import server_config_option
 
 
 @click.command()
-@click.option(
-    "--config",
-    "configuration",
-    type=click.Path(path_type=Path, file_okay=False),
-    default=lambda: find_installed(LOCAL_CONFIGURATION),
-    show_default=f"{LOCAL_CONFIGURATION}, or the one that is installed",
-    help="Folder with handler.yaml.",
-)
+@server_config_option
 @click.option(
     "--folder",
     type=click.Path(path_type=Path, file_okay=False),
     envvar="HENAW_MONITOR_FOLDER",
-    help="Where workers tell how they are, instead of the one configured.",
+    help="Folder of the workers' state, instead of the configured one.",
 )
 @click.option(
     "--port",
     type=click.IntRange(1, 65535),
     envvar="HENAW_MONITOR_PORT",
-    help="Instead of the one configured.",
+    help="Port to listen on, instead of the configured one.",
 )
 def monitor(configuration: Path, folder: Path | None, port: int | None) -> None:
-    """Answer metrics and readiness of a server, until ended.
+    """Answer metrics and readiness of a server until stopped.
 
-    henaw serve starts one by itself; a torchserve that was started otherwise wants it
-    beside it, in the same folder.
+    `henaw serve` starts a monitor itself. Run this beside a TorchServe that was started in
+    another way, in the same folder.
     """
     import dataclasses
 
@@ -49,9 +42,9 @@ def monitor(configuration: Path, folder: Path | None, port: int | None) -> None:
         server = make_monitor(watched, folder or Path(watched.folder))
     except OSError as error:
         raise RuntimeUnavailableError(
-            f"expected to listen on {watched.address}:{watched.port}, however: {error}"
+            f"the monitor cannot listen on {watched.address}:{watched.port}: {error}"
         ) from error
-    # As Ctrl-C: end without a trace.
+    # Like Ctrl-C: end without a traceback.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     click.echo(f"http://{watched.address}:{server.server_port}/metrics and /ready")
     try:

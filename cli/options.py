@@ -8,22 +8,44 @@ from pathlib import Path
 import click
 
 LOCAL_CONFIGURATION = Path("serve_config/local")
-"""Server configuration that is taken where none is named: of this folder, else the installed."""
+"""Default server configuration: the one in this folder, else the installed one."""
 
 ARCHIVE = Path("model_store/henaw.mar")
-"""What TorchServe serves where nothing else is named."""
+"""What TorchServe serves by default."""
 SHIPPED = Path("model/weights")
-"""What the native engine serves where nothing else is named: of this folder, else installed."""
+"""What the native engine serves by default: the one in this folder, else the installed one."""
 
 
 def find_installed(path: Path) -> Path:
-    """A file or folder of the repository: the one here, else the installed one."""
+    """Find a file or folder of the repository: in this folder, else installed."""
     if path.exists():
         return path
     package = importlib.resources.files(f"henaw.{path.parts[0]}")
     return Path(str(package.joinpath(*path.parts[1:])))
 
 
+engine_option = click.option(
+    "--engine",
+    type=click.Choice(("native", "torchserve")),
+    default="native",
+    envvar="HENAW_ENGINE",
+    show_default=True,
+    help="native needs neither torch nor Java; torchserve runs TorchServe with the archive.",
+)
+server_config_option = click.option(
+    "--config",
+    "configuration",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=lambda: find_installed(LOCAL_CONFIGURATION),
+    show_default=f"{LOCAL_CONFIGURATION}, else the installed one",
+    help="Folder with handler.yaml and, for torchserve, config.properties and log4j2.xml.",
+)
+model_option = click.option(
+    "--model",
+    "model_path",
+    type=click.Path(path_type=Path),
+    help="ONNX file of `henaw export`. Default: the shipped model.",
+)
 config_option = click.option(
     "--config",
     "config_path",
@@ -42,7 +64,7 @@ device_option = click.option(
     "--device",
     default="auto",
     show_default=True,
-    help="auto, cpu, cuda or cuda:N; auto is CUDA where there is one.",
+    help="auto, cpu, cuda or cuda:N; auto takes CUDA if there is one.",
 )
 run_option = click.option(
     "--run",
@@ -51,14 +73,16 @@ run_option = click.option(
     default=Path("run"),
     envvar="HENAW_RUN",
     show_default=True,
-    help="Folder for its pid, logs, throttle store and temporary files.",
+    help="The server's folder: its pid, logs, throttle store and temporary files.",
 )
 columns_option = click.option(
     "--columns",
     "map_path",
     type=click.Path(path_type=Path),
-    help="YAML file that says which column holds what, in which unit; as `henaw data table`.",
+    help="YAML file that names the columns and their units, as for `henaw data table`.",
 )
 visit_option = click.option(
-    "--visit", type=click.IntRange(min=0), help="UK Biobank instance. Default: the first there is."
+    "--visit",
+    type=click.IntRange(min=0),
+    help="UK Biobank instance. Default: the first in the table.",
 )

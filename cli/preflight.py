@@ -1,4 +1,4 @@
-"""What `henaw score` says before it computes a number: options, and the printing."""
+"""What a command prints of its input before it computes anything, and the options for it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from henaw.intake.tables.layout import Layout
 
 STOPPED = 2
-"""Exit status: something looks wrong, and nothing was computed."""
+"""Exit status: the input looks wrong, and nothing was computed."""
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -26,28 +26,28 @@ _ACCEPT = click.option(
     "accepted",
     multiple=True,
     metavar="NAME",
-    help="Go on though NAME looks wrong, such as crp, or all.",
+    help="Accept NAME, such as crp, although it looks wrong; or all. May be repeated.",
 )
 _UNIT = click.option(
     "--unit",
     "units",
     multiple=True,
     metavar="NAME=UNIT",
-    help="Unit of a biomarker's column, such as crp=mg/dL, in place of what it was taken for.",
+    help="Unit of a biomarker's column, such as crp=mg/dL; may be repeated.",
 )
 
 
 def preflight_options(function: Function) -> Function:
-    """The options of a pre-flight, in front of a command."""
+    """Give a command the options of a pre-flight."""
     for option in (
         click.option(
             "--json",
             "as_json",
             is_flag=True,
-            help="Print the pre-flight, and the counts after a run, as JSON.",
+            help="Print the report on IN and, after a run, the counts as JSON.",
         ),
         click.option(
-            "--dry-run", is_flag=True, help="Say what IN was taken for, and compute nothing."
+            "--dry-run", is_flag=True, help="Only report how IN is read; compute nothing."
         ),
         _UNIT,
         _ACCEPT,
@@ -60,10 +60,10 @@ accept_option = _ACCEPT
 
 
 def set_units(layout: Layout, units: Sequence[str]) -> Layout:
-    """The layout with the units of ``--unit``.
+    """Put the units of ``--unit`` into a layout.
 
     Raises:
-        BadParameter: there is no such biomarker, column or unit.
+        BadParameter: a biomarker, its column or its unit does not exist.
     """
     for given in units:
         name, _, unit = given.partition("=")
@@ -90,7 +90,7 @@ def set_units(layout: Layout, units: Sequence[str]) -> Layout:
 def report_preflight(
     report: Report, source: str, *, accepted: Sequence[str], is_dry: bool, as_json: bool
 ) -> None:
-    """Print a pre-flight; end the program where something stops it, or it is a dry run."""
+    """Print a pre-flight; exit if a finding stops it or it is a dry run."""
     stops = report.find_stops(accepted)
     if is_dry and not as_json:
         for line in report.list_lines():
@@ -106,7 +106,7 @@ def report_preflight(
 
 
 def stop_if_doubtful(findings: Sequence[Finding], accepted: Sequence[str]) -> None:
-    """Print findings; end the program where one stops it that is not accepted."""
+    """Print findings; exit if one stops the run and is not accepted."""
     is_stopped = False
     for finding in findings:
         if not finding.stops:
@@ -116,12 +116,13 @@ def stop_if_doubtful(findings: Sequence[Finding], accepted: Sequence[str]) -> No
         else:
             is_stopped = True
             click.echo(
-                f"stopped: {finding.message}. If it is right: --accept {finding.name}", err=True
+                f"stopped: {finding.message}. If this is right, give --accept {finding.name}",
+                err=True,
             )
     if is_stopped:
         click.echo(
-            'Nothing was computed. A unit stands in a column\'s name, such as "crp (mg/dL)", or is '
-            "given by --unit crp=mg/dL or --columns.",
+            'Nothing was computed. Give a unit in the column\'s name, such as "crp (mg/dL)", or by '
+            "--unit crp=mg/dL or --columns.",
             err=True,
         )
         sys.exit(STOPPED)

@@ -4,88 +4,74 @@ from __future__ import annotations
 
 import functools
 import json
-import sys
-from collections import Counter
-from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
-from henaw.cli.options import columns_option, visit_option
+from henaw.cli.layouts import choose_layout, read_layout
+from henaw.cli.options import columns_option, model_option, visit_option
 from henaw.cli.preflight import preflight_options, report_preflight, set_units
+from henaw.cli.score_report import report_few, report_left_out, report_spark, report_summary
 from henaw.model.errors import ConfigurationError, ScoringError
 from henaw.model.runtime import OUTPUT_NAMES
 from tqdm import tqdm
 
 if TYPE_CHECKING:
-    from henaw.intake.tables.layout import Layout
     from henaw.scoring import Henaw
-    from henaw.scoring.job import Summary
-    from henaw.scoring.sources import Source
-    from pyspark.sql import SparkSession
-
-NOT_ALL_SCORED = 3
-"""Exit status: the output is written, and some rows in it have a reason, not answers."""
-
-_FEW = 20
-_UNRELIABLE_WORDS = {"withhold": "numbers withheld", "keep": "not reliable"}
+    from henaw.scoring.answering.summary import Summary
+    from henaw.scoring.reading.sources import Source
 
 
 @click.command()
 @click.argument("source", metavar="IN", type=click.Path())
 @click.argument("out", metavar="OUT", type=click.Path(), required=False)
-@click.option(
-    "--model",
-    "model_path",
-    type=click.Path(path_type=Path),
-    help="ONNX file of `henaw export`. Default: the shipped model.",
-)
+@model_option
 @columns_option
 @visit_option
 @click.option(
     "--people",
     "people_path",
     type=click.Path(path_type=Path),
-    help="Where IN has a result a row: a table with a row a person, with identifier, birth date or "
-    "age, and sex. Not needed where IN has them.",
+    help="If IN has one result a row and no ages: a table with one row a person, of identifier, "
+    "birth date or age, and sex.",
 )
 @click.option(
     "--tests",
     "tests_path",
     type=click.Path(path_type=Path),
-    help="Where IN has a result a row, or is FHIR: YAML of the laboratory's own codes, such as "
+    help="If IN has one result a row or is FHIR: YAML of the laboratory's own test codes, such as "
     "CRPH: crp.",
 )
 @click.option(
     "--outputs",
-    help="Comma-separated outputs of the graph, such as biological_age,interval. Default: all.",
+    help="Comma-separated outputs of the model, such as biological_age,interval. Default: all.",
 )
 @click.option(
     "--unreliable",
     type=click.Choice(["withhold", "keep"]),
     default="withhold",
     show_default=True,
-    help="What becomes of numbers that are not reliable: withhold leaves them empty. The column "
-    '"withheld" says why with either.',
+    help="Unreliable numbers: withhold leaves them empty, keep writes them. The column "
+    '"withheld" says why in both cases.',
 )
 @click.option(
     "--lab",
     "lab_path",
     type=click.Path(path_type=Path),
-    help="Profile of the laboratory that the values come from: a file of `henaw calibrate`.",
+    help="Profile of the laboratory that measured the values: a file of `henaw calibrate`.",
 )
-@click.option("--sheet", help="Where IN is a workbook of Excel with several sheets: which one.")
+@click.option("--sheet", help="If IN is an Excel workbook with several sheets: the name of one.")
 @click.option(
     "--change",
     is_flag=True,
-    help="Compare draws: a row for each draw of a person but the first, with its difference from "
-    "the first, the 90 % interval of that, and whether it is within the noise of two draws.",
+    help="Compare each later blood draw of a person with the first: the difference, its 90 % "
+    "interval, and whether it is within the noise of two draws. One row a later draw.",
 )
 @click.option(
     "--to",
     "form",
     type=click.Choice(["csv", "ndjson", "parquet", "arrow", "fhir", "fhir-ndjson"]),
-    help="What standard output gets, where OUT is -. Default: fhir where IN is FHIR, else csv.",
+    help="Format of standard output, if OUT is -. Default: fhir if IN is FHIR, else csv.",
 )
 @click.option("--threads", type=click.IntRange(1, 64), default=2, show_default=True)
 @click.option(
@@ -93,8 +79,8 @@ _UNRELIABLE_WORDS = {"withhold": "numbers withheld", "keep": "not reliable"}
     default="cpu",
     show_default=True,
     callback=lambda _context, _option, name: _check_device(name),
-    help="auto, cpu, cuda or cuda:N. CUDA needs onnxruntime-gpu; where it cannot be used, the "
-    "CPU scores, with a warning unless it was auto. Only the CPU gives the same numbers to the "
+    help="auto, cpu, cuda or cuda:N. CUDA needs onnxruntime-gpu; if it cannot be used, the CPU "
+    "scores, with a warning unless auto was given. Only the CPU gives the same numbers to the "
     "last bit.",
 )
 @click.option(
@@ -102,8 +88,8 @@ _UNRELIABLE_WORDS = {"withhold": "numbers withheld", "keep": "not reliable"}
     type=click.Choice(["local", "spark"]),
     default="local",
     show_default=True,
-    help="spark: IN is CSV or TSV by its name, such as 'people/*.csv', else Parquet, such as a "
-    "folder of it; OUT is a new folder of Parquet. Both may be URIs, such as hdfs://host/people.",
+    help="spark: IN is CSV or TSV if its name ends so, such as 'people/*.csv', else Parquet, such "
+    "as a folder; OUT is a new folder of Parquet. Both may be URIs, such as hdfs://host/people.",
 )
 @preflight_options
 def score(
@@ -129,33 +115,35 @@ def score(
     dry_run: bool,
     as_json: bool,
 ) -> None:
-    """Score IN: a table, a workbook, or FHIR R4; with .gz or not.
+    """Score IN, a table, an Excel workbook or FHIR R4, and write the answers to OUT.
 
-    IN (.parquet, .csv, .tsv, .txt, .arrow, .xlsx, .ndjson) has a row a person, or a result a
-    row (person, test, value, unit, date). FHIR is a Bundle, a list or a resource (.json), a
-    resource a line (.ndjson), or a folder of them. Of results, each biomarker's newest usable
-    one within a year of the newest counts. - is standard input or output.
+    IN (.parquet, .csv, .tsv, .txt, .arrow, .xlsx, .ndjson; with .gz or not) has one row a
+    person, or one result a row (person, test, value, unit, date). FHIR is a Bundle, a list or
+    a resource (.json), one resource a line (.ndjson), or a folder of such files. Of several
+    results, the newest usable one of each biomarker counts, within a year of the person's
+    newest. - is standard input or output.
 
-    Before any number, IN is looked over: values that are far likelier in another unit, and
-    columns that look like a biomarker and are not used, stop the run. --dry-run does only this.
+    IN is checked first. Values that are far likelier in another unit, and unused columns that
+    look like a biomarker, stop the run. --dry-run does only this check.
 
-    OUT (.parquet, .csv, .arrow, .ndjson) has a row for each person, in IN's order. Rows that
-    cannot be scored say why in the column "reason". Where the answer is not reliable, the
-    numbers are empty and the column "withheld" says why. Started again after it was killed, the
-    same command goes on where it was. With .json or .fhir.ndjson the answers are FHIR.
+    OUT (.parquet, .csv, .arrow, .ndjson) has one row a person, in the order of IN. If a row
+    cannot be scored, its column "reason" says why. If an answer is not reliable, its numbers
+    are empty and its column "withheld" says why. If the run is killed, the same command
+    continues where it stopped. If OUT ends in .json or .fhir.ndjson, the answers are FHIR.
 
     Exit status: 0 all rows scored, 3 some were not, 2 the command line is wrong or IN looks
-    wrong, 1 anything else. OUT is written with 0 and 3 only.
+    wrong, 1 anything else. OUT is written only with 0 and 3.
     """
     if out is None and not dry_run:
-        raise click.UsageError("OUT is missing: name the file to write, or give --dry-run")
+        raise click.UsageError("OUT is missing. Name the file to write, or give --dry-run")
+    from henaw.intake.local_codes import read_local_codes
     from henaw.scoring import Henaw
-    from henaw.scoring.answers import check_outputs
-    from henaw.scoring.unpack import deliver_output, unpack_input
+    from henaw.scoring.answering.columns import check_outputs
+    from henaw.scoring.reading.unpack import deliver_output, unpack_input
 
-    names = None if outputs is None else [name.strip() for name in outputs.split(",")]
-    chosen = check_outputs(OUTPUT_NAMES if names is None else names)
-    mapped = None if map_path is None else _read_layout(map_path)
+    names = OUTPUT_NAMES if outputs is None else [name.strip() for name in outputs.split(",")]
+    chosen = check_outputs(names)
+    mapped = read_layout(map_path)
     separator = None if mapped is None else mapped.separator
     look = functools.partial(report_preflight, accepted=accepted, is_dry=dry_run, as_json=as_json)
     if engine == "spark":
@@ -168,7 +156,7 @@ def score(
         from henaw.scoring.spark import look_over_frame, read_frame, score_frame, write_frame
 
         people = read_frame(source, separator=separator)
-        layout = set_units(_find_layout(people.columns, mapped, visit), units)
+        layout = set_units(choose_layout(people.columns, mapped, visit), units)
         onnx = find_shipped(ONNX_FILE) if model_path is None else model_path
         look(look_over_frame(Henaw.load(onnx, lab=lab_path), people, layout), source)
         scored = score_frame(
@@ -181,81 +169,74 @@ def score(
             accept=[ALL],
         )
         write_frame(scored, str(out))
-        _report_spark(str(out), people.sparkSession, unreliable)
+        report_spark(str(out), people.sparkSession, unreliable)
         return
-    model = Henaw.load(model_path, lab=lab_path, device=device)
-    opened = click.get_current_context()
-    path = opened.with_resource(unpack_input(Path(source), sheet=sheet))
-    from henaw.scoring.change import score_change
-    from henaw.scoring.fhir_answers import find_suffix, is_fhir_name
-    from henaw.scoring.input_files import take_states
-    from henaw.scoring.job import score_table
-    from henaw.scoring.preflight import look_over_source
-    from henaw.scoring.sinks import check_other
-    from henaw.scoring.sources import open_source
+    from henaw.scoring.jobs.change import score_change
+    from henaw.scoring.jobs.fhir import find_suffix, is_fhir_name
+    from henaw.scoring.jobs.sinks import check_other
+    from henaw.scoring.jobs.table import score_table
+    from henaw.scoring.reading.input_files import take_states
+    from henaw.scoring.reading.preflight import look_over_source
+    from henaw.scoring.reading.sources import open_source
 
+    model = Henaw.load(model_path, lab=lab_path, device=device)
+    context = click.get_current_context()
+    path = context.with_resource(unpack_input(Path(source), sheet=sheet))
     beside = [file for file in (people_path, tests_path) if file is not None]
-    # Of an input that was unpacked, the file that the user named may change.
+    # An unpacked input is watched by the file that the user named.
     states = take_states((path if source == "-" else Path(source), *beside))
-    tests = None if tests_path is None else _read_tests(tests_path)
     table = open_source(
         path,
         threads=threads,
         separator=separator,
         people=people_path,
-        tests=tests,
+        tests=None if tests_path is None else read_local_codes(tests_path),
         by_draw=change,
     )
-    layout = set_units(_find_layout(table.names, mapped, visit), units)
+    layout = set_units(choose_layout(table.names, mapped, visit), units)
     report = look_over_source(model, table, layout)
     look(report, path.name)
-    _report_left_out(model)
+    report_left_out(model)
     suffix = find_suffix(form, table, change=change)
-    target = opened.with_resource(deliver_output(Path(str(out)), suffix))
+    target = context.with_resource(deliver_output(Path(str(out)), suffix))
     check_other(target, path)
-
-    def tell(summary: Summary) -> None:
-        if as_json:
-            described = {"preflight": report.describe(accepted), "summary": summary.describe()}
-            click.echo(json.dumps(described, indent=1))
-        _report_few(model, table, unreliable)
-        _report(summary, layout, model.full_name, Path(str(out)), unreliable)
-
     if is_fhir_name(target):
-        tell(_score_to_fhir(model, table, path, target, unreliable))
-        return
-    if change:
+        summary = _score_to_fhir(model, table, path, target, unreliable)
+    elif change:
         summary, lone = score_change(model, table, layout, target, unreliable=unreliable)
         if lone:
-            click.echo(f"{lone} people have one draw only: there is nothing to compare", err=True)
-        tell(summary)
-        return
-    with tqdm(total=table.rows, unit=" people", unit_scale=True, disable=None) as bar:
-        summary = score_table(
-            model,
-            path,
-            table,
-            target,
-            layout,
-            outputs=chosen,
-            unreliable=unreliable,
-            threads=threads,
-            beside=beside,
-            states=states,
-            progress=bar.update,
-        )
-    tell(summary)
+            click.echo(
+                f"{lone} people have only one draw, so there is nothing to compare", err=True
+            )
+    else:
+        with tqdm(total=table.rows, unit=" people", unit_scale=True, disable=None) as bar:
+            summary = score_table(
+                model,
+                path,
+                table,
+                target,
+                layout,
+                outputs=chosen,
+                unreliable=unreliable,
+                threads=threads,
+                beside=beside,
+                states=states,
+                progress=bar.update,
+            )
+    if as_json:
+        described = {"preflight": report.describe(accepted), "summary": summary.describe()}
+        click.echo(json.dumps(described, indent=1))
+    report_few(model, table, unreliable)
+    report_summary(summary, layout, model.full_name, Path(str(out)), unreliable)
 
 
 def _score_to_fhir(model: Henaw, source: Source, path: Path, out: Path, unreliable: str) -> Summary:
-    from henaw.scoring.fhir_answers import write_fhir
-    from henaw.scoring.sources import ResultsSource
+    from henaw.scoring.jobs.fhir import write_fhir
+    from henaw.scoring.reading.sources import ResultsSource
 
     people = source.fhir if isinstance(source, ResultsSource) else None
     if people is None:
-        raise ScoringError(
-            str(out), [f"answers in FHIR are for people of FHIR, which {path.name} does not hold"]
-        )
+        raise ScoringError(str(out), [f"FHIR answers need FHIR input, which {path.name} is not"])
     return write_fhir(model, people, out, unreliable=unreliable)
 
 
@@ -266,114 +247,3 @@ def _check_device(name: str) -> str:
         return check_device(name)
     except ConfigurationError as error:
         raise click.BadParameter("; ".join(error.problems)) from error
-
-
-def _read_layout(map_path: Path) -> Layout:
-    from henaw.training.readers.column_map import read_column_map
-
-    return read_column_map(map_path).layout
-
-
-def _read_tests(path: Path) -> dict[str, str]:
-    from henaw.intake.words.local_codes import read_local_codes
-
-    return read_local_codes(path)
-
-
-def choose_layout(people: Path, map_path: Path | None, visit: int | None) -> Layout | None:
-    """The layout of a table on disk; None for FHIR."""
-    from henaw.intake.fhir.files import is_fhir
-    from henaw.scoring.sources import open_source
-
-    if people.exists() and is_fhir(people):
-        return None
-    mapped = None if map_path is None else _read_layout(map_path)
-    source = open_source(people, separator=None if mapped is None else mapped.separator)
-    return _find_layout(source.names, mapped, visit)
-
-
-def _find_layout(names: list[str], mapped: Layout | None, visit: int | None) -> Layout:
-    from henaw.intake.tables.layout import find_layout
-
-    if mapped is None:
-        return find_layout(names, visit=visit)
-    absent = [name for name in mapped.columns if name not in names]
-    if absent:
-        raise ScoringError(
-            "--columns", [f"expected the column {name!r}, found none" for name in absent]
-        )
-    return mapped
-
-
-def _report(summary: Summary, layout: Layout, model: str, out: Path, unreliable: str) -> None:
-    # A device that failed on the way, or another in the run before, makes two of them.
-    devices = [
-        device if len(summary.devices) == 1 else f"{device} ({rows} rows)"
-        for device, rows in summary.devices.items()
-    ]
-    where = f" on {', '.join(devices)}" if devices else ""
-    click.echo(f"{out}: {summary.rows} rows, {summary.scored} scored by {model}{where}", err=True)
-    if summary.resumed:
-        click.echo(f"of these, {summary.resumed} by a run that was stopped before", err=True)
-    if layout.absent:
-        click.echo(f"no column, so imputed for all: {', '.join(layout.absent)}", err=True)
-    for name, count in summary.imputed.items():
-        if count and name not in layout.absent:
-            click.echo(f"{name}: missing in {count}, imputed", err=True)
-    for note, count in summary.notes.items():
-        click.echo(f"{count} rows: {note}", err=True)
-    click.echo(
-        f"flagged: {summary.flagged} rows outside the fitted range; "
-        f"{_UNRELIABLE_WORDS[unreliable]}: {summary.withheld}; with imputed values: "
-        f"{summary.with_imputed}",
-        err=True,
-    )
-    _report_unreliable(summary.unreliable, unreliable)
-    for reason, count in summary.reasons.most_common():
-        click.echo(f"not scored: {count} rows, {reason}", err=True)
-    sys.exit(NOT_ALL_SCORED if summary.scored < summary.rows else 0)
-
-
-def _report_left_out(model: Henaw) -> None:
-    """Say which values the model does not use."""
-    if model.left_out:
-        click.echo(f"not part of the model, so not used: {', '.join(model.left_out)}", err=True)
-
-
-def _report_few(model: Henaw, source: Source, unreliable: str) -> None:
-    """Of few people put together from results, say of each what is not reliable."""
-    from henaw.intake.tables.layout import find_layout
-
-    if not source.from_results or not source.rows or source.rows > _FEW:
-        return
-    layout = find_layout(source.names)
-    for _, batch in source.read_chunks(layout, ()):
-        if batch is None:
-            continue
-        names = ["this person"] * batch.num_rows
-        if layout.participant_id is not None:
-            names = batch.column(layout.participant_id).to_pylist()
-        withheld = model.find_withheld(batch, layout=layout)
-        for name, sentences in zip(names, withheld, strict=True):
-            for sentence in sentences:
-                click.echo(f"{_UNRELIABLE_WORDS[unreliable]}: {name}: {sentence}", err=True)
-
-
-def _report_unreliable(counts: Mapping[str, int], choice: str) -> None:
-    """Say in how many rows numbers are not reliable, and why."""
-    from henaw.model.reliability import WORDS
-
-    for code, words in WORDS.items():
-        if counts.get(code):
-            click.echo(f"{_UNRELIABLE_WORDS[choice]}: {counts[code]} rows, {words}", err=True)
-
-
-def _report_spark(out: str, session: SparkSession, unreliable: str) -> None:
-    written = session.read.parquet(out)
-    rows, scored = written.count(), written.where("reason is null").count()
-    click.echo(f"{out}: {rows} rows, {scored} scored", err=True)
-    counts: Counter[str] = Counter()
-    for row in written.where("withheld is not null").groupBy("withheld").count().collect():
-        counts.update(dict.fromkeys(row["withheld"].split(";"), row["count"]))
-    _report_unreliable(counts, unreliable)
-    sys.exit(NOT_ALL_SCORED if scored < rows else 0)

@@ -9,36 +9,29 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import click
-from henaw.cli.options import ARCHIVE, LOCAL_CONFIGURATION, SHIPPED, find_installed, run_option
+from henaw.cli.options import (
+    ARCHIVE,
+    SHIPPED,
+    engine_option,
+    find_installed,
+    run_option,
+    server_config_option,
+)
 
 if TYPE_CHECKING:
-    from henaw.cli.server_record import Record
+    from henaw.cli.server.record import Record
 
 
 @click.command()
-@click.option(
-    "--engine",
-    type=click.Choice(("native", "torchserve")),
-    default="native",
-    envvar="HENAW_ENGINE",
-    show_default=True,
-    help="native needs neither torch nor Java; torchserve is TorchServe with the archive.",
-)
-@click.option(
-    "--config",
-    "configuration",
-    type=click.Path(path_type=Path, file_okay=False),
-    default=lambda: find_installed(LOCAL_CONFIGURATION),
-    show_default=f"{LOCAL_CONFIGURATION}, or the one that is installed",
-    help="Folder with handler.yaml and, for torchserve, config.properties and log4j2.xml.",
-)
+@engine_option
+@server_config_option
 @click.option(
     "--archive",
     "archive_path",
     type=click.Path(path_type=Path),
     help="The model: an archive of henaw archive or, for native, a folder of henaw export. "
-    f"Default: native, the shipped model; torchserve, {ARCHIVE}, which is made from the "
-    "shipped checkpoint if it is not there.",
+    f"Default: for native the shipped model; for torchserve {ARCHIVE}, which is made from the "
+    "shipped checkpoint if it does not exist.",
 )
 @run_option
 @click.option(
@@ -46,15 +39,19 @@ if TYPE_CHECKING:
     type=click.Path(path_type=Path, file_okay=False),
     default=ARCHIVE.parent,
     show_default=True,
-    help="Folder that henaw versions adds archives from, on the native engine.",
+    help="Folder that henaw versions copies archives to (native engine).",
 )
 @click.option(
     "--port",
     type=click.IntRange(1, 65530),
     envvar="HENAW_PORT",
-    help="Six ports from here on instead of those configured.",
+    help="First of six consecutive ports, instead of the configured ones.",
 )
-@click.option("--foreground", is_flag=True, help="Stay until the server ends, as in a container.")
+@click.option(
+    "--foreground",
+    is_flag=True,
+    help="Stay in the foreground until the server ends, as in a container.",
+)
 def serve(  # noqa: PLR0917 -- click passes by name
     engine: Literal["native", "torchserve"],
     configuration: Path,
@@ -66,8 +63,8 @@ def serve(  # noqa: PLR0917 -- click passes by name
 ) -> None:
     """Start a server and wait until the model answers.
 
-    The log options are for what this command itself says; the server writes its own logs
-    into the run folder.
+    The log options apply to this command alone. The server writes its own logs into the run
+    folder.
     """
     if engine == "native":
         _serve_native(
@@ -93,12 +90,12 @@ def _serve_native(
     *,
     foreground: bool,
 ) -> None:
-    from henaw.cli.native_process import serve_here, start_native, stop_native
-    from henaw.cli.server_record import ServerError
+    from henaw.cli.server.native import serve_here, start_native, stop_native
+    from henaw.cli.server.record import ServerError
 
     if not source.exists():
         raise ServerError(
-            f"there is no {source}. Correct the path, or make an archive with henaw archive"
+            f"there is no model at {source}. Correct the path, or make one with henaw archive"
         )
     started_s = time.monotonic()
     if foreground:
@@ -119,15 +116,15 @@ def _serve_native(
     except BaseException:
         stop_native(record, run)
         raise
-    click.echo("\nIt goes on in the background: henaw stop ends it.")
+    click.echo("\nThe server runs in the background. Stop it with henaw stop.")
 
 
 def _serve_torchserve(
     configuration: Path, archive_path: Path | None, run: Path, port: int | None, *, foreground: bool
 ) -> None:
     from henaw.cli.archive import archive
-    from henaw.cli.server_record import ServerError
-    from henaw.cli.torchserve_process import (
+    from henaw.cli.server.record import ServerError
+    from henaw.cli.server.torchserve import (
         read_log_tail,
         start_server,
         stop_server,
@@ -139,7 +136,7 @@ def _serve_torchserve(
         if not archive_path.is_file():
             click.get_current_context().invoke(archive, out=archive_path.parent)
     elif not archive_path.is_file():
-        # Whoever names another wants that one, not the shipped model in its place.
+        # A named archive is never replaced by the shipped model.
         raise ServerError(
             f"there is no archive at {archive_path}. Correct the path, or make one with "
             "henaw archive"
@@ -157,7 +154,7 @@ def _serve_torchserve(
         stop_server(run)
         raise
     if not foreground:
-        click.echo("\nIt goes on in the background: henaw stop ends it.")
+        click.echo("\nThe server runs in the background. Stop it with henaw stop.")
         return
     try:
         wait_for_exit(record, run)
@@ -165,17 +162,17 @@ def _serve_torchserve(
         stop_server(run)
         raise
     except KeyboardInterrupt:
-        # Who asks twice waits no less: cut off, it would go on without anybody to end it.
+        # A second signal is ignored: interrupted here, the server would run on without a parent.
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, signal.SIG_IGN)
         stop_server(run)
     else:
-        raise ServerError("the server ended by itself:\n" + read_log_tail(run))
+        raise ServerError("the server ended unexpectedly:\n" + read_log_tail(run))
 
 
 def _greet(record: Record, run: Path, started_s: float) -> None:
-    """Say where the server is, once it has answered an example, and how to ask it."""
-    from henaw.cli.example_request import wait_for_answer, write_curl
+    """Wait until the server answers an example; print its address and a request."""
+    from henaw.cli.server.example_request import wait_for_answer, write_curl
 
     answer = wait_for_answer(record, run)
     took_s = time.monotonic() - started_s
@@ -187,10 +184,10 @@ def _greet(record: Record, run: Path, started_s: float) -> None:
 @click.command()
 @run_option
 def stop(run: Path) -> None:
-    """Stop the server that ``henaw serve`` started, and no other."""
-    from henaw.cli.native_process import stop_native
-    from henaw.cli.server_record import find_server
-    from henaw.cli.torchserve_process import stop_server
+    """Stop the server that `henaw serve` started in the folder RUN."""
+    from henaw.cli.server.native import stop_native
+    from henaw.cli.server.record import find_server
+    from henaw.cli.server.torchserve import stop_server
 
     run = run.resolve()
     record = find_server(run)

@@ -1,4 +1,4 @@
-"""``henaw simulate``: people who do not exist, for trying things out."""
+"""``henaw simulate``: a table of synthetic people."""
 
 from __future__ import annotations
 
@@ -19,27 +19,27 @@ _USUAL_YEARS = 10.0
     "--model",
     type=click.Path(path_type=Path),
     required=True,
-    help="Checkpoint whose reference and hazard they follow.",
+    help="Checkpoint whose reference values and hazard they follow.",
 )
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
 @click.option(
     "--follow-up-years",
     type=click.FloatRange(min=0, min_open=True, max=100),
-    help="When follow-up ends for who is alive; default: 10. Not of an extract, which ends "
-    "on a day.",
+    help="Follow-up of people who stay alive; default: 10. Not for --layout ukb, whose follow-up "
+    "ends on one day.",
 )
 @click.option(
     "--layout",
     type=click.Choice(["cohort", "ukb"]),
     default="cohort",
     show_default=True,
-    help="A cohort table, or an extract of UK Biobank for `henaw data ukb`.",
+    help="cohort: a cohort table; ukb: a UK Biobank extract for `henaw data ukb`.",
 )
 @click.option(
     "--out",
     type=click.Path(path_type=Path, dir_okay=False),
     required=True,
-    help="Table to write, .parquet or of an extract .csv, with 'synthetic' in its name.",
+    help="Table to write, .parquet (ukb: .csv), with 'synthetic' in its name.",
 )
 def simulate(
     *,
@@ -50,10 +50,10 @@ def simulate(
     layout: Layout,
     out: Path,
 ) -> None:
-    """Draw synthetic participants from a model, as a cohort table or an extract.
+    """Draw synthetic participants from a model, as a cohort table or a UK Biobank extract.
 
-    By age and sex they are distributed as the model's reference says; they die by its
-    hazard, of its causes. File name, columns and metadata say that they are synthetic.
+    Their values follow the model's reference for their age and sex; their deaths follow its
+    hazard and causes. File name, columns and metadata say that they are synthetic.
     """
     from henaw.model.checkpoint import load_checkpoint
     from henaw.training.readers.table import write_table
@@ -68,7 +68,9 @@ def simulate(
     checkpoint = load_checkpoint(model)
     if layout == "ukb":
         if follow_up_years is not None:
-            raise click.UsageError("An extract ends on a day: leave --follow-up-years out.")
+            raise click.UsageError(
+                "--follow-up-years is not for --layout ukb, whose follow-up ends on one day."
+            )
         table, report = simulate_ukb_extract(checkpoint, count, seed)
         beside = write_ukb_extract(table, report, out)
         during = "before the day of the extract"

@@ -18,13 +18,13 @@ from henaw.cli.options import cohort_option, config_option, device_option
 @click.option(
     "--out",
     type=click.Path(path_type=Path, dir_okay=False),
-    help="Checkpoint to write; default: model/weights/NAME.safetensors.",
+    help="Checkpoint to write. Default: model/weights/NAME.safetensors.",
 )
 @click.option(
     "--work",
     type=click.Path(path_type=Path, file_okay=False),
-    help="Folder to cache the cohort in (data of individuals) and, for fit.method "
-    "minibatch, to save states and records in. A fit that was stopped goes on from there.",
+    help="Folder for a cache of the cohort (data of individuals) and, if fit.method is "
+    "minibatch, for states and records. A fit that was stopped continues from there.",
 )
 @device_option
 def train(
@@ -36,7 +36,7 @@ def train(
 ) -> None:
     """Fit a model on a cohort and write its checkpoint.
 
-    Several GPUs or hosts share the work when this is started by torchrun:
+    To share the work between several GPUs or hosts, start it with torchrun:
     torchrun --no-python --nproc-per-node 2 henaw train ...
     """
     from henaw.training.configuration import read_training_configuration
@@ -78,5 +78,5 @@ def _check_writable(folder: Path) -> None:
             pass
     except OSError as error:
         raise click.BadParameter(
-            f"expected a folder that can be written to, however: {error}", param_hint="--out"
+            f"the folder must be writable: {error}", param_hint="--out"
         ) from error

@@ -21,7 +21,7 @@ def _read_folds(_: click.Context, param: click.Parameter, value: str) -> str | i
         return value
     if value.isdecimal() and int(value) >= 2:
         return int(value)
-    raise click.BadParameter(f"expected {', '.join(words)} or a number from 2, however: {value!r}")
+    raise click.BadParameter(f"must be {', '.join(words)} or a number from 2; got {value!r}")
 
 
 @click.command()
@@ -31,20 +31,20 @@ def _read_folds(_: click.Context, param: click.Parameter, value: str) -> str | i
     "--study",
     type=click.Path(path_type=Path, dir_okay=False),
     required=True,
-    help="SQLite file to keep trials in; where it is there, the search goes on.",
+    help="SQLite file of the trials; if it exists, the search continues.",
 )
 @click.option(
     "--search",
     "search_path",
     type=click.Path(path_type=Path),
-    help="YAML of what to search; default: the ranges in henaw.training.search.space.",
+    help="YAML of the ranges to search. Default: those of henaw.training.search.",
 )
 @click.option(
     "--trials",
     type=click.IntRange(min=1),
     default=30,
     show_default=True,
-    help="Trials of each inner loop; the first is the configured hyperparameters.",
+    help="Trials of each inner loop; the first takes the configured settings.",
 )
 @click.option(
     "--folds",
@@ -52,7 +52,7 @@ def _read_folds(_: click.Context, param: click.Parameter, value: str) -> str | i
     default="survey",
     show_default=True,
     metavar="survey|K",
-    help="Inner loop: leave out one survey in turn, or one of K parts alike in age, sex and "
+    help="Inner loop: leave out each survey in turn, or each of K parts of equal age, sex and "
     "deaths.",
 )
 @click.option(
@@ -61,15 +61,15 @@ def _read_folds(_: click.Context, param: click.Parameter, value: str) -> str | i
     default="survey",
     show_default=True,
     metavar="survey|K|none",
-    help="Outer loop, which measures the choosing; none: choose only.",
+    help="Outer loop, which measures the choice; none: only choose.",
 )
 @click.option(
     "--out",
     type=click.Path(path_type=Path, dir_okay=False),
-    help="Configuration to write, its report beside it; default: beside the study, .yaml.",
+    help="Configuration to write, with its report beside it. Default: the study's name with .yaml.",
 )
 @device_option
-@click.option("--overwrite", is_flag=True, help="Replace --out where it is there.")
+@click.option("--overwrite", is_flag=True, help="Replace --out if it exists.")
 def tune(
     *,
     config_path: Path,
@@ -85,9 +85,10 @@ def tune(
 ) -> None:
     """Choose hyperparameters by cross-validation inside the training surveys.
 
-    Each of the outer loop's folds is left out of a whole search and scored by what that
-    search chose; then the hyperparameters are chosen on everyone and written as a configuration
-    for `henaw train`. Killed at any moment, the same command goes on where it stopped.
+    Each fold of the outer loop is left out of one complete search and scored with the
+    settings of that search. Then settings are chosen on everyone and written as a
+    configuration for `henaw train`. If it is killed, the same command continues where it
+    stopped.
     """
     from henaw.training.configuration import read_training_configuration
     from henaw.training.execution.execution import open_execution
@@ -141,7 +142,7 @@ def tune(
 
 
 class _Forecast:
-    """Says once, after the first fit that was run, how long the others take."""
+    """Print once, after the first fit, how long the others take."""
 
     def __init__(self, left: int) -> None:
         self._left = left
@@ -154,7 +155,7 @@ class _Forecast:
         self._said = True
         hours, minutes = divmod(round(self._left * seconds / 60), 60)
         tqdm.write(
-            f"The first fit took {seconds:.1f} s: the {self._left} left take about "
+            f"The first fit took {seconds:.1f} s. The remaining {self._left} take about "
             f"{hours} h {minutes} min.",
             file=sys.stderr,
         )

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 from henaw.cli.options import run_option
-from henaw.cli.properties import are_tokens_asked_for, read_effective_properties
-from henaw.cli.server_record import ServerError, find_server
-from henaw.cli.tokens import read_api_key, read_token
-from henaw.cli.torchserve_process import find_refusal, measure_model_log, read_log_tail
+from henaw.cli.server.properties import are_tokens_asked_for, read_effective_properties
+from henaw.cli.server.record import ServerError, find_server
+from henaw.cli.server.tokens import read_api_key, read_token
+from henaw.cli.server.torchserve import find_refusal, measure_model_log, read_log_tail
 from henaw.handler.native.engine import OPERATOR_KEY_NAME
 from henaw.model.errors import ArtifactError
 from henaw.model.files import write_whole
@@ -25,11 +25,11 @@ if TYPE_CHECKING:
 
 _MODEL = "/models/henaw"
 _TIMEOUT_S = 180.0
-"""A version is added once its worker has proved it, which may take as long as a start."""
+"""A version is added after its worker has checked it, which may take as long as a start."""
 
 
 class _FixedError(ServerError):
-    """The server's configuration does not let versions come and go."""
+    """The server's configuration fixes its versions."""
 
 
 class Management:
@@ -52,7 +52,7 @@ class Management:
             if record.management is None or record.store is None:
                 raise ServerError(
                     "this server has no management address. Set native.management_port in "
-                    "handler.yaml, and start it again"
+                    "handler.yaml, and restart it"
                 )
             self.store, self._url = Path(record.store), record.management
             if record.needs_key:
@@ -65,7 +65,7 @@ class Management:
         if are_tokens_asked_for(properties):
             token = read_token(run, "management")
             if token.is_expired():
-                # Nobody could use it any more, so nobody's is taken away.
+                # It is useless by now, so a new one takes nothing from another client.
                 self._headers["Authorization"] = f"Bearer {read_api_key(run)}"
                 self.ask("GET", "/token", {"type": "management"})
                 token = read_token(run, "management")
@@ -75,7 +75,7 @@ class Management:
         """Return the answer's JSON.
 
         Raises:
-            ServerError: the server refused, in its words.
+            ServerError: the server refused; the message is its own.
         """
         import requests
 
@@ -89,21 +89,21 @@ class Management:
             )
         except requests.RequestException as error:
             raise ServerError(
-                f"expected an answer of the management API at {self._url} within "
-                f"{_TIMEOUT_S:g} s, however: {type(error).__name__}; henaw doctor looks further"
+                f"the management API at {self._url} did not answer within {_TIMEOUT_S:g} s: "
+                f"{type(error).__name__}. Run henaw doctor"
             ) from error
         if response.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
             raise _FixedError(
-                "this server's versions are fixed at its start: list archives as load_models in "
-                "config.properties, or set enable_model_api=true there, and start it again"
+                "this server loads its versions only at its start. List archives as load_models in "
+                "config.properties, or set enable_model_api=true there, and restart it"
             )
         if not response.ok:
             raise ServerError(f"the server refused: {response.json()['message']}")
-        # A new token is answered by nothing, and written into its file.
+        # The answer to a request for a new token is empty: TorchServe writes it into its file.
         return response.json() if response.text.strip() else None
 
     def describe(self) -> dict[str, dict[str, Any]]:
-        """What the server says of each version, the default one first."""
+        """Return the server's description of each version, the default one first."""
         default = self.ask("GET", _MODEL)[0]["modelVersion"]
         by_version = {one["modelVersion"]: one for one in self.ask("GET", f"{_MODEL}/all")}
         return {default: by_version.pop(default), **by_version}
@@ -111,16 +111,17 @@ class Management:
 
 @click.group()
 def versions() -> None:
-    """Hold several versions in one running server, and switch between them.
+    """Load several versions into one running server and switch between them.
 
-    Each answers at /predictions/henaw/VERSION; the default one at /predictions/henaw too.
+    Each version answers at /predictions/henaw/VERSION, the default one also at
+    /predictions/henaw.
     """
 
 
 @versions.command("list")
 @run_option
 def list_versions(run: Path) -> None:
-    """Show every version; the default one first."""
+    """List the versions, the default one first."""
     for place, (version, one) in enumerate(Management(run.resolve()).describe().items()):
         mark = "default" if place == 0 else "       "
         click.echo(f"{mark} {version}: {_count_ready(one)} workers ready, {one['modelUrl']}")
@@ -130,15 +131,15 @@ def list_versions(run: Path) -> None:
 @click.argument("archive", type=click.Path(path_type=Path, dir_okay=False))
 @run_option
 def add(archive: Path, run: Path) -> None:
-    """Load ARCHIVE beside what runs; the default stays.
+    """Load ARCHIVE as one more version; the default version stays.
 
-    It is copied into the model store first, as henaw-VERSION.mar.
+    It is first copied into the model store as henaw-VERSION.mar.
     """
     management = Management(run.resolve())
     version = _read_version(archive)
     if version in management.describe():
         raise ServerError(
-            f"version {version} is there already: fit the candidate under another version"
+            f"version {version} is loaded already. Fit the candidate under another version"
         )
     copy = management.store / f"henaw-{version}.mar"
     write_whole(copy, archive.read_bytes())
@@ -151,7 +152,7 @@ def add(archive: Path, run: Path) -> None:
         if management.engine == "native":
             copy.unlink()
             raise
-        # TorchServe may take back a version whose workers did not start, or may keep it.
+        # TorchServe may or may not remove a version whose workers did not start.
         with contextlib.suppress(ServerError):
             management.ask("DELETE", f"{_MODEL}/{version}")
         why = find_refusal(run.resolve(), since) or read_log_tail(run.resolve())
@@ -163,32 +164,31 @@ def add(archive: Path, run: Path) -> None:
 @click.argument("version")
 @run_option
 def default(version: str, run: Path) -> None:
-    """Have VERSION answer at /predictions/henaw; the one before stays, to go back to."""
+    """Make VERSION the default; the previous default stays loaded."""
     management = Management(run.resolve())
     held = management.describe()
     if version not in held or not _count_ready(held[version]):
         raise ServerError(
-            f"expected a version with a worker that is ready, however: {version!r}; "
-            f"there are {', '.join(held)}"
+            f"VERSION must have a ready worker; got {version!r}. The server has {', '.join(held)}"
         )
     before = next(iter(held))
     management.ask("PUT", f"{_MODEL}/{version}/set-default")
-    click.echo(f"{version} answers now; to go back: henaw versions default {before}")
+    click.echo(f"{version} is the default now. To switch back: henaw versions default {before}")
 
 
 @versions.command()
 @click.argument("version")
 @run_option
 def remove(version: str, run: Path) -> None:
-    """Stop VERSION's workers; not the default one's. Its archive stays in the model store."""
+    """Unload VERSION, unless it is the default. Its archive stays in the model store."""
     management = Management(run.resolve())
     if version == next(iter(management.describe())):
         raise ServerError(
-            f"expected another than the default version, however: {version!r} answers at "
-            "/predictions/henaw; switch first: henaw versions default VERSION"
+            f"{version!r} is the default version, which cannot be removed. Switch first: henaw "
+            "versions default VERSION"
         )
     management.ask("DELETE", f"{_MODEL}/{version}")
-    click.echo(f"{version} is gone")
+    click.echo(f"{version} is removed")
 
 
 def _count_ready(version: Mapping[str, Any]) -> int:
@@ -202,11 +202,9 @@ def _read_version(archive: Path) -> str:
             version = str(model["modelVersion"])
     except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
         raise ArtifactError(
-            str(archive), [f"expected an archive of `henaw archive`, however: {error}"]
+            str(archive), [f"it must be an archive of `henaw archive`: {error}"]
         ) from error
     # It becomes a part of a file's name.
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._+-]*", version):
-        raise ArtifactError(
-            str(archive), [f"expected a version such as '1.2.0', however: {version!r}"]
-        )
+        raise ArtifactError(str(archive), [f"its version must be such as '1.2.0'; got {version!r}"])
     return version

@@ -1,4 +1,4 @@
-"""Many people at once: tables, FHIR and Spark, by the ONNX file alone."""
+"""Scoring of people in tables, FHIR and Spark, with the ONNX file alone."""
 
 from henaw.scoring.calibration import Calibration, calibrate, calibrate_people
 from henaw.scoring.henaw import Henaw

@@ -1,4 +1,4 @@
-"""What an ONNX file says of itself, checked before anything is scored by it."""
+"""The properties of an ONNX file, which are checked before it scores anything."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ _PARSED: Mapping[str, type] = {
     "fitted_ages": list,
     "critical_limits": dict,
 }
-"""Properties in JSON that scoring reads, and what each holds."""
+"""Properties in JSON that scoring reads, and their types."""
 
 
 def open_model(content: bytes, source: str, *, device: str = "cpu") -> OnnxRuntime:
-    """Open an ONNX file whose content was checked, as ``source`` in messages.
+    """Open an ONNX file whose content was checked; messages call it ``source``.
 
     Raises:
         ScoringError: this ONNX Runtime cannot open it.
@@ -46,16 +46,16 @@ def open_model(content: bytes, source: str, *, device: str = "cpu") -> OnnxRunti
 
 
 def read_description(content: bytes, source: str) -> dict[str, Any]:
-    """The file's own properties, once they are those of a model of this panel.
+    """Read the properties of a file and check that it is a model of this panel.
 
     Raises:
-        ScoringError: it is no ONNX file, a property is missing or damaged, or the model is of
+        ScoringError: it is no ONNX file, a property is missing or damaged, or the model has
             another protocol or panel.
     """
-    # A safetensors file begins with the length of its header, which is JSON.
+    # A safetensors file begins with 8 bytes, the length of its header, which is JSON.
     if content[8:9] == b"{":
         raise ScoringError(
-            source, ["it is a checkpoint: make an ONNX file of it by `henaw export`"]
+            source, ["it is a checkpoint. Make an ONNX file of it with `henaw export`"]
         )
     try:
         properties = read_properties(content)
@@ -65,14 +65,14 @@ def read_description(content: bytes, source: str) -> dict[str, Any]:
     if missing:
         raise ScoringError(
             source,
-            [f"it has no properties {', '.join(missing)}: is it an ONNX file of `henaw export`?"],
+            [f"it lacks the properties {', '.join(missing)}. Is it a file of `henaw export`?"],
         )
     if properties["protocol"] != str(PROTOCOL):
         raise ScoringError(
             source,
             [
                 f"its protocol must be {PROTOCOL}; got {properties['protocol'][:20]!r}. Export the "
-                "model again by this version of henaw, or install the version that exported it"
+                "model again with this version of henaw, or install the version that exported it"
             ],
         )
     parsed = {key: _parse(properties[key]) for key in _PARSED}
@@ -87,15 +87,13 @@ def read_description(content: bytes, source: str) -> dict[str, Any]:
         *find_limit_problems(description["critical_limits"]),
     ]
     if problems:
-        raise ScoringError(
-            source, [*problems, "where the file was damaged, export the model again"]
-        )
+        raise ScoringError(source, [*problems, "if the file is damaged, export the model again"])
     return description
 
 
 @contextmanager
 def explain_damage(*properties: str) -> Iterator[None]:
-    """Say of properties that are read only where they are needed that they were damaged."""
+    """Raise what damaged properties cause, which are parsed on demand, as a ScoringError."""
     try:
         yield
     except (LookupError, TypeError, ValueError, RecursionError) as error:
@@ -109,10 +107,10 @@ def explain_damage(*properties: str) -> Iterator[None]:
 
 
 def read_lab(description: Mapping[str, Any], source: str) -> str | None:
-    """The laboratory whose profile the file has; None where it has none.
+    """Return the laboratory whose profile the file contains; None if it contains none.
 
     Raises:
-        ScoringError: the profile was damaged.
+        ScoringError: the profile is damaged.
     """
     text = description.get(METADATA_KEY)
     if text is None:
@@ -124,10 +122,10 @@ def read_lab(description: Mapping[str, Any], source: str) -> str | None:
 
 
 def require_content(content: bytes, description: Mapping[str, Any], source: str) -> None:
-    """Check that the file is as it was exported, but for a laboratory's profile.
+    """Check that the file is as exported, apart from a laboratory's profile.
 
     Raises:
-        ScoringError: it is not.
+        ScoringError: it was changed.
     """
     try:
         check_content(content, description)
@@ -136,10 +134,10 @@ def require_content(content: bytes, description: Mapping[str, Any], source: str)
 
 
 def require_sidecar(path: Path, description: Mapping[str, Any]) -> None:
-    """Check that a sidecar beside an ONNX file, where there is one, is of the same export.
+    """Check that the sidecar beside an ONNX file, if there is one, is of the same export.
 
     Raises:
-        ScoringError: it is of another.
+        ScoringError: it is of another export.
     """
     sidecar = path.with_suffix(".json")
     try:
@@ -151,14 +149,14 @@ def require_sidecar(path: Path, description: Mapping[str, Any]) -> None:
         raise ScoringError(
             str(path),
             [
-                f"its content has the SHA-256 {description[DIGEST_KEY]}, its sidecar "
-                f"{sidecar.name} is of {expected}: put the two files of one export together"
+                f"its content has the SHA-256 {description[DIGEST_KEY]}, but its sidecar "
+                f"{sidecar.name} describes {expected}. Put both files of one export together"
             ],
         )
 
 
 def _parse(text: str) -> Any:
-    """What JSON says; None where it is no JSON."""
+    """Parse JSON; None if it is not JSON."""
     try:
         return json.loads(text)
     except (ValueError, RecursionError):

@@ -1,4 +1,4 @@
-"""The ONNX file as an object that scores tables."""
+"""The ONNX file as an object that scores people."""
 
 from __future__ import annotations
 
@@ -16,17 +16,21 @@ from henaw.intake.tables.layout import Layout
 from henaw.model.biomarkers import NAMES, SEXES
 from henaw.model.errors import ScoringError
 from henaw.model.profile import LabProfile, read_profile, set_profile
-from henaw.model.reliability import Reason, count_codes, find_reasons
+from henaw.model.reliability import Reason, find_reasons
 from henaw.model.runtime import OUTPUT_NAMES, Outputs
 from henaw.model.shipped import ONNX_FILE, find_shipped
-from henaw.scoring.answers import (
+from henaw.scoring.answering.columns import (
     WITHHOLD,
-    Answers,
+    AnswerColumns,
     check_outputs,
     check_unreliable,
     list_columns,
     make_schema,
 )
+from henaw.scoring.answering.explanation import tabulate_parts
+from henaw.scoring.answering.person_answer import PersonAnswer, build_answer
+from henaw.scoring.answering.summary import Summary, summarise
+from henaw.scoring.answering.used_values import USED, refuse_empty, tell_used
 from henaw.scoring.description import (
     explain_damage,
     open_model,
@@ -35,13 +39,10 @@ from henaw.scoring.description import (
     require_content,
     require_sidecar,
 )
-from henaw.scoring.explanation import tabulate_parts
-from henaw.scoring.frames import read_frame, write_like
-from henaw.scoring.inputs import NOTES, REASONS, Inputs, count_bits, read_inputs
-from henaw.scoring.person_answer import PersonAnswer, build_answer
-from henaw.scoring.preflight import look_over, question
-from henaw.scoring.records import find_people, is_one
-from henaw.scoring.used import USED, refuse_empty, tell_used
+from henaw.scoring.reading.frames import read_frame, write_like
+from henaw.scoring.reading.inputs import NOTES, REASONS, Inputs, count_bits, read_inputs
+from henaw.scoring.reading.preflight import look_over, question
+from henaw.scoring.reading.records import find_people, is_one
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -49,25 +50,35 @@ if TYPE_CHECKING:
 Frame = TypeVar("Frame")
 
 _BLOCK = 1024
-"""People in one run of the graph: what they need fits into the processor's cache."""
+"""People in one run of the graph, whose arrays fit into the processor's cache."""
 _CUDA_BLOCK = 65_536
-"""The same on CUDA: launches and copies cost the less the more people share them."""
+"""The same on CUDA, where larger blocks share the cost of launches and copies."""
 
 
 class Henaw:
-    """A model that scores people; safe to share between threads.
+    """A model that scores people; threads may share it.
 
     Args:
-        content: the ONNX file; None is the shipped model.
-        source: what it is called in messages.
-        threads: how many blocks of people are scored at once.
+        content: the bytes of the ONNX file; None is the shipped model.
+        source: the file's name in messages.
+        threads: number of blocks of people that are scored in parallel.
         device: auto, cpu, cuda or cuda:N, as :meth:`load` takes it.
 
     Attributes:
-        description: what the file says of itself; what scoring needs of it is parsed.
-        content: the file.
-        sha256: of it.
-        lab: the laboratory whose profile it has; None where it has none.
+        description: the properties of the file; those that scoring needs are parsed.
+        content: the bytes of the file.
+        sha256: their SHA-256.
+        lab: the laboratory whose profile it contains; None if it contains none.
+
+    Raises:
+        ScoringError: the file is damaged, or is no ONNX file of this version of ``henaw export``.
+        ConfigurationError: there is no such device.
+
+    Example:
+        >>> model = Henaw()
+        >>> answer = model.predict({"age": 54, "sex": "female", "crp": 1.2, "albumin": 45})
+        >>> round(answer.biological_age - answer.age - answer.age_gap, 3)
+        0.0
     """
 
     def __init__(
@@ -84,7 +95,7 @@ class Henaw:
         self.source = source
         self.sha256 = hashlib.sha256(content).hexdigest()
         self.threads = threads
-        # Before a runtime opens it: what is damaged may crash one.
+        # Before a runtime opens the file: a damaged one may crash it.
         self.description = read_description(content, source)
         self.lab = read_lab(self.description, source)
         require_content(content, self.description, source)
@@ -105,19 +116,19 @@ class Henaw:
         """Read an ONNX file of ``henaw export``.
 
         Args:
-            path: of the file; None is the shipped model.
-            threads: how many blocks of people are scored at once.
-            lab: profile of the laboratory that the values come from, or its file of
-                ``henaw calibrate``; None takes the file as it is.
-            device: cuda or cuda:N needs onnxruntime-gpu; where it cannot be used, the CPU
-                answers and a warning is logged. auto is CUDA where it works. Only the CPU
+            path: the file; None is the shipped model.
+            threads: number of blocks of people that are scored in parallel.
+            lab: profile of the laboratory that measured the values, or its file of
+                ``henaw calibrate``; None takes the ONNX file as it is.
+            device: auto, cpu, cuda or cuda:N. CUDA needs onnxruntime-gpu; if it cannot be used,
+                the CPU answers and a warning is logged, unless auto was given. Only the CPU
                 gives the same answers to the last bit.
 
         Raises:
-            ScoringError: it cannot be read, or is another model.
+            ScoringError: the file cannot be read, or is another model.
             ConfigurationError: there is no such device.
-            ProfileError: the profile cannot be read, was made for another model, or the
-                file has one already.
+            ProfileError: the profile cannot be read or was made for another model, or the
+                file contains one already.
         """
         try:
             path = find_shipped(ONNX_FILE) if path is None else Path(path)
@@ -142,13 +153,13 @@ class Henaw:
 
     @functools.cached_property
     def fitted_people(self) -> Reference:
-        """How the values of the people that the model was fitted on are distributed."""
+        """The distribution of the values of the people that the model was fitted on."""
         with explain_damage("drift", "calibration"):
             return read_reference(self.description)
 
     @property
     def device(self) -> str:
-        """Where people are scored now: cpu or cuda:N."""
+        """The device that scores now: cpu or cuda:N."""
         return self._runtime.device
 
     @property
@@ -158,12 +169,12 @@ class Henaw:
 
     @property
     def left_out(self) -> tuple[str, ...]:
-        """Biomarkers that are not part of the model: their values are not used."""
+        """Biomarkers that the model does not use."""
         return tuple(name for name in NAMES if name not in self.description["used_biomarkers"])
 
     @property
     def full_name(self) -> str:
-        """The model's name, version and the laboratory whose profile it has."""
+        """The model's name, version and laboratory, if it contains a profile."""
         return self.name if self.lab is None else f"{self.name} with the profile of {self.lab}"
 
     @overload
@@ -201,46 +212,52 @@ class Henaw:
         unreliable: str = WITHHOLD,
         accept: Sequence[str] = (),
     ) -> Any:
-        """Score a person, a list of them, or a table, of which the same kind comes back.
+        """Score one person, a list of people, or a table.
 
         Args:
-            people: a person is a dict or a pandas Series by the panel's names, ``age`` (years)
-                and ``sex``: a number in the panel's unit, a pair such as ``(0.12, "mg/dL")``,
-                or None. A table is of pandas, polars, pyarrow or any library that Arrow
-                reads, or a NumPy array with field names, or one of numbers with the columns
-                age, sex and the panel's. Its columns are named as a person's values, in the
-                panel's units, or as those of UK Biobank or NHANES.
-            layout: which column of a table is what, where names do not say it.
-            outputs: which outputs of the graph, of a table.
-            unreliable: "withhold" leaves numbers empty where ``reliable`` is false, "keep"
-                does not.
-            accept: what is right though it looks wrong, by the names that the error gives, or
-                "all": it is then a warning.
+            people: a person is a dict or a pandas Series with ``age`` (years), ``sex`` and
+                biomarkers by name: a number in the panel's unit, a pair such as
+                ``(0.12, "mg/dL")``, or None. A table is of pandas, polars, pyarrow or another
+                library that Arrow reads, a NumPy array with field names, or one of numbers
+                with the columns age, sex and the panel's biomarkers. Its columns have the same
+                names and units as a person's values, or the names of UK Biobank or NHANES.
+            layout: the meaning of each column of a table; None: as the names say.
+            outputs: names of the model's outputs, for a table.
+            unreliable: "withhold" leaves the numbers of unreliable answers empty, "keep"
+                returns them.
+            accept: names of findings to accept, as the error message gives them, or "all"; an
+                accepted finding becomes a warning.
 
         Returns:
-            A :class:`PersonAnswer` for a person, a list of them for a list. A table has
-            float32 years and probabilities, boolean flags, and two of text: ``withheld``,
-            codes of why the numbers are not reliable, separated by ";", and ``reason``, why
-            a row was not scored. With a laboratory's profile ``lab`` before them names it.
-            pandas keeps its index. What Arrow reads of other libraries becomes a pyarrow
-            Table, a NumPy array a structured one with NaN, False and None where there is
-            nothing.
+            A :class:`PersonAnswer` for a person, a list of them for a list. For a table, a
+            table of the same kind: years and probabilities in float32, boolean flags, and text
+            columns: ``lab`` if the model contains a laboratory's profile, ``withheld`` (codes
+            of why the numbers are not reliable, separated by ";") and ``reason`` (why the row
+            was not scored). A pandas index is kept. Tables of other libraries become a pyarrow
+            Table; a NumPy array becomes a structured one with NaN, False and None for missing
+            answers.
 
         Raises:
-            ScoringError: the table has not the columns, or is in other units; or a person's
-                names or values cannot be used. In a list and in a table, somebody who cannot
-                be scored has a ``reason`` instead. Or values of several people are far
-                likelier in another unit, or a column that is not used looks like a biomarker
-                that has none.
+            ScoringError: a column is missing; names, types or units are wrong; the values of
+                several people are far likelier in another unit; or an unused column looks like
+                a biomarker that has no column. A single person who cannot be scored is also an
+                error; in a list or a table that person has a ``reason`` instead.
 
         Warns:
-            InputWarning: what looks wrong of one person, and whatever is not plain of a table:
-                biomarkers without a column, limits, words for no value.
+            InputWarning: a value of one person looks wrong; or a table has biomarkers without a
+                column, limits such as "<5", or words for a missing value.
+
+        Example:
+            >>> import pandas as pd
+            >>> people = [[54, 0, 1.2, 36, 75, 45, 29, 13.1, 22, 24, 20]]
+            >>> table = pd.DataFrame(people, columns=["age", "sex", *NAMES])
+            >>> Henaw().predict(table, outputs=["age_gap"]).columns.tolist()
+            ['age_gap', 'withheld', 'reason']
         """
         outputs = check_outputs(outputs)
         keep = check_unreliable(unreliable)
         inputs = self._look_over(people, layout, accept)
-        answers, counts = self._answer(inputs, outputs, keep=keep)
+        answers, summary = self._answer(inputs, outputs, keep=keep)
         persons = find_people(people)
         if persons is None:
             return write_like(people, answers)
@@ -248,8 +265,8 @@ class Henaw:
             raise ScoringError("outputs", ["outputs is for a table: a person's answer has all"])
         if not is_one(people):
             return self._write_people(inputs, answers)
-        if counts["reasons"]:
-            raise ScoringError("person", _show_values(counts["reasons"], persons[0]))
+        if summary.reasons:
+            raise ScoringError("person", _show_values(summary.reasons, persons[0]))
         return self._write_people(inputs, answers)[0]
 
     def score(
@@ -260,21 +277,19 @@ class Henaw:
         *,
         unreliable: str = WITHHOLD,
         from_results: bool = False,
-    ) -> tuple[pa.RecordBatch, dict[str, Any]]:
-        """Score a batch: its identifiers beside the answers, and what happened, in counts.
+    ) -> tuple[pa.RecordBatch, Summary]:
+        """Score a batch: answers beside their identifiers, and counts of what happened.
 
         Args:
-            batch: people.
-            layout: which column is what.
-            outputs: of the graph, in its order.
+            batch: one row a person.
+            layout: the meaning of each column.
+            outputs: names of the model's outputs, in its order.
             unreliable: "withhold" or "keep", as :meth:`predict` takes it.
-            from_results: whether they were put together from results (with a column of the day):
-                then the values that were used stand beside the answers.
+            from_results: whether rows were built from results and have a column of the day;
+                the used values then stand beside the answers.
 
         Returns:
-            A batch of :meth:`make_schema`, and ``rows``, ``scored``, ``device``,
-            ``reasons``, ``notes``, ``flagged``, ``withheld`` and ``with_imputed`` rows,
-            ``unreliable`` by code and ``imputed`` by biomarker.
+            A batch of :meth:`make_schema`, and its counts.
         """
         inputs = self.read(batch, layout)
         beside = []
@@ -283,9 +298,9 @@ class Henaw:
         if from_results:
             inputs = refuse_empty(inputs, batch)
             beside += tell_used(inputs, batch)
-        answers, counts = self._answer(inputs, outputs, keep=check_unreliable(unreliable))
+        answers, summary = self._answer(inputs, outputs, keep=check_unreliable(unreliable))
         schema = self.make_schema(layout, outputs, batch.schema, from_results=from_results)
-        return pa.RecordBatch.from_arrays([*beside, *answers.columns], schema=schema), counts
+        return pa.RecordBatch.from_arrays([*beside, *answers.columns], schema=schema), summary
 
     def make_schema(
         self,
@@ -295,7 +310,7 @@ class Henaw:
         *,
         from_results: bool = False,
     ) -> pa.Schema:
-        """The schema of what :meth:`score` returns for people of a schema."""
+        """Return the schema of the answers of :meth:`score` to people of a schema."""
         fields = []
         if layout.participant_id is not None:
             fields.append(pa.field("participant_id", people.field(layout.participant_id).type))
@@ -311,7 +326,7 @@ class Henaw:
         unreliable: str = WITHHOLD,
         accept: Sequence[str] = (),
     ) -> Any:
-        """What the typical values, each biomarker and each interaction add, one row each.
+        """List what the typical values, each biomarker and each interaction add to the age.
 
         Args:
             people: as :meth:`predict` takes them.
@@ -320,25 +335,36 @@ class Henaw:
             accept: as :meth:`predict`.
 
         Returns:
-            The same kind of table, or for dicts a list of dicts: ``row`` of the person from 0,
-            ``name``, ``label``, ``unit``, ``value``, ``reference_median`` for that age and sex,
-            ``years`` (empty where the numbers are withheld), ``imputed``, ``out_of_range`` and
-            ``critical``;
-            nothing of people who cannot be scored.
+            The same kind of table, or for dicts a list of dicts, with one row for each person
+            who can be scored and each part: ``row`` (the person's, from 0), ``name``,
+            ``label``, ``unit``, ``value``, ``reference_median`` (of that age and sex),
+            ``years`` (empty if withheld), ``imputed``, ``out_of_range`` and ``critical``.
 
         Raises:
             ScoringError: as :meth:`predict`.
+
+        Example:
+            >>> parts = Henaw().explain({"age": 54, "sex": "female", "crp": 1.2, "albumin": 45})
+            >>> [part["label"] for part in parts if part["value"] is not None]
+            ['C-reactive protein', 'Albumin']
         """
         keep = check_unreliable(unreliable)
         parts = self._explain(self._look_over(people, layout, accept), keep=keep)
         return write_like(people, parts, keep_index=False)
 
     def find_withheld(self, people: object, *, layout: Layout | None = None) -> list[list[str]]:
-        """Why each person's numbers are not reliable and what to do, in sentences.
+        """Say why each person's numbers are not reliable and what to do.
+
+        Args:
+            people: a table, as :meth:`predict` takes it.
+            layout: as :meth:`predict`.
 
         Returns:
-            For each row a list, empty where the numbers are reliable or the row cannot be
+            A list of sentences for each row, empty if its numbers are reliable or it cannot be
             scored.
+
+        Raises:
+            ScoringError: the table cannot be used.
         """
         batch, layout, _ = read_frame(people, layout)
         inputs = self.read(batch, layout)
@@ -357,32 +383,34 @@ class Henaw:
         unreliable: str = WITHHOLD,
         accept: Sequence[str] = (),
     ) -> Figure:
-        """Draw how one person's biological age comes about, as a waterfall.
+        """Draw the steps from one person's age to the biological age as a waterfall.
 
         Args:
             people: as :meth:`predict` takes them.
-            row: which of them, from 0.
+            row: number of the person, from 0.
             layout: as :meth:`predict`.
-            unreliable: "withhold" refuses somebody whose answer is not reliable, "keep" does
-                not.
+            unreliable: "withhold" refuses an answer that is not reliable, "keep" draws it.
             accept: as :meth:`predict`.
 
+        Returns:
+            A figure of matplotlib; ``savefig`` writes it to a file.
+
         Raises:
-            ScoringError: there is no such row, or it cannot be scored, or its answer is not
+            ScoringError: there is no such row, it cannot be scored, or its answer is not
                 reliable.
             RuntimeUnavailableError: matplotlib is not installed.
         """
-        from henaw.scoring.plot import draw_waterfall
+        from henaw.scoring.answering.plot import draw_waterfall
 
         keep = check_unreliable(unreliable)
         everybody = self._look_over(people, layout, accept)
         rows = len(everybody.age)
         if not 0 <= row < rows:
-            raise ScoringError("plot", [f"expected a row of {rows}, however: {row}"])
+            raise ScoringError("plot", [f"row must be 0 to {rows - 1}; got {row}"])
         inputs = everybody.select(slice(row, row + 1))
-        answers, counts = self._answer(inputs, OUTPUT_NAMES, keep=keep)
-        problems = list(counts["reasons"])
-        if counts["unreliable"] and not keep:
+        answers, summary = self._answer(inputs, OUTPUT_NAMES, keep=keep)
+        problems = list(summary.reasons)
+        if summary.unreliable and not keep:
             problems += self._describe_withheld(inputs, self.run(inputs))[0]
         if problems:
             raise ScoringError(f"row {row}", problems)
@@ -394,11 +422,11 @@ class Henaw:
         )
 
     def read(self, batch: pa.RecordBatch, layout: Layout) -> Inputs:
-        """The graph's inputs of a batch; limits are judged by this model's medians."""
+        """Return the graph's inputs of a batch; the model's medians decide which limits are used."""
         return read_inputs(batch, layout, self.description["reference"])
 
     def _look_over(self, people: object, layout: Layout | None, accept: Sequence[str]) -> Inputs:
-        """The graph's inputs of a table or of people, which are looked over before."""
+        """The graph's inputs of a table or of people, after a check of their values."""
         batch, layout, names = read_frame(people, layout)
         inputs = self.read(batch, layout)
         question(
@@ -426,11 +454,11 @@ class Henaw:
         ]
 
     def run(self, inputs: Inputs) -> Outputs:
-        """The graph's own outputs, for every row, scored or not."""
+        """Return the graph's outputs for every row, also for rows that cannot be scored."""
         return self._runtime.predict(*inputs[:3])
 
     def find_reasons(self, inputs: Inputs, outputs: Outputs) -> dict[int, list[Reason]]:
-        """Why people's numbers are not reliable, by row."""
+        """Return why people's numbers are not reliable, by row."""
         low, high = self.description["fitted_ages"]
         return find_reasons(
             outputs,
@@ -446,14 +474,14 @@ class Henaw:
 
     def _answer(
         self, inputs: Inputs, outputs: Sequence[str], *, keep: bool
-    ) -> tuple[pa.RecordBatch, dict[str, Any]]:
+    ) -> tuple[pa.RecordBatch, Summary]:
         rows = len(inputs.age)
-        room = Answers({name: len(self._columns[name]) for name in outputs}, rows)
+        columns = AnswerColumns({name: len(self._columns[name]) for name in outputs}, rows)
         size = _BLOCK if self.device == "cpu" else _CUDA_BLOCK
 
         def run(start: int) -> None:
             block = slice(start, min(start + size, rows))
-            room.put(block, self.run(inputs.select(block)))
+            columns.put(block, self.run(inputs.select(block)))
 
         starts = range(0, rows, size)
         if self.threads > 1 and len(starts) > 1:
@@ -463,21 +491,17 @@ class Henaw:
             for start in starts:
                 run(start)
         scored = inputs.reasons == 0
-        missing = ~np.isfinite(inputs.biomarkers[scored])
-        counts = {
-            "rows": rows,
-            "scored": int(scored.sum()),
-            "device": self.device,
-            "reasons": count_bits(inputs.reasons, REASONS),
-            "notes": count_bits(inputs.notes[scored], NOTES),
-            "flagged": int(room.flagged[scored].sum()),
-            "withheld": int((room.codes[scored] != 0).sum()),
-            "with_imputed": int(missing.any(axis=1).sum()),
-            "unreliable": count_codes(room.codes[scored]),
-            "imputed": dict(zip(NAMES, missing.sum(axis=0).tolist(), strict=True)),
-        }
+        summary = summarise(
+            inputs.biomarkers,
+            scored=scored,
+            flagged=columns.flagged,
+            codes=columns.codes,
+            device=self.device,
+            reasons=count_bits(inputs.reasons, REASONS),
+            notes=count_bits(inputs.notes[scored], NOTES),
+        )
         schema = make_schema(self._columns, outputs, lab=self.lab)
-        return room.to_arrow(schema, inputs.reasons, keep=keep, lab=self.lab), counts
+        return columns.to_arrow(schema, inputs.reasons, keep=keep, lab=self.lab), summary
 
     def _explain(self, inputs: Inputs, *, keep: bool) -> pa.RecordBatch:
         rows = np.flatnonzero(inputs.reasons == 0)
@@ -490,7 +514,7 @@ def _reopen(content: bytes, source: str, threads: int, device: str) -> Henaw:
 
 
 def _show_values(reasons: Iterable[str], person: Mapping[str, Any]) -> list[str]:
-    """Each reason with the value it is about, where there is one."""
+    """Add to each reason the value that caused it, if there is one."""
     values = {reason: person.get(reason.partition(" ")[0]) for reason in reasons}
     return [
         reason if value is None else f"{reason}; got {value!r}" for reason, value in values.items()

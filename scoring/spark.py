@@ -1,7 +1,7 @@
 """Scoring on Spark: the graph runs in the executors, on Arrow batches.
 
-The model file is shipped once to each executor and opened once in each of its Python
-workers. The executors need ``henaw``.
+Spark ships the model file once to each executor; each of its Python workers opens it once.
+The executors need ``henaw``.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ from henaw.model.errors import RuntimeUnavailableError, ScoringError
 from henaw.model.files import write_whole
 from henaw.model.profile import LabProfile
 from henaw.model.runtime import OUTPUT_NAMES
-from henaw.scoring.answers import WITHHOLD, check_outputs, check_unreliable
-from henaw.scoring.frames import to_batch
+from henaw.scoring.answering.columns import WITHHOLD, check_outputs, check_unreliable
 from henaw.scoring.henaw import Henaw
-from henaw.scoring.preflight import look_over, require_accepted
-from henaw.scoring.sources import TEXT_SUFFIXES
+from henaw.scoring.reading.frames import to_batch
+from henaw.scoring.reading.preflight import look_over, require_accepted
+from henaw.scoring.reading.table_files import TEXT_SUFFIXES
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -37,9 +37,9 @@ ArrowFunction = Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]
 _LOOKED_OVER = 10_000
 
 _REFUSED = f"{ScoringError.__module__}.{ScoringError.__qualname__}: "
-"""Where in the trace of a Python worker its message begins."""
+"""Precedes the message in the traceback of a Python worker."""
 _RAISED = re.compile(r"^[A-Za-z_][\w.]*: .*$", re.MULTILINE)
-"""Lines of a Python trace that name what was raised."""
+"""Lines of a Python traceback that name the exception."""
 
 
 def score_frame(
@@ -52,21 +52,23 @@ def score_frame(
     lab: str | Path | LabProfile | None = None,
     accept: Sequence[str] = (),
 ) -> DataFrame:
-    """Score a Spark table; like ``Henaw.score``, identifiers and answers come back.
+    """Score a Spark table.
 
     Args:
-        people: a table whose columns the layout names.
+        people: a table with the layout's columns.
         model: ONNX file on the driver.
-        layout: which column is what; None: as the names say.
-        outputs: of the graph.
+        layout: the meaning of each column; None: as the names say.
+        outputs: names of the model's outputs.
         unreliable: "withhold" or "keep", as ``Henaw.predict`` takes it.
         lab: profile of the laboratory, as ``Henaw.load`` takes it.
-        accept: what is right though it looks wrong, as ``Henaw.predict`` takes it; with "all"
-            people are not looked over.
+        accept: names of findings to accept, as ``Henaw.predict`` takes them; "all" skips the
+            check of the values.
+
+    Returns:
+        A table of identifiers and answers, as ``Henaw.score`` returns them.
 
     Raises:
-        ScoringError: the model or the columns cannot be used, or people look like something
-            else.
+        ScoringError: the model or the columns cannot be used, or the values look wrong.
         ProfileError: the profile cannot be used.
         RuntimeUnavailableError: pyspark is not installed.
     """
@@ -88,7 +90,7 @@ def score_frame(
 
 
 def look_over_frame(model: Henaw, people: DataFrame, layout: Layout) -> Report:
-    """What a Spark table was taken for, by its first ten thousand people.
+    """Report how a Spark table is read, by its first ten thousand people.
 
     Raises:
         ScoringError: the columns cannot be used.
@@ -105,9 +107,9 @@ def make_arrow_function(
     """A function for ``DataFrame.mapInArrow``.
 
     Args:
-        file_name: of the model, as ``SparkContext.addFile`` shipped it.
-        layout: which column is what.
-        outputs: of the graph.
+        file_name: name of the model's file, shipped by ``SparkContext.addFile``.
+        layout: the meaning of each column.
+        outputs: names of the model's outputs.
         unreliable: "withhold" or "keep", as ``Henaw.predict`` takes it.
     """
 
@@ -122,11 +124,11 @@ def make_arrow_function(
 
 
 def read_frame(source: str, *, separator: str | None = None) -> DataFrame:
-    """Read a table by the Spark session there is, or a new one.
+    """Read a table with the active Spark session, or a new one.
 
     Args:
-        source: path, URI or pattern of files; CSV if it ends in .csv, .tsv or either with
-            .gz, else Parquet.
+        source: path, URI or pattern of files; CSV if it ends in .csv, .tsv or .txt, with .gz or
+            not, else Parquet.
         separator: between the columns of CSV; None: what the first header shows.
 
     Raises:
@@ -144,17 +146,17 @@ def read_frame(source: str, *, separator: str | None = None) -> DataFrame:
         if separator is None:
             first = read.text(source).first()
             separator = find_separator("" if first is None else first[0])
-        # Quotes inside quotes are doubled, as everywhere but in Spark.
+        # Quotes inside quotes are doubled, as in CSV files outside Spark.
         people = read.csv(source, header=True, sep=separator, escape='"')
         return people
 
 
 def write_frame(answers: DataFrame, out: str) -> None:
-    """Score, and write a folder of Parquet, which is not there where that fails.
+    """Score and write a folder of Parquet; if that fails, no new folder stays.
 
     Raises:
-        ScoringError: the folder is there already and not empty or cannot be written, or a
-            worker refused the table, for its units.
+        ScoringError: the folder exists and is not empty, or cannot be written, or a worker
+            refused the table.
     """
     context: Any = answers.sparkSession.sparkContext
     with _explain_failure(out, "a new folder that Spark can write"):
@@ -183,19 +185,19 @@ def _open_session() -> SparkSession:
         ) from error
     context: Any = session.sparkContext
     if context.master.startswith("local"):
-        # Else the workers are the first python3 of the path, which may have no henaw.
+        # By default the workers take the first python3 of the path, which may lack henaw.
         if "PYSPARK_PYTHON" not in os.environ:
             context.pythonExec = sys.executable
-        # What fails is told once, by our error, and not for each task and stage as well.
+        # A failure is reported once, by our error, and not also for each task and stage.
         context.setLogLevel("OFF")
     return session
 
 
 def _ship(session: SparkSession, model: Henaw) -> str:
-    """Name of the file in the executors.
+    """Ship the model's file to the executors and return its name there.
 
-    Spark tells files apart by their base names alone, and refuses a second of one name or
-    keeps the first, so that a model goes by its digest.
+    Spark knows a file by its base name only: it refuses a second file of that name, or keeps
+    the first. Therefore the name contains the model's digest.
     """
     name = f"henaw-{model.sha256}.onnx"
     copy = Path(_import_spark("pyspark").SparkFiles.getRootDirectory()) / "models" / name
@@ -211,15 +213,15 @@ def _load_once(path: str) -> Henaw:
 
 @contextmanager
 def _explain_failure(subject: str, expected: str) -> Iterator[None]:
-    """Raise what Spark says as our own error, without the stack of the JVM."""
+    """Raise an error of Spark as a ScoringError, without the stack of the JVM."""
     try:
         yield
     except _list_failures() as error:
         cause = _find_cause(error)
         if _REFUSED in cause:
-            problem = f"a worker refused people of it: {cause.rpartition(_REFUSED)[2]}"
+            problem = f"a worker refused it: {cause.rpartition(_REFUSED)[2]}"
         else:
-            problem = f"expected {expected}. Spark says: {cause}"
+            problem = f"it must be {expected}. Spark says: {cause}"
         raise ScoringError(subject, [problem]) from error
 
 
@@ -231,7 +233,7 @@ def _list_failures() -> tuple[type[Exception], ...]:
 
 
 def _find_cause(error: Any) -> str:
-    """One line; of a worker that refused the people all that it says."""
+    """The cause in one line; if a worker refused the people, its whole message."""
     text = str(error.java_exception.getMessage() if hasattr(error, "java_exception") else error)
     if _REFUSED in text:
         return text
@@ -239,8 +241,8 @@ def _find_cause(error: Any) -> str:
     cause = raised[-1] if raised else text.partition("\n")[0]
     if "ModuleNotFoundError" in cause:
         cause += (
-            ". The workers' Python needs henaw: name one that has it by PYSPARK_PYTHON, on each "
-            "executor"
+            ". The workers' Python needs henaw: on each executor, set PYSPARK_PYTHON to a Python "
+            "that has it"
         )
     return cause
 

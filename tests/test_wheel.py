@@ -190,7 +190,7 @@ def test_doctor_says_where_both_are_installed(
     install(*pip, "install", "--no-deps", wheel, cwd=tmp_path)
     said = run(gpu_python.with_name("henaw"), "doctor", cwd=tmp_path)
     assert said.returncode == 1
-    assert "henaw and henaw-gpu are both installed, over the same files" in said.stdout
+    assert "henaw and henaw-gpu are both installed and overwrite" in said.stdout
     assert "PROBLEM onnxruntime: not installed" in said.stdout
     assert "PROBLEM packages: " in said.stdout
     assert "Traceback" not in said.stderr

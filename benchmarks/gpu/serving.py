@@ -179,8 +179,8 @@ def score_file(meter: Meter, people: int | None) -> None:
     import pyarrow.parquet as pq
     from henaw.intake.tables.layout import find_layout
     from henaw.scoring import Henaw
-    from henaw.scoring.job import score_table
-    from henaw.scoring.sources import open_source
+    from henaw.scoring.jobs.table import score_table
+    from henaw.scoring.reading.sources import open_source
 
     count = people or SCORED
     checkpoint = load_checkpoint(CHECKPOINT)

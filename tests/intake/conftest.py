@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from henaw.intake.tables.layout import find_layout
-from henaw.scoring.sources import Source, open_source
+from henaw.model.layout import find_layout
+from henaw.scoring.reading.sources import Source, open_source
 
 
 def list_rows(source: Source) -> list[dict[str, Any]]:

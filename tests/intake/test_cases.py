@@ -10,8 +10,7 @@ from henaw.intake.tables.layout import Layout, find_layout
 from henaw.model.biomarkers import NAMES
 from henaw.model.errors import ScoringError
 from henaw.scoring import Henaw
-from henaw.scoring.sources import open_source
-from henaw.training.readers.column_map import read_column_map
+from henaw.scoring.reading.sources import open_source
 from henaw.training.readers.columns import build_table
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -43,8 +42,8 @@ def score(
     layout = layout or find_layout(source.names)
     ((_, batch),) = source.read_chunks(layout, ())
     assert batch is not None
-    answers, counts = model.score(batch, layout, ("biological_age",), unreliable="keep")
-    return answers.to_pylist(), counts
+    answers, summary = model.score(batch, layout, ("biological_age",), unreliable="keep")
+    return answers.to_pylist(), summary.describe()
 
 
 def type_in(model: Henaw, **others: Any) -> float:

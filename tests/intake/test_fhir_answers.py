@@ -189,7 +189,7 @@ def test_a_resource_a_line_says_the_same(tmp_path: Path) -> None:
 def test_people_of_a_table_have_no_answer_in_fhir(tmp_path: Path) -> None:
     (tmp_path / "in.csv").write_text("age,sex,crp\n54,female,1.2\n")
     result = CliRunner().invoke(score, [str(tmp_path / "in.csv"), str(tmp_path / "out.json")])
-    assert "answers in FHIR are for people of FHIR" in str(result.exception)
+    assert "FHIR answers need FHIR input" in str(result.exception)
     assert not (tmp_path / "out.json").exists()
 
 

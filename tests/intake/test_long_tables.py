@@ -14,7 +14,7 @@ import pytest
 from henaw.intake.words.local_codes import read_local_codes
 from henaw.model.biomarkers import NAMES
 from henaw.model.errors import ConfigurationError, ScoringError
-from henaw.scoring.sources import open_source
+from henaw.scoring.reading.sources import open_source
 
 Read = Callable[..., tuple[list[dict[str, Any]], list[str]]]
 
@@ -393,7 +393,9 @@ def test_local_codes_are_read_from_a_file(read: Read, tmp_path: Path) -> None:
 
 
 def test_a_table_of_people_needs_a_result_a_row(read: Read) -> None:
-    with pytest.raises(ScoringError, match="expected a result a row, which --people"):
+    with pytest.raises(
+        ScoringError, match="--people and --tests are for a table with one result a row"
+    ):
         read("age,sex,crp\n54,f,1\n", people="id,age,sex\na,54,F\n")
 
 
@@ -416,7 +418,7 @@ def test_many_rows_are_folded_while_they_are_read(
     )
     path = tmp_path / "in.csv"
     table.to_csv(path, index=False)
-    monkeypatch.setattr("henaw.scoring.sources._CSV_BLOCK_BYTES", 4096)
+    monkeypatch.setattr("henaw.scoring.reading.table_files._CSV_BLOCK_BYTES", 4096)
     source = open_source(path)
     (batch,) = (batch for _, batch in source.read_chunks(Whole(source.names), ()))  # type: ignore[arg-type]
     assert batch is not None

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from henaw.intake.tables.text import find_shape
 from henaw.model.errors import ScoringError
-from henaw.scoring.sources import open_source
+from henaw.scoring.reading.sources import open_source
 
 Read = Callable[..., tuple[list[dict[str, Any]], list[str]]]
 

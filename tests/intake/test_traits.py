@@ -14,8 +14,8 @@ from henaw.intake.tables.layout import describe_layout, find_layout
 from henaw.model.biomarkers import NAMES
 from henaw.model.errors import ScoringError
 from henaw.model.shipped import SIDECAR_FILE, find_shipped
-from henaw.scoring.inputs import REASONS, read_inputs
-from henaw.scoring.sources import open_source
+from henaw.scoring.reading.inputs import REASONS, read_inputs
+from henaw.scoring.reading.sources import open_source
 
 
 class Trait(NamedTuple):

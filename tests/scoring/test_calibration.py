@@ -17,7 +17,7 @@ from henaw.model.errors import ProfileError, ScoringError
 from henaw.model.profile import LabProfile, set_profile
 from henaw.scoring import Henaw, calibrate, calibrate_people
 from henaw.scoring.calibration import list_lines
-from henaw.scoring.calibration_figure import write_figure
+from henaw.scoring.calibration.figure import write_figure
 
 LOGGED = [biomarker.name for biomarker in PANEL if biomarker.log_scaled]
 SHIFT = {"rdw": 0.05, "albumin": -1.5, "alt": 0.15, "hba1c": 0.03}
@@ -122,9 +122,7 @@ def test_findings_are_in_the_laboratory_s_own_units(model: Henaw, population: pd
 
 
 def test_too_few_are_refused_and_few_are_noted(model: Henaw, population: pd.DataFrame) -> None:
-    with pytest.raises(
-        ScoringError, match="at least 200 people, 500 or more being better; got 199"
-    ):
+    with pytest.raises(ScoringError, match="at least 200 people, better 500 or more; got 199"):
         calibrate(population.head(199), model=model)
     with pytest.warns(UserWarning, match=r"500 people or more are better.*rdw \(300\)"):
         calibrate(population.head(300), model=model)
@@ -314,7 +312,7 @@ def test_the_figure_is_written(model: Henaw, population: pd.DataFrame, tmp_path:
     assert "Calibration of a &lt;lab&gt;" in page
     assert "ast has no shift" in page
     assert len(list_lines(calibration)) == 1 + len(NAMES)
-    with pytest.raises(ScoringError, match=r"ends in \.png or \.html"):
+    with pytest.raises(ScoringError, match=r"must end in \.png or \.html"):
         write_figure(calibration, tmp_path / "lab.gif")
 
 

@@ -52,7 +52,7 @@ def test_each_draw_is_compared_with_the_first_by_what_both_have(tmp_path: Path) 
     assert later["change"] == pytest.approx(gap + 1, abs=1e-3)
     assert later["gap_change_low"] == pytest.approx(gap - half, abs=1e-3)
     assert later["gap_change_high"] == pytest.approx(gap + half, abs=1e-3)
-    assert "1 people have one draw only" in said
+    assert "1 people have only one draw" in said
 
 
 def test_fhir_gives_what_the_same_table_gives(tmp_path: Path) -> None:
@@ -109,4 +109,4 @@ def test_draws_that_cannot_be_compared_say_why(tmp_path: Path) -> None:
 def test_whose_a_row_is_must_be_told(tmp_path: Path) -> None:
     (tmp_path / "in.csv").write_text("age,sex,crp\n54,F,1.2\n")
     result = CliRunner().invoke(score, [str(tmp_path / "in.csv"), "-", "--change"])
-    assert "a column must say whose a row is" in str(result.exception)
+    assert "which names the person of each row" in str(result.exception)

@@ -12,8 +12,8 @@ from click.testing import CliRunner, Result
 from henaw.cli.main import commands
 from henaw.model.errors import ArtifactError, ScoringError
 from henaw.model.profile import LabProfile, set_profile
-from henaw.scoring import check as check_module
-from henaw.scoring.check import check_file, round_mantissa
+from henaw.scoring.jobs import check as check_module
+from henaw.scoring.jobs.check import check_file, round_mantissa
 
 
 def run(*arguments: object) -> Result:
@@ -35,7 +35,7 @@ def test_a_whole_copy_holds(artifacts: Path, copy: Path) -> None:
     assert 0 < found.rounded_years["TF32"] < found.rounded_years["bfloat16"]
     result = run(copy)
     assert result.exit_code == 0, result.output
-    assert "its content is as exported" in result.output
+    assert "content as exported" in result.output
     # The golden people of the shipped model, as none are beside it.
     assert "weights/golden.json on cpu" in result.output
     assert "to bfloat16 by up to 0." in result.output
@@ -63,7 +63,7 @@ def test_a_changed_copy_is_refused(copy: Path) -> None:
 def test_a_profile_is_refused(copy: Path) -> None:
     profile = LabProfile(name="north", shift={"rdw": 0.02}, standard_error={"rdw": 0.003})
     copy.write_bytes(set_profile(copy.read_bytes(), profile))
-    with pytest.raises(ScoringError, match="it has the profile of north"):
+    with pytest.raises(ScoringError, match="it contains the profile of north"):
         check_file(copy)
 
 
@@ -72,7 +72,7 @@ def test_another_model_wants_its_golden_people(
 ) -> None:
     (tmp_path / "henaw.json").write_text(json.dumps({"checkpoint_sha256": "of another"}))
     monkeypatch.setattr(check_module, "find_shipped", lambda name: tmp_path / name)
-    with pytest.raises(ScoringError, match=r"golden\.json, found none, and it is not the shipped"):
+    with pytest.raises(ScoringError, match=r"golden\.json, and this is not the shipped model"):
         check_file(copy)
 
 

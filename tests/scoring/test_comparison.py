@@ -15,8 +15,8 @@ from henaw.model.biomarkers import CAUSES
 from henaw.model.checkpoint import Checkpoint
 from henaw.model.errors import ScoringError
 from henaw.scoring import Henaw
-from henaw.scoring.comparison import compare_models
-from henaw.scoring.sources import open_source
+from henaw.scoring.jobs.comparison import compare_models
+from henaw.scoring.reading.sources import open_source
 
 
 @pytest.fixture(scope="module")
@@ -93,5 +93,5 @@ def test_nobody_to_compare(model: Henaw, unscorable: pd.DataFrame, tmp_path: Pat
     path = tmp_path / "nobody.csv"
     unscorable.iloc[1:3].to_csv(path, index=False)
     source = open_source(path)
-    with pytest.raises(ScoringError, match="expected people to score, however: none of 2"):
+    with pytest.raises(ScoringError, match="none of its 2 people can be scored"):
         compare_models(model, model, source, find_layout(source.names))

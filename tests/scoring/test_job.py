@@ -22,10 +22,12 @@ from henaw.model.biomarkers import NAMES
 from henaw.model.errors import ScoringError
 from henaw.model.runtime import OUTPUT_NAMES
 from henaw.scoring import Henaw
-from henaw.scoring.comparison import compare_models
-from henaw.scoring.input_files import take_states
-from henaw.scoring.job import Summary, _take_fingerprint, score_table
-from henaw.scoring.sources import CHUNK, open_source
+from henaw.scoring.answering.summary import Summary
+from henaw.scoring.jobs.comparison import compare_models
+from henaw.scoring.jobs.table import _take_fingerprint, score_table
+from henaw.scoring.reading.input_files import take_states
+from henaw.scoring.reading.sources import open_source
+from henaw.scoring.reading.table_files import CHUNK
 
 
 def score(model: Henaw, source: Path, out: Path, **named: object) -> Summary:
@@ -141,8 +143,8 @@ def test_rows_without_answers_stay_where_they_are(
 _READ_ALL = """
 import re, sys
 from pathlib import Path
-from henaw.intake.tables.layout import find_layout
-from henaw.scoring.sources import open_source
+from henaw.model.layout import find_layout
+from henaw.scoring.reading.sources import open_source
 
 def read_peak_kib():
     return int(re.search(r"VmHWM:\\s+(\\d+) kB", Path("/proc/self/status").read_text())[1])
@@ -305,7 +307,7 @@ def test_two_runs_do_not_write_one_output(model: Henaw, table: pa.Table, tmp_pat
     parts.mkdir()
     with (
         FileLock(parts / "lock"),
-        pytest.raises(ScoringError, match="no other run"),
+        pytest.raises(ScoringError, match="another run is writing this output"),
     ):
         score(model, write(table, tmp_path / "in.csv"), tmp_path / "out.csv")
 
@@ -313,7 +315,7 @@ def test_two_runs_do_not_write_one_output(model: Henaw, table: pa.Table, tmp_pat
 def test_the_input_is_not_written_over(model: Henaw, table: pa.Table, tmp_path: Path) -> None:
     path = write(table, tmp_path / "in.csv")
     before = path.read_bytes()
-    with pytest.raises(ScoringError, match="expected another name than the input's"):
+    with pytest.raises(ScoringError, match="OUT must be another file than IN"):
         score(model, path, path)
     assert path.read_bytes() == before
 
@@ -375,8 +377,8 @@ def test_a_column_that_a_layout_names_and_a_file_has_not(
         (("in.docx", "out.csv"), r"end in \.parquet, \.csv"),
         (("broken.parquet", "out.csv"), "cannot be read"),
         (("in.csv", "out.xlsx"), r"must end in \.parquet, .*; got 'out.xlsx'"),
-        (("in.csv", "nowhere/out.csv"), "expected the folder"),
-        (("in.csv", "folder.csv"), "a name that is free, however: a folder"),
+        (("in.csv", "nowhere/out.csv"), "there is no folder"),
+        (("in.csv", "folder.csv"), "it must be a file; got a folder"),
     ],
 )
 def test_names_are_refused_before_work(

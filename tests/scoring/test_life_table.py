@@ -10,7 +10,12 @@ from henaw.model.biomarkers import SEXES
 from henaw.model.errors import ScoringError
 from henaw.model.profile import LabProfile
 from henaw.scoring import Henaw
-from henaw.scoring.life_table import DEVELOPMENT_RATIO, Table, fit_level, read_life_tables
+from henaw.scoring.calibration.life_table import (
+    DEVELOPMENT_RATIO,
+    Table,
+    fit_level,
+    read_life_tables,
+)
 
 AGES = range(111)
 
@@ -62,7 +67,7 @@ def test_both_forms_are_read_alike(tmp_path: Path) -> None:
 def test_what_cannot_be_read_says_why(tmp_path: Path) -> None:
     table = make_table()
     male = write_hmd(tmp_path / "mltper_1x1.txt", "male", table)
-    with pytest.raises(ScoringError, match="female: expected ages 40 to 89; 40 is missing"):
+    with pytest.raises(ScoringError, match="female: ages 40 to 89 are needed; 40 is missing"):
         read_life_tables([male])
     with pytest.raises(ScoringError, match="there is a second table for male"):
         read_life_tables([male, male])
@@ -70,7 +75,7 @@ def test_what_cannot_be_read_says_why(tmp_path: Path) -> None:
     with pytest.raises(ScoringError, match="columns age, sex and qx; qx is missing"):
         read_life_tables([tmp_path / "b.csv"])
     (tmp_path / "c.csv").write_text("age,sex,qx\n40,0,210\n")
-    with pytest.raises(ScoringError, match="qx must be 0 to 1, of one year; got 210"):
+    with pytest.raises(ScoringError, match="probability of death within one year; got 210"):
         read_life_tables([tmp_path / "c.csv"])
     (tmp_path / "d.csv").write_text("age,sex,qx\n40,x,0.1\n")
     with pytest.raises(ScoringError, match="sex must be female or male; got 'x'"):

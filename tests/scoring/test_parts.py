@@ -17,9 +17,10 @@ import pytest
 from henaw.intake.tables.layout import find_layout
 from henaw.model.errors import ScoringError
 from henaw.scoring import Henaw
-from henaw.scoring.job import Summary, score_table
-from henaw.scoring.parts import Parts, hold_parts
-from henaw.scoring.sources import Source, open_source
+from henaw.scoring.answering.summary import Summary
+from henaw.scoring.jobs.parts import Parts, hold_parts
+from henaw.scoring.jobs.table import score_table
+from henaw.scoring.reading.sources import Source, open_source
 
 _MAIN = "from henaw.cli.main import main; main()"
 
@@ -88,7 +89,7 @@ def test_a_link_inside_it_is_not_followed(model: Henaw, source: Path, tmp_path: 
     for name in ("unfinished", "00000003.part", "00000003.part.writing"):
         (parts / name).unlink(missing_ok=True)
         (parts / name).symlink_to(precious)
-    with pytest.raises(ScoringError, match="stopped by the machine"):
+    with pytest.raises(ScoringError, match="the system refused"):
         score(model, source, out)
     (parts / "00000003.part").unlink()
     score(model, source, out)
@@ -191,7 +192,7 @@ def test_on_a_full_disk_what_is_done_is_kept(
     full = subprocess.run(command, capture_output=True, text=True, check=False)
     assert full.returncode == 1
     assert os.strerror(errno.ENOSPC) in full.stderr
-    assert "what is done is kept in" in full.stderr
+    assert "Finished rows are kept in" in full.stderr
     assert "Traceback" not in full.stderr
     assert not out.exists()
     done = list((small_disk / f".out{suffix}.parts").glob("*.part"))
@@ -215,7 +216,7 @@ def test_a_bundle_on_a_full_disk_is_a_message(model_path: Path, tmp_path: Path) 
         preexec_fn=limit,
     )
     assert full.returncode == 1, full.stderr
-    assert "stopped by the machine: [Errno 27] File too large" in full.stderr
+    assert "the file cannot be written: [Errno 27] File too large" in full.stderr
     assert "Traceback" not in full.stderr
     assert (tmp_path / "out.csv").read_text() == "before"
     names = {path.name for path in tmp_path.iterdir()}
@@ -230,7 +231,7 @@ def write(parts: Parts, name: str) -> None:
 def test_without_directory_descriptors_the_same_is_done(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("henaw.scoring.parts._HAS_DIRECTORIES", False)
+    monkeypatch.setattr("henaw.scoring.jobs.parts._HAS_DIRECTORIES", False)
     with hold_parts(tmp_path / "parts", "key") as parts:
         write(parts, "a")
     with hold_parts(tmp_path / "parts", "key") as parts:

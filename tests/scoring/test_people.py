@@ -16,8 +16,8 @@ from henaw.intake.tables.layout import find_layout
 from henaw.model.biomarkers import NAMES
 from henaw.model.errors import ScoringError
 from henaw.scoring import Henaw
-from henaw.scoring.frames import ARRAY_COLUMNS
-from henaw.scoring.person_answer import PersonAnswer
+from henaw.scoring.answering.person_answer import PersonAnswer
+from henaw.scoring.reading.frames import ARRAY_COLUMNS
 
 # Its tables lack columns.
 pytestmark = pytest.mark.filterwarnings("ignore::henaw.intake.preflight.InputWarning")
@@ -92,7 +92,7 @@ def test_a_person_who_cannot_be_scored_is_an_error_of_all_reasons(model: Henaw) 
     [
         ({"Kreatinin": 80}, r"unknown name 'Kreatinin': did you mean creatinine\?"),
         ({"zzz": 80}, "unknown name 'zzz': known are age, sex, participant_id, crp"),
-        ({"biomarkers": {"crp": 1}}, "give each biomarker beside age and sex"),
+        ({"biomarkers": {"crp": 1}}, "put each biomarker beside age and sex"),
         ({"crp": "1.2"}, "crp must be a number in mg/L, a pair .*; got '1.2'"),
         ({"crp": True}, "crp must be a number"),
         ({"crp": ("x", "mg/L")}, "crp must be a number .*got 'x'"),
@@ -118,7 +118,7 @@ def test_many_problems_are_counted_not_listed(model: Henaw) -> None:
         model.predict([PERSON | {"ggt": "x"}] * 100)
     assert len(caught.value.problems) == 21
     with pytest.raises(
-        ScoringError, match="expected age, sex and biomarkers by name; got '0', '1'"
+        ScoringError, match="a person must have age, sex and biomarkers by name; got '0', '1'"
     ):
         model.predict(pd.Series(range(1000)))
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from henaw.scoring.shifts import Array, Shifts, Usual, describe_usual, estimate, measure
+from henaw.scoring.calibration.shifts import Array, Shifts, Usual, describe_usual, estimate, measure
 
 LOADINGS = np.array([0.5, 0.4, 0.2, -0.5, -0.25, 0.8, 0.5, 0.15, 0.0])
 LABORATORY_SD = np.array([0.1, 0.2, 0.1, 0.4, 0.15, 0.55, 0.15, 0.3, 0.4])

@@ -16,8 +16,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner, Result
-from henaw.cli.java import find_java_home
 from henaw.cli.main import commands
+from henaw.cli.server.java import find_java_home
 from henaw.export.graphs import export_onnx
 from henaw.export.metadata import describe_model, format_properties
 from henaw.intake.tables.layout import find_layout

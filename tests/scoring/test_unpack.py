@@ -66,12 +66,12 @@ def test_a_workbook_gives_what_its_table_gives(
     packed.write_bytes(gzip.compress(path.read_bytes()))
     assert read(run(packed, out), out) == wanted
     several = save(tmp_path / "two.xlsx", {"notes": [["read me"]], "people": list_cells()})
-    assert "or name it by --sheet; got 'notes', 'people'" in str(run(several, out).exception)
+    assert "or name one by --sheet; got 'notes', 'people'" in str(run(several, out).exception)
     assert read(run(several, out, "--sheet", "people"), out) == wanted
     assert "must be one of 'notes', 'people'" in str(run(several, out, "--sheet", "x").exception)
     (tmp_path / "broken.xlsx").write_bytes(b"PK\x03\x04 no")
     assert "the workbook cannot be read" in str(run(tmp_path / "broken.xlsx", out).exception)
-    assert "--sheet is for a workbook" in str(
+    assert "--sheet is for an Excel workbook" in str(
         run(tmp_path / "wanted.csv", out, "--sheet", "x").exception
     )
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from henaw.cli.example_request import EXAMPLE_PERSON
+from henaw.cli.server.example_request import EXAMPLE_PERSON
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 CONTAINER = REPOSITORY / "serve_config" / "container"

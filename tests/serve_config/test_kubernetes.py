@@ -13,7 +13,7 @@ import kubernetes_validate
 import pytest
 import redis
 import yaml
-from henaw.cli.torchserve_process import LONGEST_STOP_S
+from henaw.cli.server.torchserve import LONGEST_STOP_S
 from henaw.handler.configuration import load_configuration
 
 REPOSITORY = Path(__file__).resolve().parents[2]

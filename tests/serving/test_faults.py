@@ -19,11 +19,11 @@ import grpc
 import psutil
 import pytest
 import requests
-from henaw.cli import torchserve_process
-from henaw.cli.deployment import Deployment, examine
-from henaw.cli.example_request import wait_for_answer
-from henaw.cli.server_record import ServerError, find_server
-from henaw.cli.torchserve_process import stop_server
+from henaw.cli.checks.deployment import Deployment, examine
+from henaw.cli.server import torchserve
+from henaw.cli.server.example_request import wait_for_answer
+from henaw.cli.server.record import ServerError, find_server
+from henaw.cli.server.torchserve import stop_server
 from henaw.model.biomarkers import PANEL
 
 PEOPLE: list[dict[str, Any]] = [
@@ -318,7 +318,7 @@ def test_a_stop_that_is_cut_off_leaves_a_server_that_answers(
         if (lasting.run / "drain").exists():
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(torchserve_process, "_wait_until_idle", interrupt)
+    monkeypatch.setattr(torchserve, "_wait_until_idle", interrupt)
     with pytest.raises(KeyboardInterrupt):
         stop_server(lasting.run)
     assert lasting.post(PEOPLE[0]).status_code == 200
@@ -365,7 +365,7 @@ def test_a_server_without_a_worker_ends_and_says_why(quick: Any) -> None:
     assert not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
     said = (quick.run / "logs" / "console.log").read_text()
     assert "henaw.onnx was changed" in said
-    assert "error: no worker has lived for 8 s" in said
+    assert "error: no worker has run for 8 s" in said
 
 
 @pytest.mark.only("native", "of TorchServe nothing watches the front end")
@@ -447,7 +447,7 @@ def test_a_start_that_takes_too_long_leaves_nothing_behind(
         return {p.pid for p in found if (p.info["cwd"] or "").startswith(base)}
 
     before = list_processes()
-    monkeypatch.setattr(torchserve_process, "_START_TIMEOUT_S", 0.001)
-    with pytest.raises(ServerError, match="expected TorchServe to start within"):
+    monkeypatch.setattr(torchserve, "_START_TIMEOUT_S", 0.001)
+    with pytest.raises(ServerError, match="TorchServe did not start within"):
         start("local")
     assert list_processes() <= before

@@ -15,9 +15,10 @@ import psutil
 import pytest
 import requests
 import yaml
-from henaw.cli.deployment import Deployment, Finding, examine
-from henaw.cli.example_request import EXAMPLE_PERSON, wait_for_answer
-from henaw.cli.server_record import Record
+from henaw.cli.checks.deployment import Deployment, examine
+from henaw.cli.checks.results import CheckResult
+from henaw.cli.server.example_request import EXAMPLE_PERSON, wait_for_answer
+from henaw.cli.server.record import Record
 from henaw.export.archive import build_archive
 from henaw.model.biomarkers import NAMES
 from henaw.model.reliability import CODES
@@ -288,7 +289,7 @@ def test_the_doctor_sees_what_the_monitor_sees(watched: Watched, engine: Any) ->
         engine=engine,
     )
 
-    def find() -> dict[str, Finding]:
+    def find() -> dict[str, CheckResult]:
         return {finding.check: finding for finding in examine(deployment)}
 
     found = find()

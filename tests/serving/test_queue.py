@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 from urllib.parse import urlsplit
 
-from henaw.cli.example_request import wait_for_answer
+from henaw.cli.server.example_request import wait_for_answer
 
 PERSON = json.dumps({"age": 54, "sex": "female", "biomarkers": {"crp": 1.2}})
 AT_ONCE = 600

@@ -23,8 +23,8 @@ from cryptography.hazmat.primitives.serialization import (
     PrivateFormat,
     load_pem_private_key,
 )
-from henaw.cli.deployment import Deployment, examine
-from henaw.cli.server_record import ServerError
+from henaw.cli.checks.deployment import Deployment, examine
+from henaw.cli.server.record import ServerError
 from henaw.cli.versions import Management
 
 PERSON: dict[str, Any] = {"age": 54, "sex": "female", "biomarkers": {"crp": 1.2}}
@@ -282,7 +282,7 @@ def production(serve_production: Callable[..., Production]) -> Production:
                 return production
             last = response.text
         except (OSError, ValueError) as error:
-            last = str(error)  # No token yet, or nobody listens.
+            last = str(error)  # No token yet, or nothing listens.
         time.sleep(0.5)
     pytest.fail(f"the model does not answer: {last}")
 
@@ -308,7 +308,9 @@ def test_tokens_that_are_not_whole_are_an_error_that_says_so(
     before = keys.read_text()
     keys.write_text(content)
     try:
-        with pytest.raises(ServerError, match=r"expected TorchServe's tokens in .*key_file\.json"):
+        with pytest.raises(
+            ServerError, match=r"TorchServe's tokens cannot be read from .*key_file\.json"
+        ):
             Management(production.run)
     finally:
         keys.write_text(before)
@@ -381,7 +383,7 @@ def test_versions_are_managed_after_the_token_has_expired(
     assert len(Management(short.run).describe()) == 1
     assert short.read_tokens()["inference"] == expired["inference"]
     (_, inference), _ = short.examine("tokens")
-    assert inference.endswith("so every client is refused")
+    assert inference.endswith(": every client is refused")
 
 
 @pytest.mark.only("torchserve", TOKENS)

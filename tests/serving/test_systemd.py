@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 from henaw.cli.main import commands
-from henaw.cli.torchserve_process import LONGEST_STOP_S
+from henaw.cli.server.torchserve import LONGEST_STOP_S
 
 UNIT = Path(__file__).resolve().parents[2] / "serve_config" / "systemd" / "henaw.service"
 

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 import yaml
-from henaw.cli.example_request import wait_for_answer
-from henaw.cli.server_record import Record
+from henaw.cli.server.example_request import wait_for_answer
+from henaw.cli.server.record import Record
 from henaw.export.archive import build_archive
 from henaw.export.export import export_checkpoint
 from henaw.model.checkpoint import Checkpoint, save_checkpoint

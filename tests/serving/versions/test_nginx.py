@@ -19,7 +19,7 @@ import psutil
 import pytest
 import requests
 import trustme
-from henaw.cli.monitor_process import read_monitor_port
+from henaw.cli.server.monitor import read_monitor_port
 from prometheus_client.parser import text_string_to_metric_families
 
 SHIPPED = Path(__file__).resolve().parents[3] / "serve_config" / "nginx"

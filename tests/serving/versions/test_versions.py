@@ -121,7 +121,7 @@ def test_what_cannot_take_over_is_refused(
     assert refused.rstrip().endswith("- henaw.json was changed after the archive was made")
     versions("default", CANDIDATE, status=1)
     shutil.copyfile(Path(__file__), changed)
-    assert "expected an archive" in versions("add", str(changed), status=1)
+    assert "must be an archive" in versions("add", str(changed), status=1)
     assert versions("list").count("\n") == 1
     assert ask(stable) == (200, stable.version)
 

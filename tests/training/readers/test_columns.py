@@ -223,7 +223,7 @@ def test_units_as_laboratories_print_them_are_read(tmp_path: Path) -> None:
         commands, ["data", "table", str(path), "--columns", str(map_path), "--out", str(out)]
     )
     assert done.exit_code == 0, done.output
-    assert "albumin: 1 without a unit, taken to be in g/dL like all others" in done.output
+    assert "albumin: 1 values without a unit are taken to be in g/dL" in done.output
     table = pd.read_parquet(out)
     for name, value in {"albumin": 45, "crp": 1.2, "lymphocyte_pct": 29, "ggt": 24}.items():
         np.testing.assert_allclose(table[name], value, rtol=1e-6)

@@ -1,0 +1,1 @@
+"""What ``henaw doctor`` looks at."""

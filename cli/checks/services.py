@@ -1,0 +1,82 @@
+"""What a deployment talks to: its own server, its monitor, its ports and Redis."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import ssl
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from henaw.cli.checks.results import CheckResult, fail, note, warn
+from henaw.cli.server.inference import Inference
+from henaw.cli.server.record import ServerError
+
+_TIMEOUT_S = 5.0
+
+
+def check_redis(url: str) -> CheckResult:
+    """Ask Redis to answer."""
+    import redis
+
+    parts = urlsplit(url)
+    # All of the URL but what may be secret.
+    where = f"{parts.scheme}://{parts.hostname or ''}{f':{parts.port}' if parts.port else ''}"
+    where += parts.path
+    try:
+        with redis.Redis.from_url(
+            url, socket_timeout=_TIMEOUT_S, socket_connect_timeout=_TIMEOUT_S
+        ) as client:
+            client.ping()
+    except (redis.RedisError, OSError, ValueError) as error:
+        return warn(
+            "redis",
+            f"{where}: {type(error).__name__}",
+            "until then each host limits by its own file. Start Redis, or correct throttle.redis",
+        )
+    return note("redis", f"{where} answers")
+
+
+def check_ports(taken: list[str], run: Path) -> Iterator[CheckResult]:
+    if taken:
+        advice = "if it is a henaw server, name its folder with --run; else stop what listens there"
+        yield warn("ports", "; ".join(taken), advice)
+    else:
+        yield note("ports", "free")
+    yield note("server", f"no server runs in {run}")
+
+
+def ping(run: Path) -> CheckResult:
+    try:
+        inference = Inference(run)
+        where = f"{inference.host}:{inference.port}/ping"
+        answer = inference.ask("GET", "/ping", timeout_s=_TIMEOUT_S)
+    except ssl.SSLCertVerificationError as error:
+        return fail(
+            "ping", f"{where}: {error.verify_message}", "start the server with this certificate"
+        )
+    except (OSError, http.client.HTTPException, ServerError) as error:
+        return fail(
+            "ping", str(error), "the front end does not respond: henaw stop, then henaw serve"
+        )
+    if answer.status == http.HTTPStatus.OK:
+        return note("ping", f"{where} answers")
+    return fail("ping", f"{where}: status {answer.status}", "see ts_log.log and the tokens")
+
+
+def ask_monitor(check: str, url: str, advice: str) -> CheckResult:
+    try:
+        with urllib.request.urlopen(url, timeout=_TIMEOUT_S):  # noqa: S310
+            return note(check, f"{url} answers")
+    except urllib.error.HTTPError as error:
+        said = error.read().decode(errors="replace")
+        try:
+            said = "; ".join(json.loads(said)["problems"])
+        except (ValueError, LookupError, TypeError):
+            said = f"status {error.code}"
+        return fail(check, f"{url}: {said}", advice)
+    except OSError as error:
+        return fail(check, f"{url}: {error}", advice)

@@ -1,0 +1,1 @@
+"""Jobs on whole files: scoring, change between draws, comparison of models, check of a file."""
