@@ -38,7 +38,7 @@ from henaw.model.profile import LabProfile, estimate_shift, set_profile, shrink_
 from henaw.scoring import Henaw
 from henaw.scoring.calibration.laboratory import calibrate_people, transform
 from henaw.scoring.reading.inputs import Inputs
-from henaw.training.cohort import Cohort, read_cohort
+from henaw.training.cohorts.cohort import Cohort, read_cohort
 from henaw.training.configuration import read_training_configuration
 from henaw.training.metrics import select_evaluated
 

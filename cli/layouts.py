@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING
 from henaw.model.errors import ScoringError
 
 if TYPE_CHECKING:
-    from henaw.model.layout import Layout
+    from henaw.intake.tables.layout import Layout
 
 
 def read_layout(map_path: Path | None) -> Layout | None:
     """Read the file of ``--columns``; None without one."""
     if map_path is None:
         return None
-    from henaw.training.readers.columns_configuration import read_column_map
+    from henaw.training.readers.column_map import read_column_map
 
     return read_column_map(map_path).layout
 
@@ -26,7 +26,7 @@ def choose_layout(names: list[str], mapped: Layout | None, visit: int | None) ->
     Raises:
         ScoringError: a column of the layout is missing, or the names are not recognised.
     """
-    from henaw.model.layout import find_layout
+    from henaw.intake.tables.layout import find_layout
 
     if mapped is None:
         return find_layout(names, visit=visit)
@@ -38,7 +38,7 @@ def choose_layout(names: list[str], mapped: Layout | None, visit: int | None) ->
 
 def choose_file_layout(people: Path, map_path: Path | None, visit: int | None) -> Layout | None:
     """Return the layout of a table on disk; None for FHIR."""
-    from henaw.intake.fhir_files import is_fhir
+    from henaw.intake.fhir.files import is_fhir
     from henaw.scoring.reading.sources import open_source
 
     if people.exists() and is_fhir(people):

@@ -136,7 +136,7 @@ def score(
     """
     if out is None and not dry_run:
         raise click.UsageError("OUT is missing. Name the file to write, or give --dry-run")
-    from henaw.intake.local_codes import read_local_codes
+    from henaw.intake.words.local_codes import read_local_codes
     from henaw.scoring import Henaw
     from henaw.scoring.answering.columns import check_outputs
     from henaw.scoring.reading.unpack import deliver_output, unpack_input

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
-    from henaw.model.layout import Layout
+    from henaw.intake.tables.layout import Layout
     from henaw.scoring import Henaw
     from henaw.scoring.answering.summary import Summary
     from henaw.scoring.reading.sources import Source
@@ -65,7 +65,7 @@ def report_left_out(model: Henaw) -> None:
 
 def report_few(model: Henaw, source: Source, unreliable: str) -> None:
     """Of few people put together from results, say of each what is not reliable."""
-    from henaw.model.layout import find_layout
+    from henaw.intake.tables.layout import find_layout
 
     if not source.from_results or not source.rows or source.rows > _FEW:
         return

@@ -19,7 +19,7 @@ from henaw.model.biomarkers import (
     SEXES,
 )
 from henaw.model.errors import ScoringError
-from henaw.model.layout import Layout
+from henaw.intake.tables.layout import Layout
 from henaw.scoring.reading.cells import Mask, convert_units, read_ages, read_numbers, read_sex
 
 REASONS: tuple[str, ...] = (

@@ -16,7 +16,7 @@ import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 from henaw.intake.json_stream import SUFFIXES, JsonStream, open_text
 from henaw.intake.preflight import Unusable
-from henaw.intake.text import find_shape
+from henaw.intake.tables.text import find_shape
 from henaw.model.errors import ScoringError
 
 CHUNK = 65_536

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from henaw.model.layout import find_layout
+from henaw.intake.tables.layout import find_layout
 from henaw.scoring.reading.sources import Source, open_source
 
 

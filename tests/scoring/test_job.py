@@ -143,7 +143,7 @@ def test_rows_without_answers_stay_where_they_are(
 _READ_ALL = """
 import re, sys
 from pathlib import Path
-from henaw.model.layout import find_layout
+from henaw.intake.tables.layout import find_layout
 from henaw.scoring.reading.sources import open_source
 
 def read_peak_kib():
