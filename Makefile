@@ -9,7 +9,7 @@ BIN := $(VENV)/bin
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check \
 	--constraint constraints.txt --config-settings editable_mode=strict
 # A strict editable install links file by file: a new file needs a new install.
-SOURCES := $(wildcard api/*.py model/*.py training/*.py training/*/*.py export/*.py handler/*.py handler/native/*.py intake/*.py scoring/*.py cli/*.py \
+SOURCES := $(wildcard api/*.py model/*.py training/*.py training/*/*.py export/*.py handler/*.py handler/*/*.py intake/*.py scoring/*.py cli/*.py \
 	model/weights/* training/configs/* training/evaluation/templates/*)
 
 NPM := $(shell command -v npm)

@@ -18,10 +18,10 @@ from collections.abc import Callable
 from typing import Annotated, Any, Literal
 
 import numpy as np
-from henaw.handler.decode import decode_body, load_json
 from henaw.handler.errors import RequestError
-from henaw.handler.fast_path import read_valid
-from henaw.handler.schema import read_people
+from henaw.handler.request.decode import decode_body, load_json
+from henaw.handler.request.fast_path import read_valid
+from henaw.handler.request.instances import read_people
 from henaw.model.biomarkers import PANEL
 from pydantic import BaseModel, ConfigDict, Field, create_model
 

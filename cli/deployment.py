@@ -30,12 +30,12 @@ from henaw.cli.server_record import Engine, ServerError, find_server
 from henaw.cli.tokens import DOORS, FILE_NAME, read_token
 from henaw.cli.torchserve_process import find_drain, find_taken_ports, list_taken_ports
 from henaw.handler.assembly import GOLDEN_NAME, ONNX_NAME
-from henaw.handler.client_keys import read_digests
 from henaw.handler.configuration import HandlerConfiguration, load_configuration
+from henaw.handler.inference.selfcheck import check_runtimes, load_golden
 from henaw.handler.manifest import check_manifest
 from henaw.handler.native.engine import OPERATOR_KEY_NAME
 from henaw.handler.native.models import set_out
-from henaw.handler.selfcheck import check_runtimes, load_golden
+from henaw.handler.throttle.client_keys import read_digests
 from henaw.model.distribution import RUNTIMES, find_distribution, suggest_install
 from henaw.model.errors import ArtifactError, ConfigurationError, HenawError, ProfileError
 from henaw.model.profile import read_profile

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 import psutil
-from henaw.handler.process_identity import identify_process
+from henaw.handler.observe.process_identity import identify_process
 from henaw.model.files import write_whole
 
 FOLDER_NAME = "monitor"

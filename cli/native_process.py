@@ -15,7 +15,7 @@ import psutil
 from henaw.cli.server_record import RECORD_NAME, Record, ServerError, find_server, read_log_tails
 from henaw.handler.configuration import HandlerConfiguration, load_configuration
 from henaw.handler.native.engine import LOGS_NAME, OPERATOR_KEY_NAME, Place, move_ports, run_engine
-from henaw.handler.process_identity import identify_process
+from henaw.handler.observe.process_identity import identify_process
 from henaw.model.errors import HenawError
 from henaw.model.files import make_private_folder
 

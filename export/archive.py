@@ -5,6 +5,7 @@ Inside, beside what TorchServe adds itself:
     torchserve_entry.py   the handler that TorchServe imports
     model-config.yaml     batching and workers
     henaw/                henaw.model, henaw.intake and henaw.handler, without the entry
+                          and the native engine
     henaw.onnx, henaw.torchscript.pt, henaw.json, golden.json
     digests.json          SHA-256 of every file above
 """
@@ -29,6 +30,9 @@ DIGESTS_NAME = "digests.json"
 _MODEL_NAME = "henaw"
 _EXPORTED = ("henaw.onnx", "henaw.torchscript.pt", "henaw.json", "golden.json")
 _PACKAGES = ("model", "intake", "handler")
+_LEFT_OUT = "native"
+"""The engine that serves without TorchServe."""
+
 _ENTRY = "torchserve_entry.py"
 _MODEL_CONFIG = "model-config.yaml"
 _ROOT_PACKAGE = '"""The part of HENAW that serves this archive, and no other."""\n'
@@ -77,9 +81,12 @@ def _stage(staged: Path, exported: Path, model_config: Path) -> None:
     (root / "__init__.py").write_text(_ROOT_PACKAGE, encoding="utf-8")
     for package in _PACKAGES:
         folder = _find_package(package)
-        for path in sorted([*folder.glob("*.py"), *folder.glob("*.json")]):
-            (root / package).mkdir(exist_ok=True)
-            target = staged / _ENTRY if path.name == _ENTRY else root / package / path.name
+        for path in sorted([*folder.rglob("*.py"), *folder.glob("*.json")]):
+            within = path.relative_to(folder)
+            if within.parts[0] == _LEFT_OUT:
+                continue
+            target = staged / _ENTRY if path.name == _ENTRY else root / package / within
+            target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(path, target)
     for name in _EXPORTED:
         shutil.copyfile(exported / name, staged / name)

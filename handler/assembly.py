@@ -4,21 +4,21 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from henaw.handler.client_keys import ClientKeys
 from henaw.handler.configuration import HandlerConfiguration
-from henaw.handler.drift import load_drift_reference
-from henaw.handler.engine import Engine
-from henaw.handler.gpu import Gpu, start_gpu
+from henaw.handler.inference.failover import Engine
+from henaw.handler.inference.gpu import Gpu, start_gpu
+from henaw.handler.inference.selfcheck import check_runtimes, load_golden, recompute_answers
 from henaw.handler.manifest import check_manifest
 from henaw.handler.metadata import load_metadata
-from henaw.handler.metrics import Metrics
-from henaw.handler.pairs import Pairing, PairStore
-from henaw.handler.pulse import Pulse
-from henaw.handler.request_log import RequestLog
-from henaw.handler.selfcheck import check_runtimes, load_golden, recompute_answers
+from henaw.handler.observe.drift import load_drift_reference
+from henaw.handler.observe.heartbeat import Pulse
+from henaw.handler.observe.metrics import Metrics
+from henaw.handler.observe.request_log import RequestLog
+from henaw.handler.observe.shadow import Pairing, PairStore
+from henaw.handler.observe.worker_state import StateFile
 from henaw.handler.service import Service
-from henaw.handler.throttle import Throttle
-from henaw.handler.worker_state import StateFile
+from henaw.handler.throttle.client_keys import ClientKeys
+from henaw.handler.throttle.throttle import Throttle
 from henaw.model.profile import read_profile, set_profile
 from henaw.model.runtime import OnnxRuntime
 

@@ -1,7 +1,7 @@
 """The archive's own digests: a file that was changed or added is refused, by name.
 
-Imports the standard library alone, since it is loaded before anything else of the archive
-is (:mod:`henaw.handler.torchserve_entry`): what was added must not run before it is found.
+It imports the standard library alone: the entry loads it before anything else of the archive, so
+that a file that was added is found before it can run.
 """
 
 from __future__ import annotations

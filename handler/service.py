@@ -15,11 +15,8 @@ from typing import Any
 import msgspec
 import numpy as np
 import numpy.typing as npt
-from henaw.handler.answer_size import Room, bound_size
-from henaw.handler.answers import AnswerForm, Answers
 from henaw.handler.configuration import HandlerConfiguration
-from henaw.handler.dialects import JSON_TYPE, Dialect, find_dialect
-from henaw.handler.engine import Engine
+from henaw.handler.contract.dialects import JSON_TYPE, Dialect, find_dialect
 from henaw.handler.errors import (
     OverloadedError,
     RequestError,
@@ -27,17 +24,20 @@ from henaw.handler.errors import (
     TooLargeError,
     locate_error,
 )
-from henaw.handler.gpu import Gpu
+from henaw.handler.inference.failover import Engine
+from henaw.handler.inference.gpu import Gpu
 from henaw.handler.metadata import Metadata
-from henaw.handler.metrics import Batch, Evaluation, Metrics
-from henaw.handler.overload import WorkBound
-from henaw.handler.pairs import PAIR_HEADER, Pairing
+from henaw.handler.observe.metrics import Batch, Evaluation, Metrics
+from henaw.handler.observe.shadow import PAIR_HEADER, Pairing
 from henaw.handler.problems import CONTENT_TYPE as PROBLEM_TYPE
 from henaw.handler.problems import describe_error, describe_internal_error
-from henaw.handler.reading import open_request
-from henaw.handler.schema import People
-from henaw.handler.throttle import Admission, Client, Throttle
-from henaw.handler.writing import Writer
+from henaw.handler.request.instances import People
+from henaw.handler.request.reading import open_request
+from henaw.handler.response.answer_size import Room, bound_size
+from henaw.handler.response.answers import AnswerForm, Answers
+from henaw.handler.response.writing import Writer
+from henaw.handler.throttle.overload import WorkBound
+from henaw.handler.throttle.throttle import Admission, Client, Throttle
 from henaw.model.biomarkers import PANEL
 from henaw.model.profile import LabProfile
 from henaw.model.reliability import find_codes

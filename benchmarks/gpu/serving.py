@@ -93,7 +93,7 @@ def answer_requests(meter: Meter, people: int | None) -> None:
         Limits,
         ThrottleConfiguration,
     )
-    from henaw.handler.request_log import RequestLog
+    from henaw.handler.observe.request_log import RequestLog
     from henaw.handler.service import Request
 
     checkpoint = load_checkpoint(CHECKPOINT)

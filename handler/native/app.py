@@ -10,18 +10,18 @@ from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from typing import Any, Final
 
 import msgspec
-from henaw.handler.client_keys import ClientKeys
 from henaw.handler.configuration import NativeConfiguration
 from henaw.handler.errors import locate_error
 from henaw.handler.native import refusals
 from henaw.handler.native.cors import Cors
 from henaw.handler.native.protocol import Arrivals
 from henaw.handler.native.refusals import Refusal, refuse_method, refuse_size
+from henaw.handler.native.routes import Routes, find_question
 from henaw.handler.native.versions import Versions
-from henaw.handler.readiness import Readiness
-from henaw.handler.request_log import RequestLog
-from henaw.handler.routes import Routes, find_question
+from henaw.handler.observe.readiness import Readiness
+from henaw.handler.observe.request_log import RequestLog
 from henaw.handler.service import Request, Response, refuse_internally
+from henaw.handler.throttle.client_keys import ClientKeys
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]

@@ -19,7 +19,7 @@ from henaw.handler.configuration import HandlerConfiguration
 from henaw.handler.native.control import WorkerSetup
 from henaw.handler.native.models import set_out
 from henaw.handler.native.supervisor import Supervisor, end_by_signals, listen
-from henaw.handler.request_log import RequestLog
+from henaw.handler.observe.request_log import RequestLog
 from henaw.model.errors import HenawError
 from henaw.model.files import write_whole
 
@@ -115,8 +115,8 @@ def run_engine(
         stack.enter_context(end_by_signals(supervisor))
         # What follows is imported while the workers start.
         starting = _Starting(supervisor)
-        from henaw.handler.monitor import make_monitor, make_threaded_server
         from henaw.handler.native.management import ManagementApp
+        from henaw.handler.observe.monitor import make_monitor, make_threaded_server
 
         try:
             server = make_monitor(monitor, place.run / STATES_NAME)
@@ -189,7 +189,7 @@ def _make_operator_key(path: Path) -> str:
 
 def _find_hung(states: Path, patience_s: float) -> set[int]:
     """Return the workers whose model was not checked, or whose batch has lasted, for so long."""
-    from henaw.handler.worker_state import read_states
+    from henaw.handler.observe.worker_state import read_states
 
     now_s = time.monotonic()
     return {

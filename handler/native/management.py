@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs
 
-from henaw.handler.contract import SERVED_NAME
+from henaw.handler.contract.types import SERVED_NAME
 from henaw.handler.native.models import set_out
 from henaw.handler.native.supervisor import Supervisor
 from henaw.model.errors import HenawError

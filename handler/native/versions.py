@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from henaw.handler.native.models import Model
-from henaw.handler.pairs import Pairing
-from henaw.handler.pulse import Pulse
+from henaw.handler.observe.heartbeat import Pulse
+from henaw.handler.observe.shadow import Pairing
 from henaw.handler.service import Service
 
 Beside = list[Pulse | Pairing]

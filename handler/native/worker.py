@@ -21,7 +21,6 @@ import msgspec
 import uvicorn
 import uvloop
 from henaw.handler.assembly import assemble_service
-from henaw.handler.client_keys import ClientKeys
 from henaw.handler.configuration import HandlerConfiguration, load_configuration
 from henaw.handler.native.app import ServiceApp
 from henaw.handler.native.control import Command, Reply, WorkerSetup
@@ -30,11 +29,12 @@ from henaw.handler.native.models import Model
 from henaw.handler.native.protocol import Arrivals, BoundedProtocol
 from henaw.handler.native.tls import Tls
 from henaw.handler.native.versions import Beside, Versions
-from henaw.handler.readiness import Readiness, judge_workers
-from henaw.handler.request_log import RequestLog
+from henaw.handler.observe.readiness import Readiness, judge_workers
+from henaw.handler.observe.request_log import RequestLog
+from henaw.handler.observe.worker_state import read_states
 from henaw.handler.service import Request, Service
-from henaw.handler.throttle import open_keys
-from henaw.handler.worker_state import read_states
+from henaw.handler.throttle.client_keys import ClientKeys
+from henaw.handler.throttle.throttle import open_keys
 from henaw.model.errors import HenawError
 
 _BACKLOG = 2048

@@ -9,8 +9,8 @@ from wsgiref.simple_server import WSGIRequestHandler, make_server
 import pytest
 from click.testing import CliRunner
 from henaw.cli.main import commands
-from henaw.handler.monitor import build_application
-from henaw.handler.worker_state import Compared, Histogram, StateFile, Totals, WorkerState
+from henaw.handler.observe.monitor import build_application
+from henaw.handler.observe.worker_state import Compared, Histogram, StateFile, Totals, WorkerState
 from henaw.model.errors import RuntimeUnavailableError
 
 BOUNDS = (0.1, 0.5, 1.0, 5.0)

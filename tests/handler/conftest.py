@@ -15,14 +15,14 @@ from henaw.handler.configuration import (
     Limits,
     ThrottleConfiguration,
 )
-from henaw.handler.drift import load_drift_reference
-from henaw.handler.engine import Engine
+from henaw.handler.inference.failover import Engine
 from henaw.handler.metadata import Metadata, load_metadata
-from henaw.handler.metrics import Metrics
-from henaw.handler.pairs import Pairing
-from henaw.handler.request_log import RequestLog
+from henaw.handler.observe.drift import load_drift_reference
+from henaw.handler.observe.metrics import Metrics
+from henaw.handler.observe.request_log import RequestLog
+from henaw.handler.observe.shadow import Pairing
 from henaw.handler.service import Request, Response, Service
-from henaw.handler.throttle import Throttle
+from henaw.handler.throttle.throttle import Throttle
 from henaw.model.biomarkers import INDEX, NAMES, PANEL
 from henaw.model.runtime import OnnxRuntime, Runtime
 

@@ -135,7 +135,7 @@ def test_no_answer_is_larger_than_foreseen_nor_much_smaller(
 ) -> None:
     foreseen: list[int] = []
     monkeypatch.setattr(
-        "henaw.handler.answer_size.Room.take", lambda _, size, __: foreseen.append(size)
+        "henaw.handler.response.answer_size.Room.take", lambda _, size, __: foreseen.append(size)
     )
     for unreliable in ("answer", "withhold"):
         people = {"instances": [person | changes] * 50, "unreliable": unreliable}
@@ -150,7 +150,7 @@ def test_no_answer_in_arrays_is_larger_than_foreseen(
 ) -> None:
     foreseen: list[int] = []
     monkeypatch.setattr(
-        "henaw.handler.answer_size.Room.take", lambda _, size, __: foreseen.append(size)
+        "henaw.handler.response.answer_size.Room.take", lambda _, size, __: foreseen.append(size)
     )
     body = write_arrays(500, nested=False) | {"parameters": {"binary_data_output": binary}}
     body["inputs"][0]["data"] = [[None, None, None, 45.1234567, *[None] * 5]] * 500
@@ -164,7 +164,7 @@ def test_no_answer_in_fhir_is_larger_than_foreseen(
 ) -> None:
     foreseen: list[int] = []
     monkeypatch.setattr(
-        "henaw.handler.answer_size.Room.take", lambda _, size, __: foreseen.append(size)
+        "henaw.handler.response.answer_size.Room.take", lambda _, size, __: foreseen.append(size)
     )
     for values in ({}, CRITICAL):
         patients = [make_patient(f"p{place}", **values) for place in range(20)]

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from henaw.handler.dialects import Dialect
+from henaw.handler.contract.dialects import Dialect
 from henaw.handler.service import Request, Response
 from henaw.model.biomarkers import NAMES, PANEL
 

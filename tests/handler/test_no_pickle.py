@@ -10,7 +10,7 @@ import io, json, sys
 from pathlib import Path
 from henaw.handler.assembly import assemble_service
 from henaw.handler.configuration import HandlerConfiguration
-from henaw.handler.request_log import RequestLog
+from henaw.handler.observe.request_log import RequestLog
 from henaw.handler.service import Request
 
 seen = []

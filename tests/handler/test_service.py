@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from henaw.handler.configuration import Bucket, Limits, ThrottleConfiguration
 from henaw.handler.metadata import Metadata
-from henaw.handler.schema import ANSWER_FIELDS
+from henaw.handler.request.instances import ANSWER_FIELDS
 from henaw.model.biomarkers import CAUSES, NAMES, SYSTEMS
 from henaw.model.runtime import OnnxRuntime, Outputs
 from hypothesis import HealthCheck, given, settings

@@ -9,13 +9,13 @@ import sys
 from pathlib import Path
 
 from henaw.handler.configuration import HandlerConfiguration
-from henaw.handler.drift import load_drift_reference
-from henaw.handler.engine import Engine
+from henaw.handler.inference.failover import Engine
 from henaw.handler.metadata import load_metadata
-from henaw.handler.metrics import Metrics
-from henaw.handler.request_log import RequestLog
+from henaw.handler.observe.drift import load_drift_reference
+from henaw.handler.observe.metrics import Metrics
+from henaw.handler.observe.request_log import RequestLog
 from henaw.handler.service import Request, Service
-from henaw.handler.throttle import Throttle
+from henaw.handler.throttle.throttle import Throttle
 from henaw.model.biomarkers import NAMES, SYSTEMS, suggest_name
 from henaw.model.layout import find_layout
 from henaw.model.runtime import OnnxRuntime

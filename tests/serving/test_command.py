@@ -22,7 +22,7 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
 )
 from henaw.export.archive import build_archive
-from henaw.handler.schema import ANSWER_FIELDS
+from henaw.handler.request.instances import ANSWER_FIELDS
 from henaw.model.profile import LabProfile
 
 SERVE_CONFIG = Path(__file__).resolve().parents[2] / "serve_config"

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 import pytest
 import yaml
 from henaw.handler.configuration import load_configuration
-from henaw.handler.exposition import WorkersCollector
+from henaw.handler.observe.exposition import WorkersCollector
 from prometheus_client.core import Metric
 
 SERVE_CONFIG = Path(__file__).resolve().parents[2] / "serve_config"

@@ -13,7 +13,7 @@ import numpy as np
 import psutil
 import pytest
 from henaw.export.people import People
-from henaw.handler.schema import ANSWER_FIELDS
+from henaw.handler.request.instances import ANSWER_FIELDS
 from henaw.model.biomarkers import AGE_MAXIMUM_YEARS, AGE_MINIMUM_YEARS, NAMES, PANEL
 from henaw.model.runtime import Outputs
 

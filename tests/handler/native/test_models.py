@@ -23,7 +23,7 @@ sys.modules["torch"] = None  # As if it were not installed.
 from henaw.handler.assembly import assemble_service
 from henaw.handler.configuration import HandlerConfiguration
 from henaw.handler.native.models import set_out
-from henaw.handler.request_log import RequestLog
+from henaw.handler.observe.request_log import RequestLog
 from henaw.handler.service import Request
 
 model = set_out(Path(sys.argv[1]), Path(sys.argv[2]))

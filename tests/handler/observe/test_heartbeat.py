@@ -1,0 +1,120 @@
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from henaw.handler.configuration import ThrottleConfiguration
+from henaw.handler.inference.failover import Engine
+from henaw.handler.inference.selfcheck import load_golden
+from henaw.handler.observe.drift import load_drift_reference
+from henaw.handler.observe.heartbeat import Pulse
+from henaw.handler.observe.metrics import Metrics
+from henaw.handler.observe.worker_state import StateFile, WorkerState, read_states
+from henaw.handler.throttle.throttle import Throttle
+from henaw.model.runtime import OnnxRuntime, Outputs
+
+Make = Callable[..., Pulse]
+
+
+class Moody:
+    """A runtime that is right, wrong, failing or hanging, as told."""
+
+    name = "moody"
+
+    def __init__(self, inner: OnnxRuntime) -> None:
+        self.inner = inner
+        self.mood = "right"
+        self.go_on = threading.Event()
+
+    def predict(self, biomarkers: Any, age: Any, sex: Any) -> Outputs:
+        if self.mood == "failing":
+            raise MemoryError("MARKED")
+        if self.mood == "hanging":
+            self.go_on.wait()
+        outputs = self.inner.predict(biomarkers, age, sex)
+        if self.mood == "wrong":
+            outputs["mortality_10y"] = outputs["mortality_10y"] + 0.01
+        return outputs
+
+
+@pytest.fixture
+def moody(onnx: OnnxRuntime) -> Moody:
+    return Moody(onnx)
+
+
+@pytest.fixture
+def said() -> list[str]:
+    return []
+
+
+@pytest.fixture
+def pulse(moody: Moody, artifacts: Path, tmp_path: Path, said: list[str]) -> Iterator[Pulse]:
+    pulse = Pulse(
+        engine=Engine(moody),
+        golden=load_golden(artifacts / "golden.json"),
+        metrics=Metrics(load_drift_reference(artifacts / "henaw.json")),
+        throttle=Throttle(ThrottleConfiguration(), None),
+        file=StateFile(tmp_path / "states"),
+        version="1.0",
+        check_every_s=0.05,
+        report=said.append,
+    )
+    yield pulse
+    if pulse.is_alive():
+        moody.go_on.set()
+        pulse.stop()
+
+
+def read_state(tmp_path: Path) -> WorkerState:
+    (state,) = read_states(tmp_path / "states")
+    return state
+
+
+def test_a_model_that_turns_wrong_is_told_once_and_so_is_its_return(
+    pulse: Pulse, moody: Moody, tmp_path: Path, said: list[str]
+) -> None:
+    for mood, expected in (
+        ("right", []),
+        ("wrong", ["moody: mortality_10y must be within 0.0001"]),
+        ("wrong", ["moody: mortality_10y must be within 0.0001"]),
+        ("failing", ["moody failed with MemoryError"]),
+        ("right", []),
+    ):
+        moody.mood = mood
+        pulse.check()
+        pulse.tell()
+        differences = read_state(tmp_path).differences
+        assert [text[: len(e)] for text, e in zip(differences, expected, strict=True)] == expected
+    assert len(said) == 2
+    assert said[0].startswith("the model is wrong: moody: mortality_10y")
+    assert said[1] == "the model is right again"
+
+
+def test_a_model_that_hangs_is_not_told_to_be_checked(
+    pulse: Pulse, moody: Moody, tmp_path: Path
+) -> None:
+    pulse.start()
+    time.sleep(0.3)
+    moody.mood = "hanging"
+    time.sleep(0.3)
+    before = read_state(tmp_path).checked_at
+    time.sleep(0.3)
+    assert read_state(tmp_path).checked_at == before
+    moody.mood = "right"
+    moody.go_on.set()
+    time.sleep(0.3)
+    assert read_state(tmp_path).checked_at > before
+
+
+def test_where_nothing_can_be_told_it_is_said_once(
+    pulse: Pulse, tmp_path: Path, said: list[str]
+) -> None:
+    (tmp_path / "states").write_text("a file where the folder should be")
+    pulse.tell()
+    pulse.tell()
+    assert len(said) == 1
+    (tmp_path / "states").unlink()
+    pulse.tell()
+    assert read_state(tmp_path).version == "1.0"
