@@ -34,7 +34,7 @@ from henaw.handler.configuration import HandlerConfiguration, load_configuration
 from henaw.handler.inference.selfcheck import check_runtimes, load_golden
 from henaw.handler.manifest import check_manifest
 from henaw.handler.native.engine import OPERATOR_KEY_NAME
-from henaw.handler.native.models import set_out
+from henaw.handler.native.models import copy_model
 from henaw.handler.throttle.client_keys import read_digests
 from henaw.model.distribution import RUNTIMES, find_distribution, suggest_install
 from henaw.model.errors import ArtifactError, ConfigurationError, HenawError, ProfileError
@@ -173,7 +173,7 @@ def _check_client_keys(handler: HandlerConfiguration) -> Iterator[Finding]:
 def _check_model(source: Path) -> Finding:
     try:
         with tempfile.TemporaryDirectory(prefix="henaw-doctor-") as temporary:
-            model = set_out(source, Path(temporary))
+            model = copy_model(source, Path(temporary))
             folder = Path(model.folder)
             check_runtimes([OnnxRuntime(folder / ONNX_NAME)], load_golden(folder / GOLDEN_NAME))
     except (OSError, HenawError) as error:

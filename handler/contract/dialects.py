@@ -1,4 +1,4 @@
-"""The languages that requests come in: which one a request speaks, and what it may hold."""
+"""The formats of requests: what a request declares, and which formats a path accepts."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ JSON_TYPE = "application/json"
 FHIR_TYPE = "application/fhir+json"
 BINARY_TYPE = "application/octet-stream"
 BINARY_HEADER = "inference-header-content-length"
-"""Says how much of a body is JSON; values in binary follow it (Open Inference Protocol)."""
+"""Declares the length of the JSON, in bytes; binary values follow it (Open Inference Protocol)."""
 
 _UTF8 = ";charset=utf-8"
 
 
 class Dialect(enum.Enum):
-    """How a request and its answer are written."""
+    """The format of a request and of its answer."""
 
     HENAW = "henaw"
     OPEN_INFERENCE = "open inference"
@@ -26,19 +26,19 @@ class Dialect(enum.Enum):
 
 
 def find_dialect(headers: Mapping[str, str], dialect: Dialect) -> Dialect:
-    """Return what a body is written in, or refuse what it says that it is.
+    """Return the format of a body by its headers.
 
     Args:
         headers: the request's, names in lower case.
-        dialect: the one of the path.
+        dialect: the format that the path expects.
 
     Raises:
-        UnsupportedMediaError: another type, character set or coding; or none, from a page in
-            a browser, which can send that to any server without being asked first.
+        UnsupportedMediaError: the headers declare another type, character set or coding; or a
+            page in a browser declares none, which it may send to any server without a preflight.
     """
     coding = headers.get("content-encoding", "identity")
     if coding.casefold() != "identity":
-        raise UnsupportedMediaError(f"expected no Content-Encoding, however: {coding[:80]}")
+        raise UnsupportedMediaError(f"Content-Encoding must be identity; got {coding[:80]}")
     declared = headers.get("content-type")
     if declared == JSON_TYPE or (
         declared is None and "origin" not in headers and "sec-fetch-site" not in headers
@@ -50,5 +50,5 @@ def find_dialect(headers: Mapping[str, str], dialect: Dialect) -> Dialect:
     if media == FHIR_TYPE and dialect is Dialect.HENAW:
         return Dialect.FHIR
     raise UnsupportedMediaError(
-        f"expected Content-Type: application/json, however: {(declared or 'none')[:80]}"
+        f"Content-Type must be application/json; got {(declared or 'none')[:80]}"
     )

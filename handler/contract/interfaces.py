@@ -1,4 +1,4 @@
-"""The types of other interfaces: the Open Inference Protocol's pages and CDS Hooks."""
+"""Types of other interfaces: pages of the Open Inference Protocol, and CDS Hooks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The published contract: OpenAPI 3.1 and JSON Schema, made from the handler's types."""
+"""The published contract: OpenAPI 3.1 and JSON Schema, generated from the handler's types."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ _RESOURCE: Final = {
         "properties": {"resourceType": {"const": "Bundle"}},
     }
 }
-"""A Bundle of FHIR R4, which has a schema of its own: https://hl7.org/fhir/R4/bundle.html"""
+"""A Bundle of FHIR R4. FHIR publishes its schema: https://hl7.org/fhir/R4/bundle.html"""
 
 _NONE: Final[Mapping[str, Any]] = MappingProxyType({})
 
 
 class _Operation(NamedTuple):
-    """What a path answers.
+    """One path: its request and its answer.
 
     Attributes:
-        summary: of it.
-        asked: types of a JSON body; none where there is no body.
-        answered: types of the answer's JSON.
+        summary: one sentence.
+        asked: types of the JSON body; empty without a body.
+        answered: types of the JSON answer.
         also_asked: other bodies by content type.
         also_answered: other answers by content type.
     """
@@ -70,7 +70,7 @@ _V2: Final = f"/v2/models/{contract.SERVED_NAME}"
 _V2_VERSION: Final = f"{_V2}/versions/{{version}}"
 
 TORCHSERVE_PATHS: Final = ("/predictions/henaw", "/explanations/henaw")
-"""What TorchServe hands to the handler; the native engine answers all paths."""
+"""The paths that TorchServe passes to the handler; the native engine answers all paths."""
 
 _OPERATIONS: Final[dict[str, tuple[str, str, _Operation]]] = {
     "/predictions/henaw": ("post", "predictions", _PREDICT),
@@ -130,7 +130,7 @@ _TORCHSERVES_OWN: Final = {
     507: "the worker ran out of memory",
 }
 _WITHOUT_BODY: Final = {413: "without a body, where it is beyond what TorchServe reads at all"}
-"""Of these, too, TorchServe has its own; behind nginx all but 400 are problem documents."""
+"""Statuses that TorchServe answers without a body; behind nginx they are problem documents."""
 
 
 def _describe_header(text: str, **schema: object) -> dict[str, Any]:

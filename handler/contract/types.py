@@ -1,7 +1,7 @@
-"""The types of requests and answers, from which the published document is made too.
+"""The types of requests and answers; the published OpenAPI document is generated from them.
 
-Ranges, names and units come from the panel, so that neither the document nor
-:mod:`henaw.handler.request.fast_path`, which decodes into these types, can disagree with it.
+Ranges, names and units come from the panel, so that the document and
+:mod:`henaw.handler.request.fast_path`, which decodes into these types, always agree with it.
 """
 
 from __future__ import annotations
@@ -38,9 +38,9 @@ DATATYPES: Final = {
     "sex": ("INT64", "INT32", "INT8", "UINT8"),
 }
 ABSENT: Final = math.nan
-"""Stands for a biomarker that was left out; told by identity from one that is null."""
+"""The value of a biomarker that was left out. It is told from null by identity."""
 
-# Used as values: what they hold is known from tables, which annotations cannot name.
+# Used as values, because annotations cannot refer to names that come from tables.
 _LIST: Any = list
 _LITERAL: Any = Literal
 _UNION: Any = Union
@@ -126,7 +126,7 @@ class Answer(Struct, omit_defaults=True, forbid_unknown_fields=True):
 
 
 ANSWER_FIELDS: Final = Answer.__struct_fields__[1:]
-"""What an answer holds beside the participant's id, in this order."""
+"""The fields of an answer beside the participant's id, in order."""
 
 
 class Predictions(Struct, forbid_unknown_fields=True):
@@ -228,8 +228,8 @@ class Quantity(Struct, frozen=True, forbid_unknown_fields=True, gc=False):
     unit: Annotated[str, Meta(max_length=LONGEST_UNIT)]
 
 
-# gc=False here and below: a bulk request makes thousands of these, which hold no cycles;
-# tracking them would have every request walk through all that the process holds.
+# gc=False here and below: a bulk request creates thousands of these, and they have no cycles. If
+# they were tracked, each request would make the collector visit every object of the process.
 def _describe_biomarker(biomarker: Biomarker) -> tuple[str, Any, float]:
     number = Annotated[float, Meta(ge=biomarker.minimum, le=biomarker.maximum)]
     text = f"{biomarker.label}: in {biomarker.unit}, or with its unit, {', '.join(biomarker.units)}"
@@ -246,7 +246,7 @@ _PERSON: Final[list[Any]] = [
     (
         "participant_id",
         _UNION[
-            # Left to the readers: Python's $ would let a line end pass.
+            # Checked by the readers, because Python's $ accepts a line end.
             Annotated[str, Meta(extra_json_schema={"pattern": f"^{PARTICIPANT_ID.pattern}$"})],
             None,
             UnsetType,
@@ -287,7 +287,7 @@ ManyPeopleToExplain = defstruct(
 )
 
 
-# Not decoded here: whatever is in them, they are read by others.
+# Not decoded here: request.binary_tensors reads them.
 _PARAMETERS: Final[Any] = _UNION[Raw, UnsetType]
 
 

@@ -1,4 +1,4 @@
-"""From how many people on a runtime answers faster than another one, by measurement."""
+"""The number of people from which on one runtime is faster than another, by measurement."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from henaw.model.runtime import Runtime
 
 _PASSES = 5
 _LEAST_PASSES = 2
-"""The first one warms what is slow in a first call."""
+"""The first pass is slower: caches are cold."""
 _BUDGET_S = 1.0
-"""After which no further pass begins."""
+"""No pass begins after so many seconds."""
 _GAIN = 0.9
-"""Of the other's time: less of a gain may be noise."""
+"""Part of the other runtime's time; a smaller gain may be noise."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Crossover:
-    """What was measured.
+    """The times of two runtimes, and where they cross.
 
     Attributes:
-        people: from how many on the preferred runtime is faster; None where it never is.
-        seconds: by number of people, of the fallback and of the preferred runtime.
+        people: the number from which on the preferred runtime is faster; None if it never is.
+        seconds: of the fallback and of the preferred runtime, by number of people.
     """
 
     people: int | None
@@ -40,16 +40,17 @@ def measure_crossover(
     *,
     clock: Callable[[], float] = time.perf_counter,
 ) -> Crossover:
-    """Time both runtimes on golden people, the best of up to five passes of each.
+    """Measure both runtimes on golden people; the best of up to five passes counts.
 
-    The preferred runtime must win at every measured number from the crossover on. Within one
-    of its sizes it takes about as long for few people as for many; so both ends are measured.
+    The preferred runtime must be faster at every measured number from the crossover on. For any
+    number of people within one of its sizes it takes about the same time, so both ends of each
+    size are measured.
 
     Args:
-        fallback: answers small batches.
-        preferred: answers each number of people as the next of ``sizes`` that holds it.
-        golden: who is answered; repeated as needed.
-        sizes: people, ascending.
+        fallback: evaluates small batches.
+        preferred: pads each batch to the next of ``sizes``.
+        golden: the people; repeated as needed.
+        sizes: numbers of people, ascending.
         clock: seconds.
     """
     counts = sorted({1, *(count for size in sizes for count in (size // 4, size, size + 1))})

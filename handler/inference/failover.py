@@ -1,4 +1,4 @@
-"""The GPU for large batches while it is right, the CPU otherwise, so that no request fails."""
+"""The GPU for large batches while its answers are right, and the CPU otherwise."""
 
 from __future__ import annotations
 
@@ -12,22 +12,21 @@ from henaw.handler.inference.selfcheck import Golden, compare_answers, list_diff
 from henaw.model.runtime import Outputs, Runtime
 
 
-class Engine:
-    """Evaluates the graph on a preferred runtime, and on a second one when that fails.
+class FailoverRuntime:
+    """Evaluates the graph on a preferred runtime, and on a fallback when that one fails.
 
-    A preferred runtime that failed answers nobody until :meth:`check` finds it right again.
+    A preferred runtime that failed is not used until :meth:`check` finds its answers right.
 
     Args:
-        fallback: answers where there is no preferred runtime, when that fails, and small
-            batches.
+        fallback: evaluates small batches, and all batches while there is no preferred runtime.
         preferred: the fast one; None where the machine has no such device.
-        crossover: people from which on the preferred runtime answers.
+        crossover: people in a batch from which on the preferred runtime is used.
         cooldown_s: seconds without the preferred runtime after it failed.
-        report: told in one sentence when the preferred runtime fails or is back.
-        clock: seconds, never going backwards.
+        report: gets one sentence when the preferred runtime fails or is used again.
+        clock: monotonic seconds.
 
     Attributes:
-        failures: of the preferred runtime.
+        failures: how often the preferred runtime failed.
     """
 
     def __init__(
@@ -52,7 +51,7 @@ class Engine:
 
     @property
     def runtime_name(self) -> str:
-        """The runtime that answers large batches at present."""
+        """The runtime that evaluates large batches at present."""
         if self.preferred is None or self._retry_at is not None:
             return self.fallback.name
         return self.preferred.name
@@ -71,13 +70,13 @@ class Engine:
             sex: (n,) int64, 0 female, 1 male.
 
         Returns:
-            The graph's outputs, and the name of the runtime that gave them.
+            The graph's outputs, and the name of the runtime that computed them.
         """
         if self.preferred is not None and self._retry_at is None and len(age) >= self.crossover:
             try:
                 outputs = self.preferred.predict(biomarkers, age, sex)
-            # torch reports out of memory, a lost device and a failed kernel as
-            # subclasses of RuntimeError; none of them is this batch's fault.
+            # torch reports lack of memory, a lost device and a failed kernel as subclasses of
+            # RuntimeError. This batch is the cause of none of them.
             except RuntimeError as error:
                 failure = type(error).__name__
             else:
@@ -89,13 +88,16 @@ class Engine:
         return self.fallback.predict(biomarkers, age, sex), self.fallback.name
 
     def check(self, golden: Golden) -> list[str]:
-        """Put golden people through both runtimes.
+        """Compare the answers of both runtimes with the golden ones.
 
-        A preferred runtime that is wrong is set aside; one that was set aside is tried once
-        its cool-down is over, and taken back if it is right.
+        A preferred runtime with wrong answers is set aside. After its cool-down it is tried
+        again, and used again if its answers are right.
+
+        Args:
+            golden: people and their answers.
 
         Returns:
-            One sentence an output of the fallback that is wrong.
+            One sentence for each output of the fallback that is wrong.
         """
         if self.preferred is not None and (
             self._retry_at is None or self._clock() >= self._retry_at
@@ -110,10 +112,10 @@ class Engine:
             self._set_aside(preferred, type(error).__name__)
             return
         if differences:
-            self._set_aside(preferred, "wrong answers to golden people: " + "; ".join(differences))
+            self._set_aside(preferred, "wrong golden answers: " + "; ".join(differences))
         elif self._retry_at is not None:
             self._retry_at = None
-            self._report(f"{preferred.name} answers again")
+            self._report(f"{preferred.name} is used again")
 
     def _agrees(
         self,
@@ -123,7 +125,7 @@ class Engine:
         age: npt.NDArray[np.float32],
         sex: npt.NDArray[np.int64],
     ) -> bool:
-        """Whether the fallback answers these rows alike: of some, NaN is the right answer."""
+        """Return whether the fallback agrees on these rows: for some people NaN is right."""
         right = self.fallback.predict(biomarkers[rows], age[rows], sex[rows])
         seen = {name: values[rows] for name, values in outputs.items()}
         return not compare_answers("", seen, right)
@@ -133,8 +135,8 @@ class Engine:
             self.failures += 1
             self._retry_at = self._clock() + self._cooldown_s
         self._report(
-            f"{preferred.name} failed with {failure}: {self.fallback.name} answers; "
-            f"{preferred.name} is tried again after {self._cooldown_s:g} s"
+            f"{preferred.name} failed with {failure}. {self.fallback.name} is used instead; "
+            f"{preferred.name} is tried again in {self._cooldown_s:g} s"
         )
 
 

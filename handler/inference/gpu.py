@@ -1,4 +1,4 @@
-"""Takes a GPU into use: proves it, and measures from how many people on it gains anything."""
+"""Starts a GPU: checks its answers, and measures from how many people on it is faster."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Gpu:
-    """A worker's GPU, in use or not.
+    """A worker's GPU, which may or may not be in use.
 
     Attributes:
-        device: which it is, ``cuda:0 (NVIDIA H100 80GB HBM3)``.
-        runtime: answers on it; None where it is not used.
-        reason: why it is not used; None where it is.
+        device: its name, such as ``cuda:0 (NVIDIA H100 80GB HBM3)``.
+        runtime: evaluates the graph on it; None where it is not in use.
+        reason: why it is not in use; None where it is.
         captured: whether it replays CUDA graphs.
-        measured: how long it and the CPU take; None where it failed before.
+        measured: times of the GPU and of the CPU; None where it failed before.
     """
 
     device: str
@@ -37,11 +37,11 @@ class Gpu:
 
     @property
     def crossover(self) -> int | None:
-        """People from which on it answers; None where it never does."""
+        """People in a batch from which on it is used; None where it never is."""
         return None if self.measured is None else self.measured.people
 
     def describe(self) -> dict[str, Any]:
-        """Return what the server tells of it, as JSON; times are milliseconds."""
+        """Return its part of the server's description, as JSON; times are milliseconds."""
         seconds = {} if self.measured is None else self.measured.seconds
         return {
             "device": self.device,
@@ -56,11 +56,11 @@ class Gpu:
 
 
 def choose_device(gpu_id: int | str | None, report: Callable[[str], None]) -> str | None:
-    """Return the torch device of the GPU that TorchServe gives a worker.
+    """Return the torch device of the GPU that TorchServe assigns to a worker.
 
     Args:
-        gpu_id: TorchServe's, which spreads its workers over the GPUs; None gives none.
-        report: told in one sentence where torch does not see that GPU.
+        gpu_id: TorchServe's, which spreads its workers over the GPUs; None for no GPU.
+        report: gets one sentence where torch does not see that GPU.
     """
     if gpu_id is None:
         return None
@@ -70,8 +70,8 @@ def choose_device(gpu_id: int | str | None, report: Callable[[str], None]) -> st
     if int(gpu_id) < seen:
         return f"cuda:{gpu_id}"
     report(
-        f"TorchServe gives this worker GPU {gpu_id}, but torch {torch.__version__} sees "
-        f"{seen} CUDA devices: the CPU answers; run nvidia-smi, or install a torch that is "
+        f"TorchServe assigns GPU {gpu_id} to this worker, but torch {torch.__version__} sees "
+        f"{seen} CUDA devices; the CPU is used. Run nvidia-smi, or install a torch that is "
         "built for CUDA"
     )
     return None
@@ -87,21 +87,21 @@ def start_gpu(
     served: Golden,
     report: Callable[[str], None],
 ) -> Gpu:
-    """Load the network on a GPU, prove every size of call there, and time it.
+    """Load the network on a GPU, check its answers at every size of call, and time it.
 
     A GPU that fails, or that is never faster than the fallback, is not used.
 
     Args:
         torchscript: the exported file.
-        device: torch's name of it.
-        fallback: answers on the CPU, with the laboratory's profile set.
+        device: torch's name of the GPU.
+        fallback: evaluates the graph on the CPU, with the laboratory's profile set.
         golden: people and their answers without a profile.
         lab: the laboratory's profile to set; None sets none.
-        served: people and their answers with it.
-        report: told what comes of it.
+        served: people and their answers with the profile.
+        report: gets one sentence about the result.
 
     Raises:
-        ParityError: it does not give the stored answers.
+        ParityError: the GPU's answers are not the stored ones.
         RuntimeUnavailableError: torch sees no CUDA device.
     """
     from henaw.model.cuda_runtime import CudaRuntime
@@ -115,14 +115,14 @@ def start_gpu(
         measured = measure_crossover(fallback, runtime, served, runtime.sizes)
     except HenawError:
         raise
-    # torch's own errors of a device: its memory is taken by others, or it is lost.
+    # torch's own errors: another process has the GPU's memory, or the GPU is lost.
     except RuntimeError as error:
         first = str(error).partition("\n")[0]
         gpu = Gpu(
             device=device,
-            reason=f"it failed at the start with {type(error).__name__}: {first}",
+            reason=f"it failed at start-up with {type(error).__name__}: {first}",
         )
-        report(f"{device} is not used until the worker starts again: {gpu.reason}")
+        report(f"{device} is not used until the worker restarts: {gpu.reason}")
         return gpu
     if measured.people is None:
         gpu = Gpu(
@@ -134,8 +134,8 @@ def start_gpu(
         report(f"{gpu.device} is not used: {gpu.reason}")
         return gpu
     report(
-        f"{runtime.device_name} answers batches of {measured.people} people or more, "
-        f"{fallback.name} smaller ones"
+        f"{runtime.device_name} is used for batches of {measured.people} people or more, "
+        f"{fallback.name} for smaller ones"
     )
     return Gpu(
         device=runtime.device_name,

@@ -1,4 +1,4 @@
-"""Before the first request: does each runtime give the answers it was exported with?"""
+"""The check at start-up: each runtime must give the answers that were exported with the model."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ from henaw.model.errors import ArtifactError, ParityError
 from henaw.model.runtime import Outputs, Runtime
 
 TOLERANCE = 1e-4
-"""Years, or probability: the parity every runtime is held to."""
+"""Years, or probability: the largest difference between two runtimes."""
 
 _TOLERANCES = {"percentile": 1e-2}
-"""Of outputs in other units: a percentile moves by tens of percent a year."""
+"""By output in other units: a percentile changes by tens of percent a year."""
 
 _WORDS = {"NaN": np.nan, "Infinity": np.inf, "-Infinity": -np.inf, None: np.nan}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Golden:
-    """People and the answers they were given when the model was exported.
+    """People, and their answers when the model was exported.
 
     Attributes:
         biomarkers: (n, 9) float32, the panel's units and order, NaN = missing.
         age: (n,) float32, years.
         sex: (n,) int64, 0 female, 1 male.
-        outputs: the graph's outputs by name, NaN where it answers NaN.
+        outputs: the graph's outputs by name; NaN where the graph computes NaN.
     """
 
     biomarkers: npt.NDArray[np.float32]
@@ -39,7 +39,7 @@ class Golden:
     outputs: Mapping[str, npt.NDArray[np.float64]]
 
     def select(self, rows: npt.NDArray[np.intp]) -> Golden:
-        """Return the people of these rows, which may repeat."""
+        """Return the people in these rows, which may repeat."""
         return Golden(
             biomarkers=self.biomarkers[rows],
             age=self.age[rows],
@@ -49,10 +49,10 @@ class Golden:
 
 
 def load_golden(path: Path) -> Golden:
-    """Read golden people; null is NaN, and "Infinity" and "-Infinity" are as spelt.
+    """Read golden people; in the file null is NaN, and "Infinity" a text.
 
     Raises:
-        ArtifactError: the file is not what an export writes.
+        ArtifactError: the file is not one that an export writes.
     """
     try:
         document = msgspec.json.decode(path.read_bytes())
@@ -72,11 +72,11 @@ def load_golden(path: Path) -> Golden:
         TypeError,
         ValueError,
     ) as error:
-        raise ArtifactError(path.name, [f"expected golden people, however: {error}"]) from error
+        raise ArtifactError(path.name, [f"it has no golden people: {error}"]) from error
 
 
 def recompute_answers(golden: Golden, runtime: Runtime) -> Golden:
-    """Return the same people with what ``runtime`` answers now."""
+    """Return the same people with the answers that ``runtime`` gives now."""
     outputs = runtime.predict(golden.biomarkers, golden.age, golden.sex)
     return replace(
         golden,
@@ -85,7 +85,7 @@ def recompute_answers(golden: Golden, runtime: Runtime) -> Golden:
 
 
 def list_differences(runtime: Runtime, golden: Golden) -> list[str]:
-    """Return one sentence an output in which ``runtime`` differs from the stored answers."""
+    """Return one sentence for each output in which ``runtime`` differs from the stored answers."""
     outputs = runtime.predict(golden.biomarkers, golden.age, golden.sex)
     return compare_answers(runtime.name, outputs, golden.outputs)
 
@@ -93,9 +93,12 @@ def list_differences(runtime: Runtime, golden: Golden) -> list[str]:
 def compare_answers(
     runtime: str, outputs: Outputs, right: Mapping[str, npt.NDArray[Any]]
 ) -> list[str]:
-    """Return one sentence an output in which what ``runtime`` answered is not right.
+    """Return one sentence for each output that is not right.
 
-    NaN is right where the right answer is NaN.
+    Args:
+        runtime: the name of the runtime that computed ``outputs``.
+        outputs: to be compared.
+        right: the right outputs; NaN is right where they have NaN.
     """
     return [
         difference
@@ -105,10 +108,10 @@ def compare_answers(
 
 
 def check_runtimes(runtimes: Iterable[Runtime], golden: Golden) -> None:
-    """Refuse to go on unless every runtime gives the stored answers.
+    """Raise an error unless every runtime gives the stored answers.
 
     Raises:
-        ParityError: naming each runtime and output that differs, by how much and where.
+        ParityError: names each runtime and output that differs, by how much and where.
     """
     differences = [d for runtime in runtimes for d in list_differences(runtime, golden)]
     if differences:
@@ -116,19 +119,19 @@ def check_runtimes(runtimes: Iterable[Runtime], golden: Golden) -> None:
 
 
 def check_sizes(runtime: Runtime, golden: Golden, sizes: Iterable[int]) -> None:
-    """Refuse to go on unless a runtime gives the stored answers to calls of every size.
+    """Raise an error unless a runtime gives the stored answers to calls of every size.
 
     Args:
-        runtime: it answers calls of different sizes in different ways.
+        runtime: it has a compiled graph for each size of call.
         golden: repeated where a call is larger.
-        sizes: people a call.
+        sizes: people in a call.
 
     Raises:
-        ParityError: naming each size and output that differs, by how much and where.
+        ParityError: names each size and output that differs, by how much and where.
     """
     count = len(golden.age)
     differences = [
-        f"{size} people at once: {difference}"
+        f"{size} people in a call: {difference}"
         for size in sizes
         for rows in (np.arange(-(-count // size) * size) % count).reshape(-1, size)
         for difference in list_differences(runtime, golden.select(rows))
@@ -140,9 +143,8 @@ def check_sizes(runtime: Runtime, golden: Golden, sizes: Iterable[int]) -> None:
 def _compare(runtime: str, name: str, outputs: Outputs, stored: npt.NDArray[Any]) -> Iterable[str]:
     if name not in outputs or outputs[name].shape != stored.shape:
         shape = outputs[name].shape if name in outputs else "none"
-        yield f"{runtime}: {name} must have the shape {stored.shape}, however: {shape}"
+        yield f"{runtime}: {name} must have the shape {stored.shape}; got {shape}"
         return
-    # In float64, so that NaN against a number is infinitely far and NaN against NaN is not.
     seen = outputs[name].astype(np.float64)
     with np.errstate(invalid="ignore"):
         distance = np.abs(seen - stored.astype(np.float64))
@@ -154,8 +156,8 @@ def _compare(runtime: str, name: str, outputs: Outputs, stored: npt.NDArray[Any]
     if worst > tolerance:
         place = tuple(int(i) for i in np.unravel_index(int(distance.argmax()), distance.shape))
         yield (
-            f"{runtime}: {name} must be within {tolerance:g} of the stored answers, "
-            f"however: {worst:.3g} at {place}"
+            f"{runtime}: {name} must be within {tolerance:g} of the stored answers; "
+            f"got a difference of {worst:.3g} at {place}"
         )
 
 

@@ -1,13 +1,8 @@
-"""Every path of the server: what it asks the service, or the page that it answers by itself.
-
-Knows no framework: an engine reads a request off the wire, asks here what it is, and puts the
-service's requests into batches. :meth:`Routes.answer` does all of it for one request.
-"""
+"""The paths of the server: questions to the service, and pages that need no service."""
 
 from __future__ import annotations
 
 import re
-import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
@@ -15,11 +10,11 @@ from typing import Any, Final
 import msgspec
 from henaw.handler.contract.dialects import JSON_TYPE, Dialect
 from henaw.handler.contract.types import DATATYPES, SERVED_NAME
-from henaw.handler.errors import MethodNotAllowedError, NotFoundError, RequestError
-from henaw.handler.problems import CONTENT_TYPE as PROBLEM_TYPE
-from henaw.handler.problems import describe_error
-from henaw.handler.response.cards import describe_services
-from henaw.handler.service import Request, Response, Service
+from henaw.handler.errors import NotFoundError
+from henaw.handler.exchange import Request, Response
+from henaw.handler.metadata import Metadata
+from henaw.handler.native.refusals import NOT_FOUND, refuse, refuse_method
+from henaw.handler.request.cds_hooks import describe_services
 from henaw.model.biomarkers import NAMES
 from henaw.model.runtime import INPUT_NAMES, OUTPUT_NAMES
 
@@ -32,14 +27,14 @@ _MODEL_V2: Final = f"/v2/models/{SERVED_NAME}{_VERSION}"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Question:
-    """What a path asks the service.
+    """A question that a path asks the service.
 
     Attributes:
-        method: the one that asks it.
+        method: the HTTP method that asks it.
         version: of the model; None is the default one.
-        dialect: what its body is written in, unless that says otherwise.
-        explain: whether explanations are asked for.
-        describe: whether the description is asked for.
+        dialect: the format of the body, unless its headers declare another.
+        explain: whether it asks for explanations.
+        describe: whether it asks for the description of the model.
     """
 
     method: str = "POST"
@@ -50,11 +45,11 @@ class Question:
 
     @property
     def methods(self) -> tuple[str, ...]:
-        """Methods that ask it."""
+        """The methods that the path answers."""
         return _READ if self.method in _READ else (self.method,)
 
     def ask(self, body: bytes, headers: Mapping[str, str], request_id: str) -> Request:
-        """Return the service's request."""
+        """Return the request to the service."""
         return Request(
             body=body,
             headers=headers,
@@ -78,7 +73,7 @@ _COMPILED: Final = tuple((re.compile(path), options) for path, options in _QUEST
 
 
 def find_question(path: str) -> Question | None:
-    """Return what a path asks the service; None where it asks nothing of it.
+    """Return the question that a path asks the service; None for any other path.
 
     Example:
         >>> find_question("/v2/models/henaw/versions/1.2.0/infer").version
@@ -86,7 +81,7 @@ def find_question(path: str) -> Question | None:
         >>> find_question("/v2/health/live") is None
         True
     """
-    # What most ask for, in the words that most use.
+    # The usual path, without a search.
     if path == f"/predictions/{SERVED_NAME}":
         return _PREDICTION
     for pattern, options in _COMPILED:
@@ -100,39 +95,19 @@ _PREDICTION: Final = Question()
 
 
 class Routes:
-    """Answers requests by one service.
+    """Finds what a path asks, of the service of one version.
 
     Args:
-        service: answers questions.
-        is_ready: whether the server is ready for them.
+        metadata: of the model.
+        is_ready: returns whether the server is ready.
     """
 
-    def __init__(self, service: Service, is_ready: Callable[[], bool] = lambda: True) -> None:
-        self._service = service
+    def __init__(self, metadata: Metadata, is_ready: Callable[[], bool] = lambda: True) -> None:
+        self.metadata = metadata
         self._is_ready = is_ready
-        self._version = service.metadata.version
-        model = _encode(_describe_model(service.metadata.name, self._version))
-        # Made once: anybody may ask for them.
-        self._pages: tuple[tuple[re.Pattern[str], Callable[[], Response]], ...] = tuple(
-            (re.compile(path), make)
-            for path, make in (
-                ("/", lambda: _write({"status": "alive"})),
-                ("/v2", lambda: _write(_describe_server())),
-                ("/v2/health/live", lambda: _write({"live": True})),
-                ("/v2/health/ready", lambda: self._tell_ready({})),
-                (_MODEL_V2, lambda: _respond(200, model)),
-                (f"{_MODEL_V2}/ready", lambda: self._tell_ready({"name": SERVED_NAME})),
-                ("/v1/models", lambda: _write({"models": [SERVED_NAME]})),
-                (
-                    f"/v1/models/{SERVED_NAME}",
-                    lambda: self._tell_ready({"name": SERVED_NAME}),
-                ),
-                ("/cds-services", lambda: _write(describe_services())),
-            )
-        )
 
     def find(self, method: str, path: str) -> Question | Response:
-        """Return what a request asks the service, or the answer of whatever asks nothing of it.
+        """Return the question that a request asks the service, or the response to any other.
 
         Args:
             method: of the request.
@@ -141,67 +116,38 @@ class Routes:
         question = find_question(path)
         if question is not None:
             if method not in question.methods:
-                return _refuse_method(path, question.methods)
-            if question.version not in (None, self._version):
-                return self._refuse_version(path, str(question.version))
-            return question
-        for pattern, make in self._pages:
+                return refuse_method(question.methods, path)
+            return self._refuse_version(path, question.version) or question
+        for pattern, write in _PAGES:
             match = pattern.fullmatch(path)
             if match is None:
                 continue
             if method not in _READ:
-                return _refuse_method(path, _READ)
-            version = match.groupdict().get("version")
-            if version not in (None, self._version):
-                return self._refuse_version(path, str(version))
-            return make()
-        return _refuse(
-            path,
-            NotFoundError(
-                f"There is nothing at this path. Predictions are at /predictions/{SERVED_NAME}, "
-                f"the Open Inference Protocol at /v2/models/{SERVED_NAME}."
-            ),
-        )
+                return refuse_method(_READ, path)
+            return self._refuse_version(path, match.groupdict().get("version")) or write(self)
+        return refuse(NOT_FOUND, path)
 
-    def answer(self, method: str, path: str, headers: Mapping[str, str], body: bytes) -> Response:
-        """Answer one request; never raises.
-
-        Args:
-            method: of the request.
-            path: without a query.
-            headers: names in lower case.
-            body: as sent.
-        """
-        found = self.find(method, path)
-        if isinstance(found, Response):
-            return found
-        (response,) = self._service.answer([found.ask(body, headers, uuid.uuid4().hex)])
-        return response
-
-    def _tell_ready(self, document: dict[str, Any]) -> Response:
+    def write_readiness(self, **document: str) -> Response:
+        """Return the response that says whether the server is ready."""
         is_ready = self._is_ready()
-        return _respond(200 if is_ready else 503, _encode({**document, "ready": is_ready}))
+        return _respond({**document, "ready": is_ready}, status=200 if is_ready else 503)
 
-    def _refuse_version(self, path: str, version: str) -> Response:
-        return _refuse(
-            path, NotFoundError(f"The version must be {self._version}; got {version[:40]}")
-        )
-
-
-def _describe_server() -> dict[str, Any]:
-    return {
-        "name": SERVED_NAME,
-        "version": "2",
-        "extensions": ["binary_tensor_data"],
-    }
+    def _refuse_version(self, path: str, version: str | None) -> Response | None:
+        served = self.metadata.version
+        if version in (None, served):
+            return None
+        return refuse(NotFoundError(f"The version must be {served}; got {str(version)[:40]}"), path)
 
 
-def _describe_model(name: str, version: str) -> dict[str, Any]:
+_SERVER: Final = {"name": SERVED_NAME, "version": "2", "extensions": ["binary_tensor_data"]}
+
+
+def _describe_model(metadata: Metadata) -> dict[str, Any]:
     """Return the metadata of the Open Inference Protocol."""
     shapes = {"biomarkers": [-1, len(NAMES)]}
     return {
         "name": SERVED_NAME,
-        "versions": [version],
+        "versions": [metadata.version],
         "platform": "onnx",
         "inputs": [
             {
@@ -219,7 +165,7 @@ def _describe_model(name: str, version: str) -> dict[str, Any]:
             }
             for output in OUTPUT_NAMES
         ],
-        "parameters": {"model": name},
+        "parameters": {"model": metadata.name},
     }
 
 
@@ -229,29 +175,28 @@ _WIDTHS: Final = {
     "imputed": [len(NAMES)],
     "out_of_range": [len(NAMES)],
     "critical": [len(NAMES)],
-    # As wide as the model has them.
+    # The model decides how many there are.
     "cause_risk_10y": [-1],
     "contributions": [-1],
     "system_contributions": [-1],
 }
 
 
-def _refuse_method(path: str, allowed: tuple[str, ...]) -> Response:
-    listed = ", ".join(allowed)
-    error = MethodNotAllowedError(f"This path answers {listed}.")
-    return _refuse(path, error, {"Allow": listed})
+def _respond(document: object, *, status: int = 200) -> Response:
+    return Response(status=status, headers={"content-type": JSON_TYPE}, body=_encode(document))
 
 
-def _refuse(path: str, error: RequestError, headers: Mapping[str, str] | None = None) -> Response:
-    status, body = describe_error(error, in_short=path.startswith("/v2"))
-    return Response(
-        status=status, headers={**(headers or {}), "content-type": PROBLEM_TYPE}, body=body
+_PAGES: Final[tuple[tuple[re.Pattern[str], Callable[[Routes], Response]], ...]] = tuple(
+    (re.compile(path), write)
+    for path, write in (
+        ("/", lambda _: _respond({"status": "alive"})),
+        ("/v2", lambda _: _respond(_SERVER)),
+        ("/v2/health/live", lambda _: _respond({"live": True})),
+        ("/v2/health/ready", lambda routes: routes.write_readiness()),
+        (_MODEL_V2, lambda routes: _respond(_describe_model(routes.metadata))),
+        (f"{_MODEL_V2}/ready", lambda routes: routes.write_readiness(name=SERVED_NAME)),
+        ("/v1/models", lambda _: _respond({"models": [SERVED_NAME]})),
+        (f"/v1/models/{SERVED_NAME}", lambda routes: routes.write_readiness(name=SERVED_NAME)),
+        ("/cds-services", lambda _: _respond(describe_services())),
     )
-
-
-def _write(document: object) -> Response:
-    return _respond(200, _encode(document))
-
-
-def _respond(status: int, body: bytes) -> Response:
-    return Response(status=status, headers={"content-type": JSON_TYPE}, body=body)
+)

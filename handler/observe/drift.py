@@ -1,9 +1,8 @@
-"""How far the inputs of late are from the people that the model was fitted on.
+"""Drift: how far recent inputs are from the people that the model was fitted on.
 
-Each value is standardised for age and sex as the network does it, so that serving an
-older clientele is no drift by itself, and counted in bins that hold equal shares of the
-fitted people. Ages and sexes are counted as they are. The edges and shares come with the
-model, in its sidecar.
+Each value is standardised for age and sex as in the network, so that older clients alone are no
+drift. It is then counted in bins that have equal shares of the fitted people. Ages and sexes are
+counted as they are. The edges and shares are in the model's sidecar.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ from henaw.model.biomarkers import NAMES, PANEL, SEXES
 from henaw.model.errors import ArtifactError
 
 INPUTS = (*NAMES, "age", "sex")
-"""What is looked at, in the order of the counts."""
+"""The inputs that are watched, in the order of the counts."""
 
 _MINIMA = np.array([b.minimum for b in PANEL])
 _MAXIMA = np.array([b.maximum for b in PANEL])
@@ -29,18 +28,17 @@ _MAXIMA = np.array([b.maximum for b in PANEL])
 
 @dataclass(frozen=True, kw_only=True)
 class DriftReference:
-    """What the fitted people's values look like.
+    """The distribution of the fitted people's values.
 
     Attributes:
-        first_age: the tables' first year of age; one row a year follows.
+        first_age: the first age of the tables, years; each row is one year.
         log: (9,) bool, which biomarkers are compared by their logarithm.
         location: (2, ages, 9), by sex code.
         scale: (2, ages, 9), by sex code.
         edges: (9, bins - 1), standardised values, ascending.
-        expected: the bins' shares of the fitted people, for each biomarker alike.
+        expected: shares of the fitted people by bin, the same for each biomarker.
         age_edges: (bins - 1,), years, ascending.
-        people: the shares of "age" by bin and of "sex" by code; empty where the model does
-            not say.
+        people: shares of "age" by bin and of "sex" by code; empty where the model has none.
     """
 
     first_age: float
@@ -53,15 +51,15 @@ class DriftReference:
     people: Mapping[str, tuple[float, ...]]
 
     def find_expected(self) -> dict[str, tuple[float, ...]]:
-        """Return the shares by input; those that the model does not say are left out."""
+        """Return the shares by input, without inputs for which the model has none."""
         return {**dict.fromkeys(NAMES, self.expected), **self.people}
 
 
 def load_drift_reference(sidecar: Path) -> DriftReference:
-    """Read ``drift`` of the model's sidecar.
+    """Read ``drift`` in the model's sidecar.
 
     Raises:
-        ArtifactError: it is missing, or its tables do not fit together.
+        ArtifactError: it is missing, or the shapes of its tables do not match.
     """
     try:
         drift = msgspec.json.decode(sidecar.read_bytes())["drift"]
@@ -80,7 +78,7 @@ def load_drift_reference(sidecar: Path) -> DriftReference:
             },
         )
     except (OSError, msgspec.MsgspecError, LookupError, TypeError, ValueError) as error:
-        raise ArtifactError(sidecar.name, [f"expected drift tables, however: {error!r}"]) from error
+        raise ArtifactError(sidecar.name, [f"it has no drift tables: {error!r}"]) from error
     table = (len(SEXES), len(drift["age"]), len(NAMES))
     shapes = {
         "log": (reference.log.shape, (len(NAMES),)),
@@ -96,7 +94,7 @@ def load_drift_reference(sidecar: Path) -> DriftReference:
         )
         shapes["people.sex.expected"] = (np.shape(reference.people["sex"]), (len(SEXES),))
     problems = [
-        f"drift.{name} must have the shape {expected}, however: {seen}"
+        f"drift.{name} must have the shape {expected}; got {seen}"
         for name, (seen, expected) in shapes.items()
         if seen != expected
     ]
@@ -105,7 +103,7 @@ def load_drift_reference(sidecar: Path) -> DriftReference:
     if not problems and not all(
         share > 0 for shares in reference.people.values() for share in shares
     ):
-        problems.append("drift.people's shares must be above 0")
+        problems.append("the shares in drift.people must be above 0")
     if problems:
         raise ArtifactError(sidecar.name, problems)
     return reference
@@ -126,8 +124,8 @@ def count_bins(
         sex: (n,) int64, 0 female, 1 male.
 
     Returns:
-        (11, bins): of each of ``INPUTS``, how many of the values that are there lie in each
-        bin; of sex, the first two are its codes.
+        (11, bins): the number of values in each bin, for each of ``INPUTS``; the first two bins
+        of sex are its codes.
     """
     ages = reference.location.shape[1]
     position = np.clip(age.astype(np.float64) - reference.first_age, 0.0, ages - 1.0)
@@ -155,13 +153,13 @@ def count_bins(
 def compute_stability_index(counts: Sequence[int], expected: Sequence[float]) -> float:
     """Return the population stability index, sum (p - q) ln(p / q) over the bins.
 
-    Half a person is added to each bin: an empty one is a finite surprise. Below 0.1 is
-    commonly read as no drift, above 0.2 as drift to look into (Siddiqi N (2006), Credit
+    Half a person is added to each bin, so that the index stays finite for an empty bin. Below 0.1
+    it is commonly read as no drift, above 0.2 as drift to investigate (Siddiqi N (2006), Credit
     Risk Scorecards, Wiley).
 
     Args:
         counts: people by bin.
-        expected: the bins' shares in the reference.
+        expected: shares of the bins in the reference.
 
     Example:
         >>> compute_stability_index([200, 200, 200, 200, 200], [0.2] * 5)

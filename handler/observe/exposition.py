@@ -1,6 +1,6 @@
-"""All workers' counts as Prometheus metrics, summed by version of the model.
+"""The counts of all workers as Prometheus metrics, summed by version of the model.
 
-Workers that died are summed too, so that a restart loses no count.
+Dead workers are included, so that no count is lost when a worker restarts.
 """
 
 from __future__ import annotations
@@ -23,16 +23,16 @@ from prometheus_client.core import (
 from prometheus_client.registry import Collector
 
 DRIFT_LEAST_VALUES = 200
-"""With fewer, chance alone moves the index by more than 0.02."""
+"""With fewer values, chance alone changes the index by more than 0.02."""
 
 
 class WorkersCollector(Collector):
-    """Reads the workers' states whenever Prometheus asks.
+    """Reads the states of the workers whenever Prometheus asks.
 
     Args:
-        folder: where workers tell how they are.
-        patience_s: seconds after which a silent or busy worker counts as wedged.
-        clock: monotonic seconds, the workers' own.
+        folder: with the states of the workers.
+        patience_s: seconds after which a silent or busy worker counts as hung.
+        clock: monotonic seconds, the same as the workers'.
     """
 
     def __init__(
@@ -49,21 +49,21 @@ class WorkersCollector(Collector):
         now_s = self._clock()
         ready = judge_workers(alive, now_s=now_s, patience_s=self._patience_s).ready
         yield GaugeMetricFamily(
-            "henaw_ready", "1 where every living worker's model is right, else 0.", int(ready)
+            "henaw_ready", "1 if every living worker answers correctly, else 0.", int(ready)
         )
         checked = GaugeMetricFamily(
             "henaw_check_age_seconds",
-            "Since the model of the living worker that is worst off was last checked.",
+            "Seconds since the last check of the model, in the worker where it is longest.",
             labels=("version",),
         )
         workers = GaugeMetricFamily(
             "henaw_workers",
-            "Living workers, by the runtime that answers large batches.",
+            "Living workers, by the runtime that evaluates large batches.",
             labels=("version", "runtime"),
         )
         crossovers = GaugeMetricFamily(
             "henaw_gpu_crossover_people",
-            "People in a batch from which on the GPU answers; +Inf where it is not used.",
+            "People in a batch from which on the GPU is used; +Inf if it is never used.",
             labels=("version", "device"),
         )
         for version, group in _group(alive):
@@ -80,8 +80,8 @@ class WorkersCollector(Collector):
         groups = _group(states)
         yield from _count(groups)
         yield from _measure(groups)
-        yield from _compare(groups)
-        yield from _pair(groups)
+        yield from _measure_drift(groups)
+        yield from _compare_versions(groups)
 
 
 def _group(states: Iterable[WorkerState]) -> list[tuple[str, list[WorkerState]]]:
@@ -108,7 +108,7 @@ def _count(groups: Sequence[tuple[str, list[WorkerState]]]) -> Iterator[Metric]:
         ),
         (
             "henaw_throttled",
-            "Requests refused, by what refused them.",
+            "Requests refused for their rate or for overload, by reason.",
             "reason",
             lambda group: sum_keys(state.totals.throttled for state in group),
         ),
@@ -120,13 +120,13 @@ def _count(groups: Sequence[tuple[str, list[WorkerState]]]) -> Iterator[Metric]:
         ),
         (
             "henaw_out_of_range",
-            "Values outside what 99.8 % of the fitted people have.",
+            "Values outside the range of 99.8 % of the fitted people.",
             "biomarker",
             lambda group: sum_columns(state.totals.out_of_range for state in group),
         ),
         (
             "henaw_withheld",
-            "People whose numbers were withheld, by why; one with several reasons is at each.",
+            "People whose numbers were withheld, by reason; several reasons count at each.",
             "code",
             lambda group: sum_keys(state.totals.withheld for state in group),
         ),
@@ -138,18 +138,18 @@ def _count(groups: Sequence[tuple[str, list[WorkerState]]]) -> Iterator[Metric]:
                 family.add_metric((version, value), total)
         yield family
     plain: tuple[tuple[str, str, Callable[[WorkerState], int]], ...] = (
-        ("henaw_people", "People who were answered for.", lambda state: state.totals.people),
+        ("henaw_people", "People whose answers were computed.", lambda state: state.totals.people),
         (
             "henaw_fallbacks",
-            "Evaluations that the preferred runtime failed and the other one answered.",
+            "Failures of the preferred runtime, after which the other one was used.",
             lambda state: state.fallbacks,
         ),
         (
             "henaw_throttle_fallbacks",
-            "Decisions at which a store of the throttle failed and the next one decided.",
+            "Throttle decisions that the next store made because one failed.",
             lambda state: state.throttle_fallbacks,
         ),
-        ("henaw_worker_starts", "Workers that began to serve.", lambda _: 1),
+        ("henaw_worker_starts", "Workers that started to serve.", lambda _: 1),
     )
     for name, documentation, read in plain:
         family = CounterMetricFamily(name, documentation, labels=("version",))
@@ -162,13 +162,13 @@ def _measure(groups: Sequence[tuple[str, list[WorkerState]]]) -> Iterator[Metric
     whole: tuple[tuple[str, str, Callable[[WorkerState], Histogram]], ...] = (
         (
             "henaw_request_seconds",
-            "From a worker's taking a batch to its answers.",
+            "Seconds in a worker, from the start of a batch to its answers.",
             lambda state: state.totals.request_seconds,
         ),
         (
             "henaw_validation_seconds",
-            "Throttling, decoding and validating one request; the mean of up to 16 that are "
-            "taken on together.",
+            "Seconds to throttle, decode and validate one request, as the mean of up to 32 that "
+            "are read together.",
             lambda state: state.totals.validation_seconds,
         ),
         (
@@ -178,7 +178,7 @@ def _measure(groups: Sequence[tuple[str, list[WorkerState]]]) -> Iterator[Metric
         ),
         (
             "henaw_biological_age_years",
-            "Biological ages that were answered.",
+            "Biological ages in answers.",
             lambda state: state.totals.biological_age,
         ),
     )
@@ -189,7 +189,7 @@ def _measure(groups: Sequence[tuple[str, list[WorkerState]]]) -> Iterator[Metric
         yield family
     family = HistogramMetricFamily(
         "henaw_inference_seconds",
-        "One evaluation of the graph.",
+        "Seconds that one evaluation of the graph took.",
         labels=("version", "runtime"),
     )
     for version, group in groups:
@@ -209,20 +209,20 @@ def _add(family: HistogramMetricFamily, labels: Sequence[str], parts: Iterable[H
     family.add_metric(labels, list(zip(bounds, cumulative, strict=True)), total.sum)
 
 
-def _compare(groups: Sequence[tuple[str, list[WorkerState]]]) -> Iterator[Metric]:
+def _measure_drift(groups: Sequence[tuple[str, list[WorkerState]]]) -> Iterator[Metric]:
     index = GaugeMetricFamily(
         "henaw_drift_index",
-        "Population stability index of an input against the fitted people, once "
-        f"{DRIFT_LEAST_VALUES} values are in the window.",
+        "Population stability index of an input against the fitted people, from "
+        f"{DRIFT_LEAST_VALUES} values in the window on.",
         labels=("version", "input"),
     )
     values = GaugeMetricFamily(
         "henaw_drift_values",
-        "Values of an input in the window that drift is looked at over.",
+        "Values of an input in the sliding window for drift.",
         labels=("version", "input"),
     )
     for version, group in groups:
-        # A worker that died tells no present slice, but the others' is the same.
+        # A dead worker's slice is old; the slice of the living ones is the same for all.
         newest = max(state.drift_slot for state in group)
         tables = [
             table
@@ -241,11 +241,11 @@ def _compare(groups: Sequence[tuple[str, list[WorkerState]]]) -> Iterator[Metric
     yield values
 
 
-def _pair(groups: Sequence[tuple[str, list[WorkerState]]]) -> Iterator[Metric]:
+def _compare_versions(groups: Sequence[tuple[str, list[WorkerState]]]) -> Iterator[Metric]:
     compared = CounterMetricFamily(
         "henaw_shadow_compared",
-        "Requests that this version and another one were both asked, by whether the answers "
-        "have one status. Each is counted once: by the version that answered later.",
+        "Requests that this version and another one both answered, by whether the statuses are "
+        "the same. The version that answered later counts the request.",
         labels=("version", "other", "outcome"),
     )
     difference = HistogramMetricFamily(

@@ -1,8 +1,7 @@
-"""A worker's thread that proves the model anew and tells how the worker is.
+"""A worker's heartbeat: a thread that checks the model and writes the worker's state.
 
-The golden people go through every runtime that requests go through. Where the model hangs, so does
-this thread; where the whole process is stopped, so is this: either way nothing more is
-told, and who reads the states sees it.
+It puts golden people through every runtime that requests use. If the model hangs or the process
+is stopped, the thread writes nothing more, and readers of the state see that.
 """
 
 from __future__ import annotations
@@ -13,7 +12,7 @@ import threading
 import time
 from collections.abc import Callable
 
-from henaw.handler.inference.failover import Engine
+from henaw.handler.inference.failover import FailoverRuntime
 from henaw.handler.inference.gpu import Gpu
 from henaw.handler.inference.selfcheck import Golden
 from henaw.handler.observe.metrics import DRIFT_SLOTS, Metrics
@@ -21,28 +20,28 @@ from henaw.handler.observe.process_identity import identify_process
 from henaw.handler.observe.worker_state import StateFile, WorkerState
 from henaw.handler.throttle.throttle import Throttle
 
-_TELL_EVERY_S = 1.0
+_WRITE_EVERY_S = 1.0
 
 
-class Pulse(threading.Thread):
-    """Checks and tells until it is stopped, or the process ends.
+class Heartbeat(threading.Thread):
+    """Checks the model and writes the state until it is stopped, or the process ends.
 
     Args:
-        engine: answers the golden people.
+        runtime: computes the answers for the golden people.
         golden: the people and their stored answers.
-        metrics: what the worker counts.
-        gpu: the worker's, told with the state; None where there is none.
-        throttle: whose fallbacks are told.
-        file: where the state is told.
+        metrics: the worker's counts.
+        gpu: the worker's; None without one.
+        throttle: whose fallbacks are part of the state.
+        file: takes the state.
         version: of the model.
         check_every_s: seconds between checks.
-        report: told in one sentence when the model turns wrong or right again.
+        report: gets one sentence when the model's answers become wrong, or right again.
     """
 
     def __init__(
         self,
         *,
-        engine: Engine,
+        runtime: FailoverRuntime,
         golden: Golden,
         gpu: Gpu | None = None,
         metrics: Metrics,
@@ -52,8 +51,8 @@ class Pulse(threading.Thread):
         check_every_s: float,
         report: Callable[[str], None],
     ) -> None:
-        super().__init__(name="henaw-pulse", daemon=True)
-        self._engine = engine
+        super().__init__(name="henaw-heartbeat", daemon=True)
+        self._runtime = runtime
         self._golden = golden
         self._metrics = metrics
         self._throttle = throttle
@@ -61,7 +60,7 @@ class Pulse(threading.Thread):
         self._version = version
         self._check_every_s = check_every_s
         self._report = report
-        self._created = identify_process(os.getpid()) or ""
+        self._process = identify_process(os.getpid()) or ""
         self._crossovers = (
             {}
             if gpu is None
@@ -69,48 +68,49 @@ class Pulse(threading.Thread):
         )
         self._checked_at = 0.0
         self._differences: list[str] = []
-        self._untold: str | None = None
+        self._write_error: str | None = None
         self._ended = threading.Event()
 
     def run(self) -> None:
-        """Check when it is time, tell every second."""
-        pause = min(_TELL_EVERY_S, self._check_every_s)
+        """Write the state every second, and check the model when it is due."""
+        pause = min(_WRITE_EVERY_S, self._check_every_s)
         while not self._ended.is_set():
             if time.monotonic() >= self._checked_at + self._check_every_s:
                 self.check()
-            self.tell()
+            self.write()
             self._ended.wait(pause)
 
     def stop(self) -> None:
-        """End the thread: Python must not exit while a runtime is at work in one."""
+        """End the thread: Python must not exit while a runtime is in use by one."""
         self._ended.set()
         self.join()
-        self.tell()
+        self.write()
 
     def check(self) -> None:
-        """Compare what the model answers now with the stored answers."""
+        """Compare the model's answers with the stored ones."""
         before = self._differences
         try:
-            self._differences = self._engine.check(self._golden)
+            self._differences = self._runtime.check(self._golden)
         except Exception as error:
-            self._differences = [f"{self._engine.fallback.name} failed with {type(error).__name__}"]
+            failed = self._runtime.fallback.name
+            self._differences = [f"{failed} failed with {type(error).__name__}"]
         self._checked_at = time.monotonic()
         if self._differences and not before:
-            self._report("the model is wrong: " + "; ".join(self._differences))
+            self._report("the model's answers are wrong: " + "; ".join(self._differences))
         if before and not self._differences:
-            self._report("the model is right again")
+            self._report("the model's answers are right again")
 
-    def tell(self) -> None:
-        """Write the state; where that fails the worker serves on, unseen."""
+    def write(self) -> None:
+        """Write the state; if that fails the worker still serves, but nobody sees its state."""
         try:
             self._file.write(
                 WorkerState(
                     pid=os.getpid(),
-                    created=self._created,
+                    created=self._process,
                     version=self._version,
-                    runtime=self._engine.runtime_name,
+                    runtime=self._runtime.runtime_name,
                     crossovers=self._crossovers,
-                    fallbacks=self._engine.failures,
+                    fallbacks=self._runtime.failures,
                     throttle_fallbacks=self._throttle.fallbacks,
                     checked_at=self._checked_at,
                     differences=self._differences,
@@ -123,8 +123,8 @@ class Pulse(threading.Thread):
                 )
             )
         except OSError as error:
-            if self._untold != str(error):
-                self._report(f"metrics and readiness: {error}; tried again every second")
-            self._untold = str(error)
+            if self._write_error != str(error):
+                self._report(f"metrics and readiness are not written: {error}; retried each second")
+            self._write_error = str(error)
         else:
-            self._untold = None
+            self._write_error = None

@@ -1,7 +1,7 @@
-"""What a worker counts while it answers.
+"""The counts of a worker.
 
-On the way of a request only a record is put aside; a thread beside it does the sums
-once a second, so that counting costs a request about a microsecond.
+A request only appends a record, which costs it about a microsecond. Once a second another thread
+adds the records up.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from henaw.model.biomarkers import NAMES
 from henaw.model.reliability import CODES, count_codes
 
 DRIFT_SLOTS = 12
-"""The sliding window moves on by a twelfth of itself."""
+"""Slices of the sliding window, which advances by one slice at a time."""
 
 _REQUEST_BOUNDS_S = (
     *(0.0005, 0.001, 0.002, 0.003, 0.005, 0.0075, 0.01, 0.015, 0.025, 0.05),
@@ -37,7 +37,7 @@ _DIFFERENCE_BOUNDS_YEARS = (
 
 _MOST_WAITING = 10_000
 _MOST_PEOPLE_WAITING = 200_000
-"""Put aside before they are summed up on the spot: more than come in a second."""
+"""Records and people that may wait: more than come in a second. Then they are added up."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,9 +46,9 @@ class Batch:
 
     Attributes:
         statuses: of the responses.
-        validating: seconds that validating a request took, and how many requests that is the
-            mean of: a few are taken on together.
-        total_s: seconds from taking the batch to its answers.
+        validating: for each few requests that were validated together, the mean seconds that a
+            request took, and the number of requests.
+        total_s: seconds from the start of the batch to its answers.
         throttled: why requests were refused for their rate, one entry each.
     """
 
@@ -63,15 +63,15 @@ class Evaluation:
     """One evaluation of the graph.
 
     Attributes:
-        runtime: that answered.
-        seconds: it took.
+        runtime: the one that evaluated it.
+        seconds: how long it took.
         biomarkers: (n, 9) float32, the panel's units and order, NaN = missing.
         age: (n,) float32, years.
         sex: (n,) int64, 0 female, 1 male.
         biological_age: (n,) float32, years.
         imputed: (n, 9) bool, the graph's.
         out_of_range: (n, 9) bool, the graph's.
-        withheld: (n,) uint8, bits of ``reliability.CODES``; 0 where numbers were answered.
+        withheld: (n,) uint8, bits of ``reliability.CODES``; 0 where no number was withheld.
     """
 
     runtime: str
@@ -87,13 +87,13 @@ class Evaluation:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Comparison:
-    """This version's answer and another one's, to the same request.
+    """The answers of two versions to the same request.
 
     Attributes:
         other: the other version.
-        same_status: whether both have the same status.
-        differences: (n,) float64, absolute differences of biological age, years; of nobody
-            where not both answered.
+        same_status: whether both answers have the same status.
+        differences: (n,) float64, absolute differences of biological age, years; empty unless
+            both versions answered.
     """
 
     other: str
@@ -105,12 +105,13 @@ class Metrics:
     """Counts batches, evaluations and comparisons.
 
     Args:
-        reference: what the fitted people's values look like.
-        window_s: seconds that drift is looked at over.
-        clock: seconds, never going backwards, the same for all workers.
+        reference: distribution of the fitted people's values.
+        window_s: seconds of the sliding window for drift.
+        clock: monotonic seconds, the same for all workers.
 
     Attributes:
-        busy_since: when the batch under way began; None between batches.
+        reference: distribution of the fitted people's values.
+        busy_since: when the current batch began; None between batches.
     """
 
     def __init__(
@@ -139,19 +140,19 @@ class Metrics:
 
     @property
     def slot(self) -> int:
-        """The present slice of time."""
+        """The number of the current slice of time."""
         return int(self._clock() // self._slot_s)
 
     def begin(self) -> None:
-        """Say that a batch is under way."""
+        """Note that a batch begins."""
         self.busy_since = self._clock()
 
     def end(self) -> None:
-        """Say that it no longer is, whatever came of it."""
+        """Note that the batch has ended, with or without an error."""
         self.busy_since = None
 
     def count(self, record: Batch | Evaluation | Comparison) -> None:
-        """Put a record aside."""
+        """Append a record, to be added up later."""
         self._waiting.append(record)
         if isinstance(record, Evaluation):
             self._people_waiting += len(record.age)
@@ -159,7 +160,7 @@ class Metrics:
             self.sum_up()
 
     def sum_up(self) -> Totals:
-        """Add up what was put aside, and return all that was counted so far."""
+        """Add up the records that wait, and return all counts since the start."""
         with self._lock:
             self._people_waiting = 0
             evaluations = []

@@ -1,7 +1,7 @@
 """Metrics and readiness over HTTP, from a process that shares nothing with the workers.
 
-``GET /metrics`` is Prometheus's; ``GET /ready`` answers 200 or 503 and says why, ``GET /live``
-whether any worker lives. A worker that hangs or is stopped cannot keep this one from saying so.
+``GET /metrics`` is for Prometheus. ``GET /ready`` answers 200, or 503 with the reasons, and
+``GET /live`` whether any worker is alive. They answer even if a worker hangs or is stopped.
 """
 
 from __future__ import annotations
@@ -35,15 +35,15 @@ class _Handler(WSGIRequestHandler):
     timeout = 10.0
 
     def log_message(self, format: str, *args: object) -> None:
-        """A line for each scrape would tell nothing."""
+        """Log nothing: a line for each scrape is of no use."""
 
 
 def build_application(folder: Path, *, patience_s: float) -> Application:
     """Return the WSGI application.
 
     Args:
-        folder: where workers tell how they are.
-        patience_s: seconds after which a silent or busy worker counts as wedged.
+        folder: with the states of the workers.
+        patience_s: seconds after which a silent or busy worker counts as hung.
     """
     registry = CollectorRegistry()
     registry.register(WorkersCollector(folder, patience_s=patience_s))
@@ -77,11 +77,11 @@ def build_application(folder: Path, *, patience_s: float) -> Application:
 
 
 def make_monitor(configuration: MonitorConfiguration, folder: Path) -> WSGIServer:
-    """Return the server, which listens already; counts of workers that are gone begin anew.
+    """Return the monitor, which already listens, without the counts of earlier workers.
 
     Args:
         configuration: the operator's.
-        folder: where workers tell how they are.
+        folder: with the states of the workers.
 
     Raises:
         OSError: the address is taken.
@@ -92,7 +92,7 @@ def make_monitor(configuration: MonitorConfiguration, folder: Path) -> WSGIServe
 
 
 def make_threaded_server(address: str, port: int, application: Application) -> WSGIServer:
-    """Return a server of an application, which listens already.
+    """Return a server for an application, which already listens.
 
     Raises:
         OSError: the address is taken.

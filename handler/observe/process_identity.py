@@ -1,4 +1,4 @@
-"""Tells a process from the next owner of its number, whatever is done to the clock."""
+"""The identity of a process, which no later process with the same pid has."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ _DEAD = (b"Z", b"X", b"x")
 
 
 def identify_process(pid: int) -> str | None:
-    """Return what no other process has that ever had this number; None where it is dead.
+    """Return a text that no other process with this pid has ever had; None for a dead process.
 
-    On Linux that is the boot and the clock ticks since then at which it began: both stay
-    as they are when the clock is set, which psutil's time of a start does not.
+    On Linux it is the id of the boot, and the clock ticks from the boot to the start of the
+    process. Neither changes when the clock is set, as psutil's start time does.
 
     >>> import os
     >>> identify_process(os.getpid()) == identify_process(os.getpid())
@@ -26,7 +26,7 @@ def identify_process(pid: int) -> str | None:
     if not (_PROC / "self/stat").exists():
         return _ask_psutil(pid)
     try:
-        # The name, in parentheses, may hold anything.
+        # The name, in parentheses, may contain any character.
         fields = (_PROC / str(pid) / "stat").read_bytes().rpartition(b")")[2].split()
     except OSError:
         return None

@@ -1,4 +1,4 @@
-"""Is the model fit to be asked? Judged from outside, by what each worker tells."""
+"""Whether a server is ready, judged from outside by the states of its workers."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from henaw.handler.observe.worker_state import WorkerState
 
 @dataclass(frozen=True, kw_only=True)
 class Readiness:
-    """The judgement.
+    """Whether a server is ready, and why not.
 
     Attributes:
-        workers: how many live.
-        problems: one sentence each; ready where there is none.
+        workers: the number of living workers.
+        problems: one sentence each; empty where the server is ready.
     """
 
     workers: int
@@ -22,21 +22,21 @@ class Readiness:
 
     @property
     def ready(self) -> bool:
-        """Whether requests should be sent here."""
+        """Whether this server should get requests."""
         return not self.problems
 
 
 def judge_workers(states: Sequence[WorkerState], *, now_s: float, patience_s: float) -> Readiness:
-    """Judge a server by its living workers: each of them must be right, and lately so.
+    """Judge a server by its living workers: the last check of each must be recent and right.
 
-    One that is wedged makes the server not ready, since requests are still handed to it;
-    one that died does not, since they are not.
+    A worker that hangs makes the server not ready, since it still gets requests. A worker that
+    died does not, since it gets none.
 
     Args:
-        states: of the workers that live.
+        states: of the living workers.
         now_s: monotonic seconds.
-        patience_s: seconds without a check, or in one batch, after which a worker counts
-            as wedged.
+        patience_s: seconds without a check, or in one batch, after which a worker counts as
+            hung.
     """
     problems = []
     for state in states:
@@ -46,8 +46,8 @@ def judge_workers(states: Sequence[WorkerState], *, now_s: float, patience_s: fl
         if unchecked_s > patience_s:
             problems.append(f"{worker} is stopped or hangs: last checked {unchecked_s:.0f} s ago")
         elif busy_s > patience_s:
-            problems.append(f"{worker} hangs in a batch: for {busy_s:.0f} s")
-        problems += [f"{worker} is wrong: {difference}" for difference in state.differences]
+            problems.append(f"{worker} hangs: it has had the same batch for {busy_s:.0f} s")
+        problems += [f"{worker} answers wrongly: {difference}" for difference in state.differences]
     if not states:
-        problems.append("no worker lives")
+        problems.append("no worker is running")
     return Readiness(workers=len({state.pid for state in states}), problems=tuple(problems))

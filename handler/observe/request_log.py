@@ -1,4 +1,4 @@
-"""One JSON line a request, and one for what an operator should know."""
+"""The log: one JSON line for each request, and one for each notice to the operator."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ _KEPT = 5
 
 
 class RequestLog:
-    """Collects requests' records and writes them together; writes notices at once.
+    """Collects records of requests and writes them together; writes notices immediately.
 
-    TorchServe reads what a worker prints line by line, through several patterns: records
-    have a file of their own, rotated by who writes it.
+    TorchServe matches each line that a worker prints with several patterns. So records go to a
+    file of their own, which the worker rotates.
 
     Args:
-        notices: where notices go, and requests where they have no folder.
-        folder: where requests are logged: in ``requests.0.log``, or the first that no other
-            worker has; it is rotated at 100 MB, and five old ones are kept.
+        notices: takes notices, and records too if there is no folder.
+        folder: has the file of records, ``requests.0.log`` or the first one that no other
+            worker uses. It is rotated at 100 MB, and five old files are kept.
     """
 
     def __init__(self, notices: BinaryIO, folder: Path | None = None) -> None:
@@ -40,21 +40,21 @@ class RequestLog:
             try:
                 self._requests = _open_own(folder)
             except OSError as error:
-                self.report(f"requests are logged here, not in {folder}: {error.strerror}")
+                self.report(f"requests are logged here and not in {folder}: {error.strerror}")
 
     def write(self, record: Mapping[str, Any]) -> None:
-        """Add one record; it is written by the next :meth:`flush`, all with the first's time."""
+        """Add a record; the next :meth:`flush` writes all, with the time of the first one."""
         if not self._records:
             self._now_s = time.time()
         self._records.append(record)
 
     def report(self, sentence: str) -> None:
-        """Write a sentence for the operator at once; from any thread."""
+        """Write a sentence for the operator immediately; any thread may call this."""
         record = {"time": _write_time(time.time()), "event": "notice", "message": sentence}
         self._print(msgspec.json.encode(record))
 
     def flush(self) -> None:
-        """Write what was collected."""
+        """Write the records that were collected."""
         if not self._records:
             return
         records, self._records = self._records, []
@@ -66,35 +66,35 @@ class RequestLog:
             self._requests.handle(logging.makeLogRecord({"msg": lines.decode()}))
 
     def close(self) -> None:
-        """Let another worker have the file."""
+        """Close the file, so that another worker may use it."""
         if self._requests is not None:
             self._requests.close()
 
     def _print(self, lines: bytes) -> None:
-        # A full disk or a closed pipe loses log lines; it must not lose answers.
+        # A full disk or a closed pipe may lose log lines, but no answers.
         with contextlib.suppress(OSError):
             self._notices.write(lines + b"\n")
             self._notices.flush()
 
 
 class _Lines(RotatingFileHandler):
-    """A file of lines, held by an open lock for as long as it is written."""
+    """A log file, locked while this worker writes it."""
 
     def __init__(self, path: Path, held: BinaryIO) -> None:
         super().__init__(path, maxBytes=_LARGEST_BYTES, backupCount=_KEPT, encoding="utf-8")
         self._held = held
 
     def close(self) -> None:
-        """Close the file and let it go."""
+        """Close the file and release its lock."""
         with self._held, contextlib.suppress(OSError):
             super().close()
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 -- logging's name
-        """Lose the lines, as above."""
+        """Drop the lines, as above."""
 
 
 def _open_own(folder: Path) -> _Lines:
-    """Open the first file that no living worker writes; each is held by a lock beside it."""
+    """Open the first file that no living worker writes; each has a lock file beside it."""
     folder.mkdir(parents=True, exist_ok=True)
     for number in itertools.count():
         held = (folder / f"requests.{number}.lock").open("ab")
@@ -104,7 +104,7 @@ def _open_own(folder: Path) -> _Lines:
             held.close()
             continue
         return _Lines(folder / f"requests.{number}.log", held)
-    raise AssertionError("expected no end of numbers")
+    raise AssertionError("itertools.count does not end")
 
 
 def _write_time(seconds: float) -> str:

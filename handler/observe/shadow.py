@@ -1,9 +1,9 @@
-"""Two versions' answers to one and the same request, paired and compared.
+"""The answers of a stable version and of its shadow to the same requests, compared.
 
-nginx shows a copy of a request to a shadow, and names both by one random id. Whichever
-worker comes first leaves what it answered in a file that both servers share; the one that
-comes second takes it out and compares. All of it happens in a thread beside the requests:
-where the file is missing, locked, full or damaged, comparisons are lost and no answer is.
+nginx copies a request to the shadow, and gives both copies one random id. The worker that answers
+first leaves its answer in a file that both servers share; the worker that answers second takes it
+out and compares. A thread beside the requests does all of it: if the file is missing, locked, full
+or damaged, comparisons are lost, but no answer is.
 """
 
 from __future__ import annotations
@@ -23,24 +23,24 @@ import numpy.typing as npt
 from henaw.handler.observe.metrics import Comparison, Metrics
 from henaw.model.files import make_private_folder
 
-PAIR_HEADER = "x-henaw-pair"
-"""Set by nginx, which takes a client's own away."""
+SHADOW_HEADER = "x-henaw-pair"
+"""The id of a request that a shadow answers too. nginx sets it, and drops a client's own."""
 
 MOST_PEOPLE = 1_000
-"""Of one request, who are compared."""
+"""People of one request that are compared."""
 
 KEPT_S = 300.0
-"""Until an answer that found no other is forgotten."""
+"""Seconds until an answer without its counterpart is deleted."""
 
-# nginx's $request_id: whatever else a header says is not written anywhere.
-_PAIR = re.compile(r"[0-9a-f]{32}")
+# nginx's $request_id. No other value of the header is written anywhere.
+_ID = re.compile(r"[0-9a-f]{32}")
 
 _SCHEMA = (
     "CREATE TABLE IF NOT EXISTS answer (pair TEXT PRIMARY KEY, version TEXT NOT NULL,"
     " status INTEGER NOT NULL, ages BLOB NOT NULL, written_s REAL NOT NULL) WITHOUT ROWID",
     "CREATE INDEX IF NOT EXISTS written ON answer (written_s)",
 )
-# What lies ahead was written before the clock was set back.
+# A time in the future was written before the clock was set back.
 _EXPIRE = "DELETE FROM answer WHERE written_s < ? OR written_s > ?"
 _TAKE = "DELETE FROM answer WHERE pair = ? AND version <> ? RETURNING version, status, ages"
 _LEAVE = "INSERT OR REPLACE INTO answer VALUES (?, ?, ?, ?, ?)"
@@ -49,34 +49,34 @@ _LARGEST_PAGES = 16 * 1024
 """64 MiB: more than a shadow that answers leaves behind."""
 
 _BUSY_TIMEOUT_S = 2.0
-_JOIN_EVERY_S = 1.0
+_COMPARE_EVERY_S = 1.0
 _EXPIRE_EVERY_S = 60.0
 _MOST_WAITING = 10_000
 
 
-class PairedAnswer(NamedTuple):
-    """What this version answered.
+class SharedAnswer(NamedTuple):
+    """This version's answer to a request that the other version answers too.
 
     Attributes:
-        pair: the id that the other version's answer has too.
+        shared_id: the id of the request, the same in both versions.
         status: of the response.
-        ages: biological ages of the first people, years, little-endian float32; empty where
-            none were answered.
+        ages: biological ages of the first people, years, little-endian float32; empty if the
+            response has none.
     """
 
-    pair: str
+    shared_id: str
     status: int
     ages: bytes
 
 
-class PairStore:
-    """The file in which answers wait for the other version's.
+class AnswerStore:
+    """The file in which answers wait for those of the other version.
 
-    It is opened for each :meth:`join` alone, so that one that was removed, replaced or made
-    anew is found by everybody the next time.
+    Every call of :meth:`match` opens it. So all workers find a file that was removed or replaced
+    the next time.
 
     Args:
-        path: the file; it is made where it is not there, for its owner alone.
+        path: the file; it is created when needed, for its owner alone.
         version: of this worker's model.
         clock: seconds since the epoch, the same for all workers.
     """
@@ -86,18 +86,18 @@ class PairStore:
         self._version = version
         self._clock = clock
 
-    def join(self, answers: Sequence[PairedAnswer]) -> list[Comparison]:
-        """Compare with what the other version left, and leave the rest for it.
+    def match(self, answers: Sequence[SharedAnswer]) -> list[Comparison]:
+        """Compare answers with those of the other version, and leave the rest in the file.
 
         Args:
-            answers: this version's; all of them go through in one transaction.
+            answers: this version's; one transaction has all of them.
 
         Returns:
-            One comparison for each answer whose other one was there, which no worker will
-            find again.
+            One comparison for each answer whose counterpart was there. The counterpart is
+            removed, so that no worker counts it twice.
 
         Raises:
-            sqlite3.Error, OSError: nothing was changed; a damaged file is removed.
+            sqlite3.Error, OSError: nothing was changed; a damaged file was removed.
         """
         now_s = self._clock()
         try:
@@ -107,23 +107,23 @@ class PairStore:
                     for statement in _SCHEMA:
                         connection.execute(statement)
                     connection.execute(_EXPIRE, (now_s - KEPT_S, now_s + KEPT_S))
-                    joined = [self._join(connection, answer, now_s) for answer in answers]
-                    return [comparison for comparison in joined if comparison is not None]
+                    matched = [self._match(connection, answer, now_s) for answer in answers]
+                    return [comparison for comparison in matched if comparison is not None]
         except sqlite3.OperationalError:
-            # Locked, full, no access: all pass, and nothing is wrong with the file.
+            # The file is locked or full, or may not be read. That passes; its content is right.
             raise
         except sqlite3.DatabaseError:
             for suffix in ("", "-journal"):
                 Path(f"{self._path}{suffix}").unlink(missing_ok=True)
             raise
 
-    def _join(
-        self, connection: sqlite3.Connection, answer: PairedAnswer, now_s: float
+    def _match(
+        self, connection: sqlite3.Connection, answer: SharedAnswer, now_s: float
     ) -> Comparison | None:
-        # fetchall: a statement that is not run to its end keeps its lock.
-        found = connection.execute(_TAKE, (answer.pair, self._version)).fetchall()
+        # fetchall: a statement that is not read to its end keeps its lock.
+        found = connection.execute(_TAKE, (answer.shared_id, self._version)).fetchall()
         if not found:
-            row = (answer.pair, self._version, answer.status, answer.ages, now_s)
+            row = (answer.shared_id, self._version, answer.status, answer.ages, now_s)
             connection.execute(_LEAVE, row)
             return None
         version, status, ages = found[0]
@@ -137,16 +137,16 @@ class PairStore:
         make_private_folder(self._path.parent)
         self._path.touch(mode=0o600)
         connection = sqlite3.connect(self._path, timeout=_BUSY_TIMEOUT_S, isolation_level=None)
-        # Losing some comparisons in a power cut costs nobody anything.
+        # A power cut may lose comparisons: they are not worth waiting for the disk.
         connection.execute("PRAGMA synchronous=OFF")
         connection.execute(f"PRAGMA max_page_count={_LARGEST_PAGES}")
-        # What is deleted is gone from the file too.
+        # Deleted answers are erased from the file too.
         connection.execute("PRAGMA secure_delete=ON")
         return connection
 
 
 def _compare_ages(ours: bytes, theirs: object) -> npt.NDArray[np.float64]:
-    """Return absolute differences, (n,) years; none where one of both has no ages."""
+    """Return absolute differences, (n,) years; empty unless both have the same people's ages."""
     if not isinstance(theirs, bytes) or len(theirs) != len(ours):
         return np.empty(0)
     first, second = (np.frombuffer(ages, "<f4").astype(np.float64) for ages in (ours, theirs))
@@ -154,63 +154,63 @@ def _compare_ages(ours: bytes, theirs: object) -> npt.NDArray[np.float64]:
     return differences[np.isfinite(differences)]
 
 
-class Pairing(threading.Thread):
-    """Joins, once a second, what requests put aside.
+class ShadowComparison(threading.Thread):
+    """Compares, once a second, the answers that the service has handed over.
 
     Args:
-        store: where the other version's answers are.
+        store: has the other version's answers.
         metrics: counts the comparisons.
-        report: told in one sentence when comparisons are lost, once for each reason.
+        report: gets one sentence when comparisons are lost, once for each reason.
     """
 
     def __init__(
-        self, store: PairStore, metrics: Metrics, report: Callable[[str], None] = lambda _: None
+        self, store: AnswerStore, metrics: Metrics, report: Callable[[str], None] = lambda _: None
     ) -> None:
-        super().__init__(name="henaw-pairing", daemon=True)
+        super().__init__(name="henaw-shadow", daemon=True)
         self._store = store
         self._metrics = metrics
         self._report = report
-        # Beyond it the oldest are lost.
-        self._waiting: deque[PairedAnswer] = deque(maxlen=_MOST_WAITING)
+        # When it is full, the oldest answers are lost.
+        self._waiting: deque[SharedAnswer] = deque(maxlen=_MOST_WAITING)
         self._expire_at_s = 0.0
         self._lost: str | None = None
         self._ended = threading.Event()
 
-    def take(self, pair: str, status: int, ages: npt.NDArray[np.float32] | None) -> None:
-        """Put an answer aside; never raises.
+    def take(self, shared_id: str, status: int, ages: npt.NDArray[np.float32] | None) -> None:
+        """Take an answer over; never raises.
 
         Args:
-            pair: the header's value; any that is not nginx's is left out.
+            shared_id: the header's value; one that nginx did not set is ignored.
             status: of the response.
-            ages: (n,) float32, biological ages in years; None where none were answered.
+            ages: (n,) float32, biological ages in years; None if the response has none.
         """
-        if _PAIR.fullmatch(pair):
+        if _ID.fullmatch(shared_id):
             first = b"" if ages is None else ages[:MOST_PEOPLE].astype("<f4").tobytes()
-            self._waiting.append(PairedAnswer(pair, status, first))
+            self._waiting.append(SharedAnswer(shared_id, status, first))
 
     def run(self) -> None:
-        """Join until it is stopped, or the process ends."""
-        while not self._ended.wait(_JOIN_EVERY_S):
-            self.join_waiting()
+        """Compare until it is stopped, or the process ends."""
+        while not self._ended.wait(_COMPARE_EVERY_S):
+            self.compare()
 
     def stop(self) -> None:
-        """End the thread, with all that waits joined."""
+        """End the thread, after it has compared all that waits."""
         self._ended.set()
         self.join()
-        self.join_waiting()
+        self.compare()
 
-    def join_waiting(self) -> None:
-        """Compare what waits, and forget from time to time what waited for too long."""
+    def compare(self) -> None:
+        """Compare the answers that wait, and now and then delete those that waited too long."""
         answers = [self._waiting.popleft() for _ in range(len(self._waiting))]
         now_s = time.monotonic()
         if not answers and now_s < self._expire_at_s:
             return
         self._expire_at_s = now_s + _EXPIRE_EVERY_S
         try:
-            comparisons = self._store.join(answers)
+            comparisons = self._store.match(answers)
         except (sqlite3.Error, OSError) as error:
             if self._lost != str(error):
-                self._report(f"pairs: {error}; answers are not compared until it is over")
+                self._report(f"answers are not compared with the other version's: {error}")
             self._lost = str(error)
             return
         self._lost = None

@@ -1,7 +1,7 @@
-"""What one worker tells of itself, in a file of its own that it writes over and over.
+"""The state of one worker, in a file of its own that it overwrites again and again.
 
-The file has its full size from the start and is written in place: a disk that fills up
-under way silences no worker. A checksum tells a reader that met a writer.
+The file has its full size from the start, so that a worker can still write it when the disk is
+full. A reader sees by a checksum that it has read while the worker wrote.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ class Histogram(msgspec.Struct, kw_only=True):
 
     Attributes:
         bounds: upper ends of the buckets, inclusive, ascending.
-        counts: by bucket; the last one is of what lies above all bounds.
-        sum: of everything observed.
+        counts: by bucket; the last bucket is for values above all bounds.
+        sum: of all observed values.
     """
 
     bounds: tuple[float, ...]
@@ -40,11 +40,11 @@ class Histogram(msgspec.Struct, kw_only=True):
 
     @classmethod
     def over(cls, *bounds: float) -> Histogram:
-        """Return an empty one."""
+        """Return an empty histogram with these bounds."""
         return cls(bounds=bounds, counts=[0] * (len(bounds) + 1))
 
     def observe(self, value: float, times: int = 1) -> None:
-        """Add one value, as often as given."""
+        """Add one value, ``times`` times."""
         self.counts[bisect_left(self.bounds, value)] += times
         self.sum += value * times
 
@@ -56,18 +56,18 @@ class Histogram(msgspec.Struct, kw_only=True):
         self.sum += float(values.sum())
 
     def add(self, other: Histogram) -> None:
-        """Add what another one of the same bounds holds."""
+        """Add the counts of another histogram with the same bounds."""
         self.counts = [a + b for a, b in zip(self.counts, other.counts, strict=True)]
         self.sum += other.sum
 
 
 class Compared(msgspec.Struct, kw_only=True):
-    """Answers beside those that another version gave to the same requests.
+    """Comparisons with the answers of one other version to the same requests.
 
     Attributes:
-        same_status: requests that both answered with the same status.
-        other_status: the other requests.
-        difference: of people's biological ages, absolute, years.
+        same_status: requests that both versions answered with the same status.
+        other_status: requests that they answered with different statuses.
+        difference: absolute differences of people's biological ages, years.
     """
 
     same_status: int = 0
@@ -76,23 +76,23 @@ class Compared(msgspec.Struct, kw_only=True):
 
 
 class Totals(msgspec.Struct, kw_only=True):
-    """What a worker counted since it started; durations are seconds.
+    """The counts of a worker since it started; durations are seconds.
 
     Attributes:
         requests: by status.
         throttled: by reason.
-        people: whom answers were computed for.
-        request_seconds: in the worker, from taking a batch to its answers.
+        people: for whom answers were computed.
+        request_seconds: in the worker, from the start of a batch to its answers.
         validation_seconds: of one request.
         inference_seconds: of one evaluation of the graph, by runtime.
         batch_requests: requests that shared a batch.
         biological_age: of the people, years.
         imputed: by biomarker, in the panel's order.
         out_of_range: by biomarker, in the panel's order.
-        withheld: people whose numbers were withheld, by why; one with several reasons is at
-            each.
-        drift: by slice of time, people by input (``drift.INPUTS``) and bin.
-        compared: by the other version.
+        withheld: people whose numbers were withheld, by reason; a person with several reasons
+            counts at each.
+        drift: people by slice of time, input (``drift.INPUTS``) and bin.
+        compared: comparisons by the other version.
     """
 
     requests: dict[str, int] = {}
@@ -111,24 +111,24 @@ class Totals(msgspec.Struct, kw_only=True):
 
 
 class WorkerState(msgspec.Struct, kw_only=True):
-    """One worker.
+    """The state of one worker, or of one version in it.
 
     Attributes:
         pid: its process.
-        created: tells that process from its number's next owner.
+        created: identifies that process, if a later one has the same pid.
         version: of the model.
-        runtime: that answers large batches at present.
-        crossovers: by GPU, people from which on it answers; infinite where it never does.
+        runtime: the one that evaluates large batches at present.
+        crossovers: people from which on a GPU is used, by GPU; infinite where it never is.
         fallbacks: failures of the preferred runtime.
         throttle_fallbacks: failures of one of the throttle's stores.
-        checked_at: monotonic seconds at the last check of the model.
-        differences: what that check found wrong.
-        busy_since: monotonic seconds at which the batch under way began.
-        drift_slot: the present slice of time.
-        drift_slots: how many slices the sliding window has.
-        drift_expected: the bins' shares in the reference, by input.
-        totals: what it counted.
-        ended: whether it answers no more, though its process may live on with others.
+        checked_at: monotonic seconds of the last check of the model.
+        differences: the wrong answers that the check found.
+        busy_since: monotonic seconds at which the current batch began.
+        drift_slot: the number of the current slice of time.
+        drift_slots: the number of slices of the sliding window.
+        drift_expected: shares of the bins in the reference, by input.
+        totals: its counts.
+        ended: whether it has ended; its process may still serve other versions.
     """
 
     pid: int
@@ -148,7 +148,7 @@ class WorkerState(msgspec.Struct, kw_only=True):
     ended: bool = False
 
     def is_alive(self) -> bool:
-        """Return whether it still answers."""
+        """Return whether the worker still answers."""
         return not self.ended and identify_process(self.pid) == self.created
 
 
@@ -156,8 +156,8 @@ class StateFile:
     """The file of this process and one version of the model.
 
     Args:
-        folder: that all workers of a server share; made where it is not there.
-        version: of the model; a process may serve several.
+        folder: shared by all workers of a server; created when needed.
+        version: of the model; a process may serve several versions.
     """
 
     def __init__(self, folder: Path, version: str = "") -> None:
@@ -166,14 +166,14 @@ class StateFile:
         self._descriptor: int | None = None
 
     def write(self, state: WorkerState) -> None:
-        """Tell the present state.
+        """Write the current state.
 
         Raises:
-            OSError: the file cannot be made.
+            OSError: the file cannot be created, or the state is too large for it.
         """
         payload = msgspec.msgpack.encode(state)
         if len(payload) + _HEADER.size > _SIZE:
-            raise OSError(f"expected at most {_SIZE} bytes of state, however: {len(payload)}")
+            raise OSError(f"a worker's state must be at most {_SIZE} bytes; got {len(payload)}")
         header = _HEADER.pack(len(payload), zlib.crc32(payload))
         os.pwrite(self._open(), header + payload, 0)
 
@@ -182,7 +182,7 @@ class StateFile:
             with contextlib.suppress(OSError):
                 if self._path.stat().st_ino == os.fstat(self._descriptor).st_ino:
                     return self._descriptor
-            # It was removed: nobody would see what is written.
+            # The file was removed: no reader would see the open one.
             os.close(self._descriptor)
             self._descriptor = None
         make_private_folder(self._path.parent)
@@ -197,13 +197,13 @@ class StateFile:
 
 
 def read_states(folder: Path) -> list[WorkerState]:
-    """Return the state of every worker that ever told one here, dead ones too."""
+    """Return the state of every worker that has written one here, including dead ones."""
     states = [_read_state(path) for path in sorted(folder.glob(f"*{_SUFFIX}"))]
     return [state for state in states if state is not None]
 
 
 def remove_dead_states(folder: Path) -> None:
-    """Remove the files of workers that are gone, and those that nobody can read."""
+    """Remove the files of dead workers, and those that cannot be read."""
     for path in folder.glob(f"*{_SUFFIX}"):
         state = _read_state(path)
         if state is None or not state.is_alive():
@@ -219,5 +219,5 @@ def _read_state(path: Path) -> WorkerState | None:
             if length and zlib.crc32(payload) == checksum:
                 return msgspec.msgpack.decode(payload, type=WorkerState)
     except (OSError, struct.error, msgspec.MsgspecError):
-        pass  # Of another version, or not ours.
+        pass  # The file is of another version of HENAW, or not a worker's.
     return None

@@ -1,4 +1,4 @@
-"""Values in binary, after the JSON: the Open Inference Protocol's binary tensor extension.
+"""Binary values after the JSON: the binary tensor extension of the Open Inference Protocol.
 
 https://kserve.github.io/website/docs/concepts/architecture/data-plane/v2-protocol/binary-tensor-data-extension
 """
@@ -30,7 +30,7 @@ _TYPES: Final = {
 
 
 class BinaryReader:
-    """Takes one input's bytes after another, in the order in which the inputs stand.
+    """Reads the bytes of one input after another, in the order of the inputs.
 
     Args:
         content: all bytes after the JSON.
@@ -43,12 +43,12 @@ class BinaryReader:
     def read(
         self, name: str, tensor: Mapping[str, Any], problems: ProblemList
     ) -> npt.NDArray[np.float64]:
-        """Return an input's values, flat; where something is wrong, add it to ``problems``.
+        """Return an input's values, flat, and add everything that is wrong to ``problems``.
 
         Args:
             name: of the input.
             tensor: its JSON, with a ``binary_data_size``.
-            problems: where everything that is wrong is added.
+            problems: the request's.
         """
         field = f"inputs.{name}"
         size = tensor["parameters"][SIZE_PARAMETER]
@@ -61,11 +61,11 @@ class BinaryReader:
                 f"{SIZE_PARAMETER} must be 0 to {remaining}, the bytes that follow; "
                 f"got {show_value(size)}",
             )
-            problems.refuse()  # Whatever follows would be read from a wrong place.
+            problems.refuse()  # All that follows would be read from the wrong place.
         begin, self._taken = self._taken, self._taken + size
         datatype, shape = tensor.get("datatype"), tensor.get("shape")
         if datatype not in DATATYPES[name]:
-            return np.empty(0)  # That problem is listed already.
+            return np.empty(0)  # Its datatype is a problem that is listed already.
         type_ = np.dtype(_TYPES[datatype])
         axes = 2 if name == "biomarkers" else 1
         if (
@@ -80,8 +80,8 @@ class BinaryReader:
                 None,
                 f"{field}.shape",
                 "shape",
-                f"shape must be {expected} of {type_.itemsize} bytes each; got {size} bytes "
-                "and another shape",
+                f"shape must be {expected} and fit the bytes, {type_.itemsize} for each value; "
+                f"got {size} bytes and another shape",
             )
             return np.empty(0)
         values = np.frombuffer(self._content, type_, count=size // type_.itemsize, offset=begin)
@@ -91,33 +91,34 @@ class BinaryReader:
         """Add a problem where bytes are left over."""
         left = len(self._content) - self._taken
         if left:
-            problems.add(None, "inputs", "shape", f"no input claims the last {left} bytes")
+            problems.add(None, "inputs", "shape", f"{left} bytes are left after the last input")
 
 
 def _check_finite(
     name: str, values: npt.NDArray[np.float64], problems: ProblemList
 ) -> npt.NDArray[np.float64]:
-    """NaN is a missing biomarker; nothing is infinite."""
+    """Return the values; NaN is a missing biomarker, and every other value must be finite."""
     wrong = np.isinf(values) if name == "biomarkers" else ~np.isfinite(values)
     for place in np.flatnonzero(wrong).tolist():
         row, column = divmod(place, len(NAMES) if name == "biomarkers" else 1)
         field = f"biomarkers.{NAMES[column]}" if name == "biomarkers" else name
-        problems.add(row, field, "type", f"expected a number, however: {values[place]}")
+        named = field.rpartition(".")[2]
+        problems.add(row, field, "type", f"{named} must be a finite number; got {values[place]}")
     return values
 
 
 def has_binary(tensor: Mapping[str, Any]) -> bool:
-    """Tell whether an input's values are in binary."""
+    """Return whether an input's values are in binary."""
     parameters = tensor.get("parameters")
     return isinstance(parameters, dict) and SIZE_PARAMETER in parameters
 
 
 def count_binary(tensor: Mapping[str, Any]) -> int:
-    """Return how many values an input says that it has; whether it has them is seen later."""
+    """Return the number of values that an input declares, before it is validated."""
     size, type_ = tensor["parameters"][SIZE_PARAMETER], _TYPES.get(str(tensor.get("datatype")))
     if size.__class__ is not int or type_ is None:
         return 0
-    # A limit: a number of thousands of digits could not be shown in a message.
+    # Without this limit a message would contain a number of thousands of digits.
     return int(min(max(size, 0), 1 << 30) // np.dtype(type_).itemsize)
 
 
@@ -128,9 +129,9 @@ def choose_binary(
 
     Args:
         tree: a decoded body.
-        asked: its outputs.
-        names: of all outputs that are answered; what was not asked for by itself is written
-            as the request says of all.
+        asked: the outputs that it asks for.
+        names: all outputs that are answered. One that is not in ``asked`` follows the
+            parameter of the whole request.
     """
     parameters = tree.get("parameters")
     all_binary = isinstance(parameters, dict) and parameters.get(_OUTPUTS_PARAMETER) is True
@@ -140,9 +141,3 @@ def choose_binary(
         if isinstance(own, dict) and _OUTPUT_PARAMETER in own:
             chosen[item["name"]] = own[_OUTPUT_PARAMETER] is True
     return frozenset(name for name, is_binary in chosen.items() if is_binary)
-
-
-def write_binary(values: npt.NDArray[Any]) -> bytes:
-    """Return an output's bytes: FP32 little-endian, BOOL one byte each."""
-    kind = "?" if values.dtype == np.bool_ else "<f4"
-    return np.ascontiguousarray(values).astype(kind, copy=False).tobytes()

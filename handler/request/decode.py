@@ -1,7 +1,7 @@
 """Bytes to a JSON tree, strictly.
 
-Stricter than JSON itself where leniency loses data: a duplicate key would silently
-drop one of two values, and NaN or Infinity are not numbers.
+It is stricter than JSON where JSON loses data: of two values under one key a lenient reader
+drops one. NaN and Infinity are not numbers.
 """
 
 from __future__ import annotations
@@ -19,41 +19,43 @@ from henaw.handler.errors import MalformedBodyError, TooLargeError
 
 MAXIMUM_DEPTH = 32
 
-# Consumes every string whole, so that a quote or colon inside one is never taken for
-# JSON's own; the group is set where the string is an object's key.
+# Matches whole strings, so that a quote or colon inside a string does not count as JSON's own. The
+# group is set where the string is an object's key.
 _STRING_OR_KEY = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"(?:\s*(:))?')
 
 
 def check_size(body: bytes, *, maximum_bytes: int, maximum_values: int) -> None:
-    """Refuse a body that is too large, or too dense, to be looked into.
+    """Refuse a body that would cost too much to decode.
 
     Args:
         body: as sent.
-        maximum_bytes: the largest body accepted.
-        maximum_values: the most values in it: objects, arrays and commas. Those in strings are
-            counted too: no name or unit has many.
+        maximum_bytes: the largest body.
+        maximum_values: the most values in it, counted as objects, arrays and commas. Those
+            inside strings count too: no name or unit has many.
 
     Raises:
-        TooLargeError: it is.
-        MalformedBodyError: it has a number that takes long to read.
+        TooLargeError: the body has more bytes or values.
+        MalformedBodyError: it nests too deep, or has a number that takes long to read.
     """
     if len(body) > maximum_bytes:
-        raise TooLargeError(f"expected at most {maximum_bytes} bytes, however: {len(body)}")
+        raise TooLargeError(f"The body must be at most {maximum_bytes} bytes; got {len(body)}")
     brackets = body.count(b"[") + body.count(b"{")
     if brackets > _BRACKETS + len(body) // _BYTES_PER_BRACKET:
         if _measure_depth(body) > MAXIMUM_DEPTH:
             raise MalformedBodyError(_TOO_DEEP)
-        raise TooLargeError(f"The body has more objects and arrays than fit {len(body)} bytes")
+        raise TooLargeError(
+            f"The body has more objects and arrays than a valid request of {len(body)} bytes"
+        )
     if brackets + body.count(b",") > maximum_values:
         raise TooLargeError(
-            f"The body has more than {maximum_values} values: that is more than so many people need"
+            f"The body must have at most {maximum_values} values; a valid request has fewer"
         )
     if _LONG_NUMBER in body.translate(_DIGITS):
         raise MalformedBodyError(f"A number must have fewer than {len(_LONG_NUMBER)} digits")
 
 
 def _measure_depth(body: bytes) -> int:
-    """Return how deep brackets nest, those in strings counted too."""
+    """Return how deep brackets nest, including those in strings."""
     marks = np.frombuffer(body, np.uint8)
     opened = np.isin(marks, np.frombuffer(b"[{", np.uint8)).astype(np.int8)
     closed = np.isin(marks, np.frombuffer(b"]}", np.uint8)).astype(np.int8)
@@ -61,16 +63,16 @@ def _measure_depth(body: bytes) -> int:
 
 
 _LONG_NUMBER = b"0" * 65
-"""Digits in a row: an id has 64 at most."""
+"""More digits in a row than an id may have."""
 
 _DIGITS = bytes.maketrans(b"123456789", b"0" * 9)
 _BRACKETS, _BYTES_PER_BRACKET = 1_000, 12
-"""Somebody of whom nothing is known is written with two in 35 bytes."""
+"""The densest valid person, without any value, has two brackets in 35 bytes."""
 
 
 @contextlib.contextmanager
 def without_collection() -> Iterator[None]:
-    """Have no search for cycles while a request is read: it would find none, again and again."""
+    """Pause the garbage collector while a request is read: decoded JSON has no cycles."""
     was_enabled = gc.isenabled()
     gc.disable()
     try:
@@ -81,10 +83,10 @@ def without_collection() -> Iterator[None]:
 
 
 def load_json(body: bytes) -> Any:
-    """Decode JSON, in a time that does not depend on how its numbers are written.
+    """Decode JSON in a time that does not depend on how its numbers are spelt.
 
     Raises:
-        MalformedBodyError: it is none, or not UTF-8.
+        MalformedBodyError: the body is not UTF-8 or not JSON.
     """
     try:
         return orjson.loads(body)
@@ -96,7 +98,7 @@ def decode_body(body: bytes) -> dict[str, Any]:
     """Decode one JSON object.
 
     Args:
-        body: UTF-8 JSON that :func:`check_size` lets pass.
+        body: UTF-8 JSON that :func:`check_size` accepts.
 
     Raises:
         MalformedBodyError: not UTF-8, not JSON, not an object, NaN or Infinity, a
@@ -110,23 +112,27 @@ def decode_body(body: bytes) -> dict[str, Any]:
 
 
 def check_tree(tree: object, body: bytes) -> dict[str, Any]:
-    """Return what was decoded from a body, if it is an object without duplicate keys.
+    """Return a decoded body if it is an object without duplicate keys.
+
+    Args:
+        tree: the decoded body.
+        body: as sent.
 
     Raises:
-        MalformedBodyError: it is not, or nested beyond 32 levels.
+        MalformedBodyError: it is not an object, has a key twice, or nests beyond 32 levels.
     """
     keys = _count_keys(tree)
-    # Each key in the text has a colon, and the tree has each distinct key once, so
-    # colons >= keys in the text >= keys in the tree: equal ends leave no room for a
-    # duplicate. Only a colon inside a string makes the exact count necessary.
+    # Each key in the text has a colon, and the tree has each distinct key once. So colons >= keys
+    # in the text >= keys in the tree; if the ends are equal, there is no duplicate. An exact count
+    # is needed only where a string contains a colon.
     if body.count(b":") != keys and _STRING_OR_KEY.sub(_keep_colon, body).count(b":") != keys:
-        raise MalformedBodyError("expected each key once in its object, found a duplicate")
+        raise MalformedBodyError("The body has an object with the same key twice")
     if not isinstance(tree, dict):
-        raise MalformedBodyError("expected a JSON object at the top")
+        raise MalformedBodyError("The body must be a JSON object")
     return tree
 
 
-_TOO_DEEP = f"expected at most {MAXIMUM_DEPTH} levels of nesting, found more"
+_TOO_DEEP = f"The body must nest at most {MAXIMUM_DEPTH} levels deep"
 
 
 def _keep_colon(match: re.Match[bytes]) -> bytes:
@@ -134,7 +140,7 @@ def _keep_colon(match: re.Match[bytes]) -> bytes:
 
 
 def _count_keys(tree: object) -> int:
-    """Count the keys of all objects, level by level, so that the depth is known too."""
+    """Return the number of keys in all objects, counted level by level to know the depth too."""
     keys = 0
     level: list[Any] = [tree]
     for _ in range(MAXIMUM_DEPTH):
@@ -153,5 +159,5 @@ def _explain(error: orjson.JSONDecodeError, body: bytes) -> str:
     try:
         body.decode()
     except UnicodeDecodeError:
-        return "expected UTF-8, found bytes that are not"
-    return _TOO_DEEP if "recursion" in str(error) else f"expected JSON: {error}"
+        return "The body must be UTF-8"
+    return _TOO_DEEP if "recursion" in str(error) else f"The body must be JSON: {error}"

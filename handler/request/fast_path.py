@@ -1,8 +1,8 @@
-"""A request in which nothing is wrong, decoded straight into arrays.
+"""A valid request, decoded straight into arrays.
 
-JSON is converted to the contract's types, which check names, types and ranges. Whatever they
-do not take - wrong, or only unusual - is left to :mod:`henaw.handler.request.decode` and
-:mod:`henaw.handler.request.instances`, which alone explain.
+The contract's types check names, types and ranges. A request that they do not accept, because it
+is wrong or only unusual, goes through :mod:`henaw.handler.request.decode` and
+:mod:`henaw.handler.request.instances`, which explain what is wrong.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from henaw.handler.contract.types import (
     TensorsRequest,
 )
 from henaw.handler.errors import SPELLINGS, ProblemList
-from henaw.handler.request.instances import Form, People
+from henaw.handler.request.instances import Form, Instances
 from henaw.handler.request.person import SEX_CODES, find_unit
 from henaw.handler.request.tensors import add_required, check_arrays
 from henaw.model.biomarkers import NAMES, PANEL
@@ -39,27 +39,27 @@ _get_biomarkers = attrgetter("biomarkers")
 _get_others = attrgetter("age", "sex", "participant_id")
 
 
-def read_valid(body: bytes, tree: object) -> People | None:
+def read_valid(body: bytes, tree: object) -> Instances | None:
     """Read a valid request.
 
     Args:
         body: as sent.
-        tree: what was decoded from it.
+        tree: the decoded body.
 
     Returns:
-        The people; None where anything has to be looked at more closely.
+        The instances; None where the request is not valid, or too unusual for this path.
 
     Example:
         >>> tree = {"age": 54, "sex": "male", "biomarkers": {"crp": 1.2}}
-        >>> people = read_valid(msgspec.json.encode(tree), tree)
-        >>> people.form, len(people), int(people.sex[0])
+        >>> instances = read_valid(msgspec.json.encode(tree), tree)
+        >>> instances.form, len(instances), int(instances.sex[0])
         (<Form.ONE: 'one'>, 1, 1)
         >>> tree["biomarkers"]["crp"] = "1.2"
         >>> read_valid(msgspec.json.encode(tree), tree) is None
         True
     """
     try:
-        # Not by the types' own decoder: to some numbers it gives a thousand times as long.
+        # msgspec's own decoder takes a thousand times as long for some numbers.
         if b'"instances"' in body:
             return _read_persons(body, msgspec.convert(tree, ManyPeople), Form.MANY)
         if b'"inputs"' in body:
@@ -70,7 +70,7 @@ def read_valid(body: bytes, tree: object) -> People | None:
         return None
 
 
-def _read_persons(body: bytes, request: Any, form: Form) -> People | None:
+def _read_persons(body: bytes, request: Any, form: Form) -> Instances | None:
     persons = request.instances if form is Form.MANY else (request,)
     count = len(persons)
     values: list[Any] = list(chain.from_iterable(map(astuple, map(_get_biomarkers, persons))))
@@ -87,7 +87,7 @@ def _read_persons(body: bytes, request: Any, form: Form) -> People | None:
     )
     try:
         biomarkers = np.fromiter(values, np.float64, len(values))
-    except TypeError:  # there are units, or nulls
+    except TypeError:  # a value has a unit, or is null
         quantities = [place for place, value in enumerate(values) if value.__class__ is Quantity]
         keys += 2 * len(quantities)
         if not _convert(values, quantities):
@@ -100,7 +100,7 @@ def _read_persons(body: bytes, request: Any, form: Form) -> People | None:
             return None
     if not _is_written_once(body, keys, participant_ids):
         return None
-    return People(
+    return Instances(
         form=form,
         biomarkers=biomarkers.astype(np.float32).reshape(count, len(NAMES)),
         age=np.fromiter(ages, np.float32, count),
@@ -113,7 +113,7 @@ def _read_persons(body: bytes, request: Any, form: Form) -> People | None:
     )
 
 
-def _read_arrays(body: bytes, request: Any) -> People | None:
+def _read_arrays(body: bytes, request: Any) -> Instances | None:
     choices = [choice for choice in request.outputs or () if not isinstance(choice, str)]
     asked = [getattr(choice, "name", choice) for choice in request.outputs or OUTPUT_NAMES]
     tensors = {tensor.__struct_config__.tag: tensor for tensor in request.inputs}
@@ -134,7 +134,7 @@ def _read_arrays(body: bytes, request: Any) -> People | None:
     check_arrays(arrays, problems)
     if problems:
         return None
-    return People(
+    return Instances(
         form=Form.TENSORS,
         biomarkers=arrays["biomarkers"].reshape(n, len(NAMES)).astype(np.float32),
         age=arrays["age"].astype(np.float32),
@@ -146,10 +146,10 @@ def _read_arrays(body: bytes, request: Any) -> People | None:
 
 
 def _is_written_once(body: bytes, keys: int, ids: Sequence[str | None] = ()) -> bool:
-    """Tell whether the text has no more keys than what was read from it: no duplicates.
+    """Return whether the text has no duplicate keys: only as many as were read from it.
 
-    Each key has a colon. Of the strings read here only ids may hold more of them, which
-    are counted in the text alike as long as it has no escapes.
+    Each key has a colon. Of the strings that are read here only ids may contain more colons; the
+    text has the same number of them unless it has escapes.
     """
     colons = body.count(b":")
     return colons == keys or (
@@ -158,7 +158,7 @@ def _is_written_once(body: bytes, keys: int, ids: Sequence[str | None] = ()) -> 
 
 
 def _convert(values: list[Any], quantities: list[int]) -> bool:
-    """Convert quantities to the panel's units in place; False where one cannot be."""
+    """Convert quantities to the panel's units in place; return False where one is not valid."""
     if len({(place % len(NAMES), values[place].unit) for place in quantities}) > SPELLINGS:
         return False
     for place in quantities:

@@ -21,7 +21,7 @@ _MANY_FIELDS = frozenset({"instances", "outputs", "unreliable"})
 
 
 class Form(enum.Enum):
-    """How a request was written, and so how its answer is."""
+    """The form of a request, which is the form of its answer too."""
 
     ONE = "one"
     MANY = "instances"
@@ -31,20 +31,20 @@ class Form(enum.Enum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class People:
-    """The people of one valid request.
+class Instances:
+    """The people of one valid request, and what the client asks to know about them.
 
     Attributes:
-        form: how the request was written.
+        form: the form of the request.
         biomarkers: (n, 9) float32, the panel's units and order, NaN = missing.
         age: (n,) float32, years.
         sex: (n,) int64, 0 female, 1 male.
-        participant_ids: n ids as given, None where none was.
-        outputs: the fields asked for.
-        answer_unreliable: whether numbers that are not reliable are answered all the same.
-        request_id: the id an Open Inference Protocol request gave itself.
-        binary_outputs: the outputs that it wants in binary.
-        source: of FHIR, everybody, and what was not used.
+        participant_ids: n ids as given; None for a person without one.
+        outputs: the fields of the answer that the client asks for.
+        answer_unreliable: whether the client asks for numbers that are not reliable too.
+        request_id: the id that an Open Inference Protocol request has.
+        binary_outputs: the outputs that the client asks for in binary.
+        source: the FHIR resources that were read; None for other forms.
     """
 
     form: Form
@@ -59,62 +59,69 @@ class People:
     source: Any = None
 
     def __len__(self) -> int:
-        """Return how many people there are."""
+        """Return the number of people."""
         return len(self.age)
 
 
-def count_people(tree: dict[str, Any]) -> int:
-    """Return how many people a decoded body asks about, before it is validated."""
+def count_instances(tree: dict[str, Any]) -> int:
+    """Return the number of people in a decoded body, before it is validated.
+
+    Example:
+        >>> count_instances({"instances": [{}, {}]}), count_instances({"age": 54})
+        (2, 1)
+    """
     instances = tree.get("instances")
     if isinstance(instances, list):
         return len(instances)
     return count_rows(tree) if "inputs" in tree else 1
 
 
-def read_people(
+def read_instances(
     tree: dict[str, Any], *, maximum_instances: int, explain: bool = False, binary: bytes = b""
-) -> People:
+) -> Instances:
     """Validate a decoded body.
 
     Args:
         tree: as decoded from JSON.
         maximum_instances: the most people in one request.
-        explain: whether explanations are asked for; they are always given in full,
-            and not as arrays.
+        explain: whether the client asks for explanations, which are always complete and never
+            arrays.
         binary: the bytes after the JSON.
 
     Raises:
-        TooLargeError: more people than that.
-        InvalidInputError: anything else that is wrong, all of it.
+        TooLargeError: the request has more people than that.
+        InvalidInputError: anything else is wrong; it lists everything.
 
     Example:
         >>> tree = {"age": 54, "sex": "male", "biomarkers": {"crp": 1.2}}
-        >>> people = read_people(tree, maximum_instances=10)
-        >>> people.form, len(people), int(people.sex[0])
+        >>> instances = read_instances(tree, maximum_instances=10)
+        >>> instances.form, len(instances), int(instances.sex[0])
         (<Form.ONE: 'one'>, 1, 1)
     """
-    count = count_people(tree)
+    count = count_instances(tree)
     if count > maximum_instances:
-        raise TooLargeError(f"expected at most {maximum_instances} instances, however: {count}")
+        raise TooLargeError(f"A request must have at most {maximum_instances} people; got {count}")
     problems = ProblemList()
     if explain and not tree.keys().isdisjoint(_NOT_EXPLAINED):
         for name in sorted(tree.keys() & _NOT_EXPLAINED):
-            problems.add(None, name, "not_allowed", f'"{name}" has no meaning for explanations')
+            problems.add(
+                None, name, "not_allowed", f'a request for explanations must not have "{name}"'
+            )
         problems.refuse()
     if "inputs" in tree:
-        people = _read_arrays(tree, problems, binary)
+        instances = _read_arrays(tree, problems, binary)
     elif "instances" in tree:
-        people = _read_many(tree, problems)
+        instances = _read_many(tree, problems)
     else:
-        people = _gather(Form.ONE, [tree], problems, tree, also=_ONE_FIELDS)
+        instances = _gather(Form.ONE, [tree], problems, tree, also=_ONE_FIELDS)
     if problems:
         problems.refuse()
-    return people
+    return instances
 
 
-def _read_arrays(tree: dict[str, Any], problems: ProblemList, binary: bytes) -> People:
+def _read_arrays(tree: dict[str, Any], problems: ProblemList, binary: bytes) -> Instances:
     tensors = read_tensors(tree, problems, binary)
-    return People(
+    return Instances(
         form=Form.TENSORS,
         biomarkers=tensors.biomarkers,
         age=tensors.age,
@@ -126,15 +133,15 @@ def _read_arrays(tree: dict[str, Any], problems: ProblemList, binary: bytes) -> 
     )
 
 
-def _read_many(tree: dict[str, Any], problems: ProblemList) -> People:
+def _read_many(tree: dict[str, Any], problems: ProblemList) -> Instances:
     refuse_unknown_fields(tree, None, problems, allowed=_MANY_FIELDS)
-    instances = tree["instances"]
-    if not isinstance(instances, list):
+    persons = tree["instances"]
+    if not isinstance(persons, list):
         problems.add(
-            None, "instances", "type", f"expected an array, however: {show_value(instances)}"
+            None, "instances", "type", f"instances must be an array; got {show_value(persons)}"
         )
-        instances = []
-    return _gather(Form.MANY, instances, problems, tree)
+        persons = []
+    return _gather(Form.MANY, persons, problems, tree)
 
 
 def _gather(
@@ -144,17 +151,17 @@ def _gather(
     tree: dict[str, Any],
     *,
     also: frozenset[str] = frozenset(),
-) -> People:
+) -> Instances:
     outputs = _read_outputs(tree, problems)
     answer_unreliable = _read_unreliable(tree, problems)
     rows = [read_person(p, i, problems, also=also) for i, p in enumerate(persons)]
-    biomarkers = np.array([row[0] for row in rows], dtype=np.float32)
-    return People(
+    biomarkers = np.array([row.biomarkers for row in rows], dtype=np.float32)
+    return Instances(
         form=form,
         biomarkers=biomarkers.reshape(len(rows), len(NAMES)),
-        age=np.array([row[1] for row in rows], dtype=np.float32),
-        sex=np.array([row[2] for row in rows], dtype=np.int64),
-        participant_ids=tuple(row[3] for row in rows),
+        age=np.array([row.age for row in rows], dtype=np.float32),
+        sex=np.array([row.sex for row in rows], dtype=np.int64),
+        participant_ids=tuple(row.participant_id for row in rows),
         outputs=outputs,
         answer_unreliable=answer_unreliable,
     )
@@ -180,17 +187,9 @@ def _read_outputs(tree: dict[str, Any], problems: ProblemList) -> tuple[str, ...
             None,
             "outputs",
             "type",
-            f"expected an array of names of fields, however: {show_value(asked)}",
+            f"outputs must be an array of names, at least one; got {show_value(asked)}",
         )
         return ANSWER_FIELDS
     for name in asked:
-        if not isinstance(name, str) or name not in ANSWER_FIELDS:
-            near = problems.suggest(name, ANSWER_FIELDS) if isinstance(name, str) else None
-            problems.add(
-                None,
-                "outputs",
-                "not_allowed",
-                f"{show_value(name)} is not a field of an answer",
-                f"did you mean {near}?" if near else f"one of {', '.join(ANSWER_FIELDS)}",
-            )
+        problems.check_name(None, "outputs", name, ANSWER_FIELDS, "a field of an answer")
     return tuple(name for name in ANSWER_FIELDS if name in asked)

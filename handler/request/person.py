@@ -1,11 +1,11 @@
-"""One person's fields: read the right ones fast, explain the wrong ones well."""
+"""The fields of one person."""
 
 from __future__ import annotations
 
 import functools
 import math
 from collections.abc import Iterable
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from henaw.handler.contract.types import LONGEST_UNIT, PARTICIPANT_ID
 from henaw.handler.errors import ProblemList
@@ -38,7 +38,21 @@ _BOUNDS: Final = {b.name: (i, b.minimum, b.maximum) for i, b in enumerate(PANEL)
 
 NO_VALUES: Final = (math.nan,) * len(NAMES)
 
-Row = tuple[list[float], float, int, str | None]
+
+class Row(NamedTuple):
+    """One person, as the graph takes it.
+
+    Attributes:
+        biomarkers: nine values in the panel's units and order, NaN where missing.
+        age: years.
+        sex: 0 female, 1 male.
+        participant_id: as given.
+    """
+
+    biomarkers: list[float]
+    age: float
+    sex: int
+    participant_id: str | None
 
 
 def read_person(
@@ -48,22 +62,23 @@ def read_person(
     *,
     also: frozenset[str] = frozenset(),
 ) -> Row:
-    """Read one person; where something is wrong, add it to ``problems``.
+    """Read one person, and add everything that is wrong to ``problems``.
 
     Args:
         person: as decoded from JSON.
         instance: the person's place in the request, for the messages.
-        problems: where everything that is wrong is added.
-        also: fields beside a person's that are allowed here.
+        problems: the request's.
+        also: other fields that are allowed beside a person's.
 
     Returns:
-        Nine biomarkers in the panel's units, NaN where missing; age in years; the
-        sex's code; the participant's id. Meaningless where a problem was added.
+        The person; meaningless where a problem was added.
     """
     row = list(NO_VALUES)
     if not isinstance(person, dict):
-        problems.add(instance, "", "type", f"expected an object, however: {show_value(person)}")
-        return row, 0.0, 0, None
+        problems.add(
+            instance, "", "type", f"each instance must be an object; got {show_value(person)}"
+        )
+        return Row(row, 0.0, 0, None)
     if not person.keys() <= PERSON_FIELDS:
         refuse_unknown_fields(person, instance, problems, allowed=PERSON_FIELDS | also)
 
@@ -77,7 +92,7 @@ def read_person(
             instance,
             "participant_id",
             "not_allowed",
-            "expected 1 to 64 characters of A-Z a-z 0-9 _ . : -",
+            "participant_id must be 1 to 64 of the characters A-Z a-z 0-9 _ . : -",
         )
         participant_id = None
 
@@ -96,17 +111,20 @@ def read_person(
                 row[index] = _read_quantity(PANEL[index], value, instance, problems)
     elif "biomarkers" in person:
         problems.add(
-            instance, "biomarkers", "type", f"expected an object, however: {show_value(biomarkers)}"
+            instance,
+            "biomarkers",
+            "type",
+            f"biomarkers must be an object; got {show_value(biomarkers)}",
         )
     else:
         problems.add(
             instance,
             "biomarkers",
             "missing",
-            "expected an object of biomarkers",
-            "an empty one, {}, says that none was measured",
+            "biomarkers is missing",
+            "send {} if none was measured",
         )
-    return row, age, sex, participant_id
+    return Row(row, age, sex, participant_id)
 
 
 def _read_age(person: dict[str, Any], instance: int, problems: ProblemList) -> float:
@@ -118,13 +136,24 @@ def _read_age(person: dict[str, Any], instance: int, problems: ProblemList) -> f
             instance,
             "age",
             "implausible",
-            f"{show_value(age)} years is outside {AGE_MINIMUM_YEARS:g} to {AGE_MAXIMUM_YEARS:g}",
+            describe_age(age),
         )
     elif age is None:
-        problems.add(instance, "age", "missing", "expected an age in years")
+        problems.add(instance, "age", "missing", "age is missing", "give it in years")
     else:
-        problems.add(instance, "age", "type", *describe_type(age))
+        problems.add(instance, "age", "type", *describe_type("age", age))
     return 0.0
+
+
+def describe_age(age: float) -> str:
+    """Say that an age is out of range.
+
+    Example:
+        >>> describe_age(7)
+        'age must be 18 to 120 years; got 7'
+    """
+    bounds = f"{AGE_MINIMUM_YEARS:g} to {AGE_MAXIMUM_YEARS:g}"
+    return f"age must be {bounds} years; got {show_value(age)}"
 
 
 def _read_sex(person: dict[str, Any], instance: int, problems: ProblemList) -> int:
@@ -140,13 +169,13 @@ def _read_sex(person: dict[str, Any], instance: int, problems: ProblemList) -> i
         likely = [name for name in SEXES if name.startswith(near[:1])] if near else []
         hint = f'did you mean "{likely[0]}"?' if likely else None
     if sex is None:
-        problems.add(instance, "sex", "missing", 'expected "female" or "male"')
+        problems.add(instance, "sex", "missing", "sex is missing", 'give "female" or "male"')
     else:
         problems.add(
             instance,
             "sex",
             "not_allowed",
-            f'expected "female" or "male", or 0 or 1, however: {show_value(sex)}',
+            f'sex must be "female" or "male", or 0 or 1; got {show_value(sex)}',
             hint,
         )
     return 0
@@ -155,14 +184,14 @@ def _read_sex(person: dict[str, Any], instance: int, problems: ProblemList) -> i
 def _read_quantity(
     biomarker: Biomarker, value: object, instance: int, problems: ProblemList
 ) -> float:
-    """Read a value that is not simply a number in range: with a unit, or wrong."""
+    """Read a value that is not a plain number in range: it has a unit, or it is wrong."""
     field = f"biomarkers.{biomarker.name}"
     if not isinstance(value, dict):
         if isinstance(value, (int, float)) and not isinstance(value, bool):
             number = as_float(value)
             problems.add(instance, field, "implausible", *describe_implausible(biomarker, number))
         else:
-            problems.add(instance, field, "type", *describe_type(value))
+            problems.add(instance, field, "type", *describe_type(biomarker.name, value))
         return math.nan
     if not value.keys() <= _QUANTITY_FIELDS:
         refuse_unknown_fields(
@@ -172,10 +201,12 @@ def _read_quantity(
     amount = value.get("value")
     if amount is None:
         if "value" not in value:
-            problems.add(instance, f"{field}.value", "missing", "expected a number or null")
+            problems.add(
+                instance, f"{field}.value", "missing", "value is missing", "give a number or null"
+            )
         return math.nan
     if not isinstance(amount, (int, float)) or isinstance(amount, bool):
-        problems.add(instance, f"{field}.value", "type", *describe_type(amount))
+        problems.add(instance, f"{field}.value", "type", *describe_type("value", amount))
         return math.nan
     if unit is None:
         return math.nan
@@ -190,7 +221,15 @@ def _read_quantity(
 
 @functools.lru_cache(maxsize=1024)
 def find_unit(index: int, spelling: str) -> Unit:
-    """Return the unit; a bulk request spells the same few thousands of times."""
+    """Return the unit with this spelling, from a cache: bulk requests repeat a few spellings.
+
+    Args:
+        index: the biomarker's place in the panel.
+        spelling: as given.
+
+    Raises:
+        PanelError: the biomarker has no such unit.
+    """
     return PANEL[index].find_unit(spelling)
 
 
@@ -204,13 +243,13 @@ def _read_unit(
             instance,
             field,
             "missing",
-            f"expected one of {', '.join(biomarker.units)}",
-            f"a bare number is in {biomarker.unit}",
+            f"unit is missing; it must be one of {', '.join(biomarker.units)}",
+            f"a number without a unit is in {biomarker.unit}",
         )
         return None
     if not isinstance(spelling, str) or len(spelling) > LONGEST_UNIT:
         problems.add(
-            instance, field, "type", f"expected the name of a unit, however: {show_value(spelling)}"
+            instance, field, "type", f"unit must be the name of a unit; got {show_value(spelling)}"
         )
         return None
     problems.count_spelling(biomarker.name, spelling, instance=instance, field=field)
@@ -240,6 +279,15 @@ def refuse_unknown_fields(
     allowed: frozenset[str],
     prefix: str = "",
 ) -> None:
+    """Add a problem for each name in ``seen`` that is not ``allowed``.
+
+    Args:
+        seen: the names of an object's fields.
+        instance: the person's place in the request.
+        problems: the request's.
+        allowed: the names of fields that the object may have.
+        prefix: the object's path, ending in a dot; empty at the top.
+    """
     for name in seen:
         if name in allowed:
             continue
@@ -251,6 +299,6 @@ def refuse_unknown_fields(
             instance,
             f"{prefix}{name[:LONGEST_ECHO]}",
             "unknown_field",
-            f"{show_value(name)} is not a field here",
+            f"{show_value(name)} is not a known field",
             hint,
         )

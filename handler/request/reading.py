@@ -1,6 +1,6 @@
-"""Bodies to people, in two steps: how many there are, and then what is right about them.
+"""Bodies to instances, in two steps: decode the body and count its people, then validate them.
 
-What a request costs its client depends on the first, and is paid before the second.
+The count decides what a request costs its client, who pays before the second step.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from henaw.handler.configuration import Limits
 from henaw.handler.contract.dialects import BINARY_HEADER, Dialect
 from henaw.handler.errors import MalformedBodyError, TooLargeError, UnsupportedMediaError
 from henaw.handler.metadata import Metadata
+from henaw.handler.request.cds_hooks import read_call
 from henaw.handler.request.decode import (
     check_size,
     check_tree,
@@ -21,28 +22,27 @@ from henaw.handler.request.decode import (
     without_collection,
 )
 from henaw.handler.request.fast_path import read_valid
-from henaw.handler.request.fhir import make_people, read_bundle
-from henaw.handler.request.instances import Form, People, count_people, read_people
-from henaw.handler.response.cards import read_call
+from henaw.handler.request.fhir import make_instances, read_bundle
+from henaw.handler.request.instances import Form, Instances, count_instances, read_instances
 
 if TYPE_CHECKING:
     from henaw.intake.fhir import FhirPeople
 
 
 _PATIENT_WEIGHT: Final = 10
-"""Instances for each of which a Bundle may have one Patient: the answer is longer."""
+"""A Bundle may have one Patient for so many instances of another request: its answer is longer."""
 
 
 class Draft(NamedTuple):
     """A decoded request.
 
     Attributes:
-        people: how many it asks about.
-        read: validates and returns them; raises a RequestError of all that is wrong.
+        people: the number of people that it asks about.
+        read: validates and returns them; raises a RequestError that lists every problem.
     """
 
     people: int
-    read: Callable[[], People]
+    read: Callable[[], Instances]
 
 
 @without_collection()
@@ -60,16 +60,16 @@ def open_request(
     Args:
         body: as sent.
         headers: the request's, names in lower case.
-        dialect: what the body is written in.
-        limits: of it.
+        dialect: the format of the body.
+        limits: of one request.
         metadata: of the model.
-        explain: whether explanations are asked for.
+        explain: whether the client asks for explanations.
 
     Raises:
         TooLargeError: the body is over a limit.
-        MalformedBodyError: it is not the JSON that this server reads.
-        InvalidInputError: it is not FHIR, where FHIR is asked for.
-        PreconditionError: a call of a hook comes without the data that it needs.
+        MalformedBodyError: the body is not the JSON that this server reads.
+        InvalidInputError: the body is declared to be FHIR but is not.
+        PreconditionError: a call of a hook lacks the data that it needs.
     """
     text, binary = _split(body, headers)
     check_size(
@@ -80,22 +80,22 @@ def open_request(
     if dialect in _READERS:
         read, form = _READERS[dialect]
         if explain:
-            raise UnsupportedMediaError("Explanations are not given in FHIR")
+            raise UnsupportedMediaError("Explanations are not available in FHIR")
         found = read(decode_body(text))
         count, most = len(found.patients), max(1, limits.instances // _PATIENT_WEIGHT)
         if count > most:
             raise TooLargeError(f"A Bundle must have at most {most} Patients; got {count}")
-        return Draft(count, lambda: make_people(found, metadata, form))
+        return Draft(count, lambda: make_instances(found, metadata, form))
     loaded = load_json(text)
     if not explain and not binary:
-        people = read_valid(text, loaded)
-        if people is not None and len(people) <= limits.instances:
-            return Draft(len(people), lambda: people)
+        instances = read_valid(text, loaded)
+        if instances is not None and len(instances) <= limits.instances:
+            return Draft(len(instances), lambda: instances)
     tree = check_tree(loaded, text)
     return Draft(
-        count_people(tree),
+        count_instances(tree),
         partial(
-            read_people,
+            read_instances,
             tree,
             maximum_instances=limits.instances,
             explain=explain,
@@ -111,7 +111,7 @@ _READERS: Final[Mapping[Dialect, tuple[Callable[[dict[str, Any]], FhirPeople], F
 
 
 def _split(body: bytes, headers: Mapping[str, str]) -> tuple[bytes, bytes]:
-    """Return the JSON and the binary values after it."""
+    """Return the JSON, and the binary values after it."""
     declared = headers.get(BINARY_HEADER)
     if declared is None:
         return body, b""
@@ -120,7 +120,7 @@ def _split(body: bytes, headers: Mapping[str, str]) -> tuple[bytes, bytes]:
     length = int(declared)
     if length > len(body):
         raise MalformedBodyError(
-            f"Inference-Header-Content-Length must be at most {len(body)}, the body's bytes; "
-            f"got {length}"
+            f"Inference-Header-Content-Length must be at most {len(body)}, the length of the "
+            f"body; got {length}"
         )
     return body[:length], body[length:]

@@ -1,4 +1,4 @@
-"""Arrays: the Open Inference Protocol (KServe v2) form of requests and answers."""
+"""Requests of the Open Inference Protocol (KServe v2): people as arrays."""
 
 from __future__ import annotations
 
@@ -7,19 +7,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-import msgspec
 import numpy as np
 import numpy.typing as npt
-import orjson
 from henaw.handler.contract.types import (
     DATATYPES,
     LONGEST_REQUEST_ID,
     SERVED_NAME,
-    BinarySize,
-    Model,
-    OutputTensor,
-    Runtime,
-    TensorsAnswer,
 )
 from henaw.handler.errors import ProblemList
 from henaw.handler.request.binary_tensors import (
@@ -27,13 +20,11 @@ from henaw.handler.request.binary_tensors import (
     choose_binary,
     count_binary,
     has_binary,
-    write_binary,
 )
-from henaw.handler.request.person import refuse_unknown_fields
+from henaw.handler.request.person import describe_age, refuse_unknown_fields
 from henaw.handler.wording import describe_implausible, describe_type, show_value
 from henaw.model.biomarkers import AGE_MAXIMUM_YEARS, AGE_MINIMUM_YEARS, NAMES, PANEL
-from henaw.model.runtime import INPUT_NAMES, OUTPUT_NAMES, Outputs
-from msgspec import UNSET
+from henaw.model.runtime import INPUT_NAMES, OUTPUT_NAMES
 
 _REQUEST_FIELDS: Final = frozenset({"id", "inputs", "model_name", "outputs", "parameters"})
 _TENSOR_FIELDS: Final = frozenset({"name", "shape", "datatype", "data", "parameters"})
@@ -52,9 +43,9 @@ class Tensors:
         biomarkers: (n, 9) float32, the panel's units and order, NaN = missing.
         age: (n,) float32, years.
         sex: (n,) int64, 0 female, 1 male.
-        outputs: the graph's outputs asked for.
-        binary_outputs: those of them that are answered in binary.
-        request_id: the id the request gave itself.
+        outputs: the outputs of the graph that the client asks for.
+        binary_outputs: the outputs among them that it asks for in binary.
+        request_id: the id that the client gave its request.
     """
 
     biomarkers: npt.NDArray[np.float32]
@@ -66,7 +57,7 @@ class Tensors:
 
 
 def count_rows(tree: Mapping[str, Any]) -> int:
-    """Return how many people the arrays hold, by the longest, however deep its values are."""
+    """Return the number of people in the longest array, before it is validated."""
     inputs = tree.get("inputs")
     counts = [1]
     for tensor in inputs if isinstance(inputs, list) else []:
@@ -86,11 +77,11 @@ def _count_values(tensor: Mapping[str, Any]) -> int:
 
 
 def read_tensors(tree: dict[str, Any], problems: ProblemList, binary: bytes = b"") -> Tensors:
-    """Read the arrays; where something is wrong, add it to ``problems``.
+    """Read the arrays, and add everything that is wrong to ``problems``.
 
     Args:
         tree: a decoded body that has ``inputs``.
-        problems: where everything that is wrong is added.
+        problems: the request's.
         binary: the bytes after the JSON.
 
     Returns:
@@ -102,7 +93,7 @@ def read_tensors(tree: dict[str, Any], problems: ProblemList, binary: bytes = b"
         isinstance(request_id, str) and len(request_id) <= LONGEST_REQUEST_ID
     ):
         problems.add(
-            None, "id", "type", f"expected a string of at most {LONGEST_REQUEST_ID} characters"
+            None, "id", "type", f"id must be a string of at most {LONGEST_REQUEST_ID} characters"
         )
     served = tree.get("model_name")
     if served not in (None, SERVED_NAME):
@@ -129,62 +120,15 @@ def read_tensors(tree: dict[str, Any], problems: ProblemList, binary: bytes = b"
 
 
 def check_arrays(arrays: Mapping[str, npt.NDArray[np.float64]], problems: ProblemList) -> None:
-    """Add to ``problems`` where the arrays' lengths disagree or a value is out of range.
+    """Add a problem where the lengths of the arrays disagree, or a value is out of range.
 
     Args:
         arrays: ``biomarkers`` (9 n,), ``age`` (n,) years and ``sex`` (n,).
-        problems: where everything that is wrong is added.
+        problems: the request's.
     """
     _check_shapes(arrays, problems)
     if not problems:
         _check_ranges(arrays, problems)
-
-
-def write_tensors(
-    outputs: Outputs,
-    names: tuple[str, ...],
-    *,
-    binary: frozenset[str] = frozenset(),
-    request_id: str | None,
-    model: Model,
-) -> tuple[TensorsAnswer, bytes]:
-    """Return the answer in the protocol's output shape, ready to be encoded, and what follows it.
-
-    Args:
-        outputs: the graph's.
-        names: of those that are answered.
-        binary: those of them whose values follow the JSON.
-        request_id: the id that the request gave itself.
-        model: what answered.
-    """
-    following = {name: write_binary(outputs[name]) for name in names if name in binary}
-    answer = TensorsAnswer(
-        model_name=SERVED_NAME,
-        model_version=model.version,
-        id=request_id,
-        outputs=[
-            OutputTensor(
-                name=name,
-                shape=list(outputs[name].shape),
-                datatype="BOOL" if outputs[name].dtype == np.bool_ else "FP32",
-                data=UNSET if name in binary else _encode_array(outputs[name]),
-                parameters=BinarySize(len(following[name])) if name in binary else UNSET,
-            )
-            for name in names
-        ],
-        parameters=Runtime(runtime=model.runtime, model=model.name),
-    )
-    return answer, b"".join(following.values())
-
-
-def _encode_array(values: npt.NDArray[Any]) -> Any:
-    """Return an array as JSON that is put into the answer as it is.
-
-    Each number is the shortest text that is read as the same float32. msgspec would take
-    a list of Python numbers and write each as a float64: four times as long.
-    """
-    flat = np.ascontiguousarray(values).reshape(-1)
-    return msgspec.Raw(orjson.dumps(flat, option=orjson.OPT_SERIALIZE_NUMPY))
 
 
 def _read_inputs(
@@ -192,32 +136,25 @@ def _read_inputs(
 ) -> dict[str, npt.NDArray[np.float64]]:
     arrays: dict[str, npt.NDArray[np.float64]] = {}
     if not isinstance(inputs, list):
-        problems.add(None, "inputs", "type", f"expected an array, however: {show_value(inputs)}")
+        problems.add(None, "inputs", "type", f"inputs must be an array; got {show_value(inputs)}")
         return arrays
     for tensor in inputs:
         if not isinstance(tensor, dict):
             problems.add(
-                None, "inputs", "type", f"expected an object, however: {show_value(tensor)}"
+                None, "inputs", "type", f"each input must be an object; got {show_value(tensor)}"
             )
             continue
         name = tensor.get("name")
         if not isinstance(name, str) or name not in INPUT_NAMES:
-            near = problems.suggest(name, INPUT_NAMES) if isinstance(name, str) else None
-            problems.add(
-                None,
-                "inputs.name",
-                "not_allowed",
-                f"{show_value(name)} is not an input",
-                f"did you mean {near}?" if near else f"one of {', '.join(INPUT_NAMES)}",
-            )
+            problems.check_name(None, "inputs.name", name, INPUT_NAMES, "an input")
         elif name in arrays:
-            problems.add(None, f"inputs.{name}", "not_allowed", "given more than once")
+            problems.add(None, f"inputs.{name}", "not_allowed", f"{name} is given more than once")
         else:
             arrays[name] = _read_tensor(name, tensor, problems, binary)
     binary.finish(problems)
     for name in INPUT_NAMES:
         if name not in arrays and not problems:
-            problems.add(None, f"inputs.{name}", "missing", f"expected the input {name}")
+            problems.add(None, f"inputs.{name}", "missing", f"the input {name} is missing")
     return arrays
 
 
@@ -232,14 +169,14 @@ def _read_tensor(
             None,
             f"{field}.datatype",
             "not_allowed",
-            f"expected {' or '.join(DATATYPES[name])}, however: {show_value(datatype)}",
+            f"datatype must be {' or '.join(DATATYPES[name])}; got {show_value(datatype)}",
         )
     if has_binary(tensor) and "data" not in tensor:
         return binary.read(name, tensor, problems)
     data = tensor.get("data")
     if not isinstance(data, list):
         problems.add(
-            None, f"{field}.data", "type", f"expected an array, however: {show_value(data)}"
+            None, f"{field}.data", "type", f"data must be an array; got {show_value(data)}"
         )
         return np.empty(0)
     if data and all(isinstance(row, list) for row in data):
@@ -256,14 +193,13 @@ def _read_tensor(
             None,
             f"{field}.shape",
             "shape",
-            f"expected {expected} and as many values, however: {len(data)} values "
-            f"and another shape",
+            f"shape must be {expected} and fit the data; got {len(data)} values and another shape",
         )
         return np.empty(0)
     try:
         return np.array(data, dtype=np.float64)
     except OverflowError:
-        problems.add(None, f"{field}.data", "implausible", "a number is too large")
+        problems.add(None, f"{field}.data", "implausible", "data has a number that is too large")
         return np.empty(0)
 
 
@@ -275,7 +211,7 @@ def _refuse_values(
         if value.__class__ not in allowed:
             row, column = divmod(place, per_row)
             field = f"biomarkers.{NAMES[column]}" if name == "biomarkers" else name
-            problems.add(row, field, "type", *describe_type(value))
+            problems.add(row, field, "type", *describe_type(field.rpartition(".")[2], value))
 
 
 def _check_shapes(arrays: Mapping[str, npt.NDArray[np.float64]], problems: ProblemList) -> None:
@@ -286,21 +222,18 @@ def _check_shapes(arrays: Mapping[str, npt.NDArray[np.float64]], problems: Probl
     }
     if len(set(counts.values())) != 1:
         seen = ", ".join(f"{name} {count}" for name, count in counts.items())
-        problems.add(None, "inputs", "shape", f"expected as many people in each, however: {seen}")
+        problems.add(
+            None, "inputs", "shape", f"inputs must have the same number of people; got {seen}"
+        )
 
 
 def _check_ranges(arrays: Mapping[str, npt.NDArray[np.float64]], problems: ProblemList) -> None:
     age, sex = arrays["age"], arrays["sex"]
     for row in np.flatnonzero(~((age >= AGE_MINIMUM_YEARS) & (age <= AGE_MAXIMUM_YEARS))):
-        problems.add(
-            int(row),
-            "age",
-            "implausible",
-            f"{age[row]:.10g} years is outside {AGE_MINIMUM_YEARS:g} to {AGE_MAXIMUM_YEARS:g}",
-        )
+        problems.add(int(row), "age", "implausible", describe_age(age[row]))
     for row in np.flatnonzero(~((sex == 0) | (sex == 1))):
         problems.add(
-            int(row), "sex", "not_allowed", f"expected 0 or 1, however: {show_value(sex[row])}"
+            int(row), "sex", "not_allowed", f"sex must be 0 or 1; got {show_value(sex[row])}"
         )
     biomarkers = arrays["biomarkers"].reshape(-1, len(NAMES))
     for row, column in np.argwhere((biomarkers < _MINIMA) | (biomarkers > _MAXIMA)):
@@ -316,27 +249,26 @@ def _read_outputs(asked: object, problems: ProblemList) -> tuple[str, ...]:
         return OUTPUT_NAMES
     if not isinstance(asked, list) or not asked:
         problems.add(
-            None, "outputs", "type", f"expected an array of objects, however: {show_value(asked)}"
+            None,
+            "outputs",
+            "type",
+            f"outputs must be an array of objects, at least one; got {show_value(asked)}",
         )
         return OUTPUT_NAMES
     names = [item.get("name") if isinstance(item, dict) else item for item in asked]
     for name in names:
-        if not isinstance(name, str) or name not in OUTPUT_NAMES:
-            near = problems.suggest(name, OUTPUT_NAMES) if isinstance(name, str) else None
-            problems.add(
-                None,
-                "outputs",
-                "not_allowed",
-                f"{show_value(name)} is not an output",
-                f"did you mean {near}?" if near else f"one of {', '.join(OUTPUT_NAMES)}",
-            )
+        problems.check_name(None, "outputs", name, OUTPUT_NAMES, "an output")
     return add_required(names)
 
 
 def add_required(names: Sequence[Any]) -> tuple[str, ...]:
-    """Return outputs in the graph's order, with those that every answer has.
+    """Return the outputs that are answered, in the graph's order.
 
-    Arrays hold no nulls, so that nothing is withheld in them: they always say instead
-    what is not reliable.
+    An array cannot contain null, so no number is withheld. Instead, every answer says which
+    people's numbers are reliable.
+
+    Example:
+        >>> add_required(["biological_age"])
+        ('biological_age', 'critical', 'reliable')
     """
     return tuple(name for name in OUTPUT_NAMES if name in names or name in REQUIRED_OUTPUTS)

@@ -1,4 +1,4 @@
-"""Answers of ``/explanations/henaw``: every contribution beside what is usual."""
+"""Answers of ``/explanations/henaw``: every contribution beside the reference median."""
 
 from __future__ import annotations
 
@@ -13,8 +13,9 @@ from henaw.handler.contract.types import (
     Model,
 )
 from henaw.handler.metadata import Metadata
-from henaw.handler.request.instances import People
-from henaw.handler.response.answers import find_warnings, find_withheld, round_output
+from henaw.handler.request.instances import Instances
+from henaw.handler.response.answers import round_output
+from henaw.handler.response.cautions import find_warnings, find_withheld
 from henaw.model.biomarkers import NAMES, PANEL
 from henaw.model.runtime import Outputs
 
@@ -24,7 +25,7 @@ def find_medians(
 ) -> npt.NDArray[np.float64]:
     """Return (n, 9) reference medians of ages, years, and sexes, in the panel's units.
 
-    Linear between the years of the reference; its ends hold beyond it.
+    They are linear between the years of the reference, and constant beyond its ends.
     """
     medians = np.empty((len(age), len(NAMES)))
     for code, table in enumerate(metadata.reference_medians):
@@ -35,18 +36,18 @@ def find_medians(
 
 
 def write_explanations(
-    outputs: Outputs, people: People, metadata: Metadata, model: Model
+    outputs: Outputs, instances: Instances, metadata: Metadata, model: Model
 ) -> Iterator[Explanation]:
-    """Yield one explanation a person, ready to be encoded.
+    """Yield one explanation for each person, ready to be encoded.
 
     Args:
-        outputs: the graph's, for these people alone and in their order.
-        people: the request.
-        metadata: names of what the outputs hold, and the reference medians.
-        model: what answered: name, version and runtime.
+        outputs: the graph's, for these instances alone and in their order.
+        instances: of the request.
+        metadata: names of the outputs, and the reference medians.
+        model: name, version and runtime of the model that answered.
     """
-    warnings = find_warnings(outputs, people.biomarkers, people.age, metadata)
-    withheld = find_withheld(outputs, people.biomarkers, people.age, metadata)
+    warnings = find_warnings(outputs, instances.biomarkers, instances.age, metadata)
+    withheld = find_withheld(outputs, instances.biomarkers, instances.age, metadata)
     rounded = {
         name: round_output(outputs, name)
         for name in (
@@ -54,22 +55,22 @@ def write_explanations(
             *("contributions", "system_contributions"),
         )
     }
-    medians = find_medians(metadata, people.age, people.sex).tolist()
-    values_given = people.biomarkers.tolist()
+    medians = find_medians(metadata, instances.age, instances.sex).tolist()
+    values_given = instances.biomarkers.tolist()
     imputed, out_of_range = outputs["imputed"].tolist(), outputs["out_of_range"].tolist()
     beyond = 1 + len(NAMES)
-    for row, participant_id in enumerate(people.participant_ids):
-        is_told = row not in withheld or people.answer_unreliable
-        told = {name: values[row] if is_told else None for name, values in rounded.items()}
-        years = told["contributions"] or [None] * len(metadata.contribution_names)
+    for row, participant_id in enumerate(instances.participant_ids):
+        is_answered = row not in withheld or instances.answer_unreliable
+        answered = {name: values[row] if is_answered else None for name, values in rounded.items()}
+        years = answered["contributions"] or [None] * len(metadata.contribution_names)
         typical, values, interactions = years[0], years[1:beyond], years[beyond:]
-        systems = told["system_contributions"]
+        systems = answered["system_contributions"]
         yield Explanation(
             participant_id=participant_id,
-            biological_age=told["biological_age"],
-            age_gap=told["age_gap"],
-            percentile=told["percentile"],
-            draw_sd=told["draw_sd"],
+            biological_age=answered["biological_age"],
+            age_gap=answered["age_gap"],
+            percentile=answered["percentile"],
+            draw_sd=answered["draw_sd"],
             typical_values=typical,
             biomarkers=[
                 ExplainedBiomarker(

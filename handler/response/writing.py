@@ -1,4 +1,4 @@
-"""One request's part of an evaluation as a response, in the form that it was asked in."""
+"""The response to one request, in the form of that request."""
 
 from __future__ import annotations
 
@@ -8,25 +8,25 @@ from typing import Final
 import msgspec
 from henaw.handler.contract.dialects import BINARY_HEADER, BINARY_TYPE, FHIR_TYPE, JSON_TYPE
 from henaw.handler.metadata import Metadata
-from henaw.handler.request.fhir import write_bundle
-from henaw.handler.request.instances import Form, People
-from henaw.handler.request.tensors import write_tensors
-from henaw.handler.response.answers import Answers
+from henaw.handler.request.instances import Form, Instances
+from henaw.handler.response.answers import AnswerWriter
 from henaw.handler.response.cards import write_cards
 from henaw.handler.response.explanations import write_explanations
+from henaw.handler.response.fhir import write_bundle
+from henaw.handler.response.tensors import write_tensors
 from henaw.model.runtime import Outputs
 
 _encode = msgspec.json.Encoder().encode
 _JSON: Final = {"content-type": JSON_TYPE}
 
 
-class Writer:
-    """Writes answers of one model.
+class ResponseWriter:
+    """Writes the responses of one model.
 
     Args:
         metadata: of the model.
         sha256: of its file.
-        lab: the laboratory whose profile is set; None where none is.
+        lab: the laboratory whose profile is set; None without one.
     """
 
     def __init__(self, metadata: Metadata, *, sha256: str, lab: str | None) -> None:
@@ -35,43 +35,51 @@ class Writer:
         self._lab = lab
 
     def write(
-        self, people: People, rows: slice, outputs: Outputs, answers: Answers, *, explain: bool
+        self,
+        instances: Instances,
+        rows: slice,
+        outputs: Outputs,
+        answers: AnswerWriter,
+        *,
+        explain: bool,
     ) -> tuple[Mapping[str, str], bytes]:
-        """Return the headers and the body that answer a request.
+        """Return the headers and the body of a response.
 
         Args:
-            people: the request.
-            rows: where its people are in the evaluation.
-            outputs: the graph's, for these people alone.
-            answers: of the whole evaluation.
-            explain: whether explanations are asked for.
+            instances: of the request.
+            rows: their rows in the batch.
+            outputs: the graph's, for these instances alone.
+            answers: of the whole batch.
+            explain: whether the client asks for explanations.
         """
-        if people.form is Form.TENSORS:
-            return _write_tensors(people, outputs, answers)
-        if people.form is Form.BUNDLE:
-            body = write_bundle(people, outputs, self._metadata, sha256=self._sha256, lab=self._lab)
+        if instances.form is Form.TENSORS:
+            return _write_tensors(instances, outputs, answers)
+        if instances.form is Form.BUNDLE:
+            body = write_bundle(
+                instances, outputs, self._metadata, sha256=self._sha256, lab=self._lab
+            )
             return {"content-type": FHIR_TYPE}, body
-        if people.form is Form.HOOK:
-            return _JSON, _encode(write_cards(people, outputs, self._metadata))
+        if instances.form is Form.HOOK:
+            return _JSON, _encode(write_cards(instances, outputs, self._metadata))
+        is_many = instances.form is Form.MANY
         if explain:
-            written = list(write_explanations(outputs, people, self._metadata, answers.model))
-            many = people.form is Form.MANY
-            return _JSON, _encode({"explanations": written} if many else written[0])
-        body = answers.write(people, rows)
-        return _JSON, b'{"predictions":[%b]}' % body if people.form is Form.MANY else body
+            written = list(write_explanations(outputs, instances, self._metadata, answers.model))
+            return _JSON, _encode({"explanations": written} if is_many else written[0])
+        body = answers.write(instances, rows)
+        return _JSON, b'{"predictions":[%b]}' % body if is_many else body
 
 
 def _write_tensors(
-    people: People, outputs: Outputs, answers: Answers
+    instances: Instances, outputs: Outputs, answers: AnswerWriter
 ) -> tuple[Mapping[str, str], bytes]:
     document, binary = write_tensors(
         outputs,
-        people.outputs,
-        binary=people.binary_outputs,
-        request_id=people.request_id,
+        instances.outputs,
+        binary=instances.binary_outputs,
+        request_id=instances.request_id,
         model=answers.model,
     )
     text = _encode(document)
-    if not people.binary_outputs:
+    if not instances.binary_outputs:
         return _JSON, text
     return {"content-type": BINARY_TYPE, BINARY_HEADER: str(len(text))}, text + binary

@@ -1,4 +1,4 @@
-"""The keys that clients were issued, as digests, in a file that is read again as it changes."""
+"""The digests of the keys that were issued to clients, in a file that is reread on changes."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ Mark = tuple[int, int, int]
 
 
 class ClientKeys:
-    """SHA-256 digests of keys, fixed ones and those of a file.
+    """SHA-256 digests of keys, from the configuration and from a file.
 
-    The file has a digest a line, and after it a name for whom it is; ``#`` begins a comment.
-    Kubernetes replaces a mounted Secret by a link: what is at the path is looked at once a
-    second. A file that is gone or malformed keeps the keys that it had.
+    Each line of the file has a digest, and after it the name of the client; ``#`` begins a comment.
+    The path is checked once a second, because Kubernetes updates a mounted Secret by replacing a
+    link. If the file is removed or malformed, the keys that were read last remain valid.
 
     Args:
         fixed: digests, in hexadecimal.
-        path: the file; None where there is none.
-        report: told in one sentence what comes of a change.
-        clock: seconds, never going backwards.
+        path: the file; None without one.
+        report: gets one sentence when the file has changed.
+        clock: monotonic seconds.
 
     Raises:
-        ConfigurationError: the file cannot be read, or a line of it is no digest.
+        ConfigurationError: the file cannot be read, or a line is not a digest.
     """
 
     def __init__(
@@ -54,11 +54,11 @@ class ClientKeys:
             self._digests = self._fixed | read_digests(path)
 
     def knows(self, key: str) -> bool:
-        """Tell whether a key was issued."""
+        """Return whether a key was issued."""
         return self.knows_digest(hashlib.sha256(key.encode()).hexdigest())
 
     def knows_digest(self, digest: str) -> bool:
-        """Tell whether the key with this digest was issued."""
+        """Return whether the key with this digest was issued."""
         if self._path is not None and self._clock() >= self._look_at_s:
             self._look_at_s = self._clock() + _LOOK_EVERY_S
             self._look(self._path)
@@ -71,9 +71,9 @@ class ClientKeys:
         try:
             digests = read_digests(path)
         except ConfigurationError as error:
-            # Tried again every second, told once.
+            # The file is read again every second, but a problem is reported once.
             if self._problem != str(error):
-                self._report(f"{error}; the keys of before hold")
+                self._report(f"{error}; the earlier keys remain valid")
             self._problem = str(error)
             return
         self._mark, self._digests, self._problem = mark, self._fixed | digests, None
@@ -84,7 +84,7 @@ def read_digests(path: Path) -> frozenset[str]:
     """Read a file of digests.
 
     Raises:
-        ConfigurationError: it cannot be read, or a line of it is no digest.
+        ConfigurationError: the file cannot be read, or a line is not a digest.
     """
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
@@ -96,7 +96,7 @@ def read_digests(path: Path) -> frozenset[str]:
         for number, line in enumerate(lines, 1)
         if line.strip() and not line.lstrip().startswith("#")
     ]
-    # Not shown: it may be a key itself, put here by mistake.
+    # The message does not repeat the line: it may be a key, put here by mistake.
     wrong = [number for number, word in found if not _DIGEST.fullmatch(word)]
     if wrong:
         raise ConfigurationError(

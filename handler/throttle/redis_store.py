@@ -1,11 +1,11 @@
-"""Where buckets are kept for several hosts: in Redis.
+"""The buckets of several hosts: in Redis.
 
-The same buckets as in :mod:`henaw.handler.throttle.store`, kept as how far each was from
-full and when: a Lua number holds nanoseconds exactly only over some hundred days. Redis
-runs a script alone and by its own clock, so hosts need neither a lock nor the same time.
+They are the buckets of :mod:`henaw.handler.throttle.store`, but stored as the time until each is
+full, and when that was: a Lua number is exact in nanoseconds only over some hundred days. Redis
+runs one script at a time and by its own clock, so hosts need neither a lock nor the same time.
 
-Libraries made for this are as exact in ``benchmarks/decide_throttle.py``, but take whole
-tokens only, and a person in a bulk request costs a part of one.
+The libraries for this are as exact in ``benchmarks/decide_throttle.py``, but take whole
+tokens only, and a person in a bulk request costs part of a token.
 """
 
 from __future__ import annotations
@@ -36,15 +36,15 @@ return {1, ahead}
 """
 _PREFIX: Final = b"henaw:throttle:"
 _TIMEOUT_S: Final = 0.1
-"""A Redis that is slower than this would slow every request: the file is faster."""
+"""A Redis that is slower than this slows every request; the file is faster."""
 
 
 class RedisStore:
-    """Buckets of all servers that name the same Redis.
+    """Buckets of all servers that use the same Redis.
 
     Args:
-        url: ``redis://``, ``rediss://`` (TLS) or ``unix://``; it may hold a password, so it
-            is never repeated.
+        url: ``redis://``, ``rediss://`` (TLS) or ``unix://``. It may contain a password, so no
+            message repeats it.
     """
 
     name = "Redis"
@@ -54,7 +54,7 @@ class RedisStore:
             url,
             socket_timeout=_TIMEOUT_S,
             socket_connect_timeout=_TIMEOUT_S,
-            # One: a connection that Redis closed for being idle is opened again.
+            # One retry, because Redis closes connections that are idle.
             retry=Retry(NoBackoff(), 1),
         )
         self._client = client
@@ -66,13 +66,13 @@ class RedisStore:
             if len(demands) == 1:
                 answers = [self._run(demands[0], self._client)]
             else:
-                # Each still runs alone, but all wait for one answer.
+                # Each script still runs alone, but one answer has all results.
                 with self._client.pipeline(transaction=False) as pipeline:
                     for demand in demands:
                         self._run(demand, pipeline)
                     answers = pipeline.execute()
         except redis.RedisError as error:
-            # Its message may name hosts, not more: the URL is not in it.
+            # The message may name hosts; the URL is not in it.
             raise StoreError(type(error).__name__) from error
         return [Decision(allowed=bool(allowed), ahead_ns=int(ahead)) for allowed, ahead in answers]
 

@@ -1,16 +1,16 @@
-"""Where buckets are kept on one host: in a file that all workers share, or in memory.
+"""The buckets of one host: in a file that all workers share, or in memory.
 
-A bucket is kept as its "theoretical arrival time" (GCRA, ITU-T I.371): the moment at
-which it would be full again. A request of cost c is let through where
+A bucket is stored as its "theoretical arrival time" (GCRA, ITU-T I.371): the time at
+which it is full again. A request of cost c is admitted if
 
     max(tat, now) + c * interval - now <= burst * interval
 
-and then moves ``tat`` to the left-hand side plus ``now``. One SQL statement does both, so
-that workers need no lock of their own. Times are whole nanoseconds, because in floating
+and then sets ``tat`` to the left-hand side plus ``now``. One SQL statement does both, so
+that workers need no other lock. Times are whole nanoseconds, because in floating
 point the last token of a burst is lost to rounding.
 
-Of the libraries made for this, none is exact over processes without a server of its own
-and as fast: ``benchmarks/decide_throttle.py`` has the figures.
+No library for this is exact over processes, needs no server and is as fast:
+``benchmarks/decide_throttle.py`` has the figures.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ _SCHEMA = (
     "CREATE TABLE IF NOT EXISTS bucket"
     " (client BLOB PRIMARY KEY, tat_ns INTEGER NOT NULL) WITHOUT ROWID"
 )
-# A stored time that this bucket cannot have reached means that the clock was set back or
-# the configuration shrank: the bucket starts afresh, or its client would wait that long.
+# A stored time that this bucket cannot have reached means that the clock was set back, or that
+# the configured bucket is smaller now. Such a bucket starts full: its client would wait too long.
 _ADMIT = """
 INSERT INTO bucket (client, tat_ns) VALUES (:client, :now + :cost)
 ON CONFLICT (client) DO UPDATE
@@ -46,7 +46,7 @@ _EXPIRE = "DELETE FROM bucket WHERE tat_ns < ?"
 
 SECOND_NS = 1_000_000_000
 _SKEW_NS = 5 * SECOND_NS
-"""More than workers' clocks differ by while one waits for another's write."""
+"""More than the time that one worker waits for the write of another."""
 
 _BUSY_TIMEOUT_S = 0.5
 _LOOK_EVERY_NS = SECOND_NS
@@ -54,17 +54,17 @@ _EXPIRE_EVERY_NS = 60 * SECOND_NS
 
 
 class StoreError(HenawError, RuntimeError):
-    """A store cannot decide now."""
+    """A store cannot decide at present."""
 
 
 class Demand(NamedTuple):
-    """What one request asks of a bucket.
+    """What one request takes from a bucket, in time: a token is the interval of its rate.
 
     Attributes:
-        client: whose bucket.
-        cost_ns: to be taken from it; below 0, to be given back: it holds no more than it
-            would, had that never been taken.
-        window_ns: as much as it holds.
+        client: the owner of the bucket.
+        cost_ns: to be taken; to be given back if below 0, after which the bucket has what it
+            would have if that had never been taken.
+        window_ns: the size of the bucket.
     """
 
     client: bytes
@@ -73,11 +73,11 @@ class Demand(NamedTuple):
 
 
 class Decision(NamedTuple):
-    """What came of a demand.
+    """The result of a demand.
 
     Attributes:
-        allowed: whether the bucket held as much.
-        ahead_ns: until it is full.
+        allowed: whether the bucket had enough.
+        ahead_ns: time until it is full.
     """
 
     allowed: bool
@@ -85,23 +85,24 @@ class Decision(NamedTuple):
 
 
 class Store(Protocol):
-    """Keeps buckets; what it decides holds for all who share it."""
+    """Buckets that several workers may share."""
 
     name: str
 
     def admit(self, demands: Sequence[Demand]) -> list[Decision]:
-        """Take from buckets what is demanded, in order, where they hold as much.
+        """Take what is demanded from each bucket that has enough, in order.
 
-        A refusal changes nothing: who hammers while over the limit waits no longer for it.
+        A refusal changes nothing: a client that keeps asking while over its rate does not wait
+        longer for it.
 
         Raises:
-            StoreError: it cannot tell.
+            StoreError: the store cannot decide.
         """
         ...
 
 
 class MemoryStore:
-    """Buckets of this process alone; never fails.
+    """Buckets of this process alone. It never fails.
 
     Args:
         clock_ns: nanoseconds since the epoch, the same for all workers.
@@ -123,7 +124,7 @@ class MemoryStore:
             self._expire_at_ns = now + _EXPIRE_EVERY_NS
         if len(demands) == 1:
             return [_decide(connection, now, demands[0])]
-        # Together they take less than half the time that each takes by itself.
+        # In one transaction they take less than half the time.
         connection.execute("BEGIN IMMEDIATE")
         with connection:
             return [
@@ -139,13 +140,14 @@ class MemoryStore:
 
 
 class FileStore(MemoryStore):
-    """Buckets of all workers of a server, and of the workers after them.
+    """Buckets of all workers of a server, which outlive the workers.
 
-    The file is opened late, watched for being replaced, and made anew when damaged.
+    The file is opened at the first request, reopened if it is replaced, and recreated if it is
+    damaged.
 
     Args:
         path: the file.
-        report: told in one sentence when it is opened again or made anew.
+        report: gets one sentence when it is reopened or recreated.
         clock_ns: nanoseconds since the epoch, the same for all workers.
     """
 
@@ -168,20 +170,20 @@ class FileStore(MemoryStore):
         try:
             return super().admit(demands)
         except (sqlite3.OperationalError, OSError) as error:
-            # Locked for longer than the timeout, a full disk, too many open files: all
-            # pass, and nothing is wrong with what the file holds.
+            # The file is locked for longer than the timeout, the disk is full, or too many files
+            # are open. That passes; the content of the file is right.
             self._close()
             raise StoreError(str(error)) from error
         except sqlite3.DatabaseError as error:
             self._discard()
-            raise StoreError(f"{error}; it is made anew") from error
+            raise StoreError(f"{error}; it is recreated") from error
 
     def _connect(self, now_ns: int) -> sqlite3.Connection:
-        """Return a connection to the file that is at the path now."""
+        """Return a connection to the file that is now at the path."""
         if self._connection is not None and now_ns >= self._look_at_ns:
             self._look_at_ns = now_ns + _LOOK_EVERY_NS
             if self._find_inodes() != self._inodes:
-                self._report("throttle: its file was replaced; opened again")
+                self._report("throttle: its file was replaced; it is reopened")
                 self._close()
         if self._connection is None:
             self._connection = self._make()
@@ -192,8 +194,8 @@ class FileStore(MemoryStore):
         make_private_folder(self._path.parent)
         with self._locked():
             if self._was_emptied():
-                # Whoever has it open still writes to its log: all must see another file.
-                self._report("throttle: its file was emptied; made anew")
+                # Workers that have it open still write to its log. A new file makes them reopen it.
+                self._report("throttle: its file was emptied; it is recreated")
                 self._remove()
             self._path.touch(mode=0o600)
             try:
@@ -201,7 +203,7 @@ class FileStore(MemoryStore):
             except sqlite3.OperationalError:
                 raise
             except sqlite3.DatabaseError as error:
-                self._report(f"throttle: its file was damaged, {error}; made anew")
+                self._report(f"throttle: its file was damaged: {error}; it is recreated")
                 self._remove()
                 self._path.touch(mode=0o600)
                 connection = _open(str(self._path))
@@ -209,7 +211,7 @@ class FileStore(MemoryStore):
         return connection
 
     def _was_emptied(self) -> bool:
-        """Whether there is a log of writes beside a file that holds nothing."""
+        """Return whether the file is empty but has a write-ahead log beside it."""
         log = Path(f"{self._path}-wal")
         return self._path.exists() and self._path.stat().st_size == 0 and log.exists()
 
@@ -232,17 +234,17 @@ class FileStore(MemoryStore):
         self._connection = None
 
     def _find_inodes(self) -> tuple[int | None, int | None]:
-        """Return which file is at the path, and which log of writes is beside it.
+        """Return the inodes of the file at the path and of its write-ahead log.
 
-        Both: of an emptied file SQLite throws the log away at the next opening, and who
-        had it open would go on writing to a log that nobody else reads.
+        Both are needed: when an emptied file is opened, SQLite deletes its log, and workers that
+        still had the file open would write to a log that no other worker reads.
         """
         return _find_inode(self._path), _find_inode(Path(f"{self._path}-wal"))
 
     @contextlib.contextmanager
     def _locked(self) -> Iterator[None]:
-        """Let one worker at a time make or remove the file."""
-        # Neither emptied nor followed: it may be a link to a file that is not ours.
+        """Let one worker at a time create or remove the file."""
+        # The lock is not truncated and no link is followed: it may point to someone else's file.
         lock = os.open(f"{self._path}.lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
         try:
             fcntl.flock(lock, fcntl.LOCK_EX)
@@ -254,7 +256,7 @@ class FileStore(MemoryStore):
 def _decide_alike(
     connection: sqlite3.Connection, now_ns: int, demand: Demand, count: int
 ) -> list[Decision]:
-    """Decide on demands that follow each other and are the same: at once where all pass."""
+    """Decide on equal demands in a row: in one statement if all of them are admitted."""
     sum_ns = count * demand.cost_ns
     if count > 1 and 0 < sum_ns <= demand.window_ns:
         last = _decide(connection, now_ns, demand._replace(cost_ns=sum_ns))
@@ -267,7 +269,7 @@ def _decide_alike(
     while len(decisions) < count:
         decisions.append(_decide(connection, now_ns, demand))
         if not decisions[-1].allowed:
-            # It changed nothing, so the next ones fare the same.
+            # It changed nothing, so the next ones are refused too.
             decisions += decisions[-1:] * (count - len(decisions))
     return decisions
 
@@ -280,7 +282,7 @@ def _decide(connection: sqlite3.Connection, now_ns: int, demand: Demand) -> Deci
         "window": demand.window_ns,
         "reach": now_ns + demand.window_ns + _SKEW_NS,
     }
-    # fetchall: a statement that is not run to its end keeps its lock.
+    # fetchall: a statement that is not read to its end keeps its lock.
     row = connection.execute(_ADMIT, values).fetchall()
     if row:
         return Decision(allowed=True, ahead_ns=int(row[0][0]) - now_ns)
@@ -298,8 +300,8 @@ def _find_inode(path: Path) -> int | None:
 def _open(path: str) -> sqlite3.Connection:
     connection = sqlite3.connect(path, timeout=_BUSY_TIMEOUT_S, isolation_level=None)
     try:
-        # Losing the last moments of a bucket in a power cut costs nobody anything, so
-        # nothing waits for the disk.
+        # A power cut may lose the last changes of a bucket: they are not worth waiting for the
+        # disk.
         connection.execute("PRAGMA journal_mode=WAL")
         connection.execute("PRAGMA synchronous=OFF")
         connection.execute(_SCHEMA)

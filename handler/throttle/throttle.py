@@ -1,6 +1,6 @@
 """A token bucket for each client, shared by all workers, and by all hosts that share a Redis.
 
-Who is asking, what it costs, and what the client is told; the buckets themselves are in
+This module identifies clients, computes costs and writes headers; the buckets are in
 :mod:`henaw.handler.throttle.store` and :mod:`henaw.handler.throttle.redis_store`.
 """
 
@@ -28,11 +28,11 @@ from henaw.handler.throttle.store import (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Client:
-    """Who is asking: the bucket it draws from, and its key in the store.
+    """The sender of a request, and its bucket.
 
     Attributes:
-        kind: how it was told: "keyed", "proxied" or "anonymous".
-        digest: SHA-256 of who it is; what it was made from is not kept.
+        kind: how it was identified: "keyed", "proxied" or "anonymous".
+        digest: its key in the store: SHA-256 of its key or address, which are not kept.
         bucket: its rate and burst.
     """
 
@@ -46,11 +46,11 @@ class Admission:
     """The decision on one request.
 
     Attributes:
-        allowed: whether it passes.
-        bucket: the bucket it drew from.
+        allowed: whether the request is admitted.
+        bucket: the bucket that it draws from.
         remaining: whole tokens left.
         reset_s: seconds until the bucket is full.
-        retry_after_s: seconds until the same request would pass; 0 if it did.
+        retry_after_s: seconds until the same request would be admitted; 0 if it is.
     """
 
     allowed: bool
@@ -73,17 +73,17 @@ class Admission:
 
 
 class Throttle:
-    """Decides which requests pass.
+    """Decides which requests are admitted.
 
     Args:
-        configuration: rates, how clients are told apart, and a Redis, where there is one.
-        store: the file that holds the buckets; None keeps them in this process.
+        configuration: rates, how clients are identified, and the URL of a Redis, if any.
+        store: the file with the buckets; None keeps them in this process.
         keys: of clients; None takes those of the configuration.
-        report: told in one sentence when a store fails, is back or is made anew.
+        report: gets one sentence when a store fails, works again or is recreated.
         clock_ns: nanoseconds since the epoch, the same for all workers.
 
     Attributes:
-        fallbacks: decisions at which a store failed and the next one had to decide.
+        fallbacks: decisions that the next store made because one failed.
     """
 
     def __init__(
@@ -103,7 +103,7 @@ class Throttle:
         self._last: Store = MemoryStore(clock_ns)
         self._preferred: list[Store] = []
         if configuration.redis is not None:
-            # Imported late: most servers have none.
+            # Imported late, because most servers have no Redis.
             from henaw.handler.throttle.redis_store import RedisStore
 
             self._preferred.append(RedisStore(configuration.redis))
@@ -112,7 +112,7 @@ class Throttle:
         self._failed_ns: dict[str, int] = {}
 
     def identify(self, headers: Mapping[str, str]) -> Client:
-        """Tell the client by its key, else by the proxy's header, else as anonymous.
+        """Identify the client by its key, else by the proxy's header, else as anonymous.
 
         Args:
             headers: the request's, names in lower case.
@@ -134,25 +134,24 @@ class Throttle:
         return Client(kind="anonymous", digest=b"a", bucket=configuration.anonymous)
 
     def find_cost(self, people: float) -> float:
-        """Return the tokens that a request about so many people costs, at least one."""
+        """Return the tokens that a request for this many people costs, at least one."""
         return max(1.0, people * self._configuration.cost_per_instance)
 
     def find_most_people(self, client: Client) -> float:
-        """Return how many people the client could ever ask about at once."""
+        """Return the most people in one request that a full bucket of the client can pay for."""
         if self._configuration.cost_per_instance == 0:
             return math.inf
-        # Not //: 10 // 0.05 is 199.
+        # Division with // is wrong here: 10 // 0.05 is 199.
         return math.floor(client.bucket.burst / self._configuration.cost_per_instance)
 
     def admit(self, client: Client, cost: float = 1.0, *, spent: float = 0.0) -> Admission:
-        """Take ``cost`` tokens from the client's bucket, if it holds them.
+        """Take ``cost`` tokens from the client's bucket, if it has them.
 
         Args:
-            client: who asks.
+            client: the sender of the request.
             cost: tokens.
-            spent: tokens that the same request took before, and will again when retried;
-                given back where the bucket does not hold the rest, so that a refusal of
-                any size changes nothing.
+            spent: tokens that the same request took before. They are given back if the bucket
+                does not have the rest: a refusal changes nothing, and a retry takes them again.
         """
         demand = _make_demand(client, cost)
         decision = (
@@ -167,7 +166,7 @@ class Throttle:
         return _make_admission(client.bucket, demand, decision)
 
     def admit_all(self, clients: Sequence[Client]) -> list[Admission]:
-        """Take one token for each request of a batch, in order: cheaper than one by one."""
+        """Take one token for each request of a batch, in order; faster than one by one."""
         if not clients:
             return []
         demands = [_make_demand(client, 1.0) for client in clients]
@@ -179,7 +178,7 @@ class Throttle:
         ]
 
     def _decide(self, demands: Sequence[Demand]) -> list[Decision]:
-        """Ask the first store that works; one that failed is left alone for a second."""
+        """Ask the first store that works; a store that failed is not asked for a second."""
         for store in self._preferred:
             failed_ns = self._failed_ns.get(store.name)
             if failed_ns is not None and 0 <= self._clock_ns() - failed_ns < SECOND_NS:
@@ -190,11 +189,11 @@ class Throttle:
                 self.fallbacks += len(demands)
                 self._failed_ns[store.name] = self._clock_ns()
                 if failed_ns is None:
-                    self._report(f"throttle: {store.name} failed: {error}; the next one decides")
+                    self._report(f"throttle: {store.name} failed: {error}; the next store is used")
             else:
                 if failed_ns is not None:
                     del self._failed_ns[store.name]
-                    self._report(f"throttle: {store.name} decides again")
+                    self._report(f"throttle: {store.name} is used again")
                 return decisions
         return self._last.admit(demands)
 
@@ -204,15 +203,15 @@ def open_keys(
     report: Callable[[str], None],
     also: frozenset[str] = frozenset(),
 ) -> ClientKeys | None:
-    """Return the keys that clients were issued; None where any key counts.
+    """Return the keys that were issued to clients; None where any key is accepted.
 
     Args:
-        configuration: which they are.
-        report: told when their file was read again.
+        configuration: digests of the keys, and a file of more.
+        report: gets one sentence when the file was read again.
         also: digests of further keys.
 
     Raises:
-        ConfigurationError: their file cannot be read, or a line of it is no digest.
+        ConfigurationError: the file cannot be read, or a line is not a digest.
     """
     if configuration.accepted_keys is None and configuration.accepted_keys_file is None:
         return None
@@ -222,7 +221,7 @@ def open_keys(
 
 
 def _find_interval_ns(bucket: Bucket) -> int:
-    # Whole, so that a burst is as many intervals as it has tokens.
+    # A whole number, so that a burst is exactly as many intervals as it has tokens.
     return max(1, round(bucket.period_s * SECOND_NS / bucket.rate))
 
 

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 
 class Context(Protocol):
-    """What TorchServe hands to a handler beside the data."""
+    """The context that TorchServe gives a handler beside the data."""
 
     system_properties: Mapping[str, Any]
 

@@ -1,8 +1,8 @@
-"""The mark by which workers are told that their server is about to end.
+"""The mark that tells TorchServe's workers that their server is shutting down.
 
-A folder: while it is there, workers send away what they are newly asked, and each leaves a
-file in it that is named by its process. By that file whoever made the folder sees that the
-worker has answered all that it had begun before.
+The mark is a folder. While it exists, workers refuse new requests, and each worker creates a file
+in it that is named by its process id. The file shows that the worker has answered all earlier
+requests.
 """
 
 from __future__ import annotations
@@ -15,17 +15,17 @@ DRAIN_VARIABLE = "HENAW_DRAIN_FOLDER"
 
 
 class DrainMark:
-    """Looks whether the folder is there.
+    """Checks whether the folder exists.
 
     Args:
-        folder: None where no server's end is ever announced.
+        folder: of the mark; None if shutdowns are not announced.
     """
 
     def __init__(self, folder: Path | None) -> None:
         self._folder = None if folder is None else str(folder)
 
     def is_set(self) -> bool:
-        """Tell, at the begin of a batch; costs a microsecond."""
+        """Return whether the server is shutting down; takes a microsecond."""
         if self._folder is None or not os.path.isdir(self._folder):
             return False
         with contextlib.suppress(OSError):
@@ -34,7 +34,7 @@ class DrainMark:
 
 
 def find_drain_mark() -> DrainMark:
-    """Return the one that ``HENAW_DRAIN_FOLDER`` names."""
+    """Return the mark that ``HENAW_DRAIN_FOLDER`` names."""
     named = os.environ.get(DRAIN_VARIABLE)
     return DrainMark(Path(named) if named else None)
 

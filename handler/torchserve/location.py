@@ -1,7 +1,7 @@
-"""Where a worker finds the operator's files, whatever started the server.
+"""The paths of the operator's files, as one of TorchServe's workers finds them.
 
-A worker runs in the unpacked archive; the paths that an operator writes are relative
-to the working directory of the server, its parent process.
+A worker runs in the unpacked archive, but the operator's paths are relative to the working
+directory of the server, which is its parent process.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ LOGS_VARIABLE = "LOG_LOCATION"
 
 
 def find_configuration() -> Path | None:
-    """Return the handler's configuration, or None where there is none.
+    """Return the path of the handler's configuration; None without one.
 
-    Named by ``HENAW_HANDLER_CONFIG``, else beside the server's ``config.properties``.
+    ``HENAW_HANDLER_CONFIG`` names it; else it is beside the server's ``config.properties``.
     """
     named = os.environ.get(CONFIGURATION_VARIABLE)
     if named:
@@ -32,7 +32,7 @@ def find_configuration() -> Path | None:
     if server is None:
         return None
     folder, arguments = server
-    # TorchServe hands its front end the file as "-f FILE", however it was told of it.
+    # TorchServe always passes the file to its front end as "-f FILE".
     for flag, value in itertools.pairwise(arguments):
         if flag == "-f":
             beside = (folder / value).parent / CONFIGURATION_NAME
@@ -41,27 +41,22 @@ def find_configuration() -> Path | None:
 
 
 def find_store(configured: str) -> Path:
-    """Return the throttle's file: named by ``HENAW_THROTTLE_STORE``, else as configured."""
+    """Return the throttle's file: ``HENAW_THROTTLE_STORE``, else as configured."""
     return _find(STORE_VARIABLE, configured)
 
 
 def find_monitor_folder(configured: str) -> Path:
-    """Return where workers tell how they are: ``HENAW_MONITOR_FOLDER``, else as configured."""
+    """Return the folder of workers' states: ``HENAW_MONITOR_FOLDER``, else as configured."""
     return _find(MONITOR_VARIABLE, configured)
 
 
-def find_pairs(configured: str | None) -> Path | None:
-    """Return the file in which answers are paired, as configured; None is nowhere."""
-    return None if configured is None else _find_folder() / configured
-
-
-def find_lab_profile(configured: str | None) -> Path | None:
-    """Return the file of the laboratory's profile, as configured; None is nowhere."""
+def find_optional(configured: str | None) -> Path | None:
+    """Return a path as configured, relative to the server's folder; None where none is."""
     return None if configured is None else _find_folder() / configured
 
 
 def find_log_folder() -> Path:
-    """Return where TorchServe logs: ``LOG_LOCATION``, else its working directory's ``logs``."""
+    """Return the folder of TorchServe's logs: ``LOG_LOCATION``, else ``logs``."""
     return _find(LOGS_VARIABLE, "logs")
 
 

@@ -1,8 +1,8 @@
-"""TorchServe's entry to the service: its context in, its context out, nothing else.
+"""TorchServe's entry to the service: TorchServe's batches in, responses out.
 
-TorchServe imports this file by its base name from the unpacked archive. Everything of
-HENAW is imported in :meth:`HenawHandler.initialize`: an ImportError here would be
-reported as a missing built-in handler, and the archive's copy must come first.
+TorchServe imports this file by its base name from the unpacked archive. HENAW itself is imported
+in :meth:`HenawHandler.initialize`, for two reasons: TorchServe reports an ImportError here as a
+missing built-in handler, and the archive's copy of HENAW must come first.
 """
 
 from __future__ import annotations
@@ -18,8 +18,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from henaw.handler.exchange import Request, Response
     from henaw.handler.observe.request_log import RequestLog
-    from henaw.handler.service import Request, Response, Service
+    from henaw.handler.service import Service
     from henaw.handler.torchserve.context import Context
     from henaw.handler.torchserve.drain import DrainMark
 
@@ -33,12 +34,12 @@ class HenawHandler:
         self._drain: DrainMark | None = None
 
     def initialize(self, context: Context) -> None:
-        """Load the archive and prove it; an exception keeps the worker from serving."""
+        """Load the archive and check it; after an exception, the worker does not serve."""
         folder = Path(context.system_properties["model_dir"]).resolve()
-        # Read by TorchServe at every request: without it, a body is decoded leniently
-        # before the handler sees it.
+        # TorchServe reads this at every request. Without it, TorchServe decodes the body, and is
+        # less strict than the handler.
         os.environ["TS_DECODE_INPUT_REQUEST"] = "false"
-        # TorchServe's worker logs two lines a request at this level.
+        # At a lower level, TorchServe's worker logs two lines for each request.
         logging.getLogger().setLevel(logging.WARNING)
         _refuse_other_files(folder)
         _prefer_archive(folder)
@@ -51,10 +52,9 @@ class HenawHandler:
         from henaw.handler.torchserve.drain import find_drain_mark
         from henaw.handler.torchserve.location import (
             find_configuration,
-            find_lab_profile,
             find_log_folder,
             find_monitor_folder,
-            find_pairs,
+            find_optional,
             find_store,
         )
 
@@ -63,20 +63,20 @@ class HenawHandler:
         path = find_configuration()
         configuration = HandlerConfiguration() if path is None else load_configuration(path)
         device = choose_device(context.system_properties.get("gpu_id"), self._log.report)
-        # The graph is small: more threads than the runtime's own only get in the way.
+        # The graph is small: more threads would only compete with the runtime's own.
         torch.set_num_threads(configuration.runtime.threads)
         self._service = assemble_service(
             folder,
             configuration,
             store=find_store(configuration.throttle.store),
             states=find_monitor_folder(configuration.monitor.folder),
-            pairs=find_pairs(configuration.monitor.pairs),
-            lab_profile=find_lab_profile(configuration.lab_profile),
+            shadow_store=find_optional(configuration.monitor.pairs),
+            lab_profile=find_optional(configuration.lab_profile),
             log=self._log,
             device=device,
         )
-        # A full collection would walk torch's hundreds of thousands of objects, which stay
-        # anyway: every client waited for it.
+        # Without this, every client waits while a full collection visits torch's hundreds of
+        # thousands of objects, which stay anyway.
         gc.collect()
         gc.freeze()
         self._log.report(
@@ -84,25 +84,25 @@ class HenawHandler:
         )
 
     def answer(self, requests: Sequence[Request]) -> Sequence[Response]:
-        """Answer one batch: decode, validate, predict and encode are the service's."""
+        """Answer one batch with the service."""
         if self._service is None or self._log is None or self._drain is None:
-            raise RuntimeError("expected initialize before answer")
+            raise RuntimeError("initialize must be called before answer")
         from henaw.handler.errors import locate_error
-        from henaw.handler.service import refuse_internally
+        from henaw.handler.exchange import fail
 
         is_ending = self._drain.is_set()
         try:
             responses = self._service.answer(requests, is_ending=is_ending)
-        # The service keeps what goes wrong to the request that it went wrong with. Whatever
-        # came this far TorchServe would log with its message, which may hold values.
+        # The service turns errors into responses itself; this is a bug in it. TorchServe would
+        # log the error with its message, which may contain values.
         except Exception as error:
             self._log.report(f"a batch of {len(requests)} failed: {locate_error(error)}")
-            responses = [refuse_internally(request.request_id, {}) for request in requests]
+            responses = [fail(request.request_id, {}) for request in requests]
         self._log.flush()
         return responses
 
     def handle(self, data: Sequence[Mapping[str, Any]], context: Context) -> list[bytes]:
-        """Answer one batch, as TorchServe hands it over."""
+        """Answer one of TorchServe's batches."""
         bodies = []
         requests = [_read_request(context, index, item) for index, item in enumerate(data)]
         for index, response in enumerate(self.answer(requests)):
@@ -110,15 +110,15 @@ class HenawHandler:
             for name, value in response.headers.items():
                 context.set_response_header(index, name, value)
             if "content-type" not in requests[index].headers:
-                # By gRPC. Of a stream TorchServe looks for this, and ends the worker where it is
-                # missing.
+                # The request came by gRPC. TorchServe expects this header of a stream, and ends
+                # the worker if it is missing.
                 context.set_response_header(index, "ts_stream_next", "false")
             bodies.append(response.body)
         return bodies
 
 
 def _read_request(context: Context, index: int, item: Mapping[str, Any]) -> Request:
-    from henaw.handler.service import Request
+    from henaw.handler.exchange import Request
 
     headers = {
         name.lower(): value
@@ -127,11 +127,11 @@ def _read_request(context: Context, index: int, item: Mapping[str, Any]) -> Requ
     }
     body = item.get("body", b"")
     return Request(
-        # A multipart form has no such part, or a text: the service refuses it by its type.
+        # A multipart form has no such part, or a text. The service refuses its content type.
         body=bytes(body) if isinstance(body, (bytes, bytearray)) else b"",
         headers=headers,
         request_id=context.get_request_id(index) or "",
-        # Set by TorchServe from the path.
+        # TorchServe sets these headers by the path.
         explain=headers.get("explain") == "True",
         describe=headers.get("describe") == "True",
     )
@@ -140,15 +140,15 @@ def _read_request(context: Context, index: int, item: Mapping[str, Any]) -> Requ
 def _refuse_other_files(folder: Path) -> None:
     """Compare the archive with its digests before anything else of it is imported.
 
-    TorchServe puts the folder before the standard library on the path of its workers: what
-    bears the name of a module that nobody has imported yet would run in its place.
+    TorchServe puts the folder before the standard library on the import path. So an added file
+    with the name of a standard module would run in its place.
     """
-    # Else the next worker would find Python's own files there, which no digest is of.
+    # Else Python writes bytecode there, and the next worker finds files without digests.
     sys.dont_write_bytecode = True
     path = folder / "henaw" / "handler" / "manifest.py"
     spec = importlib.util.spec_from_file_location("henaw_manifest", path)
     if spec is None or spec.loader is None:
-        raise RuntimeError(f"expected {path}, found none")
+        raise RuntimeError(f"{path} is missing")
     manifest = importlib.util.module_from_spec(spec)
     search = sys.path[:]
     sys.path[:] = [entry for entry in search if Path(entry).resolve() != folder]
@@ -158,11 +158,11 @@ def _refuse_other_files(folder: Path) -> None:
         sys.path[:] = search
     _, problems = manifest.compare_files(folder)
     if problems:
-        raise RuntimeError("\n  - ".join(["expected the archive as it was made:", *problems]))
+        raise RuntimeError("\n  - ".join(["the archive was changed:", *problems]))
 
 
 def _prefer_archive(folder: Path) -> None:
-    """Make the archive's ``henaw`` the one that is imported, whatever is installed."""
+    """Make Python import the archive's ``henaw``, even if another one is installed."""
     sys.path[:] = [str(folder), *(entry for entry in sys.path if entry != str(folder))]
     for name in [n for n in sys.modules if n == "henaw" or n.startswith("henaw.")]:
         del sys.modules[name]
@@ -171,4 +171,4 @@ def _prefer_archive(folder: Path) -> None:
 
     origin = Path(henaw.handler.__file__ or "").resolve()
     if folder not in origin.parents:
-        raise RuntimeError(f"expected henaw.handler from {folder}, however: {origin}")
+        raise RuntimeError(f"henaw.handler must come from {folder}; got {origin}")

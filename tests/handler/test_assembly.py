@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 from henaw.handler.assembly import assemble_service
 from henaw.handler.configuration import HandlerConfiguration
+from henaw.handler.exchange import Request
 from henaw.handler.inference.selfcheck import check_runtimes, list_differences, load_golden
 from henaw.handler.metadata import load_metadata
 from henaw.handler.observe.request_log import RequestLog
-from henaw.handler.service import Request, Service
+from henaw.handler.service import Service
 from henaw.model.errors import ArtifactError, ParityError
 from henaw.model.runtime import OnnxRuntime, Outputs
 

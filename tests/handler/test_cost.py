@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from henaw.handler.contract.dialects import Dialect
-from henaw.handler.service import Request, Response
+from henaw.handler.exchange import Request, Response
 from henaw.model.biomarkers import NAMES, PANEL
 
 KB = 1_000

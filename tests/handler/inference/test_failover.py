@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from henaw.handler.inference.failover import Engine
+from henaw.handler.inference.failover import FailoverRuntime
 from henaw.handler.inference.selfcheck import Golden, compare_answers, load_golden
 from henaw.model.cuda_runtime import CudaRuntime
 from henaw.model.runtime import Outputs, Runtime
@@ -49,7 +49,7 @@ class Bench:
     def __init__(self, **options: Any) -> None:
         self.cpu, self.gpu, self.clock = Device("cpu"), Device("gpu"), Clock()
         self.reports: list[str] = []
-        self.engine = Engine(
+        self.engine = FailoverRuntime(
             self.cpu,
             self.gpu,
             cooldown_s=30,
@@ -73,7 +73,7 @@ def bench() -> Bench:
 
 
 def test_the_cpu_answers_where_there_is_no_gpu() -> None:
-    engine = Engine(Device("cpu"))
+    engine = FailoverRuntime(Device("cpu"))
     assert engine.predict(*INPUTS)[1] == engine.runtime_name == "cpu"
     assert engine.check(GOLDEN) == []
 
@@ -195,7 +195,7 @@ def test_golden_people_whose_right_answer_is_nan_are_no_failure(
     captured = CudaRuntime.load(artifacts / "henaw.torchscript.pt", device="cpu")
     for preferred in (runtimes["torchscript"], captured):
         reports: list[str] = []
-        engine = Engine(runtimes["onnx"], preferred, report=reports.append)
+        engine = FailoverRuntime(runtimes["onnx"], preferred, report=reports.append)
         outputs, name = engine.predict(golden.biomarkers, golden.age, golden.sex)
         assert (name, engine.failures, reports) == ("torchscript-cpu", 0, [])
         assert np.isnan(outputs["biological_age"]).any()

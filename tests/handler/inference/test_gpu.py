@@ -20,14 +20,15 @@ from henaw.handler.configuration import (
     Limits,
     ThrottleConfiguration,
 )
+from henaw.handler.exchange import Request
 from henaw.handler.inference import gpu as gpu_module
 from henaw.handler.inference.crossover import Crossover
 from henaw.handler.inference.gpu import choose_device, start_gpu
 from henaw.handler.inference.selfcheck import Golden, load_golden
 from henaw.handler.observe.exposition import WorkersCollector
-from henaw.handler.observe.heartbeat import Pulse
+from henaw.handler.observe.heartbeat import Heartbeat
 from henaw.handler.observe.request_log import RequestLog
-from henaw.handler.service import Request, Service
+from henaw.handler.service import Service
 from henaw.model.cuda_runtime import CudaRuntime
 from henaw.model.errors import ParityError
 from henaw.model.profile import LabProfile
@@ -157,7 +158,7 @@ def test_a_failing_gpu_fails_no_request_and_comes_back(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
     worker = Worker(unpacked, "cpu")
-    engine = worker.service._engine
+    engine = worker.service._runtime
     golden = load_golden(unpacked / "golden.json")
     people = {"instances": [person] * 4}
     expected = worker.ask(people)["predictions"][0]["biological_age"]
@@ -205,7 +206,7 @@ def test_metrics_say_from_how_many_people_the_gpu_answers(
 ) -> None:
     measured.append(found)
     # Once, and without a thread that outlives the test.
-    monkeypatch.setattr(Pulse, "start", Pulse.tell)
+    monkeypatch.setattr(Heartbeat, "start", Heartbeat.write)
     Worker(unpacked, "cpu", states=tmp_path)
     families = {f.name: f for f in WorkersCollector(tmp_path, patience_s=15.0).collect()}
     (sample,) = families["henaw_gpu_crossover_people"].samples

@@ -17,7 +17,7 @@ import pytest
 from henaw.handler.contract import interfaces
 from henaw.handler.contract.openapi import write_openapi
 from henaw.handler.metadata import Metadata
-from henaw.handler.native.routes import Question, Routes, find_question
+from henaw.handler.native.routes import Question, find_question
 from henaw.model.runtime import OUTPUT_NAMES, OnnxRuntime
 from tritonclient.http import InferenceServerClient, InferInput, InferRequestedOutput
 from tritonclient.utils import InferenceServerException
@@ -32,12 +32,12 @@ JSON = {"content-type": "application/json"}
 
 
 @pytest.fixture
-def routes(client: Any) -> Routes:
-    return Routes(client.service)
+def routes(client: Any) -> Any:
+    return client.make_site()
 
 
 def ask(
-    routes: Routes, path: str, body: Any = b"", method: str = "POST", **headers: str
+    routes: Any, path: str, body: Any = b"", method: str = "POST", **headers: str
 ) -> tuple[int, Any]:
     sent = body if isinstance(body, bytes) else json.dumps(body).encode()
     response = routes.answer(method, path, JSON | headers, sent)
@@ -76,7 +76,7 @@ def write_tensors() -> dict[str, Any]:
         ("/v2/health/live", "GET, HEAD"),
     ],
 )
-def test_another_method_is_told_which_are_answered(routes: Routes, path: str, allowed: str) -> None:
+def test_another_method_is_told_which_are_answered(routes: Any, path: str, allowed: str) -> None:
     for method in ("PUT", "DELETE", "PATCH", "TRACE", "GET" if allowed == "POST" else "POST"):
         response = routes.answer(method, path, JSON, b"{}")
         assert (response.status, response.headers["Allow"]) == (405, allowed)
@@ -89,7 +89,7 @@ def test_another_method_is_told_which_are_answered(routes: Routes, path: str, al
      "/v2/models/henaw/infer/more", "/v2/models/henaw/versions/9/infer", "/predictions/henaw/9",
      "/v2/models/henaw/versions/9", "/../predictions/henaw", "//predictions/henaw"],
 )  # fmt: skip
-def test_other_paths_are_not_found(routes: Routes, path: str) -> None:
+def test_other_paths_are_not_found(routes: Any, path: str) -> None:
     for method in ("GET", "POST"):
         response = routes.answer(method, path, JSON, b"{}")
         assert response.status in (404, 405)
@@ -102,7 +102,7 @@ def test_what_a_path_asks() -> None:
     assert find_question("/v2/health/live") is None
 
 
-def test_versions_are_one_or_not_there(routes: Routes, metadata: Metadata) -> None:
+def test_versions_are_one_or_not_there(routes: Any, metadata: Metadata) -> None:
     path = f"/v2/models/henaw/versions/{metadata.version}"
     assert ask(routes, f"{path}/infer", write_tensors())[0] == 200
     assert ask(routes, f"{path}/ready", method="GET") == (200, {"name": "henaw", "ready": True})
@@ -112,13 +112,13 @@ def test_versions_are_one_or_not_there(routes: Routes, metadata: Metadata) -> No
 
 
 def test_a_server_that_is_not_ready_says_so(client: Any) -> None:
-    routes = Routes(client.service, is_ready=lambda: False)
+    routes = client.make_site(is_ready=lambda: False)
     for path in ("/v2/health/ready", "/v2/models/henaw/ready", "/v1/models/henaw"):
         assert ask(routes, path, method="GET")[0] == 503
     assert ask(routes, "/v2/health/live", method="GET") == (200, {"live": True})
 
 
-def test_kserves_first_protocol(routes: Routes, person: dict[str, Any]) -> None:
+def test_kserves_first_protocol(routes: Any, person: dict[str, Any]) -> None:
     body = {"instances": [person, person]}
     status, answer = ask(routes, "/v1/models/henaw:predict", body)
     assert (status, len(answer["predictions"])) == (200, 2)
@@ -127,7 +127,7 @@ def test_kserves_first_protocol(routes: Routes, person: dict[str, Any]) -> None:
     assert ask(routes, "/v1/models", method="GET") == (200, {"models": ["henaw"]})
 
 
-def test_arrays_tell_in_short_what_is_wrong(routes: Routes) -> None:
+def test_arrays_tell_in_short_what_is_wrong(routes: Any) -> None:
     body = write_tensors()
     body["inputs"][1]["data"][0] = 7
     status, told = ask(routes, "/v2/models/henaw/infer", body)
@@ -136,7 +136,7 @@ def test_arrays_tell_in_short_what_is_wrong(routes: Routes) -> None:
     assert told["errors"][0]["field"] == "age"
 
 
-def test_the_metadata_is_of_what_is_answered(routes: Routes) -> None:
+def test_the_metadata_is_of_what_is_answered(routes: Any) -> None:
     _, described = ask(routes, "/v2/models/henaw", method="GET")
     _, answer = ask(routes, "/v2/models/henaw/infer", write_tensors())
     assert [output["name"] for output in described["outputs"]] == list(OUTPUT_NAMES)
@@ -146,7 +146,7 @@ def test_the_metadata_is_of_what_is_answered(routes: Routes) -> None:
         assert all(a in (-1, b) for a, b in zip(told["shape"], given["shape"], strict=True))
 
 
-def test_the_names_of_other_models_are_refused(routes: Routes) -> None:
+def test_the_names_of_other_models_are_refused(routes: Any) -> None:
     body = write_tensors() | {"model_name": "other"}
     status, told = ask(routes, "/v2/models/henaw/infer", body)
     assert (status, told["errors"][0]["field"]) == (422, "model_name")
@@ -164,7 +164,7 @@ WRONG_BINARY: dict[str, tuple[dict[str, Any], bytes, str]] = {
 
 
 @pytest.mark.parametrize("name", WRONG_BINARY)
-def test_wrong_binary_values_are_refused(routes: Routes, name: str) -> None:
+def test_wrong_binary_values_are_refused(routes: Any, name: str) -> None:
     parameters, binary, field = WRONG_BINARY[name]
     body = write_tensors()
     body["inputs"][1] = {
@@ -178,13 +178,13 @@ def test_wrong_binary_values_are_refused(routes: Routes, name: str) -> None:
 
 
 @pytest.mark.parametrize("length", ["-1", "1e3", "x", "", "9" * 30])
-def test_a_length_of_the_header_that_is_none_is_refused(routes: Routes, length: str) -> None:
+def test_a_length_of_the_header_that_is_none_is_refused(routes: Any, length: str) -> None:
     headers = {"inference-header-content-length": length}
     assert ask(routes, "/v2/models/henaw/infer", write_tensors(), **headers)[0] == 400
 
 
 @pytest.fixture
-def url(routes: Routes) -> Iterator[str]:
+def url(routes: Any) -> Iterator[str]:
     """The routes behind the standard library's server, asked by one thread as engines do."""
     one = ThreadPoolExecutor(1)
 
@@ -273,7 +273,7 @@ def test_kserves_client_works_as_it_is(url: str) -> None:
     np.testing.assert_allclose(answer["second"], answer["first"], atol=1e-4)
 
 
-def test_every_path_of_the_document_is_answered(routes: Routes, metadata: Metadata) -> None:
+def test_every_path_of_the_document_is_answered(routes: Any, metadata: Metadata) -> None:
     for path, operations in write_openapi()["paths"].items():
         for method, operation in operations.items():
             asked = path.replace("{version}", metadata.version)
@@ -296,7 +296,7 @@ def test_every_path_of_the_document_is_answered(routes: Routes, metadata: Metada
         ("/cds-services", interfaces.HookServices),
     ],
 )
-def test_pages_are_as_the_document_says(routes: Routes, path: str, kind: type) -> None:
+def test_pages_are_as_the_document_says(routes: Any, path: str, kind: type) -> None:
     response = routes.answer("GET", path, {}, b"")
     assert response.status == 200
     page = msgspec.json.decode(response.body, type=kind)

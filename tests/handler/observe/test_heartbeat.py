@@ -6,16 +6,16 @@ from typing import Any
 
 import pytest
 from henaw.handler.configuration import ThrottleConfiguration
-from henaw.handler.inference.failover import Engine
+from henaw.handler.inference.failover import FailoverRuntime
 from henaw.handler.inference.selfcheck import load_golden
 from henaw.handler.observe.drift import load_drift_reference
-from henaw.handler.observe.heartbeat import Pulse
+from henaw.handler.observe.heartbeat import Heartbeat
 from henaw.handler.observe.metrics import Metrics
 from henaw.handler.observe.worker_state import StateFile, WorkerState, read_states
 from henaw.handler.throttle.throttle import Throttle
 from henaw.model.runtime import OnnxRuntime, Outputs
 
-Make = Callable[..., Pulse]
+Make = Callable[..., Heartbeat]
 
 
 class Moody:
@@ -50,9 +50,11 @@ def said() -> list[str]:
 
 
 @pytest.fixture
-def pulse(moody: Moody, artifacts: Path, tmp_path: Path, said: list[str]) -> Iterator[Pulse]:
-    pulse = Pulse(
-        engine=Engine(moody),
+def heartbeat(
+    moody: Moody, artifacts: Path, tmp_path: Path, said: list[str]
+) -> Iterator[Heartbeat]:
+    heartbeat = Heartbeat(
+        runtime=FailoverRuntime(moody),
         golden=load_golden(artifacts / "golden.json"),
         metrics=Metrics(load_drift_reference(artifacts / "henaw.json")),
         throttle=Throttle(ThrottleConfiguration(), None),
@@ -61,10 +63,10 @@ def pulse(moody: Moody, artifacts: Path, tmp_path: Path, said: list[str]) -> Ite
         check_every_s=0.05,
         report=said.append,
     )
-    yield pulse
-    if pulse.is_alive():
+    yield heartbeat
+    if heartbeat.is_alive():
         moody.go_on.set()
-        pulse.stop()
+        heartbeat.stop()
 
 
 def read_state(tmp_path: Path) -> WorkerState:
@@ -73,7 +75,7 @@ def read_state(tmp_path: Path) -> WorkerState:
 
 
 def test_a_model_that_turns_wrong_is_told_once_and_so_is_its_return(
-    pulse: Pulse, moody: Moody, tmp_path: Path, said: list[str]
+    heartbeat: Heartbeat, moody: Moody, tmp_path: Path, said: list[str]
 ) -> None:
     for mood, expected in (
         ("right", []),
@@ -83,8 +85,8 @@ def test_a_model_that_turns_wrong_is_told_once_and_so_is_its_return(
         ("right", []),
     ):
         moody.mood = mood
-        pulse.check()
-        pulse.tell()
+        heartbeat.check()
+        heartbeat.write()
         differences = read_state(tmp_path).differences
         assert [text[: len(e)] for text, e in zip(differences, expected, strict=True)] == expected
     assert len(said) == 2
@@ -93,9 +95,9 @@ def test_a_model_that_turns_wrong_is_told_once_and_so_is_its_return(
 
 
 def test_a_model_that_hangs_is_not_told_to_be_checked(
-    pulse: Pulse, moody: Moody, tmp_path: Path
+    heartbeat: Heartbeat, moody: Moody, tmp_path: Path
 ) -> None:
-    pulse.start()
+    heartbeat.start()
     time.sleep(0.3)
     moody.mood = "hanging"
     time.sleep(0.3)
@@ -109,12 +111,12 @@ def test_a_model_that_hangs_is_not_told_to_be_checked(
 
 
 def test_where_nothing_can_be_told_it_is_said_once(
-    pulse: Pulse, tmp_path: Path, said: list[str]
+    heartbeat: Heartbeat, tmp_path: Path, said: list[str]
 ) -> None:
     (tmp_path / "states").write_text("a file where the folder should be")
-    pulse.tell()
-    pulse.tell()
+    heartbeat.write()
+    heartbeat.write()
     assert len(said) == 1
     (tmp_path / "states").unlink()
-    pulse.tell()
+    heartbeat.write()
     assert read_state(tmp_path).version == "1.0"

@@ -175,7 +175,7 @@ class TestService:
     ) -> None:
         """Requests are taken on 32 at a time."""
         client = make_client()
-        throttle = client.service._throttle
+        throttle = client.service._cashier._throttle
         admit_all = throttle.admit_all
         sizes = []
 

@@ -10,16 +10,16 @@ from typing import Any
 
 import numpy as np
 import pytest
-from henaw.handler.observe import shadow as pairs
+from henaw.handler.observe import shadow
 from henaw.handler.observe.drift import load_drift_reference
 from henaw.handler.observe.metrics import Comparison, Metrics
 from henaw.handler.observe.shadow import (
     KEPT_S,
     MOST_PEOPLE,
-    PAIR_HEADER,
-    PairedAnswer,
-    Pairing,
-    PairStore,
+    SHADOW_HEADER,
+    AnswerStore,
+    ShadowComparison,
+    SharedAnswer,
 )
 from henaw.handler.observe.worker_state import Compared
 
@@ -37,8 +37,8 @@ def name(number: int) -> str:
     return f"{number:032x}"
 
 
-def answer(number: int, *ages: float, status: int = 200) -> PairedAnswer:
-    return PairedAnswer(name(number), status, np.array(ages, "<f4").tobytes())
+def answer(number: int, *ages: float, status: int = 200) -> SharedAnswer:
+    return SharedAnswer(name(number), status, np.array(ages, "<f4").tobytes())
 
 
 def find(folder: Path) -> Path:
@@ -51,46 +51,46 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def stores(tmp_path: Path, clock: Clock) -> tuple[PairStore, PairStore]:
+def stores(tmp_path: Path, clock: Clock) -> tuple[AnswerStore, AnswerStore]:
     """The stable version's connection and the candidate's."""
     path = find(tmp_path)
-    return PairStore(path, STABLE, clock), PairStore(path, CANDIDATE, clock)
+    return AnswerStore(path, STABLE, clock), AnswerStore(path, CANDIDATE, clock)
 
 
-def test_whoever_comes_second_compares(stores: tuple[PairStore, PairStore]) -> None:
+def test_whoever_comes_second_compares(stores: tuple[AnswerStore, AnswerStore]) -> None:
     stable, candidate = stores
-    assert stable.join([answer(1, 50.0, 60.0), answer(2, 40.0), answer(3, status=422)]) == []
-    seen = candidate.join([answer(1, 50.5, 59.0), answer(2, status=429), answer(3, status=422)])
+    assert stable.match([answer(1, 50.0, 60.0), answer(2, 40.0), answer(3, status=422)]) == []
+    seen = candidate.match([answer(1, 50.5, 59.0), answer(2, status=429), answer(3, status=422)])
     assert [(one.other, one.same_status, one.differences.tolist()) for one in seen] == [
         (STABLE, True, [0.5, 1.0]),
         (STABLE, False, []),
         (STABLE, True, []),
     ]
     # Whoever that is.
-    assert candidate.join([answer(4, 1.0)]) == []
-    assert [one.other for one in stable.join([answer(4, 1.0)])] == [CANDIDATE]
+    assert candidate.match([answer(4, 1.0)]) == []
+    assert [one.other for one in stable.match([answer(4, 1.0)])] == [CANDIDATE]
 
 
 def test_an_answer_is_compared_with_another_versions_only(
-    stores: tuple[PairStore, PairStore],
+    stores: tuple[AnswerStore, AnswerStore],
 ) -> None:
     stable, candidate = stores
     # As where nginx asked another server of the same version after the first one failed.
-    assert stable.join([answer(1, 50.0), answer(1, 51.0)]) == []
-    assert stable.join([answer(1, 52.0)]) == []
-    (seen,) = candidate.join([answer(1, 52.0)])
+    assert stable.match([answer(1, 50.0), answer(1, 51.0)]) == []
+    assert stable.match([answer(1, 52.0)]) == []
+    (seen,) = candidate.match([answer(1, 52.0)])
     assert seen.differences.tolist() == [0.0]
 
 
 JOIN = """
 import sys
 from pathlib import Path
-from henaw.handler.observe.shadow import PairedAnswer, PairStore
+from henaw.handler.observe.shadow import SharedAnswer, AnswerStore
 
-store, numbers = PairStore(Path(sys.argv[1]), sys.argv[2]), eval(sys.argv[3])
+store, numbers = AnswerStore(Path(sys.argv[1]), sys.argv[2]), eval(sys.argv[3])
 sys.stdin.readline()
-answers = [PairedAnswer(f"{number:032x}", 200, b"") for number in numbers]
-print(sum(len(store.join(answers[i : i + 7])) for i in range(0, len(answers), 7)))
+answers = [SharedAnswer(f"{number:032x}", 200, b"") for number in numbers]
+print(sum(len(store.match(answers[i : i + 7])) for i in range(0, len(answers), 7)))
 """
 
 
@@ -124,51 +124,53 @@ def test_each_pair_is_compared_once_by_whichever_process(tmp_path: Path) -> None
 
 @pytest.mark.parametrize("moved_s", [KEPT_S + 1, -KEPT_S - 1])
 def test_what_found_no_other_is_forgotten_and_is_gone_from_the_file(
-    stores: tuple[PairStore, PairStore], clock: Clock, tmp_path: Path, moved_s: float
+    stores: tuple[AnswerStore, AnswerStore], clock: Clock, tmp_path: Path, moved_s: float
 ) -> None:
     stable, candidate = stores
     path = find(tmp_path)
-    stable.join([answer(1, 50.0)])
+    stable.match([answer(1, 50.0)])
     clock.now += KEPT_S - 1
-    stable.join([answer(2, 50.0)])
-    assert len(candidate.join([answer(1, 50.0)])) == 1
+    stable.match([answer(2, 50.0)])
+    assert len(candidate.match([answer(1, 50.0)])) == 1
     assert name(2).encode() in path.read_bytes()
     clock.now += moved_s
-    assert candidate.join([]) == []
+    assert candidate.match([]) == []
     assert name(2).encode() not in path.read_bytes()
-    assert candidate.join([answer(2, 50.0)]) == []
+    assert candidate.match([answer(2, 50.0)]) == []
 
 
-def test_the_file_is_its_owners_alone(stores: tuple[PairStore, PairStore], tmp_path: Path) -> None:
-    stores[0].join([answer(1, 50.0)])
+def test_the_file_is_its_owners_alone(
+    stores: tuple[AnswerStore, AnswerStore], tmp_path: Path
+) -> None:
+    stores[0].match([answer(1, 50.0)])
     for path in (tmp_path / "made", find(tmp_path)):
         assert stat.S_IMODE(path.stat().st_mode) & 0o077 == 0
 
 
 def test_ages_that_are_no_numbers_or_of_others_are_not_compared(
-    stores: tuple[PairStore, PairStore], tmp_path: Path
+    stores: tuple[AnswerStore, AnswerStore], tmp_path: Path
 ) -> None:
     stable, candidate = stores
-    stable.join([answer(1, np.nan, 50.0), answer(2, 50.0), answer(3, 50.0)])
+    stable.match([answer(1, np.nan, 50.0), answer(2, 50.0), answer(3, 50.0)])
     with sqlite3.connect(find(tmp_path)) as connection:
         connection.execute("UPDATE answer SET ages = 'text' WHERE pair = ?", (name(3),))
     connection.close()
-    seen = candidate.join([answer(1, 50.0, 50.0), answer(2, 50.0, 50.0), answer(3, 50.0)])
+    seen = candidate.match([answer(1, 50.0, 50.0), answer(2, 50.0, 50.0), answer(3, 50.0)])
     assert [one.differences.tolist() for one in seen] == [[0.0], [], []]
 
 
 class Side:
     """One server's worker: what it compares, and what it says."""
 
-    def __init__(self, store: PairStore, reference: Any) -> None:
+    def __init__(self, store: AnswerStore, reference: Any) -> None:
         self.metrics = Metrics(reference)
         self.said: list[str] = []
-        self.pairing = Pairing(store, self.metrics, self.said.append)
+        self.comparison = ShadowComparison(store, self.metrics, self.said.append)
 
     def ask(self, *numbers: int, age: float = 50.0) -> None:
         for number in numbers:
-            self.pairing.take(name(number), 200, np.full(1, age, np.float32))
-        self.pairing.join_waiting()
+            self.comparison.take(name(number), 200, np.full(1, age, np.float32))
+        self.comparison.compare()
 
     def read(self) -> dict[str, Compared]:
         return self.metrics.sum_up().compared
@@ -178,7 +180,7 @@ class Side:
 
 
 @pytest.fixture
-def sides(stores: tuple[PairStore, PairStore], artifacts: Path) -> tuple[Side, Side]:
+def sides(stores: tuple[AnswerStore, AnswerStore], artifacts: Path) -> tuple[Side, Side]:
     reference = load_drift_reference(artifacts / "henaw.json")
     return Side(stores[0], reference), Side(stores[1], reference)
 
@@ -213,7 +215,7 @@ def test_a_harmed_file_loses_comparisons_and_is_told_once(
     monkeypatch: pytest.MonkeyPatch,
     harm: Callable[[Path], Callable[[], None]],
 ) -> None:
-    monkeypatch.setattr(pairs, "_BUSY_TIMEOUT_S", 0.05)
+    monkeypatch.setattr(shadow, "_BUSY_TIMEOUT_S", 0.05)
     stable, candidate = sides
     stable.ask(1)
     mend = harm(find(tmp_path))
@@ -231,7 +233,7 @@ def test_a_harmed_file_loses_comparisons_and_is_told_once(
 def test_a_full_file_goes_on_once_what_fills_it_is_too_old(
     sides: tuple[Side, Side], clock: Clock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pairs, "_LARGEST_PAGES", 16)
+    monkeypatch.setattr(shadow, "_LARGEST_PAGES", 16)
     stable, candidate = sides
     for first in range(0, 2000, 100):
         stable.ask(*range(first, first + 100))
@@ -245,26 +247,26 @@ def test_a_full_file_goes_on_once_what_fills_it_is_too_old(
 
 
 def test_what_waits_is_bounded(sides: tuple[Side, Side]) -> None:
-    pairing = sides[0].pairing
+    comparison = sides[0].comparison
     for number in range(25_000):
-        pairing.take(name(number), 200, None)
-    assert len(pairing._waiting) == 10_000
-    pairing.take(name(1), 200, np.zeros(10_000, np.float32))
-    assert len(pairing._waiting[-1].ages) == 4 * MOST_PEOPLE
+        comparison.take(name(number), 200, None)
+    assert len(comparison._waiting) == 10_000
+    comparison.take(name(1), 200, np.zeros(10_000, np.float32))
+    assert len(comparison._waiting[-1].ages) == 4 * MOST_PEOPLE
 
 
 def test_the_thread_joins_by_itself(
     sides: tuple[Side, Side], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pairs, "_JOIN_EVERY_S", 0.01)
+    monkeypatch.setattr(shadow, "_COMPARE_EVERY_S", 0.01)
     stable, candidate = sides
     stable.ask(1)
-    candidate.pairing.take(name(1), 200, None)
-    candidate.pairing.start()
+    candidate.comparison.take(name(1), 200, None)
+    candidate.comparison.start()
     for _ in range(500):
         if candidate.count():
             return
-        candidate.pairing.join(timeout=0.01)
+        candidate.comparison.join(timeout=0.01)
     pytest.fail("nothing was joined")
 
 
@@ -295,7 +297,7 @@ class TestService:
 
     @pytest.fixture
     def client(self, make_client: Callable[..., Any], sides: tuple[Side, Side]) -> Any:
-        return make_client(pairing=sides[0].pairing)
+        return make_client(shadow=sides[0].comparison)
 
     def test_every_form_of_answer(
         self,
@@ -304,8 +306,8 @@ class TestService:
         person: dict[str, Any],
         read: Callable[[Any], Any],
     ) -> None:
-        waiting = sides[0].pairing._waiting
-        headers = {PAIR_HEADER: name(7)}
+        waiting = sides[0].comparison._waiting
+        headers = {SHADOW_HEADER: name(7)}
         one = client.send(person, headers=headers)
         years = read(one)["biological_age"]
         many = {"instances": [{**person, "age": 30}, person]}
@@ -321,7 +323,7 @@ class TestService:
             "outputs": [{"name": "mortality_10y"}],
         }  # fmt: skip
         assert client.send(tensors, headers=headers).status == 200
-        assert [(one.pair, one.status) for one in waiting] == [(name(7), 200)] * 4
+        assert [(one.shared_id, one.status) for one in waiting] == [(name(7), 200)] * 4
         ages = [np.frombuffer(one.ages, "<f4") for one in waiting]
         assert [len(some) for some in ages] == [1, 2, 1, 1]
         for some in ages[:3]:
@@ -330,8 +332,10 @@ class TestService:
     def test_each_of_a_batch_has_its_own(
         self, client: Any, sides: tuple[Side, Side], person: dict[str, Any]
     ) -> None:
-        waiting = sides[0].pairing._waiting
-        client.send({**person, "age": 30}, b"{", person, {"age": 7}, headers={PAIR_HEADER: name(7)})
+        waiting = sides[0].comparison._waiting
+        client.send(
+            {**person, "age": 30}, b"{", person, {"age": 7}, headers={SHADOW_HEADER: name(7)}
+        )
         assert [one.status for one in waiting] == [200, 400, 200, 422]
         first, none, second, no = (np.frombuffer(one.ages, "<f4") for one in waiting)
         assert (len(none), len(no)) == (0, 0)
@@ -341,11 +345,11 @@ class TestService:
     def test_without_nginxs_id_nothing_is_put_aside(
         self, client: Any, sides: tuple[Side, Side], person: dict[str, Any], header: str | None
     ) -> None:
-        headers = {} if header is None else {PAIR_HEADER: header}
+        headers = {} if header is None else {SHADOW_HEADER: header}
         assert client.send(person, headers=headers).status == 200
-        assert not sides[0].pairing._waiting
+        assert not sides[0].comparison._waiting
 
     def test_without_a_file_the_header_is_nobodys(
         self, make_client: Callable[..., Any], person: dict[str, Any]
     ) -> None:
-        assert make_client().send(person, headers={PAIR_HEADER: name(7)}).status == 200
+        assert make_client().send(person, headers={SHADOW_HEADER: name(7)}).status == 200

@@ -6,21 +6,21 @@ import pytest
 from henaw.handler.errors import RequestError
 from henaw.handler.request.decode import decode_body
 from henaw.handler.request.fast_path import read_valid
-from henaw.handler.request.instances import People, read_people
+from henaw.handler.request.instances import Instances, read_instances
 from henaw.model.biomarkers import NAMES, PANEL
 from hypothesis import given
 from hypothesis import strategies as st
 
 
-def read_slowly(body: bytes) -> People | None:
+def read_slowly(body: bytes) -> Instances | None:
     """Read as everything else is read; None where it is refused."""
     try:
-        return read_people(decode_body(body), maximum_instances=10**4)
+        return read_instances(decode_body(body), maximum_instances=10**4)
     except RequestError:
         return None
 
 
-def check_same(fast: People, slow: People | None) -> None:
+def check_same(fast: Instances, slow: Instances | None) -> None:
     assert slow is not None
     for name in ("biomarkers", "age", "sex"):
         ours, theirs = getattr(fast, name), getattr(slow, name)

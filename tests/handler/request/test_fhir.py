@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from fhir.resources.R4B.bundle import Bundle
 from henaw.handler.configuration import Limits
-from henaw.handler.service import Request
+from henaw.handler.exchange import Request
 from henaw.model.biomarkers import NAMES
 
 FHIR = {"content-type": "application/fhir+json"}

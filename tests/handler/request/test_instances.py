@@ -4,12 +4,12 @@ from typing import Any
 import numpy as np
 import pytest
 from henaw.handler.errors import InvalidInputError, Problem, TooLargeError
-from henaw.handler.request.instances import ANSWER_FIELDS, Form, People, read_people
+from henaw.handler.request.instances import ANSWER_FIELDS, Form, Instances, read_instances
 from henaw.model.biomarkers import INDEX, NAMES, PANEL
 
 
-def read(tree: dict[str, Any], **options: Any) -> People:
-    return read_people(tree, **{"maximum_instances": 100, **options})
+def read(tree: dict[str, Any], **options: Any) -> Instances:
+    return read_instances(tree, **{"maximum_instances": 100, **options})
 
 
 def refuse(tree: dict[str, Any], **options: Any) -> tuple[Problem, ...]:

@@ -9,7 +9,6 @@ import msgspec
 import pytest
 from henaw.handler.contract import interfaces
 from henaw.handler.metadata import Metadata
-from henaw.handler.native.routes import Routes
 from henaw.intake.fhir_codes import CODES
 from henaw.model.biomarkers import NAMES, PANEL
 
@@ -44,7 +43,7 @@ CALL_OF_THE_SPECIFICATION: dict[str, Any] = {
 
 @pytest.fixture
 def call(client: Any) -> Callable[[Any], tuple[int, Any]]:
-    routes = Routes(client.service)
+    routes = client.make_site()
 
     def send(tree: Any) -> tuple[int, Any]:
         headers = {"content-type": "application/json"}
@@ -65,7 +64,7 @@ def get_card(answer: tuple[int, Any]) -> dict[str, Any]:
 
 
 def test_the_service_is_found_with_what_it_asks_for(client: Any) -> None:
-    response = Routes(client.service).answer("GET", "/cds-services", {}, b"")
+    response = client.make_site().answer("GET", "/cds-services", {}, b"")
     (service,) = json.loads(response.body)["services"]
     assert (service["hook"], service["id"]) == ("patient-view", "henaw")
     prefetch = service["prefetch"]

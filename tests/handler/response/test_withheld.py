@@ -11,9 +11,10 @@ import pytest
 from henaw.handler.assembly import assemble_service
 from henaw.handler.configuration import HandlerConfiguration, load_configuration
 from henaw.handler.contract.types import ANSWER_FIELDS
+from henaw.handler.exchange import Request
 from henaw.handler.metadata import Metadata
 from henaw.handler.observe.request_log import RequestLog
-from henaw.handler.service import Request, Service
+from henaw.handler.service import Service
 from henaw.model.biomarkers import NAMES, PANEL
 from henaw.model.errors import ConfigurationError, ProfileError
 from henaw.model.profile import LabProfile

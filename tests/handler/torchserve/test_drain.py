@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from henaw.handler.service import Request
+from henaw.handler.exchange import Request
 from henaw.handler.torchserve.drain import DrainMark, find_drain_mark, list_drained
 
 
