@@ -93,6 +93,6 @@ def _settle(admission: Admission, exchange: Exchange) -> None:
     if not admission.allowed:
         exchange.throttled = exchange.client.kind
         raise ThrottledError(
-            f"The rate must be at most {admission.bucket.rate} requests in "
+            f"This client may send at most {admission.bucket.rate} requests in "
             f"{admission.bucket.period_s:g} s. Retry after {admission.retry_after_s} s."
         )

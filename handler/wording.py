@@ -32,8 +32,11 @@ def describe_implausible(
 
     Example:
         >>> from henaw.model.biomarkers import PANEL
-        >>> describe_implausible(PANEL[2], 0.9)
-        ('creatinine must be 5 to 2000 umol/L; got 0.9', '0.9 mg/dL is 79.6 umol/L: give the unit')
+        >>> message, hint = describe_implausible(PANEL[2], 0.9)
+        >>> message
+        'creatinine must be 5 to 2000 umol/L; got 0.9'
+        >>> hint
+        'if the unit is mg/dL, it is 79.6 umol/L: give the unit'
     """
     unit = _SAME if given is None else biomarker.find_unit(given)
     got = f"{value:.10g}"
@@ -122,7 +125,7 @@ def _hint_unit(biomarker: Biomarker, value: float, seen: Unit, *, explicit: bool
         if unit != seen and biomarker.minimum <= si <= biomarker.maximum:
             shown = f"{si:.3g}" if si < 1000 else f"{si:.0f}"
             ask = "check the unit" if explicit else "give the unit"
-            return f"{value:.10g} {name} is {shown} {biomarker.unit}: {ask}"
+            return f"if the unit is {name}, it is {shown} {biomarker.unit}: {ask}"
     return None
 
 

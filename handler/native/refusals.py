@@ -21,7 +21,7 @@ from henaw.handler.exchange import Response
 from henaw.handler.problems import CONTENT_TYPE, describe_error
 
 MALFORMED: Final = MalformedRequestError("This is not a valid HTTP/1.1 request.")
-LARGE_HEADERS: Final = LargeHeadersError("The headers must be at most 100, and at most 32 KiB.")
+LARGE_HEADERS: Final = LargeHeadersError("The headers must be at most 100 and have at most 32 KiB.")
 LONG_PATH: Final = LongPathError("The path and query must be at most 8 KiB.")
 SLOW: Final = SlowRequestError(
     "The request did not arrive in time. Send it again, faster or in parts."

@@ -102,7 +102,10 @@ def read_call(tree: Mapping[str, Any]) -> FhirPeople:
         )
     if patient.get("id", number) != number:
         problems.add(
-            None, "prefetch.patient", "not_allowed", "its id must be the patientId of the context"
+            None,
+            "prefetch.patient",
+            "not_allowed",
+            "the Patient must have the id that is in context.patientId",
         )
         problems.refuse()
     results = [prefetch[biomarker.name] for biomarker in PANEL if biomarker.name in prefetch]

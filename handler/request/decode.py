@@ -48,7 +48,7 @@ def check_size(body: bytes, *, maximum_bytes: int, maximum_values: int) -> None:
         )
     if brackets + body.count(b",") > maximum_values:
         raise TooLargeError(
-            f"The body must have at most {maximum_values} values; a valid request has fewer"
+            f"The body must have at most {maximum_values} values (objects, arrays and commas)"
         )
     if _LONG_NUMBER in body.translate(_DIGITS):
         raise MalformedBodyError(f"A number must have fewer than {len(_LONG_NUMBER)} digits")
@@ -126,7 +126,7 @@ def check_tree(tree: object, body: bytes) -> dict[str, Any]:
     # in the text >= keys in the tree; if the ends are equal, there is no duplicate. An exact count
     # is needed only where a string contains a colon.
     if body.count(b":") != keys and _STRING_OR_KEY.sub(_keep_colon, body).count(b":") != keys:
-        raise MalformedBodyError("The body has an object with the same key twice")
+        raise MalformedBodyError("The body has an object with a duplicate key")
     if not isinstance(tree, dict):
         raise MalformedBodyError("The body must be a JSON object")
     return tree

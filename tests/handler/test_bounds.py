@@ -57,7 +57,7 @@ def test_the_size_of_a_body_is_paid_for(
     # Before anything is read of it.
     refused = client.send(b"[" * 30_000)
     assert refused.status == 413
-    assert "each 1024 bytes of the body as one" in read(refused)["detail"]
+    assert "each 1024 bytes of the body as 1" in read(refused)["detail"]
 
 
 def test_explanations_are_paid_for(make_client: Callable[..., Any], person: dict[str, Any]) -> None:
@@ -91,7 +91,7 @@ def test_an_answer_that_would_be_too_large_is_refused_before_it_is_written(
     assert client.send({"instances": [person] * 25}, explain=explain).status == 200
     refused = client.send({"instances": [person] * 200}, explain=explain)
     assert refused.status == 413
-    assert "people at once" in read(refused)["detail"]
+    assert "people per request" in read(refused)["detail"]
     if not explain:
         fewer = {"instances": [person] * 200, "outputs": ["biological_age"]}
         assert client.send(fewer).status == 200

@@ -88,7 +88,7 @@ def test_large_batches_go_to_the_gpu_with_the_cpus_answers(
         assert many[3][name] == pytest.approx(alone[name], abs=1e-3)
     refused, used = worker.notices
     assert refused.startswith("CUDA graphs cannot be captured on cpu (RuntimeError: the device")
-    assert used == "cpu answers batches of 3 people or more, onnxruntime-cpu smaller ones"
+    assert used == "cpu is used for batches of 3 people or more, onnxruntime-cpu for smaller ones"
 
 
 def test_the_description_says_where_and_from_how_many(
@@ -229,7 +229,7 @@ def test_each_worker_takes_the_gpu_that_torchserve_gives_it(
     said: list[str] = []
     assert choose_device(gpu_id, said.append) == device
     assert [
-        text.startswith(f"TorchServe gives this worker GPU {gpu_id}, but") for text in said
+        text.startswith(f"TorchServe assigns GPU {gpu_id} to this worker, but") for text in said
     ] == ([True] if device is None and gpu_id is not None else [])
 
 

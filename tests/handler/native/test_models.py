@@ -66,7 +66,7 @@ def test_an_archive_and_an_exported_folder_are_copy_model_alike(
 
 def test_a_version_that_is_there_is_not_replaced(tmp_path: Path) -> None:
     copy_model(SHIPPED, tmp_path)
-    with pytest.raises(ArtifactError, match="is there already"):
+    with pytest.raises(ArtifactError, match="is served already"):
         copy_model(SHIPPED, tmp_path)
     assert len(list(tmp_path.iterdir())) == 1
 
@@ -78,13 +78,13 @@ def test_a_version_that_is_no_name_of_a_folder_is_refused(
     source = Path(shutil.copytree(SHIPPED, tmp_path / "source"))
     sidecar = json.loads((source / "henaw.json").read_text())
     (source / "henaw.json").write_text(json.dumps({**sidecar, "version": version}))
-    with pytest.raises(ArtifactError, match="a version must be"):
+    with pytest.raises(ArtifactError, match="the version must look like"):
         copy_model(source, tmp_path / "models")
 
 
 def test_what_is_no_model_is_named(archive: Path, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
-    with pytest.raises(ArtifactError, match=r"there is no henaw\.onnx"):
+    with pytest.raises(ArtifactError, match=r"henaw\.onnx is missing"):
         copy_model(tmp_path / "empty", tmp_path / "models")
     content = bytearray(archive.read_bytes())
     content[len(content) // 2] ^= 1

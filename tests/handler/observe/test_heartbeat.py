@@ -90,8 +90,8 @@ def test_a_model_that_turns_wrong_is_told_once_and_so_is_its_return(
         differences = read_state(tmp_path).differences
         assert [text[: len(e)] for text, e in zip(differences, expected, strict=True)] == expected
     assert len(said) == 2
-    assert said[0].startswith("the model is wrong: moody: mortality_10y")
-    assert said[1] == "the model is right again"
+    assert said[0].startswith("the model's answers are wrong: moody: mortality_10y")
+    assert said[1] == "the model's answers are right again"
 
 
 def test_a_model_that_hangs_is_not_told_to_be_checked(

@@ -223,7 +223,7 @@ def test_a_harmed_file_loses_comparisons_and_is_told_once(
     if harm in (put_a_folder, lock):
         candidate.ask(1)
     assert len(candidate.said) == 1
-    assert candidate.said[0].startswith("pairs: ")
+    assert candidate.said[0].startswith("answers are not compared with the other version's: ")
     mend()
     stable.ask(2)
     candidate.ask(2)

@@ -90,7 +90,9 @@ def test_only_numbers_are_numbers(person: dict[str, Any], value: object) -> None
 def test_decimal_comma_is_told_why(person: dict[str, Any]) -> None:
     person["biomarkers"] = {"crp": "12,5"}
     problem = one(person)
-    assert problem.message == '"12,5" is a string with a decimal comma'
+    assert (
+        problem.message == 'crp must be a number; got the string "12,5", which has a decimal comma'
+    )
     assert problem.hint == "write 12.5"
 
 
@@ -101,16 +103,18 @@ def test_a_likely_unit_is_suggested(person: dict[str, Any]) -> None:
         instance=0,
         field="biomarkers.creatinine",
         code="implausible",
-        message="0.9 umol/L is outside 5 to 2000",
-        hint="as mg/dL it would be 79.6 umol/L: give the unit",
+        message="creatinine must be 5 to 2000 umol/L; got 0.9",
+        hint="if the unit is mg/dL, it is 79.6 umol/L: give the unit",
     )
 
 
 def test_a_wrong_unit_is_seen_through(person: dict[str, Any]) -> None:
     person["biomarkers"] = {"creatinine": {"value": 80, "unit": "mg/dL"}}
     problem = one(person)
-    assert problem.message == "80 mg/dL is 7073.6 umol/L, outside 5 to 2000"
-    assert problem.hint == "as umol/L it would be 80 umol/L: check the unit"
+    assert problem.message == (
+        "creatinine must be 5 to 2000 umol/L; got 80 mg/dL, which is 7073.6 umol/L"
+    )
+    assert problem.hint == "if the unit is umol/L, it is 80 umol/L: check the unit"
 
 
 @pytest.mark.parametrize("unit", ["µmol/L", "\u03bcmol/L", "umol/l", " UMOL/L "])
@@ -210,7 +214,7 @@ def test_no_people() -> None:
 
 
 def test_too_many_people(person: dict[str, Any]) -> None:
-    with pytest.raises(TooLargeError, match="at most 2 instances, however: 3"):
+    with pytest.raises(TooLargeError, match="at most 2 people; got 3"):
         read({"instances": [person] * 3}, maximum_instances=2)
 
 

@@ -101,8 +101,8 @@ def test_cautions_stand_on_the_card(call: Any, make_call: Any) -> None:
     tree["prefetch"]["rdw"] = None
     card = get_card(call(tree))
     assert card["indicator"] == "warning"
-    assert "600 U/L is outside what" in card["detail"]
-    assert "estimated from the others: Red cell distribution width" in card["detail"]
+    assert "600 U/L is outside the range" in card["detail"]
+    assert "estimated from the other values: Red cell distribution width" in card["detail"]
 
 
 def test_no_number_where_it_is_not_reliable_but_the_reason(call: Any, make_call: Any) -> None:
@@ -153,7 +153,7 @@ def test_the_call_of_the_specification_with_this_services_prefetch(
         prefetch[name]["entry"][0]["resource"]["subject"]["reference"] = "Patient/1288992"
     tree = {**CALL_OF_THE_SPECIFICATION, "prefetch": {**prefetch, "patient": patient}}
     card = get_card(call(tree))
-    assert "outside 18 to" in card["detail"] or "fitted" in card["detail"]
+    assert "age must be 18 to" in card["detail"] or "fitted" in card["detail"]
 
 
 @pytest.mark.parametrize(

@@ -54,7 +54,7 @@ def test_a_file_that_cannot_be_read_keeps_the_keys_of_before(tmp_path: Path, har
         assert keys.knows("a")
         assert not keys.knows("b")
     assert len(said) == 1
-    assert said[0].endswith("the keys of before hold")
+    assert said[0].endswith("the earlier keys remain valid")
     assert "SECRET" not in said[0]
     write(path, digest("b"))
     clock.now_s += 1

@@ -202,11 +202,11 @@ def test_while_redis_is_gone_the_file_decides(
     ]
     assert (throttle.fallbacks, other.fallbacks) == (1, 1)
     assert reports[0].startswith("throttle: Redis failed: ")
-    assert reports[0].endswith("the next one decides")
+    assert reports[0].endswith("the next store is used")
     recover()
     now_ns[0] += 1_000_000_000
     allowed = spend(throttle, 1.0)[0].allowed
-    assert reports[-1] == "throttle: Redis decides again"
+    assert reports[-1] == "throttle: Redis is used again"
     # Killed, it forgot; wedged, it did not.
     assert allowed is (lose is kill)
     assert throttle.fallbacks == 1

@@ -43,6 +43,6 @@ def test_a_service_that_is_ending_sends_every_request_away(
         assert response.status == 503
         assert response.headers["Retry-After"] == "1"
         assert response.headers["content-type"] == "application/problem+json"
-        assert "about to end" in json.loads(response.body)["detail"]
+        assert "shutting down" in json.loads(response.body)["detail"]
     assert [record["status"] for record in client.read_log()] == [503] * 3
     assert client.send(person).status == 200

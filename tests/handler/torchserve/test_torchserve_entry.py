@@ -98,7 +98,7 @@ def test_the_archives_copy_answers_even_where_henaw_is_installed(
     assert ids == ["r0", "r1", "r2", "r3"]
     # One line of the GPU that is not there, one that the worker is ready, one of what went wrong.
     unseen, ready, failed = [json.loads(line)["message"] for line in lines[:-1]]
-    assert unseen.startswith("TorchServe gives this worker GPU 99, but torch ")
+    assert unseen.startswith("TorchServe assigns GPU 99 to this worker, but torch ")
     assert ready.startswith("ready on ")
     # Whatever escapes the service TorchServe would log with its message, and answer by itself.
     told = ["Internal Server Error", "application/problem+json"]
