@@ -29,7 +29,7 @@ from henaw.model.biomarkers import INDEX, NAMES, PANEL
 from henaw.model.runtime import OnnxRuntime, Runtime
 
 collect_ignore = ["ask_by_kserve.py"]
-"""Run by a Python of its own."""
+"""Another Python runs it."""
 
 MODEL_CONFIG = Path(__file__).resolve().parents[2] / "serve_config" / "model-config.yaml"
 
@@ -56,7 +56,7 @@ def onnx(artifacts: Path) -> OnnxRuntime:
 
 @pytest.fixture
 def person() -> dict[str, Any]:
-    """A person whom every field describes."""
+    """A person with every field."""
     return {
         "age": 54,
         "sex": "female",

@@ -132,7 +132,7 @@ def test_a_runtime_that_differs_is_named(
 
 
 @pytest.mark.parametrize(("output", "by"), [("biological_age", 5e-5), ("percentile", 5e-3)])
-def test_a_difference_below_the_tolerance_is_none(
+def test_a_difference_below_the_tolerance_does_not_count(
     onnx: OnnxRuntime, artifacts: Path, output: str, by: float
 ) -> None:
     golden = load_golden(artifacts / "golden.json")

@@ -35,7 +35,7 @@ def test_media_that_are_read(headers: dict[str, str], dialect: Dialect) -> None:
         {"content-type": ""},
         {"content-type": BINARY},
         {"content-type": "application/json", "content-encoding": "gzip"},
-        # A page in a browser may send these anywhere without being asked first.
+        # A page in a browser may send these to any server without a preflight.
         {"origin": "https://elsewhere.example"},
         {"sec-fetch-site": "cross-site"},
     ],
@@ -46,6 +46,6 @@ def test_other_media_are_refused(headers: dict[str, str]) -> None:
 
 
 @pytest.mark.parametrize("path", [Dialect.OPEN_INFERENCE, Dialect.CDS_HOOKS])
-def test_fhir_has_no_meaning_at_other_paths(path: Dialect) -> None:
+def test_fhir_is_refused_at_other_paths(path: Dialect) -> None:
     with pytest.raises(UnsupportedMediaError):
         find_dialect({"content-type": FHIR}, path)

@@ -27,12 +27,12 @@ def test_the_published_documents_are_what_the_types_make(
     assert json.loads((DOCS / name).read_text()) == json.loads(msgspec.json.encode(write()))
 
 
-def test_the_documents_are_valid_ones() -> None:
+def test_the_documents_are_valid() -> None:
     OpenAPIV31SpecValidator(json.loads((DOCS / "openapi.json").read_text())).validate()
     Draft202012Validator.check_schema(json.loads((DOCS / "request.schema.json").read_text()))
 
 
-def test_ranges_are_the_panels() -> None:
+def test_ranges_are_those_of_the_panel() -> None:
     schema = write_openapi()["components"]["schemas"]["Biomarkers"]["properties"]
     for biomarker in PANEL:
         number = schema[biomarker.name]["anyOf"][0]
@@ -89,14 +89,14 @@ def test_refusals_are_as_the_document_says(client: Any, body: Any) -> None:
     )
 
 
-def test_what_torchserve_says_by_itself_is_in_the_document() -> None:
+def test_torchserves_own_answers_are_in_the_document() -> None:
     for path in TORCHSERVE_PATHS:
         responses = write_openapi()["paths"][path]["post"]["responses"]
         for status in ("400", "404", "405", "500", "503", "507"):
             (own,) = responses[status]["content"]["application/json"]["schema"]["anyOf"]
             assert own["$ref"].endswith("/ServerError")
         assert "without a body" in responses["413"]["description"]
-        # Only the handler says when to come back.
+        # Only the handler sends Retry-After.
         assert responses["429"]["headers"]["Retry-After"]["required"]
         assert not responses["503"]["headers"]["Retry-After"]["required"]
 

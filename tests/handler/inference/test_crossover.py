@@ -1,4 +1,4 @@
-"""The crossover, by devices that take as long as they are told, on a clock of their own."""
+"""The crossover of simulated devices, on a simulated clock."""
 
 from collections.abc import Callable
 from typing import Any
@@ -75,14 +75,14 @@ def test_a_size_that_loses_at_its_smallest_batch_is_not_used_for_it() -> None:
     def steep(people: int) -> float:
         return {0.33e-3: 0.3e-3, 0.40e-3: 0.7e-3}.get(gpu(people), gpu(people))
 
-    # 64 gain, 65 do not: the crossover is behind them.
+    # 64 people are faster on it, 65 are not: the crossover is above both.
     assert steep(64) < 0.9 * cpu(64)
     assert measure(cpu, steep)[0].people == 256
 
 
-def test_a_gpu_that_gains_nothing_has_none() -> None:
+def test_a_gpu_that_is_never_faster_has_no_crossover() -> None:
     assert measure(cpu, lambda people: cpu(people) * 0.95)[0].people is None
-    # Not even where it gains in the middle.
+    # Even if it is faster in the middle.
     assert measure(cpu, lambda n: 1e-6 if n < 8193 else 1.0)[0].people is None
 
 

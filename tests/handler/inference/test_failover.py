@@ -1,4 +1,4 @@
-"""The engine on stand-ins: two devices that are right, slow, wrong, failing and back, as told."""
+"""Failover between two simulated devices."""
 
 from pathlib import Path
 from typing import Any
@@ -44,7 +44,7 @@ class Clock:
 
 
 class Bench:
-    """An engine of two devices, and what it reported."""
+    """A runtime with two devices, and its reports."""
 
     def __init__(self, **options: Any) -> None:
         self.cpu, self.gpu, self.clock = Device("cpu"), Device("gpu"), Clock()
@@ -91,7 +91,7 @@ def test_a_failure_is_answered_by_the_cpu_until_golden_people_prove_the_gpu(benc
     assert (bench.ask(), bench.gpu.calls) == ("cpu", 2)
 
     bench.clock.now_s = 30.0
-    # No request tries it: it has to be proven first.
+    # No request uses it before the check.
     assert (bench.ask(), bench.gpu.calls) == ("cpu", 2)
     assert bench.engine.check(GOLDEN) == []
     assert bench.ask() == bench.engine.runtime_name == "gpu"
@@ -101,7 +101,7 @@ def test_a_failure_is_answered_by_the_cpu_until_golden_people_prove_the_gpu(benc
     ]
 
 
-def test_a_gpu_that_stays_lost_is_tried_once_a_cooldown(bench: Bench) -> None:
+def test_a_gpu_that_stays_lost_is_tried_once_in_each_cooldown(bench: Bench) -> None:
     bench.gpu.error = RuntimeError("CUDA error: device lost")
     for second in range(61):
         bench.clock.now_s = second
@@ -111,7 +111,7 @@ def test_a_gpu_that_stays_lost_is_tried_once_a_cooldown(bench: Bench) -> None:
 
 
 @pytest.mark.parametrize("shift", [0.01, np.nan])
-def test_a_gpu_that_comes_back_wrong_stays_away(bench: Bench, shift: float) -> None:
+def test_a_gpu_that_comes_back_with_wrong_answers_stays_unused(bench: Bench, shift: float) -> None:
     bench.gpu.error = RuntimeError("CUDA error")
     bench.ask()
     bench.gpu.error, bench.gpu.shift, bench.clock.now_s = None, shift, 30.0
@@ -120,15 +120,15 @@ def test_a_gpu_that_comes_back_wrong_stays_away(bench: Bench, shift: float) -> N
     assert "wrong answers to golden people: gpu: biological_age must be" in bench.reports[1]
 
 
-def test_a_gpu_that_turns_wrong_is_found_by_the_check(bench: Bench) -> None:
+def test_the_check_finds_a_gpu_with_wrong_answers(bench: Bench) -> None:
     assert (bench.engine.check(GOLDEN), bench.ask()) == ([], "gpu")
     bench.gpu.shift = 0.01
-    # The CPU is right, and answers from here on: nothing is wrong with the worker.
+    # The CPU is right and is used from now on, so the worker is right.
     assert (bench.engine.check(GOLDEN), bench.ask()) == ([], "cpu")
     assert bench.engine.failures == 1
 
 
-def test_a_cpu_that_turns_wrong_is_what_the_check_tells(bench: Bench) -> None:
+def test_the_check_returns_the_wrong_answers_of_the_cpu(bench: Bench) -> None:
     bench.cpu.shift = 0.01
     (difference,) = bench.engine.check(GOLDEN)
     assert difference.startswith("cpu: biological_age must be within")
@@ -171,7 +171,7 @@ def test_where_nan_is_right_the_gpu_has_not_failed(bench: Bench) -> None:
     )
     assert (name, bench.engine.failures, bench.reports) == ("gpu", 0, [])
     np.testing.assert_array_equal(outputs["biological_age"], GOLDEN.age)
-    # The CPU is asked for those rows alone.
+    # Only those rows go to the CPU.
     assert bench.cpu.rows == 1
 
 

@@ -70,7 +70,7 @@ class Worker:
 
 @pytest.fixture
 def measured(monkeypatch: pytest.MonkeyPatch) -> list[Crossover]:
-    """What the next measurements find, the last one again and again."""
+    """The results of the next measurements; the last one repeats."""
     found = [FASTER]
     monkeypatch.setattr(gpu_module, "measure_crossover", lambda *_: found[-1])
     return found

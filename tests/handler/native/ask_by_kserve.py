@@ -1,4 +1,4 @@
-"""Asks a server by KServe's own client, unchanged; run by a Python that has it."""
+"""Asks a server with KServe's own client; run by a Python that has it."""
 
 import asyncio
 import json

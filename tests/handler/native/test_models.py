@@ -1,4 +1,4 @@
-"""What the native engine takes for a model, and what it needs to serve one."""
+"""Models that the native engine accepts, and what it needs to serve one."""
 
 import json
 import shutil
@@ -51,7 +51,7 @@ def test_a_model_is_served_where_torch_is_not_installed(archive: Path, tmp_path:
         assert done.stdout == "200\n", done.stderr
 
 
-def test_an_archive_and_an_exported_folder_are_copy_model_alike(
+def test_an_archive_and_an_exported_folder_are_copied_alike(
     artifacts: Path, archive: Path, tmp_path: Path
 ) -> None:
     version = json.loads((artifacts / "henaw.json").read_text())["version"]
@@ -64,7 +64,7 @@ def test_an_archive_and_an_exported_folder_are_copy_model_alike(
     assert "henaw.torchscript.pt" in digests[0]
 
 
-def test_a_version_that_is_there_is_not_replaced(tmp_path: Path) -> None:
+def test_a_served_version_is_not_replaced(tmp_path: Path) -> None:
     copy_model(SHIPPED, tmp_path)
     with pytest.raises(ArtifactError, match="is served already"):
         copy_model(SHIPPED, tmp_path)
@@ -72,7 +72,7 @@ def test_a_version_that_is_there_is_not_replaced(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("version", ["../up", "a/b", "", ".hidden", None])
-def test_a_version_that_is_no_name_of_a_folder_is_refused(
+def test_a_version_that_cannot_name_a_folder_is_refused(
     tmp_path: Path, version: str | None
 ) -> None:
     source = Path(shutil.copytree(SHIPPED, tmp_path / "source"))
@@ -82,7 +82,7 @@ def test_a_version_that_is_no_name_of_a_folder_is_refused(
         copy_model(source, tmp_path / "models")
 
 
-def test_what_is_no_model_is_named(archive: Path, tmp_path: Path) -> None:
+def test_missing_files_of_a_model_are_named(archive: Path, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     with pytest.raises(ArtifactError, match=r"henaw\.onnx is missing"):
         copy_model(tmp_path / "empty", tmp_path / "models")

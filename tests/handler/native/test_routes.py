@@ -76,7 +76,9 @@ def write_tensors() -> dict[str, Any]:
         ("/v2/health/live", "GET, HEAD"),
     ],
 )
-def test_another_method_is_told_which_are_answered(routes: Any, path: str, allowed: str) -> None:
+def test_the_answer_to_another_method_lists_the_allowed_ones(
+    routes: Any, path: str, allowed: str
+) -> None:
     for method in ("PUT", "DELETE", "PATCH", "TRACE", "GET" if allowed == "POST" else "POST"):
         response = routes.answer(method, path, JSON, b"{}")
         assert (response.status, response.headers["Allow"]) == (405, allowed)
@@ -102,7 +104,7 @@ def test_what_a_path_asks() -> None:
     assert find_question("/v2/health/live") is None
 
 
-def test_versions_are_one_or_not_there(routes: Any, metadata: Metadata) -> None:
+def test_another_version_is_not_found(routes: Any, metadata: Metadata) -> None:
     path = f"/v2/models/henaw/versions/{metadata.version}"
     assert ask(routes, f"{path}/infer", write_tensors())[0] == 200
     assert ask(routes, f"{path}/ready", method="GET") == (200, {"name": "henaw", "ready": True})
@@ -127,7 +129,7 @@ def test_kserves_first_protocol(routes: Any, person: dict[str, Any]) -> None:
     assert ask(routes, "/v1/models", method="GET") == (200, {"models": ["henaw"]})
 
 
-def test_arrays_tell_in_short_what_is_wrong(routes: Any) -> None:
+def test_the_protocols_error_member_says_what_is_wrong(routes: Any) -> None:
     body = write_tensors()
     body["inputs"][1]["data"][0] = 7
     status, told = ask(routes, "/v2/models/henaw/infer", body)
@@ -136,7 +138,7 @@ def test_arrays_tell_in_short_what_is_wrong(routes: Any) -> None:
     assert told["errors"][0]["field"] == "age"
 
 
-def test_the_metadata_is_of_what_is_answered(routes: Any) -> None:
+def test_the_metadata_describe_the_answer(routes: Any) -> None:
     _, described = ask(routes, "/v2/models/henaw", method="GET")
     _, answer = ask(routes, "/v2/models/henaw/infer", write_tensors())
     assert [output["name"] for output in described["outputs"]] == list(OUTPUT_NAMES)
@@ -178,7 +180,7 @@ def test_wrong_binary_values_are_refused(routes: Any, name: str) -> None:
 
 
 @pytest.mark.parametrize("length", ["-1", "1e3", "x", "", "9" * 30])
-def test_a_length_of_the_header_that_is_none_is_refused(routes: Any, length: str) -> None:
+def test_a_malformed_header_length_is_refused(routes: Any, length: str) -> None:
     headers = {"inference-header-content-length": length}
     assert ask(routes, "/v2/models/henaw/infer", write_tensors(), **headers)[0] == 400
 
@@ -225,7 +227,7 @@ def make_inputs(*, binary: bool) -> list[InferInput]:
     return inputs
 
 
-def test_tritons_client_works_as_it_is(url: str, onnx: OnnxRuntime, metadata: Metadata) -> None:
+def test_tritons_client_works_unchanged(url: str, onnx: OnnxRuntime, metadata: Metadata) -> None:
     right = onnx.predict(*PEOPLE)
     with InferenceServerClient(url.removeprefix("http://")) as client:
         assert client.is_server_live()
@@ -249,7 +251,7 @@ def test_tritons_client_works_as_it_is(url: str, onnx: OnnxRuntime, metadata: Me
             ]
             some = client.infer("henaw", make_inputs(binary=binary), outputs=asked)
             names = [output["name"] for output in some.get_response()["outputs"]]
-            # What is not reliable is always told, as nothing is withheld.
+            # Nothing is withheld, so reliability is always answered.
             assert set(names) == {"age_gap", "imputed", "critical", "reliable"}
             np.testing.assert_array_equal(some.as_numpy("imputed"), right["imputed"])
             np.testing.assert_allclose(some.as_numpy("age_gap"), right["age_gap"], atol=1e-4)
@@ -259,8 +261,8 @@ def test_tritons_client_works_as_it_is(url: str, onnx: OnnxRuntime, metadata: Me
             client.infer("other", make_inputs(binary=True))
 
 
-def test_kserves_client_works_as_it_is(url: str) -> None:
-    """Its half a gigabyte is not part of the development environment: docs/interfaces.md."""
+def test_kserves_client_works_unchanged(url: str) -> None:
+    """KServe has half a gigabyte and is not installed for development: docs/interfaces.md."""
     python = os.environ.get("HENAW_KSERVE_PYTHON")
     if python is None:
         pytest.skip("set HENAW_KSERVE_PYTHON to a Python that has kserve")

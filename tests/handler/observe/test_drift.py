@@ -83,7 +83,7 @@ def test_ages_and_sexes_are_counted_as_they_are(reference: DriftReference) -> No
 
 
 def test_another_clientele_drifts_in_age_and_sex(reference: DriftReference) -> None:
-    """The fitted people do not; the old, and men alone, do."""
+    """The fitted people do not drift; old people, and only men, do."""
     generator = np.random.default_rng(7)
     n = 20_000
     fifth = generator.choice(5, n, p=reference.people["age"])
@@ -100,7 +100,7 @@ def test_another_clientele_drifts_in_age_and_sex(reference: DriftReference) -> N
     assert min(measure(age[age > 55], np.ones_like(sex[age > 55]))) > 0.2
 
 
-def test_a_model_that_does_not_say_whom_it_was_fitted_on_is_served(
+def test_a_model_without_the_fitted_peoples_ages_is_served(
     artifacts: Path, tmp_path: Path, people: People
 ) -> None:
     document = json.loads((artifacts / "henaw.json").read_text())
@@ -123,7 +123,7 @@ def test_missing_values_are_left_out_and_ages_beyond_the_tables_are_at_their_end
     assert counts[INDEX["rdw"]].max() == 2
 
 
-def test_an_empty_bin_is_a_finite_surprise() -> None:
+def test_the_index_is_finite_for_an_empty_bin() -> None:
     assert 2 < compute_stability_index([1000, 0, 0, 0, 0], [0.2] * 5) < 20
 
 

@@ -72,7 +72,7 @@ def expose(folder: Path, *states: WorkerState) -> dict[str, float]:
     return {name: float(value) for name, value in rows}
 
 
-def test_the_dead_are_counted_and_only_the_living_are_judged(tmp_path: Path) -> None:
+def test_dead_workers_are_counted_but_not_judged(tmp_path: Path) -> None:
     dead = make_state(created="another", differences=["x"], checked_at=0.0, fallbacks=1)
     seen = expose(tmp_path, make_state(), dead)
     one = 'version="1.0"'
@@ -105,7 +105,7 @@ def test_drift_is_of_the_window_over_all_workers(tmp_path: Path) -> None:
     assert seen[f"henaw_drift_values{label}"] == 400
     assert seen[f"henaw_drift_index{label}"] == pytest.approx(0.89, abs=0.02)
     assert seen['henaw_drift_index{input="sex",version="1.0"}'] == seen[f"henaw_drift_index{label}"]
-    # Of age this model does not say what is usual.
+    # This model has no distribution of ages.
     assert seen['henaw_drift_values{input="age",version="1.0"}'] == 400
     assert 'henaw_drift_index{input="age",version="1.0"}' not in seen
 

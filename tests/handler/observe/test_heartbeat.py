@@ -19,7 +19,7 @@ Make = Callable[..., Heartbeat]
 
 
 class Moody:
-    """A runtime that is right, wrong, failing or hanging, as told."""
+    """A runtime that answers rightly or wrongly, fails or hangs, as the test says."""
 
     name = "moody"
 
@@ -74,7 +74,7 @@ def read_state(tmp_path: Path) -> WorkerState:
     return state
 
 
-def test_a_model_that_turns_wrong_is_told_once_and_so_is_its_return(
+def test_wrong_answers_are_reported_once_and_so_is_their_end(
     heartbeat: Heartbeat, moody: Moody, tmp_path: Path, said: list[str]
 ) -> None:
     for mood, expected in (
@@ -94,7 +94,7 @@ def test_a_model_that_turns_wrong_is_told_once_and_so_is_its_return(
     assert said[1] == "the model's answers are right again"
 
 
-def test_a_model_that_hangs_is_not_told_to_be_checked(
+def test_a_model_that_hangs_has_no_recent_check(
     heartbeat: Heartbeat, moody: Moody, tmp_path: Path
 ) -> None:
     heartbeat.start()
@@ -110,7 +110,7 @@ def test_a_model_that_hangs_is_not_told_to_be_checked(
     assert read_state(tmp_path).checked_at > before
 
 
-def test_where_nothing_can_be_told_it_is_said_once(
+def test_a_state_that_cannot_be_written_is_reported_once(
     heartbeat: Heartbeat, tmp_path: Path, said: list[str]
 ) -> None:
     (tmp_path / "states").write_text("a file where the folder should be")

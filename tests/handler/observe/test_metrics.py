@@ -53,7 +53,7 @@ def test_batches_are_counted_by_status_reason_and_duration(reference: DriftRefer
     assert totals.throttled == {"keyed": 1}
     assert sum(totals.batch_requests.counts) == 2
     assert totals.batch_requests.counts[totals.batch_requests.bounds.index(2)] == 1
-    # Each request of a batch waited for all of it.
+    # Each request of a batch waits for the whole batch.
     seconds = totals.request_seconds
     assert seconds.sum == pytest.approx(2 * 0.02 + 20.0)
     assert seconds.counts[seconds.bounds.index(0.025)] == 2
@@ -82,25 +82,25 @@ def test_evaluations_are_counted_by_runtime_and_biomarker(reference: DriftRefere
     assert totals.biological_age.sum == pytest.approx(8 * 52.5)
 
 
-def test_withheld_people_are_counted_by_why(reference: DriftReference) -> None:
+def test_withheld_people_are_counted_by_reason(reference: DriftReference) -> None:
     metrics = Metrics(reference)
     assert metrics.sum_up().withheld == dict.fromkeys(CODES, 0)
     metrics.count(evaluate(4, withheld=np.array([0, 1, 3, 8], np.uint8)))
     metrics.count(evaluate(1, withheld=np.array([4], np.uint8)))
-    # Somebody with two reasons is at each.
+    # A person with two reasons counts at each.
     assert metrics.sum_up().withheld == {
         "critical_value": 2,
         "age_outside_fitted": 1,
         "nothing_known": 1,
         "unlike_fitted": 1,
     }
-    # Of them no age was answered.
+    # Their ages were not answered.
     assert sum(metrics.sum_up().biological_age.counts) == 1
 
 
 def test_an_age_that_is_no_number_is_counted_nowhere(reference: DriftReference) -> None:
     metrics = Metrics(reference)
-    # 55 is within the bucket that ends there.
+    # 55 is in the bucket that ends at 55.
     ages = np.array([np.nan, np.inf, 55.0, 101.0], np.float32)
     metrics.count(dataclasses.replace(evaluate(4), biological_age=ages))
     counted = metrics.sum_up().biological_age
@@ -128,7 +128,7 @@ def test_drift_looks_at_a_sliding_window(reference: DriftReference) -> None:
     assert len(metrics.sum_up().drift) <= DRIFT_SLOTS
 
 
-def test_what_waits_is_bounded_without_anybody_asking(reference: DriftReference) -> None:
+def test_records_that_wait_are_bounded(reference: DriftReference) -> None:
     metrics = Metrics(reference)
     for _ in range(25_000):
         metrics.count(Batch(statuses=[200], validating=[(0.0, 1)], total_s=0.0))
@@ -140,7 +140,7 @@ def test_what_waits_is_bounded_without_anybody_asking(reference: DriftReference)
     assert metrics.sum_up().people == 500_000
 
 
-def test_a_batch_under_way_is_seen_until_it_is_answered(reference: DriftReference) -> None:
+def test_the_current_batch_is_visible_until_it_is_answered(reference: DriftReference) -> None:
     clock = Clock()
     metrics = Metrics(reference, clock=clock)
     assert metrics.busy_since is None
@@ -152,7 +152,7 @@ def test_a_batch_under_way_is_seen_until_it_is_answered(reference: DriftReferenc
 
 
 class TestService:
-    """What a service makes of requests, good and bad."""
+    """Counts of a service that gets good and bad requests."""
 
     def test_outcomes(self, make_client: Callable[..., Any], person: dict[str, Any]) -> None:
         client = make_client()
@@ -167,7 +167,7 @@ class TestService:
         assert totals.imputed == [int(name != "ggt") for name in NAMES]
         assert totals.out_of_range == [int(name == "ggt") for name in NAMES]
 
-    def test_validation_takes_each_request_its_part(
+    def test_the_time_to_validate_is_shared_by_the_requests(
         self,
         make_client: Callable[..., Any],
         person: dict[str, Any],

@@ -10,7 +10,7 @@ from henaw.handler.observe import process_identity
 from henaw.handler.observe.process_identity import identify_process
 
 
-def test_each_process_has_its_own_and_the_dead_have_none() -> None:
+def test_each_process_has_its_own_identity_and_dead_ones_have_none() -> None:
     children = []
     for _ in range(2):
         children.append(subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE))

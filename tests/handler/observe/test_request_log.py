@@ -89,7 +89,7 @@ def test_old_records_make_room(
     assert read(tmp_path / "requests.0.log")[-1] == 129
 
 
-def test_without_a_folder_records_are_printed_and_that_is_said(
+def test_without_a_folder_records_are_printed_with_a_notice(
     tmp_path: Path, open_log: Callable[..., RequestLog]
 ) -> None:
     (tmp_path / "file").write_text("")
@@ -101,7 +101,7 @@ def test_without_a_folder_records_are_printed_and_that_is_said(
     assert record["status"] == 200
 
 
-def test_a_full_disk_loses_lines_and_nothing_else(
+def test_a_full_disk_loses_only_log_lines(
     tmp_path: Path, capfd: pytest.CaptureFixture[str], open_log: Callable[..., RequestLog]
 ) -> None:
     class Full(io.BytesIO):

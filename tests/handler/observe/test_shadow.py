@@ -57,7 +57,9 @@ def stores(tmp_path: Path, clock: Clock) -> tuple[AnswerStore, AnswerStore]:
     return AnswerStore(path, STABLE, clock), AnswerStore(path, CANDIDATE, clock)
 
 
-def test_whoever_comes_second_compares(stores: tuple[AnswerStore, AnswerStore]) -> None:
+def test_the_second_answer_is_compared_with_the_first(
+    stores: tuple[AnswerStore, AnswerStore],
+) -> None:
     stable, candidate = stores
     assert stable.match([answer(1, 50.0, 60.0), answer(2, 40.0), answer(3, status=422)]) == []
     seen = candidate.match([answer(1, 50.5, 59.0), answer(2, status=429), answer(3, status=422)])
@@ -66,16 +68,16 @@ def test_whoever_comes_second_compares(stores: tuple[AnswerStore, AnswerStore]) 
         (STABLE, False, []),
         (STABLE, True, []),
     ]
-    # Whoever that is.
+    # In either order.
     assert candidate.match([answer(4, 1.0)]) == []
     assert [one.other for one in stable.match([answer(4, 1.0)])] == [CANDIDATE]
 
 
-def test_an_answer_is_compared_with_another_versions_only(
+def test_an_answer_is_only_compared_with_another_versions(
     stores: tuple[AnswerStore, AnswerStore],
 ) -> None:
     stable, candidate = stores
-    # As where nginx asked another server of the same version after the first one failed.
+    # nginx asks another server of the same version after the first one has failed.
     assert stable.match([answer(1, 50.0), answer(1, 51.0)]) == []
     assert stable.match([answer(1, 52.0)]) == []
     (seen,) = candidate.match([answer(1, 52.0)])
@@ -94,9 +96,9 @@ print(sum(len(store.match(answers[i : i + 7])) for i in range(0, len(answers), 7
 """
 
 
-def test_each_pair_is_compared_once_by_whichever_process(tmp_path: Path) -> None:
+def test_each_request_is_compared_once_by_any_process(tmp_path: Path) -> None:
     path = tmp_path / "pairs.sqlite3"
-    # Two workers of each version, in another order each.
+    # Two workers of each version, each in its own order.
     parts = [
         (STABLE, "range(0, 400, 2)"),
         (STABLE, "range(1, 400, 2)"),
@@ -123,7 +125,7 @@ def test_each_pair_is_compared_once_by_whichever_process(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("moved_s", [KEPT_S + 1, -KEPT_S - 1])
-def test_what_found_no_other_is_forgotten_and_is_gone_from_the_file(
+def test_an_answer_without_a_counterpart_is_erased_from_the_file(
     stores: tuple[AnswerStore, AnswerStore], clock: Clock, tmp_path: Path, moved_s: float
 ) -> None:
     stable, candidate = stores
@@ -139,7 +141,7 @@ def test_what_found_no_other_is_forgotten_and_is_gone_from_the_file(
     assert candidate.match([answer(2, 50.0)]) == []
 
 
-def test_the_file_is_its_owners_alone(
+def test_only_the_owner_can_read_the_file(
     stores: tuple[AnswerStore, AnswerStore], tmp_path: Path
 ) -> None:
     stores[0].match([answer(1, 50.0)])
@@ -147,7 +149,7 @@ def test_the_file_is_its_owners_alone(
         assert stat.S_IMODE(path.stat().st_mode) & 0o077 == 0
 
 
-def test_ages_that_are_no_numbers_or_of_others_are_not_compared(
+def test_ages_that_are_no_numbers_or_differ_in_count_are_not_compared(
     stores: tuple[AnswerStore, AnswerStore], tmp_path: Path
 ) -> None:
     stable, candidate = stores
@@ -209,7 +211,7 @@ def lock(path: Path) -> Callable[[], None]:
 
 
 @pytest.mark.parametrize("harm", [damage, damage_pages, put_a_folder, lock])
-def test_a_harmed_file_loses_comparisons_and_is_told_once(
+def test_a_damaged_file_loses_comparisons_and_is_reported_once(
     sides: tuple[Side, Side],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -230,7 +232,7 @@ def test_a_harmed_file_loses_comparisons_and_is_told_once(
     assert (stable.count(), candidate.count(), len(candidate.said)) == (0, 1, 1)
 
 
-def test_a_full_file_goes_on_once_what_fills_it_is_too_old(
+def test_a_full_file_works_again_once_its_answers_have_expired(
     sides: tuple[Side, Side], clock: Clock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(shadow, "_LARGEST_PAGES", 16)
@@ -255,7 +257,7 @@ def test_what_waits_is_bounded(sides: tuple[Side, Side]) -> None:
     assert len(comparison._waiting[-1].ages) == 4 * MOST_PEOPLE
 
 
-def test_the_thread_joins_by_itself(
+def test_the_thread_compares_by_itself(
     sides: tuple[Side, Side], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(shadow, "_COMPARE_EVERY_S", 0.01)
@@ -293,7 +295,7 @@ def test_comparisons_are_counted_by_the_other_version(artifacts: Path) -> None:
 
 
 class TestService:
-    """What a service puts aside of requests, good and bad."""
+    """The answers that a service hands over, to good and bad requests."""
 
     @pytest.fixture
     def client(self, make_client: Callable[..., Any], sides: tuple[Side, Side]) -> Any:
@@ -342,14 +344,14 @@ class TestService:
         assert second[0] - first[0] > 10
 
     @pytest.mark.parametrize("header", [None, "", "mine", "A" * 32, "a" * 33, "\ud800" * 32])
-    def test_without_nginxs_id_nothing_is_put_aside(
+    def test_without_nginxs_id_nothing_is_compared(
         self, client: Any, sides: tuple[Side, Side], person: dict[str, Any], header: str | None
     ) -> None:
         headers = {} if header is None else {SHADOW_HEADER: header}
         assert client.send(person, headers=headers).status == 200
         assert not sides[0].comparison._waiting
 
-    def test_without_a_file_the_header_is_nobodys(
+    def test_without_a_file_the_header_is_ignored(
         self, make_client: Callable[..., Any], person: dict[str, Any]
     ) -> None:
         assert make_client().send(person, headers={SHADOW_HEADER: name(7)}).status == 200

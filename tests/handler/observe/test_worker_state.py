@@ -44,7 +44,7 @@ def make_state(**changes: object) -> WorkerState:
     return msgspec.structs.replace(state, **changes)
 
 
-def test_what_was_told_last_is_read(tmp_path: Path) -> None:
+def test_the_last_state_is_read(tmp_path: Path) -> None:
     file = StateFile(tmp_path / "made")
     file.write(make_state(version="a long name " * 50))
     file.write(make_state(version="1.1", differences=["x"]))
@@ -54,7 +54,7 @@ def test_what_was_told_last_is_read(tmp_path: Path) -> None:
     assert (tmp_path / "made").stat().st_mode & 0o077 == 0
 
 
-def test_a_removed_file_is_made_anew(tmp_path: Path) -> None:
+def test_a_removed_file_is_recreated(tmp_path: Path) -> None:
     file = StateFile(tmp_path / "f")
     file.write(make_state())
     for path in (tmp_path / "f").iterdir():
@@ -64,7 +64,7 @@ def test_a_removed_file_is_made_anew(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("content", [b"", b"x", b"\x05\0\0\0\1\2\3\4hello", os.urandom(4096)])
-def test_what_is_torn_or_foreign_is_left_out_and_cleared_away(
+def test_incomplete_and_foreign_files_are_ignored_and_removed(
     tmp_path: Path, content: bytes
 ) -> None:
     StateFile(tmp_path).write(make_state())
@@ -96,8 +96,8 @@ def test_a_clock_that_is_set_kills_no_worker(tmp_path: Path, set_clock: Callable
     assert state.is_alive()
 
 
-def test_a_full_disk_silences_no_worker(tmp_path: Path) -> None:
-    """A file system of one page less than two files, and then none left."""
+def test_a_worker_writes_its_state_on_a_full_disk(tmp_path: Path) -> None:
+    """Fill a file system that has room for almost two files."""
     script = """
 import sys
 from pathlib import Path

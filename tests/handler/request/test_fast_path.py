@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 
 def read_slowly(body: bytes) -> Instances | None:
-    """Read as everything else is read; None where it is refused."""
+    """Read a body by the slow path; None where it is refused."""
     try:
         return read_instances(decode_body(body), maximum_instances=10**4)
     except RequestError:

@@ -98,7 +98,7 @@ def test_what_is_no_bundle_of_patients_is_refused(
 def test_a_bundle_shares_a_batch_with_others(
     client: Any, read: Callable[[Any], Any], make_patient: Any, make_bundle: Any, person: Any
 ) -> None:
-    """Rows of one request are never taken for another's."""
+    """No request gets rows of another."""
     alone = read(client.send(person))
     bundle, json_type = make_bundle(*make_patient()), {"content-type": "application/json"}
     responses = client.service.answer(

@@ -87,7 +87,7 @@ def test_only_numbers_are_numbers(person: dict[str, Any], value: object) -> None
     assert one(person).code == "type"
 
 
-def test_decimal_comma_is_told_why(person: dict[str, Any]) -> None:
+def test_a_decimal_comma_is_explained(person: dict[str, Any]) -> None:
     person["biomarkers"] = {"crp": "12,5"}
     problem = one(person)
     assert (
@@ -108,7 +108,7 @@ def test_a_likely_unit_is_suggested(person: dict[str, Any]) -> None:
     )
 
 
-def test_a_wrong_unit_is_seen_through(person: dict[str, Any]) -> None:
+def test_a_wrong_unit_is_recognised(person: dict[str, Any]) -> None:
     person["biomarkers"] = {"creatinine": {"value": 80, "unit": "mg/dL"}}
     problem = one(person)
     assert problem.message == (
@@ -176,7 +176,7 @@ def test_required_fields(person: dict[str, Any], field: str) -> None:
 def test_participant_ids_that_are_refused(person: dict[str, Any], identity: object) -> None:
     problem = one({**person, "participant_id": identity})
     assert problem.field == "participant_id"
-    # An id is not repeated, not even to the one who sent it.
+    # The message does not repeat the id.
     assert str(identity) == "" or str(identity) not in problem.message
 
 

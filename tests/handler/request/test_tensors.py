@@ -55,7 +55,7 @@ def test_nested_rows_are_read_like_flat_ones(client: Any, read: Callable[[Any], 
         write(ROW + GAPS, [54, 70], [0, 1]), write([ROW, GAPS], [54, 70], [0, 1])
     )
     for one, other in zip(read(flat)["outputs"], read(nested)["outputs"], strict=True):
-        # Of one evaluation, rows at other places may have other last digits.
+        # The last digits may depend on the place of a row in the batch.
         assert one == {**other, "data": pytest.approx(other["data"], abs=1e-4)}
 
 
@@ -67,7 +67,7 @@ def test_no_rows(client: Any, read: Callable[[Any], Any]) -> None:
 def test_asked_outputs_only(client: Any, read: Callable[[Any], Any]) -> None:
     answer = read(client.send(write(ROW, [54], [0], outputs=[{"name": "age_gap"}])))
     names = [tensor["name"] for tensor in answer["outputs"]]
-    # The last two always: arrays have no nulls, and so nothing in them is withheld.
+    # The last two are always answered: arrays have no nulls, so nothing is withheld in them.
     assert names == ["age_gap", "critical", "reliable"]
 
 

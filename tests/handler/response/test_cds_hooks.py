@@ -96,7 +96,7 @@ def test_a_card_has_the_age_its_percentile_and_the_models_version(
     assert "90 % interval: 46" in card["detail"]
 
 
-def test_cautions_stand_on_the_card(call: Any, make_call: Any) -> None:
+def test_cautions_are_on_the_card(call: Any, make_call: Any) -> None:
     tree = make_call(ggt=600)
     tree["prefetch"]["rdw"] = None
     card = get_card(call(tree))
@@ -105,7 +105,7 @@ def test_cautions_stand_on_the_card(call: Any, make_call: Any) -> None:
     assert "estimated from the other values: Red cell distribution width" in card["detail"]
 
 
-def test_no_number_where_it_is_not_reliable_but_the_reason(call: Any, make_call: Any) -> None:
+def test_an_unreliable_age_is_replaced_by_the_reason(call: Any, make_call: Any) -> None:
     card = get_card(call(make_call(crp=450)))
     assert card["summary"] == "No biological age: it would not be reliable"
     assert card["indicator"] == "critical"
@@ -125,7 +125,7 @@ def test_no_number_where_it_is_not_reliable_but_the_reason(call: Any, make_call:
         ),
     ],
 )
-def test_no_number_where_data_are_missing_but_the_reason(
+def test_missing_data_are_the_reason_for_no_age(
     call: Any, make_call: Any, change: dict[str, Any], why: str
 ) -> None:
     tree = make_call()

@@ -111,7 +111,7 @@ def test_a_table_has_a_column_for_each(artifacts: Path, names: tuple[str, ...]) 
     assert answers["mortality_10y"].notna().all()
 
 
-def test_a_value_that_the_model_does_not_use_is_told(
+def test_a_value_that_the_model_does_not_use_has_a_warning(
     client: Any,
     read: Callable[[Any], Any],
     person: dict[str, Any],

@@ -63,7 +63,7 @@ def test_numbers_of_a_critical_value_are_withheld_with_the_reason(
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_every_limit_of_the_sidecar_is_told(
+def test_every_limit_of_the_sidecar_is_in_the_message(
     client: Any, read: Read, person: dict[str, Any], metadata: Metadata, name: str
 ) -> None:
     for limit, step, side in zip(
@@ -87,14 +87,14 @@ def test_each_reason_has_its_code(client: Any, read: Read, person: dict[str, Any
 
     assert find(age=110) == [("age_outside_fitted", "age")]
     assert find(biomarkers={}) == [("nothing_known", "biomarkers")]
-    # Each of these values is seen; together, nobody has them.
+    # Each of these values occurs, but no one has all of them.
     together = {"crp": 0.1, "hba1c": 120, "albumin": 55, "rdw": 22, "ggt": 5, "ast": 200, "alt": 6}
     assert find(biomarkers=together) == [("unlike_fitted", "biomarkers")]
     both = find(age=110, biomarkers={"crp": 400})
     assert both == [("critical_value", "crp"), ("age_outside_fitted", "age")]
 
 
-def test_the_request_can_ask_for_them_all_the_same(
+def test_the_request_can_ask_for_unreliable_numbers(
     client: Any, read: Read, critical: dict[str, Any]
 ) -> None:
     withheld = read(client.send(critical))
@@ -118,14 +118,14 @@ def test_asked_numbers_are_withheld_and_the_reason_is_added(
     # Where no number is asked for, nothing is withheld.
     answer = read(client.send({**critical, "outputs": ["imputed"]}))
     assert tuple(answer) == ("participant_id", "imputed")
-    # A number that would be withheld never stands without saying so.
+    # An answer with unreliable numbers always says that they are unreliable.
     answer = read(client.send({**critical, **asked, "unreliable": "answer"}))
     assert tuple(answer) == ("participant_id", "age_gap", "imputed", "reliable", "withheld")
     assert answer["reliable"] is False
     assert isinstance(answer["age_gap"], float)
 
 
-def test_among_many_only_those_are_withheld(
+def test_among_many_only_unreliable_numbers_are_withheld(
     client: Any, read: Read, person: dict[str, Any], critical: dict[str, Any]
 ) -> None:
     anonymous = {name: value for name, value in critical.items() if name != "participant_id"}
@@ -143,7 +143,7 @@ def test_among_many_only_those_are_withheld(
     assert [p["withheld"] for p in answered] == [p["withheld"] for p in predictions]
 
 
-def test_requests_of_one_batch_are_withheld_as_each_wants(
+def test_each_request_of_a_batch_has_its_own_choice(
     client: Any, read: Read, person: dict[str, Any], critical: dict[str, Any]
 ) -> None:
     told = {**critical, "unreliable": "answer"}
@@ -153,7 +153,7 @@ def test_requests_of_one_batch_are_withheld_as_each_wants(
     assert ages == [False, True, False, True]
     assert [p["reliable"] for p in answers[3]["predictions"]] == [True, False]
     totals = client.metrics.sum_up()
-    # Of four whose value is critical, one wanted the numbers.
+    # One of four people with a critical value asked for the numbers.
     assert totals.withheld["critical_value"] == 3
     assert sum(totals.withheld.values()) == 3
 
@@ -201,7 +201,7 @@ def test_another_choice_is_refused(
         assert problem["message"].startswith('unreliable must be "withhold" or "answer"; got ')
 
 
-def test_it_stands_beside_the_outputs_and_not_in_a_person(
+def test_the_choice_is_a_field_of_the_request_and_not_of_a_person(
     client: Any, read: Read, person: dict[str, Any]
 ) -> None:
     response = client.send({"instances": [{**person, "unreliable": "answer"}]})
@@ -278,7 +278,7 @@ def test_a_profile_that_cannot_be_used_keeps_the_server_from_starting(
         assemble(unpacked, profile_path)
 
 
-def test_the_profile_is_a_setting(tmp_path: Path) -> None:
+def test_the_profile_is_part_of_the_configuration(tmp_path: Path) -> None:
     path = tmp_path / "handler.yaml"
     path.write_text("lab_profile: lab.json\n")
     assert load_configuration(path).lab_profile == "lab.json"

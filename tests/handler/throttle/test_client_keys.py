@@ -8,7 +8,7 @@ from henaw.model.errors import ConfigurationError
 
 
 class Clock:
-    """Seconds that a test moves on."""
+    """A clock that a test sets."""
 
     def __init__(self) -> None:
         self.now_s = 0.0
@@ -41,7 +41,9 @@ def test_a_file_is_read_again_as_it_changes(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("harm", ["malformed", "gone"])
-def test_a_file_that_cannot_be_read_keeps_the_keys_of_before(tmp_path: Path, harm: str) -> None:
+def test_if_the_file_cannot_be_read_the_earlier_keys_remain_valid(
+    tmp_path: Path, harm: str
+) -> None:
     path, clock, said = tmp_path / "keys", Clock(), list[str]()
     write(path, digest("a"))
     keys = ClientKeys((), path, report=said.append, clock=clock)
@@ -61,7 +63,7 @@ def test_a_file_that_cannot_be_read_keeps_the_keys_of_before(tmp_path: Path, har
     assert keys.knows("b")
 
 
-def test_what_is_no_file_of_digests_is_refused_without_showing_it(tmp_path: Path) -> None:
+def test_a_file_without_digests_is_refused_and_not_shown(tmp_path: Path) -> None:
     path = tmp_path / "keys"
     with pytest.raises(ConfigurationError, match="cannot be read"):
         read_digests(path)

@@ -30,7 +30,7 @@ def test_the_share_of_reading_is_learned_and_bounds_the_whole() -> None:
     assert bound.refuses(9, LARGE, 0.0021)
 
 
-def test_a_short_batch_between_long_ones_does_not_open_the_gate() -> None:
+def test_a_short_batch_between_long_ones_changes_nothing() -> None:
     bound = WorkBound(0.02)
     bound.learn(reading_s=0.1, total_s=1.0)
     bound.learn(reading_s=0.0001, total_s=0.001)
@@ -62,7 +62,7 @@ def test_a_hundred_people_who_come_one_by_one_are_always_answered() -> None:
 
 
 @pytest.mark.parametrize(("waits_s", "statuses"), [(0.01, {200}), (0.04, {200, 503})])
-def test_to_wait_counts_less_than_to_work(
+def test_waiting_counts_less_than_working(
     make_client: Callable[..., Any],
     person: dict[str, Any],
     monkeypatch: pytest.MonkeyPatch,
@@ -81,7 +81,7 @@ def test_to_wait_counts_less_than_to_work(
     assert seen == statuses
 
 
-def test_a_throttle_that_fails_unforeseen_fails_the_requests_and_not_the_batch(
+def test_an_unexpected_error_of_the_throttle_fails_only_the_requests(
     make_client: Callable[..., Any], person: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(_: object, __: object) -> None:
@@ -95,7 +95,7 @@ def test_a_throttle_that_fails_unforeseen_fails_the_requests_and_not_the_batch(
     assert client.send(person).status == 200
 
 
-def test_while_behind_a_batch_answers_what_it_can_and_refuses_the_rest(
+def test_under_overload_a_batch_answers_a_part_and_refuses_the_rest(
     make_client: Callable[..., Any], person: dict[str, Any], read: Callable[[Any], Any]
 ) -> None:
     client = make_client(limits=Limits(batch_s=0.001))

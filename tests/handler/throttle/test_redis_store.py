@@ -66,7 +66,7 @@ def test_redis_decides_as_the_file_does(server: RedisServer, tmp_path: Path) -> 
     here = spend(Throttle(configure(server), None), *costs)
     there = spend(Throttle(configure(server), tmp_path / "throttle.sqlite3"), *costs)
     assert [a.allowed for a in here] == [True, True, True, False, True, False, False, False]
-    # Another throttle on the same Redis goes on where the first was.
+    # Another throttle on the same Redis finds the same buckets.
     assert not any(a.allowed for a in there)
     plain = ThrottleConfiguration(anonymous=here[0].bucket)
     by_file = spend(Throttle(plain, tmp_path / "throttle.sqlite3"), *costs)
@@ -76,7 +76,7 @@ def test_redis_decides_as_the_file_does(server: RedisServer, tmp_path: Path) -> 
         assert abs(ours.retry_after_s - theirs.retry_after_s) <= 1
 
 
-def test_the_wait_that_is_told_suffices(server: RedisServer) -> None:
+def test_the_announced_wait_is_long_enough(server: RedisServer) -> None:
     bucket = Bucket(rate=2, period_s=1, burst=2)
     throttle = Throttle(ThrottleConfiguration(anonymous=bucket, redis=server.url), None)
     *_, refused = spend(throttle, 1.0, 1.0, 1.0)
@@ -104,13 +104,13 @@ def test_a_refused_bulk_request_spends_nothing(server: RedisServer) -> None:
     for _ in range(50):
         assert spend(throttle, 1.0)[0].allowed
         refused = throttle.admit(throttle.identify({}), 6.0, spent=1.0)
-        # Of seven tokens two are missing, six minutes each.
+        # Two of seven tokens are missing, at six minutes each.
         assert (refused.allowed, refused.remaining) == (False, 5)
         assert 700 < refused.retry_after_s <= 720
     assert [a.allowed for a in spend(throttle, 5.0, 1.0)] == [True, False]
 
 
-def test_what_is_given_back_fills_no_bucket_beyond_its_burst(server: RedisServer) -> None:
+def test_returned_tokens_fill_no_bucket_beyond_its_burst(server: RedisServer) -> None:
     bucket = Bucket(rate=10, period_s=1, burst=2)
     throttle = Throttle(ThrottleConfiguration(anonymous=bucket, redis=server.url), None)
     spend(throttle, 1.0)
@@ -119,7 +119,7 @@ def test_what_is_given_back_fills_no_bucket_beyond_its_burst(server: RedisServer
     assert sum(a.allowed for a in spend(throttle, *[1.0] * 4)) == 2
 
 
-def test_a_client_that_hammers_with_bulk_requests_waits_no_longer(
+def test_a_client_that_repeats_bulk_requests_waits_no_longer(
     server: RedisServer, make_client: Callable[..., Any], person: dict[str, Any]
 ) -> None:
     client = make_client(throttle=replace(configure(server), cost_per_instance=0.5))
@@ -131,7 +131,7 @@ def test_a_client_that_hammers_with_bulk_requests_waits_no_longer(
     assert client.send({"instances": [person] * 8}).status == 200
 
 
-def test_a_bucket_that_shrank_locks_nobody_out_for_longer(server: RedisServer) -> None:
+def test_a_smaller_bucket_locks_no_client_out_for_longer(server: RedisServer) -> None:
     spend(Throttle(configure(server, burst=1000, rate=1), None), 1000.0)
     refused = spend(Throttle(configure(server, burst=1, rate=3600), None), 1.0)[0]
     assert refused.retry_after_s == 1
@@ -207,12 +207,12 @@ def test_while_redis_is_gone_the_file_decides(
     now_ns[0] += 1_000_000_000
     allowed = spend(throttle, 1.0)[0].allowed
     assert reports[-1] == "throttle: Redis is used again"
-    # Killed, it forgot; wedged, it did not.
+    # Redis forgets the buckets if it is killed, but not if it hangs.
     assert allowed is (lose is kill)
     assert throttle.fallbacks == 1
 
 
-def test_a_url_of_something_else_is_refused_unseen() -> None:
+def test_another_url_is_refused_and_not_shown() -> None:
     with pytest.raises(ConfigurationError, match="redis must begin with") as caught:
         ThrottleConfiguration(redis="http://:secret@host")
     assert "secret" not in str(caught.value)

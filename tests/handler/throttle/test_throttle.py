@@ -82,7 +82,7 @@ def test_hammering_with_bulk_requests_does_not_lengthen_the_wait(
     for tenth in range(100):
         assert throttle.admit_all([client])[0].allowed
         refused = throttle.admit(client, 199.0, spent=1.0)
-        # Ten tokens a second come in, and a hundred are missing.
+        # A hundred tokens are missing, and ten come in each second.
         assert (refused.allowed, refused.remaining) == (False, 100 + tenth)
         assert refused.retry_after_s == math.ceil(10 - tenth / 10)
         clock.advance(0.1)
@@ -91,7 +91,7 @@ def test_hammering_with_bulk_requests_does_not_lengthen_the_wait(
     assert (passed.allowed, passed.remaining) == (True, 0)
 
 
-def test_what_is_given_back_fills_no_bucket_beyond_its_burst(clock: Clock) -> None:
+def test_returned_tokens_fill_no_bucket_beyond_its_burst(clock: Clock) -> None:
     throttle = Throttle(configure(), None, clock_ns=clock)
     client = throttle.identify({})
     throttle.admit(client)
@@ -100,7 +100,7 @@ def test_what_is_given_back_fills_no_bucket_beyond_its_burst(clock: Clock) -> No
     assert sum(throttle.admit(client).allowed for _ in range(20)) == 10
 
 
-def test_the_wait_that_is_told_suffices(clock: Clock) -> None:
+def test_the_announced_wait_is_long_enough(clock: Clock) -> None:
     throttle = Throttle(configure(), None, clock_ns=clock)
     client = throttle.identify({})
     assert throttle.admit(client, 9.0).allowed
@@ -120,13 +120,13 @@ def test_as_many_people_may_be_asked_about_as_the_burst_pays_for(cost: float) ->
     assert throttle.admit(throttle.identify({}), throttle.find_cost(int(most))).allowed
 
 
-def test_what_no_bucket_holds_never_passes(clock: Clock) -> None:
+def test_a_cost_beyond_the_bucket_is_never_admitted(clock: Clock) -> None:
     throttle = Throttle(configure(), None, clock_ns=clock)
     assert not throttle.admit(throttle.identify({}), 11.0).allowed
     assert throttle.admit(throttle.identify({}), 10.0).allowed
 
 
-def test_clients_are_told_apart(clock: Clock) -> None:
+def test_each_client_has_its_own_bucket(clock: Clock) -> None:
     known = hashlib.sha256(b"issued").hexdigest()
     throttle = Throttle(
         ThrottleConfiguration(proxy_header="x-real-ip", accepted_keys=frozenset({known})),
@@ -141,7 +141,7 @@ def test_clients_are_told_apart(clock: Clock) -> None:
     ]
     assert len({client.digest for client in clients}) == 4
     assert [client.bucket.rate for client in clients] == [10, 600, 10, 10]
-    # A key that nobody issued buys nothing.
+    # A key that was not issued counts as none.
     assert throttle.identify({"x-api-key": "made up"}) == clients[0]
     assert throttle.identify({"x-api-key": "made up", "x-real-ip": "10.0.0.1"}) == clients[2]
 
@@ -154,7 +154,7 @@ def test_keys_are_not_stored(tmp_path: Path) -> None:
     assert hashlib.sha256(b"MARKED-KEY").digest() in content
 
 
-def test_a_restarted_worker_goes_on_where_it_was(tmp_path: Path, clock: Clock) -> None:
+def test_a_restarted_worker_finds_the_earlier_buckets(tmp_path: Path, clock: Clock) -> None:
     store = tmp_path / "throttle.sqlite3"
     for worker in range(4):
         throttle = Throttle(configure(), store, clock_ns=clock)
@@ -215,7 +215,7 @@ def test_a_batch_is_decided_as_its_requests_one_by_one(tmp_path: Path, clock: Cl
     assert together.admit_all([]) == []
 
 
-def test_a_batch_that_the_store_fails_under_is_decided_whole_by_the_next(
+def test_if_a_store_fails_the_next_one_decides_on_the_whole_batch(
     tmp_path: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store = tmp_path / "throttle.sqlite3"
@@ -251,7 +251,7 @@ def test_expired_clients_are_forgotten(tmp_path: Path, clock: Clock) -> None:
     connection.close()
 
 
-def test_a_clock_set_back_locks_nobody_out(clock: Clock) -> None:
+def test_a_clock_set_back_locks_no_client_out(clock: Clock) -> None:
     throttle = Throttle(configure(), None, clock_ns=clock)
     client = throttle.identify({})
     assert throttle.admit(client).allowed
@@ -275,7 +275,7 @@ def make_a_folder(store: Path) -> None:
 
 
 @pytest.mark.parametrize("harm", [damage_content, remove])
-def test_a_harmed_store_is_made_anew(tmp_path: Path, clock: Clock, harm: object) -> None:
+def test_a_damaged_store_is_recreated(tmp_path: Path, clock: Clock, harm: object) -> None:
     store = tmp_path / "throttle.sqlite3"
     reports: list[str] = []
     throttle = Throttle(configure(), store, report=reports.append, clock_ns=clock)
@@ -292,7 +292,7 @@ def test_a_harmed_store_is_made_anew(tmp_path: Path, clock: Clock, harm: object)
         other.admit(client)
         clock.advance(2)
         throttle.admit(client)
-    # Whoever noticed, both now draw from one bucket again.
+    # Both draw from the same bucket again.
     clock.advance(60)
     spent = [t.admit(client).allowed for _ in range(10) for t in (throttle, other)]
     assert sum(spent) == 10
@@ -307,7 +307,7 @@ def empty(store: Path) -> None:
 
 
 @pytest.mark.parametrize("harm", [damage_content, remove, empty])
-def test_workers_share_a_bucket_again_after_the_file_was_harmed(
+def test_workers_share_a_bucket_again_after_the_file_was_damaged(
     tmp_path: Path, clock: Clock, harm: object
 ) -> None:
     store = tmp_path / "throttle.sqlite3"
@@ -319,7 +319,7 @@ def test_workers_share_a_bucket_again_after_the_file_was_harmed(
 
     assert spend("before") == 600
     harm(store)  # type: ignore[operator]
-    # One that opens it while the others still have what was there.
+    # A worker that opens it while others still have the old file.
     workers[0] = Throttle(configure(), store, clock_ns=clock)
     for second in range(5):
         clock.advance(1)
@@ -328,7 +328,7 @@ def test_workers_share_a_bucket_again_after_the_file_was_harmed(
     assert spend("after") == 600
 
 
-def test_a_store_that_cannot_be_opened_for_a_while_keeps_what_it_holds(
+def test_a_store_that_cannot_be_opened_for_a_while_keeps_its_buckets(
     tmp_path: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store = tmp_path / "throttle.sqlite3"
@@ -354,7 +354,7 @@ def test_a_store_that_cannot_be_opened_for_a_while_keeps_what_it_holds(
 
 
 @pytest.mark.parametrize("harm", [damage_content, make_a_folder])
-def test_a_store_harmed_before_the_start(tmp_path: Path, clock: Clock, harm: object) -> None:
+def test_a_store_damaged_before_the_start(tmp_path: Path, clock: Clock, harm: object) -> None:
     store = tmp_path / "throttle.sqlite3"
     store.touch()
     harm(store)  # type: ignore[operator]
@@ -365,7 +365,7 @@ def test_a_store_harmed_before_the_start(tmp_path: Path, clock: Clock, harm: obj
     assert reports
 
 
-def test_headers_tell_where_a_client_stands(clock: Clock) -> None:
+def test_headers_have_the_clients_limit_and_remaining_tokens(clock: Clock) -> None:
     throttle = Throttle(configure(), None, clock_ns=clock)
     client = Client(kind="keyed", digest=b"x", bucket=Bucket(rate=10, period_s=60, burst=10))
     assert throttle.admit(client, 10.0).write_headers() == {

@@ -9,7 +9,9 @@ from henaw.handler.exchange import Request
 from henaw.handler.torchserve.drain import DrainMark, find_drain_mark, list_drained
 
 
-def test_the_mark_is_seen_and_answered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_worker_sees_the_mark_and_confirms_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     folder = tmp_path / "drain"
     monkeypatch.setenv("HENAW_DRAIN_FOLDER", str(folder))
     mark = find_drain_mark()
@@ -25,13 +27,13 @@ def test_the_mark_is_seen_and_answered(tmp_path: Path, monkeypatch: pytest.Monke
         assert not mark.is_set()
 
 
-def test_where_no_end_is_announced_there_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_folder_the_mark_is_never_set(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("HENAW_DRAIN_FOLDER", raising=False)
     assert not find_drain_mark().is_set()
     assert not DrainMark(None).is_set()
 
 
-def test_a_service_that_is_ending_sends_every_request_away(
+def test_a_service_that_shuts_down_refuses_every_request(
     make_client: Callable[..., Any], person: dict[str, Any]
 ) -> None:
     client = make_client()

@@ -96,11 +96,11 @@ def test_the_archives_copy_answers_even_where_henaw_is_installed(
     logged = (tmp_path / "logs" / "requests.0.log").read_text()
     ids = [json.loads(line)["id"] for line in logged.splitlines()]
     assert ids == ["r0", "r1", "r2", "r3"]
-    # One line of the GPU that is not there, one that the worker is ready, one of what went wrong.
+    # One line says that the GPU is missing, one that the worker is ready, one what failed.
     unseen, ready, failed = [json.loads(line)["message"] for line in lines[:-1]]
     assert unseen.startswith("TorchServe assigns GPU 99 to this worker, but torch ")
     assert ready.startswith("ready on ")
-    # Whatever escapes the service TorchServe would log with its message, and answer by itself.
+    # TorchServe would log an error with its message, and answer by itself.
     told = ["Internal Server Error", "application/problem+json"]
     assert answer["lost"] == [["x", 500, *told], ["y", 500, *told]]
     assert failed.startswith("a batch of 2 failed: ValueError at ")
