@@ -99,8 +99,8 @@ def write_report(counts: Counts) -> Iterator[str]:
             yield f"  biological age of {people} people differs by: {bounds}"
     for version, by_status in sorted(counts.statuses.items()):
         statuses = ", ".join(f"{status}: {n}" for status, n in sorted(by_status.items()))
-        people, years = counts.ages[version, "count"], counts.ages[version, "sum"]
-        mean = f"{years / people:.2f} years" if people else "none answered"
+        answered, years = counts.ages[version, "count"], counts.ages[version, "sum"]
+        mean = f"{years / answered:.2f} years" if answered else "none answered"
         yield f"{version}: all requests by status: {statuses}; mean biological age: {mean}"
 
 

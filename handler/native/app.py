@@ -11,6 +11,7 @@ from typing import Any, Final
 
 import msgspec
 from henaw.handler.configuration import NativeConfiguration
+from henaw.handler.contract.dialects import Dialect
 from henaw.handler.errors import RequestError, locate_error
 from henaw.handler.exchange import Request, Response, fail
 from henaw.handler.native import refusals
@@ -214,7 +215,7 @@ class ServiceApp:
         service = self._versions.find(version)
         if service is None:
             # The version was removed after the request came in.
-            return [refuse(refusals.NOT_FOUND, "") for _ in requests]
+            return [refuse(refusals.NOT_FOUND, _find_prefix(request)) for request in requests]
         try:
             return service.answer(requests)
         # The service turns errors into responses itself; this is a bug in it.
@@ -233,3 +234,7 @@ def _find_key(headers: dict[str, str]) -> str:
     if scheme.lower() == "bearer":
         headers.setdefault("x-api-key", token.strip())
     return headers.get("x-api-key", "")
+
+
+def _find_prefix(request: Request) -> str:
+    return "/v2" if request.dialect is Dialect.OPEN_INFERENCE else ""
