@@ -21,7 +21,7 @@ from datetime import timedelta
 from pathlib import Path
 
 from henaw.handler.configuration import Bucket, ThrottleConfiguration
-from henaw.handler.throttle import Throttle
+from henaw.handler.throttle.throttle import Throttle
 
 BURST = 2_000
 PROCESSES = 4

@@ -1,4 +1,4 @@
-"""``henaw compare``: a candidate beside the stable version, before anybody is answered by it."""
+"""``henaw compare``: compare two versions of the model on a table, before one of them serves."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ import click
 def contract(out: Path) -> None:
     """Write the OpenAPI document and the JSON Schema of a request."""
     import msgspec
-    from henaw.handler.openapi import write_openapi, write_request_schema
+    from henaw.handler.contract.openapi import write_openapi, write_request_schema
     from henaw.model.checkpoint import write_whole
 
     documents = {"openapi.json": write_openapi(), "request.schema.json": write_request_schema()}

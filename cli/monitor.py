@@ -32,7 +32,7 @@ def monitor(configuration: Path, folder: Path | None, port: int | None) -> None:
     import dataclasses
 
     from henaw.handler.configuration import load_configuration
-    from henaw.handler.monitor import make_monitor
+    from henaw.handler.observe.monitor import make_monitor
     from henaw.model.errors import RuntimeUnavailableError
 
     watched = load_configuration(configuration / "handler.yaml").monitor

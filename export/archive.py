@@ -5,6 +5,7 @@ Its files, besides those that TorchServe adds:
     torchserve_entry.py   the handler that TorchServe imports
     model-config.yaml     batching and workers
     henaw/                henaw.model, henaw.intake and henaw.handler, without the entry
+                          and the native engine
     henaw.onnx, henaw.torchscript.pt, henaw.json, golden.json
     digests.json          SHA-256 of every file above
 """

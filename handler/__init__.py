@@ -1,6 +1,16 @@
-"""Requests in, answers out: decoding, validation, throttling, inference, errors.
+"""A server's work on a request, from headers and bytes to a status, headers and bytes.
 
-Everything but :mod:`henaw.handler.torchserve_entry` is independent of TorchServe: a
-:class:`henaw.handler.service.Service` takes headers and bytes and gives a status,
-headers and bytes.
+====================  ==========================================================
+``service``           answers batches of requests; start reading here
+``request``           bytes to instances: decoding, validation
+``response``          the graph's outputs to answers
+``contract``          types of requests and answers, OpenAPI
+``throttle``          who may ask how often
+``inference``         the graph on the CPU and on a GPU
+``observe``           metrics, drift, logs, readiness
+``problems``          the one map from errors to statuses
+``assembly``          puts a service together from a model's files
+``native``            the native engine, under uvicorn
+``torchserve``        the entry that TorchServe imports
+====================  ==========================================================
 """

@@ -1,24 +1,24 @@
-"""Puts a service together from an unpacked archive, or refuses to, saying why."""
+"""Puts a service together from a model's files, or raises an error that says why it cannot."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from henaw.handler.client_keys import ClientKeys
 from henaw.handler.configuration import HandlerConfiguration
-from henaw.handler.drift import load_drift_reference
-from henaw.handler.engine import Engine
-from henaw.handler.gpu import Gpu, start_gpu
+from henaw.handler.inference.failover import FailoverRuntime
+from henaw.handler.inference.gpu import Gpu, start_gpu
+from henaw.handler.inference.selfcheck import check_runtimes, load_golden, recompute_answers
 from henaw.handler.manifest import check_manifest
 from henaw.handler.metadata import load_metadata
-from henaw.handler.metrics import Metrics
-from henaw.handler.pairs import Pairing, PairStore
-from henaw.handler.pulse import Pulse
-from henaw.handler.request_log import RequestLog
-from henaw.handler.selfcheck import check_runtimes, load_golden, recompute_answers
+from henaw.handler.observe.drift import load_drift_reference
+from henaw.handler.observe.heartbeat import Heartbeat
+from henaw.handler.observe.metrics import Metrics
+from henaw.handler.observe.request_log import RequestLog
+from henaw.handler.observe.shadow import AnswerStore, ShadowComparison
+from henaw.handler.observe.worker_state import StateFile
 from henaw.handler.service import Service
-from henaw.handler.throttle import Throttle
-from henaw.handler.worker_state import StateFile
+from henaw.handler.throttle.client_keys import ClientKeys
+from henaw.handler.throttle.throttle import Throttle
 from henaw.model.profile import read_profile, set_profile
 from henaw.model.runtime import OnnxRuntime
 
@@ -27,6 +27,9 @@ TORCHSCRIPT_NAME = "henaw.torchscript.pt"
 SIDECAR_NAME = "henaw.json"
 GOLDEN_NAME = "golden.json"
 
+Companions = list[Heartbeat | ShadowComparison]
+"""The threads that run beside a service, to be stopped with it."""
+
 
 def assemble_service(
     folder: Path,
@@ -34,29 +37,29 @@ def assemble_service(
     *,
     store: Path | None,
     states: Path | None,
-    pairs: Path | None = None,
+    shadow_store: Path | None = None,
     lab_profile: Path | None = None,
     keys: ClientKeys | None = None,
     log: RequestLog,
     device: str | None = None,
-    beside: list[Pulse | Pairing] | None = None,
+    companions: Companions | None = None,
 ) -> Service:
-    """Check the model's files and the runtimes that answer, and put the service together.
+    """Check the model's files and runtimes, and put the service together.
 
     Args:
-        folder: the unpacked archive, or a model that was set out for the native engine.
+        folder: the unpacked archive, or a model that was copied for the native engine.
         configuration: the operator's.
-        store: the throttle's file; None keeps it in this process.
-        states: where this worker tells how it is; None tells nobody.
-        pairs: where answers are paired with another version's; None compares nothing.
-        lab_profile: of the laboratory that values come from; None takes none.
+        store: the throttle's file; None keeps the buckets in this process.
+        states: the folder for this worker's state; None writes none.
+        shadow_store: the file in which answers wait for another version's; None compares nothing.
+        lab_profile: of the laboratory that values come from; None uses none.
         keys: of clients; None takes those of the configuration.
         log: takes the records of requests.
-        device: the torch device to prefer for large batches; None where there is no GPU.
-        beside: takes the threads that run beside the service, to be stopped with it.
+        device: torch's name of the GPU for large batches; None without one.
+        companions: gets the threads that run beside the service.
 
     Raises:
-        ArtifactError: a file is missing, was changed, or says what this code does not.
+        ArtifactError: a file is missing, was changed, or is of another version of this code.
         ParityError: a runtime does not give the stored answers.
         RuntimeUnavailableError: the device is CUDA and torch sees none.
         ProfileError: the laboratory's profile cannot be read, or is of another model.
@@ -71,7 +74,7 @@ def assemble_service(
     check_runtimes((fallback,), golden)
     served = golden
     if lab is not None:
-        # The stored answers are without a profile: they are checked before one is set.
+        # The stored answers are without a profile, so they are checked before one is set.
         fallback = OnnxRuntime(set_profile(content, lab), threads=threads)
         served = recompute_answers(golden, fallback)
     gpu = None
@@ -85,14 +88,14 @@ def assemble_service(
             served=served,
             report=log.report,
         )
-    engine = _build_engine(fallback, gpu, configuration.runtime.cooldown_s, log)
+    runtime = _build_runtime(fallback, gpu, configuration.runtime.cooldown_s, log)
     monitor = configuration.monitor
     metrics = Metrics(load_drift_reference(folder / SIDECAR_NAME), window_s=monitor.drift_window_s)
     throttle = Throttle(configuration.throttle, store, keys=keys, report=log.report)
-    beside = [] if beside is None else beside
+    companions = [] if companions is None else companions
     if states is not None:
-        pulse = Pulse(
-            engine=engine,
+        heartbeat = Heartbeat(
+            runtime=runtime,
             golden=served,
             gpu=gpu,
             metrics=metrics,
@@ -102,33 +105,34 @@ def assemble_service(
             check_every_s=monitor.check_every_s,
             report=log.report,
         )
-        pulse.start()
-        beside.append(pulse)
-    pairing = None
-    if pairs is not None:
-        pairing = Pairing(PairStore(pairs, metadata.version), metrics, log.report)
-        pairing.start()
-        beside.append(pairing)
+        heartbeat.start()
+        companions.append(heartbeat)
+    shadow = None
+    if shadow_store is not None:
+        answers = AnswerStore(shadow_store, metadata.version)
+        shadow = ShadowComparison(answers, metrics, log.report)
+        shadow.start()
+        companions.append(shadow)
     return Service(
-        engine=engine,
+        runtime=runtime,
         metadata=metadata,
         throttle=throttle,
         configuration=configuration,
         log=log.write,
         metrics=metrics,
-        pairing=pairing,
+        shadow=shadow,
         digests=digests,
         lab=lab,
         gpu=gpu,
     )
 
 
-def _build_engine(
+def _build_runtime(
     fallback: OnnxRuntime, gpu: Gpu | None, cooldown_s: float, log: RequestLog
-) -> Engine:
+) -> FailoverRuntime:
     if gpu is None or gpu.runtime is None or gpu.crossover is None:
-        return Engine(fallback)
-    return Engine(
+        return FailoverRuntime(fallback)
+    return FailoverRuntime(
         fallback,
         gpu.runtime,
         crossover=gpu.crossover,

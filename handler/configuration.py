@@ -13,7 +13,7 @@ import yaml
 from henaw.model.errors import ConfigurationError
 
 _VALUES, _VALUES_PER_PERSON = 1_000, 40
-"""Somebody with nine values, each with its unit, has 32."""
+"""A person with nine values and units has 32 values in the JSON."""
 
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 _REDIS_SCHEMES = ("redis://", "rediss://", "unix://")
@@ -23,15 +23,15 @@ _ORIGIN = re.compile(r"https?://[a-z0-9.:\[\]-]+")
 
 @dataclass(frozen=True, kw_only=True)
 class Limits:
-    """What one request may hold, and all that are answered together.
+    """The limits of one request, and of a batch.
 
     Attributes:
-        body_bytes: largest body, in bytes.
-        instances: most people.
-        answer_bytes: largest answer, in bytes.
-        answers_bytes: the most of all answers that are written together.
-        batch_s: seconds of the processor's time that are taken on at once while requests
-            keep coming faster than they are answered; the rest is refused with 503.
+        body_bytes: the largest body, bytes.
+        instances: the most people.
+        answer_bytes: the largest answer, bytes.
+        answers_bytes: the most of all answers of a batch together, bytes.
+        batch_s: seconds of CPU time that a batch may take while requests come faster than they
+            are answered; requests beyond are refused with 503.
     """
 
     body_bytes: int = 8 * 1024 * 1024
@@ -52,7 +52,7 @@ class Limits:
 
     @property
     def values(self) -> int:
-        """The most values in a body: objects, arrays and commas."""
+        """The most values in a body, counted as objects, arrays and commas."""
         return _VALUES + _VALUES_PER_PERSON * self.instances
 
 
@@ -62,7 +62,7 @@ class RuntimeConfiguration:
 
     Attributes:
         threads: ONNX Runtime threads of one worker.
-        cooldown_s: seconds on the CPU after the GPU failed, before it is tried again.
+        cooldown_s: seconds on the CPU after the GPU failed, before the GPU is tried again.
     """
 
     threads: int = 1
@@ -74,12 +74,12 @@ class RuntimeConfiguration:
 
 @dataclass(frozen=True, kw_only=True)
 class Bucket:
-    """A token bucket: ``rate`` tokens come in each ``period_s``, ``burst`` fit in.
+    """A token bucket: it gets ``rate`` tokens in each ``period_s``, and has room for ``burst``.
 
     Attributes:
-        rate: tokens a period.
+        rate: tokens in a period.
         period_s: the period, seconds.
-        burst: tokens that a rested client may spend at once.
+        burst: tokens in a full bucket.
     """
 
     rate: int
@@ -92,25 +92,24 @@ class Bucket:
 
 @dataclass(frozen=True, kw_only=True)
 class ThrottleConfiguration:
-    """How fast clients may ask. The defaults are those of production.
+    """How often clients may ask. The defaults are those of production.
 
     Attributes:
         anonymous: the bucket of a client without a key.
-        keyed: the bucket of a client with one.
-        cost_per_instance: tokens a person; a request costs at least one.
-        proxy_header: a header, in lower case, by which a trusted proxy tells clients
-            without a key apart; None has them share one bucket.
-        accepted_keys: SHA-256 digests, in hexadecimal, of the keys that were issued;
-            None takes any key for one, which lets a client make up as many as it likes.
-        accepted_keys_file: a file of such digests, one a line, by its whole path; it is read
-            again as it changes, so that keys come and go without a restart.
-        store: the file that all workers share, relative to the server's working
-            directory.
-        redis: the URL of a Redis by which several hosts share the buckets, ``redis://``,
-            ``rediss://`` or ``unix://``; while it is gone, ``store`` decides. It may hold a
-            password: let nobody but the server read the file that it is in.
-        redis_file: a file that holds that URL instead, by its whole path, such as a mounted
-            Secret; it is read at the start.
+        keyed: the bucket of a client with a key.
+        cost_per_instance: tokens for a person; a request costs at least one.
+        proxy_header: a header, in lower case, in which a trusted proxy identifies clients
+            without a key. With None all of them share one bucket.
+        accepted_keys: SHA-256 digests, in hexadecimal, of the keys that were issued. None accepts
+            any key, so that a client can invent as many as it likes.
+        accepted_keys_file: the absolute path of a file with such digests, one on each line. It
+            is read again when it changes, so that no restart is needed.
+        store: the file that all workers share, relative to the server's working directory.
+        redis: the URL of a Redis by which several hosts share the buckets: ``redis://``,
+            ``rediss://`` or ``unix://``. While it does not answer, ``store`` is used. It may
+            contain a password: only the server should be able to read the configuration.
+        redis_file: the absolute path of a file that contains that URL instead, such as a mounted
+            Secret. It is read once, at the start.
     """
 
     anonymous: Bucket = field(default_factory=lambda: Bucket(rate=10, period_s=60.0, burst=10))
@@ -126,45 +125,41 @@ class ThrottleConfiguration:
     def __post_init__(self) -> None:
         problems = []
         if not self.cost_per_instance >= 0:
-            problems.append(
-                f"cost_per_instance must be at least 0, however: {self.cost_per_instance}"
-            )
+            problems.append(f"cost_per_instance must be at least 0; got {self.cost_per_instance}")
         if self.proxy_header is not None and not _HEADER.fullmatch(self.proxy_header):
             problems.append(
-                f"proxy_header must be a header in lower case, however: {self.proxy_header!r}"
+                f"proxy_header must be a header in lower case; got {self.proxy_header!r}"
             )
         if self.redis is not None and not self.redis.startswith(_REDIS_SCHEMES):
-            # Not shown: it may hold a password.
+            # The message does not repeat the URL: it may contain a password.
             problems.append(f"redis must begin with one of {', '.join(_REDIS_SCHEMES)}")
         if self.redis_file is not None and not Path(self.redis_file).is_absolute():
-            problems.append(f"redis_file must be a whole path; got {self.redis_file!r}")
+            problems.append(f"redis_file must be an absolute path; got {self.redis_file!r}")
         if self.accepted_keys_file is not None and not Path(self.accepted_keys_file).is_absolute():
             problems.append(
-                f"accepted_keys_file must be a whole path; got {self.accepted_keys_file!r}"
+                f"accepted_keys_file must be an absolute path; got {self.accepted_keys_file!r}"
             )
         if not all(map(_DIGEST.fullmatch, self.accepted_keys or ())):
-            # Not shown: it may be a key itself, put here by mistake.
+            # The message does not repeat the entry: it may be a key, put here by mistake.
             problems.append("accepted_keys must be SHA-256 digests, 64 of 0-9 a-f each")
         _check("throttle", problems)
 
 
 @dataclass(frozen=True, kw_only=True)
 class MonitorConfiguration:
-    """How the workers are watched.
+    """How the workers are monitored.
 
     Attributes:
-        address: where metrics and readiness are answered; loopback, since neither asks
-            who wants to know.
+        address: of metrics and readiness. It should be loopback, since neither needs a key.
         port: of that address.
-        folder: where workers tell how they are, relative to the server's working
-            directory.
+        folder: of the workers' states, relative to the server's working directory.
         check_every_s: seconds between a worker's checks of its model.
-        patience_s: seconds without a check, or in one batch, after which a worker counts
-            as wedged.
-        drift_window_s: seconds that the drift of the inputs is looked at over.
-        pairs: a file that a stable version's server and its shadow's share, relative to the
-            server's working directory: there their answers to the same request are paired
-            and compared. None compares nothing.
+        patience_s: seconds without a check, or in one batch, after which a worker counts as
+            hung.
+        drift_window_s: seconds of the sliding window for drift.
+        pairs: a file that the servers of a stable version and of its shadow share, relative to
+            the server's working directory. In it they compare their answers to the same
+            requests. None compares nothing.
     """
 
     address: str = "127.0.0.1"
@@ -179,31 +174,31 @@ class MonitorConfiguration:
         problems = _not_positive(self, "port", "check_every_s", "drift_window_s")
         if not self.patience_s > self.check_every_s:
             problems.append(
-                f"patience_s must be above check_every_s, {self.check_every_s:g}, "
-                f"however: {self.patience_s:g}"
+                f"patience_s must be above check_every_s, {self.check_every_s:g}; "
+                f"got {self.patience_s:g}"
             )
         _check("monitor", problems)
 
 
 @dataclass(frozen=True, kw_only=True)
 class NativeConfiguration:
-    """How the native engine is reached. TorchServe's part is in its ``config.properties``.
+    """The native engine's network. TorchServe's is in its ``config.properties``.
 
     Attributes:
-        address: where predictions are answered.
+        address: of predictions.
         port: of that address.
-        workers: processes, each with the model in it; one keeps a core busy.
-        certificate: file of the certificate chain, PEM, by its whole path; with ``key``, the
-            address answers TLS alone. Both are read again as they change.
-        key: file of its private key.
-        management_port: on loopback, where versions are managed; None has it nowhere.
+        workers: processes, each with its own copy of the model; one keeps a core busy.
+        certificate: the absolute path of the certificate chain, PEM. With it and ``key`` the
+            address answers TLS only. Both files are read again when they change.
+        key: the absolute path of its private key.
+        management_port: on loopback, to manage versions; None opens none.
         require_key: whether a client needs one of the throttle's accepted keys.
         cors: origins of pages whose scripts may ask, such as ``https://clinic.example``.
-        connections: most at a time, in each process.
+        connections: the most open connections of each process.
         header_s: seconds from a request's first byte to the end of its headers.
-        body_s: seconds from there to the end of its body, or for reading its answer.
-        idle_s: seconds that a connection is kept between two requests.
-        body_memory: bytes of bodies over 64 KiB that one process holds at a time.
+        body_s: seconds from there to the end of its body, and to read its answer.
+        idle_s: seconds that a connection may stay open between two requests.
+        body_memory: the most bytes of bodies over 64 KiB in each process.
     """
 
     address: str = "127.0.0.1"
@@ -229,12 +224,12 @@ class NativeConfiguration:
         if (self.certificate is None) != (self.key is None):
             problems.append("certificate and key must be given together")
         problems += [
-            f"{name} must be a whole path; got {path!r}"
+            f"{name} must be an absolute path; got {path!r}"
             for name, path in (("certificate", self.certificate), ("key", self.key))
             if path is not None and not Path(path).is_absolute()
         ]
         problems += [
-            f"cors must hold origins such as https://clinic.example; got {origin!r}"
+            f"cors must list origins such as https://clinic.example; got {origin!r}"
             for origin in sorted(self.cors)
             if not _ORIGIN.fullmatch(origin)
         ]
@@ -243,11 +238,16 @@ class NativeConfiguration:
 
 @dataclass(frozen=True, kw_only=True)
 class HandlerConfiguration:
-    """Everything that an operator decides about the handler.
+    """The operator's configuration of the handler.
 
     Attributes:
-        lab_profile: file of ``henaw calibrate``, relative to the server's working directory:
-            the profile of the laboratory that every value comes from. None takes none.
+        limits: of requests and batches.
+        runtime: how the graph is evaluated.
+        throttle: how often clients may ask.
+        monitor: how the workers are monitored.
+        lab_profile: a file of ``henaw calibrate``, relative to the server's working directory:
+            the profile of the laboratory that all values come from. None uses none.
+        native: the native engine's network.
     """
 
     limits: Limits = field(default_factory=Limits)
@@ -262,12 +262,12 @@ def load_configuration(path: Path) -> HandlerConfiguration:
     """Read ``handler.yaml``.
 
     Raises:
-        ConfigurationError: listing every unknown, missing and wrong entry.
+        ConfigurationError: lists every unknown, missing and wrong entry.
     """
     try:
         document = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise ConfigurationError(str(path), [f"expected YAML, however: {error}"]) from error
+        raise ConfigurationError(str(path), [f"the file must be YAML: {error}"]) from error
     problems: list[str] = []
     configuration = _build(HandlerConfiguration, document, "", problems)
     if not isinstance(configuration, HandlerConfiguration):
@@ -277,7 +277,7 @@ def load_configuration(path: Path) -> HandlerConfiguration:
         return configuration
     if throttle.redis is not None:
         raise ConfigurationError(
-            str(path), ["throttle.redis and throttle.redis_file are both given; give one"]
+            str(path), ["give either throttle.redis or throttle.redis_file, not both"]
         )
     read = _read_redis(throttle, throttle.redis_file)
     return dataclasses.replace(configuration, throttle=read)
@@ -316,10 +316,10 @@ _KINDS: Mapping[str, tuple[str, tuple[type, ...]]] = {
 
 
 def _build(kind: type[Any], document: object, path: str, problems: list[str]) -> Any:
-    """Build one dataclass from a mapping, collecting what is wrong instead of stopping."""
+    """Build one dataclass from a mapping, and add everything that is wrong to ``problems``."""
     where = path or "the document"
     if not isinstance(document, dict):
-        problems.append(f"{where} must be a mapping, however: {document!r}")
+        problems.append(f"{where} must be a mapping; got {document!r}")
         return None
     fields = {f.name: f for f in dataclasses.fields(kind)}
     values: dict[str, Any] = {}
@@ -327,13 +327,13 @@ def _build(kind: type[Any], document: object, path: str, problems: list[str]) ->
     for name, value in document.items():
         full = f"{path}.{name}" if path else str(name)
         if name not in fields:
-            problems.append(f"{full} is unknown: expected one of {', '.join(fields)}")
+            problems.append(f"{full} is unknown; the entries are {', '.join(fields)}")
         elif full in _NESTED:
             values[name] = _build(_NESTED[full], value, full, problems)
         else:
             words, kinds = _KINDS[str(fields[name].type)]
             if not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds):
-                problems.append(f"{full} must be {words}, however: {value!r}")
+                problems.append(f"{full} must be {words}; got {value!r}")
             values[name] = frozenset(map(str, value)) if isinstance(value, list) else value
     for name, f in fields.items():
         required = f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING
@@ -350,7 +350,7 @@ def _build(kind: type[Any], document: object, path: str, problems: list[str]) ->
 
 def _not_positive(instance: object, *names: str) -> list[str]:
     return [
-        f"{name} must be above 0, however: {getattr(instance, name)}"
+        f"{name} must be above 0; got {getattr(instance, name)}"
         for name in names
         if not getattr(instance, name) > 0
     ]

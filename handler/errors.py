@@ -1,18 +1,23 @@
-"""What can be wrong with a request.
+"""What can be wrong with a request, and the list of its problems.
 
     HenawError
     └── RequestError
+        ├── MalformedRequestError
         ├── MalformedBodyError
+        ├── UnauthorizedError
         ├── NotFoundError
         ├── MethodNotAllowedError
+        ├── SlowRequestError
         ├── PreconditionError
         ├── TooLargeError
+        ├── LongPathError
         ├── UnsupportedMediaError
         ├── InvalidInputError
         ├── ThrottledError
+        ├── LargeHeadersError
         └── OverloadedError
 
-Which status each one becomes is decided in :mod:`henaw.handler.problems`.
+:mod:`henaw.handler.problems` decides which status each one becomes.
 """
 
 from __future__ import annotations
@@ -21,23 +26,23 @@ from collections.abc import Collection, Sequence
 from typing import Final, NoReturn
 
 import msgspec
-from henaw.handler.wording import suggest
+from henaw.handler.wording import show_value, suggest
 from henaw.model.errors import HenawError
 
 PROBLEMS_LISTED: Final = 100
-"""A client that sent 10 000 people in the wrong unit learns nothing from the rest."""
+"""Problems in one answer. Of 10 000 people in the wrong unit, 100 are enough."""
 
 SPELLINGS: Final = 64
-"""Of units in one request: seven for each biomarker."""
+"""Spellings of units in one request: seven for each biomarker."""
 
 _SUGGESTIONS: Final = 6
-"""Distinct wrong names of one request that are compared with the right ones."""
+"""Wrong names in one request that are compared with the right names."""
 
 
 class Problem(
     msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True, kw_only=True
 ):
-    """One thing that is wrong with one field of one instance."""
+    """One problem with one field of one instance."""
 
     instance: int | None = None
     field: str
@@ -47,10 +52,9 @@ class Problem(
 
 
 class ProblemList:
-    """Collects what is wrong with one request, and stops the search at the hundredth problem.
+    """The problems of one request; the search for them ends at the hundredth.
 
-    What is worked out to explain problems is bounded too: a body of nothing but misspelt names
-    costs no more than one of people.
+    The work on hints is bounded too: a body of misspelt names costs no more than one of people.
     """
 
     def __init__(self) -> None:
@@ -59,7 +63,7 @@ class ProblemList:
         self._spellings: set[tuple[str, str]] = set()
 
     def __bool__(self) -> bool:
-        """Whether there is any."""
+        """Whether the request has a problem."""
         return bool(self.listed)
 
     def add(
@@ -72,8 +76,15 @@ class ProblemList:
     ) -> None:
         """Add one problem.
 
+        Args:
+            instance: the person's place in the request; None where it concerns no one person.
+            field: the path of the field.
+            code: the kind of problem, for programs.
+            message: one sentence for people.
+            hint: what the client probably meant.
+
         Raises:
-            InvalidInputError: it is the hundredth.
+            InvalidInputError: this is the hundredth problem.
         """
         self.listed.append(
             Problem(instance=instance, field=field, code=code, message=message, hint=hint)
@@ -82,11 +93,34 @@ class ProblemList:
             self.refuse()
 
     def refuse(self) -> NoReturn:
-        """Raise an :class:`InvalidInputError` of all that was added."""
+        """Raise an :class:`InvalidInputError` with all problems."""
         raise InvalidInputError(self.listed)
 
+    def check_name(
+        self, instance: int | None, field: str, name: object, names: Collection[str], what: str
+    ) -> None:
+        """Add a problem unless ``name`` is one of ``names``, with the likely one as a hint.
+
+        Args:
+            instance: the person's place in the request.
+            field: the path of the field that has the name.
+            name: as given.
+            names: those that are allowed.
+            what: an allowed name is, such as "an output".
+        """
+        if isinstance(name, str) and name in names:
+            return
+        near = self.suggest(name, names) if isinstance(name, str) else None
+        self.add(
+            instance,
+            field,
+            "not_allowed",
+            f"{show_value(name)} is not {what}",
+            f"did you mean {near}?" if near else f"choose from {', '.join(names)}",
+        )
+
     def suggest(self, name: str, names: Collection[str]) -> str | None:
-        """Return the one of ``names`` that ``name`` probably means, for the first few names."""
+        """Return the one of ``names`` that ``name`` probably means; None past the first few."""
         key = (name, names)
         if key not in self._suggestions:
             if len(self._suggestions) == _SUGGESTIONS:
@@ -95,10 +129,10 @@ class ProblemList:
         return self._suggestions[key]
 
     def count_spelling(self, biomarker: str, spelling: str, *, instance: int, field: str) -> None:
-        """Take note of how a unit is spelt: each spelling costs as much as some people do.
+        """Count a spelling of a unit: looking each one up costs as much as some people do.
 
         Raises:
-            InvalidInputError: these are too many spellings for one request.
+            InvalidInputError: the request has too many spellings.
         """
         self._spellings.add((biomarker, spelling))
         if len(self._spellings) > SPELLINGS:
@@ -106,18 +140,38 @@ class ProblemList:
                 instance,
                 field,
                 "unit",
-                f"one request must have at most {SPELLINGS} spellings of units",
-                "write each unit in one way",
+                f"a request must have at most {SPELLINGS} spellings of units",
+                "spell each unit in one way",
             )
             self.refuse()
 
 
 class RequestError(HenawError, ValueError):
-    """A request cannot be answered as it is."""
+    """The request cannot be answered as it is."""
+
+
+class MalformedRequestError(RequestError):
+    """The request is not valid HTTP."""
+
+
+class UnauthorizedError(RequestError):
+    """The client must send a key, and has not."""
+
+
+class SlowRequestError(RequestError):
+    """The request did not arrive in time."""
+
+
+class LongPathError(RequestError):
+    """The path and query are over the limit."""
+
+
+class LargeHeadersError(RequestError):
+    """The headers are over the limit."""
 
 
 class MalformedBodyError(RequestError):
-    """The body is not the JSON this server reads."""
+    """The body is not the JSON that this server reads."""
 
 
 class NotFoundError(RequestError):
@@ -125,11 +179,11 @@ class NotFoundError(RequestError):
 
 
 class MethodNotAllowedError(RequestError):
-    """The path answers other methods."""
+    """The path does not answer this method."""
 
 
 class PreconditionError(RequestError):
-    """The body lacks data that the client should have put into it."""
+    """The body lacks data that the client must send with it."""
 
 
 class TooLargeError(RequestError):
@@ -137,14 +191,14 @@ class TooLargeError(RequestError):
 
 
 class UnsupportedMediaError(RequestError):
-    """The body is declared to be something other than plain JSON."""
+    """The headers declare something other than plain JSON."""
 
 
 class InvalidInputError(RequestError):
-    """The body is JSON with wrong content.
+    """The body is JSON, but its content is wrong.
 
     Args:
-        problems: all, or the first hundred.
+        problems: all of them, or the first hundred.
     """
 
     def __init__(self, problems: Sequence[Problem]) -> None:
@@ -162,11 +216,11 @@ class ThrottledError(RequestError):
 
 
 class OverloadedError(RequestError):
-    """The server has more work than it does in time."""
+    """The server has more work than it can do in time."""
 
 
 def locate_error(error: Exception) -> str:
-    """Name an error and where it arose; its message may hold a client's values."""
+    """Return the type and place of an error, but not its message, which may contain values."""
     trace = error.__traceback__
     while trace is not None and trace.tb_next is not None:
         trace = trace.tb_next

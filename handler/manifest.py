@@ -1,7 +1,7 @@
-"""The archive's own digests: a file that was changed or added is refused, by name.
+"""The digests in an archive, which reveal every file that was changed or added.
 
-Imports the standard library alone, since it is loaded before anything else of the archive
-is (:mod:`henaw.handler.torchserve_entry`): what was added must not run before it is found.
+It imports the standard library alone: the entry loads it before anything else of the archive, so
+that a file that was added is found before it can run.
 """
 
 from __future__ import annotations
@@ -16,18 +16,18 @@ from pathlib import Path
 MANIFEST_NAME = "digests.json"
 
 _UNNAMED = re.compile(
-    # Themselves, and what the archiver writes.
+    # The digests themselves, and a file of the archiver.
     rf"{re.escape(MANIFEST_NAME)}|MAR-INF/MANIFEST\.json"
-    # Python keeps this of the entry before the entry can tell it not to.
+    # Python writes the entry's bytecode before the entry can forbid it.
     r"|__pycache__/torchserve_entry\.[\w.-]+\.pyc"
 )
 
 
 def check_whole(archive: Path) -> None:
-    """Look whether every file of an archive can be unpacked.
+    """Check that every file of an archive can be unpacked.
 
     Raises:
-        ArtifactError: it is not there, was cut off, or a file of it is damaged.
+        ArtifactError: the archive is missing or cut off, or a file in it is damaged.
     """
     problem = None
     try:
@@ -36,7 +36,7 @@ def check_whole(archive: Path) -> None:
             if damaged is not None:
                 problem = f"{damaged} in it is damaged"
     except (OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-        problem = f"it is not a whole archive: {error}"
+        problem = f"it is not a complete archive: {error}"
     if problem is not None:
         from henaw.model.errors import ArtifactError
 
@@ -53,11 +53,11 @@ def check_manifest(folder: Path) -> dict[str, str]:
         The digests, by path within the folder.
 
     Raises:
-        ArtifactError: naming each file that is missing, changed or not in the manifest.
+        ArtifactError: names each file that is missing, changed or not in the manifest.
     """
     digests, problems = compare_files(folder)
     if problems:
-        # Only now: it is one of the files that were compared.
+        # Imported only now, because it is one of the files that were compared.
         from henaw.model.errors import ArtifactError
 
         raise ArtifactError("archive", problems)
@@ -65,21 +65,21 @@ def check_manifest(folder: Path) -> dict[str, str]:
 
 
 def compare_files(folder: Path) -> tuple[dict[str, str], list[str]]:
-    """Return the digests, by path within the folder, and what does not agree with them."""
+    """Return the digests, by path within the folder, and one sentence for each difference."""
     try:
         digests = dict(json.loads((folder / MANIFEST_NAME).read_bytes()))
     except (OSError, ValueError, TypeError) as error:
-        return {}, [f"expected digests in {MANIFEST_NAME}, however: {error}"]
+        return {}, [f"{MANIFEST_NAME} has no digests: {error}"]
     problems = []
     for name, digest in digests.items():
         path = folder / name
         if not path.is_file():
             problems.append(f"{name} is missing")
         elif hashlib.sha256(path.read_bytes()).hexdigest() != digest:
-            problems.append(f"{name} was changed after the archive was made")
+            problems.append(f"{name} was changed after the archive was built")
     for path in sorted(folder.rglob("*")):
         name = path.relative_to(folder).as_posix()
-        # Of folders, the files count: an empty one is no module. A link is none of ours.
+        # Only files count: an empty folder is no module. No file of HENAW is a link.
         is_folder = path.is_dir() and not path.is_symlink()
         if not is_folder and name not in digests and not _UNNAMED.fullmatch(name):
             problems.append(f"{name} is not part of the archive")

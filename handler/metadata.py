@@ -1,4 +1,4 @@
-"""What the exported model says about itself, as the answers need it."""
+"""The part of the model's sidecar that answers need."""
 
 from __future__ import annotations
 
@@ -27,11 +27,10 @@ class Metadata:
             order.
         system_names: the systems, in the graph's order.
         cause_names: the causes of death, in the graph's order.
-        used_biomarkers: the biomarkers that the model is made of; of others it ignores the
-            value.
+        used_biomarkers: the biomarkers that the model uses; it ignores the values of others.
         fitted_ages: lowest and highest age of the fit, years.
-        critical_limits: by biomarker, lowest and highest value that is not critical.
-        reference_ages: ages at which medians are known, years, ascending.
+        critical_limits: lowest and highest value that is not critical, by biomarker.
+        reference_ages: ages of the reference medians, years, ascending.
         reference_medians: by sex code, (ages, 9) in the panel's units and order.
     """
 
@@ -51,7 +50,7 @@ def load_metadata(path: Path) -> Metadata:
     """Read and check a sidecar.
 
     Raises:
-        ArtifactError: listing everything that is missing or disagrees with this code.
+        ArtifactError: lists everything that is missing or disagrees with this code.
     """
     try:
         document = msgspec.json.decode(path.read_bytes())
@@ -67,7 +66,7 @@ def load_metadata(path: Path) -> Metadata:
         contribution_names=tuple(document["contribution_names"]),
         system_names=tuple(document["system_names"]),
         cause_names=tuple(document["cause_names"]),
-        # An export from before biomarkers could be left out uses all.
+        # An older export does not say, and uses all.
         used_biomarkers=tuple(document.get("used_biomarkers", NAMES)),
         fitted_ages=(float(document["fitted_ages"][0]), float(document["fitted_ages"][1])),
         critical_limits=document["critical_limits"],
@@ -80,7 +79,7 @@ def load_metadata(path: Path) -> Metadata:
 
 def _list_problems(document: object) -> Sequence[str]:
     if not isinstance(document, dict):
-        return ["expected a JSON object"]
+        return ["the sidecar must be a JSON object"]
     wanted: Mapping[str, type | tuple[type, ...]] = {
         "name": str,
         "version": str,
@@ -93,7 +92,7 @@ def _list_problems(document: object) -> Sequence[str]:
         "reference": dict,
     }
     problems = [
-        f"expected {key}, a {getattr(kind, '__name__', kind)}"
+        f"{key} must be a {getattr(kind, '__name__', kind)}"
         for key, kind in wanted.items()
         if not isinstance(document.get(key), kind)
     ]
@@ -115,7 +114,7 @@ def _list_problems(document: object) -> Sequence[str]:
     if tuple(document["contribution_names"][: len(first)]) != first:
         problems.append(f"contribution_names must begin with {', '.join(first)}")
     if len(document["fitted_ages"]) != 2:
-        problems.append("fitted_ages must be the lowest and the highest")
+        problems.append("fitted_ages must have two numbers, the lowest and the highest")
     problems += find_limit_problems(document["critical_limits"])
     return problems + _list_reference_problems(document["reference"])
 

@@ -2,43 +2,71 @@
 
 from __future__ import annotations
 
+from typing import Final, NamedTuple
+
 import msgspec
 from henaw.handler.errors import (
     InvalidInputError,
+    LargeHeadersError,
+    LongPathError,
     MalformedBodyError,
+    MalformedRequestError,
     MethodNotAllowedError,
     NotFoundError,
     OverloadedError,
     PreconditionError,
     Problem,
     RequestError,
+    SlowRequestError,
     ThrottledError,
     TooLargeError,
+    UnauthorizedError,
     UnsupportedMediaError,
 )
 
 CONTENT_TYPE = "application/problem+json"
 
-_TYPE = "urn:henaw:problem:"
-_KINDS: dict[type, tuple[int, str, str]] = {
-    RequestError: (400, "bad-request", "Bad request"),
-    MalformedBodyError: (400, "malformed-body", "Malformed body"),
-    NotFoundError: (404, "not-found", "Not found"),
-    MethodNotAllowedError: (405, "method-not-allowed", "Method not allowed"),
-    PreconditionError: (412, "precondition-failed", "Precondition failed"),
-    TooLargeError: (413, "too-large", "Too large"),
-    UnsupportedMediaError: (415, "unsupported-media", "Unsupported media type"),
-    InvalidInputError: (422, "invalid-input", "Invalid input"),
-    ThrottledError: (429, "too-many-requests", "Too many requests"),
-    OverloadedError: (503, "overloaded", "Overloaded"),
-}
 
-STATUSES = {status: title for status, _, title in _KINDS.values()} | {500: "Internal error"}
+class Kind(NamedTuple):
+    """How one class of errors is answered.
+
+    Attributes:
+        status: of HTTP.
+        slug: the end of the problem's type.
+        title: of the problem.
+    """
+
+    status: int
+    slug: str
+    title: str
+
+
+_TYPE: Final = "urn:henaw:problem:"
+_KINDS: Final[dict[type, Kind]] = {
+    RequestError: Kind(400, "bad-request", "Bad request"),
+    MalformedRequestError: Kind(400, "malformed-request", "Malformed request"),
+    MalformedBodyError: Kind(400, "malformed-body", "Malformed body"),
+    UnauthorizedError: Kind(401, "unauthorized", "Unauthorized"),
+    NotFoundError: Kind(404, "not-found", "Not found"),
+    MethodNotAllowedError: Kind(405, "method-not-allowed", "Method not allowed"),
+    SlowRequestError: Kind(408, "too-slow", "Request timeout"),
+    PreconditionError: Kind(412, "precondition-failed", "Precondition failed"),
+    TooLargeError: Kind(413, "too-large", "Too large"),
+    LongPathError: Kind(414, "too-long", "URI too long"),
+    UnsupportedMediaError: Kind(415, "unsupported-media", "Unsupported media type"),
+    InvalidInputError: Kind(422, "invalid-input", "Invalid input"),
+    ThrottledError: Kind(429, "too-many-requests", "Too many requests"),
+    LargeHeadersError: Kind(431, "malformed-request", "Request header fields too large"),
+    OverloadedError: Kind(503, "overloaded", "Overloaded"),
+}
+_INTERNAL: Final = Kind(500, "internal", "Internal error")
+
+STATUSES: Final = {kind.status: kind.title for kind in (*_KINDS.values(), _INTERNAL)}
 """The title of each status that is answered with a problem document."""
 
-_INTERNAL_DETAIL = (
+_INTERNAL_DETAIL: Final = (
     "The server could not answer this request. "
-    "Try again; if it persists, give the operator this request id."
+    "Try again. If it fails again, send the operator this request id."
 )
 
 
@@ -56,39 +84,50 @@ class ProblemDocument(
     request_id: str | None = None
 
 
+def find_kind(error: type[RequestError]) -> Kind:
+    """Return how a class of errors is answered: as its nearest parent in the map.
+
+    Example:
+        >>> class NewError(TooLargeError):
+        ...     pass
+        >>> find_kind(NewError).status
+        413
+    """
+    return next(_KINDS[parent] for parent in error.__mro__ if parent in _KINDS)
+
+
 def describe_error(error: RequestError, *, in_short: bool = False) -> tuple[int, bytes]:
     """Return the status and the body that tell a client about ``error``.
 
     Args:
-        error: what is wrong.
-        in_short: whether ``error`` says it in one sentence beside the rest, as clients of the
+        error: the problem.
+        in_short: whether the body has the member ``error`` too: one sentence, as clients of the
             Open Inference Protocol expect it.
     """
-    # A kind that is not listed is told as its parent is.
-    status, slug, title = next(_KINDS[kind] for kind in type(error).__mro__ if kind in _KINDS)
+    kind = find_kind(type(error))
     problems = error.problems if isinstance(error, InvalidInputError) else ()
     shortened = ": ".join([str(error), *(f"{p.field}: {p.message}" for p in problems[:1])])
     document = ProblemDocument(
-        type=f"{_TYPE}{slug}",
-        title=title,
-        status=status,
+        type=f"{_TYPE}{kind.slug}",
+        title=kind.title,
+        status=kind.status,
         detail=str(error),
         errors=problems,
         error=shortened if in_short else None,
     )
-    return status, msgspec.json.encode(document)
+    return kind.status, msgspec.json.encode(document)
 
 
 def describe_internal_error(request_id: str) -> tuple[int, bytes]:
-    """Return the status and body for everything that is not the client's doing.
+    """Return the status and the body for an internal error.
 
-    The sentence is fixed, so that no internals can leak through it.
+    The sentence is fixed, so that it cannot leak anything.
     """
     document = ProblemDocument(
-        type=f"{_TYPE}internal",
-        title=STATUSES[500],
-        status=500,
+        type=f"{_TYPE}{_INTERNAL.slug}",
+        title=_INTERNAL.title,
+        status=_INTERNAL.status,
         detail=_INTERNAL_DETAIL,
         request_id=request_id,
     )
-    return 500, msgspec.json.encode(document)
+    return _INTERNAL.status, msgspec.json.encode(document)

@@ -1,128 +1,71 @@
-"""Headers and bytes in, a status, headers and bytes out, for a batch of requests.
+"""Headers and bytes in; a status, headers and bytes out; for a batch of requests.
 
-Knows nothing of the server around it. Requests of one batch share one evaluation of the
-graph and nothing else: each is decoded, throttled, validated and answered on its own.
+It knows nothing of the server around it. The requests of a batch share one evaluation of the graph
+and nothing else. Each one goes through these steps:
+
+1. :class:`~henaw.handler.throttle.overload.WorkBound` refuses it if the batch has too much work;
+2. :class:`~henaw.handler.admission.Cashier` identifies the client and takes a token;
+3. :func:`~henaw.handler.request.reading.open_request` decodes the body and counts the people;
+4. the cashier charges for them;
+5. :func:`~henaw.handler.request.instances.read_instances` validates them;
+6. :class:`~henaw.handler.inference.failover.FailoverRuntime` evaluates the graph, once a batch;
+7. :class:`~henaw.handler.response.writing.ResponseWriter` writes the answer.
+
+A step that fails ends its request alone: :meth:`Exchange.attempt` turns the error into a response.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-import msgspec
 import numpy as np
-import numpy.typing as npt
-from henaw.handler.answer_size import Room, bound_size
-from henaw.handler.answers import AnswerForm, Answers
+from henaw.handler.admission import Cashier
 from henaw.handler.configuration import HandlerConfiguration
-from henaw.handler.dialects import JSON_TYPE, Dialect, find_dialect
-from henaw.handler.engine import Engine
-from henaw.handler.errors import (
-    OverloadedError,
-    RequestError,
-    ThrottledError,
-    TooLargeError,
-    locate_error,
-)
-from henaw.handler.gpu import Gpu
+from henaw.handler.contract.dialects import JSON_TYPE, find_dialect
+from henaw.handler.errors import OverloadedError, locate_error
+from henaw.handler.exchange import Exchange, Request, Response, fail
+from henaw.handler.inference.failover import FailoverRuntime
+from henaw.handler.inference.gpu import Gpu
 from henaw.handler.metadata import Metadata
-from henaw.handler.metrics import Batch, Evaluation, Metrics
-from henaw.handler.overload import WorkBound
-from henaw.handler.pairs import PAIR_HEADER, Pairing
-from henaw.handler.problems import CONTENT_TYPE as PROBLEM_TYPE
-from henaw.handler.problems import describe_error, describe_internal_error
-from henaw.handler.reading import open_request
-from henaw.handler.schema import People
-from henaw.handler.throttle import Admission, Client, Throttle
-from henaw.handler.writing import Writer
-from henaw.model.biomarkers import PANEL
+from henaw.handler.observe.metrics import Batch, Evaluation, Metrics
+from henaw.handler.observe.shadow import SHADOW_HEADER, ShadowComparison
+from henaw.handler.request.reading import open_request
+from henaw.handler.response.answer_size import Room, bound_size
+from henaw.handler.response.answers import AnswerTemplates, AnswerWriter
+from henaw.handler.response.description import write_description
+from henaw.handler.response.writing import ResponseWriter
+from henaw.handler.throttle.overload import WorkBound, find_no_work, start_work_clock
+from henaw.handler.throttle.throttle import Throttle
 from henaw.model.profile import LabProfile
 from henaw.model.reliability import find_codes
 from henaw.model.runtime import INPUT_NAMES, Outputs
 
 _MODEL_FILE = "henaw.onnx"
-_PEOPLE_AT_ONCE = 20_000
-"""Bounds the memory of one evaluation: a batch may hold many bulk requests."""
+_MOST_PEOPLE_TOGETHER = 20_000
+"""People in one evaluation of the graph: it bounds the memory for a batch of bulk requests."""
 
-_ADMITTED_AT_ONCE = 32
-_BYTES_AT_ONCE = 16_384
-"""Bound what is taken on between two looks at how long it took so far."""
-_WAITING_WEIGHT = 0.25
-
-_BYTES_PER_PERSON = 1024
-"""A body costs its client what as many people would who had so many bytes each."""
-
-_EXPLANATION_WEIGHT = 3
-_WEIGHTS = {Dialect.FHIR: 24, Dialect.CDS_HOOKS: 24}
-"""People whose predictions cost as much as one explanation, or one Patient (measured)."""
-
-_encode = msgspec.json.Encoder().encode
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Request:
-    """One HTTP request.
-
-    Attributes:
-        body: as sent.
-        headers: names in lower case.
-        request_id: names the request in answers and logs.
-        dialect: the one of the path that the request came to.
-        explain: whether explanations are asked for instead of predictions.
-        describe: whether the operator asks what is served.
-    """
-
-    body: bytes
-    headers: Mapping[str, str]
-    request_id: str
-    dialect: Dialect = Dialect.HENAW
-    explain: bool = False
-    describe: bool = False
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Response:
-    """One HTTP response; ``headers`` hold the content type."""
-
-    status: int
-    headers: Mapping[str, str]
-    body: bytes
-
-
-@dataclass(slots=True, kw_only=True)
-class _Exchange:
-    """One request on its way through the service."""
-
-    request: Request
-    headers: dict[str, str] = field(default_factory=dict)
-    client: Client | None = None
-    people: People | None = None
-    response: Response | None = None
-    error: str | None = None
-    runtime: str | None = None
-    throttled: str | None = None
-    biological_age: npt.NDArray[np.float32] | None = None
-    validated_s: float = 0.0
-    inferred_s: float = 0.0
+_MOST_REQUESTS_BETWEEN = 32
+_MOST_BYTES_BETWEEN = 16_384
+"""Work between two looks at the time that the batch has taken so far."""
 
 
 class Service:
     """Answers batches of requests.
 
     Args:
-        engine: evaluates the graph.
-        metadata: names of what its outputs hold.
-        throttle: decides who may ask.
+        runtime: evaluates the graph.
+        metadata: names of the graph's outputs.
+        throttle: decides which clients may ask.
         configuration: limits.
-        log: takes one record a request, which never holds what a client sent.
-        metrics: counts what is answered.
-        pairing: takes answers to requests that another version is asked too; None takes none.
-        digests: of the files in use, for the description.
-        lab: the profile of the laboratory that is set; None where none is.
-        gpu: the worker's, for the description; None where there is none.
+        log: takes one record a request, without anything that the client sent.
+        metrics: counts requests and answers.
+        shadow: takes answers to requests that a shadow answers too; None compares nothing.
+        digests: SHA-256 of the files in use, for the description.
+        lab: the profile of the laboratory that is set; None without one.
+        gpu: the worker's, for the description; None without one.
 
     Attributes:
         metadata: of the model that answers.
@@ -131,43 +74,47 @@ class Service:
     def __init__(
         self,
         *,
-        engine: Engine,
+        runtime: FailoverRuntime,
         metadata: Metadata,
         throttle: Throttle,
         configuration: HandlerConfiguration,
         log: Callable[[Mapping[str, Any]], None],
         metrics: Metrics,
-        pairing: Pairing | None = None,
+        shadow: ShadowComparison | None = None,
         digests: Mapping[str, str] | None = None,
         lab: LabProfile | None = None,
         gpu: Gpu | None = None,
     ) -> None:
-        self._engine = engine
+        digests = digests or {}
+        lab_name = None if lab is None else lab.name
         self.metadata = metadata
-        self._form = AnswerForm(metadata, None if lab is None else lab.name)
-        self._writer = Writer(
-            metadata,
-            sha256=(digests or {}).get(_MODEL_FILE, ""),
-            lab=None if lab is None else lab.name,
-        )
-        self._throttle = throttle
+        self._runtime = runtime
+        self._templates = AnswerTemplates(metadata, lab_name)
+        self._writer = ResponseWriter(metadata, sha256=digests.get(_MODEL_FILE, ""), lab=lab_name)
+        self._cashier = Cashier(throttle)
         self._limits = configuration.limits
         self._log = log
         self._metrics = metrics
-        self._pairing = pairing
+        self._shadow = shadow
         self._bound = WorkBound(configuration.limits.batch_s)
-        # Made once: anybody may ask for it.
-        self._description = self._describe(digests or {}, lab, gpu)
+        # Written once, because any client may ask for it.
+        self._description = write_description(
+            metadata,
+            runtime=runtime.runtime_name,
+            digests=digests,
+            lab=None if lab is None else lab.describe(),
+            gpu=None if gpu is None else gpu.describe(),
+        )
 
     def answer(self, requests: Sequence[Request], *, is_ending: bool = False) -> list[Response]:
         """Answer every request of a batch; never raises.
 
         Args:
             requests: from any number of clients.
-            is_ending: whether the server is about to end, and sends all of them away.
+            is_ending: whether the server is shutting down and refuses all of them.
 
         Returns:
-            One response a request, in order.
+            One response for each request, in order.
         """
         self._metrics.begin()
         try:
@@ -178,38 +125,27 @@ class Service:
     def _answer(self, requests: Sequence[Request], *, is_ending: bool) -> list[Response]:
         started_s = time.perf_counter()
         size = sum(len(request.body) for request in requests)
-        # Reading the clock of the CPU takes as long as a third of a lone request.
+        # To read the CPU's clock takes a third of the time of a single request.
         is_small = self._bound.is_never_too_much(len(requests), size)
-        find_work_s = _count_no_work if is_small else _start_work_clock()
-        exchanges = [_Exchange(request=request) for request in requests]
-        for exchange in exchanges if is_ending else ():
-            self._attempt(exchange, _send_away)
-        position = size = 0
+        find_work_s = find_no_work if is_small else start_work_clock()
+        exchanges = [Exchange(request=request) for request in requests]
         validating: list[tuple[float, int]] = []
-        validated_s = 0.0
-        for some in _split([] if is_ending else exchanges):
-            is_refused = self._bound.refuses(position, size, find_work_s())
-            self._receive(some, is_refused=is_refused)
-            position += len(some)
-            size += sum(len(exchange.request.body) for exchange in some)
-            before_s, validated_s = validated_s, time.perf_counter() - started_s
-            validating.append(((validated_s - before_s) / len(some), len(some)))
-            for exchange in some:
-                exchange.validated_s = validated_s
+        if is_ending:
+            for exchange in exchanges:
+                exchange.attempt(_refuse_at_end)
+        else:
+            validating = self._receive_all(exchanges, find_work_s, started_s)
         reading_s = find_work_s()
         room = Room(each=self._limits.answer_bytes, together=self._limits.answers_bytes)
-        for group in _group(exchanges):
+        for group in _group_by_people(exchanges):
             self._evaluate(group, room)
         self._bound.learn(reading_s, find_work_s())
         responses = []
         for exchange in exchanges:
-            response = exchange.response or refuse_internally(
-                exchange.request.request_id, exchange.headers
-            )
+            response = exchange.response or fail(exchange.request.request_id, exchange.headers)
             self._log_request(exchange, response, len(requests), time.perf_counter() - started_s)
             responses.append(response)
-        if self._pairing is not None:
-            _pair(self._pairing, exchanges, responses)
+        self._compare_with_shadow(exchanges, responses)
         self._metrics.count(
             Batch(
                 statuses=[response.status for response in responses],
@@ -220,62 +156,44 @@ class Service:
         )
         return responses
 
-    def _describe(
-        self, digests: Mapping[str, str], lab: LabProfile | None, gpu: Gpu | None
-    ) -> bytes:
-        return _encode(
-            {
-                "name": self.metadata.name,
-                "version": self.metadata.version,
-                "runtime": self._engine.runtime_name,
-                "panel": [
-                    {
-                        "name": b.name,
-                        "label": b.label,
-                        "unit": b.unit,
-                        "units": b.units,
-                        "minimum": b.minimum,
-                        "maximum": b.maximum,
-                    }
-                    for b in PANEL
-                ],
-                "sha256": digests,
-                "lab": None if lab is None else lab.describe(),
-                "gpu": None if gpu is None else gpu.describe(),
-            }
-        )
+    def _receive_all(
+        self, exchanges: Sequence[Exchange], find_work_s: Callable[[], float], started_s: float
+    ) -> list[tuple[float, int]]:
+        """Read requests, a few at a time; refuse those for which there is no time left.
 
-    def _receive(self, exchanges: Sequence[_Exchange], *, is_refused: bool) -> None:
-        """Throttle, decode and validate requests, in the order of what each costs."""
+        Returns:
+            The mean seconds that a request took, and the number of requests, of each few.
+        """
+        position = size = 0
+        validating: list[tuple[float, int]] = []
+        validated_s = 0.0
+        for some in _split_by_size(exchanges):
+            is_refused = self._bound.refuses(position, size, find_work_s())
+            self._receive(some, is_refused=is_refused)
+            position += len(some)
+            size += sum(len(exchange.request.body) for exchange in some)
+            before_s, validated_s = validated_s, time.perf_counter() - started_s
+            validating.append(((validated_s - before_s) / len(some), len(some)))
+            for exchange in some:
+                exchange.validated_s = validated_s
+        return validating
+
+    def _receive(self, exchanges: Sequence[Exchange], *, is_refused: bool) -> None:
+        """Identify, admit and read requests: the cheapest step first."""
+        step = _refuse_overload if is_refused else self._cashier.identify
         for exchange in exchanges:
-            self._attempt(exchange, partial(self._identify, is_refused))
-        asking = [(e, e.client) for e in exchanges if e.client is not None]
-        try:
-            admissions = self._throttle.admit_all([client for _, client in asking])
-        except Exception as error:
-            for exchange, _ in asking:
-                exchange.error = locate_error(error)
-            return
-        for (exchange, client), admission in zip(asking, admissions, strict=True):
-            self._attempt(exchange, partial(self._validate, client, admission))
+            exchange.attempt(step)
+        for exchange in self._cashier.admit([e for e in exchanges if e.is_open]):
+            exchange.attempt(self._read)
 
-    def _identify(self, is_refused: bool, exchange: _Exchange) -> None:
-        if is_refused:
-            raise OverloadedError("The server is overloaded. Retry after 1 s.")
-        exchange.client = self._throttle.identify(exchange.request.headers)
-
-    def _validate(self, client: Client, admission: Admission, exchange: _Exchange) -> None:
+    def _read(self, exchange: Exchange) -> None:
+        """Decode a request, charge its client, and validate it."""
         request = exchange.request
-        self._admit(exchange, client, admission)
         if request.describe:
-            exchange.response = Response(
-                status=200,
-                headers={**exchange.headers, "content-type": JSON_TYPE},
-                body=self._description,
-            )
+            exchange.respond(200, {"content-type": JSON_TYPE}, self._description)
             return
         dialect = find_dialect(request.headers, request.dialect)
-        paid = self._pay(exchange, client, len(request.body) / _BYTES_PER_PERSON, 1.0)
+        self._cashier.charge_bytes(exchange)
         draft = open_request(
             request.body,
             request.headers,
@@ -284,39 +202,13 @@ class Service:
             self.metadata,
             explain=request.explain,
         )
-        # More are refused in any case.
+        # A request with more people is refused in any case.
         if draft.people <= self._limits.instances:
-            weight = _EXPLANATION_WEIGHT if request.explain else _WEIGHTS.get(dialect, 1)
-            self._pay(exchange, client, draft.people * weight, paid)
-        exchange.people = draft.read()
+            self._cashier.charge_people(exchange, draft.people, dialect)
+        exchange.instances = draft.read()
 
-    def _pay(self, exchange: _Exchange, client: Client, people: float, paid: float) -> float:
-        """Have the client pay what that many people cost, and return all that it has paid."""
-        most = self._throttle.find_most_people(client)
-        if people > most:
-            raise TooLargeError(
-                f"At this client's rate one request may cost what {most:.0f} people cost; this one "
-                f"costs what {people:.0f} do. One explained counts as {_EXPLANATION_WEIGHT}, a "
-                f"Patient of FHIR as {_WEIGHTS[Dialect.FHIR]}, and each {_BYTES_PER_PERSON} bytes "
-                "of the body as one."
-            )
-        cost = self._throttle.find_cost(people)
-        if cost <= paid:
-            return paid
-        self._admit(exchange, client, self._throttle.admit(client, cost - paid, spent=paid))
-        return cost
-
-    def _admit(self, exchange: _Exchange, client: Client, admission: Admission) -> None:
-        exchange.headers = admission.write_headers()
-        if not admission.allowed:
-            exchange.throttled = client.kind
-            raise ThrottledError(
-                f"expected at most {admission.bucket.rate} requests each "
-                f"{admission.bucket.period_s:g} s: try again in {admission.retry_after_s} s"
-            )
-
-    def _evaluate(self, group: list[_Exchange], room: Room) -> None:
-        """Evaluate the graph once for all, or, if that fails, once for each."""
+    def _evaluate(self, group: list[Exchange], room: Room) -> None:
+        """Evaluate the graph once for all requests, or, if that fails, once for each."""
         try:
             self._evaluate_together(group, room)
         except Exception as error:
@@ -326,18 +218,18 @@ class Service:
             for exchange in group:
                 self._evaluate([exchange], room)
 
-    def _evaluate_together(self, group: list[_Exchange], room: Room) -> None:
+    def _evaluate_together(self, group: list[Exchange], room: Room) -> None:
         started_s = time.perf_counter()
-        parts = [exchange.people for exchange in group if exchange.people is not None]
+        parts = [exchange.instances for exchange in group if exchange.instances is not None]
         biomarkers, age, sex = (
             getattr(parts[0], name)
             if len(parts) == 1
-            else np.concatenate([getattr(people, name) for people in parts])
+            else np.concatenate([getattr(part, name) for part in parts])
             for name in INPUT_NAMES
         )
-        outputs, runtime = self._engine.predict(biomarkers, age, sex)
+        outputs, runtime = self._runtime.predict(biomarkers, age, sex)
         inferred_s = time.perf_counter() - started_s
-        answers = Answers(outputs, biomarkers, age, self._form, runtime=runtime)
+        answers = AnswerWriter(outputs, biomarkers, age, self._templates, runtime=runtime)
         unusable = answers.find_unusable_rows()
         self._metrics.count(
             Evaluation(
@@ -353,68 +245,41 @@ class Service:
             )
         )
         begin = 0
-        for exchange, people in zip(group, parts, strict=True):
-            end = begin + len(people)
+        for exchange, part in zip(group, parts, strict=True):
+            rows = slice(begin, begin + len(part))
+            begin = rows.stop
             exchange.runtime, exchange.inferred_s = runtime, inferred_s
-            if self._pairing is not None and PAIR_HEADER in exchange.request.headers:
-                exchange.biological_age = outputs["biological_age"][begin:end]
-            if unusable is not None and unusable[begin:end].any():
-                exchange.error = "the graph answered a number that is not finite"
+            if self._shadow is not None and SHADOW_HEADER in exchange.request.headers:
+                exchange.biological_age = outputs["biological_age"][rows]
+            if unusable is not None and unusable[rows].any():
+                exchange.error = "the graph computed a number that is not finite"
             else:
-                write = partial(
-                    self._write,
-                    people,
-                    slice(begin, end),
-                    outputs=outputs,
-                    answers=answers,
-                    room=room,
-                )
-                self._attempt(exchange, write)
-            begin = end
+                exchange.attempt(partial(self._write, rows, outputs, answers, room))
 
     def _write(
         self,
-        people: People,
         rows: slice,
-        exchange: _Exchange,
-        *,
         outputs: Outputs,
-        answers: Answers,
+        answers: AnswerWriter,
         room: Room,
+        exchange: Exchange,
     ) -> None:
-        explain = exchange.request.explain
+        instances, explain = exchange.instances, exchange.request.explain
+        if instances is None:
+            return
         own = {name: values[rows] for name, values in outputs.items()}
-        room.take(bound_size(people, own, explain=explain), len(people))
-        headers, body = self._writer.write(people, rows, own, answers, explain=explain)
-        exchange.response = Response(status=200, headers={**exchange.headers, **headers}, body=body)
-
-    def _attempt(self, exchange: _Exchange, step: Callable[[_Exchange], None]) -> None:
-        """Run one step for one request, so that what goes wrong stays with it."""
-        try:
-            step(exchange)
-        except RequestError as error:
-            if isinstance(error, OverloadedError):
-                exchange.headers = {**exchange.headers, "Retry-After": "1"}
-                exchange.throttled = "overloaded"
-            request = exchange.request
-            is_inference = request.dialect is Dialect.OPEN_INFERENCE or b'"inputs"' in request.body
-            status, body = describe_error(error, in_short=is_inference)
-            exchange.response = Response(
-                status=status,
-                headers={**exchange.headers, "content-type": PROBLEM_TYPE},
-                body=body,
-            )
-        except Exception as error:
-            exchange.error = locate_error(error)
+        room.take(bound_size(instances, own, explain=explain), len(instances))
+        headers, body = self._writer.write(instances, rows, own, answers, explain=explain)
+        exchange.respond(200, headers, body)
 
     def _log_request(
-        self, exchange: _Exchange, response: Response, batch: int, total_s: float
+        self, exchange: Exchange, response: Response, batch: int, total_s: float
     ) -> None:
         record: dict[str, Any] = {
             "event": "request",
             "id": exchange.request.request_id,
             "status": response.status,
-            "people": 0 if exchange.people is None else len(exchange.people),
+            "people": 0 if exchange.instances is None else len(exchange.instances),
             "batch": batch,
             "validated_ms": round(exchange.validated_s * 1e3, 3),
             "inferred_ms": round(exchange.inferred_s * 1e3, 3),
@@ -426,38 +291,25 @@ class Service:
             record["error"] = exchange.error
         self._log(record)
 
-
-def _pair(pairing: Pairing, exchanges: Sequence[_Exchange], responses: Sequence[Response]) -> None:
-    for exchange, response in zip(exchanges, responses, strict=True):
-        pair = exchange.request.headers.get(PAIR_HEADER)
-        if pair is not None:
-            ages = exchange.biological_age if response.status == 200 else None
-            pairing.take(pair, response.status, ages)
-
-
-def _start_work_clock() -> Callable[[], float]:
-    """Seconds of this thread's work from now on, as :class:`WorkBound` takes them.
-
-    CPU time: where others held the processor, a batch was no larger for it. Waiting for a
-    slow Redis counts too, but less, as it cannot be told from that.
-    """
-    started_s, cpu_s = time.perf_counter(), time.thread_time()
-    return lambda: max(
-        time.thread_time() - cpu_s, (time.perf_counter() - started_s) * _WAITING_WEIGHT
-    )
+    def _compare_with_shadow(
+        self, exchanges: Sequence[Exchange], responses: Sequence[Response]
+    ) -> None:
+        if self._shadow is None:
+            return
+        for exchange, response in zip(exchanges, responses, strict=True):
+            shared_id = exchange.request.headers.get(SHADOW_HEADER)
+            if shared_id is not None:
+                ages = exchange.biological_age if response.status == 200 else None
+                self._shadow.take(shared_id, response.status, ages)
 
 
-def _count_no_work() -> float:
-    return 0.0
-
-
-def _split(exchanges: Sequence[_Exchange]) -> Iterator[list[_Exchange]]:
-    """A few at a time, small ones first: what is cheap is not refused for what is dear."""
-    some: list[_Exchange] = []
+def _split_by_size(exchanges: Sequence[Exchange]) -> Iterator[list[Exchange]]:
+    """Yield a few requests at a time, the smallest first: no large one delays a small one."""
+    some: list[Exchange] = []
     size = 0
     for exchange in sorted(exchanges, key=lambda exchange: len(exchange.request.body)):
         size += len(exchange.request.body)
-        if some and (len(some) == _ADMITTED_AT_ONCE or size > _BYTES_AT_ONCE):
+        if some and (len(some) == _MOST_REQUESTS_BETWEEN or size > _MOST_BYTES_BETWEEN):
             yield some
             some, size = [], len(exchange.request.body)
         some.append(exchange)
@@ -465,14 +317,14 @@ def _split(exchanges: Sequence[_Exchange]) -> Iterator[list[_Exchange]]:
         yield some
 
 
-def _group(exchanges: Sequence[_Exchange]) -> Iterator[list[_Exchange]]:
-    """Few people first: what is cheap is not refused for what is dear."""
-    group: list[_Exchange] = []
+def _group_by_people(exchanges: Sequence[Exchange]) -> Iterator[list[Exchange]]:
+    """Yield requests to evaluate together, those with the fewest people first."""
+    group: list[Exchange] = []
     people = 0
-    some = [exchange for exchange in exchanges if exchange.people is not None]
-    for exchange in sorted(some, key=lambda exchange: len(exchange.people or ())):
-        count = len(exchange.people or ())
-        if group and people + count > _PEOPLE_AT_ONCE:
+    valid = [exchange for exchange in exchanges if exchange.instances is not None]
+    for exchange in sorted(valid, key=lambda exchange: len(exchange.instances or ())):
+        count = len(exchange.instances or ())
+        if group and people + count > _MOST_PEOPLE_TOGETHER:
             yield group
             group, people = [], 0
         group.append(exchange)
@@ -481,16 +333,9 @@ def _group(exchanges: Sequence[_Exchange]) -> Iterator[list[_Exchange]]:
         yield group
 
 
-def _send_away(_: _Exchange) -> None:
-    raise OverloadedError("The server is about to end. Retry after 1 s.")
+def _refuse_overload(_: Exchange) -> None:
+    raise OverloadedError("The server is overloaded. Retry after 1 s.")
 
 
-def refuse_internally(request_id: str, headers: Mapping[str, str]) -> Response:
-    """Answer for whatever is not the client's doing.
-
-    Args:
-        request_id: by which the client can ask about it.
-        headers: sent besides the content type.
-    """
-    status, body = describe_internal_error(request_id)
-    return Response(status=status, headers={**headers, "content-type": PROBLEM_TYPE}, body=body)
+def _refuse_at_end(_: Exchange) -> None:
+    raise OverloadedError("The server is shutting down. Retry after 1 s.")

@@ -1,4 +1,4 @@
-"""What a client is told about a wrong value: what it is, and what was probably meant."""
+"""Words for a wrong value: what it must be, what it is, and what the client probably meant."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from henaw.model.biomarkers import Biomarker, suggest_name
 from henaw.model.panel.units import Unit
 
 LONGEST_ECHO: Final = 40
-"""Characters of a client's own text that are repeated to it."""
+"""Characters of the client's own text that a message repeats."""
 
 _DECIMAL_COMMA = re.compile(r"\s*[-+]?\d+,\d+\s*")
 _SAME = Unit(factor=1.0)
@@ -20,53 +20,67 @@ _SAME = Unit(factor=1.0)
 def describe_implausible(
     biomarker: Biomarker, value: float, *, given: str | None = None
 ) -> tuple[str, str | None]:
-    """Say how ``value`` is out of range, and which unit it was probably in.
+    """Say that ``value`` is out of range, and which unit it is probably in.
 
     Args:
-        biomarker: which one.
+        biomarker: the one that was measured.
         value: as given.
-        given: the unit it was given in; None is the panel's.
+        given: the unit that came with it; None is the panel's.
 
     Returns:
-        The message, and a hint where another unit would make the value plausible.
+        The message, and a hint where another unit makes the value plausible.
 
     Example:
         >>> from henaw.model.biomarkers import PANEL
-        >>> describe_implausible(PANEL[2], 0.9)
-        ('0.9 umol/L is outside 5 to 2000', 'as mg/dL it would be 79.6 umol/L: give the unit')
+        >>> message, hint = describe_implausible(PANEL[2], 0.9)
+        >>> message
+        'creatinine must be 5 to 2000 umol/L; got 0.9'
+        >>> hint
+        'if the unit is mg/dL, it is 79.6 umol/L: give the unit'
     """
-    bounds = f"{biomarker.minimum:g} to {biomarker.maximum:g}"
     unit = _SAME if given is None else biomarker.find_unit(given)
-    if unit == _SAME:
-        message = f"{value:.10g} {biomarker.unit} is outside {bounds}"
-    else:
-        message = (
-            f"{value:.10g} {given} is {unit.to_si(value):.6g} {biomarker.unit}, outside {bounds}"
-        )
+    got = f"{value:.10g}"
+    if unit != _SAME:
+        got += f" {given}, which is {unit.to_si(value):.6g} {biomarker.unit}"
+    message = (
+        f"{biomarker.name} must be {biomarker.minimum:g} to {biomarker.maximum:g} "
+        f"{biomarker.unit}; got {got}"
+    )
     return message, _hint_unit(biomarker, value, unit, explicit=given is not None)
 
 
-def describe_type(value: object) -> tuple[str, str | None]:
-    """Say that ``value`` is not a number, and how to write the number it looks like.
+def describe_type(name: str, value: object) -> tuple[str, str | None]:
+    """Say that ``value`` is not a number, and how to write the number that it looks like.
+
+    Args:
+        name: of the field.
+        value: as decoded from JSON.
+
+    Returns:
+        The message, and a hint where the value looks like a number.
 
     Example:
-        >>> describe_type("12,5")
-        ('"12,5" is a string with a decimal comma', 'write 12.5')
+        >>> describe_type("age", "54,5")
+        ('age must be a number; got the string "54,5", which has a decimal comma', 'write 54.5')
     """
+    got = show_value(value)
     if isinstance(value, str):
         text = value.strip()[:LONGEST_ECHO]
         if _DECIMAL_COMMA.fullmatch(value):
             return (
-                f"{show_value(value)} is a string with a decimal comma",
+                f"{name} must be a number; got the string {got}, which has a decimal comma",
                 f"write {text.replace(',', '.')}",
             )
         if _is_number(value):
-            return f"{show_value(value)} is a string", f"write {text} without the quotes"
-    return f"expected a number, however: {show_value(value)}", None
+            return (
+                f"{name} must be a number; got the string {got}",
+                f"write {text} without the quotes",
+            )
+    return f"{name} must be a number; got {got}", None
 
 
 def suggest(name: str, names: Iterable[str]) -> str | None:
-    """Return the one of ``names`` that a misspelt or foreign name probably means.
+    """Return the one of ``names`` that a misspelt or foreign name probably means; None if unclear.
 
     Example:
         >>> suggest("gamma-GT", ["ast", "ggt"])
@@ -78,7 +92,7 @@ def suggest(name: str, names: Iterable[str]) -> str | None:
 
 
 def show_value(value: object) -> str:
-    """Name a JSON value as JSON spells it, shortened.
+    """Return a JSON value as JSON spells it, shortened.
 
     Example:
         >>> show_value(True), show_value("x" * 50)[-5:], show_value([])
@@ -111,7 +125,7 @@ def _hint_unit(biomarker: Biomarker, value: float, seen: Unit, *, explicit: bool
         if unit != seen and biomarker.minimum <= si <= biomarker.maximum:
             shown = f"{si:.3g}" if si < 1000 else f"{si:.0f}"
             ask = "check the unit" if explicit else "give the unit"
-            return f"as {name} it would be {shown} {biomarker.unit}: {ask}"
+            return f"if the unit is {name}, it is {shown} {biomarker.unit}: {ask}"
     return None
 
 

@@ -21,7 +21,8 @@ from henaw.model.synthetic import draw_synthetic_people
 from measuring import Meter
 
 if TYPE_CHECKING:
-    from henaw.handler.service import Request, Service
+    from henaw.handler.exchange import Request
+from henaw.handler.service import Service
 
 REPOSITORY = Path(__file__).parents[2]
 CHECKPOINT = REPOSITORY / "model" / "weights" / "henaw-nhanes.safetensors"
@@ -93,8 +94,8 @@ def answer_requests(meter: Meter, people: int | None) -> None:
         Limits,
         ThrottleConfiguration,
     )
-    from henaw.handler.request_log import RequestLog
-    from henaw.handler.service import Request
+    from henaw.handler.exchange import Request
+    from henaw.handler.observe.request_log import RequestLog
 
     checkpoint = load_checkpoint(CHECKPOINT)
     with tempfile.TemporaryDirectory() as name:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import psutil
 from henaw.cli.server.background import start_command
-from henaw.handler.process_identity import identify_process
+from henaw.handler.observe.process_identity import identify_process
 from henaw.model.files import write_whole
 
 FOLDER_NAME = "monitor"

@@ -22,7 +22,7 @@ from henaw.cli.server.record import (
 )
 from henaw.handler.configuration import HandlerConfiguration, load_configuration
 from henaw.handler.native.engine import LOGS_NAME, OPERATOR_KEY_NAME, Place, move_ports, run_engine
-from henaw.handler.process_identity import identify_process
+from henaw.handler.observe.process_identity import identify_process
 from henaw.model.errors import HenawError
 from henaw.model.files import make_private_folder
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Literal
 
 import psutil
-from henaw.handler.process_identity import identify_process
+from henaw.handler.observe.process_identity import identify_process
 from henaw.model.errors import HenawError
 from henaw.model.files import write_whole
 

@@ -36,10 +36,10 @@ from henaw.cli.server.record import (
     refuse_second,
 )
 from henaw.handler.configuration import MonitorConfiguration, load_configuration
-from henaw.handler.drain import DRAIN_VARIABLE, list_drained
 from henaw.handler.manifest import check_whole
-from henaw.handler.process_identity import identify_process
-from henaw.handler.worker_state import read_states
+from henaw.handler.observe.process_identity import identify_process
+from henaw.handler.observe.worker_state import read_states
+from henaw.handler.torchserve.drain import DRAIN_VARIABLE, list_drained
 from henaw.model.files import make_private_folder
 
 _DRAIN_NAME = "drain"

@@ -1,4 +1,4 @@
-"""The ASGI application: paths to questions, what waits to batches, answers to responses."""
+"""The ASGI application: it collects requests into batches, and asks the service."""
 
 from __future__ import annotations
 
@@ -10,18 +10,19 @@ from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from typing import Any, Final
 
 import msgspec
-from henaw.handler.client_keys import ClientKeys
 from henaw.handler.configuration import NativeConfiguration
-from henaw.handler.errors import locate_error
+from henaw.handler.contract.dialects import Dialect
+from henaw.handler.errors import RequestError, locate_error
+from henaw.handler.exchange import Request, Response, fail
 from henaw.handler.native import refusals
 from henaw.handler.native.cors import Cors
 from henaw.handler.native.protocol import Arrivals
-from henaw.handler.native.refusals import Refusal, refuse_method, refuse_size
+from henaw.handler.native.refusals import find_size_error, refuse, refuse_method
+from henaw.handler.native.routes import Routes, find_question
 from henaw.handler.native.versions import Versions
-from henaw.handler.readiness import Readiness
-from henaw.handler.request_log import RequestLog
-from henaw.handler.routes import Routes, find_question
-from henaw.handler.service import Request, Response, refuse_internally
+from henaw.handler.observe.readiness import Readiness
+from henaw.handler.observe.request_log import RequestLog
+from henaw.handler.throttle.client_keys import ClientKeys
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -29,7 +30,7 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 _JSON: Final = {"content-type": "application/json", "cache-control": "no-store"}
 _SMALL_BYTES: Final = 64 * 1024
-"""A body this small is read even where larger ones have filled the memory for bodies."""
+"""A body this small is read even when larger ones have filled the memory for bodies."""
 
 _LOG_DELAY_S: Final = 0.25
 _VERSION: Final = re.compile(r"/versions/([^/]+)")
@@ -39,23 +40,23 @@ _HEALTHY: Final = Response(
 
 
 class ServiceApp:
-    """Answers requests by the service of the version that they ask for.
+    """Answers requests with the service of the version that they ask for.
 
-    Everything runs in the event loop's thread: what arrives while a batch is answered waits
-    in the sockets, and is the next batch. A thread of its own for the model would only take
-    turns with the loop for the interpreter.
+    Everything runs in the thread of the event loop. Requests that arrive during a batch wait in
+    the sockets, and are the next batch. A second thread for the model would only compete with the
+    loop for the interpreter.
 
     Args:
         versions: the models.
-        log: written a moment after the answers are sent.
-        keys: of clients; a request without one is refused. None asks nobody for a key.
+        log: flushed a moment after the answers are sent.
+        keys: of clients; a request without one is refused. None requires no key.
         limits: of bodies.
-        arrivals: requests that come by the same turn of the loop.
-        body_bytes: largest body.
-        judge: tells whether the server is ready.
+        arrivals: requests in the same turn of the loop.
+        body_bytes: the largest body.
+        judge: returns whether the server is ready.
 
     Attributes:
-        is_ending: closes each connection after its next answer.
+        is_ending: whether each connection is closed after its next answer.
     """
 
     def __init__(
@@ -79,7 +80,7 @@ class ServiceApp:
         self._judge = judge
         self._cors = Cors(limits.cors)
         self._held_bytes = 0
-        # Random once: each is told apart by its number.
+        # One random part for the process, and a number for each request.
         self._ids = map((secrets.token_hex(8) + "{:016x}").format, itertools.count())
         self._waiting: list[tuple[str | None, Request, asyncio.Future[Response]]] = []
         self._is_flushing = False
@@ -101,7 +102,7 @@ class ServiceApp:
         if self.is_ending:
             sent.append((b"connection", b"close"))
         await send({"type": "http.response.start", "status": response.status, "headers": sent})
-        # What a refused client still sends, uvicorn reads and forgets.
+        # uvicorn reads and drops what a refused client still sends.
         await send({"type": "http.response.body", "body": response.body})
 
     async def _answer(
@@ -111,20 +112,20 @@ class ServiceApp:
         if question is None or not self._versions.has(question.version):
             return self._answer_page(method, path)
         if method not in question.methods:
-            return refuse_method(", ".join(question.methods)).write()
+            return refuse_method(question.methods, path)
         if self._keys is not None and not self._keys.knows(_find_key(headers)):
-            return refusals.NO_KEY.write()
+            return refuse(refusals.NO_KEY, path)
         body = await self._read(headers, receive)
-        if isinstance(body, Refusal):
-            return body.write()
+        if isinstance(body, RequestError):
+            return refuse(body, path)
         request = question.ask(body, headers, next(self._ids))
         answered: asyncio.Future[Response] = asyncio.get_running_loop().create_future()
         self._waiting.append((question.version, request, answered))
         if not self._arrivals.count:
-            # Nobody else comes by this turn of the loop.
+            # No other request comes in this turn of the loop.
             self._answer_waiting()
         elif len(self._waiting) == 1:
-            # By the next turn every request that this turn read is here too.
+            # In the next turn, every request that this turn has read waits here too.
             asyncio.get_running_loop().call_soon(self._answer_waiting)
         try:
             return await answered
@@ -132,54 +133,55 @@ class ServiceApp:
             self._held_bytes -= len(body)
 
     def _answer_page(self, method: str, path: str) -> Response:
-        """Answer what asks nothing of the service: probes, and pages of the protocols."""
+        """Answer a request that needs no service: a probe, or a page of a protocol."""
         if path in ("/ping", "/live", "/ready"):
             return self._answer_probe(method, path)
         named = _VERSION.search(path)
         service = self._versions.find(named and named[1]) or self._versions.find(None)
         if service is None:
-            return refusals.NOT_FOUND.write()
-        found = Routes(service, self._is_ready).find(method, path)
-        return found if isinstance(found, Response) else refusals.NOT_FOUND.write()
+            return refuse(refusals.NOT_FOUND, path)
+        found = Routes(service.metadata, self._is_ready).find(method, path)
+        return found if isinstance(found, Response) else refuse(refusals.NOT_FOUND, path)
 
     def _is_ready(self) -> bool:
         return not self._judge().problems and not self.is_ending
 
     def _answer_probe(self, method: str, path: str) -> Response:
         if method not in ("GET", "HEAD"):
-            return refuse_method("GET, HEAD").write()
+            return refuse_method(("GET", "HEAD"), path)
         if path != "/ready":
             return _HEALTHY
         readiness = self._judge()
-        problems = (*readiness.problems, *(("the server is ending",) if self.is_ending else ()))
+        ending = ("the server is shutting down",) if self.is_ending else ()
+        problems = (*readiness.problems, *ending)
         document = {"ready": not problems, "workers": readiness.workers, "problems": problems}
         return Response(
             status=503 if problems else 200, headers=_JSON, body=msgspec.json.encode(document)
         )
 
-    async def _read(self, headers: Mapping[str, str], receive: Receive) -> bytes | Refusal:
-        """Read a body; its bytes are held until its request is answered."""
+    async def _read(self, headers: Mapping[str, str], receive: Receive) -> bytes | RequestError:
+        """Read a body; its bytes count as held until its request is answered."""
         declared = headers.get("content-length", "")
         if declared.isdecimal() and int(declared) > self._body_bytes:
-            return refuse_size(self._body_bytes)
+            return find_size_error(self._body_bytes)
         message = await receive()
         body: bytes = message.get("body", b"")
         self._held_bytes += len(body)
         if not message.get("more_body"):
             return body
         chunks, size = [body], len(body)
-        refusal = None
+        refusal: RequestError | None = None
         while message.get("more_body") and refusal is None:
             message = await receive()
             if message["type"] != "http.request":
-                refusal = refusals.SLOW  # It went away; nobody reads this.
+                refusal = refusals.SLOW  # The client has gone and will not read this.
                 break
             chunk = message.get("body", b"")
             chunks.append(chunk)
             size += len(chunk)
             self._held_bytes += len(chunk)
             if size > self._body_bytes:
-                refusal = refuse_size(self._body_bytes)
+                refusal = find_size_error(self._body_bytes)
             elif self._held_bytes > self._limits.body_memory and size > _SMALL_BYTES:
                 refusal = refusals.FULL
         if refusal is None:
@@ -188,7 +190,7 @@ class ServiceApp:
         return refusal
 
     def _answer_waiting(self) -> None:
-        """Answer all that waits, each version's requests as one batch."""
+        """Answer all requests that wait, those of each version as one batch."""
         waiting, self._waiting = self._waiting, []
         if not waiting:
             return
@@ -212,14 +214,14 @@ class ServiceApp:
     def _answer_batch(self, version: str | None, requests: list[Request]) -> list[Response]:
         service = self._versions.find(version)
         if service is None:
-            # It was removed since the request came.
-            return [refusals.NOT_FOUND.write() for _ in requests]
+            # The version was removed after the request came in.
+            return [refuse(refusals.NOT_FOUND, _find_prefix(request)) for request in requests]
         try:
             return service.answer(requests)
-        # The service keeps what goes wrong to the request that it went wrong with.
+        # The service turns errors into responses itself; this is a bug in it.
         except Exception as error:
             self._log.report(f"a batch of {len(requests)} failed: {locate_error(error)}")
-            return [refuse_internally(request.request_id, {}) for request in requests]
+            return [fail(request.request_id, {}) for request in requests]
 
     def _flush(self) -> None:
         self._is_flushing = False
@@ -227,8 +229,12 @@ class ServiceApp:
 
 
 def _find_key(headers: dict[str, str]) -> str:
-    """Return the client's key, from where the throttle finds it or ``Authorization: Bearer``."""
+    """Return the client's key, from ``X-API-Key`` or ``Authorization: Bearer``."""
     scheme, _, token = headers.get("authorization", "").partition(" ")
     if scheme.lower() == "bearer":
         headers.setdefault("x-api-key", token.strip())
     return headers.get("x-api-key", "")
+
+
+def _find_prefix(request: Request) -> str:
+    return "/v2" if request.dialect is Dialect.OPEN_INFERENCE else ""

@@ -1,26 +1,26 @@
-"""What supervisor and worker say to each other: a line of JSON each way."""
+"""The messages between supervisor and worker: one line of JSON each way."""
 
 from __future__ import annotations
 
 import msgspec
-from henaw.handler.native.models import Model
+from henaw.handler.native.models import ModelVersion
 
 
 class WorkerSetup(msgspec.Struct, frozen=True, kw_only=True):
-    """What a worker is started with.
+    """The setup of a new worker.
 
     Attributes:
         number: of the worker, from 0.
-        listener: descriptor of the socket that clients come to.
-        control: descriptor of the socket that commands come by.
+        listener: descriptor of the socket for clients.
+        control: descriptor of the socket for commands.
         configuration: the operator's file.
-        run: the server's folder, which paths in the configuration are relative to.
-        logs: folder of the requests' log.
+        run: the server's folder; paths in the configuration are relative to it.
+        logs: folder of the log of requests.
         store: the throttle's file.
-        states: folder in which workers tell how they are.
-        models: the versions to hold.
-        default: the version that answers where none is named.
-        operator_keys: digests of keys beside those that clients were issued.
+        states: folder of the workers' states.
+        models: the versions to serve.
+        default: the version that answers requests that name none.
+        operator_keys: digests of keys beside those of clients.
     """
 
     number: int
@@ -31,35 +31,35 @@ class WorkerSetup(msgspec.Struct, frozen=True, kw_only=True):
     logs: str
     store: str
     states: str
-    models: list[Model]
+    models: list[ModelVersion]
     default: str
     operator_keys: list[str]
 
 
 class Command(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What a worker shall do, in this order.
+    """Steps that a worker takes, in this order.
 
     Attributes:
-        end: answer what was taken, and end.
-        add: prove a version and hold it.
-        default: have this version answer where none is named.
-        remove: let this version go.
-        describe: say what the service of this version is made of.
+        end: answer the accepted requests, and end.
+        add: check this version and serve it.
+        default: let this version answer requests that name none.
+        remove: stop serving this version.
+        describe: reply with the description of this version.
     """
 
     end: bool = False
-    add: Model | None = None
+    add: ModelVersion | None = None
     default: str | None = None
     remove: str | None = None
     describe: str | None = None
 
 
 class Reply(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """That it is done, or why it is not; the first one says that the worker is ready.
+    """The reply to a command; a first one without a command says that the worker is ready.
 
     Attributes:
-        problem: why it is not done.
-        description: what was to be described.
+        problem: why the command failed; None if it succeeded.
+        description: of the version, if the command asks for it.
     """
 
     problem: str | None = None

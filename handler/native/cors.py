@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 
-from henaw.handler.service import Response
+from henaw.handler.exchange import Response
 
 _ALLOWED = {
     "access-control-allow-methods": "GET, POST",
@@ -18,14 +18,14 @@ class Cors:
     """Tells browsers which pages may read answers.
 
     Args:
-        origins: such as ``https://clinic.example``; none lets no other page.
+        origins: of those pages, such as ``https://clinic.example``.
     """
 
     def __init__(self, origins: Collection[str]) -> None:
         self._origins = frozenset(origins)
 
     def answer_preflight(self, method: str, headers: Mapping[str, str]) -> Response | None:
-        """Return the answer to a preflight request; None where it is none, or not allowed."""
+        """Return the answer to an allowed preflight request; None for any other request."""
         if method != "OPTIONS" or "access-control-request-method" not in headers:
             return None
         if headers.get("origin") not in self._origins:
@@ -33,10 +33,10 @@ class Cors:
         return Response(status=200, headers=_ALLOWED, body=b"")
 
     def write_headers(self, headers: Mapping[str, str]) -> list[tuple[bytes, bytes]]:
-        """Return what an answer to a request with these headers says beside its own."""
+        """Return the headers to add to the answer to a request with these headers."""
         if not self._origins:
             return []
-        # Caches must not give one origin's answer to another.
+        # A cache must not give one origin's answer to another.
         written = [(b"vary", b"origin")]
         origin = headers.get("origin")
         if origin in self._origins:

@@ -1,4 +1,4 @@
-"""The native engine from its configuration to its end; ``henaw serve`` runs it."""
+"""The native engine, from its configuration to its end; ``henaw serve`` runs it."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ from wsgiref.simple_server import WSGIServer
 
 from henaw.handler.configuration import HandlerConfiguration
 from henaw.handler.native.control import WorkerSetup
-from henaw.handler.native.models import set_out
+from henaw.handler.native.models import copy_model
 from henaw.handler.native.supervisor import Supervisor, end_by_signals, listen
-from henaw.handler.request_log import RequestLog
+from henaw.handler.observe.request_log import RequestLog
 from henaw.model.errors import HenawError
 from henaw.model.files import write_whole
 
 OPERATOR_KEY_NAME = "operator.key"
-"""In the server's folder: a key that is made at each start; who can read it may manage."""
+"""In the server's folder: a key made at each start. Whoever can read it may manage the server."""
 
 MODELS_NAME, LOGS_NAME, STATES_NAME, STORE_NAME = "models", "logs", "monitor", "throttle.sqlite3"
 _MANAGEMENT_OFFSET, _MONITOR_OFFSET = 1, 5
-"""As on TorchServe, which needs the ports between them."""
+"""The same as for TorchServe, which needs the ports between them."""
 
 
 class EngineError(HenawError, RuntimeError):
@@ -37,13 +37,13 @@ class EngineError(HenawError, RuntimeError):
 
 @dataclass(frozen=True, kw_only=True)
 class Place:
-    """What one server is of, and where.
+    """The paths of one server.
 
     Attributes:
         configuration: the operator's file.
-        source: an archive, or a folder of ``henaw export``.
+        source: the model: an archive, or a folder of ``henaw export``.
         store: the folder that versions are added from.
-        run: the server's folder.
+        run: the server's own folder.
     """
 
     configuration: Path
@@ -53,7 +53,7 @@ class Place:
 
 
 def move_ports(configuration: HandlerConfiguration, first: int | None) -> HandlerConfiguration:
-    """Return it with ports from ``first`` on instead of those configured."""
+    """Return the configuration with ports from ``first`` on instead of its own."""
     if first is None:
         return configuration
     native = configuration.native
@@ -68,26 +68,26 @@ def move_ports(configuration: HandlerConfiguration, first: int | None) -> Handle
 def run_engine(
     place: Place, configuration: HandlerConfiguration, when_ready: Callable[[], None]
 ) -> None:
-    """Serve until told to end by SIGTERM or Ctrl-C.
+    """Serve until SIGTERM or Ctrl-C.
 
     Args:
-        place: what is served, and where.
-        configuration: read from ``place.configuration``, with the ports in effect.
+        place: the paths of the server.
+        configuration: read from ``place.configuration``, with the ports to use.
         when_ready: called once every worker answers.
 
     Raises:
         EngineError: a port is taken.
-        ArtifactError: the model is not whole.
-        WorkerError: a worker refused to start, and says why.
-        NoWorkerError: no worker has lived for a while.
+        ArtifactError: the model is incomplete.
+        WorkerError: a worker did not start, and says why.
+        NoWorkerError: no worker has been alive for a while.
     """
     native, monitor = configuration.native, configuration.monitor
     log = RequestLog(sys.stdout.buffer)
     models = place.run / MODELS_NAME
-    # Of a server that was here before.
+    # These are from an earlier server.
     for stale in (models, place.run / STATES_NAME):
         shutil.rmtree(stale, ignore_errors=True)
-    model = set_out(place.source, models)
+    model = copy_model(place.source, models)
     key = _make_operator_key(place.run / OPERATOR_KEY_NAME) if native.require_key else None
     with contextlib.ExitStack() as stack:
         listener = stack.enter_context(_listen(native.address, native.port))
@@ -113,10 +113,10 @@ def run_engine(
             report=log.report,
         )
         stack.enter_context(end_by_signals(supervisor))
-        # What follows is imported while the workers start.
+        # These are imported while the workers start.
         starting = _Starting(supervisor)
-        from henaw.handler.monitor import make_monitor, make_threaded_server
         from henaw.handler.native.management import ManagementApp
+        from henaw.handler.observe.monitor import make_monitor, make_threaded_server
 
         try:
             server = make_monitor(monitor, place.run / STATES_NAME)
@@ -131,8 +131,8 @@ def run_engine(
             supervisor.run()
             raise EngineError(
                 f"the monitor's port {monitor.port} or the management port "
-                f"{native.management_port} is taken. Stop what listens there, or give another "
-                "--port"
+                f"{native.management_port} is taken. Stop the program that listens there, or give "
+                "another --port"
             ) from error
         starting.join()
         when_ready()
@@ -140,7 +140,7 @@ def run_engine(
 
 
 class _Starting:
-    """Starts the workers in a thread, and raises what it raised when joined."""
+    """Starts the workers in a thread; :meth:`join` raises the error of that thread."""
 
     def __init__(self, supervisor: Supervisor) -> None:
         self._error: HenawError | None = None
@@ -176,8 +176,8 @@ def _listen(address: str, port: int) -> contextlib.AbstractContextManager[Any]:
         return listen(address, port)
     except OSError as error:
         raise EngineError(
-            f"port {port} (native.port) is taken, or {address} is no address of this machine. "
-            "Stop what listens there, or give another --port"
+            f"port {port} (native.port) is taken, or {address} is not an address of this machine. "
+            "Stop the program that listens there, or give another --port"
         ) from error
 
 
@@ -188,8 +188,8 @@ def _make_operator_key(path: Path) -> str:
 
 
 def _find_hung(states: Path, patience_s: float) -> set[int]:
-    """Return the workers whose model was not checked, or whose batch has lasted, for so long."""
-    from henaw.handler.worker_state import read_states
+    """Return the workers without a check, or with the same batch, for ``patience_s`` seconds."""
+    from henaw.handler.observe.worker_state import read_states
 
     now_s = time.monotonic()
     return {

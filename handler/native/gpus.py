@@ -1,4 +1,4 @@
-"""Which GPU a worker of the native engine prefers for large batches."""
+"""The GPU that a worker of the native engine uses for large batches."""
 
 from __future__ import annotations
 
@@ -10,24 +10,24 @@ from henaw.handler.assembly import TORCHSCRIPT_NAME
 
 
 def choose_native_device(number: int, folder: Path, report: Callable[[str], None]) -> str | None:
-    """Return the CUDA device of a worker, by turns; None where there is none.
+    """Return the CUDA device of a worker, by turns; None without one.
 
-    torch answers on it where it is installed. Without torch nothing is imported for it.
+    It needs torch, which is imported only where there is a GPU.
 
     Args:
         number: of the worker, from 0.
         folder: with the model's files.
-        report: told in one sentence why a GPU that is there is not used.
+        report: gets one sentence if there is a GPU that cannot be used.
     """
     if not any(Path("/dev").glob("nvidia[0-9]*")):
         return None
     if importlib.util.find_spec("torch") is None:
-        report("this machine has an NVIDIA GPU, but torch is not installed: the CPU answers")
+        report("this machine has an NVIDIA GPU, but torch is not installed; the CPU is used")
         return None
     if not (folder / TORCHSCRIPT_NAME).is_file():
         report(
-            f"this machine has an NVIDIA GPU, but the model has no {TORCHSCRIPT_NAME}: the CPU "
-            "answers. Serve an archive of henaw archive"
+            f"this machine has an NVIDIA GPU, but the model has no {TORCHSCRIPT_NAME}; the CPU "
+            "is used. Serve an archive of henaw archive"
         )
         return None
     import torch
@@ -35,8 +35,8 @@ def choose_native_device(number: int, folder: Path, report: Callable[[str], None
     count = torch.cuda.device_count() if torch.cuda.is_available() else 0
     if not count:
         report(
-            f"this machine has an NVIDIA GPU, but torch {torch.__version__} sees no CUDA device: "
-            "the CPU answers. Run nvidia-smi, or install a torch that is built for CUDA"
+            f"this machine has an NVIDIA GPU, but torch {torch.__version__} sees no CUDA device; "
+            "the CPU is used. Run nvidia-smi, or install a torch that is built for CUDA"
         )
         return None
     return f"cuda:{number % count}"

@@ -1,7 +1,7 @@
-"""The operator's address: versions come, take over and go. On loopback, for this machine.
+"""The management address, on loopback: the operator adds, removes and switches versions.
 
-A page in a browser on this machine could reach it too: a request that names another host, or
-comes from a page, is refused.
+A page in a browser on this machine could send requests here too. So a request is refused if its
+Host is not this machine's, or if it comes from a page.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs
 
-from henaw.handler.contract import SERVED_NAME
-from henaw.handler.native.models import set_out
+from henaw.handler.contract.types import SERVED_NAME
+from henaw.handler.native.models import copy_model
 from henaw.handler.native.supervisor import Supervisor
 from henaw.model.errors import HenawError
 
@@ -28,7 +28,7 @@ _PREFIX = f"/models/{SERVED_NAME}"
 
 
 class _RefusedError(Exception):
-    """A request that is not answered as it is.
+    """A request is refused.
 
     Args:
         status: of HTTP.
@@ -45,9 +45,9 @@ class ManagementApp:
 
     Args:
         supervisor: of the workers.
-        folder: where models are set out.
-        store: the folder that archives are added from; no other.
-        key: that the operator shows in ``X-API-Key``; None asks for none.
+        folder: takes the files of added versions.
+        store: the only folder that archives are added from.
+        key: the operator's, expected in ``X-API-Key``; None requires none.
     """
 
     def __init__(
@@ -92,29 +92,30 @@ class ManagementApp:
             case "PUT", [version, "set-default"] if path.startswith(_PREFIX):
                 self._find(version)
                 self._supervisor.set_default(version)
-                return {"status": f"{version} answers where no version is named"}
+                return {"status": f"{version} is the default version"}
             case "DELETE", [version] if path.startswith(_PREFIX):
                 self._find(version)
                 if version == self._supervisor.default:
                     raise _RefusedError(
-                        HTTPStatus.CONFLICT, f"{version} answers where no version is named"
+                        HTTPStatus.CONFLICT,
+                        f"{version} is the default version: set another one first",
                     )
                 self._supervisor.remove(version)
                 shutil.rmtree(self._folder / version)
                 return {"status": f"{version} is removed"}
         raise _RefusedError(
             HTTPStatus.NOT_FOUND,
-            f"there is GET {_PREFIX}, POST /models?url=ARCHIVE, "
+            f"this address answers GET {_PREFIX}, POST /models?url=ARCHIVE, "
             f"PUT {_PREFIX}/VERSION/set-default and DELETE {_PREFIX}/VERSION",
         )
 
     def _add(self, name: str) -> Any:
-        # A name alone: a path could lead to any file of the machine.
+        # Only a name: a path could lead to any file of the machine.
         if not name or Path(name).name != name:
             raise _RefusedError(
                 HTTPStatus.BAD_REQUEST, f"url must be the name of a file in {self._store}"
             )
-        model = set_out(self._store / name, self._folder)
+        model = copy_model(self._store / name, self._folder)
         try:
             self._supervisor.add(model)
         except HenawError:
@@ -124,10 +125,10 @@ class ManagementApp:
 
     def _find(self, version: str) -> None:
         if version not in self._supervisor.models:
-            raise _RefusedError(HTTPStatus.NOT_FOUND, f"there is no version {version}")
+            raise _RefusedError(HTTPStatus.NOT_FOUND, f"version {version} is not served")
 
     def _describe(self, *, customized: bool) -> list[dict[str, Any]]:
-        """Return each version as TorchServe does, the default one first."""
+        """Return all versions in TorchServe's form, the default one first."""
         ready = self._supervisor.count_ready()
         models = self._supervisor.models
         order = sorted(models, key=lambda version: version != self._supervisor.default)
@@ -148,10 +149,10 @@ class ManagementApp:
 
 
 def refuse_strangers(environment: WSGIEnvironment) -> None:
-    """Refuse what a browser sends for a page, whose name may have been pointed here.
+    """Refuse a request from a page in a browser, whose host name may point here.
 
     Raises:
-        _RefusedError: the host is no name of this machine, or there is an origin.
+        _RefusedError: the Host is not this machine's loopback, or the request has an origin.
     """
     host = environment.get("HTTP_HOST", "")
     name = host if host.endswith("]") else host.rpartition(":")[0] or host

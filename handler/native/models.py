@@ -1,4 +1,4 @@
-"""The model's files, from an archive or a folder, checked and set out for the workers."""
+"""The model's files, from an archive or a folder, checked and copied for the workers."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ _NEEDED = (ONNX_NAME, SIDECAR_NAME, GOLDEN_NAME)
 _VERSION = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*")
 
 
-class Model(msgspec.Struct, frozen=True, kw_only=True):
-    """A version of the model, set out.
+class ModelVersion(msgspec.Struct, frozen=True, kw_only=True):
+    """A version of the model, with files of its own.
 
     Attributes:
         version: of the model.
         folder: with its files and their digests.
-        source: the archive or folder that it is of.
+        source: the archive or folder that they come from.
     """
 
     version: str
@@ -34,15 +34,15 @@ class Model(msgspec.Struct, frozen=True, kw_only=True):
     source: str
 
 
-def set_out(source: Path, folder: Path) -> Model:
+def copy_model(source: Path, folder: Path) -> ModelVersion:
     """Copy a model's files into a folder of its own, with digests that workers compare.
 
     Args:
         source: an archive of ``henaw archive``, or a folder of ``henaw export``.
-        folder: where models are set out.
+        folder: takes a folder for each version.
 
     Raises:
-        ArtifactError: it is not whole, was changed, or has no version.
+        ArtifactError: the source is incomplete, was changed, or has no version.
     """
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder, prefix=".new-") as temporary:
@@ -61,10 +61,10 @@ def set_out(source: Path, folder: Path) -> Model:
         if target.exists():
             raise ArtifactError(
                 str(source),
-                [f"version {version} is there already. Fit the candidate under another version"],
+                [f"version {version} is served already. Give the new model another version"],
             )
         staged.rename(target)
-    return Model(version=version, folder=str(target), source=str(source))
+    return ModelVersion(version=version, folder=str(target), source=str(source))
 
 
 def _copy(source: Path, staged: Path, *, known: Mapping[str, str] | None) -> None:
@@ -72,7 +72,7 @@ def _copy(source: Path, staged: Path, *, known: Mapping[str, str] | None) -> Non
     if missing:
         raise ArtifactError(
             str(source),
-            [f"there is no {name}: give an archive, or a folder of henaw export"
+            [f"{name} is missing: give an archive, or a folder of henaw export"
              for name in missing],
         )  # fmt: skip
     digests = {}
@@ -89,7 +89,7 @@ def _read_version(sidecar: Path, source: Path) -> str:
         version = json.loads(sidecar.read_bytes())["version"]
     except (ValueError, LookupError, TypeError) as error:
         raise ArtifactError(str(source), [f"{SIDECAR_NAME} has no version: {error}"]) from error
-    # It becomes a folder's name and a part of a path.
+    # It becomes the name of a folder and part of a path.
     if not isinstance(version, str) or not _VERSION.fullmatch(version):
-        raise ArtifactError(str(source), [f"a version must be such as 1.2.0; got {version!r}"])
+        raise ArtifactError(str(source), [f"the version must look like 1.2.0; got {version!r}"])
     return version

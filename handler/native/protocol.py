@@ -1,4 +1,4 @@
-"""Uvicorn's HTTP/1.1 with limits of its own: headers, their time, and connections."""
+"""Uvicorn's HTTP/1.1 with further limits: headers, times, and connections."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ import asyncio
 from typing import TYPE_CHECKING, Any
 
 from henaw.handler.configuration import NativeConfiguration
+from henaw.handler.errors import RequestError
 from henaw.handler.native import refusals
-from henaw.handler.native.refusals import Refusal
+from henaw.handler.native.refusals import refuse
 from uvicorn.protocols.http.httptools_impl import (
     STATUS_LINE,
     HttpToolsProtocol,
@@ -23,13 +24,13 @@ _URL_BYTES = 8 * 1024
 
 
 class _RefusedError(Exception):
-    """Ends the parser; the reason is with the connection."""
+    """Ends the parser; the connection has the reason."""
 
 
 class _JoinedTransport:
-    """Sends an answer's head together with its body.
+    """Sends the head of an answer together with its body.
 
-    By themselves they are two calls of the kernel, and two packets that wake the client twice.
+    Sent separately they are two system calls, and two packets that wake the client twice.
     """
 
     __slots__ = ("_cycle", "_head", "_transport")
@@ -49,7 +50,7 @@ class _JoinedTransport:
             self._transport.write(data)
 
     def flush(self) -> None:
-        """Send a head that has no body."""
+        """Send a head without a body."""
         if self._head:
             self._transport.write(self._head)
             self._head = b""
@@ -63,7 +64,7 @@ class _JoinedTransport:
 
 
 class Arrivals:
-    """How many requests were read off their sockets and are not with the application yet."""
+    """The number of requests that were read from their sockets, but not yet by the application."""
 
     __slots__ = ("count",)
 
@@ -77,8 +78,8 @@ class BoundedProtocol(HttpToolsProtocol):
     :meth:`check_time` is called about once a second, which costs a request nothing.
 
     Attributes:
-        limits: set on a subclass, since uvicorn makes the connections.
-        arrivals: set on it too; the application counts down.
+        limits: set on a subclass, since uvicorn creates the connections.
+        arrivals: set on it too; the application counts it down.
     """
 
     limits: NativeConfiguration
@@ -90,7 +91,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self._head_count = 0
         self._fed_bytes = 0
         self._in_head = True
-        self._refusal = refusals.MALFORMED
+        self._refusal: RequestError = refusals.MALFORMED
         self._deadline_s: float | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -104,7 +105,7 @@ class BoundedProtocol(HttpToolsProtocol):
             return
         if self._deadline_s is None and (self.cycle is None or self.cycle.response_complete):
             self._deadline_s = self.loop.time() + self.limits.header_s
-        # The parser keeps a header that has no end for itself.
+        # The parser buffers a header that does not end, and reports nothing.
         self._fed_bytes = self._fed_bytes + len(data) if self._in_head else 0
         super().data_received(data)
         if self._in_head and self._fed_bytes > _HEADER_BYTES + _URL_BYTES:
@@ -133,14 +134,14 @@ class BoundedProtocol(HttpToolsProtocol):
         self._in_head = False
         self._deadline_s = self.loop.time() + self.limits.body_s
         super().on_headers_complete()
-        # Its task runs later.
+        # The task that uses the transport runs later.
         joined = _JoinedTransport(self.transport, self.cycle)
         self.cycle.transport = joined  # type: ignore[assignment]
         self.cycle.on_response = lambda: self._complete(joined)
 
     def on_message_complete(self) -> None:
         is_answered = self.cycle is not None and self.cycle.response_complete
-        # Of a refused request the rest may come after its answer; then uvicorn has no timer.
+        # The rest of a refused request may come after its answer; then uvicorn has no timer.
         self._deadline_s = self.loop.time() + self.limits.idle_s if is_answered else None
         super().on_message_complete()
 
@@ -153,7 +154,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self.on_response_complete()
 
     def pause_writing(self) -> None:
-        # A client that does not read its answer holds it in memory.
+        # An answer that the client does not read stays in memory.
         self._deadline_s = self.loop.time() + self.limits.body_s
         super().pause_writing()
 
@@ -164,9 +165,9 @@ class BoundedProtocol(HttpToolsProtocol):
     def send_400_response(self, msg: str) -> None:
         self.refuse(self._refusal)
 
-    def refuse(self, refusal: Refusal) -> None:
-        """Answer what cannot be read any further, and close."""
-        response = refusal.write()
+    def refuse(self, error: RequestError) -> None:
+        """Answer a request that cannot be read any further, and close the connection."""
+        response = refuse(error, (self.url or b"").decode("latin-1"))
         headers = {
             **response.headers,
             "content-length": str(len(response.body)),
@@ -177,13 +178,13 @@ class BoundedProtocol(HttpToolsProtocol):
         self.transport.close()
 
     def abort_if_idle(self) -> None:
-        """Cut a connection on which nothing is being answered."""
+        """Close a connection without a request that is being answered."""
         is_answered = self.cycle is None or self.cycle.response_complete
         if is_answered and not self.transport.get_write_buffer_size():
             self.transport.abort()
 
     def check_time(self, now_s: float) -> None:
-        """Let go of a client that is slower than the limits."""
+        """Refuse or close a client that is slower than the limits."""
         if self._deadline_s is None or now_s < self._deadline_s or self.transport.is_closing():
             return
         if self.flow.write_paused or (self.cycle is not None and self.cycle.response_started):

@@ -1,100 +1,67 @@
-"""What the engine refuses by itself, in the same form as the service's refusals."""
+"""Responses to requests that the engine refuses without asking the service."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from http import HTTPStatus
+from collections.abc import Collection, Mapping
+from typing import Final
 
-import msgspec
-from henaw.handler.problems import CONTENT_TYPE, STATUSES, ProblemDocument
-from henaw.handler.service import Response
+from henaw.handler.errors import (
+    LargeHeadersError,
+    LongPathError,
+    MalformedRequestError,
+    MethodNotAllowedError,
+    NotFoundError,
+    OverloadedError,
+    RequestError,
+    SlowRequestError,
+    TooLargeError,
+    UnauthorizedError,
+)
+from henaw.handler.exchange import Response
+from henaw.handler.problems import CONTENT_TYPE, describe_error
+
+MALFORMED: Final = MalformedRequestError("This is not a valid HTTP/1.1 request.")
+LARGE_HEADERS: Final = LargeHeadersError("The headers must be at most 100 and have at most 32 KiB.")
+LONG_PATH: Final = LongPathError("The path and query must be at most 8 KiB.")
+SLOW: Final = SlowRequestError(
+    "The request did not arrive in time. Send it again, faster or in parts."
+)
+FULL: Final = OverloadedError("The server is overloaded. Retry after 1 s.")
+NO_KEY: Final = UnauthorizedError(
+    "This server requires a client key. Send yours in the header X-API-Key."
+)
+NOT_FOUND: Final = NotFoundError(
+    "There is nothing at this path. Predictions are at /predictions/henaw, the Open Inference "
+    "Protocol at /v2/models/henaw."
+)
+
+_HEADERS: Final[Mapping[RequestError, Mapping[str, str]]] = {
+    NO_KEY: {"www-authenticate": "Bearer"},
+    FULL: {"retry-after": "1"},
+}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Refusal:
-    """Why the engine does not hand a request to the service.
+def refuse(error: RequestError, path: str) -> Response:
+    """Return the response to a refused request.
 
-    Attributes:
-        status: of HTTP.
-        slug: the end of the problem's type.
-        detail: one or two sentences for the client.
-        headers: beside the content type.
+    Args:
+        error: why it is refused.
+        path: of the request; empty where it is not known.
     """
-
-    status: HTTPStatus
-    slug: str
-    detail: str
-    headers: Mapping[str, str] = field(default_factory=dict)
-
-    def write(self) -> Response:
-        """Return it as ``application/problem+json``."""
-        document = ProblemDocument(
-            type=f"urn:henaw:problem:{self.slug}",
-            title=STATUSES.get(self.status, self.status.phrase),
-            status=self.status,
-            detail=self.detail,
-        )
-        return Response(
-            status=self.status,
-            headers={**self.headers, "content-type": CONTENT_TYPE},
-            body=msgspec.json.encode(document),
-        )
+    status, body = describe_error(error, in_short=path.startswith("/v2"))
+    headers = {**_HEADERS.get(error, {}), "content-type": CONTENT_TYPE}
+    return Response(status=status, headers=headers, body=body)
 
 
-NOT_FOUND = Refusal(
-    status=HTTPStatus.NOT_FOUND,
-    slug="not-found",
-    detail="There is nothing at this path. Predictions are at /predictions/henaw.",
-)
-NO_KEY = Refusal(
-    status=HTTPStatus.UNAUTHORIZED,
-    slug="unauthorized",
-    detail="This server answers clients with a key. Send yours in the header X-API-Key.",
-    headers={"www-authenticate": "Bearer"},
-)
-MALFORMED = Refusal(
-    status=HTTPStatus.BAD_REQUEST,
-    slug="malformed-request",
-    detail="This is not a valid HTTP/1.1 request.",
-)
-LARGE_HEADERS = Refusal(
-    status=HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE,
-    slug="malformed-request",
-    detail="The headers are larger than 32 KiB, or more than 100.",
-)
-LONG_PATH = Refusal(
-    status=HTTPStatus.REQUEST_URI_TOO_LONG,
-    slug="too-long",
-    detail="The path and query are longer than 8 KiB.",
-)
-SLOW = Refusal(
-    status=HTTPStatus.REQUEST_TIMEOUT,
-    slug="too-slow",
-    detail="The request did not arrive in time. Send it again, faster or in parts.",
-)
-FULL = Refusal(
-    status=HTTPStatus.SERVICE_UNAVAILABLE,
-    slug="overloaded",
-    detail="The server is overloaded. Retry after 1 s.",
-    headers={"retry-after": "1"},
-)
-
-
-def refuse_size(maximum_bytes: int) -> Refusal:
-    """Return the refusal of a body over the limit."""
-    return Refusal(
-        status=HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
-        slug="too-large",
-        detail=f"The body must be at most {maximum_bytes} bytes.",
+def refuse_method(methods: Collection[str], path: str) -> Response:
+    """Return the response to a request with a method that the path does not answer."""
+    listed = ", ".join(methods)
+    response = refuse(MethodNotAllowedError(f"This path answers {listed}."), path)
+    return Response(
+        status=response.status, headers={**response.headers, "Allow": listed}, body=response.body
     )
 
 
-def refuse_method(allowed: str) -> Refusal:
-    """Return the refusal of a method that the path does not have."""
-    return Refusal(
-        status=HTTPStatus.METHOD_NOT_ALLOWED,
-        slug="method-not-allowed",
-        detail=f"This path answers {allowed}.",
-        headers={"allow": allowed},
-    )
+def find_size_error(maximum_bytes: int) -> TooLargeError:
+    """Return the error of a body over the limit."""
+    return TooLargeError(f"The body must be at most {maximum_bytes} bytes.")

@@ -1,4 +1,4 @@
-"""The process that starts the workers, keeps them alive, tells them what to do, and ends them."""
+"""The supervisor: it starts workers, replaces those that die, commands them, and ends them."""
 
 from __future__ import annotations
 
@@ -16,28 +16,28 @@ from dataclasses import dataclass, field
 
 import msgspec
 from henaw.handler.native.control import Command, Reply, WorkerSetup
-from henaw.handler.native.models import Model
+from henaw.handler.native.models import ModelVersion
 from henaw.model.errors import HenawError
 
 _START_TIMEOUT_S = 120.0
 _COMMAND_TIMEOUT_S = 120.0
 _END_TIMEOUT_S = 40.0
-"""A worker's own patience with its last requests, and some seconds for itself."""
+"""The time that a worker gives its last requests, and some seconds more."""
 
 _LOOK_EVERY_S = 0.2
 _RESTART_AFTER_S = (0.0, 1.0, 2.0, 5.0)
-"""How long a worker's successor waits, by how many died before it without ever serving."""
+"""Wait before a worker is replaced, by the number of failed starts since one last served."""
 
 _LEAST_PATIENCE_S = 10.0
-"""Before a worker that hangs is killed."""
+"""Least time before a worker that hangs is killed."""
 
 
 class WorkerError(HenawError, RuntimeError):
-    """A worker did not do what it was told."""
+    """A worker did not carry out a command."""
 
 
 class NoWorkerError(HenawError, RuntimeError):
-    """No worker lives, and none would start."""
+    """No worker is alive, and none starts."""
 
 
 @dataclass(eq=False)
@@ -48,14 +48,14 @@ class _Worker:
     lock: threading.Lock = field(default_factory=threading.Lock)
     received: bytes = b""
     is_awaited: bool = True
-    """Has not yet said whether it is ready."""
+    """Whether its first reply is still awaited."""
     is_ready: bool = False
 
     def ask(self, command: Command, timeout_s: float = _COMMAND_TIMEOUT_S) -> Reply:
-        """Have it do something, and return what it says to it.
+        """Send a command, and return the reply.
 
         Raises:
-            WorkerError: it would not, or does not answer.
+            WorkerError: the command failed, or there is no reply.
         """
         with self.lock:
             try:
@@ -65,10 +65,10 @@ class _Worker:
             return self.wait_for_reply(timeout_s)
 
     def wait_for_reply(self, timeout_s: float) -> Reply:
-        """Return what it says once it is done.
+        """Return the next reply.
 
         Raises:
-            WorkerError: it says that it is not, or nothing.
+            WorkerError: the reply has a problem, or there is no reply.
         """
         deadline_s = time.monotonic() + timeout_s
         while b"\n" not in self.received:
@@ -96,11 +96,16 @@ class Supervisor:
 
     Args:
         listener: bound and listening.
-        setup: of every worker; number and descriptors are filled in.
+        setup: of every worker; the supervisor fills in its number and descriptors.
         workers: how many.
-        patience_s: twice as long a worker may hang, and four times as long none may live.
-        find_hung: processes that have told nothing, or been in one batch, for so long.
-        report: told in one sentence what happens to workers.
+        patience_s: a worker that hangs for twice as long is killed; the server ends if no worker
+            is alive for four times as long.
+        find_hung: returns the processes that have hung for so many seconds.
+        report: gets one sentence when a worker ends, hangs or does not start.
+
+    Attributes:
+        models: the versions that are served.
+        default: the version that answers requests that name none.
     """
 
     def __init__(
@@ -113,7 +118,7 @@ class Supervisor:
         find_hung: Callable[[float], set[int]],
         report: Callable[[str], None],
     ) -> None:
-        self.models: dict[str, Model] = {model.version: model for model in setup.models}
+        self.models = {model.version: model for model in setup.models}
         self.default = setup.default
         self._listener = listener
         self._setup = setup
@@ -130,10 +135,10 @@ class Supervisor:
         self._changing = threading.Lock()
 
     def start(self) -> None:
-        """Start the workers and return when all are ready.
+        """Start the workers, and return when all are ready.
 
         Raises:
-            WorkerError: one refused, and says why.
+            WorkerError: one did not start, and says why.
         """
         self._workers = [self._spawn(number) for number in range(self._count)]
         try:
@@ -145,10 +150,10 @@ class Supervisor:
             raise
 
     def run(self) -> None:
-        """Replace workers that end or hang, until told to end; then end them all.
+        """Replace workers that end or hang, until :meth:`end` is called; then end all workers.
 
         Raises:
-            NoWorkerError: none lives, and none would start for a while.
+            NoWorkerError: no worker has been alive for a while.
         """
         looked_s = 0.0
         try:
@@ -163,18 +168,18 @@ class Supervisor:
         self._end_all()
 
     def end(self) -> None:
-        """Have :meth:`run` end; from any thread or handler of a signal."""
+        """Let :meth:`run` end; may be called from any thread or signal handler."""
         self._ending.set()
 
     def count_ready(self) -> int:
-        """Return how many workers answer."""
+        """Return the number of workers that answer."""
         return sum(worker.is_ready for worker in self._workers)
 
-    def add(self, model: Model) -> None:
-        """Have every worker hold a version too.
+    def add(self, model: ModelVersion) -> None:
+        """Let every worker serve another version.
 
         Raises:
-            WorkerError: one refused it; then none holds it.
+            WorkerError: one worker failed to; then none serves it.
         """
         with self._changing:
             try:
@@ -186,22 +191,22 @@ class Supervisor:
             self.models[model.version] = model
 
     def set_default(self, version: str) -> None:
-        """Have a version answer where none is named."""
+        """Let a version answer requests that name none."""
         with self._changing:
             self.default = version
             self._tell_all(Command(default=version))
 
     def remove(self, version: str) -> None:
-        """Have every worker let a version go."""
+        """Let every worker stop serving a version."""
         with self._changing:
             del self.models[version]
             self._tell_all(Command(remove=version))
 
     def describe(self, version: str) -> bytes:
-        """Return what the service of a version is made of, as JSON.
+        """Return the description of a version, as JSON.
 
         Raises:
-            WorkerError: no worker can say.
+            WorkerError: no worker answers.
         """
         for worker in self._list_ready():
             return bytes(worker.ask(Command(describe=version)).description)
@@ -212,7 +217,7 @@ class Supervisor:
 
     def _tell_all(self, command: Command) -> None:
         for worker in self._list_ready():
-            # One that is gone begins with what holds then.
+            # A worker that has ended is replaced by one with the current versions.
             with contextlib.suppress(WorkerError):
                 worker.ask(command)
 
@@ -240,8 +245,8 @@ class Supervisor:
         for place, worker in enumerate(self._workers):
             has_ended = worker.process.poll() is not None
             if worker.is_awaited and select.select([worker.control], [], [], 0)[0]:
-                # Also of one that has ended: its last words say why.
-                self._welcome(worker)
+                # A worker that has ended may have sent the reason before.
+                self._read_first_reply(worker)
             if not has_ended:
                 continue
             if worker.is_ready:
@@ -261,27 +266,27 @@ class Supervisor:
             self._alive_at_s = now_s
         elif now_s - self._alive_at_s > self._give_up_after_s:
             raise NoWorkerError(
-                f"no worker has lived for {self._give_up_after_s:g} s. The log says why"
+                f"no worker has been alive for {self._give_up_after_s:g} s. The log says why"
             )
 
-    def _welcome(self, worker: _Worker) -> None:
+    def _read_first_reply(self, worker: _Worker) -> None:
         worker.is_awaited = False
         try:
             worker.wait_for_reply(1.0)
             worker.is_ready = True
             self._failures = 0
         except WorkerError as error:
-            self._report(f"worker {worker.process.pid} does not start: {error}")
+            self._report(f"worker {worker.process.pid} did not start: {error}")
 
     def _kill_hung(self) -> None:
         hung = self._find_hung(self._hung_after_s)
         for worker in self._list_ready():
             if worker.process.pid in hung:
-                self._report(f"worker {worker.process.pid} hangs: it is killed")
+                self._report(f"worker {worker.process.pid} hangs and is killed")
                 worker.process.kill()
 
     def _end_all(self) -> None:
-        """End every worker by its own means; nothing that was taken is left unanswered."""
+        """End every worker after it has answered the requests that it accepted."""
         self._listener.close()
         for worker in self._workers:
             with contextlib.suppress(OSError):
@@ -307,7 +312,7 @@ def _describe_end(worker: _Worker) -> str:
 
 @contextlib.contextmanager
 def end_by_signals(supervisor: Supervisor) -> Iterator[None]:
-    """Have SIGTERM and Ctrl-C end it; asking twice cuts nothing off."""
+    """Let SIGTERM and Ctrl-C end the supervisor; a second signal changes nothing."""
     before = {
         number: signal.signal(number, lambda *_: supervisor.end())
         for number in (signal.SIGTERM, signal.SIGINT)
@@ -320,10 +325,10 @@ def end_by_signals(supervisor: Supervisor) -> Iterator[None]:
 
 
 def listen(address: str, port: int) -> socket.socket:
-    """Return a socket that listens.
+    """Return a listening socket.
 
     Raises:
-        OSError: the address is taken, or not of this machine.
+        OSError: the port is taken, or the address is not this machine's.
     """
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM)

@@ -1,4 +1,4 @@
-"""TLS 1.3, and 1.2 with authenticated ciphers and forward secrecy alone."""
+"""TLS 1.3, and TLS 1.2 with authenticated ciphers and forward secrecy only."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from pathlib import Path
 from henaw.model.errors import ConfigurationError
 
 _CIPHERS = "ECDHE+AESGCM:ECDHE+CHACHA20"
-"""Of TLS 1.2; those of 1.3 are all of this kind."""
+"""For TLS 1.2; all ciphers of TLS 1.3 are of this kind."""
 
 
 class Tls:
-    """A context whose certificate is read again when its files change.
+    """A TLS context whose certificate is read again when its files change.
 
     Args:
-        certificate: the chain, PEM.
-        key: its private key, PEM, unencrypted.
+        certificate: file of the chain, PEM.
+        key: file of its private key, PEM, unencrypted.
 
     Raises:
-        ConfigurationError: they cannot be read, or do not fit each other.
+        ConfigurationError: the files cannot be read, or do not belong together.
     """
 
     def __init__(self, certificate: Path, key: Path) -> None:
@@ -31,31 +31,32 @@ class Tls:
         self.load()
 
     def load(self) -> None:
-        """Take the files into use, for connections from now on.
+        """Use the files for new connections.
 
         Raises:
-            ConfigurationError: they cannot be read, or do not fit each other.
+            ConfigurationError: the files cannot be read, or do not belong together.
         """
         certificate, key = self._paths
         try:
-            # Without a password, a key that needs one is an error and no question.
+            # With an empty password, an encrypted key is an error, and OpenSSL does not prompt.
             self.context.load_cert_chain(certificate, key, password=b"")
         except (OSError, ssl.SSLError) as error:
             raise ConfigurationError(
-                f"{certificate}, {key}", [f"they are no certificate and its key: {error}"]
+                f"{certificate}, {key}", [f"they are not a certificate and its key: {error}"]
             ) from error
 
     def reload(self) -> bool:
-        """Read the files again if they changed; return whether they did.
+        """Read the files again if they have changed; return whether they have.
 
         Raises:
-            ConfigurationError: what is there now is not right; the certificate of before stays.
+            ConfigurationError: the new files are wrong; the earlier certificate stays in use.
         """
         mark = self._look()
         if mark == self._mark:
             return False
         self._mark = mark
-        # Proved apart first: a pair that does not fit would leave the context with half of it.
+        # Checked in a context of its own first: if they do not belong together, this one would
+        # have half of them.
         Tls(*self._paths)
         self.load()
         return True

@@ -1,59 +1,58 @@
-"""The versions that one worker holds, and which one answers where none is named."""
+"""The versions of the model that one worker has, and which one is the default."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
-from henaw.handler.native.models import Model
-from henaw.handler.pairs import Pairing
-from henaw.handler.pulse import Pulse
+from henaw.handler.assembly import Companions
+from henaw.handler.native.models import ModelVersion
 from henaw.handler.service import Service
 
-Beside = list[Pulse | Pairing]
-Assemble = Callable[[Model, Beside], Service]
+Assemble = Callable[[ModelVersion, Companions], Service]
 
 
 class Versions:
     """Services by version.
 
     Args:
-        assemble: proves a model and returns its service, with the threads beside it in a list.
+        assemble: checks a model and returns its service; it adds the service's threads to a
+            list.
     """
 
     def __init__(self, assemble: Assemble) -> None:
         self._assemble = assemble
-        self._held: dict[str, tuple[Service, Beside]] = {}
+        self._services: dict[str, tuple[Service, Companions]] = {}
         self._default: str | None = None
 
-    def add(self, model: Model) -> None:
-        """Prove a model and hold it; may run in a thread beside requests.
+    def add(self, model: ModelVersion) -> None:
+        """Check a model and add its service; may run in a thread beside requests.
 
         Raises:
-            HenawError: it is not right.
+            HenawError: the model's files or its answers are wrong.
         """
-        beside: Beside = []
-        self._held[model.version] = self._assemble(model, beside), beside
+        companions: Companions = []
+        self._services[model.version] = self._assemble(model, companions), companions
 
     def set_default(self, version: str) -> None:
-        """Have a version answer where none is named."""
+        """Let a version answer requests that name no version."""
         self._default = version
 
     def remove(self, version: str) -> None:
-        """Let a version go, once its last batch is answered."""
-        _, beside = self._held.pop(version, (None, []))
-        for thread in beside:
+        """Remove a version, after its last batch is answered."""
+        _, companions = self._services.pop(version, (None, []))
+        for thread in companions:
             thread.stop()
 
     def has(self, version: str | None) -> bool:
-        """Tell whether there is a version, or for None a default one."""
-        return (version or self._default) in self._held
+        """Return whether there is this version; for None, whether there is a default one."""
+        return (version or self._default) in self._services
 
     def find(self, version: str | None) -> Service | None:
-        """Return the service of a version, or for None of the default one."""
-        service, _ = self._held.get(version or self._default or "", (None, []))
+        """Return the service of a version; for None, that of the default one."""
+        service, _ = self._services.get(version or self._default or "", (None, []))
         return service
 
     def stop(self) -> None:
-        """End what runs beside the services: Python must not exit while a runtime is at work."""
-        for version in list(self._held):
+        """End the threads of all services: Python must not exit while a runtime is in use."""
+        for version in list(self._services):
             self.remove(version)

@@ -1,7 +1,8 @@
 """One worker process: ``python -m henaw.handler.native.worker``, started by the supervisor.
 
-It answers what it accepts on a socket that all workers share, and obeys the supervisor
-over another one. When that one closes, the supervisor is gone, and the worker ends too.
+It answers the connections that it accepts on a socket that all workers share, and carries out the
+supervisor's commands from another one. When that one closes, the supervisor has ended, and the
+worker ends too.
 """
 
 from __future__ import annotations
@@ -20,35 +21,36 @@ from pathlib import Path
 import msgspec
 import uvicorn
 import uvloop
-from henaw.handler.assembly import assemble_service
-from henaw.handler.client_keys import ClientKeys
+from henaw.handler.assembly import Companions, assemble_service
 from henaw.handler.configuration import HandlerConfiguration, load_configuration
+from henaw.handler.exchange import Request
 from henaw.handler.native.app import ServiceApp
 from henaw.handler.native.control import Command, Reply, WorkerSetup
 from henaw.handler.native.gpus import choose_native_device
-from henaw.handler.native.models import Model
+from henaw.handler.native.models import ModelVersion
 from henaw.handler.native.protocol import Arrivals, BoundedProtocol
 from henaw.handler.native.tls import Tls
-from henaw.handler.native.versions import Beside, Versions
-from henaw.handler.readiness import Readiness, judge_workers
-from henaw.handler.request_log import RequestLog
-from henaw.handler.service import Request, Service
-from henaw.handler.throttle import open_keys
-from henaw.handler.worker_state import read_states
+from henaw.handler.native.versions import Versions
+from henaw.handler.observe.readiness import Readiness, judge_workers
+from henaw.handler.observe.request_log import RequestLog
+from henaw.handler.observe.worker_state import read_states
+from henaw.handler.service import Service
+from henaw.handler.throttle.client_keys import ClientKeys
+from henaw.handler.throttle.throttle import open_keys
 from henaw.model.errors import HenawError
 
 _BACKLOG = 2048
 _LINGER_S = 2.0
-"""From a server's end on, connections that are kept are closed by their next answer; those
-that ask nothing for so long are closed then."""
+"""At the server's end, open connections are closed after their next answer, or after so many
+seconds without a request."""
 
 _GRACE_S = 30
-"""As long as a request may take that has begun by then."""
-_JUDGED_FOR_S = 0.5
+"""Seconds that a request may take that has begun by then."""
+_READINESS_KEPT_S = 0.5
 
 
 class _Server(uvicorn.Server):
-    """Without handlers of signals: the supervisor says when to end."""
+    """A server without signal handlers: the supervisor says when to end."""
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -56,7 +58,11 @@ class _Server(uvicorn.Server):
 
 
 class Worker:
-    """What one process does from its start to its end."""
+    """A worker process.
+
+    Args:
+        setup: by the supervisor.
+    """
 
     def __init__(self, setup: WorkerSetup) -> None:
         self._setup = setup
@@ -64,7 +70,7 @@ class Worker:
         self._log = RequestLog(sys.stdout.buffer, Path(setup.logs))
         self._keys = self._open_keys(self._configuration)
         self._versions = Versions(self._assemble)
-        self._judged: tuple[float, Readiness] | None = None
+        self._readiness: tuple[float, Readiness] | None = None
         native = self._configuration.native
         self._tls = (
             None
@@ -85,22 +91,26 @@ class Worker:
         self._ending: asyncio.Task[None] | None = None
 
     def load(self) -> None:
-        """Prove every version; the first one answers where none is named.
+        """Check every version of the model and serve it.
 
         Raises:
-            HenawError: one is not right.
+            HenawError: the files or the answers of one are wrong.
         """
         for model in self._setup.models:
             self._versions.add(model)
         self._versions.set_default(self._setup.default)
-        # Full collections would walk what stays anyway, and every client waits for them.
+        # Without this, every client waits while full collections visit objects that stay anyway.
         gc.collect()
         gc.freeze()
 
     async def serve(self, control: socket.socket) -> None:
-        """Answer until told to end."""
-        set_on_it = {"limits": self._configuration.native, "arrivals": self._arrivals}
-        protocol = type("_Protocol", (BoundedProtocol,), set_on_it)
+        """Answer requests until the supervisor says to end.
+
+        Args:
+            control: the socket for its commands.
+        """
+        attributes = {"limits": self._configuration.native, "arrivals": self._arrivals}
+        protocol = type("_Protocol", (BoundedProtocol,), attributes)
         config = uvicorn.Config(
             self._app,
             http=protocol,
@@ -123,24 +133,26 @@ class Worker:
         for number in (signal.SIGTERM, signal.SIGHUP):
             loop.add_signal_handler(number, self._end)
         reader, writer = await asyncio.open_unix_connection(sock=control)
-        beside = [
-            asyncio.create_task(self._obey(reader, writer)),
-            asyncio.create_task(self._look_after()),
+        tasks = [
+            asyncio.create_task(self._carry_out_commands(reader, writer)),
+            asyncio.create_task(self._watch()),
         ]
         await self._server.serve(sockets=[socket.socket(fileno=self._setup.listener)])
-        for task in beside:
+        for task in tasks:
             task.cancel()
         self._versions.stop()
         self._log.flush()
 
-    async def _obey(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _carry_out_commands(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
         writer.write(msgspec.json.encode(Reply()) + b"\n")
         while line := await reader.readline():
-            reply = await self._do(msgspec.json.decode(line, type=Command))
+            reply = await self._carry_out(msgspec.json.decode(line, type=Command))
             writer.write(msgspec.json.encode(reply) + b"\n")
         self._end()
 
-    async def _do(self, command: Command) -> Reply:
+    async def _carry_out(self, command: Command) -> Reply:
         try:
             if command.end:
                 self._end()
@@ -154,7 +166,7 @@ class Worker:
                 return self._describe(command.describe)
         except HenawError as error:
             return Reply(problem=str(error))
-        # The supervisor waits for a reply.
+        # The supervisor waits for a reply in any case.
         except Exception as error:
             return Reply(problem=f"{type(error).__name__}: {error}")
         return Reply()
@@ -162,13 +174,13 @@ class Worker:
     def _describe(self, version: str) -> Reply:
         service = self._versions.find(version)
         if service is None:
-            return Reply(problem=f"there is no version {version}")
+            return Reply(problem=f"version {version} is not served")
         asked = Request(body=b"", headers={}, request_id="operator", describe=True)
         (answer,) = service.answer([asked])
         return Reply(description=msgspec.Raw(answer.body))
 
-    async def _look_after(self) -> None:
-        """Once a second: let slow clients go, and take a new certificate into use."""
+    async def _watch(self) -> None:
+        """Once a second, refuse slow clients, and use a new certificate."""
         loop = asyncio.get_running_loop()
         while self._server is not None:
             await asyncio.sleep(1.0)
@@ -179,7 +191,7 @@ class Worker:
                     if self._tls.reload():
                         self._log.report("the certificate was read again")
                 except HenawError as error:
-                    self._log.report(f"{error}; the certificate of before is used")
+                    self._log.report(f"{error}; the earlier certificate stays in use")
 
     @property
     def _connections(self) -> list[BoundedProtocol]:
@@ -191,7 +203,7 @@ class Worker:
             self._ending = asyncio.get_running_loop().create_task(self._drain())
 
     async def _drain(self) -> None:
-        """Have every client leave by its next answer, then those that ask nothing, and end."""
+        """Close each connection after its next answer, then those without a request, and end."""
         if self._server is None:
             return
         self._app.is_ending = True
@@ -199,7 +211,7 @@ class Worker:
         self._server.should_exit = True
         while self._connections:
             await self._wait_for_clients(_LINGER_S)
-            # Over TLS, a close waits half a minute for the client's own.
+            # Over TLS, a normal close waits half a minute for the client's.
             for connection in self._connections:
                 connection.abort_if_idle()
 
@@ -208,7 +220,7 @@ class Worker:
         while self._connections and time.monotonic() < deadline_s:
             await asyncio.sleep(0.02)
 
-    def _assemble(self, model: Model, beside: Beside) -> Service:
+    def _assemble(self, model: ModelVersion, companions: Companions) -> Service:
         setup = self._setup
         monitor = self._configuration.monitor
         run = Path(setup.run)
@@ -218,12 +230,12 @@ class Worker:
             self._configuration,
             store=Path(setup.store),
             states=Path(setup.states),
-            pairs=None if monitor.pairs is None else run / monitor.pairs,
+            shadow_store=None if monitor.pairs is None else run / monitor.pairs,
             lab_profile=None if lab is None else run / lab,
             keys=self._keys,
             log=self._log,
             device=choose_native_device(setup.number, Path(model.folder), self._log.report),
-            beside=beside,
+            companions=companions,
         )
 
     def _open_keys(self, configuration: HandlerConfiguration) -> ClientKeys | None:
@@ -233,18 +245,22 @@ class Worker:
 
     def _judge(self) -> Readiness:
         now_s = time.monotonic()
-        if self._judged is None or now_s - self._judged[0] > _JUDGED_FOR_S:
-            alive = [s for s in read_states(Path(self._setup.states)) if s.is_alive()]
-            patience_s = self._configuration.monitor.patience_s
-            self._judged = now_s, judge_workers(alive, now_s=now_s, patience_s=patience_s)
-        return self._judged[1]
+        if self._readiness is not None:
+            judged_s, readiness = self._readiness
+            if now_s - judged_s <= _READINESS_KEPT_S:
+                return readiness
+        alive = [s for s in read_states(Path(self._setup.states)) if s.is_alive()]
+        patience_s = self._configuration.monitor.patience_s
+        readiness = judge_workers(alive, now_s=now_s, patience_s=patience_s)
+        self._readiness = now_s, readiness
+        return readiness
 
 
 def main() -> None:
-    """Run a worker as the environment says."""
+    """Run a worker with the setup in the environment."""
     setup = msgspec.json.decode(os.environ.pop("HENAW_WORKER"), type=WorkerSetup)
     control = socket.socket(fileno=setup.control)
-    # Ctrl-C goes to the whole group; the supervisor says what comes of it.
+    # Ctrl-C goes to the whole process group; the supervisor decides what to do.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
         worker = Worker(setup)

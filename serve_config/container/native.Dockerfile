@@ -1,4 +1,4 @@
-# The native engine: ONNX Runtime, neither torch nor Java. From the repository's folder:
+# The native engine: ONNX Runtime without torch and Java. From the repository's folder:
 #   docker build -f serve_config/container/native.Dockerfile -t henaw .
 # docs/production.md says how to run it, and how to renew the digest.
 ARG BASE=docker.io/library/debian:trixie-slim
@@ -12,17 +12,17 @@ RUN apt-get update \
 
 FROM python AS build
 ARG DEBIAN_FRONTEND=noninteractive
-# Where pip finds packages, if not where it usually does.
+# Another package index, if pip should use one.
 ARG PIP_INDEX_URL
 ARG PIP_EXTRA_INDEX_URL
 ARG PIP_FIND_LINKS
 ARG PIP_CERT
 RUN apt-get update && apt-get install -y --no-install-recommends python3-venv
-# pip stays here: what is served does not install anything.
+# pip stays in this stage: the image that serves installs nothing.
 RUN python3 -m venv /opt/pip && python3 -m venv --without-pip /opt/henaw
 WORKDIR /src
 COPY . .
-# No package is compiled; versions are those that the tests ran on.
+# No package is compiled; the versions are those of the tests.
 RUN /opt/pip/bin/pip --python /opt/henaw/bin/python install --no-cache-dir \
       --only-binary :all: --constraint constraints.txt '.[serve]'
 
@@ -36,7 +36,7 @@ ENV PATH=/opt/henaw/bin:/usr/local/bin:/usr/bin:/bin \
     PYTHONDONTWRITEBYTECODE=1 \
     PYTHONUNBUFFERED=1 \
     HENAW_RUN=/var/lib/henaw
-# By number: Kubernetes cannot tell from a name that it is not root.
+# A number, because Kubernetes cannot tell from a name that it is not root.
 USER 10001:10001
 WORKDIR /var/lib/henaw
 EXPOSE 8080 8083

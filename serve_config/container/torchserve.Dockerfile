@@ -1,7 +1,7 @@
 # TorchServe: torch and Java. From the repository's folder:
 #   docker build -f serve_config/container/torchserve.Dockerfile -t henaw:torchserve .
-# torch is some gigabytes with CUDA: point pip at a CPU build if there is no GPU. Debian 12, for
-# TorchServe, which gets no more releases, was made for Python 3.11 at the latest.
+# torch with CUDA has some gigabytes: without a GPU, let pip use a CPU build. It needs Debian 12,
+# because TorchServe, which is no longer developed, supports Python up to 3.11.
 # docs/production.md says how to run it, and how to renew the digest.
 ARG BASE=docker.io/library/debian:bookworm-slim
 ARG BASE_DIGEST=sha256:88200866dfff7ea7f5cbcb6ec7c8a701889efe6fe859fe64d6990e4b07ea4171
@@ -14,17 +14,17 @@ RUN apt-get update \
 
 FROM python AS build
 ARG DEBIAN_FRONTEND=noninteractive
-# Where pip finds packages, if not where it usually does.
+# Another package index, if pip should use one.
 ARG PIP_INDEX_URL
 ARG PIP_EXTRA_INDEX_URL
 ARG PIP_FIND_LINKS
 ARG PIP_CERT
 RUN apt-get update && apt-get install -y --no-install-recommends python3-venv
-# pip stays here: what is served does not install anything.
+# pip stays in this stage: the image that serves installs nothing.
 RUN python3 -m venv /opt/pip && python3 -m venv --without-pip /opt/henaw
 WORKDIR /src
 COPY . .
-# No package is compiled; versions are those that the tests ran on. Java is one of the packages.
+# No package is compiled; the versions are those of the tests. Java is one of the packages.
 RUN /opt/pip/bin/pip --python /opt/henaw/bin/python install --no-cache-dir \
       --only-binary :all: --constraint constraints.txt '.[torchserve]' \
  && /opt/henaw/bin/henaw archive --out /opt/henaw/model_store
@@ -39,7 +39,7 @@ ENV PATH=/opt/henaw/bin:/usr/local/bin:/usr/bin:/bin \
     PYTHONDONTWRITEBYTECODE=1 \
     PYTHONUNBUFFERED=1 \
     HENAW_RUN=/var/lib/henaw
-# By number: Kubernetes cannot tell from a name that it is not root.
+# A number, because Kubernetes cannot tell from a name that it is not root.
 USER 10001:10001
 WORKDIR /var/lib/henaw
 EXPOSE 8080 8083

@@ -1,4 +1,4 @@
-"""The report of a shadow, from two real monitors."""
+"""The report on a shadow, from two real monitors."""
 
 import socket
 import threading
@@ -9,8 +9,8 @@ from wsgiref.simple_server import WSGIRequestHandler, make_server
 import pytest
 from click.testing import CliRunner
 from henaw.cli.main import commands
-from henaw.handler.monitor import build_application
-from henaw.handler.worker_state import Compared, Histogram, StateFile, Totals, WorkerState
+from henaw.handler.observe.monitor import build_application
+from henaw.handler.observe.worker_state import Compared, Histogram, StateFile, Totals, WorkerState
 from henaw.model.errors import RuntimeUnavailableError
 
 BOUNDS = (0.1, 0.5, 1.0, 5.0)
@@ -59,7 +59,7 @@ def make_state(
 
 @pytest.fixture
 def urls(tmp_path: Path) -> Iterator[list[str]]:
-    """Where both monitors answer."""
+    """The addresses of both monitors."""
     states = (
         make_state("0.1.0", "0.2.0", {"200": 97, "422": 5}, [0.05] * 50 + [0.3] * 40, 1),
         make_state("0.2.0", "0.1.0", {"200": 97, "429": 1}, [0.7] * 9 + [2.0], 1),
@@ -77,12 +77,12 @@ def urls(tmp_path: Path) -> Iterator[list[str]]:
         server.server_close()
 
 
-def test_both_versions_counts_are_one_report(urls: list[str]) -> None:
+def test_the_counts_of_both_versions_are_added_up(urls: list[str]) -> None:
     arguments = [part for url in (*urls, urls[0]) for part in ("--metrics", url)]
     result = CliRunner().invoke(commands, ["shadow", *arguments])
     assert result.exit_code == 0, result.output
     assert result.output.splitlines() == [
-        "0.1.0 and 0.2.0: 102 pairs compared",
+        "0.1.0 and 0.2.0: 102 requests compared",
         "  other status: 2 (1.96%)",
         "  biological age of 100 people differs by: median at most 0.1 years, "
         "p90 at most 0.5 years, p99 at most 1 years, largest at most 5 years",
@@ -91,19 +91,19 @@ def test_both_versions_counts_are_one_report(urls: list[str]) -> None:
     ]
 
 
-def test_nothing_compared_yet_is_said(tmp_path: Path) -> None:
+def test_the_report_says_if_nothing_is_compared_yet(tmp_path: Path) -> None:
     application = build_application(tmp_path, patience_s=15.0)
     with make_server("127.0.0.1", 0, application, handler_class=Quiet) as server:
         threading.Thread(target=server.handle_request, daemon=True).start()
         url = f"http://127.0.0.1:{server.server_port}/metrics"
         result = CliRunner().invoke(commands, ["shadow", "--metrics", url])
     assert result.exit_code == 0, result.output
-    assert result.output.startswith("no pairs compared yet")
+    assert result.output.startswith("no requests compared yet")
 
 
 def test_a_monitor_that_does_not_answer_is_named() -> None:
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{closed.getsockname()[1]}/metrics"
-        with pytest.raises(RuntimeUnavailableError, match=f"expected metrics at {url}"):
+        with pytest.raises(RuntimeUnavailableError, match=f"{url} does not answer"):
             CliRunner().invoke(commands, ["shadow", "--metrics", url], catch_exceptions=False)

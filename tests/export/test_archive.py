@@ -50,12 +50,12 @@ def test_it_contains_what_serving_needs_and_nothing_else(archive: Path) -> None:
         "torchserve_entry.py",
     }
     sources = {
-        f"henaw/{path.relative_to(REPOSITORY)}"
+        f"henaw/{path.relative_to(REPOSITORY).as_posix()}"
         for package in ("model", "intake", "handler")
         for path in (REPOSITORY / package).rglob("*.py")
-        if path.parent.name != "native"
+        if "native" not in path.parts
     }
-    expected = sources - {"henaw/handler/torchserve_entry.py"} | {
+    expected = sources - {"henaw/handler/torchserve/torchserve_entry.py"} | {
         "henaw/__init__.py",
         "henaw/intake/fhir/henaw-codes.json",
     }

@@ -3,7 +3,7 @@
 import io
 import json
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,19 +15,21 @@ from henaw.handler.configuration import (
     Limits,
     ThrottleConfiguration,
 )
-from henaw.handler.drift import load_drift_reference
-from henaw.handler.engine import Engine
+from henaw.handler.exchange import Request, Response
+from henaw.handler.inference.failover import FailoverRuntime
 from henaw.handler.metadata import Metadata, load_metadata
-from henaw.handler.metrics import Metrics
-from henaw.handler.pairs import Pairing
-from henaw.handler.request_log import RequestLog
-from henaw.handler.service import Request, Response, Service
-from henaw.handler.throttle import Throttle
+from henaw.handler.native.routes import Routes
+from henaw.handler.observe.drift import load_drift_reference
+from henaw.handler.observe.metrics import Metrics
+from henaw.handler.observe.request_log import RequestLog
+from henaw.handler.observe.shadow import ShadowComparison
+from henaw.handler.service import Service
+from henaw.handler.throttle.throttle import Throttle
 from henaw.model.biomarkers import INDEX, NAMES, PANEL
 from henaw.model.runtime import OnnxRuntime, Runtime
 
 collect_ignore = ["ask_by_kserve.py"]
-"""Run by a Python of its own."""
+"""Another Python runs it."""
 
 MODEL_CONFIG = Path(__file__).resolve().parents[2] / "serve_config" / "model-config.yaml"
 
@@ -54,7 +56,7 @@ def onnx(artifacts: Path) -> OnnxRuntime:
 
 @pytest.fixture
 def person() -> dict[str, Any]:
-    """A person whom every field describes."""
+    """A person with every field."""
     return {
         "age": 54,
         "sex": "female",
@@ -71,6 +73,22 @@ def person() -> dict[str, Any]:
             "alt": 20,
         },
     }
+
+
+class Site:
+    """The paths of one service, answered as an engine answers them."""
+
+    def __init__(self, service: Service, is_ready: Callable[[], bool]) -> None:
+        self._service = service
+        self.routes = Routes(service.metadata, is_ready)
+
+    def answer(self, method: str, path: str, headers: Mapping[str, str], body: bytes) -> Response:
+        """Answer one request."""
+        found = self.routes.find(method, path)
+        if isinstance(found, Response):
+            return found
+        (response,) = self._service.answer([found.ask(body, headers, "site")])
+        return response
 
 
 class Client:
@@ -98,6 +116,10 @@ class Client:
             ]
         )
         return responses[0] if len(bodies) == 1 else responses
+
+    def make_site(self, is_ready: Callable[[], bool] = lambda: True) -> Site:
+        """Return the paths of the service."""
+        return Site(self.service, is_ready)
 
     def read_log(self) -> list[dict[str, Any]]:
         """Return the records so far."""
@@ -198,7 +220,7 @@ def make_client(onnx: OnnxRuntime, metadata: Metadata, artifacts: Path) -> Calla
         preferred: Runtime | None = None,
         throttle: ThrottleConfiguration = GENEROUS,
         limits: Limits | None = None,
-        pairing: Pairing | None = None,
+        shadow: ShadowComparison | None = None,
     ) -> Client:
         stream = io.BytesIO()
         log = RequestLog(stream)
@@ -209,13 +231,13 @@ def make_client(onnx: OnnxRuntime, metadata: Metadata, artifacts: Path) -> Calla
         )
         metrics = Metrics(load_drift_reference(artifacts / "henaw.json"))
         service = Service(
-            engine=Engine(runtime or onnx, preferred, report=log.report),
+            runtime=FailoverRuntime(runtime or onnx, preferred, report=log.report),
             metadata=metadata,
             throttle=Throttle(throttle, None),
             configuration=configuration,
             log=log.write,
             metrics=metrics,
-            pairing=pairing,
+            shadow=shadow,
             digests={"henaw.onnx": "a" * 64},
         )
         return Client(service, stream, log.flush, metrics)

@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 from henaw.handler.assembly import assemble_service
 from henaw.handler.configuration import HandlerConfiguration
+from henaw.handler.exchange import Request
+from henaw.handler.inference.selfcheck import check_runtimes, list_differences, load_golden
 from henaw.handler.metadata import load_metadata
-from henaw.handler.request_log import RequestLog
-from henaw.handler.selfcheck import check_runtimes, list_differences, load_golden
-from henaw.handler.service import Request, Service
+from henaw.handler.observe.request_log import RequestLog
+from henaw.handler.service import Service
 from henaw.model.errors import ArtifactError, ParityError
 from henaw.model.runtime import OnnxRuntime, Outputs
 
@@ -131,7 +132,7 @@ def test_a_runtime_that_differs_is_named(
 
 
 @pytest.mark.parametrize(("output", "by"), [("biological_age", 5e-5), ("percentile", 5e-3)])
-def test_a_difference_below_the_tolerance_is_none(
+def test_a_difference_below_the_tolerance_does_not_count(
     onnx: OnnxRuntime, artifacts: Path, output: str, by: float
 ) -> None:
     golden = load_golden(artifacts / "golden.json")

@@ -1,4 +1,4 @@
-"""What a request and a batch may take up, and what that costs a client."""
+"""The limits of a request and of a batch, and what they cost a client."""
 
 import json
 from collections.abc import Callable
@@ -54,10 +54,10 @@ def test_the_size_of_a_body_is_paid_for(
     assert client.send(small).headers["RateLimit-Remaining"] == "9"
     assert client.send(large).headers["RateLimit-Remaining"] == "3"
     assert client.send(large).status == 429
-    # Before anything is read of it.
+    # Before the body is decoded.
     refused = client.send(b"[" * 30_000)
     assert refused.status == 413
-    assert "each 1024 bytes of the body as one" in read(refused)["detail"]
+    assert "each 1024 bytes of the body as 1" in read(refused)["detail"]
 
 
 def test_explanations_are_paid_for(make_client: Callable[..., Any], person: dict[str, Any]) -> None:
@@ -67,7 +67,7 @@ def test_explanations_are_paid_for(make_client: Callable[..., Any], person: dict
     assert client.send(people, explain=True).headers["RateLimit-Remaining"] == "4"
 
 
-def test_units_may_be_spelt_in_so_many_ways_only(client: Any, read: Callable[[Any], Any]) -> None:
+def test_spellings_of_units_are_limited(client: Any, read: Callable[[Any], Any]) -> None:
     def write(spellings: int) -> dict[str, Any]:
         people = [
             {"age": 54, "sex": 0, "biomarkers": {"crp": {"value": 1, "unit": f"mg/L (a{place})"}}}
@@ -91,13 +91,13 @@ def test_an_answer_that_would_be_too_large_is_refused_before_it_is_written(
     assert client.send({"instances": [person] * 25}, explain=explain).status == 200
     refused = client.send({"instances": [person] * 200}, explain=explain)
     assert refused.status == 413
-    assert "people at once" in read(refused)["detail"]
+    assert "people per request" in read(refused)["detail"]
     if not explain:
         fewer = {"instances": [person] * 200, "outputs": ["biological_age"]}
         assert client.send(fewer).status == 200
 
 
-def test_large_answers_take_no_room_from_small_ones(
+def test_large_answers_do_not_crowd_out_small_ones(
     make_client: Callable[..., Any], person: dict[str, Any]
 ) -> None:
     limits = Limits(batch_s=60, answer_bytes=400_000, answers_bytes=600_000)
@@ -110,7 +110,7 @@ def test_large_answers_take_no_room_from_small_ones(
     assert client.send(large, explain=True).status == 200
 
 
-def test_the_room_of_a_batch_is_at_least_that_of_an_answer() -> None:
+def test_the_limit_of_a_batch_is_at_least_that_of_an_answer() -> None:
     with pytest.raises(ConfigurationError, match="answers_bytes must be at least"):
         Limits(answer_bytes=2, answers_bytes=1)
 
@@ -126,7 +126,7 @@ def test_the_room_of_a_batch_is_at_least_that_of_an_answer() -> None:
     ],
 )
 @pytest.mark.parametrize("explain", [False, True])
-def test_no_answer_is_larger_than_foreseen_nor_much_smaller(
+def test_the_estimated_size_of_an_answer_is_close(
     make_client: Callable[..., Any],
     person: dict[str, Any],
     monkeypatch: pytest.MonkeyPatch,
@@ -135,7 +135,7 @@ def test_no_answer_is_larger_than_foreseen_nor_much_smaller(
 ) -> None:
     foreseen: list[int] = []
     monkeypatch.setattr(
-        "henaw.handler.answer_size.Room.take", lambda _, size, __: foreseen.append(size)
+        "henaw.handler.response.answer_size.Room.take", lambda _, size, __: foreseen.append(size)
     )
     for unreliable in ("answer", "withhold"):
         people = {"instances": [person | changes] * 50, "unreliable": unreliable}
@@ -145,12 +145,12 @@ def test_no_answer_is_larger_than_foreseen_nor_much_smaller(
 
 
 @pytest.mark.parametrize("binary", [False, True])
-def test_no_answer_in_arrays_is_larger_than_foreseen(
+def test_no_answer_in_arrays_is_larger_than_estimated(
     client: Any, monkeypatch: pytest.MonkeyPatch, binary: bool
 ) -> None:
     foreseen: list[int] = []
     monkeypatch.setattr(
-        "henaw.handler.answer_size.Room.take", lambda _, size, __: foreseen.append(size)
+        "henaw.handler.response.answer_size.Room.take", lambda _, size, __: foreseen.append(size)
     )
     body = write_arrays(500, nested=False) | {"parameters": {"binary_data_output": binary}}
     body["inputs"][0]["data"] = [[None, None, None, 45.1234567, *[None] * 5]] * 500
@@ -159,12 +159,12 @@ def test_no_answer_in_arrays_is_larger_than_foreseen(
     assert len(response.body) <= foreseen[0]
 
 
-def test_no_answer_in_fhir_is_larger_than_foreseen(
+def test_no_answer_in_fhir_is_larger_than_estimated(
     client: Any, monkeypatch: pytest.MonkeyPatch, make_patient: Any, make_bundle: Any
 ) -> None:
     foreseen: list[int] = []
     monkeypatch.setattr(
-        "henaw.handler.answer_size.Room.take", lambda _, size, __: foreseen.append(size)
+        "henaw.handler.response.answer_size.Room.take", lambda _, size, __: foreseen.append(size)
     )
     for values in ({}, CRITICAL):
         patients = [make_patient(f"p{place}", **values) for place in range(20)]
@@ -176,14 +176,14 @@ def test_no_answer_in_fhir_is_larger_than_foreseen(
 
 
 class OwnError(MalformedBodyError):
-    """A kind that the map to statuses does not know."""
+    """An error without an entry in the map to statuses."""
 
 
 class OtherError(OverloadedError):
-    """Another."""
+    """Another error without an entry."""
 
 
-def test_an_error_that_the_map_does_not_know_is_told_as_its_parent() -> None:
+def test_an_error_without_an_entry_is_answered_as_its_parent() -> None:
     assert describe_error(OwnError("x"))[0] == 400
     assert describe_error(OtherError("x"))[0] == 503
     assert describe_error(InvalidInputError([]))[0] == 422

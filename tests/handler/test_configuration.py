@@ -26,7 +26,7 @@ def test_the_local_configuration_is_as_documented() -> None:
 
 def test_the_production_configuration_is_the_default_one() -> None:
     production = load_configuration(SERVE_CONFIG / "production" / "handler.yaml")
-    # How it is reached has no default that suits a network: it names files of the host.
+    # The network has no default for production, since it names files of the host.
     assert production.native.require_key
     assert dataclasses.replace(production, native=NativeConfiguration()) == HandlerConfiguration()
     assert production.throttle.anonymous == Bucket(rate=10, period_s=60, burst=10)

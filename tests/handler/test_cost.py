@@ -1,4 +1,4 @@
-"""No request of any content costs more of the processor than an honest one of its size.
+"""No request costs more CPU time than an honest one of the same size, whatever its content.
 
 Costs are of the process and are compared with an honest request that was measured at the same
 moment: the machine's speed does not matter. What is answered in full may cost more in so far
@@ -11,8 +11,8 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from henaw.handler.dialects import Dialect
-from henaw.handler.service import Request, Response
+from henaw.handler.contract.dialects import Dialect
+from henaw.handler.exchange import Request, Response
 from henaw.model.biomarkers import NAMES, PANEL
 
 KB = 1_000
@@ -40,7 +40,7 @@ def repeat(text: str, size: int, *, most: int = 10**9) -> str:
 
 
 def one(**fields: str) -> Callable[[int], bytes]:
-    """One person, a field of whom is a text of the asked size."""
+    """One person, with a text of the given size in one field."""
 
     def write(size: int) -> bytes:
         texts = {"age": "54", "sex": "0", "biomarkers": "{}"}
@@ -77,7 +77,7 @@ def long(text: str, times: int) -> Callable[[int], str]:
 def arrays(
     biomarkers: str = "[]", age: str = "[]", sex: str = "[]", shape: str = "0", more: str = ""
 ) -> Callable[[int], bytes]:
-    """Arrays, parts of which are repeated to the asked size."""
+    """Arrays with parts that are repeated up to the given size."""
 
     def fill(text: str, size: int) -> str:
         head, _, rest = text.partition("...")

@@ -10,8 +10,9 @@ import io, json, sys
 from pathlib import Path
 from henaw.handler.assembly import assemble_service
 from henaw.handler.configuration import HandlerConfiguration
-from henaw.handler.request_log import RequestLog
-from henaw.handler.service import Request
+from henaw.handler.observe.request_log import RequestLog
+from henaw.handler.exchange import Request
+
 
 seen = []
 sys.addaudithook(lambda event, _: seen.append(event) if event == "pickle.find_class" else None)

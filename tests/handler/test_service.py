@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from henaw.handler.configuration import Bucket, Limits, ThrottleConfiguration
 from henaw.handler.metadata import Metadata
-from henaw.handler.schema import ANSWER_FIELDS
+from henaw.handler.request.instances import ANSWER_FIELDS
 from henaw.model.biomarkers import CAUSES, NAMES, SYSTEMS
 from henaw.model.runtime import OnnxRuntime, Outputs
 from hypothesis import HealthCheck, given, settings
@@ -86,7 +86,7 @@ def test_unusual_values_are_warned_of(client: Any, read: Read, person: dict[str,
         ("age_outside_fitted", "age"),
         ("outside_reference", "lymphocyte_pct"),
     ]
-    assert "as fraction it would be 29 %" in warnings[1]["message"]
+    assert "if the unit is fraction, it is 29 %" in warnings[1]["message"]
 
 
 def test_instances_are_answered_in_order(client: Any, read: Read, person: dict[str, Any]) -> None:
@@ -149,7 +149,7 @@ def test_another_content_type(client: Any, person: dict[str, Any]) -> None:
     assert client.send(person, headers={"content-type": "text/plain"}).status == 415
 
 
-def test_a_good_request_is_right_beside_malformed_ones(
+def test_a_good_request_is_answered_beside_malformed_ones(
     client: Any, read: Read, person: dict[str, Any]
 ) -> None:
     alone = read(client.send(person))
@@ -183,7 +183,7 @@ class Failing:
 
 
 @pytest.mark.parametrize("error", [None, ValueError("age 66.0 is secret")])
-def test_what_the_graph_cannot_answer_fails_alone_and_says_nothing(
+def test_a_request_that_the_graph_fails_on_fails_alone_without_details(
     make_client: Callable[..., Any],
     read: Read,
     person: dict[str, Any],
@@ -201,7 +201,7 @@ def test_what_the_graph_cannot_answer_fails_alone_and_says_nothing(
     assert record["error"]
 
 
-def test_outputs_that_fit_no_answer_do_not_escape(
+def test_an_error_in_writing_answers_stays_in_the_batch(
     make_client: Callable[..., Any], person: dict[str, Any], onnx: OnnxRuntime
 ) -> None:
     class Narrow:
@@ -213,13 +213,13 @@ def test_outputs_that_fit_no_answer_do_not_escape(
 
     client = make_client(runtime=Narrow())
     responses = client.send(person, {**person, "outputs": ["age_gap"]})
-    # Nothing of such a model is to be trusted, whatever was asked for.
+    # No output of such a model can be trusted.
     assert [response.status for response in responses] == [500, 500]
     assert client.read_log()[0]["error"].startswith("ValueError at ")
 
 
 @pytest.mark.parametrize("name", ["biological_age", "out_of_range"])
-def test_a_missing_output_costs_only_those_who_needed_it(
+def test_a_missing_output_fails_only_requests_that_need_it(
     make_client: Callable[..., Any], person: dict[str, Any], onnx: OnnxRuntime, name: str
 ) -> None:
     class Partial:
@@ -237,7 +237,7 @@ def test_a_missing_output_costs_only_those_who_needed_it(
     assert client.metrics.sum_up().requests == {"200": 1, "400": 1, "422": 1, "500": 1}
 
 
-def test_a_batch_that_fails_as_a_whole_is_no_longer_under_way(
+def test_a_batch_that_fails_has_ended(
     client: Any, person: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(_: Any) -> None:
@@ -288,8 +288,8 @@ def test_people_cost_tokens(make_client: Callable[..., Any], person: dict[str, A
     client = make_client(throttle=throttle)
     first = client.send({"instances": [person] * 12})
     assert (first.status, first.headers["RateLimit-Remaining"]) == (200, "4")
-    # Of 10 tokens 6 are spent, and the same request wants 6: 2 more, 360 s each. Refusals
-    # spend none; within a batch, the others' first tokens are back only after its own.
+    # 6 of 10 tokens are spent, and the next request needs 6: it lacks 2, at 360 s each. A refusal
+    # spends none; within a batch, its tokens are returned only after all have paid one.
     for _ in range(10):
         refused = client.send(*[{"instances": [person] * 12}] * 3)
         assert [response.status for response in refused] == [429] * 3
@@ -337,7 +337,9 @@ JSON = st.recursive(
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(tree=JSON, explain=st.booleans())
-def test_no_json_makes_it_fail(client: Any, tree: Any, explain: bool) -> None:
+def test_any_json_is_answered_without_an_internal_error(
+    client: Any, tree: Any, explain: bool
+) -> None:
     try:
         body = json.dumps(tree).encode()
     except UnicodeEncodeError:
@@ -347,17 +349,19 @@ def test_no_json_makes_it_fail(client: Any, tree: Any, explain: bool) -> None:
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(body=st.binary(max_size=200))
-def test_no_bytes_make_it_fail(client: Any, body: bytes) -> None:
+def test_any_bytes_are_answered_without_an_internal_error(client: Any, body: bytes) -> None:
     assert client.send(body).status in (400, 422)
 
 
-def test_describes_what_is_served(client: Any, read: Read, metadata: Metadata) -> None:
+def test_the_description_names_the_model_and_its_panel(
+    client: Any, read: Read, metadata: Metadata
+) -> None:
     description = read(client.send(b"", describe=True))
     assert description["version"] == metadata.version
     assert [row["name"] for row in description["panel"]] == list(NAMES)
 
 
-def test_the_description_costs_a_client_what_any_request_does(
+def test_the_description_costs_a_token(
     make_client: Callable[..., Any], read: Read, person: dict[str, Any]
 ) -> None:
     """TorchServe asks for it by a header, which a client can send too."""
@@ -370,7 +374,7 @@ def test_the_description_costs_a_client_what_any_request_does(
     assert refused.headers["Retry-After"]
 
 
-def test_descriptions_are_shed_under_overload(
+def test_descriptions_are_refused_under_overload(
     make_client: Callable[..., Any], person: dict[str, Any]
 ) -> None:
     client = make_client(limits=Limits(batch_s=1e-6))

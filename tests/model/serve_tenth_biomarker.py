@@ -9,15 +9,16 @@ import sys
 from pathlib import Path
 
 from henaw.handler.configuration import HandlerConfiguration
-from henaw.handler.drift import load_drift_reference
-from henaw.handler.engine import Engine
+from henaw.handler.exchange import Request
+from henaw.handler.inference.failover import FailoverRuntime
 from henaw.handler.metadata import load_metadata
-from henaw.handler.metrics import Metrics
-from henaw.handler.request_log import RequestLog
-from henaw.handler.service import Request, Service
-from henaw.handler.throttle import Throttle
 from henaw.intake.tables.layout import find_layout
 from henaw.intake.words.ukb_names import BIOMARKER_FIELDS
+from henaw.handler.observe.drift import load_drift_reference
+from henaw.handler.observe.metrics import Metrics
+from henaw.handler.observe.request_log import RequestLog
+from henaw.handler.service import Service
+from henaw.handler.throttle.throttle import Throttle
 from henaw.model.biomarkers import NAMES, SYSTEMS, suggest_name
 from henaw.model.runtime import OnnxRuntime
 
@@ -26,7 +27,7 @@ def main(exported: Path, requests: list[dict]) -> None:
     configuration = HandlerConfiguration()
     log = RequestLog(io.BytesIO())
     service = Service(
-        engine=Engine(OnnxRuntime(exported / "henaw.onnx"), None, report=log.report),
+        runtime=FailoverRuntime(OnnxRuntime(exported / "henaw.onnx"), None, report=log.report),
         metadata=load_metadata(exported / "henaw.json"),
         throttle=Throttle(configuration.throttle, None),
         configuration=configuration,

@@ -26,11 +26,11 @@ from henaw.export.archive import build_archive
 
 SERVE_CONFIG = Path(__file__).resolve().parents[2] / "serve_config"
 WORKER = {"native": "henaw.handler.native.worker", "torchserve": "model_service_worker"}
-"""In the command line of each engine's workers."""
+"""Part of the command line of each engine's workers."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Leave out what one engine alone can do on the other one."""
+    """Skip tests of one engine's features on the other engine."""
     for item in items:
         only = item.get_closest_marker("only")
         params = getattr(item, "callspec", None)
@@ -139,7 +139,7 @@ class Server:
         for connection in connections:
             connection.request("GET", "/ping")
             connection.getresponse().read()
-        # TorchServe's front end waits for a batch to fill by itself.
+        # TorchServe's front end waits until a batch is full.
         held = self.list_workers() if self.record.engine == "native" else []
         for worker in held:
             worker.suspend()
@@ -159,7 +159,7 @@ class Server:
 
     @property
     def management(self) -> str:
-        """Where versions are managed and described."""
+        """The address that manages and describes versions."""
         host, _, port = self.record.url.rpartition(":")
         return f"{host}:{int(port) + 1}"
 

@@ -1,4 +1,4 @@
-"""``henaw serve`` and ``henaw stop``, as they are typed."""
+"""``henaw serve`` and ``henaw stop`` on the command line."""
 
 import datetime
 import json
@@ -22,7 +22,7 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
 )
 from henaw.export.archive import build_archive
-from henaw.handler.schema import ANSWER_FIELDS
+from henaw.handler.request.instances import ANSWER_FIELDS
 from henaw.model.profile import LabProfile
 
 SERVE_CONFIG = Path(__file__).resolve().parents[2] / "serve_config"
@@ -110,7 +110,7 @@ def test_production_is_served_asked_managed_examined_and_stopped(
     assert henaw("versions", "list").stdout.startswith("default ")
     examined = henaw("doctor", "--json", *model_and_configuration)
     findings = json.loads(examined.stdout)
-    # Nobody was issued a key yet.
+    # No key is issued yet.
     unsound = {f["check"] for f in findings if f["status"] != "ok"}
     assert unsound == ({"keys"} if engine == "native" else set())
     assert examined.returncode == 0
@@ -120,7 +120,7 @@ def test_production_is_served_asked_managed_examined_and_stopped(
     assert henaw("stop").stdout.startswith("stopped https://0.0.0.0:")
 
 
-def test_a_certificate_that_expired_is_named_at_once(
+def test_an_expired_certificate_is_named_immediately(
     henaw: Command, shipped: Path, production: Path
 ) -> None:
     past = datetime.datetime(2020, 1, 1, tzinfo=datetime.timezone.utc)
@@ -138,7 +138,7 @@ def test_a_certificate_that_expired_is_named_at_once(
     assert henaw("stop").stdout == "no server runs\n"
 
 
-def test_an_archive_that_is_not_there_is_not_replaced_by_the_shipped_one(
+def test_a_missing_archive_is_not_replaced_by_the_shipped_one(
     henaw: Command, tmp_path: Path
 ) -> None:
     missing = tmp_path / "other" / "henaw.mar"
@@ -179,7 +179,7 @@ def test_a_profile_of_the_laboratory_is_used_or_refused_with_the_reason(
 
 
 @pytest.mark.parametrize("kept", [0, 0.5, 0.99])
-def test_a_truncated_archive_is_refused_at_once(
+def test_a_truncated_archive_is_refused_immediately(
     henaw: Command, shipped: Path, tmp_path: Path, kept: float
 ) -> None:
     content = shipped.read_bytes()

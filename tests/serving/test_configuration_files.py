@@ -20,7 +20,7 @@ def properties(request: pytest.FixtureRequest) -> dict[str, str]:
     return read(request.param)
 
 
-def test_operators_doors_are_on_loopback(properties: dict[str, str]) -> None:
+def test_the_operators_addresses_are_on_loopback(properties: dict[str, str]) -> None:
     for key in ("management_address", "metrics_address"):
         assert urlsplit(properties[key]).hostname == LOOPBACK
     for key in ("grpc_inference_address", "grpc_management_address"):
@@ -31,12 +31,12 @@ def test_nothing_is_fetched_or_decoded_before_the_handler(properties: dict[str, 
     assert properties["allowed_urls"] in ("file://.*", "none://.*")
     assert properties["install_py_dep_per_model"] == "false"
     assert properties["decode_input_request"] == "false"
-    # The handler's own limit is below, so that its answer says what the limit is.
+    # The handler's own limit is smaller, so that its answer names the limit.
     assert int(properties["max_request_size"]) > 8 * 1024 * 1024
 
 
-def test_the_handler_sees_all_that_waits(properties: dict[str, str]) -> None:
-    """It refuses with Retry-After; what does not fit the queue TorchServe refuses, without."""
+def test_a_batch_has_room_for_the_whole_queue(properties: dict[str, str]) -> None:
+    """The handler refuses with Retry-After; TorchServe, if its queue is full, without."""
     model = yaml.safe_load((SERVE_CONFIG / "model-config.yaml").read_text())
     assert int(properties["job_queue_size"]) == model["batchSize"] == 1024
 
@@ -47,7 +47,7 @@ def test_local_answers_this_machine_without_a_token() -> None:
     assert local["disable_token_authorization"] == "true"
 
 
-def test_production_asks_for_tokens_over_tls_and_changes_no_models() -> None:
+def test_production_requires_tokens_over_tls_and_changes_no_models() -> None:
     production = read("production")
     assert urlsplit(production["inference_address"]).scheme == "https"
     assert production["disable_token_authorization"] == "false"
@@ -56,7 +56,7 @@ def test_production_asks_for_tokens_over_tls_and_changes_no_models() -> None:
     assert not Path(production["private_key_file"]).is_relative_to(SERVE_CONFIG)
 
 
-def test_where_models_may_be_added_they_come_from_the_model_store_alone() -> None:
+def test_models_are_only_added_from_the_model_store() -> None:
     for name in ("local", "production"):
         properties = read(name)
         if properties.get("enable_model_api") == "true":

@@ -38,7 +38,7 @@ CLIENTS = 8
 
 
 class Observed:
-    """Statuses, and wrong answers, as several clients saw them."""
+    """The statuses and wrong answers that several clients got."""
 
     def __init__(self) -> None:
         self.statuses: list[int] = []
@@ -50,7 +50,7 @@ PLENTY = {"anonymous": {"rate": 1_000_000, "period_s": 1, "burst": 1_000_000}}
 
 @pytest.fixture(scope="module")
 def serve(start: Callable[..., Any]) -> Callable[..., Any]:
-    """Start the shipped local server with other limits, and without a throttle's."""
+    """Start the shipped local server with other limits, and without a throttle."""
 
     def make(**limits: float) -> Any:
         server = start("local", throttle={**PLENTY, "cost_per_instance": 0}, limits=limits)
@@ -62,7 +62,7 @@ def serve(start: Callable[..., Any]) -> Callable[..., Any]:
 
 @contextlib.contextmanager
 def clients_of(server: Any) -> Iterator[Observed]:
-    """Ask all the while, and compare every answer with what it was before."""
+    """Send requests without a pause, and compare each answer with the first one."""
     expected = [server.post(person).json()["biological_age"] for person in PEOPLE]
     observed, ended = Observed(), threading.Event()
 
@@ -95,7 +95,7 @@ def clients_of(server: Any) -> Iterator[Observed]:
 
 
 def wait_for_more(observed: Observed, status: int = 200, count: int = 50) -> None:
-    """Wait until clients saw that status so many times more."""
+    """Wait until clients have got that status so many more times."""
     begin = len(observed.statuses)
     deadline_s = time.monotonic() + 60
     while observed.statuses[begin:].count(status) < count:
@@ -108,7 +108,7 @@ NOTHING_IS_LOST = "TorchServe closes what it has accepted when it is told to end
 
 @pytest.fixture(scope="module")
 def lasting(serve: Callable[..., Any]) -> Any:
-    """One server for the faults that it outlives."""
+    """One server for the faults that it survives."""
     return serve(batch_s=60)
 
 
@@ -119,7 +119,7 @@ def test_a_killed_worker_fails_what_was_in_flight_and_nothing_else(lasting: Any)
         worker.kill()
         psutil.wait_procs([worker], timeout=30)
         wait_for_more(observed)
-    # What had not reached the worker waits for the next one; a client has one in flight.
+    # Requests that had not reached the worker wait for the next; each client sends one at a time.
     failed = [status for status in observed.statuses if status != 200]
     assert len(failed) <= CLIENTS
     assert ({0} if lasting.record.engine == "native" else {500, 503, 507}) >= set(failed)
@@ -165,14 +165,14 @@ def test_it_serves_while_the_throttles_store_is_damaged(lasting: Any, fault: str
     assert int(limit["RateLimit-Remaining"]) < int(limit["RateLimit-Limit"])
 
 
-def test_a_server_is_found_though_the_clock_was_set(
+def test_a_server_is_found_after_the_clock_was_set(
     lasting: Any, set_clock: Callable[[], None]
 ) -> None:
     set_clock()
     assert find_server(lasting.run) == lasting.record
 
 
-def test_a_server_that_is_stopped_answers_what_it_has_taken(
+def test_a_server_that_is_stopped_answers_accepted_requests(
     serve: Callable[..., Any], stop_engine: Callable[[Path], None]
 ) -> None:
     server = serve(batch_s=60)
@@ -311,7 +311,7 @@ def test_a_server_in_the_foreground_loses_no_answer_when_it_is_terminated(
 
 
 @pytest.mark.only("torchserve", "the native engine ends by itself once it is told")
-def test_a_stop_that_is_cut_off_leaves_a_server_that_answers(
+def test_after_an_interrupted_stop_the_server_still_answers(
     lasting: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def interrupt(*_: Any, **__: Any) -> None:
@@ -325,7 +325,7 @@ def test_a_stop_that_is_cut_off_leaves_a_server_that_answers(
 
 
 @pytest.mark.only("torchserve", "the native engine has no mark to be left")
-def test_the_doctor_sees_what_a_killed_stop_left(lasting: Any) -> None:
+def test_the_doctor_finds_the_rest_of_an_interrupted_stop(lasting: Any) -> None:
     configuration, archive = lasting.run / "config", lasting.run / "henaw.mar"
     deployment = Deployment(configuration=configuration, archive=archive, run=lasting.run)
 
@@ -402,7 +402,7 @@ def test_a_stream_by_grpc_ends_no_worker(lasting: Any) -> None:
 
 @pytest.fixture(scope="module")
 def quick(start: Callable[..., Any]) -> Any:
-    """A server that waits for nothing long."""
+    """A server with short timeouts."""
     return start("local", throttle=PLENTY, monitor={"check_every_s": 0.2, "patience_s": 2.0})
 
 
@@ -412,7 +412,7 @@ def _list_clients(server: Any) -> list[Any]:
     return [c for c in seen if c.laddr.port == port and c.raddr]
 
 
-def test_overload_is_refused_with_a_time_to_come_back(serve: Callable[..., Any]) -> None:
+def test_overload_is_refused_with_retry_after(serve: Callable[..., Any]) -> None:
     server = serve(batch_s=0.004)
     crowd = {"instances": PEOPLE * 12}
 

@@ -13,7 +13,7 @@ from typing import Any
 DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "openapi.json"
 REQUESTS = int(os.environ.get("HENAW_FUZZ_REQUESTS", "200"))
 _COVERED = 1_500
-"""What schemathesis sends to reach each keyword of the contract, before any chance."""
+"""Requests of schemathesis for each keyword of the contract, before the random ones."""
 
 NOT_CLAIMED = (
     # JSON Schema cannot say which unit goes with which range, nor compare lengths.
@@ -26,7 +26,7 @@ NOT_CLAIMED = (
 def test_no_answer_is_outside_the_document(swift: Any, tmp_path: Path) -> None:
     report = tmp_path / "report.json"
     whole = REQUESTS > _COVERED
-    # The command, not its pytest plugin: it goes on after a failure, and counts.
+    # The command, because it continues after a failure, and its pytest plugin does not.
     command = [
         *(sys.executable, "-m", "schemathesis.cli", "--no-color", "run", str(DOCUMENT)),
         *("--url", swift.record.url, "--checks", "all"),

@@ -1,4 +1,4 @@
-"""Nothing that a client sends is in any file that the server leaves, nor in what it prints."""
+"""Nothing that a client sends is in a file of the server or in its output."""
 
 import contextlib
 import json
@@ -14,7 +14,7 @@ import requests
 
 MARK = "MARKED"
 VALUES = ("31.4159", "66.7788", "271828")
-"""As numbers, for they are not marked by letters."""
+"""As numbers, which need no letters around them."""
 
 PERSON: dict[str, Any] = {
     "age": 54,
@@ -82,7 +82,7 @@ def run(
         )  # fmt: skip
         properties = {"private_key_file": str(key), "certificate_file": str(certificate)}
         native = {"key": str(key), "certificate": str(certificate)}
-    # A rate at which what is sent reaches further than the throttle.
+    # A rate that lets the requests pass the throttle.
     generous = {"rate": 1000, "period_s": 1, "burst": 2000}
     # The operator's key has the rate of keys.
     throttle = {"anonymous": generous, "keyed": generous}
@@ -102,7 +102,7 @@ def ask(session: requests.Session, run: Path, path: str, **options: Any) -> int 
 
 
 @pytest.mark.filterwarnings("ignore:Unverified HTTPS request")
-def test_what_is_sent_is_nowhere(
+def test_nothing_that_is_sent_is_in_any_file(
     run: Path, engine: str, stop_engine: Callable[[Path], None]
 ) -> None:
     session = requests.Session()
@@ -112,7 +112,7 @@ def test_what_is_sent_is_nowhere(
         session.headers["Authorization"] = f"Bearer {operator.read_text()}"
     deadline_s = time.monotonic() + 120
     while ask(session, run, PATHS[0], data=BODIES[0], headers=json_type) != 200:
-        # TorchServe makes the file first and writes it after.
+        # TorchServe creates the file before it writes it.
         if keys.is_file() and (written := keys.read_text()).endswith("}"):
             token = json.loads(written)["inference"]["key"]
             session.headers["Authorization"] = f"Bearer {token}"
@@ -133,7 +133,7 @@ def test_what_is_sent_is_nowhere(
     logs = run / "logs"
     assert b'"event":"request"' in (logs / "requests.0.log").read_bytes()
     searched = {path for path in run.rglob("*") if path.is_file()}
-    # Everything printed went to these two.
+    # These two files have the whole output.
     printed = {"console.log", "monitor.log"} if engine == "torchserve" else {"console.log"}
     assert {logs / name for name in printed} <= searched
     for path in searched:

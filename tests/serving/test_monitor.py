@@ -1,4 +1,4 @@
-"""Metrics and readiness of a real server, while its workers are killed, stopped and spoilt."""
+"""Metrics and readiness of a real server, while workers are killed, stopped or made wrong."""
 
 import hashlib
 import json
@@ -29,7 +29,7 @@ PATIENCE_S = 2.0
 
 SPOIL = """
 
-# What the tests have the model do, by files beside the server's.
+# Files beside the server's tell the model what to do.
 import os as _os, time as _time
 _predict = OnnxRuntime.predict
 def _spoilt(self, biomarkers, age, sex):
@@ -74,7 +74,7 @@ class Watched:
         }  # fmt: skip
 
     def scrape_at_rest(self) -> dict[tuple[str, str], float]:
-        """Return the samples once requests of before, whose sender gave up, are counted."""
+        """Return the samples once earlier requests without a waiting client are counted."""
         count, before = ("henaw_request_seconds_count", ""), -1.0
         while (samples := self.scrape())[count] != before:
             before = samples[count]
@@ -88,7 +88,7 @@ class Watched:
         return [p for p in family if any(mark in " ".join(p.cmdline()) for mark in marks)]
 
     def wait(self, look: Callable[[], Any], seconds: float = 30.0) -> Any:
-        """Look until there is something to see."""
+        """Repeat until there is a result."""
         deadline_s = time.monotonic() + seconds
         while time.monotonic() < deadline_s:
             found = look()
@@ -98,11 +98,11 @@ class Watched:
         pytest.fail(f"not seen in time; last: {self.ask_ready()}")
 
     def wait_until_ready(self) -> None:
-        """Return once both workers are right."""
+        """Return once both workers answer rightly."""
         self.wait(lambda: self.ask_ready() == (200, {"ready": True, "workers": 2, "problems": []}))
 
     def wait_for_problem(self, *words: str) -> None:
-        """Return once readiness is off for a reason in these words."""
+        """Return once the server is not ready for a reason with these words."""
 
         def look() -> bool:
             status, document = self.ask_ready()
@@ -235,10 +235,10 @@ def test_known_traffic_is_counted_over_both_workers(watched: Watched) -> None:
     assert now["henaw_ready", ""] == 1
     assert now["henaw_workers", "onnxruntime-cpu"] == 2
     assert 0 <= now["henaw_check_age_seconds", ""] < PATIENCE_S
-    # Every request was well under 10 s, and no evaluation took no time.
+    # Every request took less than 10 s, and every evaluation some time.
     assert now["henaw_request_seconds_bucket", "10.0"] == now["henaw_request_seconds_count", ""]
     assert now["henaw_inference_seconds_sum", "onnxruntime-cpu"] > 0
-    # Three hundred of one person are no population.
+    # Three hundred copies of one person drift from the fitted people.
     assert min(now["henaw_drift_index", name] for name in (*NAMES, "age")) > 1
     assert now["henaw_drift_index", "sex"] > 0.5
 

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 import pytest
 import yaml
 from henaw.handler.configuration import load_configuration
-from henaw.handler.exposition import WorkersCollector
+from henaw.handler.observe.exposition import WorkersCollector
 from prometheus_client.core import Metric
 
 SERVE_CONFIG = Path(__file__).resolve().parents[2] / "serve_config"
@@ -20,7 +20,7 @@ OF_TORCHSERVE = {
     *("ts_queue_latency_microseconds", "ts_inference_requests_total", "Requests5XX"),
     "up",
 }
-"""Its own, as its metrics.yaml names them, and Prometheus's."""
+"""TorchServe's own metrics, as its metrics.yaml names them, and Prometheus's."""
 
 
 @pytest.mark.parametrize(
@@ -28,7 +28,7 @@ OF_TORCHSERVE = {
     [["check", "config", "prometheus.yml"], ["check", "rules", "alerts.yml"],
      ["test", "rules", "alerts_test.yml"]],
 )  # fmt: skip
-def test_promtool_finds_nothing(command: list[str]) -> None:
+def test_promtool_finds_no_problem(command: list[str]) -> None:
     if shutil.which("promtool") is None:
         pytest.skip("no promtool: it comes with Debian's package prometheus")
     result = subprocess.run(
@@ -37,7 +37,7 @@ def test_promtool_finds_nothing(command: list[str]) -> None:
     assert result.returncode == 0, result.stdout + result.stderr
 
 
-def test_every_alert_is_tested_to_come_and_to_stay_away() -> None:
+def test_every_alert_has_a_test_that_fires_and_one_that_does_not() -> None:
     rules = yaml.safe_load((MONITORING / "alerts.yml").read_text())["groups"][0]["rules"]
     alerts = {rule["alert"] for rule in rules}
     quiet, loud = yaml.safe_load((MONITORING / "alerts_test.yml").read_text())["tests"]
@@ -72,13 +72,13 @@ def test_every_query_reads_what_is_exposed(exposed: set[str]) -> None:
         assert names, query
         assert names <= exposed | OF_TORCHSERVE, query
     shown = {name for query in queries for name in find_names(query)}
-    # Nothing is exposed that no panel shows.
+    # A panel shows every metric.
     families = {re.sub("_(total|bucket|sum|count)$", "", name) for name in exposed}
     assert families <= {re.sub("_(total|bucket|sum|count)$", "", name) for name in shown}
 
 
 @pytest.mark.parametrize("name", ["local", "production"])
-def test_prometheus_asks_where_the_server_answers(name: str) -> None:
+def test_prometheus_scrapes_the_monitors_address(name: str) -> None:
     scraped = yaml.safe_load((MONITORING / "prometheus.yml").read_text())["scrape_configs"]
     targets = {job["job_name"]: job["static_configs"][0]["targets"][0] for job in scraped}
     monitor = load_configuration(SERVE_CONFIG / name / "handler.yaml").monitor

@@ -1,4 +1,4 @@
-"""What the native engine alone promises: TLS, keys, origins, limits of slow and large clients."""
+"""Features of the native engine: TLS, keys, origins, limits for slow and large clients."""
 
 import contextlib
 import hashlib
@@ -35,7 +35,7 @@ def wait_until(look: Callable[[], Any], seconds: float = 10) -> Any:
 
 
 def write_keys(path: Path, *keys: str) -> None:
-    """As Kubernetes does it: what is at the path becomes another file."""
+    """Replace a file as Kubernetes does: the path leads to another file."""
     digests = [f"{hashlib.sha256(key.encode()).hexdigest()} a name\n" for key in keys]
     new = path.with_name("new")
     new.write_text("# clients\n\n" + "".join(digests))
@@ -96,7 +96,7 @@ def production(start: Callable[..., Any], tmp_path_factory: pytest.TempPathFacto
 
 @pytest.fixture(scope="module")
 def strict(start: Callable[..., Any]) -> Any:
-    """The local server with little patience and little memory."""
+    """A local server with short timeouts and little memory."""
     limits = {"header_s": 1.0, "body_s": 2.0, "idle_s": 2.0, "body_memory": 16_000_000}
     plenty = {"rate": 1_000_000, "period_s": 1, "burst": 1_000_000}
     return start(
@@ -112,7 +112,7 @@ def test_a_worker_is_small_and_has_no_torch_in_it(strict: Any) -> None:
     assert not [m.path for m in worker.memory_maps() if "torch" in m.path]
 
 
-def test_tls_1_3_is_spoken_and_of_1_2_only_authenticated_ciphers(production: Production) -> None:
+def test_tls_is_1_3_or_1_2_with_authenticated_ciphers(production: Production) -> None:
     assert production.shake_hands(ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT))[0] == "TLSv1.3"
     older = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     older.maximum_version = ssl.TLSVersion.TLSv1_2
@@ -135,7 +135,7 @@ def test_a_renewed_certificate_is_shown_without_a_restart(production: Production
         return production.shake_hands(ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT))[2]
 
     before = show()
-    # Half of a pair is no certificate yet: the one of before stays.
+    # A certificate without its key is not used yet; the earlier one stays.
     (production.folder / "tls.key").write_text("no key")
     time.sleep(1.5)
     assert show() == before
@@ -160,7 +160,7 @@ def test_only_clients_with_a_key_are_answered(production: Production) -> None:
     assert probed.json() == {"ready": True, "workers": 1, "problems": []}
 
 
-def test_keys_come_and_go_without_a_restart(production: Production) -> None:
+def test_keys_are_added_and_removed_without_a_restart(production: Production) -> None:
     def accepts(key: str) -> bool:
         return production.ask(**{"X-API-Key": key}).status_code == 200
 
@@ -180,7 +180,7 @@ def test_keys_come_and_go_without_a_restart(production: Production) -> None:
     wait_until(lambda: accepts("first"))
 
 
-def test_production_is_managed_with_the_operators_key_alone(production: Production) -> None:
+def test_production_is_managed_only_with_the_operators_key(production: Production) -> None:
     url = f"http://127.0.0.1:{production.port + 1}/models/henaw"
     assert requests.get(url, timeout=10).status_code == 401
     assert requests.get(url, headers={"X-API-Key": "first"}, timeout=10).status_code == 401
@@ -249,7 +249,7 @@ def read_all(connection: socket.socket) -> bytes:
 @pytest.mark.parametrize(
     "sent", [b"", b"POST", HEAD, HEAD + b"X-Slow: ", HEAD + b"Content-Length: 100000\r\n\r\n{"]
 )
-def test_who_is_slow_is_let_go(strict: Any, sent: bytes) -> None:
+def test_a_slow_client_is_disconnected(strict: Any, sent: bytes) -> None:
     begin_s = time.monotonic()
     with connect(strict) as connection:
         connection.sendall(sent)
@@ -257,7 +257,7 @@ def test_who_is_slow_is_let_go(strict: Any, sent: bytes) -> None:
     assert time.monotonic() - begin_s < 8
 
 
-def test_who_sends_a_byte_at_a_time_is_let_go(strict: Any) -> None:
+def test_a_client_that_sends_a_byte_at_a_time_is_disconnected(strict: Any) -> None:
     with connect(strict) as connection:
         connection.sendall(HEAD + b"Content-Length: 100000\r\n\r\n")
         begin_s = time.monotonic()
@@ -282,7 +282,7 @@ def test_headers_without_an_end_are_refused(strict: Any) -> None:
     assert PROBLEM.encode() in answer
 
 
-def test_stalled_uploads_fill_no_memory_and_hold_up_nobody(strict: Any) -> None:
+def test_stalled_uploads_fill_no_memory_and_delay_no_other_client(strict: Any) -> None:
     (worker,) = strict.list_workers()
     strict.post(PERSON)
     before = worker.memory_info().rss
@@ -301,7 +301,7 @@ def test_stalled_uploads_fill_no_memory_and_hold_up_nobody(strict: Any) -> None:
             with contextlib.suppress(ConnectionError):
                 connection.sendall(upload)
             statuses.add(read_all(connection)[9:12])
-            # Those for whom there was room sent no JSON.
+            # Bodies that found room are not JSON.
             assert statuses <= {b"503", b"408", b"400", b""}
         assert b"503" in statuses
     assert strict.post({"instances": [PERSON] * 10_000, "outputs": ["biological_age"]}).ok

@@ -1,4 +1,4 @@
-"""What becomes of single requests that come faster than they are answered."""
+"""Single requests that come faster than they are answered."""
 
 import http.client
 import json
@@ -14,7 +14,7 @@ PERSON = json.dumps({"age": 54, "sex": "female", "biomarkers": {"crp": 1.2}})
 AT_ONCE = 600
 
 
-def test_the_handler_and_not_the_engine_refuses_a_crowd(start: Callable[..., Any]) -> None:
+def test_the_handler_refuses_requests_before_the_engine_does(start: Callable[..., Any]) -> None:
     server = start("local", limits={"batch_s": 0.004})
     wait_for_answer(server.record, server.run)
     (worker,) = server.list_workers()

@@ -38,7 +38,7 @@ def send_raw(url: str, text: bytes, *, seconds: float = 10) -> bytes:
     with socket.create_connection((address.hostname, address.port), timeout=seconds) as connection:
         connection.sendall(text)
         received = b""
-        # Silence and a cut connection are answers too.
+        # No answer and a closed connection are results too.
         with contextlib.suppress(OSError):
             while chunk := connection.recv(65536):
                 received += chunk
@@ -48,7 +48,7 @@ def send_raw(url: str, text: bytes, *, seconds: float = 10) -> bytes:
 def send(
     server: Any, body: bytes, *, method: str = "POST", path: str = PREDICT, **headers: str
 ) -> Any:
-    """Send a request without a library's tidying up of it."""
+    """Send a request that no library has changed."""
     address = urlsplit(server.record.url)
     connection = http.client.HTTPConnection(address.hostname, address.port, timeout=30)
     headers = {"Content-Type": "application/json", **headers}
@@ -79,7 +79,7 @@ def check_alive(server: Any) -> None:
         "//etc/passwd",
     ],
 )
-def test_no_path_leads_to_files_or_to_the_operators_doors(swift: Any, path: str) -> None:
+def test_no_path_leads_to_files_or_to_the_operators_addresses(swift: Any, path: str) -> None:
     status, body = send(swift, BODY, path=path)
     assert status in (400, 404, 405)
     assert b"root:" not in body
@@ -113,11 +113,13 @@ HOSTILE = {
 
 
 @pytest.mark.parametrize(("body", "status"), HOSTILE.values(), ids=HOSTILE.keys())
-def test_hostile_bodies_are_refused_and_harm_nobody(swift: Any, body: bytes, status: int) -> None:
+def test_hostile_bodies_are_refused_and_delay_no_other_client(
+    swift: Any, body: bytes, status: int
+) -> None:
     seen, answer = send(swift, body)
     assert seen == status
     assert json.loads(answer)["status"] == status
-    # Nothing of it comes back but the start of a name.
+    # The answer repeats at most the start of a name.
     assert len(answer) < 40_000
     check_alive(swift)
 
@@ -149,7 +151,7 @@ def test_huge_headers_are_refused(swift: Any) -> None:
     check_alive(swift)
 
 
-def test_slow_requests_hold_up_nobody(swift: Any) -> None:
+def test_slow_requests_delay_no_other_client(swift: Any) -> None:
     address = urlsplit(swift.record.url)
     head = f"POST {PREDICT} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
     slow = [
@@ -177,7 +179,7 @@ def test_no_method_does_anything_but_predict(swift: Any, method: str) -> None:
 
 
 @pytest.mark.parametrize("body", [b"", BODY])
-def test_two_lengths_smuggle_nothing_past_a_proxy(swift: Any, body: bytes) -> None:
+def test_a_request_with_two_lengths_smuggles_nothing_past_a_proxy(swift: Any, body: bytes) -> None:
     """RFC 9112, 6.3. Against its 6.1 TorchServe keeps the connection; what follows is a request."""
     chunks = (b"%x\r\n%b\r\n" % (len(body), body) if body else b"") + b"0\r\n\r\n"
     head = (
@@ -193,7 +195,7 @@ def test_two_lengths_smuggle_nothing_past_a_proxy(swift: Any, body: bytes) -> No
         assert statuses == [400]
     else:
         # In either order, as docs/security.md says of pipelined requests.
-        # The second of two that are refused it may close upon without an answer.
+        # If two are refused, it may close before it answers the second.
         expected = [200, 400] if body else [400, 400][: len(statuses)]
         assert statuses
         assert sorted(statuses) == expected
@@ -212,7 +214,7 @@ class Production:
         self.url = f"https://127.0.0.1:{self.port}"
 
     def examine(self, *checks: str) -> list[tuple[str, str]]:
-        """What the doctor says of these: status and what was seen."""
+        """Return the status and the finding of these checks of the doctor."""
         deployment = Deployment(
             configuration=self.run / "config", archive=self.run / "henaw.mar", run=self.run
         )
@@ -301,7 +303,7 @@ def test_production_answers_only_with_the_inference_token(production: Production
 
 @pytest.mark.only("torchserve", TOKENS)
 @pytest.mark.parametrize("content", ["", '{"management": {', '{"inference": {"key": "k"}}', "[]"])
-def test_tokens_that_are_not_whole_are_an_error_that_says_so(
+def test_an_incomplete_file_of_tokens_is_an_error_that_says_so(
     production: Production, content: str
 ) -> None:
     keys = production.run / "key_file.json"
@@ -387,7 +389,7 @@ def test_versions_are_managed_after_the_token_has_expired(
 
 
 @pytest.mark.only("torchserve", TOKENS)
-def test_production_speaks_tls_only(production: Production) -> None:
+def test_production_answers_only_tls(production: Production) -> None:
     with pytest.raises(requests.exceptions.SSLError):
         requests.get(production.url, timeout=10)  # Unknown authority: the certificate is used.
     plain = send_raw(production.url.replace("https", "http"), b"GET /ping HTTP/1.1\r\n\r\n")
@@ -405,7 +407,7 @@ def test_production_speaks_tls_only(production: Production) -> None:
 
 
 @pytest.mark.only("torchserve", TOKENS)
-def test_production_lets_nobody_manage_without_the_token(production: Production) -> None:
+def test_production_is_not_managed_without_the_token(production: Production) -> None:
     tokens = production.read_tokens()
     for token in (None, "x", tokens["inference"]):
         assert production.manage("GET", "/models", token).status_code in (400, 401, 403)
@@ -425,6 +427,6 @@ def test_production_changes_no_models_even_with_the_token(production: Production
 
 
 @pytest.mark.only("torchserve", TOKENS)
-def test_a_key_that_nobody_issued_buys_nothing(production: Production) -> None:
+def test_a_key_that_was_not_issued_has_no_rate_of_its_own(production: Production) -> None:
     response = production.ask(production.read_tokens()["inference"], **{"X-API-Key": "made up"})
     assert response.headers["RateLimit-Limit"] == "1000"

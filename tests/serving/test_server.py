@@ -13,7 +13,7 @@ import numpy as np
 import psutil
 import pytest
 from henaw.export.people import People
-from henaw.handler.schema import ANSWER_FIELDS
+from henaw.handler.request.instances import ANSWER_FIELDS
 from henaw.model.biomarkers import AGE_MAXIMUM_YEARS, AGE_MINIMUM_YEARS, NAMES, PANEL
 from henaw.model.runtime import Outputs
 
@@ -36,7 +36,7 @@ TOLERANCE = 1e-4
 
 
 def find_by(seconds: float, look: Callable[[], Any]) -> Any:
-    """Look until there is something to see: logs and processes come when they come."""
+    """Repeat until there is a result: logs and processes take a while."""
     deadline_s = time.monotonic() + seconds
     while time.monotonic() < deadline_s:
         found = look()
@@ -183,7 +183,7 @@ def test_a_good_request_is_right_while_sharing_a_batch_with_malformed_ones(serve
         assert answer["imputed"] == alone["imputed"]
         shared.add(headers["x-request-id"])
 
-    # Nothing else was asked meanwhile, so company in its batch was malformed company.
+    # There were no other requests meanwhile, so the others in its batch were malformed.
     assert max(record["batch"] for record in find_records(server, shared)) > 1
 
 
@@ -226,7 +226,7 @@ def test_a_refusal_leaves_the_connection_open(server: Any) -> None:
 
 
 @pytest.mark.only("native", "TorchServe keeps the connection")
-def test_who_wants_the_connection_closed_has_it_closed(server: Any) -> None:
+def test_a_connection_is_closed_if_the_client_asks_for_it(server: Any) -> None:
     one = Conversation(server)
     for body, status in ((GOOD, 200), (b"{", 400)):
         assert one.ask(body, Connection="close") == (status, False)
@@ -308,7 +308,7 @@ def test_throttle_is_exact_over_workers_and_over_their_restart(server: Any) -> N
     assert count_allowed(40) == 0
 
 
-def test_logs_and_store_hold_nothing_that_was_sent(server: Any) -> None:
+def test_nothing_that_was_sent_is_in_the_logs_or_the_store(server: Any) -> None:
     server.post(PERSON, headers={"X-API-Key": "MARKED-KEY"})
     sent = server.post({**PERSON, "MARKED-FIELD": "MARKED-VALUE"})
     find_records(server, {sent.headers["x-request-id"]})
@@ -319,7 +319,7 @@ def test_logs_and_store_hold_nothing_that_was_sent(server: Any) -> None:
             assert b"31.4159" not in content, path
 
 
-def test_the_operator_is_told_what_is_served(server: Any) -> None:
+def test_the_operator_gets_the_description(server: Any) -> None:
     import requests
 
     url = f"{server.management}/models/henaw?customized=true"

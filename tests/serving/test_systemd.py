@@ -1,4 +1,4 @@
-"""The systemd unit: that systemd takes it, and that it ends a server as it should be ended."""
+"""The systemd unit: systemd accepts it, and it ends a server correctly."""
 
 import configparser
 import shlex
@@ -23,7 +23,7 @@ def service() -> configparser.SectionProxy:
     return parser["Service"]
 
 
-def test_systemd_takes_it(tmp_path: Path, service: configparser.SectionProxy) -> None:
+def test_systemd_accepts_the_unit(tmp_path: Path, service: configparser.SectionProxy) -> None:
     if shutil.which("systemd-analyze") is None:
         pytest.skip("no systemd-analyze")
     copy = tmp_path / "henaw.service"
@@ -49,7 +49,7 @@ def test_it_ends_a_server_as_the_command_does(service: configparser.SectionProxy
     assert int(service["TimeoutStopSec"]) >= LONGEST_STOP_S
 
 
-def test_its_options_are_the_commands(service: configparser.SectionProxy) -> None:
+def test_its_options_are_options_of_the_command(service: configparser.SectionProxy) -> None:
     _, *words = shlex.split(service["ExecStart"])
     assert words[:2] == ["serve", "--foreground"]
     said = CliRunner().invoke(commands, ["serve", "--help"]).output

@@ -14,7 +14,7 @@ ALLOWED = 100
 
 
 def hammer(server: Any, key: str, times: int, *, threads: int = 4) -> list[requests.Response]:
-    """Ask as one client, over several connections at once."""
+    """Send requests as one client, over several connections at the same time."""
 
     def ask(_: int) -> requests.Response:
         response: requests.Response = server.post(PERSON, headers={"X-API-Key": key})
@@ -37,7 +37,7 @@ def test_four_clients_have_exactly_their_rate_each(swift: Any) -> None:
     assert len(swift.list_workers()) == 3
 
 
-def test_who_hammers_waits_no_longer_and_slows_no_bucket_but_its_own(swift: Any) -> None:
+def test_a_client_that_keeps_asking_waits_no_longer_and_slows_no_other(swift: Any) -> None:
     first = hammer(swift, "hammerer", ALLOWED + 1, threads=1)[-1]
     done = threading.Event()
 
@@ -55,21 +55,21 @@ def test_who_hammers_waits_no_longer_and_slows_no_bucket_but_its_own(swift: Any)
 
 
 def harm(swift: Any, how: Callable[[Any], object]) -> list[int]:
-    """Harm the store's file under way."""
+    """Damage the store's file while the server runs."""
     store = swift.run / "throttle.sqlite3"
     statuses = [r.status_code for r in hammer(swift, f"{how}", 20)]
     how(store)
     return statuses + [r.status_code for r in hammer(swift, f"{how}", 60)]
 
 
-def test_a_store_that_is_removed_or_damaged_under_way_costs_no_request(swift: Any) -> None:
+def test_removing_or_damaging_the_store_fails_no_request(swift: Any) -> None:
     for how in (
         lambda store: store.unlink(),
         lambda store: store.write_bytes(b"no database" * 4000),
         lambda store: store.write_bytes(b""),
     ):
         assert set(harm(swift, how)) == {200}
-    # Each worker has decided alone for a second; then all draw from one file again.
+    # Each worker uses its own buckets for a second; then all share one file again.
     shared = []
     for attempt in range(20):
         shared.append(count(hammer(swift, f"after-{attempt}", 150)))

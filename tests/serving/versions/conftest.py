@@ -28,7 +28,7 @@ class Version:
 
     @property
     def management(self) -> str:
-        """Where versions are managed."""
+        """The address that manages versions."""
         host, _, port = self.record.url.rpartition(":")
         return f"{host}:{int(port) + 1}"
 
@@ -59,7 +59,7 @@ def start_version(
     free_ports: Callable[[], int],
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Callable[[Path], Version]]:
-    """Start a server of an archive, as locally configured, and wait until it answers."""
+    """Start a server of an archive in the local configuration, and wait until it answers."""
     started: list[Path] = []
 
     def start(archive: Path) -> Version:

@@ -56,7 +56,7 @@ class Proxy:
         )
 
     def find_version(self, **headers: str) -> str:
-        """Which version answers; underscores stand for hyphens."""
+        """Return the version that answers; underscores in names are hyphens."""
         response = self.post(headers={k.replace("_", "-"): v for k, v in headers.items()})
         assert response.status_code == 200, response.text
         return str(response.json()["model"]["version"])
@@ -92,7 +92,7 @@ def serve(
             ("/etc/henaw", str(folder)),
             ("/var/log/nginx", str(folder)),
             ("/run/henaw-nginx.pid", str(folder / "pid")),
-            # Debian's own folders are root's.
+            # Debian's own folders belong to root.
             ("http {", "http {\n" + "".join(
                 f"{kind}_temp_path {folder / kind};\n"
                 for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi"))),
@@ -153,17 +153,17 @@ def test_the_split_has_its_shares_and_is_sticky(
     first = ask_all(proxy, header, keys)
     shares = Counter(first.values())
     assert set(shares) == {stable.version, candidate.version}
-    # Five standard deviations of a fair deal.
+    # Five standard deviations of a fair split.
     assert abs(shares[candidate.version] - 200) < 50
     assert ask_all(proxy, header, keys[::-4]) == {key: first[key] for key in keys[::-4]}
-    # The same deal after a restart, and another one by another word.
+    # The split is the same after a restart, and different for another word.
     again = ask_all(serve(HALF), header, keys[:40])
     assert again == {key: first[key] for key in keys[:40]}
     other = ask_all(serve(HALF, ('"first ', '"second ')), header, keys[:40])
     assert 5 < sum(other[key] != first[key] for key in keys[:40]) < 35
 
 
-def test_as_shipped_the_stable_version_answers_all_and_no_shadow_is_asked(
+def test_as_shipped_only_the_stable_version_gets_requests(
     serve: Callable[..., Proxy], stable: Any, closed_port: int
 ) -> None:
     proxy = serve(candidate_port=closed_port)
@@ -171,7 +171,7 @@ def test_as_shipped_the_stable_version_answers_all_and_no_shadow_is_asked(
     assert set(seen.values()) == {stable.version}
 
 
-def test_where_the_candidate_is_dead_or_hangs_the_stable_version_answers(
+def test_if_the_candidate_is_dead_or_hangs_the_stable_version_answers(
     serve: Callable[..., Proxy], stable: Any, candidate: Any, closed_port: int, request: Any
 ) -> None:
     dead = serve(ALL, candidate_port=closed_port)
@@ -204,7 +204,7 @@ def count_records(server: Any) -> int:
 
 
 def await_still_records(server: Any) -> int:
-    """Return how many there are once none came for two seconds: logs are written late."""
+    """Return the number once it has not changed for two seconds: logs are written late."""
     seen, since_s = count_records(server), time.monotonic()
     while time.monotonic() - since_s < 2.0:
         time.sleep(0.1)
@@ -213,7 +213,7 @@ def await_still_records(server: Any) -> int:
     return seen
 
 
-def test_a_shadow_is_asked_the_same_and_its_answers_are_thrown_away(
+def test_a_shadow_gets_the_same_requests_and_its_answers_are_dropped(
     serve: Callable[..., Proxy], stable: Any, candidate: Any
 ) -> None:
     proxy = serve(SHADOW)
@@ -230,7 +230,7 @@ def test_a_shadow_is_asked_the_same_and_its_answers_are_thrown_away(
 
 @dataclass(frozen=True)
 class Compared:
-    """What both servers' monitors counted together."""
+    """The sums of the counts in both servers' monitors."""
 
     same_status: float
     other_status: float
@@ -259,7 +259,7 @@ def read_compared(stable: Any, candidate: Any) -> Compared:
 
 
 def await_stillness(stable: Any, candidate: Any, least: float = 0.0) -> Compared:
-    """What is counted once as many are compared and no more come for three seconds."""
+    """Return the counts once so many are compared, and no more for three seconds."""
     compared, still = read_compared(stable, candidate), 0
     for _ in range(120):
         time.sleep(0.5)
@@ -302,7 +302,7 @@ def test_each_shadowed_request_is_compared_once_and_its_difference_is_right(
     assert after.years - before.years == pytest.approx(expected, abs=0.002)
 
 
-def test_a_clients_own_pair_is_not_believed(
+def test_a_clients_own_shadow_id_is_removed(
     serve: Callable[..., Proxy], stable: Any, candidate: Any, upstream: Any
 ) -> None:
     upstream.answers += [(200, {"Content-Type": JSON}, b"{}")]
@@ -319,7 +319,7 @@ def test_a_clients_own_pair_is_not_believed(
     pairs = Counter(headers["x-henaw-pair"] for headers in upstream.seen)
     assert sorted(pairs.values()) == [2, 2, 2]
     assert forged["X-Henaw-Pair"] not in pairs
-    # Both versions are asked by one client who says that they are a pair.
+    # One client sends a request with the same id to both versions.
     before = await_stillness(stable, candidate)
     for changes in ((), (ALL,)):
         assert serve(*changes).post(headers=forged).status_code == 200
@@ -329,7 +329,7 @@ def test_a_clients_own_pair_is_not_believed(
 def test_a_shadow_that_hangs_or_is_dead_delays_no_client(
     serve: Callable[..., Proxy], stable: Any, closed_port: int, stopped: None
 ) -> None:
-    # Whoever waited for the shadow would wait for longer than the client does.
+    # To wait for the shadow would take longer than the client's timeout.
     forever = [(f"proxy_{which}_timeout {n}s", f"proxy_{which}_timeout 600s")
                for which, n in (("read", 1), ("read", 10), ("connect", 1))]  # fmt: skip
     for proxy in (serve(SHADOW, *forever), serve(SHADOW, candidate_port=closed_port)):
@@ -353,7 +353,7 @@ def check_problem(response: requests.Response, status: int, slug: str) -> None:
     assert document["detail"]
 
 
-def test_what_is_refused_is_told_as_the_handler_tells_it(
+def test_refusals_of_nginx_have_the_form_of_the_handlers(
     serve: Callable[..., Proxy], closed_port: int
 ) -> None:
     proxy = serve()
@@ -395,7 +395,7 @@ def test_what_is_refused_is_told_as_the_handler_tells_it(
          b"Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 400, "malformed-request"),
     ],
 )  # fmt: skip
-def test_what_is_no_proper_request_is_told_so_too(
+def test_malformed_requests_get_problem_documents_too(
     serve: Callable[..., Proxy], sent: bytes, status: int, slug: str
 ) -> None:
     proxy = serve((" ssl;", ";"), ("ssl_", "#ssl_"))
@@ -410,7 +410,7 @@ def test_what_is_no_proper_request_is_told_so_too(
 
 
 class Upstream(http.server.BaseHTTPRequestHandler):
-    """Answers as TorchServe does of itself, or as the handler does under overload."""
+    """Answers as TorchServe does by itself, or as the handler does under overload."""
 
     protocol_version = "HTTP/1.1"
     answers: ClassVar[list[tuple[int, dict[str, str], bytes]]] = []
@@ -459,7 +459,7 @@ def test_torchserves_own_refusals_are_problems(
     assert response.json().get("request_id") == ("abc" if told == 500 else None)
 
 
-def test_overload_moves_nobody_to_another_version(
+def test_overload_moves_no_participant_to_another_version(
     serve: Callable[..., Proxy], upstream: Any
 ) -> None:
     refusal = (503, {"Content-Type": PROBLEM, "Retry-After": "7"}, b"{}")
@@ -473,7 +473,7 @@ def test_overload_moves_nobody_to_another_version(
         assert proxy.find_version() == "upstream"
 
 
-def test_what_torchserve_says_to_the_handler_no_client_says(
+def test_clients_cannot_send_torchserves_internal_headers(
     serve: Callable[..., Proxy], upstream: Any
 ) -> None:
     upstream.answers += [(200, {"Content-Type": JSON}, b"{}")]
@@ -483,7 +483,7 @@ def test_what_torchserve_says_to_the_handler_no_client_says(
     assert not {"describe", "explain"} & upstream.seen[0].keys()
 
 
-def test_slow_clients_are_let_go_and_one_address_has_so_many_connections(
+def test_slow_clients_are_disconnected_and_connections_are_limited(
     serve: Callable[..., Proxy],
 ) -> None:
     proxy = serve(
@@ -505,7 +505,7 @@ def test_slow_clients_are_let_go_and_one_address_has_so_many_connections(
     assert requests.post(f"{url}/predictions/henaw", json=PERSON, timeout=60).status_code == 200
 
 
-def test_neither_logs_nor_disk_hold_what_was_sent(
+def test_nothing_that_was_sent_is_in_logs_or_on_the_disk(
     serve: Callable[..., Proxy], closed_port: int
 ) -> None:
     proxy = serve()
@@ -524,7 +524,7 @@ def test_neither_logs_nor_disk_hold_what_was_sent(
     assert [record["status"] for record in records] == [200, 404]
     assert records[0]["id"] == response.headers["x-request-id"]
 
-    # At this level nginx tells of every body or answer that goes through a file.
+    # At this level nginx logs every body or answer that goes through a file.
     loud = serve(("henaw-error.log crit", "henaw-error.log warn"))
     assert loud.post({"instances": [PERSON] * 10_000}).status_code == 200
     assert loud.post(b" " * 8_400_000).status_code == 413

@@ -30,7 +30,7 @@ def ask(stable: Any, version: str = "") -> tuple[int, str]:
 
 @contextmanager
 def load(stable: Any) -> Iterator[Callable[[], Seen]]:
-    """Ask without pause; what is yielded tells what was answered since it was last called."""
+    """Send requests without a pause; yield a function for the answers since its last call."""
     done, seen = threading.Event(), Seen()
     lock = threading.Lock()
 
@@ -48,7 +48,7 @@ def load(stable: Any) -> Iterator[Callable[[], Seen]]:
             return seen.total()
 
     def take() -> Seen:
-        # Of each client at least one answer to what was asked after the call.
+        # Each client has got at least one answer to a request after the call.
         enough = count() + 2 * CLIENTS
         while count() < enough:
             time.sleep(0.01)
@@ -72,7 +72,7 @@ def load(stable: Any) -> Iterator[Callable[[], Seen]]:
 def versions(
     henaw: Callable[..., subprocess.CompletedProcess[str]], stable: Any
 ) -> Callable[..., str]:
-    """Run ``henaw versions``, and return what it says."""
+    """Run ``henaw versions``, and return its output."""
 
     def run(*arguments: str, status: int = 0) -> str:
         result = henaw("versions", *arguments, HENAW_RUN=str(stable.run))
@@ -82,7 +82,7 @@ def versions(
     return run
 
 
-def test_a_version_comes_takes_over_and_goes_while_no_request_fails(
+def test_adding_switching_and_removing_versions_fails_no_request(
     stable: Any, candidate_archive: Path, versions: Callable[..., str]
 ) -> None:
     shipped = stable.version
@@ -109,7 +109,7 @@ def test_a_version_comes_takes_over_and_goes_while_no_request_fails(
         assert set(take()) == {(200, shipped)}
 
 
-def test_what_cannot_take_over_is_refused(
+def test_a_version_that_cannot_become_the_default_is_refused(
     stable: Any, candidate_archive: Path, versions: Callable[..., str], tmp_path: Path
 ) -> None:
     changed = tmp_path / "changed.mar"

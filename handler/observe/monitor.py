@@ -1,0 +1,100 @@
+"""Metrics and readiness over HTTP, from a process that shares nothing with the workers.
+
+``GET /metrics`` is for Prometheus. ``GET /ready`` answers 200, or 503 with the reasons, and
+``GET /live`` whether any worker is alive. They answer even if a worker hangs or is stopped.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable
+from http import HTTPStatus
+from pathlib import Path
+from socketserver import ThreadingMixIn
+from typing import TYPE_CHECKING
+from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
+
+import msgspec
+from henaw.handler.configuration import MonitorConfiguration
+from henaw.handler.observe.exposition import WorkersCollector
+from henaw.handler.observe.readiness import judge_workers
+from henaw.handler.observe.worker_state import read_states, remove_dead_states
+from prometheus_client import CollectorRegistry, make_wsgi_app
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIEnvironment
+
+Application = Callable[["WSGIEnvironment", "StartResponse"], Iterable[bytes]]
+
+
+class _Server(ThreadingMixIn, WSGIServer):
+    daemon_threads = True
+
+
+class _Handler(WSGIRequestHandler):
+    timeout = 10.0
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Log nothing: a line for each scrape is of no use."""
+
+
+def build_application(folder: Path, *, patience_s: float) -> Application:
+    """Return the WSGI application.
+
+    Args:
+        folder: with the states of the workers.
+        patience_s: seconds after which a silent or busy worker counts as hung.
+    """
+    registry = CollectorRegistry()
+    registry.register(WorkersCollector(folder, patience_s=patience_s))
+    answer_metrics = make_wsgi_app(registry)
+
+    def answer(environment: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        path = environment["PATH_INFO"]
+        if path == "/metrics":
+            metrics: Iterable[bytes] = answer_metrics(environment, start_response)
+            return metrics
+        if path == "/live":
+            lives = any(state.is_alive() for state in read_states(folder))
+            status = HTTPStatus.OK if lives else HTTPStatus.SERVICE_UNAVAILABLE
+            document: dict[str, object] = {"live": lives}
+        elif path == "/ready":
+            alive = [state for state in read_states(folder) if state.is_alive()]
+            readiness = judge_workers(alive, now_s=time.monotonic(), patience_s=patience_s)
+            status = HTTPStatus.OK if readiness.ready else HTTPStatus.SERVICE_UNAVAILABLE
+            document = {
+                "ready": readiness.ready,
+                "workers": readiness.workers,
+                "problems": readiness.problems,
+            }
+        else:
+            status, document = HTTPStatus.NOT_FOUND, {"paths": ["/metrics", "/live", "/ready"]}
+        headers = [("Content-Type", "application/json"), ("Cache-Control", "no-store")]
+        start_response(f"{status.value} {status.phrase}", headers)
+        return [msgspec.json.encode(document)]
+
+    return answer
+
+
+def make_monitor(configuration: MonitorConfiguration, folder: Path) -> WSGIServer:
+    """Return the monitor, which already listens, without the counts of earlier workers.
+
+    Args:
+        configuration: the operator's.
+        folder: with the states of the workers.
+
+    Raises:
+        OSError: the address is taken.
+    """
+    remove_dead_states(folder)
+    application = build_application(folder, patience_s=configuration.patience_s)
+    return make_threaded_server(configuration.address, configuration.port, application)
+
+
+def make_threaded_server(address: str, port: int, application: Application) -> WSGIServer:
+    """Return a server for an application, which already listens.
+
+    Raises:
+        OSError: the address is taken.
+    """
+    return make_server(address, port, application, server_class=_Server, handler_class=_Handler)

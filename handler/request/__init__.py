@@ -1,0 +1,1 @@
+"""Bytes to instances: decoding, and validation that lists every problem."""

@@ -1,0 +1,82 @@
+"""The size of answers, estimated before they are written, to bound work and memory."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from henaw.handler.errors import OverloadedError, TooLargeError
+from henaw.handler.request.instances import Form, Instances
+from henaw.handler.response.answers import NUMBERS
+from henaw.model.runtime import Outputs
+
+_PERSON: Final = 400
+"""Bytes of one person's answer without its numbers: id, names, lists."""
+
+_NUMBER: Final = 32
+"""Bytes of a number and the name before it."""
+
+_EXPLANATION: Final = 3_000
+_FLAG: Final = 340
+"""Bytes of the longest warning or reason for a value."""
+
+_FLAGS: Final = ("critical", "out_of_range", "age_out_of_range")
+_TENSOR_NUMBER: Final = 14
+_PATIENT: Final = 11_000
+_PATIENT_FLAG: Final = 3_600
+"""Bytes of a reason in FHIR, which repeats it at every number that is withheld."""
+
+
+def bound_size(instances: Instances, outputs: Outputs, *, explain: bool) -> int:
+    """Return an upper bound of an answer's size, bytes; few answers exceed it, and by little.
+
+    Args:
+        instances: of the request.
+        outputs: the graph's, for these instances alone.
+        explain: whether the client asks for explanations.
+    """
+    if instances.form is Form.TENSORS:
+        values = sum(outputs[name].size for name in instances.outputs)
+        return values * _TENSOR_NUMBER + 4_096
+    unusual = sum(int(outputs[name].sum()) for name in _FLAGS) + 2 * int(
+        (~outputs["reliable"]).sum()
+    )
+    if instances.form is Form.BUNDLE:
+        return len(instances.source.patients) * _PATIENT + unusual * _PATIENT_FLAG
+    asked = (NUMBERS[field][0] for field in instances.outputs if field in NUMBERS)
+    numbers = sum(outputs[name][:1].size for name in asked)
+    each = _EXPLANATION if explain else _PERSON + _NUMBER * numbers
+    return len(instances) * each + unusual * _FLAG
+
+
+class Room:
+    """The bytes that the answers of one batch may have.
+
+    Args:
+        each: the most of one answer.
+        together: the most of all answers together.
+    """
+
+    def __init__(self, *, each: int, together: int) -> None:
+        self._each = each
+        self._left = together
+
+    def take(self, size: int, people: int) -> None:
+        """Reserve room for an answer.
+
+        Args:
+            size: bytes of the answer at most.
+            people: the number of people in it.
+
+        Raises:
+            TooLargeError: no answer may be so large.
+            OverloadedError: other answers have taken the room.
+        """
+        if size > self._each:
+            fitting = people * self._each // size
+            raise TooLargeError(
+                f"The answer must be at most {self._each} bytes; it could have {size}. "
+                f"Send about {fitting} people per request, or name the outputs that you need."
+            )
+        if size > self._left:
+            raise OverloadedError("The server is writing too many large answers. Retry after 1 s.")
+        self._left -= size

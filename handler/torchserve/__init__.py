@@ -1,0 +1,1 @@
+"""What TorchServe imports and hands over."""

@@ -1,0 +1,122 @@
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from henaw.handler.configuration import ThrottleConfiguration
+from henaw.handler.inference.failover import FailoverRuntime
+from henaw.handler.inference.selfcheck import load_golden
+from henaw.handler.observe.drift import load_drift_reference
+from henaw.handler.observe.heartbeat import Heartbeat
+from henaw.handler.observe.metrics import Metrics
+from henaw.handler.observe.worker_state import StateFile, WorkerState, read_states
+from henaw.handler.throttle.throttle import Throttle
+from henaw.model.runtime import OnnxRuntime, Outputs
+
+Make = Callable[..., Heartbeat]
+
+
+class Moody:
+    """A runtime that answers rightly or wrongly, fails or hangs, as the test says."""
+
+    name = "moody"
+
+    def __init__(self, inner: OnnxRuntime) -> None:
+        self.inner = inner
+        self.mood = "right"
+        self.go_on = threading.Event()
+
+    def predict(self, biomarkers: Any, age: Any, sex: Any) -> Outputs:
+        if self.mood == "failing":
+            raise MemoryError("MARKED")
+        if self.mood == "hanging":
+            self.go_on.wait()
+        outputs = self.inner.predict(biomarkers, age, sex)
+        if self.mood == "wrong":
+            outputs["mortality_10y"] = outputs["mortality_10y"] + 0.01
+        return outputs
+
+
+@pytest.fixture
+def moody(onnx: OnnxRuntime) -> Moody:
+    return Moody(onnx)
+
+
+@pytest.fixture
+def said() -> list[str]:
+    return []
+
+
+@pytest.fixture
+def heartbeat(
+    moody: Moody, artifacts: Path, tmp_path: Path, said: list[str]
+) -> Iterator[Heartbeat]:
+    heartbeat = Heartbeat(
+        runtime=FailoverRuntime(moody),
+        golden=load_golden(artifacts / "golden.json"),
+        metrics=Metrics(load_drift_reference(artifacts / "henaw.json")),
+        throttle=Throttle(ThrottleConfiguration(), None),
+        file=StateFile(tmp_path / "states"),
+        version="1.0",
+        check_every_s=0.05,
+        report=said.append,
+    )
+    yield heartbeat
+    if heartbeat.is_alive():
+        moody.go_on.set()
+        heartbeat.stop()
+
+
+def read_state(tmp_path: Path) -> WorkerState:
+    (state,) = read_states(tmp_path / "states")
+    return state
+
+
+def test_wrong_answers_are_reported_once_and_so_is_their_end(
+    heartbeat: Heartbeat, moody: Moody, tmp_path: Path, said: list[str]
+) -> None:
+    for mood, expected in (
+        ("right", []),
+        ("wrong", ["moody: mortality_10y must be within 0.0001"]),
+        ("wrong", ["moody: mortality_10y must be within 0.0001"]),
+        ("failing", ["moody failed with MemoryError"]),
+        ("right", []),
+    ):
+        moody.mood = mood
+        heartbeat.check()
+        heartbeat.write()
+        differences = read_state(tmp_path).differences
+        assert [text[: len(e)] for text, e in zip(differences, expected, strict=True)] == expected
+    assert len(said) == 2
+    assert said[0].startswith("the model's answers are wrong: moody: mortality_10y")
+    assert said[1] == "the model's answers are right again"
+
+
+def test_a_model_that_hangs_has_no_recent_check(
+    heartbeat: Heartbeat, moody: Moody, tmp_path: Path
+) -> None:
+    heartbeat.start()
+    time.sleep(0.3)
+    moody.mood = "hanging"
+    time.sleep(0.3)
+    before = read_state(tmp_path).checked_at
+    time.sleep(0.3)
+    assert read_state(tmp_path).checked_at == before
+    moody.mood = "right"
+    moody.go_on.set()
+    time.sleep(0.3)
+    assert read_state(tmp_path).checked_at > before
+
+
+def test_a_state_that_cannot_be_written_is_reported_once(
+    heartbeat: Heartbeat, tmp_path: Path, said: list[str]
+) -> None:
+    (tmp_path / "states").write_text("a file where the folder should be")
+    heartbeat.write()
+    heartbeat.write()
+    assert len(said) == 1
+    (tmp_path / "states").unlink()
+    heartbeat.write()
+    assert read_state(tmp_path).version == "1.0"
