@@ -17,7 +17,6 @@ import pyarrow as pa
 from henaw.intake.tables.layout import Layout
 from henaw.model.distribution import suggest_install
 from henaw.model.errors import RuntimeUnavailableError
-from henaw.intake.tables.layout import Layout
 from henaw.scoring.answering.columns import LAB, REASON, WITHHELD, WITHHOLD
 from henaw.scoring.henaw import Henaw
 from henaw.scoring.reading.frames import read_frame

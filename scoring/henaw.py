@@ -422,7 +422,7 @@ class Henaw:
         )
 
     def read(self, batch: pa.RecordBatch, layout: Layout) -> Inputs:
-        """Return the graph's inputs of a batch; the model's medians decide which limits are used."""
+        """Return the graph's inputs of a batch; the model's medians decide which limits hold."""
         return read_inputs(batch, layout, self.description["reference"])
 
     def _look_over(self, people: object, layout: Layout | None, accept: Sequence[str]) -> Inputs:

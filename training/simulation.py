@@ -20,7 +20,7 @@ from henaw.intake.words.ukb_names import (
     SEX,
 )
 from henaw.model.biomarkers import INDEX, NAMES
-from henaw.model.checkpoint import Checkpoint, write_whole
+from henaw.model.checkpoint import Checkpoint
 from henaw.model.configuration import OTHER_CAUSE
 from henaw.model.errors import CohortError
 from henaw.model.files import write_whole

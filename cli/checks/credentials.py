@@ -13,8 +13,8 @@ from henaw.cli.server.certificate import find_key_problem, read_certificate
 from henaw.cli.server.inference import Inference
 from henaw.cli.server.record import ServerError
 from henaw.cli.server.tokens import DOORS, read_token
-from henaw.handler.client_keys import read_digests
 from henaw.handler.configuration import HandlerConfiguration
+from henaw.handler.throttle.client_keys import read_digests
 from henaw.model.errors import ConfigurationError
 
 _CERTIFICATE_WARNING = timedelta(days=30)

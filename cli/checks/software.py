@@ -11,9 +11,9 @@ from pathlib import Path
 from henaw.cli.checks.results import CheckResult, fail, note
 from henaw.cli.server.java import find_java_home
 from henaw.handler.assembly import GOLDEN_NAME, ONNX_NAME
+from henaw.handler.inference.selfcheck import check_runtimes, load_golden
 from henaw.handler.manifest import check_manifest
-from henaw.handler.native.models import set_out
-from henaw.handler.selfcheck import check_runtimes, load_golden
+from henaw.handler.native.models import copy_model
 from henaw.model.distribution import RUNTIMES, find_distribution, suggest_install
 from henaw.model.errors import HenawError, ProfileError
 from henaw.model.profile import read_profile
@@ -60,7 +60,7 @@ def check_java() -> CheckResult:
 def check_model(source: Path) -> CheckResult:
     try:
         with tempfile.TemporaryDirectory(prefix="henaw-doctor-") as temporary:
-            model = set_out(source, Path(temporary))
+            model = copy_model(source, Path(temporary))
             folder = Path(model.folder)
             check_runtimes([OnnxRuntime(folder / ONNX_NAME)], load_golden(folder / GOLDEN_NAME))
     except (OSError, HenawError) as error:

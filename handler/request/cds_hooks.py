@@ -19,7 +19,7 @@ from henaw.handler.wording import show_value
 from henaw.model.biomarkers import PANEL
 
 if TYPE_CHECKING:
-    from henaw.intake.fhir import FhirPeople
+    from henaw.intake.fhir.reader import FhirPeople
 
 HOOK: Final = "patient-view"
 _PATIENT: Final = "patient"

@@ -19,7 +19,7 @@ from henaw.model.biomarkers import NAMES, SEXES
 from henaw.model.errors import ScoringError
 
 if TYPE_CHECKING:
-    from henaw.intake.fhir import FhirPeople
+    from henaw.intake.fhir.reader import FhirPeople
 
 
 def read_bundle(tree: Mapping[str, Any]) -> FhirPeople:
@@ -31,7 +31,7 @@ def read_bundle(tree: Mapping[str, Any]) -> FhirPeople:
     Raises:
         InvalidInputError: the body is not FHIR R4, has no Patient, or has one Patient twice.
     """
-    from henaw.intake.fhir import FhirReader
+    from henaw.intake.fhir.reader import FhirReader
 
     reader = FhirReader(local={})
     try:

@@ -14,7 +14,7 @@ from henaw.model.reliability import find_reasons
 from henaw.model.runtime import Outputs
 
 if TYPE_CHECKING:
-    from henaw.intake.fhir import FhirPeople
+    from henaw.intake.fhir.reader import FhirPeople
 
 Indicator = Literal["info", "warning", "critical"]
 

@@ -1,6 +1,6 @@
 """The FHIR R4 Bundle that answers a Bundle.
 
-:mod:`henaw.intake.fhir_answers` writes it, as it writes files; the first answer in FHIR imports it.
+:mod:`henaw.intake.fhir.answers` writes it, as it writes files; the first answer in FHIR imports it.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from henaw.model.reliability import find_reasons
 from henaw.model.runtime import Outputs
 
 if TYPE_CHECKING:
-    from henaw.intake.fhir import FhirPeople
+    from henaw.intake.fhir.reader import FhirPeople
 
 
 def write_bundle(
@@ -32,7 +32,7 @@ def write_bundle(
         sha256: of the model's file.
         lab: the laboratory whose profile is set; None where none is.
     """
-    from henaw.intake.fhir_answers import AnsweringModel, answer_people, make_bundle
+    from henaw.intake.fhir.answers import AnsweringModel, answer_people, make_bundle
 
     found: FhirPeople = instances.source
     scored = find_scored(found)

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from henaw.model.biomarkers import PANEL
 from henaw.intake.tables.layout import Layout
+from henaw.model.biomarkers import PANEL
 from henaw.model.profile import LabProfile
 from henaw.scoring.calibration.life_table import describe_level
 from henaw.scoring.calibration.shifts import Shifts

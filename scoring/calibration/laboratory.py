@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from henaw.intake.preflight import Report
 from henaw.intake.reference import LOGGED, Reference, transform
+from henaw.intake.tables.layout import Layout, find_layout
 from henaw.model.biomarkers import NAMES
 from henaw.model.errors import ScoringError
 from henaw.model.profile import LabProfile

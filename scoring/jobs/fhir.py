@@ -17,6 +17,7 @@ from henaw.intake.fhir.answers import (
     list_notes,
     make_bundle,
 )
+from henaw.intake.fhir.reader import FhirPeople
 from henaw.model.errors import ScoringError
 from henaw.model.reliability import find_codes
 from henaw.scoring.answering.columns import check_unreliable, find_flagged

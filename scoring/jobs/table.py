@@ -21,7 +21,6 @@ from pathlib import Path
 import pyarrow as pa
 from henaw.intake.tables.layout import Layout
 from henaw.model.errors import ScoringError
-from henaw.intake.tables.layout import Layout
 from henaw.scoring.answering.columns import WITHHOLD, check_unreliable
 from henaw.scoring.answering.summary import Summary
 from henaw.scoring.henaw import Henaw

@@ -9,11 +9,11 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
+from henaw.intake.tables.layout import BiomarkerColumn, Layout
 from henaw.intake.words.cells import read_cell
 from henaw.intake.words.loinc import COMPARATORS
 from henaw.model.biomarkers import INDEX, PANEL, SEXES, Biomarker
 from henaw.model.errors import PanelError, ScoringError
-from henaw.intake.tables.layout import BiomarkerColumn, Layout
 
 FloatArray = npt.NDArray[np.floating[Any]]
 Mask = npt.NDArray[np.bool_]

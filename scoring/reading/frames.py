@@ -9,7 +9,6 @@ import pyarrow as pa
 from henaw.intake.tables.layout import Layout, find_layout
 from henaw.model.biomarkers import NAMES
 from henaw.model.errors import ScoringError
-from henaw.intake.tables.layout import Layout, find_layout
 from henaw.scoring.reading.records import find_people, read_people
 
 Frame = TypeVar("Frame")

@@ -10,6 +10,7 @@ import numpy.typing as npt
 import pyarrow as pa
 from henaw.intake.limits import find_useful
 from henaw.intake.person_table import NO_RESULT
+from henaw.intake.tables.layout import Layout
 from henaw.model.biomarkers import (
     AGE_MAXIMUM_YEARS,
     AGE_MINIMUM_YEARS,
@@ -19,7 +20,6 @@ from henaw.model.biomarkers import (
     SEXES,
 )
 from henaw.model.errors import ScoringError
-from henaw.intake.tables.layout import Layout
 from henaw.scoring.reading.cells import Mask, convert_units, read_ages, read_numbers, read_sex
 
 REASONS: tuple[str, ...] = (

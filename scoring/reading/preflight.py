@@ -26,7 +26,6 @@ from henaw.intake.results import Unusable
 from henaw.intake.tables.layout import BiomarkerColumn, Layout, describe_layout
 from henaw.model.biomarkers import AGE_MAXIMUM_YEARS, INDEX, NAMES, PANEL
 from henaw.model.errors import ScoringError
-from henaw.intake.tables.layout import BiomarkerColumn, Layout, describe_layout
 from henaw.scoring.reading.inputs import (
     NOTES,
     CellCounts,

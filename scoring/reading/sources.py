@@ -7,14 +7,14 @@ from pathlib import Path
 from typing import Protocol
 
 import pyarrow as pa
-from henaw.intake.words.columns import find_result_columns
-from henaw.intake.fhir.reader import FhirPeople
 from henaw.intake.fhir.files import is_fhir, list_files, read_files
-from henaw.intake.tables.people import ReadColumns, tabulate_people
+from henaw.intake.fhir.reader import FhirPeople
 from henaw.intake.person_table import DRAWN, PersonTable
-from henaw.intake.preflight import Unusable
-from henaw.model.errors import ScoringError
+from henaw.intake.results import Unusable
 from henaw.intake.tables.layout import Layout
+from henaw.intake.tables.people import ReadColumns, tabulate_people
+from henaw.intake.words.columns import find_result_columns
+from henaw.model.errors import ScoringError
 from henaw.scoring.reading.table_files import (
     CHUNK,
     Chunks,

@@ -15,7 +15,8 @@ import pyarrow.compute as pc
 import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 from henaw.intake.json_stream import SUFFIXES, JsonStream, open_text
-from henaw.intake.preflight import Unusable
+from henaw.intake.results import Unusable
+from henaw.intake.tables.layout import Layout
 from henaw.intake.tables.text import find_shape
 from henaw.model.errors import ScoringError
 

@@ -18,7 +18,6 @@ from henaw.model.checkpoint import PROTOCOL, Checkpoint
 from henaw.model.exported.digest import DIGEST_KEY
 from henaw.model.graph.tables import PERCENTILES
 from henaw.model.runtime import INPUT_NAMES, OUTPUT_NAMES, OnnxRuntime, Runtime
-from henaw.model.graph.tables import PERCENTILES
 from henaw.scoring.reading.inputs import read_inputs
 
 

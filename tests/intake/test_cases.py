@@ -11,6 +11,7 @@ from henaw.model.biomarkers import NAMES
 from henaw.model.errors import ScoringError
 from henaw.scoring import Henaw
 from henaw.scoring.reading.sources import open_source
+from henaw.training.readers.column_map import read_column_map
 from henaw.training.readers.columns import build_table
 
 REPOSITORY = Path(__file__).resolve().parents[2]

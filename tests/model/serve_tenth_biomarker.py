@@ -12,13 +12,13 @@ from henaw.handler.configuration import HandlerConfiguration
 from henaw.handler.exchange import Request
 from henaw.handler.inference.failover import FailoverRuntime
 from henaw.handler.metadata import load_metadata
-from henaw.intake.tables.layout import find_layout
-from henaw.intake.words.ukb_names import BIOMARKER_FIELDS
 from henaw.handler.observe.drift import load_drift_reference
 from henaw.handler.observe.metrics import Metrics
 from henaw.handler.observe.request_log import RequestLog
 from henaw.handler.service import Service
 from henaw.handler.throttle.throttle import Throttle
+from henaw.intake.tables.layout import find_layout
+from henaw.intake.words.ukb_names import BIOMARKER_FIELDS
 from henaw.model.biomarkers import NAMES, SYSTEMS, suggest_name
 from henaw.model.runtime import OnnxRuntime
 

@@ -119,6 +119,9 @@ def test_years_of_birth_are_no_ages(model: Henaw, people: pd.DataFrame) -> None:
 
 def test_a_model_names_what_it_uses_only(model: Henaw, people: pd.DataFrame) -> None:
     report = henaw.scoring.reading.preflight.look_over(
-        model, [], henaw.intake.tables.layout.find_layout(["age", "sex", *NAMES]), ["age", "sex", *NAMES]
+        model,
+        [],
+        henaw.intake.tables.layout.find_layout(["age", "sex", *NAMES]),
+        ["age", "sex", *NAMES],
     )
     assert (report.rows, report.findings, report.absent) == (0, (), ())

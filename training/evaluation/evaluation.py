@@ -49,7 +49,7 @@ from henaw.training.evaluation.scored_people import (
 from henaw.training.evaluation.shapes import summarise_contributions, trace_shapes
 from henaw.training.evaluation.subgroups import remark_on_groups, tabulate_subgroups
 from henaw.training.metrics import HORIZON_YEARS, OLDEST_EVALUATED_YEARS, select_evaluated
-from henaw.training.reference import estimate_profiles, take_profiles_off
+from henaw.training.reference.harmonisation import estimate_profiles, take_profiles_off
 
 Progress = Callable[[str], None]
 

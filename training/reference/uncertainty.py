@@ -9,7 +9,7 @@ from henaw.model.biomarkers import INDEX, NAMES, list_total_cv
 from henaw.model.change import INTERVAL_SCORE
 from henaw.model.configuration import NetworkConfiguration
 from henaw.model.graph.transforms import LOG_SCALED
-from henaw.model.network import Answers, Network
+from henaw.model.network import Network, NetworkOutputs
 from henaw.training.cohorts.cohort import Cohort
 from henaw.training.reference.tables import (
     Array,
@@ -181,7 +181,7 @@ def fit_factors(
     generator = np.random.default_rng([seed, 2])
     _, age, sex = people.take_inputs()
 
-    def measure(values: npt.NDArray[np.float32]) -> Answers:
+    def measure(values: npt.NDArray[np.float32]) -> NetworkOutputs:
         with torch.inference_mode():
             return network.answer(torch.from_numpy(values), age, sex)
 

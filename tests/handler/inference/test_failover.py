@@ -8,7 +8,7 @@ import pytest
 import torch
 from henaw.handler.inference.failover import FailoverRuntime
 from henaw.handler.inference.selfcheck import Golden, compare_answers, load_golden
-from henaw.model.cuda_runtime import CudaRuntime
+from henaw.model.exported.cuda import CudaRuntime
 from henaw.model.runtime import Outputs, Runtime
 
 INPUTS = (np.zeros((1, 9), np.float32), np.zeros(1, np.float32), np.zeros(1, np.int64))

@@ -29,7 +29,6 @@ from henaw.handler.observe.exposition import WorkersCollector
 from henaw.handler.observe.heartbeat import Heartbeat
 from henaw.handler.observe.request_log import RequestLog
 from henaw.handler.service import Service
-from henaw.model.cuda_runtime import CudaRuntime
 from henaw.model.errors import ParityError
 from henaw.model.exported.cuda import CudaRuntime
 from henaw.model.profile import LabProfile

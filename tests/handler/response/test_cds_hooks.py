@@ -9,7 +9,7 @@ import msgspec
 import pytest
 from henaw.handler.contract import interfaces
 from henaw.handler.metadata import Metadata
-from henaw.intake.fhir_codes import CODES
+from henaw.intake.words.loinc import CODES
 from henaw.model.biomarkers import NAMES, PANEL
 
 CALL_OF_THE_SPECIFICATION: dict[str, Any] = {
