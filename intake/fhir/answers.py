@@ -56,7 +56,12 @@ class AnsweringModel(NamedTuple):
 
 @functools.cache
 def read_code_system() -> Resource:
-    """Read the CodeSystem of the answers."""
+    """Read the CodeSystem of the answers.
+
+    Example:
+        >>> read_code_system()["concept"][0]["code"]
+        'method'
+    """
     text = files("henaw.intake.fhir").joinpath(CODE_SYSTEM_NAME).read_text(encoding="utf-8")
     content: Resource = json.loads(text)
     return content
