@@ -145,17 +145,17 @@ def _judge(column: _Column, is_ill: Mask, stated: str) -> Doubt | None:
     )
     best, most = None, -math.inf
     for other in list_alternatives(biomarker.name, stated):
-        told = column.find_other(other, raw)
+        density = column.find_other(other, raw)
         if other.only_outside:
-            told = np.where(outside, told, _NEVER)
+            density = np.where(outside, density, _NEVER)
         enough = _FAR_IF_COMMON if other.is_common else _FAR
-        far = (told - usual > enough) & (told > _LEAST_DENSITY)
-        others = np.exp(_mix(told, sick, _USUAL_SHARE))[inside]
+        far = (density - usual > enough) & (density > _LEAST_DENSITY)
+        others = np.exp(_mix(density, sick, _USUAL_SHARE))[inside]
         shares = _SHARES
         if not other.is_common and not _reads_too_well(other, unit, column):
-            shares = _ALMOST_ALL if column.looks_fitted(told[inside]) else ()
+            shares = _ALMOST_ALL if column.looks_fitted(density[inside]) else ()
         gains = inside.any() and _gains(stated_as, priors, others, shares=shares, enough=enough)
-        weight = float(told.sum())
+        weight = float(density.sum())
         is_some = far.mean() >= _LEAST_NAMED
         if (is_some or gains) and weight > most:
             most = weight
@@ -246,12 +246,12 @@ class _Column:
         log = np.log(np.maximum(raw, _TINY))
         return np.maximum(-0.5 * ((log - mean) / sd) ** 2 - _HALF_LOG_TAU - math.log(sd), _NEVER)
 
-    def looks_fitted(self, told: Array) -> bool:
+    def looks_fitted(self, densities: Array) -> bool:
         """Whether densities are those of values distributed as the fitted people's.
 
         The values of many sick people spread more widely.
         """
-        if len(told) < _ENOUGH_TO_FIT:
+        if len(densities) < _ENOUGH_TO_FIT:
             return False
         ends = np.array([math.erf(score / math.sqrt(2.0)) / 2.0 for score in self._scores])
         steps = np.maximum(np.diff(self._margin), 1e-3)
@@ -260,7 +260,7 @@ class _Column:
         expected -= float(np.log(self._scale).mean())
         if not self.biomarker.log_scaled:
             expected += float(np.log(self._location).mean())
-        return expected - float(told.mean()) < _MOST_MISFIT
+        return expected - float(densities.mean()) < _MOST_MISFIT
 
     def _find_density(self, values: Array) -> tuple[Array, Array]:
         """(k,) log densities of the values' logarithms, and normal scores of the values."""

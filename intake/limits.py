@@ -32,6 +32,13 @@ def find_useful(
         age: (n,) years.
         sex: (n,) 0 female, 1 male, else neither.
         reference: medians by age and sex, the model's ``reference``.
+
+    Example:
+        >>> medians = {"crp": [1.0, 2.0]}
+        >>> find_useful("crp", np.array([0.3, 20.0]), np.array([-1, -1], np.int8),
+        ...     age=np.array([50.0, 50.0]), sex=np.array([0, 0]),
+        ...     reference={"age": [20, 80], "female": medians, "male": medians})
+        array([ True, False])
     """
     useful: npt.NDArray[np.bool_] = side == 0
     if useful.all():

@@ -178,8 +178,8 @@ class Newest:
         value[old], comparator[old], source[old] = np.nan, 0, -1
         is_newest = (time == newest[:, np.newaxis]) & ~np.isnan(value)
         drawn = np.where(is_newest, day, UNDATED).max(axis=1, initial=UNDATED)
-        told = np.fmin.reduce(np.where(is_newest, age, np.nan), axis=1, initial=np.nan)
-        return Values(value, comparator, drawn, told, source, sources)
+        given = np.fmin.reduce(np.where(is_newest, age, np.nan), axis=1, initial=np.nan)
+        return Values(value, comparator, drawn, given, source, sources)
 
     def _fold(self) -> None:
         """Keep one row for each person and biomarker."""

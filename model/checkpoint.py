@@ -44,6 +44,8 @@ _METADATA_KEY = "henaw"
 _ADDED = ("causes",)
 """Fields that were added to protocol 2 later. A file without one was fitted with the default, so
 the default is not written either."""
+_COPIED = ("name", "version", "date", "intended_use", "training", "metrics")
+"""Fields of a checkpoint that the header has as they are."""
 _HEADER_TYPES: dict[str, type] = {
     "protocol": int,
     "name": str,
@@ -105,17 +107,12 @@ def save_checkpoint(checkpoint: Checkpoint, path: Path) -> None:
     if problems:
         raise CheckpointError(str(path), problems)
     header = {
+        **{name: getattr(checkpoint, name) for name in _COPIED},
         "protocol": PROTOCOL,
-        "name": checkpoint.name,
-        "version": checkpoint.version,
-        "date": checkpoint.date,
-        "intended_use": checkpoint.intended_use,
         "network": _describe_network(checkpoint.network),
         "panel": describe_fitted_panel(),
         "parameters": sum(tensor.numel() for tensor in tensors.values()),
         "tensors_sha256": _digest_tensors(tensors),
-        "training": checkpoint.training,
-        "metrics": checkpoint.metrics,
     }
     text = json.dumps(header, sort_keys=True, allow_nan=False)
     write_whole(path, safetensors.torch.save(tensors, metadata={_METADATA_KEY: text}))
@@ -175,14 +172,9 @@ def load_checkpoint(path: Path) -> Checkpoint:
     if problems or network is None:
         raise CheckpointError(str(path), problems)
     return Checkpoint(
-        name=header["name"],
-        version=header["version"],
-        date=header["date"],
-        intended_use=header["intended_use"],
+        **{name: header[name] for name in _COPIED},
         network=network,
         tensors=tensors,
-        training=header["training"],
-        metrics=header["metrics"],
         sha256=hashlib.sha256(content).hexdigest(),
     )
 

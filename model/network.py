@@ -148,7 +148,6 @@ class Network(nn.Module):
         self.last_age = float(configuration.last_age)
         self.basis_size = configuration.basis_size
         self.variables = len(VARIABLES)
-        self.pairs = len(configuration.interactions)
         self.members = configuration.members
         self.ages = float(configuration.ages)
         self.causes = len(configuration.causes)
@@ -264,22 +263,6 @@ class Network(nn.Module):
         steps = torch.erf(half / (slope_spreads @ self.spread_basis))
         slopes = torch.addmm(self.slope_offset, steps, self.slope_matrix)
         return (slopes * modulators) @ self.sum_modulators
-
-    def modulate(self, basis: Tensor, age: Tensor, sex: Tensor) -> Tensor:
-        """Multiply each basis function by the modulators: constant, age and sex.
-
-        Shape:
-            basis: (n, V, J); age: (n,) years; sex: (n,) int64
-            result: (V, n, Q J): constant, age and sex blocks
-        """
-        row = self.look_up_reference(age, sex)
-        by_variable = basis.transpose(0, 1)
-        return torch.cat([by_variable, by_variable * row.age, by_variable * row.sex], 2)
-
-    def build_age_sex(self, age: Tensor, sex: Tensor) -> Tensor:
-        """Features of the causes: 1, age, age squared (scaled) and sex, (n, 4)."""
-        row = self.look_up_reference(age, sex)
-        return torch.cat([torch.ones_like(row.age), row.age, row.age * row.age, row.sex], 1)
 
     def multiply_pairs(self, scores: Tensor) -> tuple[Tensor, Tensor]:
         """Log-distances of the two biomarkers of each pair, in either order.

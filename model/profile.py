@@ -220,15 +220,17 @@ def _check_level(level: object) -> list[str]:
     )
     if not isinstance(level, Mapping) or set(level) != set(SEXES):
         return [expected]
-    for pair in level.values():
-        if not isinstance(pair, (list, tuple)) or len(pair) != 2:
-            return [expected]
-        for value in pair:
-            if isinstance(value, bool) or not isinstance(value, (int, float)):
-                return [expected]
-            if not abs(value) <= LARGEST_LEVEL:
-                return [expected]
-    return []
+    pairs = list(level.values())
+    if not all(isinstance(pair, (list, tuple)) and len(pair) == 2 for pair in pairs):
+        return [expected]
+    numbers = [number for pair in pairs for number in pair]
+    is_valid = all(
+        isinstance(number, (int, float))
+        and not isinstance(number, bool)
+        and abs(number) <= LARGEST_LEVEL
+        for number in numbers
+    )
+    return [] if is_valid else [expected]
 
 
 def read_profile(source: Path | Mapping[str, Any]) -> LabProfile:

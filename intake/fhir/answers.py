@@ -56,7 +56,12 @@ class AnsweringModel(NamedTuple):
 
 @functools.cache
 def read_code_system() -> Resource:
-    """Read the CodeSystem of the answers."""
+    """Read the CodeSystem of the answers.
+
+    Example:
+        >>> read_code_system()["concept"][0]["code"]
+        'method'
+    """
     text = files("henaw.intake.fhir").joinpath(CODE_SYSTEM_NAME).read_text(encoding="utf-8")
     content: Resource = json.loads(text)
     return content
@@ -89,9 +94,9 @@ def answer_people(
             absent = _explain(_NOT_SCORED, [("not_scored", text) for text in problems[row]])
         else:
             absent = _explain(_WITHHELD, [(reason.code, reason.message) for reason in reasons])
-        is_told = not problems[row] and (keep or not reasons)
-        yield person.assess(model.cause_names, absent, is_told=is_told)
-        yield from person.observe(absent, is_told=is_told)
+        is_given = not problems[row] and (keep or not reasons)
+        yield person.assess(model.cause_names, absent, is_given=is_given)
+        yield from person.observe(absent, is_given=is_given)
 
 
 def make_bundle(resources: Iterable[Resource], notes: Sequence[str] = ()) -> Iterator[str]:
@@ -147,7 +152,7 @@ class _Person:
         sources = take(table.values.sources, places[places >= 0]).to_pylist()
         self._sources = [_refer(source) for source in dict.fromkeys(sources)]
 
-    def assess(self, causes: Sequence[str], absent: Resource, *, is_told: bool) -> Resource:
+    def assess(self, causes: Sequence[str], absent: Resource, *, is_given: bool) -> Resource:
         """The RiskAssessment."""
         risks = [self._numbers["mortality_10y"], *self._numbers["cause_risk_10y"]]
         resource: Resource = {
@@ -159,7 +164,7 @@ class _Person:
             "subject": self._subject,
             "performer": self._device,
             "prediction": [
-                self._predict(name, float(risk), absent, is_told=is_told)
+                self._predict(name, float(risk), absent, is_given=is_given)
                 for name, risk in zip(("mortality", *causes), risks, strict=True)
             ],
             "note": [{"text": text} for text in (_DISCLAIMER, *_list_texts(absent))],
@@ -170,25 +175,25 @@ class _Person:
             resource["basis"] = self._sources
         return resource
 
-    def observe(self, absent: Resource, *, is_told: bool) -> Iterator[Resource]:
+    def observe(self, absent: Resource, *, is_given: bool) -> Iterator[Resource]:
         """The Observations."""
         numbers = self._numbers
         low, high = numbers["interval"]
         parts = {"interval-low": low, "interval-high": high, "draw-sd": numbers["draw_sd"]}
         yield self._observe(
-            "biological-age", numbers["biological_age"], _YEARS, absent, is_told
+            "biological-age", numbers["biological_age"], _YEARS, absent, is_given
         ) | {
             "component": [
-                {"code": _code(name)} | _measure(value, _YEARS, absent, is_told)
+                {"code": _code(name)} | _measure(value, _YEARS, absent, is_given)
                 for name, value in parts.items()
             ]
         }
-        yield self._observe("age-gap", numbers["age_gap"], _YEARS, absent, is_told)
-        yield self._observe("percentile", numbers["percentile"], _PERCENT, absent, is_told)
+        yield self._observe("age-gap", numbers["age_gap"], _YEARS, absent, is_given)
+        yield self._observe("percentile", numbers["percentile"], _PERCENT, absent, is_given)
 
-    def _predict(self, name: str, risk: float, absent: Resource, *, is_told: bool) -> Resource:
+    def _predict(self, name: str, risk: float, absent: Resource, *, is_given: bool) -> Resource:
         prediction: Resource = {"outcome": _code(name)}
-        if is_told:
+        if is_given:
             # R4 has probabilities in per cent.
             prediction["probabilityDecimal"] = round(100 * risk, 4)
         else:
@@ -203,7 +208,7 @@ class _Person:
         return prediction
 
     def _observe(
-        self, name: str, value: float, unit: tuple[str, str], absent: Resource, is_told: bool
+        self, name: str, value: float, unit: tuple[str, str], absent: Resource, is_given: bool
     ) -> Resource:
         resource: Resource = {
             "resourceType": "Observation",
@@ -221,7 +226,7 @@ class _Person:
         texts = _list_texts(absent)
         if texts:
             resource["note"] = [{"text": text} for text in texts]
-        return resource | _measure(value, unit, absent, is_told)
+        return resource | _measure(value, unit, absent, is_given)
 
 
 def _make_device(model: AnsweringModel) -> Resource:
@@ -247,17 +252,17 @@ def _list_displays() -> Mapping[str, str]:
     return {concept["code"]: concept["display"] for concept in read_code_system()["concept"]}
 
 
-def _explain(reason: str, told: Sequence[tuple[str, str]]) -> Resource:
+def _explain(absent_code: str, reasons: Sequence[tuple[str, str]]) -> Resource:
     """A CodeableConcept of why there is no number; empty without reasons."""
-    if not told:
+    if not reasons:
         return {}
-    codes = dict.fromkeys(code for code, _ in told)
+    codes = dict.fromkeys(code for code, _ in reasons)
     return {
         "coding": [
-            {"system": _ABSENT_SYSTEM, "code": reason},
+            {"system": _ABSENT_SYSTEM, "code": absent_code},
             *(_code(code)["coding"][0] for code in codes),
         ],
-        "text": " ".join(text for _, text in told),
+        "text": " ".join(text for _, text in reasons),
     }
 
 
@@ -265,8 +270,8 @@ def _list_texts(absent: Resource) -> list[str]:
     return [absent["text"]] if absent else []
 
 
-def _measure(value: float, unit: tuple[str, str], absent: Resource, is_told: bool) -> Resource:
-    return {"valueQuantity": _quantify(value, unit)} if is_told else {"dataAbsentReason": absent}
+def _measure(value: float, unit: tuple[str, str], absent: Resource, is_given: bool) -> Resource:
+    return {"valueQuantity": _quantify(value, unit)} if is_given else {"dataAbsentReason": absent}
 
 
 def _quantify(value: float, unit: tuple[str, str]) -> Resource:

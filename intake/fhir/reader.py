@@ -8,7 +8,6 @@ The shared cases in ``tests/fhir`` define the rules, one by one. Codes and units
 from __future__ import annotations
 
 import collections
-import functools
 import json
 import math
 from collections.abc import Iterable, Mapping
@@ -18,24 +17,25 @@ from typing import IO, Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+from henaw.intake.fhir.observations import (
+    RefusedError,
+    find_test,
+    list_objects,
+    read_measurement,
+)
 from henaw.intake.fhir.patients import Patient, Patients, locate, read_text
 from henaw.intake.fhir.specimens import name_label, name_specimen
 from henaw.intake.json_stream import UNPACKING, JsonStream
 from henaw.intake.newest import Newest, Values, split_draw
 from henaw.intake.notes import describe_unused
 from henaw.intake.person_table import PersonTable
-from henaw.intake.results import COMPARATORS, UNDATED, Results
-from henaw.intake.words.dates import count_moment, count_years, find_day, read_birth_date, read_time
-from henaw.intake.words.loinc import CODES, LOINC_SYSTEMS, STATUSES, UCUM_SYSTEMS
-from henaw.model.biomarkers import INDEX, PANEL
+from henaw.intake.results import UNDATED, Results
+from henaw.intake.words.dates import count_years, find_day, read_birth_date
+from henaw.model.biomarkers import INDEX
 from henaw.model.errors import ScoringError
-from henaw.model.panel.units import fold_unit
 
 _ENOUGH_TO_ADD = 1 << 16
 _MOST_NAMED = 5
-_SIGNS = {sign: place for place, sign in enumerate(COMPARATORS)}
-_LARGEST = 1e300
-"""JSON may have integers beyond the range of a float."""
 
 
 class FhirPeople(NamedTuple):
@@ -59,10 +59,6 @@ class _Holder(NamedTuple):
     address: str | None
     resource: Mapping[str, Any]
     parts: Mapping[str, Mapping[str, Any]]
-
-
-class _RefusedError(Exception):
-    """Why a result is not used."""
 
 
 def read_fhir(
@@ -213,18 +209,18 @@ class FhirReader:
         self._resources += 1
         if kind == "Bundle":
             self._pages += any(
-                link.get("relation") == "next" for link in _list(resource.get("link"))
+                link.get("relation") == "next" for link in list_objects(resource.get("link"))
             )
-            for entry in _list(resource.get("entry")):
+            for entry in list_objects(resource.get("entry")):
                 self._add_entry(entry)
             return
         if kind == "Parameters":
-            for parameter in _list(resource.get("parameter")):
+            for parameter in list_objects(resource.get("parameter")):
                 self._add_entry(parameter)
             return
         number = read_text(resource.get("id"))
         name = address or (f"{kind}/{number}" if number else f"resource {self._resources}")
-        contained = _list(resource.get("contained"))
+        contained = list_objects(resource.get("contained"))
         parts = {str(part.get("id")): part for part in contained} if contained else _NOTHING
         holder = _Holder(name, address, resource, parts)
         if kind == "Observation":
@@ -251,7 +247,7 @@ class FhirReader:
 
     def _add_observation(self, resource: Mapping[str, Any], holder: _Holder, name: str) -> None:
         """An Observation and its components, which share subject, status, time and modifiers."""
-        components = _list(resource.get("component"))
+        components = list_objects(resource.get("component"))
         self._add_result(resource, holder, name, is_panel=bool(components))
         shared = {key: resource[key] for key in _SHARED if key in resource}
         for component in components:
@@ -268,43 +264,19 @@ class FhirReader:
         *,
         is_panel: bool = False,
     ) -> None:
-        biomarker, number, problem = self._find_biomarker(resource.get("code"), is_panel=is_panel)
-        if biomarker is None:
+        test = find_test(resource.get("code"), self._local)
+        if test.biomarker is None:
+            if not is_panel:
+                self._others[test.name] += 1
             return
+        problem = test.problem
         if problem is None:
             try:
-                self._read_result(resource, holder, name, biomarker, number)
-            except _RefusedError as refusal:
+                self._read_result(resource, holder, name, test.biomarker, test.code)
+            except RefusedError as refusal:
                 problem = str(refusal)
         if problem is not None:
-            self._refused[f"{biomarker}: {problem}"] += 1
-
-    def _find_biomarker(
-        self, concept: object, *, is_panel: bool
-    ) -> tuple[str | None, str, str | None]:
-        """Biomarker, LOINC code and why it is refused; None for a test outside the panel."""
-        codings = _list(concept.get("coding")) if isinstance(concept, Mapping) else []
-        known = []
-        for coding in codings:
-            code = coding.get("code")
-            if not isinstance(code, str):
-                continue
-            if code in self._local:
-                return self._local[code], "", None
-            if code in CODES and _is_of(coding.get("system"), LOINC_SYSTEMS):
-                known.append(code)
-        if not known:
-            if not is_panel:
-                self._others[_name_concept(concept, codings)] += 1
-            return None, "", None
-        for number in known:
-            if CODES[number].refused is not None:
-                return CODES[number].biomarker, number, f"LOINC {number}: {CODES[number].refused}"
-        names = dict.fromkeys(CODES[number].biomarker for number in known)
-        problem = f"its codes say {' and '.join(names)}" if len(names) > 1 else None
-        # A code with its own units is more specific than the codes beside it.
-        number = next((one for one in known if CODES[one].units is not None), known[0])
-        return next(iter(names)), number, problem
+            self._refused[f"{test.biomarker}: {problem}"] += 1
 
     def _read_result(
         self,
@@ -312,51 +284,19 @@ class FhirReader:
         holder: _Holder,
         name: str,
         biomarker: str,
-        number: str,
+        code: str,
     ) -> None:
-        status = resource.get("status")
-        if status not in STATUSES:
-            raise _RefusedError(
-                f"the status must be {', '.join(STATUSES)}; got {status!r:.{_LONGEST}}"
-            )
-        if resource.get("modifierExtension"):
-            raise _RefusedError("it has a modifierExtension, whose meaning is not known")
-        time, day = _find_time(resource)
-        if time is None:
-            raise _RefusedError("it has no effective date")
-        if day > self._latest:
-            raise _RefusedError("its effective date is in the future")
-        quantity = resource.get("valueQuantity")
-        value = quantity.get("value") if isinstance(quantity, Mapping) else None
-        if not isinstance(value, (int, float)) or isinstance(value, bool):
-            raise _RefusedError("it has no valueQuantity with a number")
-        if resource.get("dataAbsentReason") is not None:
-            raise _RefusedError("it has a dataAbsentReason beside its value")
-        quantity = resource["valueQuantity"]
-        value = min(max(value, -_LARGEST), _LARGEST)
-        if math.isnan(value):
-            raise _RefusedError("its value is not a number")
-        comparator = quantity.get("comparator")
-        sign = _SIGNS.get("" if comparator is None else str(comparator))
-        if sign is None:
-            raise _RefusedError(f"comparator {comparator!r:.{_LONGEST}} is not known")
-        code = quantity.get("code")
-        ucum = code if _is_of(quantity.get("system"), UCUM_SYSTEMS) else None
-        unit = ucum or quantity.get("unit") or code
-        unit = unit if isinstance(unit, str) else ""
-        problem = _check_unit(biomarker, number, unit)
-        if problem is not None:
-            raise _RefusedError(problem)
+        measured = read_measurement(resource, biomarker, code, latest_day=self._latest)
         specimen, where = self._find_specimen(resource.get("specimen"), holder)
         row = _Row(
             person=locate(resource.get("subject"), holder.address, holder.name),
             biomarker=INDEX[biomarker],
-            comparator=sign,
-            value=value,
-            unit=unit,
+            comparator=measured.comparator,
+            value=measured.value,
+            unit=measured.unit,
             specimen=where or specimen,
-            time=time,
-            day=day,
+            time=measured.time,
+            day=measured.day,
             source=name,
         )
         (self._waiting if where else self._rows).append(row)
@@ -416,62 +356,7 @@ _TIMES = ("effectiveDateTime", "effectiveInstant", "effectivePeriod")
 _SHARED = ("subject", "status", "modifierExtension", "specimen", *_TIMES)
 """What a component inherits from its Observation."""
 
-_LONGEST = 60
 _NOTHING: Mapping[str, Mapping[str, Any]] = {}
-
-
-def _list(value: object) -> list[Mapping[str, Any]]:
-    return [one for one in value if isinstance(one, Mapping)] if isinstance(value, list) else []
-
-
-@functools.lru_cache(maxsize=256)
-def _is_known_system(system: str, systems: tuple[str, ...]) -> bool:
-    plain = system.strip().rstrip("/").casefold().replace("https://", "http://", 1)
-    return plain.replace("http://www.", "http://", 1) in systems
-
-
-def _is_of(system: object, systems: tuple[str, ...]) -> bool:
-    """Whether a code is of a system; some write its address with a slash at the end, or https."""
-    return isinstance(system, str) and _is_known_system(system, systems)
-
-
-def _name_concept(concept: object, codings: list[Mapping[str, Any]]) -> str:
-    for coding in codings:
-        words = [read_text(coding.get(key)) for key in ("code", "display")]
-        if any(words):
-            return " ".join(word for word in words if word)[:_LONGEST]
-    text = read_text(concept.get("text")) if isinstance(concept, Mapping) else None
-    return (text or "no code")[:_LONGEST]
-
-
-def _find_time(resource: Mapping[str, Any]) -> tuple[int | None, int]:
-    """Microseconds and days since 1970; None without a time."""
-    period = resource.get("effectivePeriod")
-    ends = (period.get("end"), period.get("start")) if isinstance(period, Mapping) else ()
-    for text in (resource.get("effectiveDateTime"), resource.get("effectiveInstant"), *ends):
-        if isinstance(text, str):
-            found = _count_time(text)
-            if found is not None:
-                return found
-    return None, UNDATED
-
-
-@functools.lru_cache(maxsize=65_536)
-def _count_time(text: str) -> tuple[int, int] | None:
-    moment = read_time(text)
-    return None if moment is None else count_moment(moment)
-
-
-@functools.lru_cache(maxsize=4096)
-def _check_unit(biomarker: str, number: str, unit: str) -> str | None:
-    """Why a code cannot have a unit; None for a unit that is not known, which is judged later."""
-    allowed = CODES[number].units if number in CODES else None
-    if allowed is None or not unit:
-        return None
-    spelled = PANEL[INDEX[biomarker]].spellings.get(fold_unit(unit))
-    if spelled is None or spelled in allowed:
-        return None
-    return f"LOINC {number} comes in {', '.join(allowed)}; got {unit!r}"
 
 
 def _find_ages(patients: list[Patient], values: Values) -> npt.NDArray[np.float64]:

@@ -47,8 +47,8 @@ def name_specimen(concept: object) -> str:
         if isinstance(coding, Mapping):
             code = read_text(coding.get("code")) or ""
             names += [read_text(coding.get("display")), _CODES.get(code, code)]
-    told = [name for name in names if name]
-    return "" if any(map(is_blood, told)) else next(iter(told), "")
+    given = [name for name in names if name]
+    return "" if any(map(is_blood, given)) else next(iter(given), "")
 
 
 def name_label(label: object) -> str:

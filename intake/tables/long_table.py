@@ -78,7 +78,7 @@ class LongTable:
         self.rows += batch.num_rows
         places, allowed, named_units, facts = self._find_tests(batch)
         found = np.flatnonzero(places >= 0)
-        told = {
+        properties = {
             part: pa.RecordBatch.from_pydict(
                 {
                     "person": self._text(batch, "person").take(pa.array(rows)),
@@ -110,7 +110,7 @@ class LongTable:
             source=repeat("", batch.num_rows),
         )
         usable = ~np.isnan(value) & (time != _UNUSABLE) & self._check_codes(places, allowed, units)
-        return results.select(usable), told
+        return results.select(usable), properties
 
     def _text(self, batch: pa.RecordBatch, part: str) -> pa.Array:
         """(n,) trimmed text of a part; "" for a missing cell or column."""

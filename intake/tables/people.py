@@ -47,8 +47,8 @@ class _Facts:
         names, person = encode(people)
         words, word = encode(texts)
         people_of, words_of, _ = pair(person, word)
-        for one, said in zip(people_of.tolist(), words_of.tolist(), strict=True):
-            name, text = names[one], words[said]
+        for name_at, text_at in zip(people_of.tolist(), words_of.tolist(), strict=True):
+            name, text = names[name_at], words[text_at]
             if text and self.known[part].setdefault(name, text) != text:
                 self.differing[part].add(name)
 
@@ -67,10 +67,10 @@ class _Facts:
         if "birth_year" in parts:
             known = [to_text(batch.column(parts[part])) for part in _BIRTH_PARTS if part in parts]
             dates = [_join_date(*row) for row in zip(*(c.to_pylist() for c in known), strict=True)]
-            told = self.known["birth"]
+            dated = self.known["birth"]
             names = people.to_pylist()
             left = [
-                text if name not in told else "" for name, text in zip(names, dates, strict=True)
+                text if name not in dated else "" for name, text in zip(names, dates, strict=True)
             ]
             self.add("birth", people, pa.array(left, pa.string()))
 
@@ -135,10 +135,10 @@ def tabulate_people(
     for batch in results(columns.columns):
         if not by_draw:
             newest.number(read_people(batch, parts))
-        found, told = table.read(batch)
+        found, properties = table.read(batch)
         newest.add(found)
         facts.add_columns(batch, parts)
-        for part, rows in told.items():
+        for part, rows in properties.items():
             facts.add(part, rows.column("person"), rows.column("text"))
     birth_order = _find_order(results, parts.get("birth"), may_be_alone=False)
     if people is not None:

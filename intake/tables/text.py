@@ -76,8 +76,8 @@ def find_shape(path: Path, separator: str | None = None) -> TextShape:
         notes.append(f"the text is {encoding}")
     skip = 0
     if lines and lines[0].casefold().strip().strip('"').startswith("sep=") and len(lines) > 1:
-        told = lines[0].strip().strip('"')[4:5]
-        separator = separator or told or None
+        stated = lines[0].strip().strip('"')[4:5]
+        separator = separator or stated or None
         skip = 1
     skip, separator = _find_header(lines, skip, separator)
     titles = [

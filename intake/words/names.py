@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import NamedTuple
 
-from henaw.model.biomarkers import INDEX, PANEL
+from henaw.model.biomarkers import INDEX, PANEL, SHARED_SPELLINGS, SPELLINGS
 from henaw.model.errors import PanelError
 from henaw.model.panel.folding import fold_name
 
@@ -101,17 +101,8 @@ def is_blood(specimen: str) -> bool:
     return fold_name(specimen) in _SPECIMENS
 
 
-def _index(part: str) -> dict[str, str]:
-    own = part == "synonyms"
-    return {
-        fold_name(spelling): b.name
-        for b in PANEL
-        for spelling in ((b.name, b.label, *b.synonyms) if own else b.shared_synonyms)
-    }
-
-
-_PLAIN = _index("synonyms")
-_ALL = MappingProxyType(_index("shared_synonyms") | _PLAIN)
+ALL_SPELLINGS: Mapping[str, str] = MappingProxyType({**SHARED_SPELLINGS, **SPELLINGS})
+"""Biomarkers by folded name, also by those that another quantity has as well."""
 
 
 @functools.lru_cache(maxsize=65_536)
@@ -132,7 +123,7 @@ def find_biomarker(spelling: str, *, with_unit: bool) -> str | None:
         'ast'
         >>> find_biomarker("Creatinine, Urine", with_unit=True)
     """
-    known = _ALL if with_unit else _PLAIN
+    known = ALL_SPELLINGS if with_unit else SPELLINGS
     whole = known.get(fold_name(spelling))
     if whole is not None:
         return whole
@@ -177,7 +168,7 @@ def read_header(column: str) -> Header | None:
         >>> read_header("Lymphocytes").problem
         'another quantity has this name too: write the unit into it, such as "Lymphocytes (%)"'
     """
-    whole = _PLAIN.get(fold_name(column))
+    whole = SPELLINGS.get(fold_name(column))
     if whole is not None:
         return Header(whole)
     refused = None

@@ -8,8 +8,7 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from henaw.intake.words.names import AGE, SEX, read_header
-from henaw.model.biomarkers import PANEL
+from henaw.intake.words.names import AGE, ALL_SPELLINGS, SEX, read_header
 from henaw.model.panel.folding import fold_name
 
 _LEAST_LIKENESS = 0.87
@@ -106,16 +105,9 @@ def _find_meant(name: str) -> str:
 
 @functools.cache
 def _list_known() -> dict[str, str]:
-    return {
-        fold_name(spelling): meant
-        for meant, spellings in (
-            *((b.name, (b.name, b.label, *b.synonyms, *b.shared_synonyms)) for b in PANEL),
-            ("age", AGE),
-            ("sex", SEX),
-        )
-        for spelling in spellings
-        if len(fold_name(spelling)) > 2
-    }
+    people = {"age": AGE, "sex": SEX}
+    known = {fold_name(name): part for part, names in people.items() for name in names}
+    return {name: meant for name, meant in (ALL_SPELLINGS | known).items() if len(name) > 2}
 
 
 @functools.cache

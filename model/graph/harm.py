@@ -301,9 +301,7 @@ def build_missing_rules(
                 names.append(
                     f"{piece.group}, {without} missing, age {configuration.first_age + piece.place}"
                 )
-    return _stack(
-        configuration, main, pair=pair, least=[0.0] * len(main), names=names, groups=names
-    )
+    return _stack(configuration, main, pair=pair, names=names, groups=names)
 
 
 def build_credit_rules(
@@ -337,10 +335,7 @@ def build_credit_rules(
             )
             groups.append(f"{name} at {CREDIT_MULTIPLE:g} times its limit, {SEXES[code]}")
             names.append(f"{groups[-1]}, age {configuration.first_age + place}")
-    empty = [[0.0] * len(configuration.interactions)] * len(main)
-    return _stack(
-        configuration, main, pair=empty, least=[0.0] * len(main), names=names, groups=groups
-    )
+    return _stack(configuration, main, names=names, groups=groups)
 
 
 def build_steepness_rules(
@@ -395,8 +390,7 @@ def build_steepness_rules(
                 direction = "up" if sign < 0 else "down"
                 groups.append(f"{name} {direction} from {start:.3g}, {SEXES[code]}, {least[-1]:g}")
                 names.append(f"{groups[-1]}, age {age}")
-    empty = [[0.0] * len(configuration.interactions)] * len(main)
-    return _stack(configuration, main, pair=empty, least=least, names=names, groups=groups)
+    return _stack(configuration, main, least=least, names=names, groups=groups)
 
 
 def _change_ratio(reference: _Reference, name: str) -> Tensor:
@@ -432,16 +426,18 @@ def _stack(
     configuration: NetworkConfiguration,
     main: list[Tensor],
     *,
-    pair: list[list[float]],
-    least: list[float],
     names: list[str],
     groups: list[str],
+    pair: list[list[float]] | None = None,
+    least: list[float] | None = None,
 ) -> HarmRules:
+    """Rules from their rows; without interactions, and at least 0, unless others are given."""
+    rows, pairs = len(main), len(configuration.interactions)
     width = len(VARIABLES) * len(MODULATORS) * configuration.basis_size
     return HarmRules(
         main=torch.stack(main) if main else torch.zeros(0, width).double(),
-        pair=torch.tensor(pair).double().reshape(len(main), len(configuration.interactions)),
-        least=torch.tensor(least).double(),
+        pair=torch.tensor(pair or [[0.0] * pairs] * rows).double().reshape(rows, pairs),
+        least=torch.tensor(least or [0.0] * rows).double(),
         names=tuple(names),
         groups=tuple(groups),
     )

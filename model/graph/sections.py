@@ -81,6 +81,16 @@ class AgeRow(NamedTuple):
     percentile_start: Tensor
     percentile_width: Tensor
 
+    @property
+    def modulator_columns(self) -> Tensor:
+        """The modulators, each once: 1, age and sex, (n, 3)."""
+        return torch.cat([torch.ones_like(self.age), self.age, self.sex], 1)
+
+    @property
+    def cause_columns(self) -> Tensor:
+        """What the shares of the causes depend on besides values: 1, age, age^2, sex, (n, 4)."""
+        return torch.cat([torch.ones_like(self.age), self.age, self.age * self.age, self.sex], 1)
+
 
 class PatternRow(NamedTuple):
     """What depends on the missing pattern only.

@@ -219,6 +219,16 @@ def list_variance_groups(configuration: NetworkConfiguration) -> tuple[tuple[str
     """Group the biomarkers whose effects depend on each other's values.
 
     AST and ALT share their ratio; the two biomarkers of an interaction share its slope.
+
+    Example:
+        >>> for group in list_variance_groups(NetworkConfiguration()):
+        ...     print(*group)
+        crp hba1c
+        creatinine albumin
+        lymphocyte_pct
+        rdw
+        ggt
+        ast alt
     """
     groups = [{name} for name in NAMES]
     for pair in (RATIO_MEMBERS, *configuration.interactions):
@@ -242,6 +252,10 @@ def compute_adaptive_weights(variation: Tensor, configuration: NetworkConfigurat
     Shape:
         variation: (..., 9)
         result: (..., K)
+
+    Example:
+        >>> compute_adaptive_weights(torch.full((9,), 0.2), NetworkConfiguration())[:3]
+        tensor([1., 1., 1.])
     """
     weights = len(NAMES) * torch.softmax(-configuration.adaptive_lambda * variation, dim=-1)
     columns = [

@@ -91,8 +91,7 @@ def build_survival_data(
             features = network.build_features(biomarkers[piece], age[piece], sex[piece])
             main = features.main.unflatten(2, (len(MODULATORS), -1))
             columns["basis"].append(main[:, :, 0].transpose(0, 1).flatten(1))
-            ones = torch.ones(len(age[piece]), 1, 1)
-            columns["modulators"].append(network.modulate(ones, age[piece], sex[piece])[0])
+            columns["modulators"].append(features.by_age.modulator_columns)
             columns["pairs"].append(features.pairs)
     surveys, place = np.unique(cohort.survey, return_inverse=True)
     levels = [
