@@ -111,8 +111,8 @@ fuzz: $(VENV)/.dev ## 10 000 requests that the contract allows, and forbids, aga
 figure: $(VENV)/.dev export ## the README's figure
 	$(BIN)/python examples/python/plot_contributions.py build/exported docs/contributions.svg
 
-bench: $(VENV)/.dev ## hyperparameters compared by cross-validation on COHORT
-	$(BIN)/python benchmarks/choose_hyperparameters.py $(COHORT)
+bench: $(VENV)/.dev ## settings compared by cross-validation on COHORT
+	$(BIN)/python benchmarks/choose_settings.py $(COHORT)
 
 bench-serve: $(VENV)/.dev ## the server beside others, by wrk, into build/bench-serve
 	$(BIN)/python benchmarks/serve

@@ -3,7 +3,7 @@
     pip install xgboost
     python benchmarks/compare_clocks.py COHORT
 
-Fits HENAW and a gradient-boosted Cox model (5 seeds averaged, same inputs, hyperparameters by
+Fits HENAW and a gradient-boosted Cox model (5 seeds averaged, same inputs, settings by
 leave-one-survey-out inside the training surveys) without the held-out surveys of
 training/configs/nhanes.yaml, then reports C for death within 10 years on those surveys
 with paired bootstrap intervals of the difference to HENAW (1 000 draws, seed 1).
@@ -46,7 +46,7 @@ def build_inputs(cohort: Cohort) -> Array:
 
 
 def fit_trees(
-    cohort: Cohort, hyperparameters: dict[str, float], rounds: int, seed: int
+    cohort: Cohort, settings: dict[str, float], rounds: int, seed: int
 ) -> xgboost.Booster:
     event = cohort.event & (cohort.time_years <= HORIZON_YEARS)
     time = np.minimum(cohort.time_years, HORIZON_YEARS)
@@ -59,7 +59,7 @@ def fit_trees(
         "colsample_bynode": 0.7,
         "seed": seed,
         "nthread": 2,
-        **hyperparameters,
+        **settings,
     }
     return xgboost.train(parameters, data, rounds)
 
@@ -76,22 +76,22 @@ def compute_c(score: Array, cohort: Cohort, rows: Rows | npt.NDArray[np.int64]) 
     return float(concordance_index(time[rows], -score[rows], event[rows]))
 
 
-def choose_hyperparameters(cohort: Cohort) -> tuple[dict[str, float], int]:
+def choose_settings(cohort: Cohort) -> tuple[dict[str, float], int]:
     """Leave one survey out; the best average C over all ages."""
     results = []
     for depth, weight, rounds in itertools.product((2, 3, 4), (20, 100), (150, 300)):
-        hyperparameters = {"max_depth": depth, "min_child_weight": weight, "eta": 0.05}
+        settings = {"max_depth": depth, "min_child_weight": weight, "eta": 0.05}
         figures = []
         for survey in TUNED_ON:
             left_out = cohort.survey == survey
-            booster = fit_trees(cohort.select(~left_out), hyperparameters, rounds, 0)
+            booster = fit_trees(cohort.select(~left_out), settings, rounds, 0)
             people = cohort.select(left_out & select_evaluated(cohort))
             everyone = np.ones(len(people), bool)
             figures.append(compute_c(score_trees(people, [booster]), people, everyone))
-        results.append((float(np.mean(figures)), hyperparameters, rounds))
-    c, chosen, rounds = max(results, key=lambda result: result[0])
-    print(f"trees: {chosen}, {rounds} rounds, left-out C {c:.4f}", flush=True)
-    return chosen, rounds
+        results.append((float(np.mean(figures)), settings, rounds))
+    best = max(results, key=lambda result: result[0])
+    print(f"trees: {best[1]}, {best[2]} rounds, left-out C {best[0]:.4f}", flush=True)
+    return best[1], best[2]
 
 
 def main() -> None:
@@ -102,8 +102,8 @@ def main() -> None:
     seen = cohort.select(~held_out)
     people = cohort.select(held_out & select_evaluated(cohort))
 
-    hyperparameters, rounds = choose_hyperparameters(seen)
-    boosters = [fit_trees(seen, hyperparameters, rounds, seed) for seed in SEEDS]
+    settings, rounds = choose_settings(seen)
+    boosters = [fit_trees(seen, settings, rounds, seed) for seed in SEEDS]
     tensors = fit(seen, configuration, members=False).tensors
     profiles = estimate_profiles(people, configuration.network, tensors)
     answers = predict(take_profiles_off(people, profiles), configuration, tensors)

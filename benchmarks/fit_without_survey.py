@@ -4,7 +4,7 @@
     henaw evaluate OUT.safetensors --cohort COHORT --surveys SURVEY --out DIR
 
 The configuration is training/configs/nhanes.yaml, whose settings were chosen inside the
-other surveys (benchmarks/choose_hyperparameters.py). The shipped checkpoint is fitted on every
+other surveys (benchmarks/choose_settings.py). The shipped checkpoint is fitted on every
 survey; what is measured on a survey is measured on the checkpoint that this writes.
 """
 

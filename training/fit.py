@@ -33,22 +33,8 @@ from henaw.training.execution.execution import ALONE, Execution
 from henaw.training.minibatches.loop import MiniBatches
 from henaw.training.objective.objective import Solution
 from henaw.training.objective.survival_data import SurvivalData, build_survival_data
+from henaw.training.reference import typical, uncertainty
 from henaw.training.reference.reference import fetch_reference
-from henaw.training.reference.typical import (
-    compute_typical,
-    fit_distance_limits,
-    fit_percentiles,
-    fit_typical,
-    fit_typical_missing,
-    list_patterns,
-)
-from henaw.training.reference.uncertainty import (
-    fit_factors,
-    fit_group_caps,
-    fit_member_offset,
-    fit_missing_variance,
-    measure_extrapolation,
-)
 from henaw.training.solvers.causes import build_deaths
 from henaw.training.solvers.problem import FitProblem
 from henaw.training.solvers.solver import MOST_TURNS, Solver, describe_fit, keep_searches
@@ -166,15 +152,15 @@ def _fit_all(
     if members:
         tensors |= _fit_members(solver, cohort, configuration, point, progress)
     tensors = {name: tensor.float().contiguous() for name, tensor in tensors.items()}
-    tensors["distance_limit"] = fit_distance_limits(cohort, shape, tensors)
-    tensors["extrapolation_sd"] = measure_extrapolation(shape, tensors)
+    tensors["distance_limit"] = typical.fit_distance_limits(cohort, shape, tensors)
+    tensors["extrapolation_sd"] = uncertainty.measure_extrapolation(shape, tensors)
     if members:
-        tensors["typical_missing"] = fit_typical_missing(cohort, shape, tensors)
-        tensors["gap_percentiles"] = fit_percentiles(cohort, shape, tensors)
-        tensors["member_offset"] = fit_member_offset(cohort, shape, tensors)
-        tensors["group_cap"] = fit_group_caps(cohort, shape, tensors)
-        tensors["missing_variance"] = fit_missing_variance(cohort, shape, tensors)
-        tensors |= fit_factors(cohort, shape, tensors, seed=configuration.seed)
+        tensors["typical_missing"] = typical.fit_typical_missing(cohort, shape, tensors)
+        tensors["gap_percentiles"] = typical.fit_percentiles(cohort, shape, tensors)
+        tensors["member_offset"] = uncertainty.fit_member_offset(cohort, shape, tensors)
+        tensors["group_cap"] = uncertainty.fit_group_caps(cohort, shape, tensors)
+        tensors["missing_variance"] = uncertainty.fit_missing_variance(cohort, shape, tensors)
+        tensors |= uncertainty.fit_factors(cohort, shape, tensors, seed=configuration.seed)
         progress("interval")
     return tensors
 
@@ -192,7 +178,7 @@ def _fit_point(
     is computed from the other until neither changes and every rule is obeyed.
     """
     shape = configuration.network
-    patterns = np.unique(list_patterns(cohort))
+    patterns = np.unique(typical.list_patterns(cohort))
     point, _ = solver.search(
         "without interactions", configuration.fit.iterations, start, interactions=False
     )
@@ -209,10 +195,10 @@ def _fit_point(
             "member_interaction_weight": point.interaction_weight.expand(shape.members, -1).clone(),
         }
         before = tensors["typical"]
-        tensors["typical"] = fit_typical(cohort, shape, tensors)
-        tensors["typical_missing"] = fit_typical_missing(cohort, shape, tensors, patterns)
+        tensors["typical"] = typical.fit_typical(cohort, shape, tensors)
+        tensors["typical_missing"] = typical.fit_typical_missing(cohort, shape, tensors, patterns)
         change = float((tensors["typical"] - before).abs().max())
-        solver.problem.population.centre(compute_typical(cohort, shape, tensors))
+        solver.problem.population.centre(typical.compute_typical(cohort, shape, tensors))
         broken = solver.update_rules(point)
         _LOGGER.info(
             "turn %d: typical years change by %.3f; %s", turn, change, solver.describe_rules(point)

@@ -1,13 +1,13 @@
-"""Leave-one-survey-out comparison of hyperparameters, inside the training surveys.
+"""Leave-one-survey-out comparison of settings, inside the training surveys.
 
-The hyperparameters of training/configs/nhanes.yaml were chosen by this table. The held-out
+The settings of training/configs/nhanes.yaml were chosen by this table. The held-out
 surveys of that file are dropped before anything is fitted.
 
-    python benchmarks/choose_hyperparameters.py COHORT
+    python benchmarks/choose_settings.py COHORT
 
-Each row is one hyperparameter changed; each figure is C for death within 10 years by
+Each row is one setting changed; each figure is C for death within 10 years by
 mortality_10y, averaged over the surveys left out, weighted by their deaths. `henaw tune`
-searches all of these hyperparameters at once; this shows what one of them does alone.
+searches all of these settings at once; this shows what one of them does alone.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ def main() -> None:
     cohort = read_cohort(Path(sys.argv[1]), configuration.cohort)
     cohort = cohort.select(~np.isin(cohort.survey, configuration.cohort.hold_out))
     folds = split(cohort, "survey")
-    print(f"{'hyperparameter':28}" + "".join(f"{band:>9}" for band in AGE_BANDS))
+    print(f"{'setting':28}" + "".join(f"{band:>9}" for band in AGE_BANDS))
     for name, change in CHANGES.items():
         changed = dataclasses.replace(
             configuration,
