@@ -14,7 +14,7 @@ SOURCES := $(shell find api cli export handler intake model scoring training -na
 
 NPM := $(shell command -v npm)
 
-.PHONY: install serve stop test test-slow check lint typecheck train weights evaluate export archive figure bench bench-serve soak bench-train bench-score bench-row gpu clean contract dist docs fuzz web web-file
+.PHONY: install serve stop test test-slow check lint typecheck train weights evaluate export archive figure bench bench-serve soak bench-score bench-row gpu clean contract dist docs fuzz web web-file
 
 install: $(VENV)/.serve ## what serving needs
 
@@ -111,17 +111,14 @@ fuzz: $(VENV)/.dev ## 10 000 requests that the contract allows, and forbids, aga
 figure: $(VENV)/.dev export ## the README's figure
 	$(BIN)/python examples/python/plot_contributions.py build/exported docs/contributions.svg
 
-bench: $(VENV)/.dev ## settings compared by cross-validation on COHORT
-	$(BIN)/python benchmarks/choose_settings.py $(COHORT)
+bench: $(VENV)/.dev ## hyperparameters compared by cross-validation on COHORT
+	$(BIN)/python benchmarks/compare_hyperparameters.py $(COHORT)
 
 bench-serve: $(VENV)/.dev ## the server beside others, by wrk, into build/bench-serve
 	$(BIN)/python benchmarks/serve
 
 soak: $(VENV)/.dev ## 30 minutes of mixed traffic at 70 % load; MINUTES changes that
 	$(BIN)/python benchmarks/serve/soak.py --minutes $(or $(MINUTES),30)
-
-bench-train: $(VENV)/.dev ## the mini-batch loop's speed
-	$(BIN)/python benchmarks/train_in_batches.py
 
 bench-score: $(VENV)/.dev ## how fast people are scored
 	$(BIN)/python benchmarks/score_people.py

@@ -1,21 +1,21 @@
-"""A laboratory's profile, judged on surveys that the model was not fitted on.
+"""How well a laboratory's profile works on surveys that the model was not fitted on.
 
     python benchmarks/calibrate_left_out.py COHORT FITS [--draws 10] [--people 500] [--json OUT]
 
-For each of four surveys of NHANES a model is fitted on the others (kept in the folder FITS
-and read from there the next time). 500 of the survey's people, drawn ten times, make a
-profile, and the median age gap of its other people is taken. Then the 500 are drawn among
-the sick or the well instead, in several ways, and the profile's median gap, of everybody in
-the survey, is compared with that of the profile of all its people. A sample that
+For each of four surveys of NHANES a model is fitted on the other surveys; the fits are kept in
+the folder FITS and read from there the next time. 500 of the left-out survey's people, drawn ten
+times, make a profile, and the script takes the median age gap of the survey's other people. Then
+the 500 are drawn in several ways among sick or healthy people, and the median gap of everyone in
+the survey with that profile is compared with that under the profile of all people. A sample that
 ``henaw calibrate`` refuses counts as refused.
 
-The samples: ``hazard``, weights exp(k gap), so that the mean gap is 3 years above the
-survey's (1.5, 5); ``died``, people who died within five years among others, so that it is 3
-years above, or all of them; ``hospital``, weighted by high CRP and low albumin, 3 years
-above; ``anaemia``, by high RDW and low albumin, 3 years above; ``diabetes``, ``liver`` and
-``kidney``, by HbA1c, by the three enzymes and by creatinine, 1.5, 1.5 and 1 year above;
-``young half``, the half with the smaller gaps; ``well``, weights exp(-k gap), 3 years below;
-``low CRP``, weighted by low CRP and HbA1c, 2 years below.
+The samples: ``hazard``, weights exp(k gap) such that the mean gap is 3 (1.5, 5) years above the
+survey's; ``died``, people who died within five years mixed with others such that it is 3 years
+above; ``hospital``, weighted by high CRP and low albumin, 3 years above; ``anaemia``, by high RDW
+and low albumin, 3 years above; ``diabetes``, ``liver`` and ``kidney``, by HbA1c, by the three
+enzymes and by creatinine, 1.5, 1.5 and 1 year above; ``young half``, the half with the smaller
+gaps; ``well``, weights exp(-k gap), 3 years below; ``low CRP``, weighted by low CRP and HbA1c, 2
+years below.
 """
 
 from __future__ import annotations
@@ -40,17 +40,22 @@ from henaw.scoring.calibration.laboratory import calibrate_people, transform
 from henaw.scoring.reading.inputs import Inputs
 from henaw.training.cohorts.cohort import Cohort, read_cohort
 from henaw.training.configuration import read_training_configuration
+from henaw.training.evaluation.measures.follow_up import (
+    accumulate_hazard,
+    compute_hazard,
+    cut_follow_up,
+)
+from henaw.training.evaluation.reference_tables import look_up
 from henaw.training.metrics import select_evaluated
 
 SURVEYS = ("1999-2000", "2001-2002", "2003-2004", "2015-2016")
 SEED = 20
-HORIZON_YEARS = 10.0
 Rows = npt.NDArray[np.int64]
 Array = npt.NDArray[np.float64]
 
 
 class Study:
-    """One survey, left out, and the model that was fitted on the others."""
+    """A left-out survey, and the model that was fitted on the other surveys."""
 
     def __init__(self, survey: str, cohort: Cohort, checkpoint: Checkpoint) -> None:
         self.survey = survey
@@ -60,17 +65,17 @@ class Study:
         onnx = export_onnx(network, format_properties(describe_model(checkpoint)))
         self.content = onnx.SerializeToString(deterministic=True)
         self.model = Henaw(self.content)
-        everybody = np.arange(len(self.people))
-        self.unbiased = self.calibrate(everybody)
+        everyone = np.arange(len(self.people))
+        self.unbiased = self.calibrate(everyone)
         self.gaps = self.answer(self.unbiased)["age_gap"]
         self.scores = self._standardise(self.unbiased)
 
     def calibrate(self, rows: Rows) -> LabProfile:
-        """The profile that these people make."""
+        """The profile that `henaw calibrate` makes from these people."""
         return calibrate_people(self._tabulate(rows), model=self.model, name="survey").profile
 
     def calibrate_plainly(self, rows: Rows) -> LabProfile:
-        """Each biomarker's shift by itself, shrunk, with no check for sick people."""
+        """A profile with each biomarker's shift estimated alone and shrunk, without checks."""
         values, location, scale = self._place(rows)
         usual, spread = (
             self.checkpoint.tensors[name].double().numpy()
@@ -83,21 +88,19 @@ class Study:
         return LabProfile(name="plain", shift=shift, standard_error=error)
 
     def answer(self, profile: LabProfile) -> dict[str, Array]:
-        """What everybody in the survey is answered with a profile."""
+        """The model's outputs for everyone in the survey, with a profile."""
         model = Henaw(set_profile(self.content, profile))
         people = self.people
-        nothing = np.zeros(len(people), np.int64)
-        inputs = Inputs(people.biomarkers, people.age_years, people.sex, nothing, nothing)
+        zeros = np.zeros(len(people), np.int64)
+        inputs = Inputs(people.biomarkers, people.age_years, people.sex, zeros, zeros)
         return {name: value.astype(np.float64) for name, value in model.run(inputs).items()}
 
     def compare_deaths(self, answers: dict[str, Array]) -> float:
-        """Deaths within ten years over those expected by each person's own follow-up."""
+        """Observed over expected deaths within ten years, over each person's own follow-up."""
         people = self.people
-        slope = self.checkpoint.tensors["baseline_slope"].double().numpy()[people.sex]
-        start = self.checkpoint.tensors["baseline_intercept"].double().numpy()[people.sex]
-        years = np.minimum(people.time_years, HORIZON_YEARS)
-        hazard = np.exp(start + slope * answers["biological_age"]) * np.expm1(slope * years) / slope
-        return float((people.event & (people.time_years <= HORIZON_YEARS)).sum() / hazard.sum())
+        hazard = compute_hazard(answers["biological_age"], people.sex, self.checkpoint.tensors)
+        years, dead = cut_follow_up(people.time_years, people.event)
+        return float(dead.sum() / accumulate_hazard(hazard, years).sum())
 
     def _tabulate(self, rows: Rows) -> Any:
         import pyarrow as pa
@@ -107,26 +110,15 @@ class Study:
         return pa.table(columns | {n: people.biomarkers[rows, i] for n, i in INDEX.items()})
 
     def _place(self, rows: Rows) -> tuple[Array, Array, Array]:
-        people, network = self.people, self.checkpoint.network
-        ages = np.arange(network.first_age, network.last_age + 1)
-        tables = []
-        for name in ("location", "scale"):
-            table = self.checkpoint.tensors[name].double().numpy()
-            tables.append(
-                np.column_stack(
-                    [
-                        np.where(
-                            people.sex[rows] == 1,
-                            *(
-                                np.interp(people.age_years[rows], ages, table[s, :, i])
-                                for s in (1, 0)
-                            ),
-                        )
-                        for i in range(len(NAMES))
-                    ]
-                )
-            )
-        return transform(people.biomarkers[rows]), tables[0], tables[1]
+        """Values of some people, with the reference's location and scale for them."""
+        people = self.people
+        location, scale = (
+            look_up(self.checkpoint, name, people.age_years[rows], people.sex[rows])[
+                :, : len(NAMES)
+            ]
+            for name in ("location", "scale")
+        )
+        return transform(people.biomarkers[rows]), location, scale
 
     def _standardise(self, profile: LabProfile) -> Array:
         values, location, scale = self._place(np.arange(len(self.people)))
@@ -137,7 +129,7 @@ class Study:
 def draw_tilted(
     study: Study, score: Array, years: float, people: int, rng: np.random.Generator
 ) -> Rows:
-    """People drawn with weights exp(k score), k such that their mean gap is off by ``years``."""
+    """Draw people with weights exp(k score), k such that their mean gap is ``years`` higher."""
     noise = rng.gumbel(size=len(score))
     away = study.gaps - study.gaps.mean()
     sign = np.sign(years)
@@ -156,7 +148,7 @@ def draw_tilted(
 
 
 def draw_dying(study: Study, years: float, people: int, rng: np.random.Generator) -> Rows:
-    """People who died within five years among others; with replacement where too few died."""
+    """Mix people who died within five years with others; with replacement where too few died."""
     died = study.people.event & (study.people.time_years < 5.0)
     dead, others = np.flatnonzero(died), np.flatnonzero(~died)
     share = min(1.0, years / (study.gaps[dead].mean() - study.gaps[others].mean()))
@@ -170,7 +162,7 @@ def draw_dying(study: Study, years: float, people: int, rng: np.random.Generator
 
 
 def list_samples(study: Study, people: int) -> dict[str, Callable[[np.random.Generator], Rows]]:
-    """How the people of a profile are drawn, by name."""
+    """The ways to draw the people of a profile, by name."""
     gap = np.clip(study.gaps, -15.0, 40.0) / 7.0
     z = {name: study.scores[:, place] for name, place in INDEX.items()}
     enzymes = (z["ggt"] + z["ast"] + z["alt"]) / 3
@@ -187,9 +179,9 @@ def list_samples(study: Study, people: int) -> dict[str, Callable[[np.random.Gen
         "low CRP, -2 years": (-z["crp"] - z["hba1c"], -2.0),
     }
     young = np.flatnonzero(study.gaps < np.median(study.gaps))
-    everybody = len(study.people)
+    everyone = len(study.people)
     samples: dict[str, Callable[[np.random.Generator], Rows]] = {
-        "everybody": lambda rng: rng.choice(everybody, people, replace=False),
+        "everybody": lambda rng: rng.choice(everyone, people, replace=False),
         "died, 3 years": lambda rng: draw_dying(study, 3.0, people, rng),
         "young half": lambda rng: rng.choice(young, min(people, len(young)), replace=False),
     }
@@ -209,7 +201,7 @@ def load_study(survey: str, cohort: Cohort, folder: Path) -> Study:
 
 
 def measure_survey(study: Study, draws: int, people: int) -> dict[str, Any]:
-    """Medians of the gap, by sample and draw; None where the sample is refused."""
+    """Median gaps by sample and draw; None where the sample is refused."""
     rng = np.random.default_rng(SEED)
     whole = study.answer(study.unbiased)
     plain_whole = study.answer(study.calibrate_plainly(np.arange(len(study.people))))
@@ -261,7 +253,7 @@ def measure_survey(study: Study, draws: int, people: int) -> dict[str, Any]:
 def summarise_ordinary(
     results: dict[str, dict[str, Any]], draws: int, which: str
 ) -> dict[str, Any]:
-    """Median gaps of the people who did not make the profile, all surveys in each draw."""
+    """Median gaps of the people who are not in the profile's sample, by draw over all surveys."""
     pooled, worst_decades, by_survey = [], [], {survey: [] for survey in results}
     for draw in range(draws):
         parts = [

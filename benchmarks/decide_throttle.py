@@ -1,11 +1,11 @@
-"""What the throttle's claims rest on: the time and the exactness of a decision, in one run.
+"""Time and exactness of the throttle's decisions, beside other libraries.
 
     pip install pyrate-limiter throttled-py limits; python benchmarks/decide_throttle.py
 
-Four processes, each asking as fast as it can for one client's last token of 2 000: the
-time of a decision alone and beside the three others, and how many passed. pyrate-limiter's
-SQLite bucket is the one embedded store of a library that processes can share; limits and
-throttled-py have none, and are compared over Redis where there is a redis-server.
+Four processes ask as fast as they can for tokens of one client, who has 2 000: the script prints
+the time of a decision alone and beside three other processes, and how many requests passed. Of the
+libraries, only pyrate-limiter has an embedded store (SQLite) that processes can share; limits and
+throttled-py are compared over Redis, where there is a redis-server.
 """
 
 from __future__ import annotations

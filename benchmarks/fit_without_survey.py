@@ -1,11 +1,11 @@
-"""A checkpoint fitted without one survey, so that `henaw evaluate` can be honest about it.
+"""Fit a checkpoint without one survey, so that `henaw evaluate` on that survey is unbiased.
 
     python benchmarks/fit_without_survey.py COHORT SURVEY OUT.safetensors
     henaw evaluate OUT.safetensors --cohort COHORT --surveys SURVEY --out DIR
 
-The configuration is training/configs/nhanes.yaml, whose settings were chosen inside the
-other surveys (benchmarks/choose_settings.py). The shipped checkpoint is fitted on every
-survey; what is measured on a survey is measured on the checkpoint that this writes.
+The configuration is training/configs/nhanes.yaml, whose hyperparameters were chosen inside the
+training surveys (benchmarks/compare_hyperparameters.py). The shipped checkpoint is fitted on every
+survey, so figures for one survey are measured with the checkpoint that this script writes.
 """
 
 from __future__ import annotations
@@ -32,12 +32,12 @@ def main() -> None:
 
 
 def fit_without(cohort: Cohort, survey: str, *, members: bool = True) -> Checkpoint:
-    """Fit on everybody else, for the survey's own years.
+    """Fit on all other surveys, with the baseline of the left-out survey's years.
 
     Args:
-        cohort: everybody.
-        survey: left out.
-        members: also fit what the interval needs.
+        cohort: everyone.
+        survey: to leave out.
+        members: also fit the refits that the interval needs.
     """
     configuration = move_period(read_training_configuration(CONFIGURATION), [survey])
     seen = cohort.select(cohort.survey != survey)

@@ -1,9 +1,11 @@
-"""One person in ONNX Runtime on one thread, as a multiple of a small perceptron's time.
+"""Time one person in ONNX Runtime on one thread, as a multiple of a small perceptron's time.
 
-``python benchmarks/run_one_row.py EXPORTED`` takes the folder that ``henaw export`` wrote
-and measures, in turns, HENAW with all outputs, a perceptron 11 -> 64 -> 32 -> 6 that
-is exported the same way, and a file that has HENAW's outputs and computes next to nothing:
-what any model with these outputs takes. Read the ratios; the times are this machine's.
+    python benchmarks/run_one_row.py EXPORTED
+
+EXPORTED is the folder that ``henaw export`` wrote. Measured in turns: HENAW with all outputs; a
+perceptron 11 -> 64 -> 32 -> 6 that is exported the same way; and a graph with HENAW's outputs that
+computes almost nothing, which is the least time for any model with these outputs. Compare the
+ratios; the times depend on the machine.
 """
 
 from __future__ import annotations
@@ -27,11 +29,11 @@ ROUNDS, RUNS = 20, 500
 BATCHES = (256, 1_000, 10_000)
 
 
-def open_session(model: bytes, **settings: bool) -> onnxruntime.InferenceSession:
+def open_session(model: bytes, **changed: bool) -> onnxruntime.InferenceSession:
     """A session on one thread."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
-    for name, value in settings.items():
+    for name, value in changed.items():
         setattr(options, name, value)
     return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
 
@@ -54,14 +56,14 @@ def export_perceptron() -> bytes:
             verbose=False,
         )
     if program is None:
-        raise RuntimeError("expected the converter to return a program, got none")
+        raise RuntimeError("the converter returned no program")
     return program.model_proto.SerializeToString()
 
 
 def make_outputs_alone(model: bytes) -> bytes:
-    """HENAW's inputs and outputs, with an operation or two for all of them.
+    """Build a graph with HENAW's inputs and outputs and as few operations as possible.
 
-    A product with ones gives every number at once; flags are a comparison each.
+    One product with ones gives all numbers; each flag is a comparison.
     """
     graph = onnx.load_from_string(model).graph
     numbers, nodes, widths = [], [], []
@@ -95,7 +97,7 @@ def make_outputs_alone(model: bytes) -> bytes:
 
 
 def time_in_turns(runs: dict[str, Callable[[], object]]) -> dict[str, np.ndarray]:
-    """Microseconds of every run; the turns share whatever else the machine does."""
+    """Microseconds of every run; taking turns shares the load of other programs fairly."""
     times: dict[str, list[float]] = {name: [] for name in runs}
     for _ in range(ROUNDS):
         for name, run in runs.items():

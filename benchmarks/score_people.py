@@ -1,15 +1,10 @@
-"""How fast people are scored: every figure a ratio of two things measured in this run.
+"""How fast tables of people are scored; every figure is a ratio within one run.
 
-python benchmarks/score_people.py [--peers PYTHON] [--ten-million]
+    python benchmarks/score_people.py [--ten-million]
 
-PYTHON is the interpreter of an environment of its own that has pyaging and biolearn:
-
-    python -m venv peers
-    peers/bin/pip install torch==2.13.0 pyaging biolearn pyarrow
-
-Their PhenoAge reads other columns than HENAW; they get as many rows with values of its
-own. pyaging fetches its weights when it runs: here it gets the published coefficients
-instead, in its own model class and through its own `predict_age`.
+500 000 synthetic people, from Parquet to Parquet with every output, against pyarrow's read and
+write of the same tables and against one call of the PyTorch network a row. Then the time a person
+and the memory for other numbers of people. Every measurement is a process of its own.
 """
 
 from __future__ import annotations
@@ -22,18 +17,28 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 CHECKPOINT = Path(__file__).parents[1] / "model" / "weights" / "henaw-nhanes.safetensors"
 PEOPLE = 500_000
 ROWS_ONE_BY_ONE = 300
 REPEATS = 3
 MOST_PREFLIGHT_SECONDS = 2
+OUR_OPTIONS = {"compression": "zstd", "use_dictionary": ["reason"]}
+"""With which HENAW writes Parquet."""
+
+
+class Measured(NamedTuple):
+    """Seconds of the work alone, and the peak memory of its process."""
+
+    seconds: float
+    memory_mb: float
 
 
 def simulate(folder: Path, count: int) -> None:
-    """Synthetic people within what is accepted, in chunks, so that any number fits."""
+    """Write synthetic people within the accepted ranges, in chunks, so that any number fits."""
     import numpy as np
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -41,21 +46,26 @@ def simulate(folder: Path, count: int) -> None:
     from henaw.model.checkpoint import load_checkpoint
     from henaw.model.synthetic import draw_synthetic_people
 
-    path = folder / f"synthetic-{count}.parquet"
     people = draw_synthetic_people(load_checkpoint(CHECKPOINT), min(count, 100_000), seed=1)
     values = np.clip(people.biomarkers, [b.minimum for b in PANEL], [b.maximum for b in PANEL])
     columns = dict(zip(NAMES, values.astype(np.float32).T, strict=True))
-    writer = None
-    for start in range(0, count, len(people.age)):
-        identifiers = pa.array(np.arange(start, start + len(people.age)))
-        table = pa.table(
-            {"participant_id": identifiers, "age": people.age, "sex": people.sex, **columns}
-        )
-        writer = writer or pq.ParquetWriter(path, table.schema)
-        writer.write_table(table.slice(0, count - start))
-    assert writer is not None
-    writer.close()
-    return path
+    table = pa.table({"age": people.age, "sex": people.sex, **columns})
+    schema = pa.schema([("participant_id", pa.int64()), *table.schema])
+    with pq.ParquetWriter(folder / f"synthetic-{count}.parquet", schema) as writer:
+        for start in range(0, count, len(table)):
+            identifiers = pa.array(np.arange(start, start + len(table)))
+            chunk = table.add_column(0, "participant_id", identifiers)
+            writer.write_table(chunk.slice(0, count - start))
+
+
+def export(folder: Path, count: int) -> Callable[[], None]:
+    from henaw.export.export import export_checkpoint
+
+    def run() -> None:
+        export_checkpoint(CHECKPOINT, folder / "exported")
+        simulate(folder, count)
+
+    return run
 
 
 def score(folder: Path, count: int) -> Callable[[], None]:
@@ -70,7 +80,7 @@ def score(folder: Path, count: int) -> Callable[[], None]:
     path = folder / f"synthetic-{count}.parquet"
 
     def run() -> None:
-        """As `henaw score` does, pre-flight included."""
+        """Do what `henaw score` does, with its checks of the table."""
         states = take_states([path])
         source = open_source(path, threads=2)
         layout = find_layout(source.names)
@@ -91,8 +101,8 @@ def score(folder: Path, count: int) -> Callable[[], None]:
 
 
 def preflight(folder: Path, count: int) -> Callable[[], None]:
-    """The pre-flight alone, the model opened before."""
-    from henaw.intake.tables.layout import find_layout
+    """The checks of the table alone, after the model is opened."""
+    from henaw.model.layout import find_layout
     from henaw.scoring import Henaw
     from henaw.scoring.reading.preflight import look_over_source
     from henaw.scoring.reading.sources import open_source
@@ -106,34 +116,21 @@ def preflight(folder: Path, count: int) -> Callable[[], None]:
     return run
 
 
-def copy_defaults(folder: Path, count: int) -> Callable[[], None]:
+def copy(folder: Path, count: int, **options: Any) -> Callable[[], None]:
+    """pyarrow reads the people and writes the answers, which are read before."""
     import pyarrow.parquet as pq
 
     answers = pq.read_table(folder / f"answers-{count}.parquet")
 
-    def copy() -> None:
+    def run() -> None:
         pq.read_table(folder / f"synthetic-{count}.parquet")
-        pq.write_table(answers, folder / "copy.parquet")
+        pq.write_table(answers, folder / "copy.parquet", **options)
 
-    return copy
-
-
-def copy_tuned(folder: Path, count: int) -> Callable[[], None]:
-    import pyarrow.parquet as pq
-
-    answers = pq.read_table(folder / f"answers-{count}.parquet")
-
-    def copy() -> None:
-        pq.read_table(folder / f"synthetic-{count}.parquet")
-        pq.write_table(
-            answers, folder / "copy.parquet", compression="zstd", use_dictionary=["reason"]
-        )
-
-    return copy
+    return run
 
 
 def loop(folder: Path, count: int) -> Callable[[], None]:
-    """One call of the PyTorch network a row, ROWS_ONE_BY_ONE rows."""
+    """One call of the PyTorch network a row, for ROWS_ONE_BY_ONE rows."""
     import pyarrow.parquet as pq
     import torch
     from henaw.model.biomarkers import NAMES
@@ -155,149 +152,44 @@ def loop(folder: Path, count: int) -> Callable[[], None]:
     return run
 
 
-_PHENOAGE = {
-    "albumin": (47.0, -0.03359355),
-    "creatinine": (72.5, 0.009506491),
-    "glucose": (4.5, 0.1953192),
-    "log_crp": (0.2, 0.09536762),
-    "lymphocyte_percent": (28.0, -0.01199984),
-    "mean_cell_volume": (92.0, 0.02676401),
-    "red_cell_distribution_width": (13.0, 0.3306156),
-    "alkaline_phosphatase": (64.0, 0.001868778),
-    "white_blood_cell_count": (6.0, 0.05542406),
-    "age": (50.0, 0.08035356),
-}
-
-
-def _draw_phenoage(count: int) -> Any:
-    import numpy as np
-    import pandas as pd
-
-    noise = np.random.default_rng(1).uniform(0.9, 1.1, (len(_PHENOAGE), count))
-    middles = [middle for middle, _ in _PHENOAGE.values()]
-    return pd.DataFrame(dict(zip(_PHENOAGE, noise * np.array(middles)[:, None], strict=True)))
-
-
-def _between_files(folder: Path, frame: Any, compute: Callable[[Any], Any]) -> Callable[[], None]:
-    import pandas as pd
-
-    path, out = folder / "phenoage.parquet", folder / "phenoage-answers.parquet"
-    frame.to_parquet(path)
-
-    def run() -> None:
-        pd.DataFrame({"age": compute(pd.read_parquet(path))}).to_parquet(out)
-
-    return run
-
-
-_BIOLEARN = {
-    "log_crp": "c_reactive_protein",
-    "red_cell_distribution_width": "red_blood_cell_distribution_width",
-    "alkaline_phosphatase": "alkaline_phosphate",
-}
-
-
-def biolearn(folder: Path, count: int) -> Callable[[], None]:
-    from biolearn.hematology import phenotypic_age
-
-    return _between_files(folder, _draw_phenoage(count).rename(columns=_BIOLEARN), phenotypic_age)
-
-
-def pyaging(folder: Path, count: int) -> Callable[[], None]:
-    import pyaging as pya
-    import torch
-    from pyaging.models import LinearModel, PhenoAge
-
-    frame = _draw_phenoage(count).rename(columns={"log_crp": "c_reactive_protein"})
-    model = PhenoAge()
-    model.features = list(frame.columns)
-    model.metadata |= {"clock_name": "phenoage", "data_type": "blood chemistry"}
-    model.base_model = LinearModel(len(_PHENOAGE))
-    with torch.no_grad():
-        model.base_model.linear.weight[:] = torch.tensor([[c for _, c in _PHENOAGE.values()]])
-        model.base_model.linear.bias[:] = -19.90667
-    model = model.to(torch.float64).eval()
-    cache = pya.pred.ClockCache()
-    cache._get_or_load = lambda *_: model  # type: ignore[method-assign]
-
-    def compute(table: Any) -> Any:
-        adata = pya.preprocess.df_to_adata(table, verbose=False)
-        pya.pred.predict_age(adata, "phenoage", clock_cache=cache, verbose=False)
-        return adata.obs["phenoage"]
-
-    return _between_files(folder, frame, compute)
-
-
-def export(folder: Path, count: int) -> None:
-    from henaw.export.export import export_checkpoint
-
-    export_checkpoint(CHECKPOINT, folder / "exported")
-    simulate(folder, count)
-
-
 WORK: dict[str, Callable[[Path, int], Callable[[], None]]] = {
-    "export": lambda folder, count: lambda: export(folder, count),
-    "simulate": lambda folder, count: lambda: simulate(folder, count),
+    "export": export,
+    "simulate": lambda folder, count: partial(simulate, folder, count),
     "score": score,
     "preflight": preflight,
-    "copy_defaults": copy_defaults,
-    "copy_tuned": copy_tuned,
+    "copy_defaults": copy,
+    "copy_tuned": partial(copy, **OUR_OPTIONS),
     "loop": loop,
-    "biolearn": biolearn,
-    "pyaging": pyaging,
 }
+COMPARED = ("score", "preflight", "copy_defaults", "copy_tuned", "loop")
 
 
-def measure(
-    name: str, folder: Path, count: int, python: str = sys.executable
-) -> tuple[float, float] | None:
-    """Seconds of the work alone, and the peak memory in MB of its process."""
-    process = subprocess.Popen(
-        [python, __file__, "--child", name, str(folder), str(count)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    assert process.stdout is not None
-    assert process.stderr is not None
-    said = process.stdout.read()
-    errors = process.stderr.read()
+def measure(name: str, folder: Path, count: int) -> Measured:
+    """Do one piece of work in a process of its own."""
+    command = [sys.executable, __file__, "--child", name, str(folder), str(count)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    output = process.stdout.read() if process.stdout is not None else ""
     _, status, usage = os.wait4(process.pid, 0)
-    process.returncode = status
-    if status:
-        print(f"{name}: cannot run: {errors.strip().splitlines()[-1:]}")
-        return None
-    return float(said.split()[-1]), usage.ru_maxrss / 1024
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        sys.exit(f"{name} ended with {process.returncode}")
+    return Measured(float(output.split()[-1]), usage.ru_maxrss / 1024)
 
 
-def compare(names: dict[str, str], folder: Path, count: int) -> dict[str, tuple[float, float]]:
-    """Median of seconds by those of ``score``, and most MB: all in turn, several times.
-
-    Args:
-        names: of the work, with the interpreter that runs it.
-        folder: where the files are.
-        count: of people.
-    """
-    rounds: dict[str, list[tuple[float, float]]] = {name: [] for name in names}
+def compare(folder: Path, count: int) -> dict[str, float]:
+    """Median of each work's seconds over those of ``score``; all take turns, REPEATS times."""
+    rounds: dict[str, list[float]] = {name: [] for name in COMPARED}
     for _ in range(REPEATS):
-        ours = 0.0
-        for name, python in names.items():
-            seen = measure(name, folder, count, python)
-            if seen is not None:
-                ours = seen[0] if name == "score" else ours
-                rounds[name].append((seen[0] / ours, seen[1]))
-    return {
-        name: (statistics.median(r[0] for r in runs), max(r[1] for r in runs))
-        for name, runs in rounds.items()
-        if runs
-    }
+        seconds = {name: measure(name, folder, count).seconds for name in COMPARED}
+        for name in COMPARED:
+            rounds[name].append(seconds[name] / seconds["score"])
+    return {name: statistics.median(ratios) for name, ratios in rounds.items()}
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--peers")
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--ten-million", action="store_true")
-    parser.add_argument("--child", nargs=3)
+    parser.add_argument("--child", nargs=3, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.child:
         name, folder, count = options.child
@@ -307,40 +199,30 @@ def main() -> None:
         print(time.perf_counter() - began)
         return
 
-    here = dict.fromkeys(
-        ("score", "preflight", "copy_defaults", "copy_tuned", "loop"), sys.executable
-    )
-    there = dict.fromkeys(("pyaging", "biolearn"), options.peers) if options.peers else {}
     with tempfile.TemporaryDirectory() as name:
         temporary = Path(name)
-        # Everything is a process of its own: this one stays small, since what it holds
-        # when it forks would count as the peak of the child.
+        # This process stays small: the memory that it has when it forks would count as the
+        # child's peak.
         measure("export", temporary, PEOPLE)
-        measure("score", temporary, PEOPLE)
-        seen = compare(here | there, temporary, PEOPLE)
-        print(f"{PEOPLE:,} people, Parquet to Parquet, all outputs: {seen['score'][1]:.0f} MB")
-        for copy, what in (("copy_defaults", "its defaults"), ("copy_tuned", "our options")):
-            print(f"{1 / seen[copy][0]:.2f} x pyarrow's read and write of the same, by {what}")
-        alone = measure("preflight", temporary, PEOPLE)
-        assert alone is not None
-        print(
-            f"its pre-flight: {alone[0]:.2f} s here (to be under {MOST_PREFLIGHT_SECONDS} s), "
-            f"{seen['preflight'][0]:.0%} of the whole"
-        )
-        a_row = seen["loop"][0] * PEOPLE / ROWS_ONE_BY_ONE
-        print(f"PyTorch row by row takes {a_row:.0f} x as long")
-        for peer in there:
-            if peer in seen:
-                print(f"{peer}, PhenoAge of as many, takes {seen[peer][0]:.2f} x as long")
-        counts = [10_000, 100_000, 1_000_000, *([10_000_000] if options.ten_million else [])]
         base = measure("score", temporary, PEOPLE)
-        for count in counts:
+        ratio = compare(temporary, PEOPLE)
+        print(f"{PEOPLE:,} people, Parquet to Parquet, all outputs: {base.memory_mb:.0f} MB")
+        for work, what in (("copy_defaults", "its defaults"), ("copy_tuned", "our options")):
+            print(f"{1 / ratio[work]:.2f} x pyarrow's read and write of the same, by {what}")
+        alone = measure("preflight", temporary, PEOPLE)
+        print(
+            f"its checks of the table: {alone.seconds:.2f} s here (to be under "
+            f"{MOST_PREFLIGHT_SECONDS} s), {ratio['preflight']:.0%} of the whole"
+        )
+        print(f"PyTorch row by row takes {ratio['loop'] * PEOPLE / ROWS_ONE_BY_ONE:.0f} x as long")
+        for count in (10_000, 100_000, 1_000_000, *([10_000_000] if options.ten_million else [])):
             measure("simulate", temporary, count)
             run = measure("score", temporary, count)
             (temporary / f"answers-{count}.parquet").unlink()
-            if run is not None and base is not None:
-                ratio = run[0] / count / (base[0] / PEOPLE)
-                print(f"{count:,}: {ratio:.2f} x the time a row of {PEOPLE:,}, {run[1]:.0f} MB")
+            a_person = run.seconds / count / (base.seconds / PEOPLE)
+            print(
+                f"{count:,}: {a_person:.2f} x the time a row of {PEOPLE:,}, {run.memory_mb:.0f} MB"
+            )
 
 
 if __name__ == "__main__":

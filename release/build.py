@@ -1,9 +1,9 @@
-"""Build both distributions, check them, and list what each brings: make dist.
+"""Build both distributions, check them, and write their bills of materials: make dist.
 
     python release/build.py build/dist
 
-``henaw`` brings onnxruntime, ``henaw-gpu`` onnxruntime-gpu; nothing else differs. Beside each
-wheel stands its bill of materials (CycloneDX), made of a fresh environment that holds it.
+``henaw`` depends on onnxruntime, ``henaw-gpu`` on onnxruntime-gpu; nothing else differs. Beside
+each wheel is its bill of materials (CycloneDX), made from a fresh environment with that wheel.
 """
 
 import shutil
@@ -23,7 +23,7 @@ _GPU = {
     "# CUDA and cuDNN, where the machine has none.\n"
     'cuda = ["onnxruntime-gpu[cuda,cudnn]"]\n',
 }
-"""What the second distribution has in pyproject.toml in place of the first's."""
+"""Text of pyproject.toml that the second distribution replaces."""
 _LEFT_OUT = shutil.ignore_patterns(
     *(".git", ".venv", "build", "node_modules", "model_store", "run", "*.egg-info"),
     *("__pycache__", ".*_cache", ".hypothesis"),
@@ -31,7 +31,7 @@ _LEFT_OUT = shutil.ignore_patterns(
 
 
 def build(name: str, out: Path) -> Path:
-    """Build the source distribution, and of it the wheel, whose path is returned."""
+    """Build the source distribution and from it the wheel; return the wheel's path."""
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary) / "source"
         shutil.copytree(SOURCE, folder, ignore=_LEFT_OUT)
@@ -44,13 +44,13 @@ def build(name: str, out: Path) -> Path:
 
 
 def check(out: Path) -> None:
-    """Check what a package index would show of each file."""
+    """Check that a package index could show each file."""
     files = [path for path in out.iterdir() if path.name.endswith((".whl", ".tar.gz"))]
     _run(sys.executable, "-m", "twine", "check", "--strict", *files)
 
 
 def list_materials(wheel: Path, python: Path) -> Path:
-    """Write the bill of materials of an environment that holds a wheel, beside the wheel."""
+    """Write the bill of materials of an environment with a wheel installed, beside the wheel."""
     bill = wheel.with_suffix(".cdx.json")
     with tempfile.TemporaryDirectory() as temporary:
         project = Path(shutil.copy(SOURCE / "pyproject.toml", temporary))
@@ -63,7 +63,7 @@ def list_materials(wheel: Path, python: Path) -> Path:
 
 
 def main(out: Path) -> None:
-    """Build, check and list all of it into a folder, emptied before."""
+    """Build, check and list everything into a folder, which is emptied first."""
     shutil.rmtree(out, ignore_errors=True)
     out.mkdir(parents=True)
     for name in DISTRIBUTIONS:
@@ -84,7 +84,7 @@ def _switch(project: Path) -> None:
     text = project.read_text(encoding="utf-8")
     for before, after in _GPU.items():
         if before not in text:
-            sys.exit(f"error: {project.name} must hold {before!r}")
+            sys.exit(f"error: {project.name} must contain {before!r}")
         text = text.replace(before, after)
     project.write_text(text, encoding="utf-8")
 

@@ -1,12 +1,12 @@
-"""Every test and benchmark that needs a GPU, and one report of them.
+"""Run every test and benchmark that needs a GPU, and write one report.
 
     python benchmarks/gpu [--out build/gpu] [--limit-s 540]
     python benchmarks/gpu --device cpu --people 5000     # a rehearsal where there is none
 
-HENAW need not be installed. Packages that are missing are named, with the way to bring them
-to a machine without a network; parts that lack one are left out, which the report says.
-Without a GPU it says so and ends with 0. Each part is a process of its own: what one breaks on
-the device, the next does not find broken.
+HENAW need not be installed. Missing packages are listed, with the command that brings them to a
+machine without a network; parts that need one are left out, and the report says so. Without a GPU
+nothing runs and the exit status is 0. Each part is a process of its own, so that an error on the
+device does not affect the next part.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ PARTS = {
     "held out": ("fitting", "measure_held_out"),
     "fits": ("fitting", "fit_synthetic"),
 }
-"""In the order of what to see first, should the time run out."""
+"""The most important parts come first, in case the time runs out."""
 PACKAGES = ("torch", "onnxruntime-gpu", "onnxruntime", "onnx", "numpy", "pandas", "pyarrow")
 NEEDED = {
     "numpy": "numpy",
@@ -59,9 +59,9 @@ NEEDED = {
     "hypothesis": "hypothesis",
     "model_archiver": "torch-model-archiver",
 }
-"""Modules that the parts import, by the packages that have them; torch is there."""
+"""Modules that the parts import besides torch, with their packages."""
 _SAID = 2_000
-"""Characters kept of what a part said last."""
+"""Characters kept from the end of a part's output."""
 
 
 def main() -> None:
@@ -70,20 +70,20 @@ def main() -> None:
     )
     parser.add_argument("--out", type=Path, default=REPOSITORY / "build" / "gpu")
     parser.add_argument("--device", default="cuda", help="cuda, cuda:N or, to rehearse, cpu")
-    parser.add_argument("--people", type=int, help="at most so many in each benchmark")
-    parser.add_argument("--limit-s", type=float, default=540, help="seconds for everything")
+    parser.add_argument("--people", type=int, help="most people in each benchmark")
+    parser.add_argument("--limit-s", type=float, default=540, help="seconds for all parts")
     parser.add_argument("--only", nargs="*", choices=PARTS, default=list(PARTS))
     parser.add_argument("--child", nargs=2, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if importlib.util.find_spec("torch") is None:
-        sys.exit("expected the Python package torch, found none: install it first")
+        sys.exit("the Python package torch is missing: install it first")
     import torch
 
     is_cuda = options.device.startswith("cuda")
     if is_cuda and not torch.cuda.is_available():
         print(
-            f"torch {torch.__version__} sees no CUDA device here: nothing was run, and nothing "
-            "is claimed. Rehearse with: --device cpu --people 5000"
+            f"torch {torch.__version__} finds no CUDA device: nothing was run. "
+            "Rehearse with: --device cpu --people 5000"
         )
         return
     if options.child:
@@ -94,9 +94,9 @@ def main() -> None:
     missing = [package for name, package in NEEDED.items() if not importlib.util.find_spec(name)]
     if missing:
         print(
-            f"Missing: {', '.join(missing)}. Parts that need them are left out. To bring them: "
-            f"pip install --target gpu-packages {' '.join(missing)}, where there is a network and "
-            "the same Python; here: PYTHONPATH=gpu-packages python benchmarks/gpu"
+            f"Missing: {', '.join(missing)}. Parts that need them are left out. To add them, run "
+            f"pip install --target gpu-packages {' '.join(missing)} on a machine with a network "
+            "and the same Python, and here: PYTHONPATH=gpu-packages python benchmarks/gpu"
         )
     report = {
         "device": torch.cuda.get_device_name(options.device) if is_cuda else "the CPU",
@@ -111,7 +111,7 @@ def main() -> None:
     for name in options.only:
         print(f"{name} ...", flush=True)
         report["parts"][name] = start_part(name, options, until - time.monotonic())
-        # After each part: what was seen is there, whatever ends the run.
+        # After each part, so that an interrupted run leaves a report.
         path = write_report(report, options.out)
         print(f"  {report['parts'][name]['outcome']}", flush=True)
     print(path)
@@ -121,7 +121,7 @@ def start_part(name: str, options: argparse.Namespace, limit_s: float) -> dict[s
     """Run one part in a process of its own, in which ``henaw`` is this repository."""
     began = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="henaw-gpu-") as temporary:
-        # henaw is the folder api, henaw.model the folder model, and so on.
+        # The package henaw is the folder api, henaw.model the folder model, and so on.
         package = Path(temporary) / "henaw"
         package.mkdir()
         front_door = REPOSITORY / "api"
@@ -139,7 +139,7 @@ def start_part(name: str, options: argparse.Namespace, limit_s: float) -> dict[s
         found = [json.loads(line) for line in results.read_text().splitlines()]
     missing = [result["missing"] for result in found if "missing" in result]
     if outcome == "done" and missing:
-        outcome = "done in part, for want of " + "; ".join(missing)
+        outcome = "done in part; missing: " + "; ".join(missing)
     return {
         "outcome": outcome,
         "seconds": round(time.monotonic() - began, 1),
@@ -149,7 +149,7 @@ def start_part(name: str, options: argparse.Namespace, limit_s: float) -> dict[s
 
 
 def _run(command: list[str], paths: list[str], limit_s: float) -> tuple[str, str]:
-    """What a process said, and how it ended."""
+    """Run a command; return its output and its outcome."""
     process = subprocess.Popen(
         command,
         env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)},
@@ -161,7 +161,7 @@ def _run(command: list[str], paths: list[str], limit_s: float) -> tuple[str, str
     try:
         said, _ = process.communicate(timeout=max(1.0, limit_s))
     except subprocess.TimeoutExpired:
-        # With what it started itself: the tests are a process of their own.
+        # With its own child processes, such as the tests.
         os.killpg(process.pid, signal.SIGKILL)
         said, _ = process.communicate()
         return said, f"STOPPED: the time ran out after {limit_s:.0f} s"
@@ -169,7 +169,7 @@ def _run(command: list[str], paths: list[str], limit_s: float) -> tuple[str, str
 
 
 def run_part(name: str, results: str, *, device: str, people: int | None) -> None:
-    """What the process of a part does."""
+    """Run one part in this process."""
     from measuring import Meter
 
     meter = Meter(device, Path(results), seconds=1.5 if device != "cpu" else 0.1)
@@ -184,7 +184,7 @@ def run_part(name: str, results: str, *, device: str, people: int | None) -> Non
 
 
 def run_tests(meter: Any) -> None:
-    """The tests that are marked ``gpu``; only files that hold one are collected."""
+    """Run the tests marked ``gpu``, collecting only files that have one."""
     if importlib.util.find_spec("pytest") is None:
         meter.tell("not run", missing="the Python package pytest")
         return
@@ -203,7 +203,7 @@ def run_tests(meter: Any) -> None:
 
 
 def list_versions() -> dict[str, str]:
-    """Versions of what answers depend on."""
+    """Versions of the software that answers depend on."""
     import torch
 
     versions = {"python": platform.python_version(), "machine": platform.platform()}
@@ -216,7 +216,7 @@ def list_versions() -> dict[str, str]:
         text=True,
         check=False,
     )
-    versions["commit"] = commit.stdout.strip() or "not known"
+    versions["commit"] = commit.stdout.strip() or "unknown"
     return versions
 
 
@@ -228,7 +228,7 @@ def find_version(name: str) -> str:
 
 
 def list_gpus() -> list[str]:
-    """What nvidia-smi says that there is."""
+    """The GPUs that nvidia-smi lists."""
     program = shutil.which("nvidia-smi")
     if program is None:
         return []

@@ -1,4 +1,4 @@
-"""What `henaw train` does: a mini-batch epoch, an evaluation, a fit, and how good it is."""
+"""Benchmarks of `henaw train`: a mini-batch epoch, an evaluation, a fit, and its accuracy."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _EPOCHS = 4
 
 
 def fit_synthetic(meter: Meter, people: int | None) -> None:
-    """An evaluation and a whole fit of people who do not exist."""
+    """Time an evaluation and a whole fit of synthetic people."""
     configuration = _configure()
     for count in sorted({min(size, people or size) for size in FULL_BATCH}):
         cohort = _draw(count)
@@ -50,7 +50,7 @@ def fit_synthetic(meter: Meter, people: int | None) -> None:
             steps[step] = round(time.perf_counter() - began, 2)
 
         with meter.watch() as seen:
-            # A rehearsal stops at the point estimate: refits of few people take as long.
+            # A rehearsal stops at the point estimate: refits of few people take just as long.
             fitted = fit(
                 cohort,
                 configuration,
@@ -63,7 +63,7 @@ def fit_synthetic(meter: Meter, people: int | None) -> None:
 
 
 def run_epochs(meter: Meter, people: int | None) -> None:
-    """Mini-batch epochs of 8 192: the difference of two lengths, without what is done once."""
+    """Time epochs with batches of 8 192: the difference of two runs leaves out the set-up."""
     configuration = _configure()
     count = people or EPOCH_PEOPLE
     problem, everyone = _build_problem(_draw(count), configuration, meter)
@@ -94,7 +94,7 @@ def run_epochs(meter: Meter, people: int | None) -> None:
 
 
 def measure_held_out(meter: Meter, people: int | None) -> None:
-    """C-index on the survey held out, by both methods; needs the cohort."""
+    """C-index on the held-out survey, by both methods; needs the cohort."""
     named = os.environ.get("HENAW_COHORT")
     path = Path(named) if named else REPOSITORY.parent / "shared/data/nhanes_development.parquet"
     if not path.is_file():

@@ -26,7 +26,7 @@ class Meter:
     Args:
         device: where the work is done.
         results: the file.
-        seconds: how long work is repeated: nvidia-smi's figure is a mean over up to a second.
+        seconds: how long work is repeated; nvidia-smi averages over up to a second.
     """
 
     def __init__(self, device: str, results: Path, seconds: float) -> None:
@@ -45,15 +45,8 @@ class Meter:
             file.write(json.dumps({"name": name, **seen}) + "\n")
         print(f"  {name}: {json.dumps(seen)}", flush=True)
 
-    def once(self, name: str, work: Callable[[], Any], **more: Any) -> Any:
-        """Do work that is too long to repeat, and return what it returns."""
-        with self.watch() as seen:
-            result = work()
-        self.tell(name, **more, **seen)
-        return result
-
     def repeat(self, name: str, work: Callable[[], Any], **more: Any) -> None:
-        """Repeat work: the first call's, and the others' median and best seconds."""
+        """Repeat work; report the seconds of the first call, and the others' median and best."""
         began = time.perf_counter()
         work()
         self._wait()
@@ -95,7 +88,7 @@ class Meter:
 
 @contextmanager
 def _sample_utilisation(device: torch.device) -> Iterator[list[float]]:
-    """What nvidia-smi says while the block runs, in percent; nothing on the CPU."""
+    """Utilisation in percent by nvidia-smi while the block runs; nothing on the CPU."""
     samples: list[float] = []
     program = shutil.which("nvidia-smi")
     if device.type != "cuda" or program is None:

@@ -1,4 +1,4 @@
-"""One report of a run: JSON for a program, Markdown for a reader."""
+"""Write the report of a run: JSON for programs, Markdown for readers."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _TIMES = ("seconds", "first_s", "median_s", "best_s", "epoch_s")
 
 
 def write_report(report: Mapping[str, Any], folder: Path) -> Path:
-    """Write ``report.json`` and ``report.md``; returns the latter."""
+    """Write ``report.json`` and ``report.md``; return the path of the latter."""
     folder.mkdir(parents=True, exist_ok=True)
     texts = {"report.json": json.dumps(report, indent=1), "report.md": format_report(report)}
     for name, text in texts.items():
@@ -25,7 +25,7 @@ def format_report(report: Mapping[str, Any]) -> str:
     """The report as Markdown."""
     lines = [f"# HENAW on {report['device']}", ""]
     if report["rehearsal"]:
-        lines += ["A rehearsal on the CPU: nothing here was seen on a GPU.", ""]
+        lines += ["A rehearsal on the CPU: nothing here was measured on a GPU.", ""]
     lines += [f"- {name}: {value}" for name, value in report["versions"].items()]
     lines += [f"- GPU: {gpu}" for gpu in report["gpus"]]
     if report["missing"]:

@@ -1,4 +1,4 @@
-"""What the server and `henaw score` do: one person, batches, and a Parquet file."""
+"""Benchmarks of the server and of `henaw score`: one person, batches, and a Parquet file."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ SCORED = 1_000_000
 
 
 def answer_batches(meter: Meter, people: int | None) -> None:
-    """Batches by the server's runtimes, copies to and from the device included."""
+    """Time batches on the server's runtimes, copies to and from the device included."""
     checkpoint = load_checkpoint(CHECKPOINT)
     sizes = sorted({min(size, people or size) for size in SIZES})
     everyone = draw_synthetic_people(checkpoint, sizes[-1], 1)
@@ -84,7 +84,7 @@ def _answer(meter: Meter, runtime: Runtime, people: People) -> None:
 
 
 def answer_requests(meter: Meter, people: int | None) -> None:
-    """Requests by the server's core, bytes to bytes, with the GPU and without."""
+    """Time requests through the server's core, bytes to bytes, with and without the GPU."""
     from henaw.export.archive import build_archive
     from henaw.export.export import export_checkpoint
     from henaw.handler.assembly import assemble_service
@@ -104,10 +104,10 @@ def answer_requests(meter: Meter, people: int | None) -> None:
         archive = build_archive(folder / "exported", MODEL_CONFIGURATION, folder)
         with zipfile.ZipFile(archive) as content:
             content.extractall(folder / "unpacked")
-        everybody = Bucket(rate=1e9, period_s=1.0, burst=10**9)
+        unlimited = Bucket(rate=1e9, period_s=1.0, burst=10**9)
         configuration = HandlerConfiguration(
             limits=Limits(batch_s=60.0),
-            throttle=ThrottleConfiguration(anonymous=everybody),
+            throttle=ThrottleConfiguration(anonymous=unlimited),
         )
         for device in dict.fromkeys((None, str(meter.device) if meter.on_cuda else None)):
             service = assemble_service(
@@ -136,7 +136,7 @@ def answer_requests(meter: Meter, people: int | None) -> None:
 
 
 def _draw(checkpoint: Checkpoint, count: int) -> People:
-    """People with values that are accepted."""
+    """Draw people with values in the accepted ranges."""
     drawn = draw_synthetic_people(checkpoint, count, 1)
     low, high = np.array([(b.minimum, b.maximum) for b in PANEL]).T
     values = np.clip(drawn.biomarkers, low, high).astype(np.float32)
@@ -175,7 +175,7 @@ def _write_arrays(people: People) -> dict[str, Any]:
 
 
 def score_file(meter: Meter, people: int | None) -> None:
-    """A Parquet file to a Parquet file, all outputs, on the CPU and on the device."""
+    """Time scoring from Parquet to Parquet, all outputs, on the CPU and on the device."""
     import pyarrow as pa
     import pyarrow.parquet as pq
     from henaw.intake.tables.layout import find_layout
@@ -216,7 +216,7 @@ def score_file(meter: Meter, people: int | None) -> None:
 
 
 def _export(checkpoint: Checkpoint, folder: Path) -> Path:
-    """TorchScript and ONNX, without the proofs of `henaw export`, which take their time."""
+    """Export TorchScript and ONNX, without the slow proofs of `henaw export`."""
     import onnx
     from henaw.export.graphs import export_onnx, export_torchscript
     from henaw.export.metadata import describe_model, format_properties

@@ -1,10 +1,9 @@
-"""HENAW's server against others that serve the same ONNX file with the same validation.
+"""Compare HENAW's server with others that serve the same ONNX file with the same validation.
 
     python benchmarks/serve [--out build/bench-serve] [--seconds 4] [--only TEXT]
 
-wrk sends the load from the same machine. Each server is alone while it is measured and is
-warmed up first; of five rounds the median of each figure counts. Only ratios within one run
-mean much.
+wrk sends the load from the same machine. Each server runs alone and is warmed up first; figures
+are medians of five rounds. Only ratios within one run are comparable.
 """
 
 from __future__ import annotations
@@ -33,10 +32,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, default=REPOSITORY / "build" / "bench-serve")
     parser.add_argument("--seconds", type=float, default=3)
-    parser.add_argument("--only", default="", help="servers whose name begins with one of these")
+    parser.add_argument(
+        "--only", default="", help="only servers with one of these prefixes"
+    )
     arguments = parser.parse_args()
     if shutil.which("wrk") is None:
-        parser.error("expected wrk on the path, found none: apt-get install wrk")
+        parser.error("wrk is not on the path: apt-get install wrk")
 
     python = make_environment(REPOSITORY / "build" / "bench-venv")
     with tempfile.TemporaryDirectory(prefix="henaw-bench-") as name:
@@ -66,9 +67,9 @@ def main() -> None:
 def measure(
     server: str, start: Start, folder: Path, loads: list[Load], seconds: float
 ) -> dict[str, Any]:
-    """Start one server, warm it up, and put every load on it that it knows."""
+    """Start one server, warm it up, and send it every load that it supports."""
     print(f"{server} ...", flush=True)
-    # The Open Inference Protocol is HENAW's alone here.
+    # Only HENAW supports the Open Inference Protocol here.
     is_ours = server.startswith("HENAW")
     loads = [load for load in loads if is_ours or not load.name.startswith("arrays")]
     with start(folder) as running:

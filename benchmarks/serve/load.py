@@ -1,4 +1,4 @@
-"""What is sent, and how its answers are timed: wrk, which costs the server little CPU."""
+"""The loads, and their timing by wrk, which uses little CPU beside the server."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Load:
 
 
 def write_loads(folder: Path, sidecar: dict[str, Any]) -> list[Load]:
-    """Write the bodies: the README's person, and made-up people within the fitted range."""
+    """Write the bodies: the README's person, and synthetic people within the fitted range."""
     ranges = [sidecar["fitted_range"][b["name"]] for b in sidecar["panel"]]
     rng = np.random.default_rng(_SEED)
     low, high = np.array(ranges).T
@@ -82,10 +82,10 @@ def write_loads(folder: Path, sidecar: dict[str, Any]) -> list[Load]:
 
 
 def press(url: str, load: Load, seconds: float) -> dict[str, float]:
-    """Send one load for a while, and return what wrk saw.
+    """Send one load for some seconds.
 
     Returns:
-        ``requests_s``, ``people_s``, ``p50_ms``, ``p99_ms``, and ``failed`` in number.
+        ``requests_s``, ``people_s``, ``p50_ms``, ``p99_ms``, and the number of ``failed``.
     """
     finished = subprocess.run(
         ["wrk", "--threads", "1", "--connections", str(load.connections),
@@ -98,5 +98,5 @@ def press(url: str, load: Load, seconds: float) -> dict[str, float]:
         timeout=seconds + 60,
     )  # fmt: skip
     seen: dict[str, float] = json.loads(finished.stdout.splitlines()[-1])
-    # wrk counts refused requests among the others.
+    # requests_s includes refused requests.
     return seen | {"people_s": seen["requests_s"] * load.people}

@@ -1,10 +1,10 @@
-"""Ten times as many clients as keep the server busy: who is answered, and how soon.
+"""Overload: ten times as many clients as keep the server busy.
 
     python benchmarks/serve/overload.py [--seconds 10]
 
-Each client asks about 100 people, waits for the answer and asks again, refused or not.
-wrk is the crowd, since forty clients in Python would keep each other waiting; two
-clients beside it see what each of the crowd sees.
+Each client asks about 100 people, waits for the answer and asks again, refused or not. wrk runs
+most of the clients, since forty clients in Python would delay each other; two clients in Python
+beside it measure what every client sees.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from load import press as press_with_wrk
 from servers import REPOSITORY, serve_henaw
 
 _BUSY = 4
-"""Clients that already keep one worker busy."""
+"""So many clients keep one worker busy."""
 
 _PROBES = 2
 
@@ -35,7 +35,7 @@ _BODY = json.dumps({"instances": [EXAMPLE_PERSON] * 100})
 
 
 def ask(url: str, until_s: float) -> list[tuple[int, float, bool]]:
-    """Ask until a time; return status, milliseconds, and whether told when to come back."""
+    """Ask until a time; return each status, its milliseconds, and if it has ``Retry-After``."""
     address = urlsplit(url)
     connection = http.client.HTTPConnection(address.hostname or "", address.port, timeout=30)
     seen = []
@@ -51,7 +51,7 @@ def ask(url: str, until_s: float) -> list[tuple[int, float, bool]]:
 
 
 def press(url: str, clients: int, seconds: float) -> dict[str, float]:
-    """Let so many clients ask, and return what they saw."""
+    """Run so many clients, and summarise their answers."""
     until_s = time.monotonic() + seconds
     with concurrent.futures.ThreadPoolExecutor(clients) as pool:
         parts = pool.map(ask, [url] * clients, [until_s] * clients)

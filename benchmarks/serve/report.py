@@ -1,4 +1,4 @@
-"""The comparison as JSON and as Markdown, with HENAW's ratio to as many processes of FastAPI."""
+"""Write the comparison as JSON and Markdown, with HENAW's ratios to FastAPI."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def write_report(report: dict[str, Any], out: Path) -> str:
 
 
 def find_ratios(ours: dict[str, Any], theirs: dict[str, Any]) -> dict[str, dict[str, float]]:
-    """Return, by load, our figures over theirs."""
+    """Return HENAW's figures over the other server's, by load."""
     return {
         load: {
             figure: own[figure] / theirs["loads"][load][figure]

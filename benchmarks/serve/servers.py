@@ -1,4 +1,4 @@
-"""The servers that are compared, each alone on the machine while it is measured."""
+"""Start the servers that are compared."""
 
 from __future__ import annotations
 
@@ -59,16 +59,16 @@ def find_free_ports(count: int = 6) -> int:
         except OSError:
             continue
         return first
-    raise OSError("expected free ports in a row, found none")
+    raise OSError(f"there are no {count} free ports in a row")
 
 
 @contextlib.contextmanager
 def serve_henaw(
     archive: Path, folder: Path, *, engine: Engine = "native", workers: int = 1
 ) -> Iterator[Running]:
-    """HENAW as ``henaw serve`` starts it, locally configured but without a throttle's limit.
+    """Start HENAW as ``henaw serve`` does, with the local configuration and an unlimited throttle.
 
-    The throttle itself stays: its decision is part of what a request costs.
+    The throttle still decides about every request: that is part of a request's cost.
     """
     configuration = Path(shutil.copytree(REPOSITORY / "serve_config" / "local", folder / "local"))
     handler = yaml.safe_load((configuration / "handler.yaml").read_text(encoding="utf-8"))
@@ -108,7 +108,7 @@ def serve_henaw(
 
 @contextlib.contextmanager
 def serve_peer(command: list[str], exported: Path, folder: Path) -> Iterator[Running]:
-    """A peer, by its own command; ``PORT`` in it becomes a free one."""
+    """Start a peer by a command in which ``PORT`` stands for a free port."""
     port = find_free_ports(1)
     log = folder / "peer.log"
     started_s = time.monotonic()
@@ -141,7 +141,7 @@ def serve_peer(command: list[str], exported: Path, folder: Path) -> Iterator[Run
             memory_mb=_find_memory_mb([leader, *leader.children(recursive=True)]),
         )
     finally:
-        # Its own session, and so its own group: its workers end with it.
+        # The whole process group, so that the workers end too.
         for number in (signal.SIGTERM, signal.SIGKILL):
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, number)
@@ -151,7 +151,7 @@ def serve_peer(command: list[str], exported: Path, folder: Path) -> Iterator[Run
 
 
 def make_peers(python: Path, exported: Path) -> dict[str, Start]:
-    """Return the peers by name; each start takes a folder of its own."""
+    """Return a function that starts each peer, by name; it takes a folder of its own."""
     folder = python.parent
     uvicorn = [
         str(folder / "uvicorn"), "fastapi_app:app", "--host", "127.0.0.1", "--port", "PORT",
@@ -174,7 +174,7 @@ def make_peers(python: Path, exported: Path) -> dict[str, Start]:
 
 
 def make_environment(folder: Path) -> Path:
-    """Return the interpreter of the peers' own environment, made if it is not there."""
+    """Return the interpreter of the peers' own environment; create it where it is missing."""
     python = folder / "bin" / "python"
     made = folder / "made-from.txt"
     requirements = PEERS / "requirements.txt"

@@ -1,10 +1,10 @@
-"""Mixed traffic at a share of what the server can do, for a long time.
+"""Soak test: mixed traffic at a share of the server's capacity, for a long time.
 
     python benchmarks/serve/soak.py [--minutes 30] [--load 0.7] [--out build/soak.json]
 
-Watches what a short test cannot see: memory that grows, a rare failure, an answer that
-becomes wrong. Exits with 1 where memory grew by 2 % or more after the warm-up, a request
-failed, or an answer about a golden person differed from the stored one.
+Finds what a short test cannot: growing memory, a rare failure, an answer that becomes wrong. The
+exit status is 1 if memory grew by 2 % or more after the warm-up, a request failed, or an answer
+about a golden person differed from the stored one.
 """
 
 from __future__ import annotations
@@ -43,9 +43,9 @@ _SEED = 20_260_101
 
 @dataclass(frozen=True, kw_only=True)
 class Question:
-    """One body, the status it must have and, about golden people, the ages it must give.
+    """One request, the status it must get and, for golden people, the ages it must get.
 
-    None where it must give none: the answer is not reliable.
+    None stands for an age that is withheld because the answer is not reliable.
     """
 
     path: str
@@ -55,7 +55,7 @@ class Question:
 
 
 def write_questions(golden: Path) -> list[Question]:
-    """Mostly single people; some bulk, some explanations, some that are refused."""
+    """Write requests: mostly single people; some bulk, some explanations, some to be refused."""
     people, outputs = read_golden(golden)
     low, high = (np.array([getattr(b, name) for b in PANEL]) for name in ("minimum", "maximum"))
     outside = (people.biomarkers < low) | (people.biomarkers > high)
@@ -95,7 +95,7 @@ def write_questions(golden: Path) -> list[Question]:
 
 
 class Client:
-    """One connection, and what it saw: statuses, and what was not as it must be."""
+    """One connection, with counts of the statuses and of wrong answers it got."""
 
     def __init__(self, url: str, questions: list[Question], seed: int) -> None:
         address = urlsplit(url)
@@ -108,7 +108,7 @@ class Client:
         self.wrong: Counter[str] = Counter()
 
     def ask(self, until_s: float, every_s: float = 0.0) -> int:
-        """Ask until a time, at a rate; return how often."""
+        """Ask until a time, at a rate; return the number of requests."""
         asked = 0
         next_s = time.monotonic()
         while time.monotonic() < until_s:
@@ -150,7 +150,7 @@ class Client:
 def soak(
     exported: Path, folder: Path, *, engine: Engine, seconds: float, load: float
 ) -> dict[str, Any]:
-    """Serve, press for that long, and return what was seen."""
+    """Run a server under load for some seconds, and report."""
     archive = build_archive(
         exported, REPOSITORY / "serve_config" / "model-config.yaml", folder / "store"
     )

@@ -1,4 +1,4 @@
-"""`make gpu`, rehearsed on the CPU: every part runs, and nothing is claimed of a GPU."""
+"""`make gpu`, rehearsed on the CPU: every part runs, and the report says that it is a rehearsal."""
 
 import importlib.util
 import json
@@ -56,7 +56,7 @@ def test_every_part_of_a_rehearsal_is_done(rehearsal: Path) -> None:
     parts = read_parts(rehearsal)
     outcomes = {name: part["outcome"] for name, part in parts.items()}
     held_out = outcomes.pop("held out")
-    assert held_out.startswith("done in part, for want of the cohort: set HENAW_COHORT")
+    assert held_out.startswith("done in part; missing: the cohort: set HENAW_COHORT")
     said = "\n".join(part["said"] for part in parts.values())
     assert set(outcomes.values()) == {"done"}, said
     assert list(outcomes) == ["tests", "batches", "requests", "epochs", "scoring", "fits"]
@@ -81,16 +81,16 @@ def test_every_part_of_a_rehearsal_is_done(rehearsal: Path) -> None:
 def test_the_report_says_that_it_is_a_rehearsal(rehearsal: Path) -> None:
     text = (rehearsal / "report.md").read_text()
     assert text.startswith("# HENAW on the CPU\n")
-    assert "nothing here was seen on a GPU" in text
+    assert "nothing here was measured on a GPU" in text
     assert f"- torch: {torch.__version__}" in text
     assert "**answer a batch**: runtime onnxruntime-cpu, people 1, first " in text
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a CUDA device")
-def test_without_a_gpu_nothing_is_run_or_claimed(tmp_path: Path) -> None:
+def test_without_a_gpu_nothing_is_run(tmp_path: Path) -> None:
     done = run("--out", tmp_path / "report")
     assert done.returncode == 0
-    assert "sees no CUDA device here: nothing was run, and nothing is claimed" in done.stdout
+    assert "finds no CUDA device: nothing was run" in done.stdout
     assert list(tmp_path.iterdir()) == []
 
 
@@ -102,7 +102,7 @@ def test_a_part_that_takes_too_long_is_stopped_and_reported(tmp_path: Path) -> N
     assert part["seconds"] < 60
 
 
-def test_what_a_bare_machine_lacks_is_named_at_once(tmp_path: Path) -> None:
+def test_packages_that_a_bare_machine_needs_are_listed_together(tmp_path: Path) -> None:
     venv.create(tmp_path / "bare", with_pip=False)
     (packages,) = (tmp_path / "bare").glob("lib/python3*/site-packages")
     for name in TORCH_ALONE:
@@ -120,7 +120,7 @@ def test_what_a_bare_machine_lacks_is_named_at_once(tmp_path: Path) -> None:
     assert "pip install --target gpu-packages safetensors onnxruntime onnx" in done.stdout
     parts = read_parts(tmp_path / "report")
     for name, package in (("batches", "safetensors"), ("tests", "pytest")):
-        assert parts[name]["outcome"] == (f"done in part, for want of the Python package {package}")
+        assert parts[name]["outcome"] == (f"done in part; missing: the Python package {package}")
     assert (
         "missing packages: safetensors, onnxruntime, "
         in (tmp_path / "report" / "report.md").read_text()
@@ -136,5 +136,5 @@ def test_without_onnx_the_network_itself_is_measured(tmp_path: Path) -> None:
     done = run(*options, "--only", "batches", PYTHONPATH=str(tmp_path))
     assert done.returncode == 0, done.stdout + done.stderr
     part = read_parts(tmp_path / "report")["batches"]
-    assert "for want of the Python package onnx: no ONNX Runtime here" in part["outcome"]
+    assert "missing: the Python package onnx: no ONNX Runtime here" in part["outcome"]
     assert {a["runtime"] for a in find(part, "answer a batch")} == {"torchscript-cpu"}

@@ -1,4 +1,4 @@
-"""BentoML: an ASGI route in its service, which spares it its own JSON layer."""
+"""BentoML with an ASGI route, which avoids its own JSON layer."""
 
 import bentoml
 from fastapi_app import app

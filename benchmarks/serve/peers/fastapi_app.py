@@ -1,4 +1,4 @@
-"""FastAPI by its fastest road: the body is validated as bytes, the answer written as bytes."""
+"""FastAPI in its fastest form: bytes are validated directly, and answers written as bytes."""
 
 from fastapi import FastAPI, Request, Response
 from pydantic import ValidationError

@@ -1,4 +1,4 @@
-"""LitServe with dynamic batching: single people share an evaluation."""
+"""LitServe with dynamic batching: requests about single people share one evaluation."""
 
 import sys
 from typing import Any

@@ -1,8 +1,7 @@
-"""The model as a peer would serve it: pydantic checks what HENAW's handler checks.
+"""The model as another framework serves it, with the validation of HENAW's handler by pydantic.
 
-Everything is read from the two exported files that anybody has, ``henaw.onnx`` and
-``henaw.json``; nothing of HENAW is imported. Two forms: one person, and ``instances``;
-the answers have every field that HENAW's have.
+It reads the two exported files, ``henaw.onnx`` and ``henaw.json``, and imports nothing of HENAW. A
+body is one person, or ``instances``; answers have every field of HENAW's answers.
 """
 
 from __future__ import annotations

@@ -302,7 +302,7 @@ def test_all_absent_surveys_are_named(checkpoint: Checkpoint, synthetic: Cohort)
     with pytest.raises(CohortError) as caught:
         evaluate(checkpoint, synthetic, surveys=("1999", "synthetic A", "2001"))
     assert len(caught.value.problems) == 2
-    assert "synthetic A, synthetic B, however: 1999" in caught.value.problems[0]
+    assert "one of synthetic A, synthetic B; got 1999" in caught.value.problems[0]
 
 
 def test_a_cohort_that_is_too_small_is_refused_with_the_reason(

@@ -208,7 +208,7 @@ def test_repeated_rows_are_dropped_when_alike_and_refused_when_not(folder, out, 
     assert report["participants"]["rows_repeated_and_alike"] == 7
     other = frame.head(2).with_columns(pl.col("30710-0.0") + 1)
     extracts.write_text(pl.concat([frame, other]), folder / "a.csv")
-    with pytest.raises(CohortError, match="2 repeated with other values") as caught:
+    with pytest.raises(CohortError, match="2 participants have rows that differ") as caught:
         build(folder, out)
     assert "10000" not in str(caught.value)
 

@@ -165,7 +165,7 @@ def test_a_last_line_without_an_end_is_doubted(folder):
     [
         ("eid,31-0.0,30710-0.0\n1,0,1\n2,0\n", "cut short"),
         ("eid,31-0.0\n1,1000001,0\n2,1000002,0\n", "Row names"),
-        ("eid,31-0.0\n1,0\n2,0,a,b\n3,a,b,c,d\n", "not quoted"),
+        ("eid,31-0.0\n1,0\n2,0,a,b\n3,a,b,c,d\n", "may not be quoted"),
     ],
 )
 def test_rows_of_another_length_are_counted_not_quoted(folder, text, fix):

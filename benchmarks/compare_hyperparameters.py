@@ -1,13 +1,12 @@
-"""Leave-one-survey-out comparison of settings, inside the training surveys.
+"""Compare hyperparameters by leaving one survey out at a time, inside the training surveys.
 
-The settings of training/configs/nhanes.yaml were chosen by this table. The held-out
-surveys of that file are dropped before anything is fitted.
+    python benchmarks/compare_hyperparameters.py COHORT
 
-    python benchmarks/choose_settings.py COHORT
-
-Each row is one setting changed; each figure is C for death within 10 years by
-mortality_10y, averaged over the surveys left out, weighted by their deaths. `henaw tune`
-searches all of these settings at once; this shows what one of them does alone.
+The hyperparameters of training/configs/nhanes.yaml were chosen by this table. The held-out
+surveys of that file are dropped before anything is fitted. Each row changes one hyperparameter;
+each figure is C of mortality_10y for death within 10 years, averaged over the left-out surveys,
+weighted by their deaths. `henaw tune` searches all hyperparameters together; this table shows the
+effect of each one alone.
 """
 
 from __future__ import annotations
@@ -58,7 +57,7 @@ def main() -> None:
     cohort = read_cohort(Path(sys.argv[1]), configuration.cohort)
     cohort = cohort.select(~np.isin(cohort.survey, configuration.cohort.hold_out))
     folds = split(cohort, "survey")
-    print(f"{'setting':28}" + "".join(f"{band:>9}" for band in AGE_BANDS))
+    print(f"{'hyperparameter':28}" + "".join(f"{band:>9}" for band in AGE_BANDS))
     for name, change in CHANGES.items():
         changed = dataclasses.replace(
             configuration,
