@@ -260,7 +260,7 @@ def test_tritons_client_works_as_it_is(url: str, onnx: OnnxRuntime, metadata: Me
 
 
 def test_kserves_client_works_as_it_is(url: str) -> None:
-    """Its half a gigabyte is not part of the development environment: docs/interfaces.md."""
+    """Its half a gigabyte is not part of the development environment: docs/http.md."""
     python = os.environ.get("HENAW_KSERVE_PYTHON")
     if python is None:
         pytest.skip("set HENAW_KSERVE_PYTHON to a Python that has kserve")
