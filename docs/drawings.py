@@ -22,7 +22,7 @@ WOMEN, MEN, PLAIN = "#8e4585", "#2166ac", "#444444"
 COLOURS = {"female": WOMEN, "male": MEN}
 WORDS = {"female": "women", "male": "men"}
 CARD = Path(__file__).with_name("model-card.md")
-INTERVAL = re.compile(r"([−\d.]+) \(([−\d.]+) to ([−\d.]+)\)")
+INTERVAL = re.compile(r"([-\d.]+) \(([-\d.]+) to ([-\d.]+)\)")
 
 mpl.rcParams.update(
     {"font.size": 10, "axes.spines.top": False, "axes.spines.right": False, "figure.dpi": 130}
@@ -40,7 +40,6 @@ def find_medians(sex: str, age: int = AGE_YEARS) -> dict[str, float]:
 def draw_curves() -> Figure:
     """Years that each value adds, for both sexes."""
     figure, grid = plt.subplots(3, 3, figsize=(8, 7), sharey=True, layout="constrained")
-    middle = find_medians("female")
     for axes, item in zip(grid.flat, sidecar["panel"], strict=True):
         name = item["name"]
         low, high = find_shown_range(item)
@@ -127,7 +126,7 @@ def draw_missing() -> Figure:
 
 def read_card(heading: str) -> pd.DataFrame:
     """The first table of the model card under a heading."""
-    text = CARD.read_text(encoding="utf-8")
+    text = CARD.read_text(encoding="utf-8").replace("\N{MINUS SIGN}", "-")
     lines = text[text.index(f"### {heading}") :].split("\n")
     first = next(row for row, line in enumerate(lines) if line.startswith("|"))
     rows = []
@@ -141,9 +140,7 @@ def read_card(heading: str) -> pd.DataFrame:
 def read_intervals(cells: Sequence[str]) -> np.ndarray[Any, Any]:
     """Value, lower and upper end of each cell: (n, 3)."""
     found = [INTERVAL.search(cell) for cell in cells]
-    return np.array(
-        [[float(end.replace("−", "-")) for end in match.groups()] for match in found if match]
-    )
+    return np.array([[float(end) for end in match.groups()] for match in found if match])
 
 
 def draw_intervals(axes: Axes, places: Any, cells: Sequence[str], **options: Any) -> None:
@@ -173,9 +170,8 @@ def draw_calibration() -> Figure:
     table["left out"] = table["left out"].str.replace("mean by deaths", "together")
     places = np.arange(len(table))[::-1]
     figure, pair = plt.subplots(1, 2, figsize=(7, 2.8), sharey=True, layout="constrained")
-    for axes, column, title in zip(
-        pair, ("O/E", "slope"), ("deaths observed / expected", "slope of the log hazard"), strict=True
-    ):
+    titles = {"O/E": "deaths observed / expected", "slope": "slope of the log hazard"}
+    for axes, (column, title) in zip(pair, titles.items(), strict=True):
         axes.axvline(1, color=PLAIN, linewidth=0.8, linestyle="--")
         draw_intervals(axes, places, table[column].tolist(), color=WOMEN)
         axes.set_xlabel(title)
