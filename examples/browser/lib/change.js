@@ -9,7 +9,7 @@ const INTERVAL_SCORE = 1.6448536269514722;
 /** @typedef {{biological_age: number, draw_sd: number}} Draw Years. */
 
 /**
- * Each draw has a noise of its own, `draw_sd`, so that their difference has the root of the sum of
+ * Each draw has its own noise, `draw_sd`, so the noise of their difference is the root of the sum of
  * the two squares.
  *
  * @param {Draw} before

@@ -1,7 +1,7 @@
 /**
  * FHIR R4 Bundles to people: the newest usable Observation of each biomarker, by the codes
  * and units of the sidecar. The rules are the shared cases in tests/fhir, which the Python
- * reader is held to as well.
+ * reader passes too.
  */
 
 import { computeAge, findTomorrow, readTime } from "./dates.js";
@@ -32,7 +32,7 @@ import { findUnit, showNumber, toPanel, UnitError } from "./units.js";
 
 const WINDOW_MS = 365 * 86_400_000;
 
-/** A Bundle of which nothing can be read. */
+/** A Bundle that cannot be read. */
 export class BundleError extends Error {}
 
 class RefusedError extends Error {
@@ -47,7 +47,7 @@ class RefusedError extends Error {
  * @param {Sidecar} sidecar
  * @param {any} bundle decoded JSON
  * @returns {{people: Patient[], refusals: Refusal[]}}
- * @throws {BundleError} it is not a Bundle, or holds no Patient
+ * @throws {BundleError} it is not a Bundle, or has no Patient
  */
 export function readBundle(sidecar, bundle) {
   if (!isObject(bundle) || bundle.resourceType !== "Bundle")
@@ -168,7 +168,7 @@ function findBiomarker({ fhir }, resource) {
 }
 
 /**
- * The Patient whom an Observation is of, by FHIR's rules of references in a Bundle.
+ * The Patient of an Observation, by FHIR's rules of references in a Bundle.
  *
  * @param {Resource} resource
  * @param {unknown} fullUrl
@@ -186,7 +186,7 @@ function findOwner(resource, fullUrl, patients) {
     wanted = `${fullUrl.slice(0, base)}/${wanted}`;
   for (const [key, { fullUrl: address }] of patients) {
     if (wanted === address) return key;
-    // Without an address of its own a Patient goes by its id, on whichever server.
+    // A Patient without its own address is found by its id, on any server.
     const byId = wanted.startsWith("Patient/") || (isWeb(wanted) && !isWeb(address));
     if (byId && `/${wanted}`.endsWith(`/Patient/${key}`)) return key;
   }
@@ -273,9 +273,9 @@ function readPerson(sidecar, key, resource, results, refusals) {
 }
 
 /**
- * The newest usable result of each biomarker, as the package chooses: of one time a number
- * before a limit, of several numbers the lowest, whatever their order. What is more than a year
- * older than the newest of all does not say how the person was then, and is refused.
+ * The newest usable result of each biomarker, as the package chooses: of the same time a number
+ * before a limit, and of several numbers the lowest, in any order. A result more than a year older
+ * than the newest of all does not say how the person was then, and is refused.
  *
  * @param {Sidecar} sidecar
  * @param {Result[]} results
@@ -356,8 +356,8 @@ function readUnit(sidecar, biomarker, spelling) {
 }
 
 /**
- * Take away limits that do not stand for a value. Each is judged by the person's age on its
- * own day: on which day the newest value was drawn depends on which limits are used.
+ * Remove limits that cannot be used as a value. Each is judged by the person's age on its own day,
+ * because the day of the newest value depends on which limits are used.
  *
  * @param {Sidecar} sidecar
  * @param {Map<string, Used>} used
