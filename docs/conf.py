@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.metadata
 import os
 import re
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -35,10 +36,13 @@ nb_execution_show_tb = True
 nb_execution_timeout = 300
 nb_merge_streams = True
 os.environ.setdefault("PYTHONWARNINGS", "ignore")
+# Cells of shell run the `henaw` that is installed beside this Python.
+os.environ["PATH"] = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
 
 autodoc_default_options = {"members": True, "show-inheritance": True}
 autodoc_member_order = "bysource"
 autodoc_typehints = "description"
+autodoc_typehints_description_target = "documented_params"
 napoleon_custom_sections = ["Shape", "Source", ("Returns of ``forward``, in this order", "notes")]
 napoleon_use_ivar = True
 
