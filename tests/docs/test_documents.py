@@ -208,25 +208,43 @@ def test_the_site_has_every_document() -> None:
             assert page in listed, f"docs/index.md does not list {page}"
 
 
-NAMED = re.compile(r"`([\w./-]+\.(?:py|js|mjs|yaml|yml|json|md|toml|cff|txt))`")
-MADE = {"cohort.parquet", "openapi.json", "request.schema.json", "handler.yaml", "henaw.json"}
-"""Names that stand for a file that is made, or for one of several."""
+FILE = re.compile(r"`([\w./-]+\.(?:py|js|mjs|yaml|yml|json|md|toml|cff|txt|sh|conf|service))`")
+FOLDER = re.compile(r"`([\w./-]+)/`")
+TEST = re.compile(r"`(test_\w+)`")
+
+
+def is_in_the_repository(path: str) -> bool:
+    """By its whole path, or by the end of it: a module that moves keeps its name."""
+    return any(f"/{file}".endswith(f"/{path}") for file in FILES)
 
 
 @pytest.mark.parametrize("name", ["docs/architecture.md", "CONTRIBUTING.md"])
-def test_each_file_that_is_named_exists(name: str) -> None:
-    """By its whole path, or by the end of it: a module that moves keeps its name."""
-    named = set(NAMED.findall(read_document(name))) - MADE
+def test_each_file_that_a_guide_names_exists(name: str) -> None:
+    named = set(FILE.findall(read_document(name)))
     assert len(named) > 10
-    missing = sorted(n for n in named if not any(f"/{file}".endswith(f"/{n}") for file in FILES))
+    missing = sorted(path for path in named if not is_in_the_repository(path))
     assert not missing, f"{name} names files that do not exist: {missing}"
 
 
-def test_each_folder_that_is_named_exists() -> None:
-    for name in ("docs/architecture.md", "CONTRIBUTING.md"):
-        for folder in re.findall(r"`([\w./-]+)/`", read_document(name)):
-            inside = [file for file in FILES if file.startswith(f"{folder}/")]
-            assert inside, f"{name}: {folder}/"
+@pytest.mark.parametrize("name", DOCUMENTS)
+def test_each_path_and_test_that_is_named_exists(name: str) -> None:
+    text = read_document(name)
+    tops = {file.partition("/")[0] for file in FILES if "/" in file}
+    named = {path for path in FILE.findall(text) if path.partition("/")[0] in tops}
+    missing = sorted(path for path in named if path not in FILES)
+    missing += [
+        folder
+        for folder in FOLDER.findall(text)
+        if folder.partition("/")[0] in tops and folder not in FOLDERS
+    ]
+    tests = {
+        test
+        for file in FILES
+        if PurePosixPath(file).name.startswith("test_") and file.endswith(".py")
+        for test in re.findall(r"def (test_\w+)", read_document(file))
+    }
+    missing += sorted(set(TEST.findall(text)) - tests)
+    assert not missing, f"{name} names what does not exist: {missing}"
 
 
 def test_the_table_of_folders_has_every_folder() -> None:
