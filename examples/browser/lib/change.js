@@ -14,7 +14,7 @@ const INTERVAL_SCORE = 1.6448536269514722;
  *
  * @param {Draw} before
  * @param {Draw} after
- * @param {number} years between them: by these alone nobody has changed
+ * @param {number} years between them, which are no change by themselves
  * @returns {{change: number, gapChange: number, low: number, high: number, withinNoise: boolean}}
  *   years; `gapChange` is the change without the time between, with its 90 % interval
  */

@@ -196,7 +196,7 @@ function toBundle(content) {
   if (resources.some(({ resourceType }) => resourceType === "Patient"))
     return { resourceType: "Bundle", entry: resources.map((resource) => ({ resource })) };
   const owners = new Set(resources.map(({ subject }) => subject?.reference));
-  if (owners.size > 1) throw new BundleError("its results are of several people without a Patient");
+  if (owners.size > 1) throw new BundleError("it has results of several people, and no Patient");
   return bundleResources({}, resources);
 }
 
