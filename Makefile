@@ -111,8 +111,8 @@ docs-links: $(VENV)/.docs ## check the site's links to other sites; needs a netw
 fuzz: $(VENV)/.dev ## 10 000 requests, allowed and forbidden by the contract, against a real server
 	HENAW_FUZZ_REQUESTS=10000 $(BIN)/pytest tests/serving/test_fuzz.py
 
-figure: $(VENV)/.dev export ## the README's figure
-	$(BIN)/python examples/python/plot_contributions.py build/exported docs/contributions.svg
+figure: $(VENV)/.dev ## the README's figure
+	$(BIN)/python docs/drawings.py docs/contributions.svg
 
 bench: $(VENV)/.dev ## settings compared by cross-validation on COHORT
 	$(BIN)/python benchmarks/choose_settings.py $(COHORT)

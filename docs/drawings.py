@@ -1,9 +1,15 @@
-"""The figures of docs/science.md, drawn from the shipped model and from the model card."""
+"""The figures of docs/science.md, drawn from the shipped model and from the model card.
+
+    python docs/drawings.py docs/contributions.svg
+
+writes the README's figure.
+"""
 
 from __future__ import annotations
 
 import json
 import re
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -29,6 +35,14 @@ mpl.rcParams.update(
 )
 sidecar: dict[str, Any] = json.loads(find_shipped("henaw.json").read_text(encoding="utf-8"))
 model = henaw.Henaw()
+
+
+def draw_contributions() -> Figure:
+    """One person's sum, biomarker by biomarker. The person is made up."""
+    values = (4.8, 41.0, 71.0, 41.0, 24.0, 14.1, 38.0, 22.0, 24.0)
+    names = [item["name"] for item in sidecar["panel"]]
+    person = dict(zip(names, values, strict=True)) | {"age": 54, "sex": "female"}
+    return model.plot(pd.DataFrame([person]))
 
 
 def find_medians(sex: str, age: int = AGE_YEARS) -> dict[str, float]:
@@ -177,3 +191,8 @@ def draw_calibration() -> Figure:
         axes.set_xlabel(title)
     pair[0].set_yticks(places, table["left out"])
     return figure
+
+
+if __name__ == "__main__":
+    mpl.rcParams["svg.hashsalt"] = "henaw"
+    draw_contributions().savefig(sys.argv[1], metadata={"Date": None})
