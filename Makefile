@@ -14,7 +14,7 @@ SOURCES := $(shell find api cli export handler intake model scoring training -na
 
 NPM := $(shell command -v npm)
 
-.PHONY: install serve stop test test-slow check lint typecheck train weights evaluate export archive figure bench bench-serve soak bench-score bench-row gpu clean contract dist docs fuzz web web-file
+.PHONY: install serve stop test test-slow check lint typecheck train weights evaluate export archive figure bench bench-serve soak bench-score bench-row gpu clean contract dist docs docs-links fuzz web web-file
 
 install: $(VENV)/.serve ## what serving needs
 
@@ -44,7 +44,7 @@ archive: model_store/henaw.mar ## model_store/henaw.mar from the shipped checkpo
 model_store/henaw.mar: $(VENV)/.torchserve serve_config/model-config.yaml
 	$(BIN)/henaw archive
 
-# What the examples in JavaScript are run with; of it the page itself needs a part.
+# What the JavaScript examples and their tests need; the page needs only a part of it.
 node_modules/.dev: package.json package-lock.json .npmrc
 	npm ci
 	touch $@ node_modules/.web
@@ -102,14 +102,17 @@ $(VENV)/.docs: $(VENV)/.dev
 	$(PIP_INSTALL) --editable '.[docs]'
 	touch $@
 
-docs: $(VENV)/.docs ## the site, into build/docs; a warning, a broken link or a failing cell ends it
+docs: $(VENV)/.docs ## the site, into build/docs; a warning, a broken link or a failing cell is an error
 	$(BIN)/sphinx-build --fail-on-warning --keep-going docs build/docs
 
-fuzz: $(VENV)/.dev ## 10 000 requests that the contract allows, and forbids, against a real server
+docs-links: $(VENV)/.docs ## check the site's links to other sites; needs a network
+	$(BIN)/sphinx-build --builder linkcheck docs build/links
+
+fuzz: $(VENV)/.dev ## 10 000 requests, allowed and forbidden by the contract, against a real server
 	HENAW_FUZZ_REQUESTS=10000 $(BIN)/pytest tests/serving/test_fuzz.py
 
-figure: $(VENV)/.dev export ## the README's figure
-	$(BIN)/python examples/python/plot_contributions.py build/exported docs/contributions.svg
+figure: $(VENV)/.dev ## the README's figure
+	$(BIN)/python docs/drawings.py docs/contributions.svg
 
 bench: $(VENV)/.dev ## hyperparameters compared by cross-validation on COHORT
 	$(BIN)/python benchmarks/compare_hyperparameters.py $(COHORT)

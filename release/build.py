@@ -2,13 +2,17 @@
 
     python release/build.py build/dist
 
-``henaw`` depends on onnxruntime, ``henaw-gpu`` on onnxruntime-gpu; nothing else differs. Beside
-each wheel is its bill of materials (CycloneDX), made from a fresh environment with that wheel.
+``henaw`` brings onnxruntime, ``henaw-gpu`` onnxruntime-gpu; nothing else differs. Beside each
+wheel is its bill of materials (CycloneDX), from a fresh environment that has the wheel. The same
+commit gives the same bytes.
 """
 
+import gzip
+import os
 import shutil
 import subprocess
 import sys
+import tarfile
 import tempfile
 import venv
 from pathlib import Path
@@ -23,7 +27,7 @@ _GPU = {
     "# CUDA and cuDNN, where the machine has none.\n"
     'cuda = ["onnxruntime-gpu[cuda,cudnn]"]\n',
 }
-"""Text of pyproject.toml that the second distribution replaces."""
+"""Replacements in pyproject.toml for the second distribution."""
 _LEFT_OUT = shutil.ignore_patterns(
     *(".git", ".venv", "build", "node_modules", "model_store", "run", "*.egg-info"),
     *("__pycache__", ".*_cache", ".hypothesis"),
@@ -31,7 +35,8 @@ _LEFT_OUT = shutil.ignore_patterns(
 
 
 def build(name: str, out: Path) -> Path:
-    """Build the source distribution and from it the wheel; return the wheel's path."""
+    """Build the source distribution and from it the wheel, and return the wheel's path."""
+    set_time()
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary) / "source"
         shutil.copytree(SOURCE, folder, ignore=_LEFT_OUT)
@@ -39,18 +44,51 @@ def build(name: str, out: Path) -> Path:
             _switch(folder / "pyproject.toml")
         options = ("--no-isolation", "--outdir", out)
         _run(sys.executable, "-m", "build", *options, folder)
-    (wheel,) = out.glob(f"{name.replace('-', '_')}-[0-9]*.whl")
+    stem = name.replace("-", "_")
+    (archive,) = out.glob(f"{stem}-[0-9]*.tar.gz")
+    pack_again(archive)
+    (wheel,) = out.glob(f"{stem}-[0-9]*.whl")
     return wheel
 
 
+def set_time() -> int:
+    """Return the time in archives, seconds: SOURCE_DATE_EPOCH, which is set to the commit's."""
+    if "SOURCE_DATE_EPOCH" not in os.environ:
+        command = ("git", "-C", str(SOURCE), "log", "-1", "--format=%ct")
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+        os.environ["SOURCE_DATE_EPOCH"] = done.stdout.strip()
+    return int(os.environ["SOURCE_DATE_EPOCH"])
+
+
+def pack_again(archive: Path) -> None:
+    """Pack a source archive again, sorted, with one time for all files and no owner."""
+    time_s = set_time()
+    with tempfile.TemporaryDirectory() as temporary:
+        with tarfile.open(archive) as given:
+            given.extractall(temporary, filter="data")
+        paths = sorted(path for path in Path(temporary).rglob("*") if path.is_file())
+        with (
+            gzip.GzipFile(archive, "wb", mtime=time_s) as packed,
+            tarfile.open(fileobj=packed, mode="w") as out,
+        ):
+            for path in paths:
+                member = out.gettarinfo(path, path.relative_to(temporary).as_posix())
+                member.mtime = time_s
+                member.mode = 0o755 if member.mode & 0o100 else 0o644
+                member.uid = member.gid = 0
+                member.uname = member.gname = ""
+                with path.open("rb") as content:
+                    out.addfile(member, content)
+
+
 def check(out: Path) -> None:
-    """Check that a package index could show each file."""
+    """Check what a package index would show for each file."""
     files = [path for path in out.iterdir() if path.name.endswith((".whl", ".tar.gz"))]
     _run(sys.executable, "-m", "twine", "check", "--strict", *files)
 
 
 def list_materials(wheel: Path, python: Path) -> Path:
-    """Write the bill of materials of an environment with a wheel installed, beside the wheel."""
+    """Write beside a wheel the bill of materials of an environment that has the wheel."""
     bill = wheel.with_suffix(".cdx.json")
     with tempfile.TemporaryDirectory() as temporary:
         project = Path(shutil.copy(SOURCE / "pyproject.toml", temporary))
@@ -63,7 +101,7 @@ def list_materials(wheel: Path, python: Path) -> Path:
 
 
 def main(out: Path) -> None:
-    """Build, check and list everything into a folder, which is emptied first."""
+    """Empty a folder, then build, check and list everything into it."""
     shutil.rmtree(out, ignore_errors=True)
     out.mkdir(parents=True)
     for name in DISTRIBUTIONS:

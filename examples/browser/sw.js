@@ -1,6 +1,6 @@
 /**
  * Keeps the page on the device, so that it works offline. The list of files and its digest are
- * written above this line when the page is put together.
+ * written above this line when the page is assembled.
  */
 
 const worker = /** @type {ServiceWorkerGlobalScope} */ (/** @type {unknown} */ (self));

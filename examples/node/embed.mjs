@@ -15,7 +15,7 @@ const answer = await session.run({
 });
 const [age] = answer.biological_age.data;
 const [low, high] = answer.interval.data;
-// The model always computes numbers: whether they can be shown, reliable says.
+// The model always computes numbers. Show them only where reliable is true.
 console.log(
   answer.reliable.data[0]
     ? `biological age ${age.toFixed(1)} (${low.toFixed(1)} to ${high.toFixed(1)}) years`

@@ -34,6 +34,6 @@ for (const { id, age, sex, readings } of readReport(sidecar, await readFile(repo
   const headline = words.say(`headline.${sidecar.sexes[sex]}`, {
     age: words.number(answer.biological_age),
   });
-  // The model always computes numbers: whether they can be shown, reliable says.
+  // The model always computes numbers. Show them only where reliable is true.
   console.log(`${name}: ${answer.reliable ? headline : words.say("caution.no_age")}`);
 }

@@ -5,7 +5,7 @@ source(file.path(folder, "henaw.R"))
 session <- open_henaw(commandArgs(trailingOnly = TRUE)[1])
 values <- c(1.2, 35.5, 79.6, 45, 29, 13.1, NA, 24, 20)
 answer <- ask_henaw(session, t(values), age = 54, sex = 0)
-# The model always computes numbers: whether they can be shown, reliable says.
+# The model always computes numbers. Show them only where reliable is true.
 if (answer$reliable) {
   cat(sprintf(
     "biological age %.1f (%.1f to %.1f) years\n",

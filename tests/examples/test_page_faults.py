@@ -46,7 +46,7 @@ def test_typical_blood_is_put_among_people(page: Page, people: Any, sidecar: Any
     expect(page.locator("#younger")).to_have_text(
         re.compile(r"^Of 100 women of your age, \d\d have a younger result\.$")
     )
-    expect(page.locator("#ordinary")).to_contain_text("nothing being out of line")
+    expect(page.locator("#ordinary")).to_contain_text("having no unusual value")
     expect(page.locator("#answer")).not_to_contain_text("younger than the age lived")
 
 

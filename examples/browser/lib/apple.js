@@ -66,7 +66,7 @@ export async function readHealthZip(file) {
 }
 
 /**
- * One person's resources as a Bundle: their subject is on a server that nobody asks.
+ * One person's resources as a Bundle: their subject is on a server that is not asked.
  *
  * @param {Me} me
  * @param {Resource[]} resources

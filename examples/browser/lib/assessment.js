@@ -1,4 +1,4 @@
-/** What a value is beside the usual ones: inside them, beyond them, or far beyond. */
+/** How a value compares with the usual interval: inside it, outside, or far outside. */
 
 import { findMedian } from "./sidecar.js";
 
@@ -6,8 +6,8 @@ import { findMedian } from "./sidecar.js";
 /** @typedef {import("./sidecar.js").Biomarker} Biomarker */
 /**
  * `side` is where a value lies: "usual", "low" or "high". `isHarmful`: such a value is a bad sign
- * in that direction. `isFar`: beyond the limit by more than the width of the interval, or twice
- * an upper limit without a lower one: a doctor would look into it.
+ * in that direction. `isFar`: outside the limit by more than the width of the interval, or over
+ * twice an upper limit where there is no lower one: a doctor would check it.
  *
  * @typedef {{side: "usual" | "low" | "high", isHarmful: boolean, isFar: boolean,
  *   low: number | null, high: number | null, median: number}} Assessment in the panel's unit
@@ -36,8 +36,8 @@ export function assess(sidecar, biomarker, value, { age, sex }) {
 export const CHANGEABLE = ["hba1c", "crp", "ggt", "alt"];
 
 /**
- * From where to where a value can be moved to see what the model says of it: over the usual
- * values, and to the person's own. Never further out, so that nothing abnormal is rewarded.
+ * The range over which a value can be moved to see what the model says: the usual values, and up to
+ * the person's own. It never goes further out, so that no abnormal value is rewarded.
  *
  * @param {Sidecar} sidecar
  * @param {Biomarker} biomarker

@@ -9,12 +9,12 @@ const INTERVAL_SCORE = 1.6448536269514722;
 /** @typedef {{biological_age: number, draw_sd: number}} Draw Years. */
 
 /**
- * Each draw has a noise of its own, `draw_sd`, so that their difference has the root of the sum of
+ * Each draw has its own noise, `draw_sd`, so the noise of their difference is the root of the sum of
  * the two squares.
  *
  * @param {Draw} before
  * @param {Draw} after
- * @param {number} years between them: by these alone nobody has changed
+ * @param {number} years between them, which are no change by themselves
  * @returns {{change: number, gapChange: number, low: number, high: number, withinNoise: boolean}}
  *   years; `gapChange` is the change without the time between, with its 90 % interval
  */

@@ -53,8 +53,8 @@ export function findOrder(texts) {
 }
 
 /**
- * A day with its time as tables and reports have it; null where it is no date, or where its
- * order is not known. Of a year of two digits nobody knows the century: it is no date.
+ * A day with its time as tables and reports have it; null where it is not a date, or where its
+ * order is not known. A year of two digits does not tell the century, so it is not a date.
  *
  * @param {string} text
  * @param {{order: "mdy" | "dmy" | null, months: Record<string, number>}} how
@@ -97,7 +97,7 @@ function readMonth(word, months) {
   return months[folded.slice(0, 4)] ?? months[folded.slice(0, 3)] ?? 0;
 }
 
-/** The last day, YYYY-MM-DD, that is not of the future: somewhere it is tomorrow already. */
+/** The last day, YYYY-MM-DD, that is not in the future: in some time zones it is already tomorrow. */
 export const findTomorrow = () => new Date(Date.now() + DAY_MS).toISOString().slice(0, 10);
 
 /**
@@ -139,7 +139,7 @@ export function countYears(start, end) {
   const [from, to] = [start, end].map((day) => Date.parse(day));
   if (to < from) return Math.round((to - from) / DAY_MS) / MEAN_YEAR_DAYS;
   const [born, month, day] = start.split("-").map(Number);
-  // Who is born on a 29 February has it on 1 March in other years, as Date does.
+  // People born on 29 February have their birthday on 1 March in other years, as in Date.
   /** @param {number} year */
   const birthday = (year) => new Date(0).setUTCFullYear(year, month - 1, day);
   const ends = Number(end.slice(0, 4));

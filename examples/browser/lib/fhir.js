@@ -1,7 +1,7 @@
 /**
  * FHIR R4 Bundles to people: the newest usable Observation of each biomarker, by the codes
  * and units of the sidecar. The rules are the shared cases in tests/fhir, which the Python
- * reader is held to as well.
+ * reader passes too.
  */
 
 import { computeAge, findTomorrow, readTime } from "./dates.js";
@@ -32,7 +32,7 @@ import { findUnit, showNumber, toPanel, UnitError } from "./units.js";
 
 const WINDOW_MS = 365 * 86_400_000;
 
-/** A Bundle of which nothing can be read. */
+/** A Bundle that cannot be read. */
 export class BundleError extends Error {}
 
 class RefusedError extends Error {
@@ -47,14 +47,14 @@ class RefusedError extends Error {
  * @param {Sidecar} sidecar
  * @param {any} bundle decoded JSON
  * @returns {{people: Patient[], refusals: Refusal[]}}
- * @throws {BundleError} it is not a Bundle, or holds no Patient
+ * @throws {BundleError} it is not a Bundle, or has no Patient
  */
 export function readBundle(sidecar, bundle) {
   if (!isObject(bundle) || bundle.resourceType !== "Bundle")
-    throw new BundleError("expected a FHIR Bundle, however: resourceType is another or none");
+    throw new BundleError("resourceType must be Bundle");
   const entries = asList(bundle.entry).filter(isObject);
   const patients = findPatients(entries);
-  if (patients.size === 0) throw new BundleError("expected a Patient in the Bundle, found none");
+  if (patients.size === 0) throw new BundleError("the Bundle has no Patient");
   /** @type {Refusal[]} */
   const refusals = [];
   /** @type {Map<string, Result[]>} */
@@ -85,7 +85,7 @@ function findPatients(entries) {
     const before = patients.get(key) ?? { resource, fullUrl };
     const moved = isWeb(before.fullUrl) && isWeb(fullUrl) && before.fullUrl !== fullUrl;
     if (moved || spell(before.resource) !== spell(resource))
-      throw new BundleError(`expected each Patient once, however: '${key}' is two that differ`);
+      throw new BundleError(`Patient '${key}' is in the Bundle twice, with different content`);
     patients.set(key, { resource, fullUrl });
   });
   return patients;
@@ -168,7 +168,7 @@ function findBiomarker({ fhir }, resource) {
 }
 
 /**
- * The Patient whom an Observation is of, by FHIR's rules of references in a Bundle.
+ * The Patient of an Observation, by FHIR's rules of references in a Bundle.
  *
  * @param {Resource} resource
  * @param {unknown} fullUrl
@@ -186,11 +186,11 @@ function findOwner(resource, fullUrl, patients) {
     wanted = `${fullUrl.slice(0, base)}/${wanted}`;
   for (const [key, { fullUrl: address }] of patients) {
     if (wanted === address) return key;
-    // Without an address of its own a Patient goes by its id, on whichever server.
+    // A Patient without its own address is found by its id, on any server.
     const byId = wanted.startsWith("Patient/") || (isWeb(wanted) && !isWeb(address));
     if (byId && `/${wanted}`.endsWith(`/Patient/${key}`)) return key;
   }
-  throw new RefusedError("subject", "its subject is no Patient of the Bundle");
+  throw new RefusedError("subject", "its subject is not a Patient of the Bundle");
 }
 
 /**
@@ -205,7 +205,7 @@ function readResult({ fhir }, observation, { name, code }, resource, latest) {
   if (!fhir.statuses.includes(resource.status))
     throw new RefusedError(
       "status",
-      `status must be ${fhir.statuses.join(", ")}, however: ${quote(resource.status)}`,
+      `status must be ${fhir.statuses.join(", ")}; got ${quote(resource.status)}`,
     );
   if (!isEmpty(resource.modifierExtension))
     throw new RefusedError("modifier", "it has a modifierExtension, whose meaning is not known");
@@ -247,12 +247,12 @@ function readPerson(sidecar, key, resource, results, refusals) {
   const problems = {};
   const [youngest, oldest] = sidecar.accepted_ages;
   if (readTime(resource.birthDate) === null)
-    problems.birth_date = `expected a birthDate, however: ${quote(resource.birthDate)}`;
+    problems.birth_date = `birthDate must be a date; got ${quote(resource.birthDate)}`;
   else if (drawn !== null && !(youngest <= age && age <= oldest))
     // The first day outside is less than 0.003 years away.
     problems.age = `${age.toFixed(3)} years is outside ${youngest} to ${oldest}`;
   if (sex < 0)
-    problems.sex = `gender must be ${sidecar.sexes.join(" or ")}, however: ${quote(resource.gender)}`;
+    problems.sex = `gender must be ${sidecar.sexes.join(" or ")}; got ${quote(resource.gender)}`;
   if (!hasResult) problems.no_values = "no usable Observation";
   /** @template T @param {(use: Used) => T} part @returns {Record<string, T>} */
   const collect = (part) => Object.fromEntries([...used].map(([name, use]) => [name, part(use)]));
@@ -273,9 +273,9 @@ function readPerson(sidecar, key, resource, results, refusals) {
 }
 
 /**
- * The newest usable result of each biomarker, as the package chooses: of one time a number
- * before a limit, of several numbers the lowest, whatever their order. What is more than a year
- * older than the newest of all does not say how the person was then, and is refused.
+ * The newest usable result of each biomarker, as the package chooses: of the same time a number
+ * before a limit, and of several numbers the lowest, in any order. A result more than a year older
+ * than the newest of all does not say how the person was then, and is refused.
  *
  * @param {Sidecar} sidecar
  * @param {Result[]} results
@@ -323,13 +323,13 @@ function convert(sidecar, { observation, name, code, when, day, quantity }) {
   const ucum = fhir.ucum_systems.includes(quantity.system) ? quantity.code : null;
   const spelling = ucum || quantity.unit || quantity.code;
   if (typeof spelling !== "string")
-    throw new RefusedError("unit", `expected one of ${biomarker.units.join(", ")}, found none`);
+    throw new RefusedError("unit", `it has no unit; it must be one of ${biomarker.units.join(", ")}`);
   const unit = readUnit(sidecar, biomarker, spelling);
   const allowed = fhir.codes[code].units;
   if (allowed && !allowed.includes(unit))
     throw new RefusedError(
       "unit",
-      `LOINC ${code} comes in ${allowed.join(", ")}, however: unit=${spelling}`,
+      `LOINC ${code} must have the unit ${allowed.join(", ")}; got ${spelling}`,
     );
   const value = toPanel(units.conversions[name][unit], number);
   if (!(biomarker.minimum <= value && value <= biomarker.maximum))
@@ -356,8 +356,8 @@ function readUnit(sidecar, biomarker, spelling) {
 }
 
 /**
- * Take away limits that do not stand for a value. Each is judged by the person's age on its
- * own day: on which day the newest value was drawn depends on which limits are used.
+ * Remove limits that cannot be used as a value. Each is judged by the person's age on its own day,
+ * because the day of the newest value depends on which limits are used.
  *
  * @param {Sidecar} sidecar
  * @param {Map<string, Used>} used

@@ -1,4 +1,4 @@
-/** Which test that was not done would narrow the interval most. */
+/** Which missing test would narrow the interval most. */
 
 import { findMedian } from "./sidecar.js";
 
@@ -12,8 +12,8 @@ const RANGE_SCORE = 3.09;
 
 /**
  * Values that a person of an age and sex could have, each equally likely: log-normal on
- * either side of the median, with the fitted range as its 0.1 and 99.9 %. What the other
- * biomarkers of this person tell of the value is not used.
+ * either side of the median, with the fitted range as its 0.1 and 99.9 %. What this person's
+ * other biomarkers say about the value is not used.
  *
  * @param {import("./sidecar.js").Sidecar} sidecar
  * @param {string} name

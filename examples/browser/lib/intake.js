@@ -1,6 +1,6 @@
 /**
  * A laboratory's report in whatever form people have it: FHIR, CSV, running text, a PDF with text,
- * an export of Apple Health. What is read comes with its source; what is not, with a reason.
+ * an export of Apple Health. Each value comes with its source, and each unused result with a reason.
  */
 
 import { bundleResources, isHealthXml, readHealthZip, readMe } from "./apple.js";
@@ -16,7 +16,7 @@ import { readText } from "./text.js";
 /** @typedef {{kind: "fhir" | "table" | "text" | "health", people: Person[], unused: Unused[]}} Report */
 
 /**
- * A file or text in which nothing can be read; `code` is for words: "empty", "picture", "scan",
+ * A file or text that cannot be read; `code` is for words: "empty", "picture", "scan",
  * "spreadsheet", "document", "profile", "broken_json", "fhir", "one_file", "nothing_found",
  * "unreadable".
  */
@@ -94,7 +94,7 @@ export async function readFiles(sidecar, files, tools) {
 }
 
 /**
- * export.xml tells who the person is; the results are in other files beside it.
+ * export.xml says who the person is; the results are in other files beside it.
  *
  * @param {Sidecar} sidecar
  * @param {string} text
@@ -196,7 +196,7 @@ function toBundle(content) {
   if (resources.some(({ resourceType }) => resourceType === "Patient"))
     return { resourceType: "Bundle", entry: resources.map((resource) => ({ resource })) };
   const owners = new Set(resources.map(({ subject }) => subject?.reference));
-  if (owners.size > 1) throw new BundleError("its results are of several people without a Patient");
+  if (owners.size > 1) throw new BundleError("it has results of several people, and no Patient");
   return bundleResources({}, resources);
 }
 

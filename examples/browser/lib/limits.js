@@ -3,7 +3,7 @@
 import { findMedian } from "./sidecar.js";
 
 /**
- * Whether a limit says too little to stand for the value: where it is not on its side of
+ * Whether a limit says too little to be used as the value: where it is not on its side of
  * the median of that age and sex, as with "CRP below 5 mg/L", most people are below it too.
  *
  * @param {import("./sidecar.js").Sidecar} sidecar

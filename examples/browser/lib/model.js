@@ -34,7 +34,7 @@
  */
 export async function loadModel(runtime, file) {
   const { InferenceSession } = runtime;
-  // To optimise the graph takes longer than it saves on so few people.
+  // Optimising the graph takes longer than it saves for so few people.
   const session = await InferenceSession.create(file, { graphOptimizationLevel: "disabled" });
   // A session runs one batch at a time and refuses a second one.
   /** @type {Promise<unknown>} */

@@ -99,8 +99,8 @@ export function findTest(sidecar, test, code = "") {
 }
 
 /**
- * Whether a name is one that another quantity has as well: a count of lymphocytes is often
- * called as their share is.
+ * Whether another quantity has the same name: a count of lymphocytes often has the name of their
+ * share.
  *
  * @param {Sidecar} sidecar
  * @param {string} spelling

@@ -7,9 +7,9 @@ import { foldName } from "./folding.js";
 
 /** @typedef {import("./sidecar.js").Sidecar} Sidecar */
 /**
- * A cell: its comparator, number and what stands behind it. `value` is null where it is no number;
- * then `isAbsent` says whether a word for no value stands there, and `readings` which numbers
- * it may be where that is not certain, as of 1,079.
+ * A cell: its comparator, its number and the text after it. `value` is null where it is not a number;
+ * then `isAbsent` says whether it is a word for no value, and `readings` has the possible numbers
+ * where that is not certain, as in 1,079.
  *
  * @typedef {{comparator: string, value: number | null, rest: string, isAbsent: boolean,
  *   readings: number[]}} Cell
@@ -24,7 +24,7 @@ const GROUPED = {
   ",": /^[+-]?\d{1,3}(\.\d{3})+(,\d+)?$/u,
 };
 const NUMBER = /^[+-]?(?:\d[\d.,'’\u00a0\u202f ]*|[.,]\d+)(?:e[+-]?\d+)?/iu;
-/** What analysers put behind a value that is high, low or checked: "13.4 H", "7.2*", "(L)". */
+/** What analysers write after a value that is high, low or checked: "13.4 H", "7.2*", "(L)". */
 const FLAG = /^[[(]?(?:h{1,2}|l{1,2}|\*+|!+|\++|↑+|↓+|high|low|abn|a)[\])]?$/iu;
 
 /**
@@ -81,7 +81,7 @@ export function isNoValue({ no_value }, text) {
  * @returns {{value: number | null, readings: number[]}}
  */
 function readNumber(text, decimal) {
-  // Spaces and apostrophes stand between thousands: 1 079,6 and 1'079.6.
+  // Spaces and apostrophes separate thousands: 1 079,6 and 1'079.6.
   const joined = text.replace(/(?<=\d)['’\u00a0\u202f ](?=\d{3}(\D|$))/gu, "");
   const asComma = () => Number(joined.replaceAll(".", "").replace(",", "."));
   const asPoint = () => Number(joined.replaceAll(",", ""));
@@ -100,8 +100,8 @@ function readNumber(text, decimal) {
 }
 
 /**
- * The decimal mark that texts show: a comma where some number has no other reading, a point
- * where some has; null where none tells.
+ * The decimal mark that texts show: a comma or a point where a number has no other reading; null where
+ * no number shows it.
  *
  * @param {Iterable<string>} texts
  * @returns {"." | "," | null}

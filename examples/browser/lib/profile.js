@@ -14,7 +14,7 @@ const FORMAT = "henaw-lab-profile-1";
 const NAME_TAG = 0x42;
 const RAW_DATA_TAG = 0x4a;
 
-/** A file that is no profile of a laboratory, or not of this model; `code` is for words. */
+/** A file that is not a laboratory's profile, or is for another model; `code` is for words. */
 export class ProfileError extends Error {
   /** @param {"not_a_profile" | "other_model" | "changed"} code @param {string} message */
   constructor(code, message) {
@@ -24,7 +24,7 @@ export class ProfileError extends Error {
 }
 
 /**
- * Whether a decoded JSON file means to be a profile.
+ * Whether a decoded JSON file is meant to be a profile.
  *
  * @param {any} content
  */
@@ -34,7 +34,7 @@ export const isProfile = (content) => content?.format === FORMAT;
  * @param {Sidecar} sidecar
  * @param {any} content decoded JSON
  * @returns {Promise<Profile>}
- * @throws {ProfileError} it is none, was changed by hand, or was made for another model
+ * @throws {ProfileError} it is not a profile, was changed by hand, or was made for another model
  */
 export async function readProfile(sidecar, content) {
   const isSound =

@@ -1,6 +1,6 @@
 /**
- * Why an answer is not reliable. The model always computes numbers: it is its consumers that
- * show none of them where `reliable` is false, and say this instead.
+ * Why an answer is not reliable. The model always computes numbers. Programs must not show them where
+ * `reliable` is false, and say the reason instead.
  */
 
 /** @typedef {import("./sidecar.js").Sidecar} Sidecar */

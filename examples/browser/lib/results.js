@@ -1,6 +1,6 @@
 /**
- * Results of a laboratory, as a table or a text has them, to the values of one person. What can
- * be used is a reading; what cannot is told with a code, so that a page says why in its language.
+ * Results of a laboratory, from a table or a text, to the values of one person. A usable result is a
+ * reading; any other has a code, so that a page can say why in its language.
  */
 
 import { computeAge, findOld, findTomorrow, readDay } from "./dates.js";
@@ -199,7 +199,7 @@ function pickNewest(sidecar, readings, unused) {
     return [];
   }
   const newest = Math.max(...readings.map(({ when }) => Number(when)));
-  // Of one time a number before a limit, and of several numbers the lowest, as in Python.
+  // Of the same time a number before a limit, and of several numbers the lowest, as in Python.
   const [used, ...tied] = readings
     .filter(({ when }) => when === newest)
     .sort((a, b) => a.side.length - b.side.length || inPanel(a) - inPanel(b));
@@ -209,7 +209,7 @@ function pickNewest(sidecar, readings, unused) {
 }
 
 /**
- * Whether a limit says enough to stand for the value.
+ * Whether a limit can be used as the value.
  *
  * @param {Sidecar} sidecar
  * @param {Reading} reading

@@ -3,8 +3,8 @@
 /** @typedef {import("./model.js").Answer} Answer */
 
 /**
- * Of how many people risks are counted: of 1000 where one of them is below 1 %. Risks that
- * are compared are of as many: 9 of 1000 passes for more than 1 of 100.
+ * The number of people in which risks are counted: 1000 where one risk is below 1 %. Compared risks
+ * use the same number, because 9 of 1000 looks like more than 1 of 100.
  *
  * @param {number[]} probabilities
  */

@@ -17,11 +17,11 @@ import { gather } from "./results.js";
 /** @typedef {{text: string, raw: string, where: string}} Line */
 
 const MOST_WORDS_OF_A_NAME = 9;
-/** Lines after a name among which its value may stand. */
+/** Lines after a name in which its value may be. */
 const REACH = 3;
 const VALUE = /^[<>≤≥=]{0,2}[+-]?\d/u;
 const DATE = String.raw`\d{4}-\d\d?-\d\d?|\d{1,2}[./-]\s?\d{1,2}[./-]\s?\d{4}|\d{1,2}[ .-]\s?\p{L}{3,9}\.?[ ,-]\s?\d{4}|\p{L}{3,9}\.?\s\d{1,2},?\s\d{4}`;
-/** What stands between a value and its unit: flags, intervals, an earlier value and its date. */
+/** What may be between a value and its unit: flags, intervals, an earlier value and its date. */
 const BETWEEN =
   /^(?:[[(]?(?:h{1,2}|l{1,2}|\*+|!+|high|low|normal|abnormal|not|estab\.?|a|n)[\])]?|[-–—:|]|to|a|à|bis|tot|[[(]?[<>≤≥]?[\d.,/–-]+[\])]?)$/iu;
 
@@ -169,7 +169,7 @@ function findLabel(sidecar, words) {
     const code = skip ? words[0] : "";
     const { biomarker } = code ? findTest(sidecar, label, code) : findTest(sidecar, label);
     if (biomarker) return { biomarker, label, count };
-    // "Lymphozyten % 29": the unit stands before the value.
+    // "Lymphozyten % 29": the unit comes before the value.
     const unit = words[count - 1];
     if (next !== undefined && /[%/]/u.test(unit) && count - 1 > skip) {
       const base = words
@@ -204,8 +204,8 @@ function readValue(sidecar, biomarker, label, words, where) {
 }
 
 /**
- * The unit behind a value; where none is known, what looks like one, so that it is refused with
- * its reason.
+ * The unit after a value; where it is not known, the text that looks like a unit, so that it is
+ * refused with its reason.
  *
  * @param {Sidecar} sidecar
  * @param {Biomarker} biomarker
@@ -229,7 +229,7 @@ function findUnitText(sidecar, biomarker, words) {
 }
 
 /**
- * A line whose name begins as a biomarker's does, and is another test: "Creatinine, urine".
+ * A line whose name begins like a biomarker's, but is another test: "Creatinine, urine".
  *
  * @param {Sidecar} sidecar
  * @param {string[]} words
@@ -282,7 +282,7 @@ function readFacts(sidecar, lines, style) {
     age: found ? Number(found.replace(",", ".")) : null,
     sex: sex ?? findSexWord(sidecar, lines),
     birth,
-    // "Geb.-Datum" holds a name of the day of the draw.
+    // "Geb.-Datum" contains a name of the day of the draw.
     drawn: day(find("time", DATE).filter(({ text: date }) => date !== birth)),
   };
 }

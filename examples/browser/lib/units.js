@@ -1,4 +1,4 @@
-/** Units of a lab report, and what is said of a value that cannot be right. */
+/** Units of a laboratory report, and what to say about an impossible value. */
 
 /** @typedef {import("./sidecar.js").Sidecar} Sidecar */
 /** @typedef {import("./sidecar.js").Biomarker} Biomarker */
@@ -118,8 +118,8 @@ export function isUsual(sidecar, { name }, value, unit) {
 }
 
 /**
- * What was probably meant by a value that few or no people have: another unit, or a decimal
- * point that is missing. Undefined where the value is usual, or nothing fits.
+ * The probable meaning of a value that few or no people have: another unit, or a missing decimal
+ * point. Undefined where the value is usual, or nothing fits.
  *
  * @param {Sidecar} sidecar
  * @param {Biomarker} biomarker

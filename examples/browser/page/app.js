@@ -1,4 +1,4 @@
-/** The page: what it holds, which step it shows, and in which language. */
+/** The page: its state, the step that it shows, and its language. */
 
 import { loadModel } from "../lib/model.js";
 import { setProfile } from "../lib/profile.js";
@@ -208,7 +208,7 @@ export class App {
     if (place && place.textContent !== text) place.textContent = text;
   }
 
-  /** To a screen reader, by the one live region. @param {string} text */
+  /** Tell a screen reader, through the one live region. @param {string} text */
   speak(text) {
     this.say("spoken", text);
   }
@@ -287,7 +287,7 @@ export class App {
       language: change.language ?? loadPreferences().language,
       system: this.system,
     });
-    // Numbers that were typed are spelt as the language does.
+    // Typed numbers are written as the language writes them.
     for (const typed of Object.values(this.draft.values))
       typed.text = typed.text.replace(before.decimal, this.words.decimal);
     if (change.system)
@@ -320,6 +320,6 @@ function savePreferences(preferences) {
   try {
     localStorage.setItem(PREFERENCES, JSON.stringify(preferences));
   } catch {
-    // They then hold until the page is left.
+    // They are then kept until the page is left.
   }
 }

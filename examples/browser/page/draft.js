@@ -56,7 +56,7 @@ export function saveDraft(draft) {
   try {
     sessionStorage.setItem(PLACE, JSON.stringify(draft));
   } catch {
-    // It then lives until the page is left.
+    // It is then kept until the page is left.
   }
 }
 

@@ -1,8 +1,8 @@
 /**
- * Say on the page what failed, where nothing else did: a part that was not found, an error
- * that nobody foresaw. An answer that is there may be to older values, and is hidden.
+ * Say on the page what failed, if no other code did: a part that was not found, or an unexpected
+ * error. A shown answer may belong to older values, so it is hidden.
  *
- * No module: it has to run where one cannot be loaded.
+ * This is not a module: it must run where modules cannot be loaded.
  */
 {
   /** @param {string} reason */
@@ -16,7 +16,7 @@
     main.replaceChildren(note);
   };
 
-  // Those of a script that was not found reach the window in the first phase only.
+  // Errors of a script that was not found reach the window only in the capture phase.
   addEventListener(
     "error",
     ({ target, error, message }) => {

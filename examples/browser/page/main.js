@@ -1,4 +1,4 @@
-/** Loads what the page needs, the form first: the model comes while somebody types. */
+/** Loads what the page needs, the form first: the model comes while the person types. */
 
 import { readPdf } from "../lib/pdf.js";
 import { App } from "./app.js";

@@ -104,7 +104,7 @@ export function buildRisks(app, { age, sex }, answer, typical) {
   );
 }
 
-/** Squares, those who die first. @param {number} risk @param {number} of @param {string} label */
+/** Squares; those of people who die come first. @param {number} risk @param {number} of @param {string} label */
 function drawIcons(risk, of, label) {
   const dying = Math.round(risk * of);
   const columns = of === 100 ? 20 : 50;

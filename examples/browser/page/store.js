@@ -42,13 +42,13 @@ async function use(mode, act) {
 /** @returns {Promise<Kept[]>} the oldest draw first */
 export const listKept = () => use("readonly", (store) => store.getAll());
 
-/** In place of another one of the same day. @param {Kept} result */
+/** Replaces one of the same day. @param {Kept} result */
 export const keep = (result) => use("readwrite", (store) => store.put(result));
 
 /** @param {string} drawn */
 export const forget = (drawn) => use("readwrite", (store) => store.delete(drawn));
 
-/** Nothing stays, the empty database included. @returns {Promise<unknown>} */
+/** Deletes all, the empty database included. @returns {Promise<unknown>} */
 export const forgetAll = () => finish(indexedDB.deleteDatabase(NAME));
 
 /** @param {Kept[]} results */

@@ -109,7 +109,7 @@ export function buildTime(app, person) {
 async function show(app, list) {
   const { words } = app;
   const known = await indexedDB.databases?.();
-  // To look must not leave an empty database behind.
+  // Looking must not leave an empty database behind.
   const kept = known && !known.some(({ name }) => name === "henaw") ? [] : await listKept();
   const answers = kept.length > 0 ? await app.predict(kept.map((one) => toPerson(app, one))) : [];
   const rows = kept.map((one, place) => ({ ...one, answer: answers[place] }));

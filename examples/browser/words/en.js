@@ -24,7 +24,7 @@ export const en = {
   "before.none": "No, none of these",
   "before.some": "Yes, at least one",
   "before.why":
-    "Then this calculation would mislead you. It rests on adults who were not in such a state, and these states change blood values by themselves. If it is a passing one, come back with later values. With questions about your values, ask your doctor.",
+    "This calculation would mislead you. It is based on adults who were not in such a state, and such a state alone changes blood values. If it is temporary, come back with later values. If you have questions about your values, ask your doctor.",
   "before.missing": "Please answer this question first.",
 
   "report.title": "Paste, drop or choose a report",
@@ -48,7 +48,7 @@ export const en = {
   "field.unit": "Unit of {name}",
   "field.example": "e.g. {value}",
   "field.not_a_number": "This is not a number.",
-  "field.two_numbers": "This can be two numbers.",
+  "field.two_numbers": "This can mean two different numbers.",
   "field.limit": "Type the number alone, or leave it out.",
   "field.age": "The age must be {low} to {high} years.",
   "field.outside": "Not possible: it must be {low} to {high} {unit}.",
@@ -61,7 +61,7 @@ export const en = {
   "enter.need_age": "Type your age.",
   "enter.need_sex": "Choose your sex.",
   "enter.need_value": "Type at least one blood value.",
-  "enter.need_fix": "Correct or empty first: {names}.",
+  "enter.need_fix": "Correct or clear these first: {names}.",
   "enter.loading": "Loading the model.",
 
   "name.crp": "C-reactive protein",
@@ -114,7 +114,7 @@ export const en = {
   "unused.not_a_number": "its value is not a number: {text}",
   "unused.specimen": "it was not measured in blood but in: {specimen}",
   "unused.future": "its date is in the future: {date}",
-  "unused.limit": "the limit {value} says too little to stand for the value",
+  "unused.limit": "the limit {value} says too little to be used as the value",
   "unused.which_is_newest":
     "{value} {unit}: there are several, and their dates do not say which is the newest",
   "unused.old": "it is more than a year older than your newest value",
@@ -133,7 +133,7 @@ export const en = {
   "unused.fhir_comparator": "its comparator is not known",
   "unused.fhir_unit": "its unit cannot be used",
   "unused.fhir_implausible": "its value is not possible",
-  "unused.fhir_limit": "it is a limit that says too little to stand for the value",
+  "unused.fhir_limit": "it is a limit that says too little to be used as the value",
   "error.empty": "There is no text to read.",
   "error.picture":
     "This is a picture, and this page cannot read pictures. Most phones can: open the picture, copy the text out of it, and paste it here. Or type the values.",
@@ -146,7 +146,7 @@ export const en = {
   "error.fhir": "This FHIR file cannot be used: {message}",
   "error.one_file": "Only one file at a time can be read.",
   "error.nothing_found":
-    "None of the nine values was found in it. Check that it is the laboratory's report, or type the values.",
+    "None of the nine values was found. Check that it is the laboratory's report, or type the values.",
   "error.unreadable": "This file cannot be read.",
   "error.profile": "This is a laboratory's profile. Drop it on your result.",
 
@@ -167,7 +167,7 @@ export const en = {
   "noise.older":
     "You are {age}. This is {years} years older, more than the noise of one blood draw (±{noise}).",
   "result.ordinary":
-    "Most of this difference comes from nothing being out of line. That is rarer than it sounds: most people have at least one unusual value, and those who have none live longer.",
+    "Most of this difference comes from having no unusual value. That is rarer than it sounds: most people have at least one, and those who have none live longer.",
   "people.female": "Each dot is one of 100 women of your age",
   "people.male": "Each dot is one of 100 men of your age",
   "people.label":
@@ -185,9 +185,9 @@ export const en = {
     "There may be a harmless reason. Call the practice or the laboratory that took the blood, name the value, and ask what to do. If you feel very ill, call for help now.",
   "caution.age": "The model does not know people of this age",
   "caution.age_outside_fitted":
-    "It was made from people of {low} to {high} years. At {age} its answer would be a guess.",
+    "It is based on people aged {low} to {high}. At {age} its answer would be a guess.",
   "caution.unlike_fitted":
-    "The values together are unlike those of anybody the model was made from. Check each value and its unit. If they are right, ask a doctor what they mean.",
+    "Together, the values are unlike those of all people the model is based on. Check each value and its unit. If they are right, ask a doctor what they mean.",
   "caution.nothing_known": "Without a blood value there is nothing to compute an age from.",
   "caution.no_age": "No age and no risk is shown.",
   "caution.edit": "Check the values",
@@ -215,7 +215,7 @@ export const en = {
 
   "values.title": "Your values, most important first",
   "values.words":
-    "The usual range holds nearly all healthy people. The years come from how long people with such values lived, next to people of your age and sex with the typical value. The two need not agree.",
+    "Nearly all healthy people are in the usual range. The years come from how long people with such values lived, compared with people of your age and sex with the typical value. The two need not agree.",
   "value.usual": "Usual: {low} to {high}",
   "value.usual_below": "Usual: below {high}",
   "value.typical": "typical at your age: {value}",
@@ -226,18 +226,18 @@ export const en = {
   "words.little": "Within the usual range. It changes your result little.",
   "words.younger": "Within the usual range, and more favourable than typical at your age.",
   "words.older":
-    "Within the usual range, yet people with your value lived a little less long than those with the typical one.",
+    "Within the usual range, but people with your value lived a little less long than those with the typical one.",
   "words.outside_no_years":
     "Outside the usual range, although it adds hardly any years here. The range comes from healthy people, the years from how long people lived. It still deserves attention:",
   "words.outside": "Outside the usual range:",
   "words.harmless": "Outside the usual range, on the side that is seldom a problem.",
   "values.little": "{count} more values, which change little",
   "values.rest": "What no single value explains",
-  "part.typical_values": "Everything ordinary at once",
+  "part.typical_values": "All values typical",
   "part.typical_values.words":
-    "Somebody whose known values are all typical lives longer than the typical person, who has something out of line. Every result starts here.",
-  "part.ast_alt_ratio": "AST next to ALT",
-  "part.ast_alt_ratio.words": "Their ratio tells more than each alone.",
+    "People whose known values are all typical live longer than the typical person, who has an unusual value. Every result starts here.",
+  "part.ast_alt_ratio": "AST compared with ALT",
+  "part.ast_alt_ratio.words": "Their ratio says more than each alone.",
   "part.interaction.words": "Both together count for more or less than their sum.",
   "values.sum": "Your age {age} and all years together: {result}",
   "years.signed": "{years} years",
@@ -268,15 +268,15 @@ export const en = {
 
   "whatif.title": "What if one value were different?",
   "whatif.words":
-    "Here are values that people can change. The number is that of people who differ from you in this one value. It is an association, not a promise: nobody has shown that changing the value changes the risk as much.",
-  "whatif.none": "None of the values that people can change was given, or they are too far out.",
+    "Here are values that people can change. The number is that of people who differ from you in this one value. It is an association, not a promise: no study has shown that changing the value changes the risk as much.",
+  "whatif.none": "None of the values that people can change was given, or they are too far from usual.",
   "whatif.changed": "{value} {unit}: {years} years",
   "whatif.yours": "{value} {unit}: your value",
   "whatif.reset": "Back to your values",
 
   "lab.title": "Your laboratory's profile",
   "lab.words":
-    "Laboratories measure a little differently. If yours has a profile for this model, drop its file here: the differences are then taken off, and the result is more certain.",
+    "Laboratories measure a little differently. If yours has a profile for this model, drop its file here: the differences are then removed, and the result is more certain.",
   "lab.choose": "Choose the profile",
   "lab.used":
     "Profile of {name}: {after} instead of {before} years, known to ±{width} instead of ±{widthBefore}.",
@@ -304,10 +304,10 @@ export const en = {
   "time.wrong_file": "This file holds no kept results.",
   "time.no_store": "This browser does not let the page keep results.",
   "time.within":
-    "From {from} to {to}, next to your age: {years} years. That is within the noise of two blood draws (±{noise}).",
+    "From {from} to {to}, compared with your age: {years} years. That is within the noise of two blood draws (±{noise}).",
   "time.beyond":
-    "From {from} to {to}, next to your age: {years} years. That is more than the noise of two blood draws (±{noise}).",
-  "time.chart": "Biological age at {count} blood draws, with intervals, next to your age",
+    "From {from} to {to}, compared with your age: {years} years. That is more than the noise of two blood draws (±{noise}).",
+  "time.chart": "Biological age at {count} blood draws, with intervals, compared with your age",
 
   "share.title": "Take it with you",
   "share.print": "Print one page",
@@ -333,7 +333,7 @@ export const en = {
 
   "foot.use":
     "For research and wellness. Not a diagnosis, and not for decisions on treatment, insurance or work.",
-  "foot.model": "Model {name} {version}, made from {people} people",
+  "foot.model": "Model {name} {version}, based on {people} people",
   "foot.draft": "What you type stays in this tab until you close it or clear it.",
   "foot.offline": "This page also works offline.",
 };

@@ -22,7 +22,7 @@ export const LANGUAGES = { en, de, fr, es, it, nl };
 export const readTexts = (language) => LANGUAGES[language];
 
 /**
- * The first of some languages that there are texts in.
+ * The first of some languages that has texts.
  *
  * @param {readonly string[]} wanted such as navigator.languages
  */
@@ -57,7 +57,7 @@ export function speak(language, region = language) {
     say: (key, places = {}) =>
       texts[key].replace(/\{(\w+)\}/gu, (_, name) => String(places[name] ?? `{${name}}`)),
     /**
-     * A text that there may not be, as of a biomarker that is new.
+     * A text that may be missing, as for a new biomarker.
      *
      * @param {string} key
      * @param {string} otherwise

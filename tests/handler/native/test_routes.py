@@ -262,7 +262,7 @@ def test_tritons_client_works_unchanged(url: str, onnx: OnnxRuntime, metadata: M
 
 
 def test_kserves_client_works_unchanged(url: str) -> None:
-    """KServe has half a gigabyte and is not installed for development: docs/interfaces.md."""
+    """KServe has half a gigabyte and is not installed for development: docs/http.md."""
     python = os.environ.get("HENAW_KSERVE_PYTHON")
     if python is None:
         pytest.skip("set HENAW_KSERVE_PYTHON to a Python that has kserve")

@@ -11,7 +11,9 @@ import pytest
 from henaw.model.biomarkers import NAMES, PANEL, SEXES
 from henaw.model.runtime import OnnxRuntime
 
-README = Path(__file__).parents[1] / "README.md"
+REPOSITORY = Path(__file__).resolve().parents[2]
+README = REPOSITORY / "README.md"
+SHIPPED = REPOSITORY / "model" / "weights"
 
 
 def read_block(language: str) -> str:
@@ -20,15 +22,26 @@ def read_block(language: str) -> str:
     return match[1]
 
 
-def test_embedding_example_prints_what_is_said(artifacts: Path) -> None:
-    program = read_block("python").replace("build/exported", artifacts.as_posix())
+def run_program(program: str) -> str:
+    """Run an example as pasted, and return what it prints."""
     printed = io.StringIO()
     with contextlib.redirect_stdout(printed):
-        exec(compile(program, "README.md", "exec"), {})  # the example, as pasted
-    assert f"That prints `{printed.getvalue().strip()}`" in README.read_text(encoding="utf-8")
+        exec(compile(program, "README.md", "exec"), {})
+    return printed.getvalue().strip()
 
 
-def test_request_answers_what_is_shown(artifacts: Path) -> None:
+def test_first_example_prints_what_is_shown() -> None:
+    assert run_program(read_block("python")) == read_block("text").strip()
+
+
+def test_embedding_example_prints_what_is_said() -> None:
+    text = README.read_text(encoding="utf-8")
+    program = re.findall(r"```python\n(.*?)```", text, re.DOTALL)[1]
+    printed = run_program(program.replace("build/exported", SHIPPED.as_posix()))
+    assert f"That prints `{printed}`" in text
+
+
+def test_request_answers_what_is_shown() -> None:
     text = README.read_text(encoding="utf-8")
     request = json.loads(re.search(r"-d '(.*?)'\n```", text, re.DOTALL)[1])  # type: ignore[index]
     values = []
@@ -37,7 +50,7 @@ def test_request_answers_what_is_shown(artifacts: Path) -> None:
         if isinstance(value, dict):
             value = biomarker.find_unit(value["unit"]).to_si(value["value"])
         values.append(value)
-    outputs = OnnxRuntime(artifacts / "henaw.onnx").predict(
+    outputs = OnnxRuntime(SHIPPED / "henaw.onnx").predict(
         np.array([values], np.float32),
         np.array([request["age"]], np.float32),
         np.array([SEXES.index(request["sex"])], np.int64),
