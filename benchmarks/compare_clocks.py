@@ -20,7 +20,6 @@ from pathlib import Path
 
 import numpy as np
 import xgboost
-from henaw.model.biomarkers import NAMES
 from henaw.training.cohorts.cohort import Cohort, read_cohort
 from henaw.training.configuration import read_training_configuration
 from henaw.training.evaluation.measures.discrimination import compute_c, estimate_c

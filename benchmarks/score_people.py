@@ -102,7 +102,7 @@ def score(folder: Path, count: int) -> Callable[[], None]:
 
 def preflight(folder: Path, count: int) -> Callable[[], None]:
     """The checks of the table alone, after the model is opened."""
-    from henaw.model.layout import find_layout
+    from henaw.intake.tables.layout import find_layout
     from henaw.scoring import Henaw
     from henaw.scoring.reading.preflight import look_over_source
     from henaw.scoring.reading.sources import open_source

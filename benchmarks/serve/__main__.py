@@ -32,9 +32,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, default=REPOSITORY / "build" / "bench-serve")
     parser.add_argument("--seconds", type=float, default=3)
-    parser.add_argument(
-        "--only", default="", help="only servers with one of these prefixes"
-    )
+    parser.add_argument("--only", default="", help="only servers with one of these prefixes")
     arguments = parser.parse_args()
     if shutil.which("wrk") is None:
         parser.error("wrk is not on the path: apt-get install wrk")

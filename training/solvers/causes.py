@@ -65,20 +65,11 @@ def build_deaths(network: Network, cohort: Cohort, configuration: FitConfigurati
     age, sex = torch.from_numpy(dead.age_years), torch.from_numpy(dead.sex)
     with torch.no_grad():
         features = network.build_features(torch.from_numpy(dead.biomarkers), age, sex)
-<<<<<<< HEAD:training/solvers/causes.py
-        age_sex = network.build_age_sex(age, sex)
     adjustments = describe_cause_adjustments(cohort, configuration.period, follow_up_years)
     return Deaths(
         features=features.centred.flatten(1).double(),
-        age_sex=age_sex.double(),
-        adjustments=adjustments[torch.from_numpy(known)],
-=======
-    setting = describe_cause_settings(cohort, configuration.period, follow_up_years)
-    return Deaths(
-        features=features.centred.flatten(1).double(),
         age_sex=features.by_age.cause_columns.double(),
-        setting=setting[torch.from_numpy(known)],
->>>>>>> refs/heads/model:training/causes.py
+        adjustments=adjustments[torch.from_numpy(known)],
         cause=torch.from_numpy(dead.cause),
     )
 
