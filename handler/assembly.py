@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from henaw.handler.configuration import HandlerConfiguration
 from henaw.handler.inference.failover import FailoverRuntime
@@ -19,8 +22,12 @@ from henaw.handler.observe.worker_state import StateFile
 from henaw.handler.service import Service
 from henaw.handler.throttle.client_keys import ClientKeys
 from henaw.handler.throttle.throttle import Throttle
+from henaw.model.exported.onnx_gpu import OnnxGpuRuntime
 from henaw.model.profile import read_profile, set_profile
 from henaw.model.runtime import OnnxRuntime
+
+if TYPE_CHECKING:
+    from henaw.handler.inference.gpu import GpuRuntime
 
 ONNX_NAME = "henaw.onnx"
 TORCHSCRIPT_NAME = "henaw.torchscript.pt"
@@ -55,13 +62,12 @@ def assemble_service(
         lab_profile: of the laboratory that values come from; None uses none.
         keys: of clients; None takes those of the configuration.
         log: takes the records of requests.
-        device: torch's name of the GPU for large batches; None without one.
+        device: the GPU for large batches, cuda:N; None without one.
         companions: gets the threads that run beside the service.
 
     Raises:
         ArtifactError: a file is missing, was changed, or is of another version of this code.
         ParityError: a runtime does not give the stored answers.
-        RuntimeUnavailableError: the device is CUDA and torch sees none.
         ProfileError: the laboratory's profile cannot be read, or is of another model.
     """
     digests = check_manifest(folder)
@@ -80,8 +86,8 @@ def assemble_service(
     gpu = None
     if device is not None:
         gpu = start_gpu(
-            folder / TORCHSCRIPT_NAME,
             device,
+            partial(_open_gpu, folder, content, device, log),
             fallback=fallback,
             golden=golden,
             lab=lab,
@@ -125,6 +131,19 @@ def assemble_service(
         lab=lab,
         gpu=gpu,
     )
+
+
+def has_torch(folder: Path) -> bool:
+    """Return whether torch is installed and the model's folder has the file for it."""
+    return find_spec("torch") is not None and (folder / TORCHSCRIPT_NAME).is_file()
+
+
+def _open_gpu(folder: Path, content: bytes, device: str, log: RequestLog) -> GpuRuntime:
+    if has_torch(folder):
+        from henaw.model.exported.cuda import CudaRuntime
+
+        return CudaRuntime.load(folder / TORCHSCRIPT_NAME, device=device, report=log.report)
+    return OnnxGpuRuntime(content, device=device)
 
 
 def _build_runtime(

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from henaw.handler.inference.crossover import Crossover, measure_crossover
 from henaw.handler.inference.selfcheck import Golden, check_sizes
-from henaw.model.errors import HenawError
+from henaw.model.errors import ParityError
 from henaw.model.profile import LabProfile
 from henaw.model.runtime import Runtime
 
 if TYPE_CHECKING:
     from henaw.model.exported.cuda import CudaRuntime
+    from henaw.model.exported.onnx_gpu import OnnxGpuRuntime
+
+    GpuRuntime: TypeAlias = CudaRuntime | OnnxGpuRuntime
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,7 +32,7 @@ class Gpu:
     """
 
     device: str
-    runtime: CudaRuntime | None = None
+    runtime: GpuRuntime | None = None
     reason: str | None = None
     captured: bool = False
     measured: Crossover | None = None
@@ -78,8 +80,8 @@ def choose_device(gpu_id: int | str | None, report: Callable[[str], None]) -> st
 
 
 def start_gpu(
-    torchscript: Path,
     device: str,
+    open_runtime: Callable[[], GpuRuntime],
     *,
     fallback: Runtime,
     golden: Golden,
@@ -92,8 +94,8 @@ def start_gpu(
     A GPU that fails, or that is never faster than the fallback, is not used.
 
     Args:
-        torchscript: the exported file.
-        device: torch's name of the GPU.
+        device: the GPU, cuda:N.
+        open_runtime: loads the network on it.
         fallback: evaluates the graph on the CPU, with the laboratory's profile set.
         golden: people and their answers without a profile.
         lab: the laboratory's profile to set; None sets none.
@@ -102,20 +104,17 @@ def start_gpu(
 
     Raises:
         ParityError: the GPU's answers are not the stored ones.
-        RuntimeUnavailableError: torch sees no CUDA device.
     """
-    from henaw.model.exported.cuda import CudaRuntime
-
     try:
-        runtime = CudaRuntime.load(torchscript, device=device, report=report)
+        runtime = open_runtime()
         check_sizes(runtime, golden, runtime.sizes)
         if lab is not None:
             runtime.set_profile(lab)
             check_sizes(runtime, served, runtime.sizes)
         measured = measure_crossover(fallback, runtime, served, runtime.sizes)
-    except HenawError:
+    except ParityError:
         raise
-    # torch's own errors: another process has the GPU's memory, or the GPU is lost.
+    # Another process has the GPU's memory, or the GPU is lost or cannot be used.
     except RuntimeError as error:
         first = str(error).partition("\n")[0]
         gpu = Gpu(

@@ -2,41 +2,44 @@
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Callable
 from pathlib import Path
 
-from henaw.handler.assembly import TORCHSCRIPT_NAME
+from henaw.handler.assembly import has_torch
+from henaw.model.onnx_session import CUDA_PROVIDER, import_onnxruntime
+
+_DEVICES = "nvidia[0-9]*"
 
 
-def choose_native_device(number: int, folder: Path, report: Callable[[str], None]) -> str | None:
+def choose_native_device(
+    number: int, folder: Path, report: Callable[[str], None], devices: Path = Path("/dev")
+) -> str | None:
     """Return the CUDA device of a worker, by turns; None without one.
 
-    It needs torch, which is imported only where there is a GPU.
+    torch is used where it is installed and the model has the file for it, and otherwise
+    onnxruntime-gpu. Both are imported only where there is a GPU.
 
     Args:
         number: of the worker, from 0.
         folder: with the model's files.
         report: gets one sentence if there is a GPU that cannot be used.
+        devices: the folder in which the system lists devices.
     """
-    if not any(Path("/dev").glob("nvidia[0-9]*")):
+    present = len(list(devices.glob(_DEVICES)))
+    if not present:
         return None
-    if importlib.util.find_spec("torch") is None:
-        report("this machine has an NVIDIA GPU, but torch is not installed; the CPU is used")
-        return None
-    if not (folder / TORCHSCRIPT_NAME).is_file():
-        report(
-            f"this machine has an NVIDIA GPU, but the model has no {TORCHSCRIPT_NAME}; the CPU "
-            "is used. Serve an archive of henaw archive"
-        )
-        return None
-    import torch
+    if has_torch(folder):
+        import torch
 
-    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+        count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+        problem = f"torch {torch.__version__} sees no CUDA device"
+        advice = "Run nvidia-smi, or install a torch that is built for CUDA"
+    else:
+        runtime = import_onnxruntime()
+        count = present if CUDA_PROVIDER in runtime.get_available_providers() else 0
+        problem = f"onnxruntime {runtime.__version__} is built for the CPU only"
+        advice = "Install henaw-gpu in place of henaw, or torch with an archive of henaw archive"
     if not count:
-        report(
-            f"this machine has an NVIDIA GPU, but torch {torch.__version__} sees no CUDA device; "
-            "the CPU is used. Run nvidia-smi, or install a torch that is built for CUDA"
-        )
+        report(f"this machine has an NVIDIA GPU, but {problem}; the CPU is used. {advice}")
         return None
     return f"cuda:{number % count}"

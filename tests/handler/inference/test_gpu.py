@@ -7,12 +7,15 @@ capture a graph, so that every worker here takes the way of one whose GPU refuse
 import io
 import json
 import math
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnxruntime
 import pytest
 import torch
+from henaw.handler import assembly
 from henaw.handler.assembly import assemble_service
 from henaw.handler.configuration import (
     Bucket,
@@ -31,6 +34,8 @@ from henaw.handler.observe.request_log import RequestLog
 from henaw.handler.service import Service
 from henaw.model.errors import ParityError
 from henaw.model.exported.cuda import CudaRuntime
+from henaw.model.exported.onnx_gpu import OnnxGpuRuntime
+from henaw.model.onnx_session import CUDA_PROVIDER
 from henaw.model.profile import LabProfile
 from henaw.model.runtime import OnnxRuntime, Outputs
 
@@ -103,6 +108,47 @@ def test_the_description_says_where_and_from_how_many(
         "cuda_graphs": False,
         "milliseconds": {"1": {"cpu": 0.1, "gpu": 0.3}, "3": {"cpu": 0.3, "gpu": 0.1}},
     }
+
+
+def test_without_torch_onnxruntime_answers_large_batches(
+    unpacked: Path, person: dict[str, Any], measured: list[Crossover],
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path,
+) -> None:  # fmt: skip
+    monkeypatch.setattr(assembly, "has_torch", lambda _: False)
+    sidecar = json.loads((unpacked / "henaw.json").read_text())
+    profile = LabProfile(
+        name="north", shift={"rdw": 0.05}, standard_error={"rdw": 0.01},
+        model=sidecar["checkpoint_sha256"],
+    )  # fmt: skip
+    (tmp_path / "lab.json").write_text(json.dumps(profile.describe()))
+    worker = Worker(unpacked, "cpu", lab_profile=tmp_path / "lab.json")
+    assert isinstance(worker.service._runtime.preferred, OnnxGpuRuntime)
+    alone, many = worker.ask(person), worker.ask({"instances": [person] * 4})["predictions"][0]
+    assert many["biological_age"] == pytest.approx(alone["biological_age"], abs=1e-4)
+    assert worker.ask({}, describe=True)["gpu"]["from_people"] == 3
+
+
+def test_a_gpu_that_onnxruntime_cannot_use_leaves_the_cpu(
+    unpacked: Path, person: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if torch.cuda.is_available():
+        pytest.skip("this machine has CUDA")
+    monkeypatch.setattr(assembly, "has_torch", lambda _: False)
+    worker = Worker(unpacked, "cuda:0")
+    assert worker.ask(person)["model"]["runtime"] == "onnxruntime-cpu"
+    assert "ONNX Runtime cannot use cuda:0" in worker.notices[-1]
+
+
+@pytest.mark.gpu
+def test_onnxruntime_on_a_real_gpu(artifacts: Path, golden: Golden, onnx: OnnxRuntime) -> None:
+    if CUDA_PROVIDER not in onnxruntime.get_available_providers():
+        pytest.skip("needs onnxruntime-gpu")
+    content = (artifacts / "henaw.onnx").read_bytes()
+    gpu = start_gpu(
+        "cuda:0", partial(OnnxGpuRuntime, content, device="cuda:0"),
+        fallback=onnx, golden=golden, lab=None, served=golden, report=lambda _: None,
+    )  # fmt: skip
+    assert gpu.reason is None or "as fast or faster" in gpu.reason
 
 
 def test_a_gpu_that_is_never_faster_is_not_used(
@@ -257,7 +303,8 @@ def test_each_gpu_answers(artifacts: Path, golden: Golden, onnx: OnnxRuntime) ->
     for number in range(torch.cuda.device_count()):
         said: list[str] = []
         gpu = start_gpu(
-            artifacts / "henaw.torchscript.pt", f"cuda:{number}",
+            f"cuda:{number}",
+            partial(CudaRuntime.load, artifacts / "henaw.torchscript.pt", device=f"cuda:{number}"),
             fallback=onnx, golden=golden, lab=None, served=golden, report=said.append,
         )  # fmt: skip
         assert gpu.device.startswith(f"cuda:{number} (")
