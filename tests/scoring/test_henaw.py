@@ -294,7 +294,7 @@ def test_another_unit_is_refused_not_scored(model: Henaw, people: pd.DataFrame) 
             pd.DataFrame({"age": [50], "sex": [0], "crp": pd.arrays.SparseArray([1.0])}),
             r"crp is sparse: call \.sparse\.to_dense\(\) first",
         ),
-        (pd.DataFrame({"born": [50], "sex": [0], "crp": [1.0]}), "column 'age', found none"),
+        (pd.DataFrame({"born": [50], "sex": [0], "crp": [1.0]}), "no column 'age'"),
         (pd.DataFrame({"age": [50, "x"], "sex": [0, 0], "crp": [1, 1]}), "one type a column"),
     ],
 )
