@@ -107,7 +107,7 @@ def _find_meant(name: str) -> str:
 def _list_known() -> dict[str, str]:
     people = {"age": AGE, "sex": SEX}
     known = {fold_name(name): part for part, names in people.items() for name in names}
-    return {name: meant for name, meant in (ALL_SPELLINGS | known).items() if len(name) > 2}
+    return {name: meant for name, meant in {**ALL_SPELLINGS, **known}.items() if len(name) > 2}
 
 
 @functools.cache

@@ -230,7 +230,7 @@ def test_a_separator_of_two_characters_is_refused(artifacts: Path, tmp_path: Pat
     options = ("--model", artifacts / "henaw.onnx", "--columns", tmp_path / "map.yaml")
     result = run(tmp_path / "in.tsv", tmp_path / "out.csv", *options)
     assert isinstance(result.exception, ScoringError)
-    assert "a separator of one character" in str(result.exception)
+    assert "separator must be one character" in str(result.exception)
 
 
 def test_names_of_outputs_and_files_need_not_be_exact(

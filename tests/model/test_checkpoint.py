@@ -173,7 +173,7 @@ def break_symmetry(header: Header, tensors: Tensors) -> None:
         (set_key("network", "adaptive_lambda", value=float("nan")), "network: adaptive_lambda"),
         (
             set_key("network", "adaptive_lambda", value=10**400),
-            "network: adaptive_lambda: expected",
+            "network: adaptive_lambda must be a number",
         ),
         (set_key("network", "knots", 0, value=-(10**400)), "network: knots[0] must be a number"),
         (edit("weight", (0, 0), float("nan")), "tensor weight: must be finite; 1 values"),

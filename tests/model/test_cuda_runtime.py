@@ -150,7 +150,7 @@ def test_without_captures_it_is_reported_once_and_calls_are_plain(
     assert (runtime.captured, len(tries)) == (False, 2)
     assert said == [
         "CUDA graphs cannot be captured on cpu (RuntimeError: operation not permitted when stream "
-        "is capturing): every operation is launched by itself, which takes longer"
+        "is capturing). Every operation is launched on its own, which takes longer"
     ]
     some = golden[0].select(slice(0, 50))
     assert_same(runtime.predict(*some), runtimes["eager"].predict(*some))

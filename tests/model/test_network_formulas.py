@@ -100,7 +100,7 @@ def test_imputation_is_the_conditional_gaussian_for_every_pattern(
     both = known[:, INDEX["ast"]] & known[:, INDEX["alt"]]
     known = np.column_stack([known, both])
     given = np.where(known, scores, 0.0)
-    weights, spreads, *_ = network.by_pattern.split(network.pattern_widths, dim=1)
+    weights, spreads, *_ = network.by_pattern.split(network.widths.pattern_row, dim=1)
     means = network.impute(torch.from_numpy(scores).float(), weights)
     for row in range(512):
         seen = np.flatnonzero(known[row, :9])
