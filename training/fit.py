@@ -37,7 +37,7 @@ from henaw.training.reference import typical, uncertainty
 from henaw.training.reference.reference import fetch_reference
 from henaw.training.solvers.causes import build_deaths
 from henaw.training.solvers.problem import FitProblem
-from henaw.training.solvers.solver import MOST_TURNS, Solver, describe_fit, keep_searches
+from henaw.training.solvers.solver import MOST_TURNS, Solver, describe_fit
 from torch import Tensor
 
 Progress = Callable[[str], None]
@@ -104,16 +104,8 @@ def fit(
     if execution.leads:
         try:
             with problem.population.lead():
-                solver = Solver(problem, configuration, keep_searches(cache, cohort, configuration))
-                tensors = _fit_all(
-                    solver,
-                    cohort,
-                    configuration,
-                    tensors,
-                    start,
-                    members=members,
-                    progress=progress,
-                )
+                solver = Solver(problem, cohort, configuration, cache)
+                tensors = _fit_all(solver, tensors, start, members=members, progress=progress)
             content = safetensors.torch.save(
                 tensors, metadata={_METADATA_KEY: json.dumps(solver.record)}
             )
@@ -133,24 +125,18 @@ def fit(
 
 
 def _fit_all(
-    solver: Solver,
-    cohort: Cohort,
-    configuration: TrainingConfiguration,
-    tensors: dict[str, Tensor],
-    start: Tensor,
-    *,
-    members: bool,
-    progress: Progress,
+    solver: Solver, tensors: dict[str, Tensor], start: Tensor, *, members: bool, progress: Progress
 ) -> dict[str, Tensor]:
     """Everything after the reference; only the leading process runs it."""
+    cohort, configuration = solver.cohort, solver.configuration
     shape = configuration.network
     network = Network(shape, tensors)
     causes = solver.solve_causes(build_deaths(network, cohort, configuration.fit))
     tensors |= {"cause_weight": causes.weight, "cause_age_sex": causes.age_sex}
-    point, tensors = _fit_point(solver, cohort, configuration, tensors, start)
+    point, tensors = _fit_point(solver, tensors, start)
     progress("point estimate")
     if members:
-        tensors |= _fit_members(solver, cohort, configuration, point, progress)
+        tensors |= _fit_members(solver, point, progress)
     tensors = {name: tensor.float().contiguous() for name, tensor in tensors.items()}
     tensors["distance_limit"] = typical.fit_distance_limits(cohort, shape, tensors)
     tensors["extrapolation_sd"] = uncertainty.measure_extrapolation(shape, tensors)
@@ -166,26 +152,19 @@ def _fit_all(
 
 
 def _fit_point(
-    solver: Solver,
-    cohort: Cohort,
-    configuration: TrainingConfiguration,
-    tensors: dict[str, Tensor],
-    start: Tensor,
+    solver: Solver, tensors: dict[str, Tensor], start: Tensor
 ) -> tuple[Solution, dict[str, Tensor]]:
     """Weights, and the typical years that put the median of their gap at 0, in turns.
 
     The typical years depend on the weights and the likelihood on the typical years, so each
     is computed from the other until neither changes and every rule is obeyed.
     """
-    shape = configuration.network
+    cohort, shape = solver.cohort, solver.configuration.network
+    iterations = solver.configuration.fit.iterations
     patterns = np.unique(typical.list_patterns(cohort))
-    point, _ = solver.search(
-        "without interactions", configuration.fit.iterations, start, interactions=False
-    )
+    point, _ = solver.solve("without interactions", iterations, start, interactions=False)
     for turn in range(1, MOST_TURNS + 1):
-        point, search = solver.search(
-            f"point estimate, turn {turn}", configuration.fit.iterations, point.free
-        )
+        point, last = solver.solve(f"point estimate, turn {turn}", iterations, point.free)
         tensors |= {
             "weight": point.weight,
             "interaction_weight": point.interaction_weight,
@@ -203,24 +182,19 @@ def _fit_point(
         _LOGGER.info(
             "turn %d: typical years change by %.3f; %s", turn, change, solver.describe_rules(point)
         )
-        if change < CLOSE_YEARS and broken <= 0.0 and search.converged:
-            solver.tell_outcome(point)
+        if change < CLOSE_YEARS and broken <= 0.0 and last.converged:
+            solver.record_outcome(point)
             return point, tensors
     raise FitError(
         f"after {MOST_TURNS} turns the typical years still changed by {change:.3g}, "
-        f"{solver.describe_rules(point)}, and the last minimisation {search.describe_end()}. "
+        f"{solver.describe_rules(point)}, and the last minimisation {last.describe_end()}. "
         "Raise fit.iterations, or choose other fit.credit_rules"
     )
 
 
-def _fit_members(
-    solver: Solver,
-    cohort: Cohort,
-    configuration: TrainingConfiguration,
-    point: Solution,
-    progress: Progress,
-) -> dict[str, Tensor]:
+def _fit_members(solver: Solver, point: Solution, progress: Progress) -> dict[str, Tensor]:
     """Refits on surveys and people drawn with replacement; each starts at the point estimate."""
+    cohort, configuration = solver.cohort, solver.configuration
     generator = np.random.default_rng(configuration.seed)
     surveys, place = np.unique(cohort.survey, return_inverse=True)
     weights, interactions = [], []

@@ -343,7 +343,7 @@ def test_a_fit_that_does_not_come_to_keep_the_rules_says_which_and_what_to_do(
         fit(cohort, configuration, members=False)
     message = str(caught.value)
     assert message.startswith("after 1 turns the typical years still changed by ")
-    assert " is short by " in message
+    assert " is broken by " in message
     assert "Raise fit.iterations" in message
 
 

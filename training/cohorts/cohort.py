@@ -15,6 +15,7 @@ import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -77,13 +78,11 @@ class Cohort:
 
     def select(self, rows: npt.NDArray[np.bool_]) -> Cohort:
         """The people where ``rows`` is true: (n,) bool."""
-        columns = {
-            name: value for name, value in vars(self).items() if isinstance(value, np.ndarray)
+        columns: dict[str, Any] = {
+            name: value[rows] for name, value in vars(self).items() if isinstance(value, np.ndarray)
         }
         clocks = {name: ages[rows] for name, ages in self.clocks.items()}
-        return replace(
-            self, clocks=clocks, **{name: column[rows] for name, column in columns.items()}
-        )
+        return replace(self, clocks=clocks, **columns)
 
     def take(self, panel: Sequence[str]) -> Cohort:
         """The same people with only the values of the biomarkers in ``panel``."""

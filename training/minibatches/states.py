@@ -10,6 +10,7 @@ import dataclasses
 import logging
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import torch
 from henaw.model.files import write_whole
@@ -76,8 +77,9 @@ def decode_state(content: bytes) -> LoopState | None:
     entry, made_from = decoded
     if made_from != {"format": FORMAT}:
         return None
-    tensors = {name: torch.from_numpy(array) for name, array in entry.arrays.items()}
-    return LoopState(**tensors, **entry.values)
+    values: dict[str, Any] = dict(entry.values)
+    values |= {name: torch.from_numpy(array) for name, array in entry.arrays.items()}
+    return LoopState(**values)
 
 
 class StateFolder:

@@ -46,17 +46,14 @@ class Weights:
 
     def flatten(self) -> Tensor:
         """All of them in one vector."""
-        return torch.cat([self.weight.flatten(), self.interaction_weight, self.slope, self.level])
+        return torch.cat([tensor.flatten() for tensor in vars(self).values()])
 
     def unflatten(self, flat: Tensor) -> Weights:
         """Weights of these shapes from such a vector."""
-        sizes = [t.numel() for t in (self.weight, self.interaction_weight, self.slope, self.level)]
-        weight, interactions, slope, level = flat.split(sizes)
+        own = vars(self)
+        parts = flat.split([tensor.numel() for tensor in own.values()])
         return Weights(
-            weight=weight.reshape(self.weight.shape),
-            interaction_weight=interactions,
-            slope=slope,
-            level=level,
+            **{name: part.view_as(own[name]) for name, part in zip(own, parts, strict=True)}
         )
 
 

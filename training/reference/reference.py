@@ -77,10 +77,9 @@ def fetch_reference(
 
     def build() -> Entry:
         tensors, placed = fit_reference(cohort, shape, floors)
-        arrays = {f"tensor.{name}": tensor.numpy() for name, tensor in tensors.items()}
-        return Entry(
-            arrays=arrays | {"biomarkers": placed.biomarkers}, values={"shifts": placed.shifts}
-        )
+        arrays = {name: tensor.numpy() for name, tensor in tensors.items()}
+        arrays["biomarkers"] = placed.biomarkers
+        return Entry(arrays=arrays, values={"shifts": placed.shifts})
 
     entry = fetch_entry(
         cache,
@@ -89,14 +88,9 @@ def fetch_reference(
         made_from={"cohort_sha256": digest_cohort(cohort), "configured": configured},
         build=build,
     )
-    tensors = {
-        name.removeprefix("tensor."): torch.from_numpy(array)
-        for name, array in entry.arrays.items()
-        if name.startswith("tensor.")
-    }
-    return tensors, replace(
-        cohort, biomarkers=entry.arrays["biomarkers"], shifts=entry.values["shifts"]
-    )
+    arrays = dict(entry.arrays)
+    cohort = replace(cohort, biomarkers=arrays.pop("biomarkers"), shifts=entry.values["shifts"])
+    return {name: torch.from_numpy(array) for name, array in arrays.items()}, cohort
 
 
 def fit_reference(
@@ -290,11 +284,7 @@ def _check_counts(cohort: Cohort, usable: Rows, configuration: NetworkConfigurat
         _LOGGER.warning(
             "reference: fewer than %d people of sex %d have %s within %d years of age %s; "
             "these ages take the reference of the nearest age with enough people",
-            FEWEST_PEOPLE,
-            sex,
-            names[column],
-            WINDOW_YEARS,
-            ", ".join(map(str, ages)),
+            *(FEWEST_PEOPLE, sex, names[column], WINDOW_YEARS, ", ".join(map(str, ages))),
         )
 
 

@@ -26,8 +26,6 @@ from henaw.training.solvers.minimise import Minimisation
 from henaw.training.solvers.problem import FitProblem
 from torch import Tensor
 
-Keep = Callable[[str, Callable[[], Entry]], Entry]
-"""The cached result of the minimisation of this name, or else that of the second argument."""
 MOST_TURNS = 20
 """Most turns between weights and typical years, or between weights and the rules' multipliers."""
 _LOGGER = logging.getLogger(__name__)
@@ -38,24 +36,31 @@ class Solver:
 
     Args:
         problem: what is minimised.
+        cohort: the people, with the reference's shifts subtracted.
         configuration: the fit.
-        keep: where each result is cached.
+        cache: where each result is kept; None keeps nothing.
     """
 
     def __init__(
-        self, problem: FitProblem, configuration: TrainingConfiguration, keep: Keep
+        self,
+        problem: FitProblem,
+        cohort: Cohort,
+        configuration: TrainingConfiguration,
+        cache: Cache | None,
     ) -> None:
-        self.fit = configuration.fit
         self.problem = problem
+        self.cohort = cohort
+        self.configuration = configuration
         self.classes = configuration.network.cause_classes
         self.record: dict[str, Any] = {
             "device": str(problem.execution.device),
             "processes": problem.execution.world,
             "searches": [],
         }
-        self._keep = keep
+        self._cache = cache
+        self._made_from = {} if cache is None else describe_fit(cohort, configuration)
 
-    def search(
+    def solve(
         self, name: str, iterations: int, start: Tensor, *, interactions: bool = True
     ) -> tuple[Solution, Minimisation]:
         """Solve the problem as it is now, or take the cached result."""
@@ -70,13 +75,25 @@ class Solver:
                 values={"parts": solution.loss, "search": dataclasses.asdict(search)},
             )
 
-        entry = self._keep(name, build)
+        entry = self._fetch(name, build)
         search = Minimisation(**entry.values["search"])
         self.record["searches"].append(search.describe())
         free = torch.from_numpy(entry.arrays["free"])
         # A cached result must leave the same start for the next minimisation as a computed one.
         self.problem.curvature = torch.from_numpy(entry.arrays["curvature"])
         return self.problem.build_solution(free, entry.values["parts"]), search
+
+    def _fetch(self, name: str, build: Callable[[], Entry]) -> Entry:
+        if self._cache is None:
+            return build()
+        surveys = sorted(set(map(str, self.cohort.survey)))
+        return fetch_entry(
+            self._cache,
+            "search",
+            named=(*surveys, name),
+            made_from=self._made_from,
+            build=build,
+        )
 
     def solve_causes(self, deaths: Deaths) -> CauseSolution:
         """Fit the causes' shares; record the deaths of each cause, and warn if they are few."""
@@ -91,12 +108,12 @@ class Solver:
                 )
         with one_thread():
             causes = solve_causes(
-                deaths, len(self.classes), self.fit, tick=self.problem.execution.tick
+                deaths, len(self.classes), self.configuration.fit, tick=self.problem.execution.tick
             )
         self.record["searches"].append(causes.search.describe())
         return causes
 
-    def tell_outcome(self, point: Solution) -> None:
+    def record_outcome(self, point: Solution) -> None:
         """Record the point estimate's loss and calibration, and how often memory ran out."""
         ratio = self.problem.measure_calibration(point)
         self.record["loss"] = {name: round(part, 9) for name, part in point.loss.items()}
@@ -126,8 +143,8 @@ class Solver:
         population.weigh(weight)
         try:
             for turn in range(1, MOST_TURNS + 1):
-                start, search = self.search(
-                    f"{name}, turn {turn}", self.fit.member_iterations, start.free
+                start, search = self.solve(
+                    f"{name}, turn {turn}", self.configuration.fit.member_iterations, start.free
                 )
                 if self.update_rules(start) <= 0.0 and search.converged:
                     return start
@@ -138,19 +155,6 @@ class Solver:
         finally:
             objective.harm = kept
             population.weigh(None)
-
-
-def keep_searches(
-    cache: Cache | None, cohort: Cohort, configuration: TrainingConfiguration
-) -> Keep:
-    """Caches the minimisations of a fit; without a cache, keeps nothing."""
-    if cache is None:
-        return lambda _, build: build()
-    made_from = describe_fit(cohort, configuration)
-    surveys = sorted(set(map(str, cohort.survey)))
-    return lambda name, build: fetch_entry(
-        cache, "search", named=(*surveys, name), made_from=made_from, build=build
-    )
 
 
 def describe_fit(cohort: Cohort, configuration: TrainingConfiguration) -> dict[str, Any]:

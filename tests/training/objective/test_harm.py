@@ -149,7 +149,7 @@ def test_another_broken_age_is_added_to_the_loss() -> None:
     assert penalty.rows == [0, 2, 4, 1]
     assert len(penalty.multipliers) == 4
     assert float(penalty.compute(weight, pairs)) > 0.0
-    assert penalty.describe(weight, pairs) == "g, age 1 is short by 1 years"
+    assert penalty.describe(weight, pairs) == "g, age 1 is broken by 1 years"
 
 
 def test_the_weight_rises_if_the_violation_does_not_shrink() -> None:
