@@ -1,6 +1,6 @@
 """An external validation: residents of Olmsted County, Minnesota, aged 50 and over.
 
-    python benchmarks/validate_flchain.py [CHECKPOINT] [--json OUT.json]
+    python benchmarks/validate_flchain.py [CHECKPOINT]
 
 The data set ``flchain`` (scikit-survival ships it; 7 874 people examined 1995 to 2003, with
 their deaths) has age, sex and one of the nine biomarkers: creatinine, from one laboratory, in
@@ -19,7 +19,6 @@ Clin Proc 87:517-523 (the people).
 from __future__ import annotations
 
 import argparse
-import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -148,7 +147,6 @@ def validate(checkpoint: Checkpoint, people: Cohort) -> dict[str, Any]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("checkpoint", nargs="?", type=Path, default=SHIPPED)
-    parser.add_argument("--json", type=Path, help="write the figures here too")
     options = parser.parse_args()
     result = validate(load_checkpoint(options.checkpoint), read_flchain())
     creatinine = result["creatinine"]
@@ -166,8 +164,6 @@ def main() -> None:
                 f"{format_figure(own)} by own follow-up; slope {format_figure(row['slope'])}; "
                 f"median gap {row['median_gap']:+.2f} years"
             )
-    if options.json is not None:
-        options.json.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

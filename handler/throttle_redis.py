@@ -4,8 +4,7 @@ The same buckets as in :mod:`henaw.handler.throttle_store`, kept as how far each
 full and when: a Lua number holds nanoseconds exactly only over some hundred days. Redis
 runs a script alone and by its own clock, so hosts need neither a lock nor the same time.
 
-Libraries made for this are as exact in ``benchmarks/decide_throttle.py``, but take whole
-tokens only, and a person in a bulk request costs a part of one.
+Libraries made for this take whole tokens only, and a person in a bulk request costs a part of one.
 """
 
 from __future__ import annotations

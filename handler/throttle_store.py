@@ -9,8 +9,8 @@ and then moves ``tat`` to the left-hand side plus ``now``. One SQL statement doe
 that workers need no lock of their own. Times are whole nanoseconds, because in floating
 point the last token of a burst is lost to rounding.
 
-Of the libraries made for this, none is exact over processes without a server of its own
-and as fast: ``benchmarks/decide_throttle.py`` has the figures.
+Libraries made for this need a server of their own to be exact over processes, or take whole tokens
+only, and a person in a bulk request costs a part of one.
 """
 
 from __future__ import annotations

@@ -20,11 +20,9 @@ from urllib.parse import urlsplit
 
 import numpy as np
 from henaw.cli.example_request import EXAMPLE_PERSON
-from henaw.export.archive import build_archive
-from henaw.export.export import export_checkpoint
 from load import Load
 from load import press as press_with_wrk
-from servers import REPOSITORY, serve_henaw
+from servers import export_shipped, serve_henaw
 
 _BUSY = 4
 """So many clients keep one worker busy."""
@@ -75,11 +73,7 @@ def main() -> None:
     seconds = parser.parse_args().seconds
     with tempfile.TemporaryDirectory(prefix="henaw-overload-") as name:
         folder = Path(name)
-        exported = folder / "exported"
-        export_checkpoint(REPOSITORY / "model" / "weights" / "henaw-nhanes.safetensors", exported)
-        archive = build_archive(
-            exported, REPOSITORY / "serve_config" / "model-config.yaml", folder / "store"
-        )
+        _, archive = export_shipped(folder)
         with serve_henaw(archive, folder) as running:
             press(running.url, _BUSY, seconds)
             report = {"alone": press(running.url, 1, seconds)}

@@ -216,13 +216,18 @@ def _write_text(column: pd.Series[Any], missing: tuple[str, ...]) -> pd.Series[s
     return cleaned
 
 
+def _take_to_si(values: pd.Series[float], unit: Unit) -> pd.Series[float]:
+    """Values in the panel's unit: (n,)."""
+    converted: pd.Series[float] = (values - unit.offset) * unit.factor
+    return converted
+
+
 def _convert(raw: _Raw, mapped: BiomarkerColumn) -> pd.Series[float]:
     biomarker = PANEL[INDEX[mapped.name]]
     values = raw.read_numbers(mapped.column)
     if mapped.unit is not None:
         unit = biomarker.find_unit(mapped.unit)
-        whole: pd.Series[float] = (values - unit.offset) * unit.factor
-        return whole
+        return _take_to_si(values, unit)
     units = raw.read_text(str(mapped.unit_column))
     converted: pd.Series[float] = pd.Series(np.nan, values.index)
     seen = set()
@@ -237,12 +242,12 @@ def _convert(raw: _Raw, mapped: BiomarkerColumn) -> pd.Series[float]:
             ]
             continue
         seen.add(unit)
-        converted[rows] = (values[rows] - unit.offset) * unit.factor
+        converted[rows] = _take_to_si(values[rows], unit)
     alone = values.notna() & units.isna()
     if len(seen) == 1:
         (unit,) = seen
         told = alone & _find_told(values, biomarker, unit)
-        converted[told] = (values[told] - unit.offset) * unit.factor
+        converted[told] = _take_to_si(values[told], unit)
         if told.any():
             name = next(name for name in biomarker.units if biomarker.find_unit(name) == unit)
             raw.assumed[biomarker.name] = {"unit": name, "values": int(told.sum())}
@@ -260,7 +265,7 @@ def _find_told(values: pd.Series[float], biomarker: Biomarker, unit: Unit) -> pd
     """Where a value can only be in this one of the biomarker's units: (n,)."""
     told: pd.Series[bool] = pd.Series(True, values.index)
     for other in map(biomarker.find_unit, biomarker.units):
-        converted = (values - other.offset) * other.factor
+        converted = _take_to_si(values, other)
         told &= converted.between(biomarker.minimum, biomarker.maximum) == (other == unit)
     return told
 
