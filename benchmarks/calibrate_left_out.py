@@ -180,7 +180,7 @@ def list_samples(study: Study, people: int) -> dict[str, Callable[[np.random.Gen
     young = np.flatnonzero(study.gaps < np.median(study.gaps))
     everyone = len(study.people)
     samples: dict[str, Callable[[np.random.Generator], Rows]] = {
-        "everybody": lambda rng: rng.choice(everyone, people, replace=False),
+        "everyone": lambda rng: rng.choice(everyone, people, replace=False),
         "died, 3 years": lambda rng: draw_dying(study, 3.0, people, rng),
         "young half": lambda rng: rng.choice(young, min(people, len(young)), replace=False),
     }
@@ -229,7 +229,7 @@ def measure_survey(study: Study, draws: int, people: int) -> dict[str, Any]:
                 gaps = None
             else:
                 moves.append(float(np.median(gaps)) - result["all"])
-            if name == "everybody":
+            if name == "everyone":
                 rest = np.ones(len(plain), bool)
                 rest[rows] = False
                 result["ordinary"].append(

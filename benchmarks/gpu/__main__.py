@@ -1,7 +1,7 @@
 """Run every test and benchmark that needs a GPU, and write one report.
 
     python benchmarks/gpu [--out build/gpu] [--limit-s 540]
-    python benchmarks/gpu --device cpu --people 5000     # a rehearsal where there is none
+    python benchmarks/gpu --device cpu --people 5000     # a rehearsal without a GPU
 
 HENAW need not be installed. Missing packages are listed, with the command that brings them to a
 machine without a network; parts that need one are left out, and the report says so. Without a GPU

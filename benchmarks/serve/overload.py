@@ -42,8 +42,8 @@ def ask(url: str, until_s: float) -> list[tuple[int, float, bool]]:
         connection.request("POST", address.path, _BODY, {"Content-Type": "application/json"})
         response = connection.getresponse()
         response.read()
-        told = response.getheader("Retry-After") is not None
-        seen.append((response.status, (time.perf_counter() - begin_s) * 1e3, told))
+        retry = response.getheader("Retry-After") is not None
+        seen.append((response.status, (time.perf_counter() - begin_s) * 1e3, retry))
     connection.close()
     return seen
 
@@ -63,7 +63,9 @@ def press(url: str, clients: int, seconds: float) -> dict[str, float]:
         "accepted_p99_ms": float(np.percentile(accepted, 99)),
         "refused_s": len(refused) / seconds,
         "refused_p99_ms": float(np.percentile(refused, 99)) if len(refused) else 0.0,
-        "refused_without_retry_after": sum(status != 200 and not told for status, _, told in seen),
+        "refused_without_retry_after": sum(
+            status != 200 and not retry for status, _, retry in seen
+        ),
     }
 
 

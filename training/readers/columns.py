@@ -246,12 +246,12 @@ def _convert(raw: _Raw, mapped: BiomarkerColumn) -> pd.Series[float]:
     alone = values.notna() & units.isna()
     if len(seen) == 1:
         (unit,) = seen
-        told = alone & _find_told(values, biomarker, unit)
-        converted[told] = _take_to_si(values[told], unit)
-        if told.any():
+        certain = alone & _find_certain(values, biomarker, unit)
+        converted[certain] = _take_to_si(values[certain], unit)
+        if certain.any():
             name = next(name for name in biomarker.units if biomarker.find_unit(name) == unit)
-            raw.assumed[biomarker.name] = {"unit": name, "values": int(told.sum())}
-        alone &= ~told
+            raw.assumed[biomarker.name] = {"unit": name, "values": int(certain.sum())}
+        alone &= ~certain
     unknown = int(alone.sum())
     if unknown:
         raw.problems.append(
@@ -261,13 +261,13 @@ def _convert(raw: _Raw, mapped: BiomarkerColumn) -> pd.Series[float]:
     return converted
 
 
-def _find_told(values: pd.Series[float], biomarker: Biomarker, unit: Unit) -> pd.Series[bool]:
+def _find_certain(values: pd.Series[float], biomarker: Biomarker, unit: Unit) -> pd.Series[bool]:
     """Where a value can only be in this one of the biomarker's units: (n,)."""
-    told: pd.Series[bool] = pd.Series(True, values.index)
+    certain: pd.Series[bool] = pd.Series(True, values.index)
     for other in map(biomarker.find_unit, biomarker.units):
         converted = _take_to_si(values, other)
-        told &= converted.between(biomarker.minimum, biomarker.maximum) == (other == unit)
-    return told
+        certain &= converted.between(biomarker.minimum, biomarker.maximum) == (other == unit)
+    return certain
 
 
 def _add_follow_up(table: pd.DataFrame, raw: _Raw, columns: ColumnMap) -> None:

@@ -37,7 +37,7 @@ def test_each_step_is_the_one_before_less_those_left_out(scored: ScoredPeople, s
     steps = flow(scored, cohort)
     assert [step["name"] for step in steps] == [
         "rows in the file",
-        "adults whom the model's fit would take",
+        "adults that a fit of the model would keep",
         "people evaluated",
     ]
     assert [row["people"] for row in steps[0]["left_out"]] == [40, 30, 20, 40]
