@@ -57,15 +57,13 @@ class Study:
     """A left-out survey, and the model that was fitted on the other surveys."""
 
     def __init__(self, survey: str, cohort: Cohort, checkpoint: Checkpoint) -> None:
-        self.survey = survey
         self.checkpoint = checkpoint
         self.people = cohort.select((cohort.survey == survey) & select_evaluated(cohort))
         network = checkpoint.build_network()
         onnx = export_onnx(network, format_properties(describe_model(checkpoint)))
         self.content = onnx.SerializeToString(deterministic=True)
         self.model = Henaw(self.content)
-        everyone = np.arange(len(self.people))
-        self.unbiased = self.calibrate(everyone)
+        self.unbiased = self.calibrate(np.arange(len(self.people)))
         self.gaps = self.answer(self.unbiased)["age_gap"]
         self.scores = self._standardise(self.unbiased)
 
@@ -178,9 +176,8 @@ def list_samples(study: Study, people: int) -> dict[str, Callable[[np.random.Gen
         "low CRP, -2 years": (-z["crp"] - z["hba1c"], -2.0),
     }
     young = np.flatnonzero(study.gaps < np.median(study.gaps))
-    everyone = len(study.people)
     samples: dict[str, Callable[[np.random.Generator], Rows]] = {
-        "everyone": lambda rng: rng.choice(everyone, people, replace=False),
+        "everyone": lambda rng: rng.choice(len(study.people), people, replace=False),
         "died, 3 years": lambda rng: draw_dying(study, 3.0, people, rng),
         "young half": lambda rng: rng.choice(young, min(people, len(young)), replace=False),
     }
@@ -315,13 +312,12 @@ def main() -> None:
     parser.add_argument("fits", type=Path)
     parser.add_argument("--draws", type=int, default=10)
     parser.add_argument("--people", type=int, default=500)
-    parser.add_argument("--surveys", nargs="+", default=list(SURVEYS))
     options = parser.parse_args()
     configuration = read_training_configuration(CONFIGURATION)
     cohort = read_cohort(options.cohort, configuration.cohort)
     options.fits.mkdir(parents=True, exist_ok=True)
     results = {}
-    for survey in options.surveys:
+    for survey in SURVEYS:
         study = load_study(survey, cohort, options.fits)
         results[survey] = measure_survey(study, options.draws, options.people)
     ordinary = {
