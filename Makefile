@@ -117,7 +117,7 @@ figure: $(VENV)/.dev ## the README's figure
 bench: $(VENV)/.dev ## hyperparameters compared by cross-validation on COHORT
 	$(BIN)/python benchmarks/compare_hyperparameters.py $(COHORT)
 
-bench-serve: $(VENV)/.dev ## the server beside others, by wrk, into build/bench-serve
+bench-serve: $(VENV)/.dev ## the server beside FastAPI, by wrk, into build/bench-serve
 	$(BIN)/python benchmarks/serve
 
 soak: $(VENV)/.dev ## 30 minutes of mixed traffic at 70 % load; MINUTES changes that

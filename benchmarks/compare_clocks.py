@@ -1,4 +1,4 @@
-"""HENAW against PhenoAge and boosted trees, on people whom none of them was fitted on.
+"""HENAW against PhenoAge and boosted trees, on people who are in none of the fits.
 
     pip install xgboost
     python benchmarks/compare_clocks.py COHORT

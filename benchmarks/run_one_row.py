@@ -14,6 +14,7 @@ import sys
 import time
 import warnings
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -26,15 +27,12 @@ from henaw.model.runtime import INPUT_NAMES
 from onnx import TensorProto, helper, numpy_helper
 
 ROUNDS, RUNS = 20, 500
-BATCHES = (256, 1_000, 10_000)
 
 
-def open_session(model: bytes, **changed: bool) -> onnxruntime.InferenceSession:
+def open_session(model: bytes) -> onnxruntime.InferenceSession:
     """A session on one thread."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
-    for name, value in changed.items():
-        setattr(options, name, value)
     return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
 
 
@@ -110,37 +108,21 @@ def time_in_turns(runs: dict[str, Callable[[], object]]) -> dict[str, np.ndarray
 
 def main() -> None:
     model = (Path(sys.argv[1]) / "henaw.onnx").read_bytes()
-    start = time.perf_counter()
-    henaw = open_session(model)
-    print(f"session load: {1e3 * (time.perf_counter() - start):.0f} ms")
-
     person = dict(zip(INPUT_NAMES, draw_anywhere(1, seed=1), strict=True))
-    perceptron = open_session(export_perceptron())
     row = {"x": np.ones((1, 11), np.float32)}
     operations = len(onnx.load_from_string(model).graph.node)
-    variants = {
-        f"henaw, {operations} operations": henaw,
-        "its outputs alone": open_session(make_outputs_alone(model)),
-        "henaw, enable_mem_pattern=False": open_session(model, enable_mem_pattern=False),
-        "henaw, enable_cpu_mem_arena=False": open_session(model, enable_cpu_mem_arena=False),
+    sessions = {
+        "perceptron": (open_session(export_perceptron()), row),
+        f"henaw, {operations} operations": (open_session(model), person),
+        "its outputs alone": (open_session(make_outputs_alone(model)), person),
     }
-    runs: dict[str, Callable[[], object]] = {"perceptron": lambda: perceptron.run(None, row)}
-    for name, session in variants.items():
-        runs[name] = lambda session=session: session.run(None, person)
-    times = time_in_turns(runs)
-    base = np.quantile(times["perceptron"], [0.5, 0.99])
+    times = time_in_turns(
+        {name: partial(session.run, None, inputs) for name, (session, inputs) in sessions.items()}
+    )
+    base = np.median(times["perceptron"])
     for name, values in times.items():
         p50, p99 = np.quantile(values, [0.5, 0.99])
-        print(f"{name}: p50 {p50:.1f} us ({p50 / base[0]:.1f} x), p99 {p99:.1f} us")
-
-    for count in BATCHES:
-        people = dict(zip(INPUT_NAMES, draw_anywhere(count, seed=2), strict=True))
-        spent = []
-        for _ in range(max(5, 50_000 // count)):
-            start = time.perf_counter()
-            henaw.run(None, people)
-            spent.append(time.perf_counter() - start)
-        print(f"{count} rows at once: {count / np.median(spent):,.0f} rows per second")
+        print(f"{name}: p50 {p50:.1f} us ({p50 / base:.1f} x), p99 {p99:.1f} us")
 
 
 if __name__ == "__main__":

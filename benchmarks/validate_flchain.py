@@ -1,6 +1,6 @@
 """An external validation: residents of Olmsted County, Minnesota, aged 50 and over.
 
-    python benchmarks/validate_flchain.py [CHECKPOINT] [--json OUT.json]
+    python benchmarks/validate_flchain.py [CHECKPOINT]
 
 The data set ``flchain`` (scikit-survival ships it; 7 874 people examined 1995 to 2003, with
 their deaths) has age, sex and one of the nine biomarkers: creatinine, from one laboratory, in
@@ -19,7 +19,6 @@ Clin Proc 87:517-523 (the people).
 from __future__ import annotations
 
 import argparse
-import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -116,48 +115,30 @@ def measure(people: ScoredPeople) -> dict[str, Any]:
     }
 
 
-def validate(checkpoint: Checkpoint, people: Cohort) -> dict[str, Any]:
-    """Everything, for groups of people, before and after creatinine's shift is taken off."""
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("checkpoint", nargs="?", type=Path, default=SHIPPED)
+    checkpoint, people = load_checkpoint(parser.parse_args().checkpoint), read_flchain()
     shift, error = compare_creatinine(checkpoint, people)
     known = np.isfinite(people.biomarkers[:, CREATININE])
+    percent, low, high = 100.0 * np.expm1(shift + error * np.array([0.0, -1.96, 1.96]))
+    print(
+        f"creatinine of {known.sum()} people reads {percent:.1f} % ({low:.1f} to {high:.1f}) above "
+        "the reference"
+    )
     young = people.age_years <= OLDEST_EVALUATED_YEARS
     groups = {
         "all": np.ones(len(people), bool),
         "creatinine known": known,
         f"creatinine known, at most {OLDEST_EVALUATED_YEARS:g} years": known & young,
     }
-    answered = {
+    scored = {
         "as given": score_people(checkpoint, people),
         "shift taken off": score_people(checkpoint, take_off(people, shift)),
     }
-    return {
-        "model": {"name": checkpoint.name, "version": checkpoint.version},
-        "creatinine": {
-            "known": int(known.sum()),
-            "percent_high": 100.0 * float(np.expm1(shift)),
-            "low": 100.0 * float(np.expm1(shift - 1.96 * error)),
-            "high": 100.0 * float(np.expm1(shift + 1.96 * error)),
-        },
-        "groups": {
-            name: {values: measure(scored.select(rows)) for values, scored in answered.items()}
-            for name, rows in groups.items()
-        },
-    }
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("checkpoint", nargs="?", type=Path, default=SHIPPED)
-    parser.add_argument("--json", type=Path, help="write the figures here too")
-    options = parser.parse_args()
-    result = validate(load_checkpoint(options.checkpoint), read_flchain())
-    creatinine = result["creatinine"]
-    print(
-        f"creatinine of {creatinine['known']} people reads {creatinine['percent_high']:.1f} % "
-        f"({creatinine['low']:.1f} to {creatinine['high']:.1f}) above the reference"
-    )
-    for group, measured in result["groups"].items():
-        for values, row in measured.items():
+    for group, rows in groups.items():
+        for values, everyone in scored.items():
+            row = measure(everyone.select(rows))
             at_horizon, own = row["kaplan_meier"]["ratio"], row["own_follow_up"]["ratio"]
             print(
                 f"{group}, creatinine {values}: {row['people']} people, {row['deaths']} deaths; "
@@ -166,8 +147,6 @@ def main() -> None:
                 f"{format_figure(own)} by own follow-up; slope {format_figure(row['slope'])}; "
                 f"median gap {row['median_gap']:+.2f} years"
             )
-    if options.json is not None:
-        options.json.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

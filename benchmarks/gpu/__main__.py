@@ -1,7 +1,7 @@
 """Run every test and benchmark that needs a GPU, and write one report.
 
     python benchmarks/gpu [--out build/gpu] [--limit-s 540]
-    python benchmarks/gpu --device cpu --people 5000     # a rehearsal where there is none
+    python benchmarks/gpu --device cpu --people 5000     # a rehearsal without a GPU
 
 HENAW need not be installed. Missing packages are listed, with the command that brings them to a
 machine without a network; parts that need one are left out, and the report says so. Without a GPU
@@ -38,28 +38,14 @@ PARTS = {
 }
 """The most important parts come first, in case the time runs out."""
 PACKAGES = ("torch", "onnxruntime-gpu", "onnxruntime", "onnx", "numpy", "pandas", "pyarrow")
-NEEDED = {
-    "numpy": "numpy",
-    "safetensors": "safetensors",
-    "onnxruntime": "onnxruntime",
-    "onnx": "onnx",
-    "onnxscript": "onnxscript",
-    "pandas": "pandas",
-    "pyarrow": "pyarrow",
-    "scipy": "scipy",
-    "yaml": "pyyaml",
-    "filelock": "filelock",
-    "lifelines": "lifelines",
-    "click": "click",
-    "tqdm": "tqdm",
-    "msgspec": "msgspec",
-    "orjson": "orjson",
-    "psutil": "psutil",
-    "pytest": "pytest",
-    "hypothesis": "hypothesis",
-    "model_archiver": "torch-model-archiver",
-}
-"""Modules that the parts import besides torch, with their packages."""
+MODULES = (
+    *("numpy", "safetensors", "onnxruntime", "onnx", "onnxscript", "pandas", "pyarrow", "scipy"),
+    *("yaml", "filelock", "lifelines", "click", "tqdm", "msgspec", "orjson", "psutil"),
+    *("pytest", "hypothesis", "model_archiver"),
+)
+"""Modules that the parts import besides torch."""
+OTHER_PACKAGES = {"yaml": "pyyaml", "model_archiver": "torch-model-archiver"}
+"""Packages that are not named as their module is."""
 _SAID = 2_000
 """Characters kept from the end of a part's output."""
 
@@ -91,7 +77,8 @@ def main() -> None:
         return
     from report import write_report
 
-    missing = [package for name, package in NEEDED.items() if not importlib.util.find_spec(name)]
+    absent = [name for name in MODULES if not importlib.util.find_spec(name)]
+    missing = [OTHER_PACKAGES.get(name, name) for name in absent]
     if missing:
         print(
             f"Missing: {', '.join(missing)}. Parts that need them are left out. To add them, run "

@@ -1,4 +1,4 @@
-"""Compare HENAW's server with others that serve the same ONNX file with the same validation.
+"""Compare HENAW's server with FastAPI serving the same ONNX file with the same validation.
 
     python benchmarks/serve [--out build/bench-serve] [--seconds 4] [--only TEXT]
 
@@ -18,11 +18,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from henaw.export.archive import build_archive
-from henaw.export.export import export_checkpoint
 from load import Load, press, write_loads
 from report import write_report
-from servers import REPOSITORY, Start, make_environment, make_peers, serve_henaw
+from servers import REPOSITORY, Start, export_shipped, make_environment, make_peers, serve_henaw
 
 _ROUNDS = 5
 _WARM_UP_S = 8
@@ -40,11 +38,7 @@ def main() -> None:
     python = make_environment(REPOSITORY / "build" / "bench-venv")
     with tempfile.TemporaryDirectory(prefix="henaw-bench-") as name:
         folder = Path(name)
-        exported = folder / "exported"
-        export_checkpoint(REPOSITORY / "model" / "weights" / "henaw-nhanes.safetensors", exported)
-        archive = build_archive(
-            exported, REPOSITORY / "serve_config" / "model-config.yaml", folder / "store"
-        )
+        exported, archive = export_shipped(folder)
         loads = write_loads(folder, json.loads((exported / "henaw.json").read_text()))
         starts: dict[str, Start] = {
             "HENAW": partial(serve_henaw, archive),

@@ -19,12 +19,10 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import numpy as np
-from henaw.cli.server.example_request import EXAMPLE_PERSON
-from henaw.export.archive import build_archive
-from henaw.export.export import export_checkpoint
+from henaw.cli.example_request import EXAMPLE_PERSON
 from load import Load
 from load import press as press_with_wrk
-from servers import REPOSITORY, serve_henaw
+from servers import export_shipped, serve_henaw
 
 _BUSY = 4
 """So many clients keep one worker busy."""
@@ -44,8 +42,8 @@ def ask(url: str, until_s: float) -> list[tuple[int, float, bool]]:
         connection.request("POST", address.path, _BODY, {"Content-Type": "application/json"})
         response = connection.getresponse()
         response.read()
-        told = response.getheader("Retry-After") is not None
-        seen.append((response.status, (time.perf_counter() - begin_s) * 1e3, told))
+        retry = response.getheader("Retry-After") is not None
+        seen.append((response.status, (time.perf_counter() - begin_s) * 1e3, retry))
     connection.close()
     return seen
 
@@ -65,7 +63,9 @@ def press(url: str, clients: int, seconds: float) -> dict[str, float]:
         "accepted_p99_ms": float(np.percentile(accepted, 99)),
         "refused_s": len(refused) / seconds,
         "refused_p99_ms": float(np.percentile(refused, 99)) if len(refused) else 0.0,
-        "refused_without_retry_after": sum(status != 200 and not told for status, _, told in seen),
+        "refused_without_retry_after": sum(
+            status != 200 and not retry for status, _, retry in seen
+        ),
     }
 
 
@@ -75,11 +75,7 @@ def main() -> None:
     seconds = parser.parse_args().seconds
     with tempfile.TemporaryDirectory(prefix="henaw-overload-") as name:
         folder = Path(name)
-        exported = folder / "exported"
-        export_checkpoint(REPOSITORY / "model" / "weights" / "henaw-nhanes.safetensors", exported)
-        archive = build_archive(
-            exported, REPOSITORY / "serve_config" / "model-config.yaml", folder / "store"
-        )
+        _, archive = export_shipped(folder)
         with serve_henaw(archive, folder) as running:
             press(running.url, _BUSY, seconds)
             report = {"alone": press(running.url, 1, seconds)}

@@ -14,14 +14,17 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import psutil
 import yaml
-from henaw.cli.server.example_request import wait_for_answer
-from henaw.cli.server.native import start_native, stop_native
-from henaw.cli.server.record import Engine
-from henaw.cli.server.torchserve import start_server, stop_server
+from henaw.cli.example_request import wait_for_answer
+from henaw.cli.native_process import start_native, stop_native
+from henaw.cli.server_record import Engine
+from henaw.cli.torchserve_process import start_server, stop_server
+from henaw.export.archive import build_archive
+from henaw.export.export import export_checkpoint
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 PEERS = Path(__file__).with_name("peers")
@@ -47,6 +50,14 @@ class Running:
 
 
 Start = Callable[[Path], AbstractContextManager[Running]]
+
+
+def export_shipped(folder: Path) -> tuple[Path, Path]:
+    """Export the shipped checkpoint; return the exported folder and the archive of it."""
+    exported = folder / "exported"
+    export_checkpoint(REPOSITORY / "model" / "weights" / "henaw-nhanes.safetensors", exported)
+    configuration = REPOSITORY / "serve_config" / "model-config.yaml"
+    return exported, build_archive(exported, configuration, folder / "store")
 
 
 def find_free_ports(count: int = 6) -> int:
@@ -119,8 +130,6 @@ def serve_peer(command: list[str], exported: Path, folder: Path) -> Iterator[Run
             env={
                 **os.environ,
                 "HENAW_EXPORTED": str(exported),
-                "BENTOML_DO_NOT_TRACK": "true",
-                "BENTOML_HOME": str(folder / "bentoml"),
                 "PYTHONDONTWRITEBYTECODE": "1",
             },
             stdout=output,
@@ -157,20 +166,10 @@ def make_peers(python: Path, exported: Path) -> dict[str, Start]:
         str(folder / "uvicorn"), "fastapi_app:app", "--host", "127.0.0.1", "--port", "PORT",
         "--loop", "uvloop", "--http", "httptools", "--no-access-log", "--log-level", "warning",
     ]  # fmt: skip
-    commands = {
-        "FastAPI, 1 process": uvicorn,
-        "FastAPI, 2 processes": [*uvicorn, "--workers", "2"],
-        "LitServe": [str(python), "litserve_app.py", "PORT"],
-        "BentoML, 2 processes": [
-            str(folder / "bentoml"), "serve", "bentoml_app:Model", "--host", "127.0.0.1",
-            "--port", "PORT",
-        ],
-    }  # fmt: skip
-
-    def prepare(command: list[str]) -> Start:
-        return lambda folder: serve_peer(command, exported, folder)
-
-    return {name: prepare(command) for name, command in commands.items()}
+    return {
+        "FastAPI, 1 process": partial(serve_peer, uvicorn, exported),
+        "FastAPI, 2 processes": partial(serve_peer, [*uvicorn, "--workers", "2"], exported),
+    }
 
 
 def make_environment(folder: Path) -> Path:

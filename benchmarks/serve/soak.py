@@ -25,12 +25,10 @@ from urllib.parse import urlsplit
 
 import numpy as np
 import psutil
-from henaw.cli.server.record import Engine
-from henaw.export.archive import build_archive
-from henaw.export.export import export_checkpoint
+from henaw.cli.server_record import Engine
 from henaw.model.biomarkers import AGE_MAXIMUM_YEARS, AGE_MINIMUM_YEARS, NAMES, PANEL
-from henaw.model.exported.golden import read_golden
-from servers import REPOSITORY, serve_henaw
+from henaw.model.golden import read_golden
+from servers import REPOSITORY, export_shipped, serve_henaw
 
 _CLIENTS = 8
 _CAPACITY_S = 10.0
@@ -147,13 +145,9 @@ class Client:
                 self.wrong["another answer"] += 1
 
 
-def soak(
-    exported: Path, folder: Path, *, engine: Engine, seconds: float, load: float
-) -> dict[str, Any]:
+def soak(folder: Path, *, engine: Engine, seconds: float, load: float) -> dict[str, Any]:
     """Run a server under load for some seconds, and report."""
-    archive = build_archive(
-        exported, REPOSITORY / "serve_config" / "model-config.yaml", folder / "store"
-    )
+    exported, archive = export_shipped(folder)
     questions = write_questions(exported / "golden.json")
     with (
         serve_henaw(archive, folder, engine=engine) as running,
@@ -203,12 +197,8 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=REPOSITORY / "build" / "soak.json")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="henaw-soak-") as name:
-        folder = Path(name)
-        exported = folder / "exported"
-        export_checkpoint(REPOSITORY / "model" / "weights" / "henaw-nhanes.safetensors", exported)
         report = soak(
-            exported,
-            folder,
+            Path(name),
             engine=arguments.engine,
             seconds=arguments.minutes * 60,
             load=arguments.load,

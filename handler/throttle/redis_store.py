@@ -4,8 +4,7 @@ They are the buckets of :mod:`henaw.handler.throttle.store`, but stored as the t
 full, and when that was: a Lua number is exact in nanoseconds only over some hundred days. Redis
 runs one script at a time and by its own clock, so hosts need neither a lock nor the same time.
 
-The libraries for this are as exact in ``benchmarks/decide_throttle.py``, but take whole
-tokens only, and a person in a bulk request costs part of a token.
+Libraries made for this take whole tokens only, and a person in a bulk request costs a part of one.
 """
 
 from __future__ import annotations

@@ -9,8 +9,8 @@ and then sets ``tat`` to the left-hand side plus ``now``. One SQL statement does
 that workers need no other lock. Times are whole nanoseconds, because in floating
 point the last token of a burst is lost to rounding.
 
-No library for this is exact over processes, needs no server and is as fast:
-``benchmarks/decide_throttle.py`` has the figures.
+Libraries made for this need a server of their own to be exact over processes, or take whole tokens
+only, and a person in a bulk request costs a part of one.
 """
 
 from __future__ import annotations

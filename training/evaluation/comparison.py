@@ -67,14 +67,14 @@ def predict_by_age_sex(scored: ScoredPeople) -> Array:
     return fit.predict_risk(columns)
 
 
+def _list_scores(scored: ScoredPeople, **others: Array) -> dict[str, Array]:
+    """The model's two scores, then those that they are compared with."""
+    return {name: scored.output(name) for name in ("mortality_10y", "biological_age")} | others
+
+
 def measure_c_index(scored: ScoredPeople, *, draws: int, seed: int) -> list[dict[str, Any]]:
     """C by age band and sex of the model, of age, and of age and sex, with the gains."""
-    scores = {
-        "mortality_10y": scored.output("mortality_10y"),
-        "biological_age": scored.output("biological_age"),
-        "age_sex": fit_age_sex(scored),
-        "age": scored.age_years,
-    }
+    scores = _list_scores(scored, age_sex=fit_age_sex(scored), age=scored.age_years)
     return _compare(scores, scored.groups, scored, draws=draws, seed=seed)
 
 
@@ -93,11 +93,7 @@ def compare_clocks(scored: ScoredPeople, *, draws: int, seed: int) -> dict[str, 
                 "reason": f"the column {clock} is empty for all, or nearly all, of these people",
             }
             continue
-        scores = {
-            "mortality_10y": scored.output("mortality_10y"),
-            "biological_age": scored.output("biological_age"),
-            clock: ages,
-        }
+        scores = _list_scores(scored, **{clock: ages})
         groups = {name: rows & known for name, rows in scored.groups.items()}
         rows = _compare(scores, groups, scored, draws=draws, seed=seed)
         for row in rows:
@@ -142,11 +138,7 @@ def _compare(
 
 def measure_auc(scored: ScoredPeople, *, seed: int) -> list[dict[str, Any]]:
     """Cumulative/dynamic AUC at AUC_HORIZONS_YEARS, for everyone and at 40-69."""
-    scores = {
-        "mortality_10y": scored.output("mortality_10y"),
-        "biological_age": scored.output("biological_age"),
-        "age_sex": fit_age_sex(scored),
-    }
+    scores = _list_scores(scored, age_sex=fit_age_sex(scored))
     ages = scored.people.clocks.get("phenoage")
     if ages is not None and np.isfinite(ages).all():
         scores["phenoage"] = ages

@@ -60,26 +60,9 @@ CURVE_DRAWS = 200
 """Bootstrap samples of the smooth calibration curve, at most."""
 
 SECTIONS: tuple[str, ...] = (
-    "flow",
-    "baseline",
-    "c_index",
-    "clocks",
-    "auc",
-    "follow_up",
-    "calibration",
-    "smoothed",
-    "prediction_error",
-    "decisions",
-    "gap",
-    "percentile",
-    "hazard_ratio",
-    "survival",
-    "subgroups",
-    "remarks",
-    "contributions",
-    "missing",
-    "repeats",
-    "shapes",
+    *("flow", "baseline", "c_index", "clocks", "auc", "follow_up", "calibration", "smoothed"),
+    *("prediction_error", "decisions", "gap", "percentile", "hazard_ratio", "survival"),
+    *("subgroups", "remarks", "contributions", "missing", "repeats", "shapes"),
 )
 """What an evaluation contains besides ``model``, ``cohort`` and ``settings``, in order."""
 
@@ -126,7 +109,7 @@ def evaluate(
     else:
         older = older.select(np.isin(older.survey, chosen.survey))
         older = take_profiles_off(older, profiles) if own_profile else older
-    apart = score_people(checkpoint, older.select(older.complete))
+    scored_older = score_people(checkpoint, older.select(older.complete))
     people = usable.select(select_evaluated(usable))
     check_people(people, usable)
     scored = score_people(checkpoint, people)
@@ -139,7 +122,7 @@ def evaluate(
         "c_index": lambda: measure_c_index(scored, draws=draws, seed=seed),
         "clocks": lambda: compare_clocks(scored, draws=draws, seed=seed),
         "auc": lambda: measure_auc(scored, seed=seed),
-        "follow_up": lambda: measure_follow_up(scored, apart),
+        "follow_up": lambda: measure_follow_up(scored, scored_older),
         "calibration": lambda: measure_calibration(scored, checkpoint.network.causes),
         "smoothed": lambda: measure_smoothed(scored, draws=min(draws, CURVE_DRAWS), seed=seed),
         "prediction_error": lambda: measure_prediction_error(scored, draws=draws, seed=seed),

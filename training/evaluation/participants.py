@@ -54,7 +54,7 @@ def describe_flow(cohort: Cohort, *, of_surveys: int, usable: int, scored: Score
         stages.append(("rows in the file", report["rows"], dropped))
     stages.append(
         (
-            "adults whom the model's fit would take",
+            "adults that a fit of the model would keep",
             len(cohort),
             {
                 "of surveys not evaluated here": len(cohort) - of_surveys,

@@ -216,13 +216,18 @@ def _write_text(column: pd.Series[Any], missing: tuple[str, ...]) -> pd.Series[s
     return cleaned
 
 
+def _take_to_si(values: pd.Series[float], unit: Unit) -> pd.Series[float]:
+    """Values in the panel's unit: (n,)."""
+    converted: pd.Series[float] = (values - unit.offset) * unit.factor
+    return converted
+
+
 def _convert(raw: _Raw, mapped: BiomarkerColumn) -> pd.Series[float]:
     biomarker = PANEL[INDEX[mapped.name]]
     values = raw.read_numbers(mapped.column)
     if mapped.unit is not None:
         unit = biomarker.find_unit(mapped.unit)
-        whole: pd.Series[float] = (values - unit.offset) * unit.factor
-        return whole
+        return _take_to_si(values, unit)
     units = raw.read_text(str(mapped.unit_column))
     converted: pd.Series[float] = pd.Series(np.nan, values.index)
     seen = set()
@@ -237,16 +242,16 @@ def _convert(raw: _Raw, mapped: BiomarkerColumn) -> pd.Series[float]:
             ]
             continue
         seen.add(unit)
-        converted[rows] = (values[rows] - unit.offset) * unit.factor
+        converted[rows] = _take_to_si(values[rows], unit)
     alone = values.notna() & units.isna()
     if len(seen) == 1:
         (unit,) = seen
-        told = alone & _find_told(values, biomarker, unit)
-        converted[told] = (values[told] - unit.offset) * unit.factor
-        if told.any():
+        certain = alone & _find_certain(values, biomarker, unit)
+        converted[certain] = _take_to_si(values[certain], unit)
+        if certain.any():
             name = next(name for name in biomarker.units if biomarker.find_unit(name) == unit)
-            raw.assumed[biomarker.name] = {"unit": name, "values": int(told.sum())}
-        alone &= ~told
+            raw.assumed[biomarker.name] = {"unit": name, "values": int(certain.sum())}
+        alone &= ~certain
     unknown = int(alone.sum())
     if unknown:
         raw.problems.append(
@@ -256,13 +261,13 @@ def _convert(raw: _Raw, mapped: BiomarkerColumn) -> pd.Series[float]:
     return converted
 
 
-def _find_told(values: pd.Series[float], biomarker: Biomarker, unit: Unit) -> pd.Series[bool]:
+def _find_certain(values: pd.Series[float], biomarker: Biomarker, unit: Unit) -> pd.Series[bool]:
     """Where a value can only be in this one of the biomarker's units: (n,)."""
-    told: pd.Series[bool] = pd.Series(True, values.index)
+    certain: pd.Series[bool] = pd.Series(True, values.index)
     for other in map(biomarker.find_unit, biomarker.units):
-        converted = (values - other.offset) * other.factor
-        told &= converted.between(biomarker.minimum, biomarker.maximum) == (other == unit)
-    return told
+        converted = _take_to_si(values, other)
+        certain &= converted.between(biomarker.minimum, biomarker.maximum) == (other == unit)
+    return certain
 
 
 def _add_follow_up(table: pd.DataFrame, raw: _Raw, columns: ColumnMap) -> None:

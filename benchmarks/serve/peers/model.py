@@ -1,4 +1,4 @@
-"""The model as another framework serves it, with the validation of HENAW's handler by pydantic.
+"""The model as FastAPI serves it, with the validation of HENAW's handler by pydantic.
 
 It reads the two exported files, ``henaw.onnx`` and ``henaw.json``, and imports nothing of HENAW. A
 body is one person, or ``instances``; answers have every field of HENAW's answers.

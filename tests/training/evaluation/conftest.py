@@ -38,7 +38,7 @@ def scored(checkpoint: Checkpoint, synthetic: Cohort) -> ScoredPeople:
 
 @pytest.fixture
 def table(simulate: Callable[..., Any]) -> pd.DataFrame:
-    """Synthetic rows as a file of a cohort holds them, all of whom a fit would take."""
+    """Synthetic rows as a file of a cohort holds them, all of which a fit would keep."""
     cohort = simulate(200, seed=8).cohort
     return pd.DataFrame(
         {

@@ -121,7 +121,7 @@ def test_no_small_count_is_shown(checkpoint: Checkpoint, synthetic: Cohort):
     assert all("c" not in row and row["deaths"] is None for row in withheld)
 
 
-def test_one_sex_is_not_told_from_the_other(checkpoint: Checkpoint, synthetic: Cohort):
+def test_one_sex_cannot_be_found_from_the_other(checkpoint: Checkpoint, synthetic: Cohort):
     old_women = (synthetic.sex == 0) & (synthetic.age_years >= 65) & synthetic.event
     kept = synthetic.select(select_evaluated(synthetic) & ~old_women)
     rows = {
@@ -133,7 +133,9 @@ def test_one_sex_is_not_told_from_the_other(checkpoint: Checkpoint, synthetic: C
     assert rows["men 65+"]["deaths"] is None
 
 
-def test_subgroups_part_everyone_and_hide_nothing_alone(checkpoint: Checkpoint, synthetic: Cohort):
+def test_subgroups_cover_everyone_and_never_withhold_one_alone(
+    checkpoint: Checkpoint, synthetic: Cohort
+):
     everyone = score_people(checkpoint, synthetic)
     rows = {row["group"]: row for row in tabulate_subgroups(everyone, draws=100, seed=1)}
     assert rows["all nine biomarkers"]["people"] + rows["some biomarkers missing"]["people"] == len(
@@ -319,7 +321,7 @@ def test_a_cohort_that_is_too_small_is_refused_with_the_reason(
         evaluate(checkpoint, alive)
 
 
-def test_a_checkpoint_that_does_not_say_whom_it_is_for_is_refused(checkpoint: Checkpoint):
+def test_a_checkpoint_without_a_cohort_configuration_is_refused(checkpoint: Checkpoint):
     silent = dataclasses.replace(checkpoint, training={})
     with pytest.raises(ConfigurationError, match="causes: missing key"):
         read_cohort_configuration(silent)

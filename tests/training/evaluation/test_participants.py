@@ -37,7 +37,7 @@ def test_each_step_is_the_one_before_less_those_left_out(scored: ScoredPeople, s
     steps = flow(scored, cohort)
     assert [step["name"] for step in steps] == [
         "rows in the file",
-        "adults whom the model's fit would take",
+        "adults that a fit of the model would keep",
         "people evaluated",
     ]
     assert [row["people"] for row in steps[0]["left_out"]] == [40, 30, 20, 40]
@@ -57,7 +57,7 @@ def test_rows_that_no_reason_explains_are_still_counted(scored: ScoredPeople, sy
     assert flow(scored, synthetic)[0]["name"].startswith("adults")
 
 
-def test_few_left_out_are_not_told_by_subtraction(scored: ScoredPeople, synthetic: Cohort):
+def test_small_counts_cannot_be_found_by_subtraction(scored: ScoredPeople, synthetic: Cohort):
     report = REPORT | {"pregnant": 3, "rows": 2103}
     first = flow(scored, dataclasses.replace(synthetic, report=report))[0]
     # A second reason is withheld with the small one.
@@ -129,7 +129,7 @@ def test_few_people_of_one_sex_are_not_described(checkpoint: Checkpoint, synthet
     assert table["person_years"]["men"] is None
 
 
-def test_few_missing_values_are_not_told(scored: ScoredPeople):
+def test_few_missing_values_are_withheld(scored: ScoredPeople):
     blanked = scored.people.biomarkers.copy()
     blanked[:3, 0] = np.nan
     blanked[:400, 1] = np.nan

@@ -251,7 +251,7 @@ def test_a_repeated_participant_is_refused(build: Build) -> None:
     assert problem == "column 'id' must be different in every row; rows that repeat another: 1"
 
 
-def test_a_date_that_is_none_is_refused(build: Build) -> None:
+def test_text_that_is_not_a_date_is_refused(build: Build) -> None:
     dates = {"start": "drawn", "end": "seen"}
     (problem,) = list_problems(
         build, {"seen": ["2002-01-01", "soon", "", "", ""]}, follow_up=None, dates=dates

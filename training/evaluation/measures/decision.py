@@ -6,7 +6,7 @@ acted on,
 
     net benefit = share acted on x (R - (1 - R) p / (1 - p)).
 
-It is compared with acting on everybody, on no one (0), and on the risk by age and sex.
+It is compared with acting on everyone, on no one (0), and on the risk by age and sex.
 
 Sources: Vickers AJ, Elkin EB (2006), Med Decis Making 26:565-574; Vickers AJ et al. (2008), BMC
 Med Inform Decis Mak 8:53 (censored data).
@@ -39,7 +39,7 @@ def compute_net_benefit(
         threshold: above 0, below 1.
 
     Example:
-        Ten people, five of them acted on at 20 %, of whom two die: 0.2 - 0.3 x 0.25.
+        Ten people, five of them acted on at 20 %; two of these die: 0.2 - 0.3 x 0.25.
 
         >>> time = np.full(10, 12.0)
         >>> time[:2] = 3.0
@@ -69,7 +69,7 @@ def may_show(flagged: Rows, dead: Rows) -> bool:
 def trace_decisions(
     risks: Mapping[str, Array], time: Array, event: Rows, horizon_years: float
 ) -> list[dict[str, Any]]:
-    """Net benefit by threshold, of each risk and of acting on everybody.
+    """Net benefit by threshold, of each risk and of acting on everyone.
 
     A figure is None where it rests on fewer than FEWEST_DEATHS deaths on either side of the
     threshold, or where fewer than FEWEST_SHOWN people lie between it and the last one shown.

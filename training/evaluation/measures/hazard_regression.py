@@ -122,7 +122,7 @@ def _sum_from(terms: Array, last: npt.NDArray[np.intp]) -> Array:
     places 0 to last[i]. So person j is at risk at the times of the places i with last[i] >= j.
     """
     total = np.cumsum(terms[::-1])[::-1]
-    # last rises with i, and last[i] >= j holds from the first i of j's own tie on.
+    # last rises with i, so last[i] >= j is true from the first place of j's own tie.
     first = np.searchsorted(last, np.arange(len(terms)), side="left")
     summed: Array = total[first]
     return summed

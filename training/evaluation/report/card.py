@@ -45,7 +45,7 @@ def read_evaluation(path: Path) -> Json:
 
 
 def check_unseen(checkpoint: Checkpoint, unseen: Sequence[Json]) -> None:
-    """Refuse evaluations on people whom the model was fitted on, or of another model.
+    """Refuse evaluations on people of the fit, or of another model.
 
     Raises:
         CohortError: listing each such evaluation.
@@ -155,7 +155,7 @@ def render_card(checkpoint: Checkpoint, unseen: Sequence[Json], reference: Json)
             centre of the gap.
 
     Raises:
-        CohortError: an evaluation is on people whom the model was fitted on, or of another model.
+        CohortError: an evaluation is on people of the fit, or of another model.
     """
     check_unseen(checkpoint, unseen)
     template = build_environment().get_template("model-card.md.jinja")

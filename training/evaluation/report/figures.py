@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import matplotlib as mpl
 import numpy as np
 import numpy.typing as npt
+from henaw.training.evaluation.comparison import SCORES
 from henaw.training.evaluation.measures.stratification import THIRDS
 from henaw.training.evaluation.shapes import AGES_YEARS
 from matplotlib.axes import Axes
@@ -132,14 +133,14 @@ def draw_discrimination(evaluation: Json) -> Figure:
     for place, row in enumerate(rows):
         # Of both sources, the model's own C is that of everyone.
         c = other.get(row["group"], {}) | row["c"]
-        for score, shift, colour, marker, label in (
-            ("mortality_10y", -0.22, BLUE, "o", "HENAW, 10-year risk"),
-            ("phenoage", 0.0, ORANGE, "s", "PhenoAge"),
-            ("age_sex", 0.22, GREY, "D", "age and sex (Cox)"),
+        for score, shift, colour, marker in (
+            ("mortality_10y", -0.22, BLUE, "o"),
+            ("phenoage", 0.0, ORANGE, "s"),
+            ("age_sex", 0.22, GREY, "D"),
         ):
             if score in c:
-                named = None if place else label
-                _draw_interval(axes, c[score], place + shift, colour, named, marker=marker)
+                label = None if place else SCORES[score]
+                _draw_interval(axes, c[score], place + shift, colour, label, marker=marker)
     names = ["all ages" if row["group"] == "all" else row["group"] for row in rows]
     axes.set_yticks(range(len(rows)), names)
     axes.axvline(0.5, color=INK, lw=0.6, ls=":")

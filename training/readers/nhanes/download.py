@@ -108,9 +108,11 @@ def fetch_files(
                     )
             except requests.ConnectionError as error:
                 not_tried[site] = 0
-                problems += _explain_unreachable(source, site, error)
-            except (DownloadError, requests.RequestException, OSError) as error:
-                problems += _explain(source, error)
+                problems.append(_explain_unreachable(source, site, error))
+            except DownloadError as error:
+                problems += [f"{error.subject}: {problem}" for problem in error.problems]
+            except (requests.RequestException, OSError) as error:
+                problems.append(f"{source.url} cannot be fetched: {error}")
     problems += [
         f"{site}: {count} more files from this site are needed; they were not tried"
         for site, count in not_tried.items()
@@ -304,15 +306,9 @@ def _find_reason(error: requests.ConnectionError) -> str:
     return str(reason).rpartition(": ")[2]
 
 
-def _explain_unreachable(source: Source, site: str, error: requests.ConnectionError) -> list[str]:
-    return [
+def _explain_unreachable(source: Source, site: str, error: requests.ConnectionError) -> str:
+    return (
         f"{source.url} cannot be fetched: {site} cannot be reached ({_find_reason(error)}). Check "
         "the network, and HTTPS_PROXY if this machine needs a proxy; or fetch the file elsewhere "
         f"and put it at {source.path}"
-    ]
-
-
-def _explain(source: Source, error: Exception) -> list[str]:
-    if isinstance(error, DownloadError):
-        return [f"{error.subject}: {problem}" for problem in error.problems]
-    return [f"{source.url} cannot be fetched: {error}"]
+    )

@@ -50,6 +50,27 @@ _HIGH_SENSITIVITY_CRP = {"crp": ("LBXHSCRP", "mg/L")}
 _CHEMISTRY_2001 = _CHEMISTRY | {"creatinine": ("LBDSCR", "mg/dL"), "alp": ("LBDSAPSI", "U/L")}
 
 
+def _list_measures(
+    file: SurveyFile,
+    variables: Mapping[str, tuple[str, str]],
+    *,
+    creatinine: tuple[float, float] = _AS_MEASURED,
+    fasted: tuple[str, ...] = (),
+) -> tuple[Measure, ...]:
+    """The measures of one file, from the name and unit of each variable by column."""
+    return tuple(
+        Measure(
+            column=column,
+            file=file,
+            variable=variable,
+            unit=unit,
+            calibration=creatinine if column == "creatinine" else _AS_MEASURED,
+            fasting_hours=8.0 if column in fasted else 0.0,
+        )
+        for column, (variable, unit) in variables.items()
+    )
+
+
 def _name_mortality(survey: str) -> SurveyFile:
     return SurveyFile(
         path=f"{_MORTALITY_FOLDER}/NHANES_{survey}_MORT_2019_PUBLIC.dat",
@@ -79,15 +100,9 @@ def _describe_cycle(
         age="RIDAGEYR",
         pregnancy=(people, "RIDEXPRG"),
         measures=tuple(
-            Measure(
-                column=column,
-                file=locate(stem),
-                variable=variable,
-                unit=unit,
-                calibration=creatinine if column == "creatinine" else _AS_MEASURED,
-            )
+            measure
             for stem, variables in laboratory.items()
-            for column, (variable, unit) in variables.items()
+            for measure in _list_measures(locate(stem), variables, creatinine=creatinine)
         ),
         mortality=_name_mortality(name.replace("-", "_")),
         external=external,
@@ -126,40 +141,33 @@ def _describe_third() -> Survey:
         GHP=(1861, 1864),
     )
 
-    def measure(
-        column: str, variable: str, unit: str, calibration: tuple[float, float] = _AS_MEASURED
-    ) -> Measure:
-        return Measure(
-            column=column,
-            file=laboratory,
-            variable=variable,
-            unit=unit,
-            calibration=calibration,
-            # The shipped model was fitted on a table that has these two only for people who
-            # fasted; the survey does not require a fast.
-            fasting_hours=8.0 if column in ("ast", "alt") else 0.0,
-        )
-
     return Survey(
         name="1988-1994",
         people=adult,
         sex="HSSEX",
         age="HSAGEIR",
         pregnancy=(examination, "MAPF12R"),
-        measures=(
-            measure("crp", "CRP", "mg/dL"),
-            measure("hba1c", "GHP", "%"),
-            measure("creatinine", "CEP", "mg/dL", _LINE_1988),
-            measure("albumin", "AMP", "g/dL"),
-            measure("lymphocyte_pct", "LMPPCNT", "%"),
-            measure("rdw", "RWP", "%"),
-            measure("ggt", "GGPSI", "U/L"),
-            measure("ast", "ASPSI", "U/L"),
-            measure("alt", "ATPSI", "U/L"),
-            measure("alp", "APPSI", "U/L"),
-            measure("mcv", "MVPSI", "fL"),
-            measure("wbc", "WCPSI", "10^9/L"),
-            measure("glucose_mmol", "SGP", "mg/dL"),
+        measures=_list_measures(
+            laboratory,
+            {
+                "crp": ("CRP", "mg/dL"),
+                "hba1c": ("GHP", "%"),
+                "creatinine": ("CEP", "mg/dL"),
+                "albumin": ("AMP", "g/dL"),
+                "lymphocyte_pct": ("LMPPCNT", "%"),
+                "rdw": ("RWP", "%"),
+                "ggt": ("GGPSI", "U/L"),
+                "ast": ("ASPSI", "U/L"),
+                "alt": ("ATPSI", "U/L"),
+                "alp": ("APPSI", "U/L"),
+                "mcv": ("MVPSI", "fL"),
+                "wbc": ("WCPSI", "10^9/L"),
+                "glucose_mmol": ("SGP", "mg/dL"),
+            },
+            creatinine=_LINE_1988,
+            # The shipped model was fitted on a table that has these two only for people who
+            # fasted; the survey does not require a fast.
+            fasted=("ast", "alt"),
         ),
         mortality=_name_mortality("III"),
         fasting=(laboratory, "PHPFAST"),

@@ -130,17 +130,9 @@ def _is_wanted(place: Place, configuration: UkbConfiguration) -> bool:
     return place.instance == configuration.visit or place == Place(CENTRE)
 
 
-def _list_fields(extract: Extract, configuration: UkbConfiguration) -> set[int]:
-    return {
-        place.field
-        for source in extract.sources
-        for place in source.places
-        if _is_wanted(place, configuration)
-    }
-
-
 def _check_fields(extract: Extract, configuration: UkbConfiguration) -> list[str]:
-    there = _list_fields(extract, configuration)
+    places = (place for source in extract.sources for place in source.places)
+    there = {place.field for place in places if _is_wanted(place, configuration)}
     at = "" if configuration.visit is None else f" at visit {configuration.visit}"
     problems = [
         f"field {number} ({FIELDS[number].title}) is missing{at}; add it to the export"

@@ -17,7 +17,7 @@ def make_people(count: int, seed: int = 0):
     return -np.expm1(-HORIZON * rate), np.minimum(dies, lost), dies <= lost
 
 
-def test_with_nobody_lost_it_is_deaths_met_less_people_treated_in_vain():
+def test_without_censoring_it_is_the_share_rightly_treated_less_the_share_in_vain():
     risk, time, _ = make_people(2000)
     dead = time <= HORIZON
     for threshold in (0.05, 0.2, 0.5):
@@ -38,7 +38,7 @@ def test_with_people_lost_the_risk_is_that_of_kaplan_and_meier():
     assert compute_net_benefit(risk, time, event, HORIZON, 0.2) == pytest.approx(expected)
 
 
-def test_a_true_risk_beats_acting_on_everybody_and_on_nobody():
+def test_the_true_risk_is_better_than_acting_on_everyone_or_no_one():
     risk, time, event = make_people(5000, seed=2)
     rows = trace_decisions({"model": risk, "null": np.full(5000, 0.2)}, time, event, HORIZON)
     assert [row["threshold"] for row in rows] == list(THRESHOLDS)
@@ -46,14 +46,14 @@ def test_a_true_risk_beats_acting_on_everybody_and_on_nobody():
         value = row["net_benefit"]["model"]
         if value is not None:
             assert value >= max(row["everybody"], 0.0) - 0.002
-        # Acting on all or on nobody leaves no people on the other side.
+        # Acting on everyone or on no one leaves no people on the other side.
         assert row["net_benefit"]["null"] is None
     at = {row["threshold"]: row for row in rows}
     assert at[0.2]["net_benefit"]["model"] > max(at[0.2]["everybody"], 0.0) + 0.01
     assert at[0.2]["acted_on"]["model"] == pytest.approx((risk >= 0.2).mean(), abs=6e-4)
 
 
-def test_small_groups_are_not_told():
+def test_small_groups_are_withheld():
     risk, time, event = make_people(400, seed=3)
     dead = event & (time <= HORIZON)
     rows = trace_decisions({"model": risk}, time, event, HORIZON)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 
 @given(st.lists(st.integers(0, 60), min_size=1, max_size=12))
-def test_a_withheld_count_never_stands_alone(counts: list[int]):
+def test_a_withheld_count_is_never_the_only_one(counts: list[int]):
     shown = describe_partition(counts)
     hidden = [count for count, visible in zip(counts, shown, strict=True) if visible is None]
     assert all(visible in (None, count) for count, visible in zip(counts, shown, strict=True))
@@ -22,14 +22,14 @@ def test_a_withheld_count_never_stands_alone(counts: list[int]):
         assert sum(count > 0 for count in counts) == 1
 
 
-def test_an_interval_is_the_quantiles_of_the_draws_that_say_something():
+def test_an_interval_is_the_quantiles_of_the_finite_draws():
     draws = np.append(np.linspace(0.0, 1.0, 1001), np.nan)
     estimate = estimate_from_draws(0.4, draws)
     assert estimate.value == 0.4
     np.testing.assert_allclose([estimate.low, estimate.high], [0.025, 0.975])
 
 
-def test_figures_need_ten_people_dead_and_ten_alive():
+def test_figures_need_ten_deaths_and_ten_survivors():
     assert describe_group(20, 10)["shown"]
     assert not describe_group(20, 11)["shown"]
     assert not describe_group(200, 9)["shown"]

@@ -81,7 +81,7 @@ def test_the_slope_of_true_hazards_is_one_in_nineteen_intervals_of_twenty(longes
     assert 0.8 < np.std(distances) < 1.2
 
 
-def test_dropping_who_was_lost_alive_would_be_seen():
+def test_dropping_people_lost_to_follow_up_would_show():
     """Deaths kept, people lost before ten years dropped: the usual mistake."""
     hazard, time, event = make_people(40_000, longest_years=15.0)
     kept = (event & (time <= 10)) | (time >= 10)
@@ -137,13 +137,13 @@ def test_a_wrong_level_leaves_the_slope():
     assert ratios[0] == pytest.approx(2 * ratios[1], abs=2e-3)
 
 
-def test_follow_up_of_no_time_is_borne():
+def test_follow_up_of_zero_years_is_accepted():
     hazard, time, event = make_people(2000, seed=3)
     time[:5], event[:5] = 0.0, False
     assert np.isfinite(compute_hazard_slope(hazard, time, event).value)
 
 
-def test_no_deaths_and_equal_people_have_no_slope():
+def test_without_deaths_or_differences_there_is_no_slope():
     hazard, time, event = make_people(50)
     with pytest.raises(ValueError, match="needs deaths"):
         compute_hazard_slope(hazard, time, np.zeros(50, bool))

@@ -46,7 +46,7 @@ def test_the_score_is_that_of_scikit_survival():
     assert losses.mean() == pytest.approx(float(expected[0]), rel=1e-9)
 
 
-def test_with_nobody_lost_the_null_is_the_variance_and_the_rest_follows():
+def test_without_censoring_the_null_score_is_the_variance():
     risk, time, event = make_people(3000, seed=1)
     rate = -np.log1p(-risk) / HORIZON
     generator = np.random.default_rng(2)

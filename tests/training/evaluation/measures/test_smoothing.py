@@ -124,5 +124,5 @@ def test_distances_are_those_written_out():
     assert found["e90"] == pytest.approx(0.17)
 
 
-def test_risks_of_nought_and_one_are_borne():
+def test_risks_of_zero_and_one_are_accepted():
     assert np.isfinite(transform_risk(np.array([0.0, 1.0]))).all()

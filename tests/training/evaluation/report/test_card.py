@@ -102,7 +102,7 @@ def test_the_short_card_is_small_json(evaluation: Json):
     assert {"calibration_slope", "hazard_slope", "ipa", "ici"} <= set(card)
 
 
-def test_every_evaluation_that_flatters_is_named(checkpoint: Checkpoint, evaluation: Json):
+def test_every_biased_evaluation_is_listed(checkpoint: Checkpoint, evaluation: Json):
     seen = copy.deepcopy(evaluation)
     seen["cohort"]["seen"] = "yes"
     short = copy.deepcopy(evaluation)
@@ -117,7 +117,7 @@ def test_every_evaluation_that_flatters_is_named(checkpoint: Checkpoint, evaluat
 
 
 @pytest.mark.parametrize("content", [None, "{", "[]", '{"henaw_evaluation": 0}'])
-def test_a_file_that_is_no_evaluation_is_refused(content: str | None, tmp_path: Path):
+def test_a_file_that_is_not_an_evaluation_is_refused(content: str | None, tmp_path: Path):
     path = tmp_path / "evaluation.json"
     if content is not None:
         path.write_text(content, encoding="utf-8")

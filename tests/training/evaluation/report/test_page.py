@@ -126,7 +126,9 @@ def test_colours_can_be_read_on_both_pages():
             assert contrast(other, DARK[PAPER]) >= least
 
 
-def test_a_model_that_saw_the_people_is_called_that(page: Page, evaluation: dict[str, Any]):
+def test_the_page_says_when_the_model_was_fitted_on_the_people(
+    page: Page, evaluation: dict[str, Any]
+):
     changed = copy.deepcopy(evaluation)
     assert "was fitted on these people" not in page.text
     changed["cohort"]["seen"] = "yes"
@@ -137,7 +139,7 @@ def test_a_model_that_saw_the_people_is_called_that(page: Page, evaluation: dict
     assert "script" not in seen.tags
 
 
-def test_answers_that_are_not_reliable_are_told_of(evaluation: dict[str, Any]):
+def test_the_page_counts_answers_that_are_not_reliable(evaluation: dict[str, Any]):
     changed = copy.deepcopy(evaluation)
     rows = changed["subgroups"] = [
         row for row in changed["subgroups"] if "reliable" not in row["group"]

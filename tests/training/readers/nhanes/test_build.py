@@ -313,7 +313,7 @@ def test_surveys_are_joined_into_one_table_that_a_cohort_is_read_from(
         assert site.files[described["url"].removeprefix(site.url)] == content
 
 
-def test_surveys_kept_apart_are_never_mixed_in() -> None:
+def test_reserved_surveys_are_never_read_for_fitting() -> None:
     assert [survey.name for survey in choose_surveys()] == FITTING
     assert [survey.name for survey in choose_surveys(external=True)] == KEPT_APART
     with pytest.raises(CohortError) as caught:

@@ -45,7 +45,7 @@ def test_a_file_is_fetched_once_and_its_digest_kept(site: Any, folder: Path) -> 
     assert not list(folder.glob("*.part*"))
 
 
-def test_a_cut_connection_is_resumed_where_it_stopped(site: Any, folder: Path) -> None:
+def test_a_broken_download_is_resumed_where_it_stopped(site: Any, folder: Path) -> None:
     site.faults["/a.dat"] = [("cut", 2 * CHUNK), ("cut", CHUNK)]
     assert fetch(site, folder).read_bytes() == CONTENT
     assert site.asked == [
@@ -96,7 +96,7 @@ def test_a_site_that_stays_busy_is_given_up(site: Any, folder: Path) -> None:
     assert not (folder / "a.dat").exists()
 
 
-def test_a_connection_that_is_always_cut_is_given_up(site: Any, folder: Path) -> None:
+def test_a_connection_that_always_breaks_is_given_up(site: Any, folder: Path) -> None:
     site.ranges, site.version = False, ""
     site.faults["/a.dat"] = [("cut", 2 * CHUNK)] * 50
     (problem,) = refuse(site, folder, "a.dat")
@@ -164,7 +164,7 @@ def test_a_site_that_cannot_be_reached_is_given_up_with_what_to_do(
     ]
 
 
-def test_files_that_are_there_need_no_site(site: Any, folder: Path) -> None:
+def test_files_on_disk_need_no_site(site: Any, folder: Path) -> None:
     fetch(site, folder)
     elsewhere = "http://127.0.0.1:1"
     kept = Source(url=f"{elsewhere}/a.dat", path=folder / "a.dat")

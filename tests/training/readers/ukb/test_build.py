@@ -213,7 +213,7 @@ def test_repeated_rows_are_dropped_when_alike_and_refused_when_not(folder, out, 
     assert "10000" not in str(caught.value)
 
 
-def test_files_that_disagree_are_laid_over_in_order(folder, out, people, extracts):
+def test_of_files_that_disagree_the_first_wins(folder, out, people, extracts):
     extracts.write_text(extracts.spell(people, "platform"), folder / "a.csv")
     changed = {"eid": people["eid"], Place(30710): [v + 1 for v in people[Place(30710)]]}
     extracts.write_text(extracts.spell(changed, "titles"), folder / "b.csv")
@@ -270,7 +270,7 @@ def test_another_unit_is_recognised(folder, out, people, extracts):
     assert [problem.split()[0] for problem in caught.value.problems] == ["hba1c", "albumin"]
 
 
-def test_a_slip_is_counted_and_another_coding_refused(folder, out, people, extracts):
+def test_single_errors_are_counted_and_another_coding_is_refused(folder, out, people, extracts):
     sexes, dates = [str(s) for s in people[Place(31)]], [str(d) for d in people[Place(53)]]
     people[Place(31)] = ["x", *sexes[1:]]
     people[Place(53)] = ["03/25/2008", *dates[1:]]  # a month of 25
@@ -299,7 +299,7 @@ def test_every_damaged_file_is_listed_and_nothing_is_written(folder, out, people
     assert not out.with_suffix(".report.json").exists()
 
 
-def test_nobody_is_in_the_report(folder, out, people, extracts):
+def test_the_report_has_no_data_of_one_person(folder, out, people, extracts):
     scatter(people, folder, extracts)
     build(folder, out)
     text = out.with_suffix(".report.json").read_text()
@@ -334,7 +334,7 @@ QUOTED = """f.eid\tf.31.0.0\tf.53.0.0\tf.21003.0.0\tf.20115.0.0\tf.30710.0.0\tf.
 """
 
 
-def test_a_quote_that_begins_a_cell_loses_nobody(folder, out):
+def test_a_quote_at_the_start_of_a_cell_loses_no_row(folder, out):
     (folder / "ukb.tab").write_text(QUOTED)
     table, report = build(folder, out)
     assert table["participant_id"].tolist() == [1, 2, 3, 4, 5]
@@ -343,7 +343,7 @@ def test_a_quote_that_begins_a_cell_loses_nobody(folder, out):
 
 
 @pytest.mark.parametrize("end", ["\n", "\r\n", "\n\n"])
-def test_rows_that_a_quote_would_swallow_are_refused(folder, out, end):
+def test_rows_that_a_quote_would_join_are_refused(folder, out, end):
     (folder / "ukb.csv").write_bytes(QUOTED.replace("\t", ",").replace("\n", end).encode())
     with pytest.raises(CohortError, match=r"5 lines below.*but 3 rows.*first in line ") as caught:
         build(folder, out)

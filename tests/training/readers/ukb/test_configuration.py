@@ -3,7 +3,7 @@ from henaw.model.errors import ConfigurationError
 from henaw.training.readers.ukb.configuration import UkbConfiguration, read_ukb_configuration
 
 
-def test_the_command_line_has_the_last_word(tmp_path):
+def test_the_command_line_overrides_the_file(tmp_path):
     path = tmp_path / "ukb.yaml"
     path.write_text(
         "visit: 1\ncensoring: {england: 2023-05-31, wales: '2020-01-31'}\n"
@@ -44,7 +44,7 @@ def test_every_wrong_entry_is_listed(tmp_path):
     ("content", "message"),
     [(None, r"ukb\.yaml"), (b"- 1", "mapping"), (b"a: [", "YAML"), (b"\xff", "YAML")],
 )
-def test_files_that_are_no_configuration(tmp_path, content, message):
+def test_files_that_are_not_a_configuration(tmp_path, content, message):
     path = tmp_path / "ukb.yaml"
     if content is not None:
         path.write_bytes(content)
@@ -57,6 +57,6 @@ def test_a_nation_without_a_date_is_refused():
         read_ukb_configuration(None, censor=["england"])
 
 
-def test_one_visit_is_not_a_mix():
+def test_one_visit_excludes_mixed_visits():
     with pytest.raises(ConfigurationError, match="mix_visits must be off"):
         UkbConfiguration(visit=1, mix_visits=True)

@@ -53,13 +53,13 @@ def test_a_cause_is_taken_from_another_record_where_the_first_has_none():
     assert rows == [(1, FIRST, 2)]
 
 
-def test_a_cause_without_any_date_stays_without():
+def test_a_cause_without_a_date_gets_no_date():
     rows, counts = merge(records((1, 0, None, "C50")))
     assert rows == [(1, None, 2)]
     assert counts["with_a_cause_and_no_date"] == 1
 
 
-def test_nobody_died():
+def test_no_one_died():
     rows, counts = merge(records())
     assert rows == []
     assert set(counts.values()) == {0}
@@ -95,7 +95,7 @@ def test_contributory_causes_are_left_out(place):
     assert found.select("eid", "record", "date", "cause").rows() == [(1, 0, None, "I21")]
 
 
-def test_dates_of_the_record_table_that_cannot_be_read_are_said():
+def test_unreadable_dates_of_the_record_table_are_counted():
     frame = pl.DataFrame({"eid": [1, 2], "record": ["0", "0"], "date": ["02/01/2015", "2015"]})
     found = take_records(frame)
     assert found["date"].to_list() == [FIRST, None]

@@ -82,7 +82,7 @@ def problems_of(root, out):
     return list(caught.value.problems)
 
 
-def test_nothing_there(folder):
+def test_a_folder_without_tables_is_refused(folder):
     (folder / "ukb1.enc_ukb").write_bytes(b"x")
     (problem,) = problems_of(folder, folder / "out.parquet")
     assert "got .enc_ukb" in problem
@@ -118,7 +118,7 @@ def test_a_file_without_permission(folder, frame, extracts):
     assert "Permission denied" in problems_of(folder, folder / "out.parquet")[0]
 
 
-def test_one_name_twice(folder):
+def test_two_columns_of_one_field_are_refused(folder):
     (folder / "a.csv").write_text(
         "Participant ID,Creatinine | Instance 0,Creatinine | Instance 0\n1,70,0.07\n"
     )
@@ -154,7 +154,7 @@ def test_a_file_cut_short_is_refused(folder, extracts, name):
     assert "10000" not in message, "no participant may be in a message"
 
 
-def test_a_last_line_without_an_end_is_doubted(folder):
+def test_a_last_line_without_a_line_break_gives_a_warning(folder):
     (folder / "a.csv").write_text("eid,30710-0.0\n1,1.5\n2,1.")
     extract = find_sources(folder, folder / "out.parquet")
     assert "the last line has no line break" in extract.warnings[0]

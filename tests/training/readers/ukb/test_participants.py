@@ -19,14 +19,14 @@ from henaw.training.readers.ukb.participants import read_participants
     ],
 )
 @pytest.mark.parametrize("compress", [False, True])
-def test_lists_as_they_come(tmp_path, text, compress):
+def test_lists_in_several_formats(tmp_path, text, compress):
     path = tmp_path / ("list.txt.gz" if compress else "list.txt")
     content = text.encode()
     path.write_bytes(gzip.compress(content) if compress else content)
     assert read_participants([path]).to_list() == [1000001, 1000002]
 
 
-def test_several_lists_are_one(tmp_path):
+def test_several_lists_are_joined(tmp_path):
     (tmp_path / "a").write_text("3\n1\n")
     (tmp_path / "b").write_text("2\n1\n")
     assert read_participants([tmp_path / "a", tmp_path / "b"]).to_list() == [1, 2, 3]

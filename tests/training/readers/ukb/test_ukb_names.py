@@ -53,7 +53,7 @@ def test_every_convention_names_the_same_column(field, instance, extracts):
         (" 30710-0.0 ", Place(30710)),
     ],
 )
-def test_names_as_they_are_found(name, place):
+def test_names_of_every_convention(name, place):
     assert parse_column(name) == place
 
 

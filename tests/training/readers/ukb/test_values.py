@@ -31,7 +31,7 @@ def test_dates(text, value):
     assert parse("date", text) == [value]
 
 
-def test_codes_and_what_they_spell():
+def test_codes_and_their_spellings():
     spelled = ("0", "1", "0.0", "1.0", "Female", "Male", "F", "m", "2", "unknown")
     assert parse("sex", *spelled) == [0, 1, 0, 1, 0, 1, 0, 1, None, None]
     assert parse("month", "6", "06", "June", "jun", "13", "6.0") == [6, 6, 6, 6, None, 6]
@@ -86,7 +86,7 @@ def test_causes_follow_the_leading_cause_recode(code, categories):
         assert found.to_list() == [code] * frame.height
 
 
-def test_other_dementia_is_a_choice():
+def test_counting_other_dementia_is_an_option():
     frame = pl.DataFrame({"x": ["F00", "F01", "F03", None]})
     for other_dementia, code in ((True, 6), (False, 10)):
         found = frame.select(code_cause("x", other_dementia=other_dementia)).to_series()

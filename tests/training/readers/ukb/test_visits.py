@@ -168,7 +168,7 @@ def test_given_limits_hold_for_any_number():
     assert values == [2.0, 0.1, 90.0, None]
 
 
-def test_leaving_them_out_is_a_choice():
+def test_leaving_them_out_is_an_option():
     values, report = limited(1000, UkbConfiguration(beyond_limit="missing"))
     assert values == [2.0, None, None, None]
     assert report["below_limit"] == 1
