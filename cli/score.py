@@ -136,7 +136,6 @@ def score(
     """
     if out is None and not dry_run:
         raise click.UsageError("OUT is missing. Name the file to write, or give --dry-run")
-    from henaw.intake.local_codes import read_local_codes
     from henaw.scoring import Henaw
     from henaw.scoring.answering.columns import check_outputs
     from henaw.scoring.reading.unpack import deliver_output, unpack_input
@@ -190,7 +189,7 @@ def score(
         threads=threads,
         separator=separator,
         people=people_path,
-        tests=None if tests_path is None else read_local_codes(tests_path),
+        tests=None if tests_path is None else _read_tests(tests_path),
         by_draw=change,
     )
     layout = set_units(choose_layout(table.names, mapped, visit), units)
@@ -238,6 +237,12 @@ def _score_to_fhir(model: Henaw, source: Source, path: Path, out: Path, unreliab
     if people is None:
         raise ScoringError(str(out), [f"FHIR answers need FHIR input, which {path.name} is not"])
     return write_fhir(model, people, out, unreliable=unreliable)
+
+
+def _read_tests(path: Path) -> dict[str, str]:
+    from henaw.intake.local_codes import read_local_codes
+
+    return read_local_codes(path)
 
 
 def _check_device(name: str) -> str:
