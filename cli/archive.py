@@ -6,7 +6,7 @@ import tempfile
 from pathlib import Path
 
 import click
-from henaw.cli.options import find_installed
+from henaw.cli.options import FILE, FOLDER, find_installed
 
 _CHECKPOINT = Path("model/weights/henaw-nhanes.safetensors")
 _MODEL_CONFIG = Path("serve_config/model-config.yaml")
@@ -16,25 +16,17 @@ _MODEL_CONFIG = Path("serve_config/model-config.yaml")
 @click.command()
 @click.option(
     "--checkpoint",
-    type=click.Path(path_type=Path, dir_okay=False),
+    type=FILE,
     help=f"Checkpoint to export and prove first. Default: {_CHECKPOINT}, else the installed one.",
 )
-@click.option(
-    "--exported",
-    type=click.Path(path_type=Path, file_okay=False),
-    help="Folder of henaw export, instead of a checkpoint.",
-)
+@click.option("--exported", type=FOLDER, help="Folder of henaw export, instead of a checkpoint.")
 @click.option(
     "--model-config",
-    type=click.Path(path_type=Path, dir_okay=False),
+    type=FILE,
     help=f"Batching and workers. Default: {_MODEL_CONFIG}, else the installed one.",
 )
 @click.option(
-    "--out",
-    type=click.Path(path_type=Path, file_okay=False),
-    default=Path("model_store"),
-    show_default=True,
-    help="Folder to write henaw.mar into.",
+    "--out", type=FOLDER, default=Path("model_store"), help="Folder to write henaw.mar into."
 )
 def archive(
     checkpoint: Path | None, exported: Path | None, model_config: Path | None, out: Path

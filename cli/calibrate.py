@@ -7,36 +7,25 @@ from pathlib import Path
 
 import click
 from henaw.cli.layouts import choose_file_layout
-from henaw.cli.options import columns_option, model_option, visit_option
+from henaw.cli.options import FILE, PATH, columns_option, model_option, visit_option
 from henaw.cli.preflight import accept_option
 
 
 @click.command()
-@click.argument("people", type=click.Path(path_type=Path))
-@click.option(
-    "--out",
-    type=click.Path(path_type=Path, dir_okay=False),
-    required=True,
-    help="Profile to write, JSON.",
-)
-@click.option(
-    "--name",
-    help="The laboratory's name in answers. Default: the file name of --out.",
-)
+@click.argument("people", type=PATH)
+@click.option("--out", type=FILE, required=True, help="Profile to write, JSON.")
+@click.option("--name", help="The laboratory's name in answers. Default: the file name of --out.")
 @model_option
 @columns_option
 @visit_option
 @accept_option
 @click.option(
-    "--export",
-    "export_path",
-    type=click.Path(path_type=Path, dir_okay=False),
-    help="Also write the ONNX file with the profile in it.",
+    "--export", "export_path", type=FILE, help="Also write the ONNX file with the profile in it."
 )
 @click.option(
     "--life-table",
     "life_tables",
-    type=click.Path(path_type=Path),
+    type=PATH,
     multiple=True,
     metavar="FILE",
     help="Life table of the laboratory's country, which sets the level of the risks: "
@@ -44,10 +33,7 @@ from henaw.cli.preflight import accept_option
     "of age, sex, qx.",
 )
 @click.option(
-    "--figure",
-    "figure_path",
-    type=click.Path(path_type=Path, dir_okay=False),
-    help="Draw the values before and after: .png or .html.",
+    "--figure", "figure_path", type=FILE, help="Draw the values before and after: .png or .html."
 )
 def calibrate(
     people: Path,

@@ -6,14 +6,15 @@ import dataclasses
 from pathlib import Path
 
 import click
+from henaw.cli.options import FILE, PATH
 
 
 @click.command()
-@click.argument("checkpoint", type=click.Path(path_type=Path))
+@click.argument("checkpoint", type=PATH)
 @click.option(
     "--unseen",
     "unseen_paths",
-    type=click.Path(path_type=Path),
+    type=PATH,
     multiple=True,
     required=True,
     help="evaluation.json of people kept out of the fit; may be repeated, the main one first.",
@@ -21,15 +22,12 @@ import click
 @click.option(
     "--reference",
     "reference_path",
-    type=click.Path(path_type=Path),
+    type=PATH,
     required=True,
     help="evaluation.json of the people that CHECKPOINT was fitted on, for the centre of the gap.",
 )
 @click.option(
-    "--out",
-    type=click.Path(path_type=Path, dir_okay=False),
-    required=True,
-    help="Markdown file to write, such as docs/model-card.md.",
+    "--out", type=FILE, required=True, help="Markdown file to write, such as docs/model-card.md."
 )
 @click.option(
     "--embed",

@@ -6,17 +6,18 @@ import sys
 from pathlib import Path
 
 import click
+from henaw.cli.options import FILE, PATH
 
 
 @click.command()
-@click.argument("path", metavar="FILE", type=click.Path(path_type=Path))
+@click.argument("path", metavar="FILE", type=PATH)
 @click.option(
     "--golden",
-    type=click.Path(path_type=Path, dir_okay=False),
+    type=FILE,
     help="golden.json of its export. Default: the one beside FILE; for the shipped model, the "
     "shipped one.",
 )
-@click.option("--device", default="cpu", show_default=True, help="auto, cpu, cuda or cuda:N.")
+@click.option("--device", default="cpu", help="auto, cpu, cuda or cuda:N.")
 def check(path: Path, golden: Path | None, device: str) -> None:
     """Prove that FILE, an ONNX file of `henaw export`, is complete and answers as at export.
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 import click
+from henaw.cli.options import FOLDER
 
 
 @click.command()
 @click.option(
     "--out",
-    type=click.Path(path_type=Path, file_okay=False),
+    type=FOLDER,
     default=Path("docs"),
-    show_default=True,
     help="Folder for openapi.json and request.schema.json.",
 )
 def contract(out: Path) -> None:

@@ -6,21 +6,21 @@ from pathlib import Path
 from typing import Any
 
 import click
-from henaw.training.readers.nhanes.survey import MORTALITY_SITE, SURVEY_SITE, Sites
+from henaw.cli.options import FILE, FOLDER
+from henaw.training.readers.nhanes_layout import MORTALITY_SITE, SURVEY_SITE, Sites
 
 
 @click.command()
 @click.option(
     "--out",
-    type=click.Path(path_type=Path, dir_okay=False),
+    type=FILE,
     required=True,
     help="Table to write, .parquet; its report, .report.json, is written beside it.",
 )
 @click.option(
     "--folder",
-    type=click.Path(path_type=Path, file_okay=False),
+    type=FOLDER,
     default=Path("nhanes"),
-    show_default=True,
     help="Folder of the public files; files that exist are not downloaded again.",
 )
 @click.option(
@@ -34,12 +34,9 @@ from henaw.training.readers.nhanes.survey import MORTALITY_SITE, SURVEY_SITE, Si
     is_flag=True,
     help="Read only the surveys 2005-2010, which are kept out of the fit.",
 )
-@click.option("--survey-site", default=SURVEY_SITE, show_default=True, help="Site of the surveys.")
+@click.option("--survey-site", default=SURVEY_SITE, help="Site of the surveys.")
 @click.option(
-    "--mortality-site",
-    default=MORTALITY_SITE,
-    show_default=True,
-    help="Site of the linked mortality files.",
+    "--mortality-site", default=MORTALITY_SITE, help="Site of the linked mortality files."
 )
 def nhanes(
     *,

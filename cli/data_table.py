@@ -5,21 +5,22 @@ from __future__ import annotations
 from pathlib import Path
 
 import click
+from henaw.cli.options import FILE, PATH
 from henaw.cli.preflight import accept_option, stop_if_doubtful
 
 
 @click.command()
-@click.argument("file", type=click.Path(path_type=Path))
+@click.argument("file", type=PATH)
 @click.option(
     "--columns",
     "map_path",
-    type=click.Path(path_type=Path),
+    type=PATH,
     required=True,
     help="YAML file that names the columns and their units.",
 )
 @click.option(
     "--out",
-    type=click.Path(path_type=Path, dir_okay=False),
+    type=FILE,
     required=True,
     help="Table to write, .parquet; its report, .report.json, is written beside it.",
 )

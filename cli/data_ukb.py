@@ -6,21 +6,22 @@ from pathlib import Path
 from typing import Any
 
 import click
+from henaw.cli.options import FILE, PATH
 from tqdm import tqdm
 
 
 @click.command()
-@click.argument("source", type=click.Path(path_type=Path))
+@click.argument("source", type=PATH)
 @click.option(
     "--out",
-    type=click.Path(path_type=Path, dir_okay=False),
+    type=FILE,
     required=True,
     help="Table to write, .parquet; a report of counts is written beside it.",
 )
 @click.option(
     "--config",
     "config_path",
-    type=click.Path(path_type=Path),
+    type=PATH,
     help="YAML: visit, censoring, beyond_limit, limits, dementia.",
 )
 @click.option(
@@ -42,13 +43,13 @@ from tqdm import tqdm
 )
 @click.option(
     "--withdrawn",
-    type=click.Path(path_type=Path),
+    type=PATH,
     multiple=True,
     help="List of participants to leave out; may be repeated.",
 )
 @click.option(
     "--only",
-    type=click.Path(path_type=Path),
+    type=PATH,
     multiple=True,
     help="List of participants to keep, such as those with retinal images; may be repeated.",
 )

@@ -12,6 +12,7 @@ from henaw.cli.checks.devices import check_devices
 from henaw.cli.checks.results import fail
 from henaw.cli.options import (
     ARCHIVE,
+    PATH,
     SHIPPED,
     engine_option,
     find_installed,
@@ -27,10 +28,7 @@ _MARKS = {"ok": "ok     ", "warning": "WARNING", "problem": "PROBLEM"}
 @engine_option
 @server_config_option
 @click.option(
-    "--archive",
-    "archive_path",
-    type=click.Path(path_type=Path),
-    help="The model. Default: the same as henaw serve.",
+    "--archive", "archive_path", type=PATH, help="The model. Default: the same as henaw serve."
 )
 @run_option
 @click.option(

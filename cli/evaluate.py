@@ -5,18 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 
 import click
-from henaw.cli.options import cohort_option
+from henaw.cli.options import FOLDER, PATH, cohort_option
 from tqdm import tqdm
 
 
 @click.command()
-@click.argument("checkpoint", type=click.Path(path_type=Path))
+@click.argument("checkpoint", type=PATH)
 @cohort_option
 @click.option(
-    "--out",
-    type=click.Path(path_type=Path, file_okay=False),
-    required=True,
-    help="Folder for report.html and evaluation.json.",
+    "--out", type=FOLDER, required=True, help="Folder for report.html and evaluation.json."
 )
 @click.option(
     "--surveys",
@@ -27,10 +24,9 @@ from tqdm import tqdm
     "--draws",
     type=click.IntRange(min=100),
     default=1000,
-    show_default=True,
     help="Bootstrap samples for the interval of each C-index.",
 )
-@click.option("--seed", type=click.IntRange(min=0), default=1, show_default=True)
+@click.option("--seed", type=click.IntRange(min=0), default=1)
 @click.option(
     "--own-profile",
     is_flag=True,

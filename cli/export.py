@@ -5,15 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import click
+from henaw.cli.options import FOLDER, PATH
 
 
 @click.command()
-@click.argument("checkpoint", type=click.Path(path_type=Path))
+@click.argument("checkpoint", type=PATH)
 @click.option(
-    "--out",
-    type=click.Path(path_type=Path, file_okay=False),
-    required=True,
-    help="Folder to write; an existing folder is replaced.",
+    "--out", type=FOLDER, required=True, help="Folder to write; an existing folder is replaced."
 )
 def export(checkpoint: Path, out: Path) -> None:
     """Validate a checkpoint, convert it and prove that every runtime agrees."""

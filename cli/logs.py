@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from henaw.cli.options import FILE
 from henaw.model.errors import CohortError, HenawError, ScoringError
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ def list_logging_options() -> list[click.Option]:
         ),
         click.Option(
             ["--log-file"],
-            type=click.Path(path_type=Path, dir_okay=False),
+            type=FILE,
             help="File to append the log to. Default: standard error.",
         ),
         click.Option(

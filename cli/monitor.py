@@ -6,14 +6,14 @@ import signal
 from pathlib import Path
 
 import click
-from henaw.cli.options import server_config_option
+from henaw.cli.options import FOLDER, server_config_option
 
 
 @click.command()
 @server_config_option
 @click.option(
     "--folder",
-    type=click.Path(path_type=Path, file_okay=False),
+    type=FOLDER,
     envvar="HENAW_MONITOR_FOLDER",
     help="Folder of the workers' state, instead of the configured one.",
 )

@@ -7,6 +7,10 @@ from pathlib import Path
 
 import click
 
+PATH = click.Path(path_type=Path)
+FILE = click.Path(path_type=Path, dir_okay=False)
+FOLDER = click.Path(path_type=Path, file_okay=False)
+
 LOCAL_CONFIGURATION = Path("serve_config/local")
 """Default server configuration: the one in this folder, else the installed one."""
 
@@ -29,13 +33,12 @@ engine_option = click.option(
     type=click.Choice(("native", "torchserve")),
     default="native",
     envvar="HENAW_ENGINE",
-    show_default=True,
     help="native needs neither torch nor Java; torchserve runs TorchServe with the archive.",
 )
 server_config_option = click.option(
     "--config",
     "configuration",
-    type=click.Path(path_type=Path, file_okay=False),
+    type=FOLDER,
     default=lambda: find_installed(LOCAL_CONFIGURATION),
     show_default=f"{LOCAL_CONFIGURATION}, else the installed one",
     help="Folder with handler.yaml and, for torchserve, config.properties and log4j2.xml.",
@@ -43,13 +46,13 @@ server_config_option = click.option(
 model_option = click.option(
     "--model",
     "model_path",
-    type=click.Path(path_type=Path),
+    type=PATH,
     help="ONNX file of `henaw export`. Default: the shipped model.",
 )
 config_option = click.option(
     "--config",
     "config_path",
-    type=click.Path(path_type=Path),
+    type=PATH,
     required=True,
     help="YAML configuration, such as training/configs/nhanes.yaml.",
 )
@@ -61,24 +64,20 @@ cohort_option = click.option(
     help="Parquet or CSV table of participants.",
 )
 device_option = click.option(
-    "--device",
-    default="auto",
-    show_default=True,
-    help="auto, cpu, cuda or cuda:N; auto takes CUDA if there is one.",
+    "--device", default="auto", help="auto, cpu, cuda or cuda:N; auto takes CUDA if there is one."
 )
 run_option = click.option(
     "--run",
     "run",
-    type=click.Path(path_type=Path, file_okay=False),
+    type=FOLDER,
     default=Path("run"),
     envvar="HENAW_RUN",
-    show_default=True,
     help="The server's folder: its pid, logs, throttle store and temporary files.",
 )
 columns_option = click.option(
     "--columns",
     "map_path",
-    type=click.Path(path_type=Path),
+    type=PATH,
     help="YAML file that names the columns and their units, as for `henaw data table`.",
 )
 visit_option = click.option(

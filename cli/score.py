@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 from henaw.cli.layouts import choose_layout, read_layout
-from henaw.cli.options import columns_option, model_option, visit_option
+from henaw.cli.options import PATH, columns_option, model_option, visit_option
 from henaw.cli.preflight import preflight_options, report_preflight, set_units
 from henaw.cli.score_report import report_few, report_left_out, report_spark, report_summary
 from henaw.model.errors import ConfigurationError, ScoringError
@@ -31,14 +31,14 @@ if TYPE_CHECKING:
 @click.option(
     "--people",
     "people_path",
-    type=click.Path(path_type=Path),
+    type=PATH,
     help="If IN has one result a row and no ages: a table with one row a person, of identifier, "
     "birth date or age, and sex.",
 )
 @click.option(
     "--tests",
     "tests_path",
-    type=click.Path(path_type=Path),
+    type=PATH,
     help="If IN has one result a row or is FHIR: YAML of the laboratory's own test codes, such as "
     "CRPH: crp.",
 )
@@ -50,14 +50,13 @@ if TYPE_CHECKING:
     "--unreliable",
     type=click.Choice(["withhold", "keep"]),
     default="withhold",
-    show_default=True,
     help="Unreliable numbers: withhold leaves them empty, keep writes them. The column "
     '"withheld" says why in both cases.',
 )
 @click.option(
     "--lab",
     "lab_path",
-    type=click.Path(path_type=Path),
+    type=PATH,
     help="Profile of the laboratory that measured the values: a file of `henaw calibrate`.",
 )
 @click.option("--sheet", help="If IN is an Excel workbook with several sheets: the name of one.")
@@ -73,11 +72,10 @@ if TYPE_CHECKING:
     type=click.Choice(["csv", "ndjson", "parquet", "arrow", "fhir", "fhir-ndjson"]),
     help="Format of standard output, if OUT is -. Default: fhir if IN is FHIR, else csv.",
 )
-@click.option("--threads", type=click.IntRange(1, 64), default=2, show_default=True)
+@click.option("--threads", type=click.IntRange(1, 64), default=2)
 @click.option(
     "--device",
     default="cpu",
-    show_default=True,
     callback=lambda _context, _option, name: _check_device(name),
     help="auto, cpu, cuda or cuda:N. CUDA needs onnxruntime-gpu; if it cannot be used, the CPU "
     "scores, with a warning unless auto was given. Only the CPU gives the same numbers to the "
@@ -87,7 +85,6 @@ if TYPE_CHECKING:
     "--engine",
     type=click.Choice(["local", "spark"]),
     default="local",
-    show_default=True,
     help="spark: IN is CSV or TSV if its name ends so, such as 'people/*.csv', else Parquet, such "
     "as a folder; OUT is a new folder of Parquet. Both may be URIs, such as hdfs://host/people.",
 )
@@ -136,7 +133,6 @@ def score(
     """
     if out is None and not dry_run:
         raise click.UsageError("OUT is missing. Name the file to write, or give --dry-run")
-    from henaw.intake.words.local_codes import read_local_codes
     from henaw.scoring import Henaw
     from henaw.scoring.answering.columns import check_outputs
     from henaw.scoring.reading.unpack import deliver_output, unpack_input
@@ -190,7 +186,7 @@ def score(
         threads=threads,
         separator=separator,
         people=people_path,
-        tests=None if tests_path is None else read_local_codes(tests_path),
+        tests=None if tests_path is None else _read_tests(tests_path),
         by_draw=change,
     )
     layout = set_units(choose_layout(table.names, mapped, visit), units)
@@ -238,6 +234,12 @@ def _score_to_fhir(model: Henaw, source: Source, path: Path, out: Path, unreliab
     if people is None:
         raise ScoringError(str(out), [f"FHIR answers need FHIR input, which {path.name} is not"])
     return write_fhir(model, people, out, unreliable=unreliable)
+
+
+def _read_tests(path: Path) -> dict[str, str]:
+    from henaw.intake.local_codes import read_local_codes
+
+    return read_local_codes(path)
 
 
 def _check_device(name: str) -> str:

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Literal
 import click
 from henaw.cli.options import (
     ARCHIVE,
+    FOLDER,
+    PATH,
     SHIPPED,
     engine_option,
     find_installed,
@@ -28,7 +30,7 @@ if TYPE_CHECKING:
 @click.option(
     "--archive",
     "archive_path",
-    type=click.Path(path_type=Path),
+    type=PATH,
     help="The model: an archive of henaw archive or, for native, a folder of henaw export. "
     f"Default: for native the shipped model; for torchserve {ARCHIVE}, which is made from the "
     "shipped checkpoint if it does not exist.",
@@ -36,9 +38,8 @@ if TYPE_CHECKING:
 @run_option
 @click.option(
     "--store",
-    type=click.Path(path_type=Path, file_okay=False),
+    type=FOLDER,
     default=ARCHIVE.parent,
-    show_default=True,
     help="Folder that henaw versions copies archives to (native engine).",
 )
 @click.option(

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+from henaw.cli.options import FILE, PATH
 
 if TYPE_CHECKING:
     from henaw.training.simulation import Layout
@@ -17,11 +18,11 @@ _USUAL_YEARS = 10.0
 @click.option("--n", "count", type=click.IntRange(min=1), required=True, help="How many people.")
 @click.option(
     "--model",
-    type=click.Path(path_type=Path),
+    type=PATH,
     required=True,
     help="Checkpoint whose reference values and hazard they follow.",
 )
-@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
+@click.option("--seed", type=click.IntRange(min=0), default=0)
 @click.option(
     "--follow-up-years",
     type=click.FloatRange(min=0, min_open=True, max=100),
@@ -32,12 +33,11 @@ _USUAL_YEARS = 10.0
     "--layout",
     type=click.Choice(["cohort", "ukb"]),
     default="cohort",
-    show_default=True,
     help="cohort: a cohort table; ukb: a UK Biobank extract for `henaw data ukb`.",
 )
 @click.option(
     "--out",
-    type=click.Path(path_type=Path, dir_okay=False),
+    type=FILE,
     required=True,
     help="Table to write, .parquet (ukb: .csv), with 'synthetic' in its name.",
 )

@@ -9,20 +9,18 @@ from pathlib import Path
 
 import click
 from henaw.cli.bar import Bar
-from henaw.cli.options import cohort_option, config_option, device_option
+from henaw.cli.options import FILE, FOLDER, cohort_option, config_option, device_option
 
 
 @click.command()
 @config_option
 @cohort_option
 @click.option(
-    "--out",
-    type=click.Path(path_type=Path, dir_okay=False),
-    help="Checkpoint to write. Default: model/weights/NAME.safetensors.",
+    "--out", type=FILE, help="Checkpoint to write. Default: model/weights/NAME.safetensors."
 )
 @click.option(
     "--work",
-    type=click.Path(path_type=Path, file_okay=False),
+    type=FOLDER,
     help="Folder for a cache of the cohort (data of individuals) and, if fit.method is "
     "minibatch, for states and records. A fit that was stopped continues from there.",
 )

@@ -10,7 +10,7 @@ from typing import Literal
 import click
 from henaw.cli.bar import Bar
 from henaw.cli.logs import say_once
-from henaw.cli.options import cohort_option, config_option, device_option
+from henaw.cli.options import FILE, PATH, cohort_option, config_option, device_option
 from tqdm import tqdm
 
 
@@ -29,28 +29,26 @@ def _read_folds(_: click.Context, param: click.Parameter, value: str) -> str | i
 @cohort_option
 @click.option(
     "--study",
-    type=click.Path(path_type=Path, dir_okay=False),
+    type=FILE,
     required=True,
     help="SQLite file of the trials; if it exists, the search continues.",
 )
 @click.option(
     "--search",
     "search_path",
-    type=click.Path(path_type=Path),
+    type=PATH,
     help="YAML of the ranges to search. Default: those of henaw.training.search.",
 )
 @click.option(
     "--trials",
     type=click.IntRange(min=1),
     default=30,
-    show_default=True,
     help="Trials of each inner loop; the first takes the configured settings.",
 )
 @click.option(
     "--folds",
     callback=_read_folds,
     default="survey",
-    show_default=True,
     metavar="survey|K",
     help="Inner loop: leave out each survey in turn, or each of K parts of equal age, sex and "
     "deaths.",
@@ -59,13 +57,12 @@ def _read_folds(_: click.Context, param: click.Parameter, value: str) -> str | i
     "--outer",
     callback=_read_folds,
     default="survey",
-    show_default=True,
     metavar="survey|K|none",
     help="Outer loop, which measures the choice; none: only choose.",
 )
 @click.option(
     "--out",
-    type=click.Path(path_type=Path, dir_okay=False),
+    type=FILE,
     help="Configuration to write, with its report beside it. Default: the study's name with .yaml.",
 )
 @device_option

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
-from henaw.cli.options import run_option
+from henaw.cli.options import FILE, run_option
 from henaw.cli.server.properties import are_tokens_asked_for, read_effective_properties
 from henaw.cli.server.record import ServerError, find_server
 from henaw.cli.server.tokens import read_api_key, read_token
@@ -128,7 +128,7 @@ def list_versions(run: Path) -> None:
 
 
 @versions.command()
-@click.argument("archive", type=click.Path(path_type=Path, dir_okay=False))
+@click.argument("archive", type=FILE)
 @run_option
 def add(archive: Path, run: Path) -> None:
     """Load ARCHIVE as one more version; the default version stays.

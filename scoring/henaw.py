@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
@@ -28,7 +27,7 @@ from henaw.scoring.answering.columns import (
     make_schema,
 )
 from henaw.scoring.answering.explanation import tabulate_parts
-from henaw.scoring.answering.person_answer import PersonAnswer, build_answer
+from henaw.scoring.answering.person_answer import PersonAnswer, build_answer, show_values
 from henaw.scoring.answering.summary import Summary, summarise
 from henaw.scoring.answering.used_values import USED, refuse_empty, tell_used
 from henaw.scoring.description import (
@@ -48,11 +47,6 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 Frame = TypeVar("Frame")
-
-_BLOCK = 1024
-"""People in one run of the graph, whose arrays fit into the processor's cache."""
-_CUDA_BLOCK = 65_536
-"""The same on CUDA, where larger blocks share the cost of launches and copies."""
 
 
 class Henaw:
@@ -77,8 +71,8 @@ class Henaw:
     Example:
         >>> model = Henaw()
         >>> answer = model.predict({"age": 54, "sex": "female", "crp": 1.2, "albumin": 45})
-        >>> round(answer.biological_age - answer.age - answer.age_gap, 3)
-        0.0
+        >>> answer.interval[0] < answer.biological_age < answer.interval[1]
+        True
     """
 
     def __init__(
@@ -266,7 +260,7 @@ class Henaw:
         if not is_one(people):
             return self._write_people(inputs, answers)
         if summary.reasons:
-            raise ScoringError("person", _show_values(summary.reasons, persons[0]))
+            raise ScoringError("person", show_values(summary.reasons, persons[0]))
         return self._write_people(inputs, answers)[0]
 
     def score(
@@ -422,7 +416,7 @@ class Henaw:
         )
 
     def read(self, batch: pa.RecordBatch, layout: Layout) -> Inputs:
-        """Return the graph's inputs of a batch; the model's medians decide which limits hold."""
+        """Return the graph's inputs of a batch; the model's medians decide on limits such as <5."""
         return read_inputs(batch, layout, self.description["reference"])
 
     def _look_over(self, people: object, layout: Layout | None, accept: Sequence[str]) -> Inputs:
@@ -475,21 +469,10 @@ class Henaw:
     def _answer(
         self, inputs: Inputs, outputs: Sequence[str], *, keep: bool
     ) -> tuple[pa.RecordBatch, Summary]:
-        rows = len(inputs.age)
-        columns = AnswerColumns({name: len(self._columns[name]) for name in outputs}, rows)
-        size = _BLOCK if self.device == "cpu" else _CUDA_BLOCK
-
-        def run(start: int) -> None:
-            block = slice(start, min(start + size, rows))
-            columns.put(block, self.run(inputs.select(block)))
-
-        starts = range(0, rows, size)
-        if self.threads > 1 and len(starts) > 1:
-            with ThreadPoolExecutor(self.threads) as pool:
-                list(pool.map(run, starts))
-        else:
-            for start in starts:
-                run(start)
+        columns = AnswerColumns(
+            {name: len(self._columns[name]) for name in outputs}, len(inputs.age)
+        )
+        columns.fill(lambda block: self.run(inputs.select(block)), self.device, self.threads)
         scored = inputs.reasons == 0
         summary = summarise(
             inputs.biomarkers,
@@ -511,11 +494,3 @@ class Henaw:
 
 def _reopen(content: bytes, source: str, threads: int, device: str) -> Henaw:
     return Henaw(content, source=source, threads=threads, device=device)
-
-
-def _show_values(reasons: Iterable[str], person: Mapping[str, Any]) -> list[str]:
-    """Add to each reason the value that caused it, if there is one."""
-    values = {reason: person.get(reason.partition(" ")[0]) for reason in reasons}
-    return [
-        reason if value is None else f"{reason}; got {value!r}" for reason, value in values.items()
-    ]

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from types import MappingProxyType
 from typing import Any
 
@@ -13,7 +14,7 @@ import pyarrow as pa
 from henaw.model.biomarkers import NAMES, SYSTEMS
 from henaw.model.errors import ScoringError
 from henaw.model.reliability import find_codes, list_codes
-from henaw.model.runtime import OUTPUT_NAMES
+from henaw.model.runtime import OUTPUT_NAMES, Outputs
 from henaw.scoring.reading.inputs import write_reasons, write_words
 
 REASON = "reason"
@@ -28,6 +29,11 @@ LAB = "lab"
 WITHHOLD, KEEP = "withhold", "keep"
 UNRELIABLE_CHOICES: tuple[str, str] = (WITHHOLD, KEEP)
 """What happens to numbers that are not reliable: they are left empty, or kept."""
+
+_BLOCK = 1024
+"""Rows in one run of the graph, whose arrays fit into the processor's cache."""
+_CUDA_BLOCK = 65_536
+"""The same on CUDA, where larger blocks share the cost of launches and copies."""
 
 _BOOLEAN = ("imputed", "out_of_range", "age_out_of_range", "critical", "reliable")
 _PATTERNS: Mapping[str, str] = MappingProxyType(
@@ -135,8 +141,29 @@ class AnswerColumns:
         self.codes = np.zeros(rows, np.uint8)
         self.flagged = np.zeros(rows, np.bool_)
 
-    def put(self, rows: slice, outputs: Mapping[str, npt.NDArray[Any]]) -> None:
-        """Store the graph's outputs of some rows."""
+    def fill(self, run: Callable[[slice], Outputs], device: str, threads: int) -> None:
+        """Run the graph on blocks of rows and store its outputs.
+
+        Args:
+            run: returns the outputs of a block of rows.
+            device: cpu or cuda:N, which decides the size of a block.
+            threads: number of blocks that run in parallel.
+        """
+        size = _BLOCK if device == "cpu" else _CUDA_BLOCK
+
+        def run_block(start: int) -> None:
+            block = slice(start, min(start + size, len(self.codes)))
+            self._put(block, run(block))
+
+        starts = range(0, len(self.codes), size)
+        if threads > 1 and len(starts) > 1:
+            with ThreadPoolExecutor(threads) as pool:
+                list(pool.map(run_block, starts))
+        else:
+            for start in starts:
+                run_block(start)
+
+    def _put(self, rows: slice, outputs: Outputs) -> None:
         for name, values in self.values.items():
             values[:, rows] = outputs[name].T
         self.codes[rows] = find_codes(outputs)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import html
 import math
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -172,6 +172,19 @@ def build_answer(
         model=model,
         **{name: row[name] for name in numbers},
     )
+
+
+def show_values(reasons: Iterable[str], person: Mapping[str, Any]) -> list[str]:
+    """Add to each reason the value of the person that caused it, if there is one.
+
+    Example:
+        >>> show_values(["crp is not a number"], {"crp": "high"})
+        ["crp is not a number; got 'high'"]
+    """
+    values = {reason: person.get(reason.partition(" ")[0]) for reason in reasons}
+    return [
+        reason if value is None else f"{reason}; got {value!r}" for reason, value in values.items()
+    ]
 
 
 def _percent(risk: float | None) -> str:

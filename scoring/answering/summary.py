@@ -53,12 +53,11 @@ class Summary:
     @classmethod
     def parse(cls, counts: Mapping[str, Any]) -> Summary:
         """Return the summary that :meth:`describe` described."""
-        return cls(
-            **{
-                name: Counter(value) if isinstance(value, dict) else value
-                for name, value in counts.items()
-            }
-        )
+        values: dict[str, Any] = {
+            name: Counter(value) if isinstance(value, dict) else value
+            for name, value in counts.items()
+        }
+        return cls(**values)
 
     def add(self, other: Summary) -> None:
         """Add the counts of other rows."""

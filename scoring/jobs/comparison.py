@@ -31,7 +31,7 @@ def compare_models(
         means, and the difference, candidate less stable) and ``share_beyond_years``.
 
     Raises:
-        ScoringError: the table cannot be read, or nobody in it can be scored.
+        ScoringError: the table cannot be read, or none of its people can be scored.
     """
     named = [model.description["cause_names"] for model in (stable, candidate)]
     causes = [name for name in named[0] if name in named[1]]

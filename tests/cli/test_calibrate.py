@@ -95,7 +95,7 @@ def test_nothing_is_written_of_what_is_refused(
         *("calibrate", source, "--out", out, "--model", artifacts / "henaw.onnx"),
         *("--figure", tmp_path / "lab.svg"),
     )
-    assert "ends in .png or .html" in str(wrong.exception)
+    assert "end in .png or .html" in str(wrong.exception)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["few.csv"]
 
 

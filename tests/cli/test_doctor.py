@@ -122,7 +122,7 @@ BROKEN: dict[str, tuple[Callable[[Deployment], Any], str, str]] = {
     "plain to the world": (
         change_property("inference_address=http://127.0.0.1", "inference_address=http://0.0.0.0"),
         "configuration",
-        "must be https; disable_token_authorization must be false",
+        "disable_token_authorization must be false, as inference_address is not loopback",
     ),
     "lenient": (
         change_property("decode_input_request=false", "decode_input_request=true"),
@@ -138,7 +138,7 @@ BROKEN: dict[str, tuple[Callable[[Deployment], Any], str, str]] = {
     "a file for a folder": (
         lambda d: (d.run / "logs").write_text(""),
         "folder",
-        "logs cannot be written",
+        "logs is not writable",
     ),
 }
 
@@ -275,8 +275,8 @@ def test_a_certificate_must_be_there_and_fit_its_key(
 @pytest.mark.parametrize(
     ("begins_days", "days", "status", "said"),
     [
-        (-10, 31, "ok", "for henaw.example ends on"),
-        (-10, 29, "warning", "for henaw.example ends on"),
+        (-10, 31, "ok", "for henaw.example expires on"),
+        (-10, 29, "warning", "for henaw.example expires on"),
         (-10, -1, "problem", "certificate has expired"),
         (1, 90, "problem", "certificate is not yet valid"),
     ],

@@ -294,7 +294,7 @@ def test_another_unit_is_refused_not_scored(model: Henaw, people: pd.DataFrame) 
             pd.DataFrame({"age": [50], "sex": [0], "crp": pd.arrays.SparseArray([1.0])}),
             r"crp is sparse: call \.sparse\.to_dense\(\) first",
         ),
-        (pd.DataFrame({"born": [50], "sex": [0], "crp": [1.0]}), "no column 'age'"),
+        (pd.DataFrame({"born": [50], "sex": [0], "crp": [1.0]}), "column 'age'"),
         (
             pd.DataFrame({"age": [50, "x"], "sex": [0, 0], "crp": [1, 1]}),
             "each column must have one type",
@@ -311,7 +311,7 @@ def test_what_is_no_table_of_people_is_refused(
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda table: pl.from_arrow(table).lazy(), r"however: LazyFrame; call \.collect\(\)"),
+        (lambda table: pl.from_arrow(table).lazy(), r"got LazyFrame; call \.collect\(\)"),
         (pa.dataset.dataset, r"InMemoryDataset; call \.to_table\(\)"),
         (lambda table: table["age"], "cannot read a ChunkedArray as a table: .*non-struct"),
         (lambda table: pl.from_arrow(table)["age"], "cannot read a Series as a table"),
@@ -347,7 +347,7 @@ def test_outputs_are_chosen_by_name(model: Henaw, people: pd.DataFrame) -> None:
     answers = model.predict(people, outputs=["interval", "biological_age"])
     columns = ["biological_age", "interval_low", "interval_high", "withheld", "reason"]
     assert list(answers) == columns
-    with pytest.raises(ScoringError, match="however: 'age_gaps'"):
+    with pytest.raises(ScoringError, match="got 'age_gaps'"):
         model.predict(people, outputs=["age_gaps"])
 
 
@@ -384,7 +384,7 @@ def test_the_waterfall_ends_at_the_biological_age(model: Henaw, unscorable: pd.D
     assert any(label.startswith("Typical values: people with all known") for label in labels)
     with pytest.raises(ScoringError, match="age is missing"):
         model.plot(unscorable, row=1)
-    with pytest.raises(ScoringError, match="however: 6"):
+    with pytest.raises(ScoringError, match="row must be 0 to 5; got 6"):
         model.plot(unscorable, row=6)
 
 
@@ -411,7 +411,7 @@ def test_another_file_is_no_model(
     onnx.save(other, tmp_path / "bare.onnx")
     with pytest.raises(
         ScoringError,
-        match=r"no properties name, version, .*: is it an ONNX file of `henaw export`\?",
+        match=r"lacks the properties name, version, .*\. Is it a file of `henaw export`\?",
     ):
         Henaw.load(tmp_path / "bare.onnx")
 

@@ -76,7 +76,7 @@ def test_a_link_in_its_place_is_refused(
     (others / "precious").write_text("mine")
     (tmp_path / "file").write_text("mine")
     (tmp_path / ".out.parquet.parts").symlink_to(tmp_path / name)
-    with pytest.raises(ScoringError, match="must be a folder that this program makes; got a link"):
+    with pytest.raises(ScoringError, match="must be a folder that henaw makes; got a link"):
         score(model, source, tmp_path / "out.parquet")
     assert (others / "precious").read_text() == (tmp_path / "file").read_text() == "mine"
     assert not (tmp_path / "out.parquet").exists()
@@ -216,7 +216,7 @@ def test_a_bundle_on_a_full_disk_is_a_message(model_path: Path, tmp_path: Path) 
         preexec_fn=limit,
     )
     assert full.returncode == 1, full.stderr
-    assert "the file cannot be written: [Errno 27] File too large" in full.stderr
+    assert "the system refused: [Errno 27] File too large" in full.stderr
     assert "Traceback" not in full.stderr
     assert (tmp_path / "out.csv").read_text() == "before"
     names = {path.name for path in tmp_path.iterdir()}
