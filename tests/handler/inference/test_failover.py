@@ -96,8 +96,8 @@ def test_a_failure_is_answered_by_the_cpu_until_golden_people_prove_the_gpu(benc
     assert bench.engine.check(GOLDEN) == []
     assert bench.ask() == bench.engine.runtime_name == "gpu"
     assert bench.reports == [
-        "gpu failed with RuntimeError: cpu answers; gpu is tried again after 30 s",
-        "gpu answers again",
+        "gpu failed with RuntimeError. cpu is used instead; gpu is tried again in 30 s",
+        "gpu is used again",
     ]
 
 
@@ -117,7 +117,7 @@ def test_a_gpu_that_comes_back_with_wrong_answers_stays_unused(bench: Bench, shi
     bench.gpu.error, bench.gpu.shift, bench.clock.now_s = None, shift, 30.0
     assert bench.engine.check(GOLDEN) == []
     assert (bench.ask(), bench.engine.failures) == ("cpu", 2)
-    assert "wrong answers to golden people: gpu: biological_age must be" in bench.reports[1]
+    assert "wrong golden answers: gpu: biological_age must be" in bench.reports[1]
 
 
 def test_the_check_finds_a_gpu_with_wrong_answers(bench: Bench) -> None:

@@ -128,8 +128,8 @@ def test_a_gpu_that_fails_at_the_start_leaves_the_cpu(
     worker = Worker(unpacked, "cpu")
     answers = worker.ask({"instances": [person] * 4})["predictions"]
     assert answers[0]["model"]["runtime"] == "onnxruntime-cpu"
-    reason = "it failed at the start with OutOfMemoryError: CUDA out of memory."
-    assert worker.notices == [f"cpu is not used until the worker starts again: {reason}"]
+    reason = "it failed at start-up with OutOfMemoryError: CUDA out of memory."
+    assert worker.notices == [f"cpu is not used until the worker restarts: {reason}"]
     assert worker.ask({}, describe=True)["gpu"]["reason"] == reason
 
 
@@ -149,7 +149,7 @@ def test_a_size_that_answers_wrongly_keeps_the_worker_from_starting(
     with pytest.raises(ParityError) as caught:
         Worker(unpacked, "cpu")
     assert {problem.split(":")[0] for problem in caught.value.problems} == {
-        f"{size} people at once"
+        f"{size} people in a call"
     }
 
 
