@@ -57,7 +57,12 @@ class Tensors:
 
 
 def count_rows(tree: Mapping[str, Any]) -> int:
-    """Return the number of people in the longest array, before it is validated."""
+    """Return the number of people in the longest array, before it is validated.
+
+    Example:
+        >>> count_rows({"inputs": [{"name": "age", "data": [54, 61]}]})
+        2
+    """
     inputs = tree.get("inputs")
     counts = [1]
     for tensor in inputs if isinstance(inputs, list) else []:
