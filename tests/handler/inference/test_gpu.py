@@ -158,7 +158,7 @@ def test_a_failing_gpu_fails_no_request_and_comes_back(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
     worker = Worker(unpacked, "cpu")
-    engine = worker.service._runtime
+    failover = worker.service._runtime
     golden = load_golden(unpacked / "golden.json")
     people = {"instances": [person] * 4}
     expected = worker.ask(people)["predictions"][0]["biological_age"]
@@ -171,11 +171,11 @@ def test_a_failing_gpu_fails_no_request_and_comes_back(
         (answer, *_) = worker.ask(people)["predictions"]
         assert answer["biological_age"] == pytest.approx(expected, abs=1e-3)
         assert answer["model"]["runtime"] == "onnxruntime-cpu"
-        engine._retry_at = 0.0
-        assert engine.check(golden) == []
-        assert engine.failures == 2
-    engine._retry_at = 0.0
-    assert engine.check(golden) == []
+        failover._retry_at = 0.0
+        assert failover.check(golden) == []
+        assert failover.failures == 2
+    failover._retry_at = 0.0
+    assert failover.check(golden) == []
     assert worker.ask(people)["predictions"][0]["model"]["runtime"] == "torchscript-cpu"
 
 
