@@ -92,6 +92,28 @@ class ProblemList:
         if len(self.listed) == PROBLEMS_LISTED:
             self.refuse()
 
+    def add_wrong(
+        self,
+        instance: int | None,
+        field: str,
+        expected: str,
+        value: object,
+        *,
+        code: str = "type",
+        hint: str | None = None,
+    ) -> None:
+        """Add the problem "``expected``; got ``value``".
+
+        Args:
+            instance: the person's place in the request; None where it concerns no one person.
+            field: the path of the field.
+            expected: what it must be, such as "data must be an array".
+            value: what it is, as decoded from JSON.
+            code: the kind of problem, for programs.
+            hint: what the client probably meant.
+        """
+        self.add(instance, field, code, f"{expected}; got {show_value(value)}", hint)
+
     def refuse(self) -> NoReturn:
         """Raise an :class:`InvalidInputError` with all problems."""
         raise InvalidInputError(self.listed)

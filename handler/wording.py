@@ -111,7 +111,12 @@ def show_value(value: object) -> str:
 
 
 def as_float(value: float) -> float:
-    """Return a JSON number as a float, infinite where it is too large for one."""
+    """Return a JSON number as a float, infinite where it is too large for one.
+
+    Example:
+        >>> as_float(10**400)
+        inf
+    """
     try:
         return float(value)
     except OverflowError:

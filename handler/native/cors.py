@@ -19,6 +19,13 @@ class Cors:
 
     Args:
         origins: of those pages, such as ``https://clinic.example``.
+
+    Example:
+        >>> cors = Cors(["https://clinic.example"])
+        >>> dict(cors.write_headers({"origin": "https://clinic.example"}))[
+        ...     b"access-control-allow-origin"
+        ... ]
+        b'https://clinic.example'
     """
 
     def __init__(self, origins: Collection[str]) -> None:

@@ -32,6 +32,13 @@ class Histogram(msgspec.Struct, kw_only=True):
         bounds: upper ends of the buckets, inclusive, ascending.
         counts: by bucket; the last bucket is for values above all bounds.
         sum: of all observed values.
+
+    Example:
+        >>> histogram = Histogram.over(1.0, 10.0)
+        >>> histogram.observe(0.5)
+        >>> histogram.observe(20.0, times=2)
+        >>> histogram.counts, histogram.sum
+        ([1, 0, 2], 40.5)
     """
 
     bounds: tuple[float, ...]

@@ -114,7 +114,12 @@ def has_binary(tensor: Mapping[str, Any]) -> bool:
 
 
 def count_binary(tensor: Mapping[str, Any]) -> int:
-    """Return the number of values that an input declares, before it is validated."""
+    """Return the number of values that an input declares, before it is validated.
+
+    Example:
+        >>> count_binary({"datatype": "FP32", "parameters": {"binary_data_size": 8}})
+        2
+    """
     size, type_ = tensor["parameters"][SIZE_PARAMETER], _TYPES.get(str(tensor.get("datatype")))
     if size.__class__ is not int or type_ is None:
         return 0
@@ -132,6 +137,10 @@ def choose_binary(
         asked: the outputs that it asks for.
         names: all outputs that are answered. One that is not in ``asked`` follows the
             parameter of the whole request.
+
+    Example:
+        >>> sorted(choose_binary({"parameters": {"binary_data_output": True}}, [], ["reliable"]))
+        ['reliable']
     """
     parameters = tree.get("parameters")
     all_binary = isinstance(parameters, dict) and parameters.get(_OUTPUTS_PARAMETER) is True

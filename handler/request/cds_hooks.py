@@ -15,7 +15,6 @@ from henaw.handler.contract.interfaces import HookService, HookServices
 from henaw.handler.contract.types import SERVED_NAME
 from henaw.handler.errors import PreconditionError, ProblemList
 from henaw.handler.request.fhir import read_bundle
-from henaw.handler.wording import show_value
 from henaw.model.biomarkers import PANEL
 
 if TYPE_CHECKING:
@@ -73,13 +72,11 @@ def read_call(tree: Mapping[str, Any]) -> FhirPeople:
         value = tree.get(name)
         if not isinstance(value, kind) and not (name == "prefetch" and value is None):
             expected = "a string" if kind is str else "an object"
-            problems.add(None, name, "type", f"{name} must be {expected}; got {show_value(value)}")
+            problems.add_wrong(None, name, f"{name} must be {expected}", value)
     if problems:
         problems.refuse()
     if tree["hook"] != HOOK:
-        problems.add(
-            None, "hook", "not_allowed", f"hook must be {HOOK}; got {show_value(tree['hook'])}"
-        )
+        problems.add_wrong(None, "hook", f"hook must be {HOOK}", tree["hook"], code="not_allowed")
     if not _UUID.fullmatch(tree["hookInstance"]):
         problems.add(None, "hookInstance", "not_allowed", "hookInstance must be a UUID")
     number = tree["context"].get("patientId")

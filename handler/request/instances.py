@@ -12,7 +12,6 @@ from henaw.handler.contract.types import ANSWER_ALL, ANSWER_FIELDS, UNRELIABLE_C
 from henaw.handler.errors import ProblemList, TooLargeError
 from henaw.handler.request.person import read_person, refuse_unknown_fields
 from henaw.handler.request.tensors import count_rows, read_tensors
-from henaw.handler.wording import show_value
 from henaw.model.biomarkers import NAMES
 
 _ONE_FIELDS = frozenset({"outputs", "unreliable"})
@@ -137,9 +136,7 @@ def _read_many(tree: dict[str, Any], problems: ProblemList) -> Instances:
     refuse_unknown_fields(tree, None, problems, allowed=_MANY_FIELDS)
     persons = tree["instances"]
     if not isinstance(persons, list):
-        problems.add(
-            None, "instances", "type", f"instances must be an array; got {show_value(persons)}"
-        )
+        problems.add_wrong(None, "instances", "instances must be an array", persons)
         persons = []
     return _gather(Form.MANY, persons, problems, tree)
 
@@ -171,9 +168,8 @@ def _read_unreliable(tree: dict[str, Any], problems: ProblemList) -> bool:
     choice = tree.get("unreliable")
     if choice is not None and choice not in UNRELIABLE_CHOICES:
         expected = " or ".join(f'"{name}"' for name in UNRELIABLE_CHOICES)
-        seen = show_value(choice)
-        problems.add(
-            None, "unreliable", "not_allowed", f"unreliable must be {expected}; got {seen}"
+        problems.add_wrong(
+            None, "unreliable", f"unreliable must be {expected}", choice, code="not_allowed"
         )
     return choice == ANSWER_ALL
 
@@ -183,11 +179,8 @@ def _read_outputs(tree: dict[str, Any], problems: ProblemList) -> tuple[str, ...
     if asked is None:
         return ANSWER_FIELDS
     if not isinstance(asked, list) or not asked:
-        problems.add(
-            None,
-            "outputs",
-            "type",
-            f"outputs must be an array of names, at least one; got {show_value(asked)}",
+        problems.add_wrong(
+            None, "outputs", "outputs must be an array of names, at least one", asked
         )
         return ANSWER_FIELDS
     for name in asked:

@@ -75,9 +75,7 @@ def read_person(
     """
     row = list(NO_VALUES)
     if not isinstance(person, dict):
-        problems.add(
-            instance, "", "type", f"each instance must be an object; got {show_value(person)}"
-        )
+        problems.add_wrong(instance, "", "each instance must be an object", person)
         return Row(row, 0.0, 0, None)
     if not person.keys() <= PERSON_FIELDS:
         refuse_unknown_fields(person, instance, problems, allowed=PERSON_FIELDS | also)
@@ -110,12 +108,7 @@ def read_person(
             elif value is not None:
                 row[index] = _read_quantity(PANEL[index], value, instance, problems)
     elif "biomarkers" in person:
-        problems.add(
-            instance,
-            "biomarkers",
-            "type",
-            f"biomarkers must be an object; got {show_value(biomarkers)}",
-        )
+        problems.add_wrong(instance, "biomarkers", "biomarkers must be an object", biomarkers)
     else:
         problems.add(
             instance,
@@ -171,13 +164,8 @@ def _read_sex(person: dict[str, Any], instance: int, problems: ProblemList) -> i
     if sex is None:
         problems.add(instance, "sex", "missing", "sex is missing", 'give "female" or "male"')
     else:
-        problems.add(
-            instance,
-            "sex",
-            "not_allowed",
-            f'sex must be "female" or "male", or 0 or 1; got {show_value(sex)}',
-            hint,
-        )
+        expected = 'sex must be "female" or "male", or 0 or 1'
+        problems.add_wrong(instance, "sex", expected, sex, code="not_allowed", hint=hint)
     return 0
 
 
@@ -248,9 +236,7 @@ def _read_unit(
         )
         return None
     if not isinstance(spelling, str) or len(spelling) > LONGEST_UNIT:
-        problems.add(
-            instance, field, "type", f"unit must be the name of a unit; got {show_value(spelling)}"
-        )
+        problems.add_wrong(instance, field, "unit must be the name of a unit", spelling)
         return None
     problems.count_spelling(biomarker.name, spelling, instance=instance, field=field)
     try:

@@ -22,7 +22,7 @@ from henaw.handler.request.binary_tensors import (
     has_binary,
 )
 from henaw.handler.request.person import describe_age, refuse_unknown_fields
-from henaw.handler.wording import describe_implausible, describe_type, show_value
+from henaw.handler.wording import describe_implausible, describe_type
 from henaw.model.biomarkers import AGE_MAXIMUM_YEARS, AGE_MINIMUM_YEARS, NAMES, PANEL
 from henaw.model.runtime import INPUT_NAMES, OUTPUT_NAMES
 
@@ -57,7 +57,12 @@ class Tensors:
 
 
 def count_rows(tree: Mapping[str, Any]) -> int:
-    """Return the number of people in the longest array, before it is validated."""
+    """Return the number of people in the longest array, before it is validated.
+
+    Example:
+        >>> count_rows({"inputs": [{"name": "age", "data": [54, 61]}]})
+        2
+    """
     inputs = tree.get("inputs")
     counts = [1]
     for tensor in inputs if isinstance(inputs, list) else []:
@@ -97,12 +102,8 @@ def read_tensors(tree: dict[str, Any], problems: ProblemList, binary: bytes = b"
         )
     served = tree.get("model_name")
     if served not in (None, SERVED_NAME):
-        problems.add(
-            None,
-            "model_name",
-            "not_allowed",
-            f"model_name must be {SERVED_NAME}; got {show_value(served)}",
-        )
+        expected = f"model_name must be {SERVED_NAME}"
+        problems.add_wrong(None, "model_name", expected, served, code="not_allowed")
     outputs = _read_outputs(tree.get("outputs"), problems)
     arrays = _read_inputs(tree["inputs"], problems, BinaryReader(binary))
     if not problems:
@@ -136,13 +137,11 @@ def _read_inputs(
 ) -> dict[str, npt.NDArray[np.float64]]:
     arrays: dict[str, npt.NDArray[np.float64]] = {}
     if not isinstance(inputs, list):
-        problems.add(None, "inputs", "type", f"inputs must be an array; got {show_value(inputs)}")
+        problems.add_wrong(None, "inputs", "inputs must be an array", inputs)
         return arrays
     for tensor in inputs:
         if not isinstance(tensor, dict):
-            problems.add(
-                None, "inputs", "type", f"each input must be an object; got {show_value(tensor)}"
-            )
+            problems.add_wrong(None, "inputs", "each input must be an object", tensor)
             continue
         name = tensor.get("name")
         if not isinstance(name, str) or name not in INPUT_NAMES:
@@ -165,19 +164,13 @@ def _read_tensor(
     refuse_unknown_fields(tensor, None, problems, allowed=_TENSOR_FIELDS, prefix=f"{field}.")
     datatype = tensor.get("datatype")
     if datatype not in DATATYPES[name]:
-        problems.add(
-            None,
-            f"{field}.datatype",
-            "not_allowed",
-            f"datatype must be {' or '.join(DATATYPES[name])}; got {show_value(datatype)}",
-        )
+        expected = f"datatype must be {' or '.join(DATATYPES[name])}"
+        problems.add_wrong(None, f"{field}.datatype", expected, datatype, code="not_allowed")
     if has_binary(tensor) and "data" not in tensor:
         return binary.read(name, tensor, problems)
     data = tensor.get("data")
     if not isinstance(data, list):
-        problems.add(
-            None, f"{field}.data", "type", f"data must be an array; got {show_value(data)}"
-        )
+        problems.add_wrong(None, f"{field}.data", "data must be an array", data)
         return np.empty(0)
     if data and all(isinstance(row, list) for row in data):
         data = [value for row in data for value in row]
@@ -232,9 +225,7 @@ def _check_ranges(arrays: Mapping[str, npt.NDArray[np.float64]], problems: Probl
     for row in np.flatnonzero(~((age >= AGE_MINIMUM_YEARS) & (age <= AGE_MAXIMUM_YEARS))):
         problems.add(int(row), "age", "implausible", describe_age(age[row]))
     for row in np.flatnonzero(~((sex == 0) | (sex == 1))):
-        problems.add(
-            int(row), "sex", "not_allowed", f"sex must be 0 or 1; got {show_value(sex[row])}"
-        )
+        problems.add_wrong(int(row), "sex", "sex must be 0 or 1", sex[row], code="not_allowed")
     biomarkers = arrays["biomarkers"].reshape(-1, len(NAMES))
     for row, column in np.argwhere((biomarkers < _MINIMA) | (biomarkers > _MAXIMA)):
         biomarker = PANEL[column]
@@ -248,11 +239,8 @@ def _read_outputs(asked: object, problems: ProblemList) -> tuple[str, ...]:
     if asked is None:
         return OUTPUT_NAMES
     if not isinstance(asked, list) or not asked:
-        problems.add(
-            None,
-            "outputs",
-            "type",
-            f"outputs must be an array of objects, at least one; got {show_value(asked)}",
+        problems.add_wrong(
+            None, "outputs", "outputs must be an array of objects, at least one", asked
         )
         return OUTPUT_NAMES
     names = [item.get("name") if isinstance(item, dict) else item for item in asked]

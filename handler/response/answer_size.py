@@ -54,6 +54,13 @@ class Room:
     Args:
         each: the most of one answer.
         together: the most of all answers together.
+
+    Example:
+        >>> room = Room(each=1_000, together=1_500)
+        >>> room.take(900, people=3)
+        >>> room.take(900, people=3)
+        Traceback (most recent call last):
+        henaw.handler.errors.OverloadedError: The server is writing too many large answers. ...
     """
 
     def __init__(self, *, each: int, together: int) -> None:

@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, Final, Literal
 from henaw.handler.contract.interfaces import Card, Cards, CardSource
 from henaw.handler.metadata import Metadata
 from henaw.handler.request.instances import Instances
-from henaw.handler.response.cautions import find_warnings
+from henaw.handler.response.cautions import find_warnings, list_reasons
 from henaw.model.biomarkers import PANEL
-from henaw.model.reliability import find_reasons
 from henaw.model.runtime import Outputs
 
 if TYPE_CHECKING:
@@ -35,13 +34,7 @@ def write_cards(instances: Instances, outputs: Outputs, metadata: Metadata) -> C
     if not len(instances):
         texts = [text for texts in found.table.find_problems() for text in texts]
         return _make_card("No biological age: data are missing", texts + notes, metadata)
-    reasons = find_reasons(
-        outputs,
-        instances.biomarkers,
-        instances.age,
-        critical_limits=metadata.critical_limits,
-        fitted_ages=metadata.fitted_ages,
-    ).get(0, [])
+    reasons = list_reasons(outputs, instances.biomarkers, instances.age, metadata).get(0, [])
     if reasons:
         return _make_card(
             "No biological age: it would not be reliable",

@@ -8,16 +8,16 @@ from henaw.handler.contract.types import Unusual, Withheld
 from henaw.handler.metadata import Metadata
 from henaw.handler.wording import describe_implausible
 from henaw.model.biomarkers import NAMES, PANEL
-from henaw.model.reliability import find_reasons
+from henaw.model.reliability import Reason, find_reasons
 from henaw.model.runtime import Outputs
 
 
-def find_withheld(
+def list_reasons(
     outputs: Outputs,
     biomarkers: npt.NDArray[np.float32],
     age: npt.NDArray[np.float32],
     metadata: Metadata,
-) -> dict[int, list[Withheld]]:
+) -> dict[int, list[Reason]]:
     """Return why numbers are not reliable, by row; rows with reliable numbers are left out.
 
     Args:
@@ -26,13 +26,23 @@ def find_withheld(
         age: (n,) float32, years.
         metadata: of the model.
     """
-    reasons = find_reasons(
+    return find_reasons(
         outputs,
         biomarkers,
         age,
         critical_limits=metadata.critical_limits,
         fitted_ages=metadata.fitted_ages,
     )
+
+
+def find_withheld(
+    outputs: Outputs,
+    biomarkers: npt.NDArray[np.float32],
+    age: npt.NDArray[np.float32],
+    metadata: Metadata,
+) -> dict[int, list[Withheld]]:
+    """Return :func:`list_reasons` in the form of an answer."""
+    reasons = list_reasons(outputs, biomarkers, age, metadata)
     return {row: [Withheld(*reason) for reason in found] for row, found in reasons.items()}
 
 

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from henaw.handler.metadata import Metadata
 from henaw.handler.request.fhir import find_scored
 from henaw.handler.request.instances import Instances
-from henaw.model.reliability import find_reasons
+from henaw.handler.response.cautions import list_reasons
 from henaw.model.runtime import Outputs
 
 if TYPE_CHECKING:
@@ -37,13 +37,7 @@ def write_bundle(
     found: FhirPeople = instances.source
     scored = find_scored(found)
     rows = np.flatnonzero(scored)
-    reasons = find_reasons(
-        outputs,
-        instances.biomarkers,
-        instances.age,
-        critical_limits=metadata.critical_limits,
-        fitted_ages=metadata.fitted_ages,
-    )
+    reasons = list_reasons(outputs, instances.biomarkers, instances.age, metadata)
     resources = answer_people(
         found,
         {name: _spread(values, scored) for name, values in outputs.items()},

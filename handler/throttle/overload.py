@@ -29,6 +29,14 @@ class WorkBound:
 
     Args:
         batch_s: seconds that a batch may take. A single request may take longer.
+
+    Example:
+        >>> bound = WorkBound(0.004)
+        >>> bound.refuses(position=10, size=50_000, reading_s=0.003)
+        False
+        >>> bound.learn(reading_s=0.003, total_s=0.006)
+        >>> bound.refuses(position=10, size=50_000, reading_s=0.003)
+        True
     """
 
     def __init__(self, batch_s: float) -> None:

@@ -60,7 +60,16 @@ class Admission:
     retry_after_s: int
 
     def write_headers(self) -> dict[str, str]:
-        """Return the ``RateLimit-*`` headers, and ``Retry-After`` where refused."""
+        """Return the ``RateLimit-*`` headers, and ``Retry-After`` where refused.
+
+        Example:
+            >>> bucket = Bucket(rate=10, period_s=60, burst=10)
+            >>> refused = Admission(
+            ...     allowed=False, bucket=bucket, remaining=0, reset_s=60, retry_after_s=6
+            ... )
+            >>> refused.write_headers()["Retry-After"]
+            '6'
+        """
         headers = {
             "RateLimit-Limit": str(self.bucket.burst),
             "RateLimit-Remaining": str(self.remaining),

@@ -28,7 +28,7 @@ from henaw.handler.throttle.throttle import Throttle
 from henaw.model.biomarkers import INDEX, NAMES, PANEL
 from henaw.model.runtime import OnnxRuntime, Runtime
 
-collect_ignore = ["ask_by_kserve.py"]
+collect_ignore = ["native/ask_by_kserve.py"]
 """Another Python runs it."""
 
 MODEL_CONFIG = Path(__file__).resolve().parents[2] / "serve_config" / "model-config.yaml"

@@ -156,7 +156,7 @@ def test_a_missing_output_is_named(onnx: OnnxRuntime, artifacts: Path) -> None:
 
     golden = load_golden(artifacts / "golden.json")
     assert list_differences(Partial(), golden) == [
-        "partial: interval must have the shape (200, 2), however: none"
+        "partial: interval must have the shape (200, 2); got none"
     ]
 
 

@@ -146,7 +146,7 @@ def compile_list() -> re.Pattern[str]:
     """Return a pattern of the beginnings of all messages in the list."""
     lines = [line for line in LIST.read_text().splitlines() if line and not line.startswith("# ")]
     return re.compile(
-        "|".join(".+".join(map(re.escape, re.split(r"\{[^{}]*\}", line))) for line in lines)
+        "|".join(".*".join(map(re.escape, re.split(r"\{[^{}]*\}", line))) for line in lines)
     )
 
 

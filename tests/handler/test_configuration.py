@@ -54,11 +54,11 @@ colour: blue
     with pytest.raises(ConfigurationError) as caught:
         load_configuration(path)
     for expected in (
-        "limits.body_bytes must be a whole number, however: '8 MB'",
-        "limits.instances must be a whole number, however: True",
-        "runtime: threads must be above 0, however: 0",
+        "limits.body_bytes must be a whole number; got '8 MB'",
+        "limits.instances must be a whole number; got True",
+        "runtime: threads must be above 0; got 0",
         "throttle.anonymous.period_s is missing",
-        "throttle.keyed must be a mapping, however: 600",
+        "throttle.keyed must be a mapping; got 600",
         "throttle.burts is unknown",
         "colour is unknown",
     ):
@@ -108,8 +108,12 @@ def test_the_url_of_redis_may_be_in_a_file_of_its_own(tmp_path: Path) -> None:
         ("redis_file: {}", None, "throttle.redis_file cannot be read: No such file"),
         ("redis_file: {}", b"\xff", "throttle.redis_file cannot be read: it is not UTF-8"),
         ("redis_file: {}", b"http://:secret@redis", "throttle.redis must begin with one of"),
-        ("redis_file: run/url", None, "redis_file must be a whole path; got 'run/url'"),
-        ("redis: redis://a, redis_file: {}", b"redis://b", "are both given; give one"),
+        ("redis_file: run/url", None, "redis_file must be an absolute path; got 'run/url'"),
+        (
+            "redis: redis://a, redis_file: {}",
+            b"redis://b",
+            "give either throttle.redis or throttle.redis_file",
+        ),
     ],
 )
 def test_a_file_without_a_usable_url_is_refused_and_not_shown(

@@ -189,7 +189,7 @@ def test_a_truncated_archive_is_refused_immediately(
     refused = henaw("serve", "--archive", str(cut))
     assert time.monotonic() - begin_s < 10
     assert refused.returncode == 1
-    assert "it is not a whole archive" in refused.stderr
+    assert "it is not a complete archive" in refused.stderr
     assert "henaw archive" in refused.stderr
     assert "Traceback" not in refused.stderr
 

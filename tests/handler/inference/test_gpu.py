@@ -174,8 +174,8 @@ def test_a_gpu_that_fails_at_the_start_leaves_the_cpu(
     worker = Worker(unpacked, "cpu")
     answers = worker.ask({"instances": [person] * 4})["predictions"]
     assert answers[0]["model"]["runtime"] == "onnxruntime-cpu"
-    reason = "it failed at the start with OutOfMemoryError: CUDA out of memory."
-    assert worker.notices == [f"cpu is not used until the worker starts again: {reason}"]
+    reason = "it failed at start-up with OutOfMemoryError: CUDA out of memory."
+    assert worker.notices == [f"cpu is not used until the worker restarts: {reason}"]
     assert worker.ask({}, describe=True)["gpu"]["reason"] == reason
 
 
@@ -195,7 +195,7 @@ def test_a_size_that_answers_wrongly_keeps_the_worker_from_starting(
     with pytest.raises(ParityError) as caught:
         Worker(unpacked, "cpu")
     assert {problem.split(":")[0] for problem in caught.value.problems} == {
-        f"{size} people at once"
+        f"{size} people in a call"
     }
 
 
@@ -204,7 +204,7 @@ def test_a_failing_gpu_fails_no_request_and_comes_back(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
     worker = Worker(unpacked, "cpu")
-    engine = worker.service._runtime
+    failover = worker.service._runtime
     golden = load_golden(unpacked / "golden.json")
     people = {"instances": [person] * 4}
     expected = worker.ask(people)["predictions"][0]["biological_age"]
@@ -217,11 +217,11 @@ def test_a_failing_gpu_fails_no_request_and_comes_back(
         (answer, *_) = worker.ask(people)["predictions"]
         assert answer["biological_age"] == pytest.approx(expected, abs=1e-3)
         assert answer["model"]["runtime"] == "onnxruntime-cpu"
-        engine._retry_at = 0.0
-        assert engine.check(golden) == []
-        assert engine.failures == 2
-    engine._retry_at = 0.0
-    assert engine.check(golden) == []
+        failover._retry_at = 0.0
+        assert failover.check(golden) == []
+        assert failover.failures == 2
+    failover._retry_at = 0.0
+    assert failover.check(golden) == []
     assert worker.ask(people)["predictions"][0]["model"]["runtime"] == "torchscript-cpu"
 
 

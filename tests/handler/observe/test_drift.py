@@ -128,8 +128,8 @@ def test_the_index_is_finite_for_an_empty_bin() -> None:
 
 
 SPOILT: dict[str, tuple[Callable[[dict[str, Any]], Any], str]] = {
-    "absent": (lambda d: d.pop("drift"), "expected drift tables"),
-    "short": (lambda d: d["drift"]["scale"]["male"].pop(), "expected drift tables"),
+    "absent": (lambda d: d.pop("drift"), "it has no drift tables"),
+    "short": (lambda d: d["drift"]["scale"]["male"].pop(), "it has no drift tables"),
     "other bins": (lambda d: d["drift"]["expected"].pop(), r"drift\.edges must have the shape"),
     "no share": (lambda d: d["drift"]["people"]["sex"]["expected"].__setitem__(0, 0.0), "above 0"),
     "one sex": (lambda d: d["drift"]["people"]["sex"]["expected"].pop(), r"people\.sex\.expected"),

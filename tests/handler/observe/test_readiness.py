@@ -18,12 +18,12 @@ def worker(**changes: object) -> WorkerState:
 @pytest.mark.parametrize(
     ("workers", "said"),
     [
-        ([], "no worker lives"),
+        ([], "no worker is running"),
         ([worker(checked_at=NOW_S - 16)], "is stopped or hangs: last checked 16 s ago"),
         ([worker(), worker(pid=8, checked_at=NOW_S - 16)], "worker 8 of version 1.0 is stopped"),
-        ([worker(busy_since=NOW_S - 20)], "hangs in a batch: for 20 s"),
+        ([worker(busy_since=NOW_S - 20)], "it has had the same batch for 20 s"),
         ([worker(), worker(version="1.1", differences=["onnx: x must"])],
-         "worker 7 of version 1.1 is wrong: onnx: x must"),
+         "worker 7 of version 1.1 answers wrongly: onnx: x must"),
     ],
 )  # fmt: skip
 def test_it_is_not_ready_and_says_why(workers: list[WorkerState], said: str) -> None:

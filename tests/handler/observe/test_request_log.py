@@ -97,7 +97,7 @@ def test_without_a_folder_records_are_printed_with_a_notice(
     log = open_log(printed, tmp_path / "file" / "logs")
     log_statuses(log, 200)
     notice, record = map(json.loads, printed.getvalue().splitlines())
-    assert "requests are logged here, not in" in notice["message"]
+    assert "requests are logged here and not in" in notice["message"]
     assert record["status"] == 200
 
 
