@@ -33,7 +33,7 @@ def test_shared_case(call: Any, path: Path) -> None:
     # The one rule of the newest result, until the package's reader has it too.
     expected = case["expected"]
     if "error" in expected:
-        with pytest.raises(Exception, match="expected"):
+        with pytest.raises(Exception, match="Bundle"):
             call("lib/fhir", "readBundle", "sidecar", case["bundle"])
         return
     seen = call("lib/fhir", "readBundle", "sidecar", case["bundle"])
@@ -110,7 +110,7 @@ def test_one_patient_twice_is_one_person(call: Any) -> None:
     assert [person["patient"] for person in read["people"]] == ["1"]
     for entry, server in zip(entries, "ab", strict=True):
         entry["fullUrl"] = f"https://{server}.org/fhir/Patient/1"
-    with pytest.raises(Exception, match="expected each Patient once"):
+    with pytest.raises(Exception, match="twice, with different content"):
         call("lib/fhir", "readBundle", "sidecar", bundle)
 
 

@@ -253,6 +253,6 @@ def test_a_refused_field_stops_the_result(page: Page, people: Any) -> None:
     people.fill(page, {"crp": ("1.2", "mg/L")}, age="54", sex="female")
     page.fill("#albumin", "4000")
     page.locator(".bar button[type=submit]").click()
-    expect(page.locator("#missing")).to_contain_text("Correct or empty first: Albumin.")
+    expect(page.locator("#missing")).to_contain_text("Correct or clear these first: Albumin.")
     expect(page.locator("#albumin")).to_be_focused()
     expect(page.locator("#age-number")).to_have_count(0)

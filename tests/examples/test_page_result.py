@@ -132,7 +132,7 @@ def test_values_unlike_anybody_show_no_age(page: Page, people: Any) -> None:
     together = {b.name: (str(value), b.unit) for b, value in zip(PANEL, UNLIKE, strict=True)}
     people.fill(page, together, age="50", sex="male")
     people.show(page)
-    expect(page.locator("#withheld li")).to_contain_text("unlike those of anybody")
+    expect(page.locator("#withheld li")).to_contain_text("unlike those of all people")
     expect(page.locator("#age-number")).to_have_count(0)
 
 
