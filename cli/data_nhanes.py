@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 from henaw.cli.options import FILE, FOLDER
-from henaw.training.readers.nhanes_layout import MORTALITY_SITE, SURVEY_SITE, Sites
+from henaw.training.readers.nhanes.survey import MORTALITY_SITE, SURVEY_SITE, Sites
 
 
 @click.command()

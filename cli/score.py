@@ -237,7 +237,7 @@ def _score_to_fhir(model: Henaw, source: Source, path: Path, out: Path, unreliab
 
 
 def _read_tests(path: Path) -> dict[str, str]:
-    from henaw.intake.local_codes import read_local_codes
+    from henaw.intake.words.local_codes import read_local_codes
 
     return read_local_codes(path)
 

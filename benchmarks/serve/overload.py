@@ -19,7 +19,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import numpy as np
-from henaw.cli.example_request import EXAMPLE_PERSON
+from henaw.cli.server.example_request import EXAMPLE_PERSON
 from load import Load
 from load import press as press_with_wrk
 from servers import export_shipped, serve_henaw

@@ -19,10 +19,10 @@ from pathlib import Path
 
 import psutil
 import yaml
-from henaw.cli.example_request import wait_for_answer
-from henaw.cli.native_process import start_native, stop_native
-from henaw.cli.server_record import Engine
-from henaw.cli.torchserve_process import start_server, stop_server
+from henaw.cli.server.example_request import wait_for_answer
+from henaw.cli.server.native import start_native, stop_native
+from henaw.cli.server.record import Engine
+from henaw.cli.server.torchserve import start_server, stop_server
 from henaw.export.archive import build_archive
 from henaw.export.export import export_checkpoint
 

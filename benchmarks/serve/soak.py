@@ -25,9 +25,9 @@ from urllib.parse import urlsplit
 
 import numpy as np
 import psutil
-from henaw.cli.server_record import Engine
+from henaw.cli.server.record import Engine
 from henaw.model.biomarkers import AGE_MAXIMUM_YEARS, AGE_MINIMUM_YEARS, NAMES, PANEL
-from henaw.model.golden import read_golden
+from henaw.model.exported.golden import read_golden
 from servers import REPOSITORY, export_shipped, serve_henaw
 
 _CLIENTS = 8
