@@ -46,14 +46,8 @@ class Values(NamedTuple):
 
     def select(self, rows: npt.NDArray[np.int64]) -> Values:
         """The values of the people at ``rows``."""
-        return Values(
-            self.value[rows],
-            self.comparator[rows],
-            self.drawn[rows],
-            self.age[rows],
-            self.source[rows],
-            self.sources,
-        )
+        *columns, sources = self
+        return Values(*(column[rows] for column in columns), sources)
 
 
 class _Rows(NamedTuple):

@@ -30,8 +30,6 @@ __all__ = [
     "NAMES",
     "PANEL",
     "SEXES",
-    "SHARED_SPELLINGS",
-    "SPELLINGS",
     "SYSTEMS",
     "SYSTEM_NAMES",
     "Biomarker",

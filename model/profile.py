@@ -177,7 +177,8 @@ class LabProfile:
     @property
     def arrays(self) -> tuple[npt.NDArray[np.float32], ...]:
         """Shifts, standard errors and level, in the shapes of ``PROFILE_SHAPES``; 0 if unknown."""
-        level = np.zeros((len(SEXES), 2)) if self.level is None else self._list_level()
+        by_sex = self.level or dict.fromkeys(SEXES, (0.0, 0.0))
+        level = np.array([by_sex[sex] for sex in SEXES], np.float64)
         # Sex is -0.5 or 0.5 in the graph, so the weights are the mean of both and the difference.
         weights = np.concatenate([level.mean(0), level[1] - level[0]])
         return (
@@ -185,10 +186,6 @@ class LabProfile:
             np.array([self.standard_error.get(name, 0.0) for name in NAMES], np.float32),
             weights.astype(np.float32).reshape(LEVEL_SIZE, 1),
         )
-
-    def _list_level(self) -> Array:
-        level = self.level or {}
-        return np.array([level[sex] for sex in SEXES], np.float64)
 
     def describe(self) -> dict[str, Any]:
         """The content of its file."""

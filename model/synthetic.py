@@ -15,7 +15,6 @@ from henaw.model.checkpoint import Checkpoint
 from henaw.model.graph.transforms import LOG_SCALED
 from henaw.model.network import HORIZON_YEARS
 from henaw.model.people import People
-from henaw.model.runtime import OUTPUT_NAMES
 
 _CHUNK = 1 << 15
 
@@ -107,10 +106,9 @@ def _answer(
     with torch.inference_mode():
         for start in range(0, len(people.age), _CHUNK):
             rows = slice(start, start + _CHUNK)
-            values = network(*map(torch.from_numpy, people.select(rows)))
-            answers = dict(zip(OUTPUT_NAMES, values, strict=True))
-            mortality = answers["mortality_10y"].double()
-            ages[rows] = answers["biological_age"].double().numpy()
-            risks = answers["cause_risk_10y"].double()
+            outputs = network.answer(*map(torch.from_numpy, people.select(rows)))
+            mortality = outputs.mortality_10y.double()
+            ages[rows] = outputs.biological_age.double().numpy()
+            risks = outputs.cause_risk_10y.double()
             shares[rows] = (risks / mortality.clamp(min=1e-12).unsqueeze(1)).numpy()
     return ages, shares

@@ -12,56 +12,6 @@ from henaw.intake.words.ukb_names import parse_column
 from henaw.model.biomarkers import PANEL
 from henaw.model.panel.folding import fold_name
 
-TEST: tuple[str, ...] = (
-    *("measurement_source_value", "test", "test_name", "test name", "lab test", "lab_name"),
-    *("analyte", "biomarker", "component", "component_name", "parameter", "test description"),
-    *("biomarker name", "marker", "marker name", "PARAM", "LBTESTCD", "LBTEST", "exam", "item"),
-    *("observation", "observation_name", "measurement"),
-    *("label", "name", "description", "long common name", "raw_lab_name", "order_name"),
-    *("Analyt", "Untersuchung", "Messgr\u00f6\u00dfe", "Bezeichnung", "Laborwert", "Analyse"),
-    *("examen", "libell\u00e9", "param\u00e8tre", "analyse", "prueba", "par\u00e1metro"),
-    *("determinaci\u00f3n", "anal\u00edtica", "esame", "analisi", "parametro", "bepaling"),
-)
-CODE: tuple[str, ...] = (
-    *("loinc", "loinc_code", "loinc code", "lab_loinc", "LBLOINC", "loinc_num", "loincnr"),
-    *("measurement_concept_id", "test code", "test_code", "code", "itemid", "analyte_code"),
-)
-VALUE: tuple[str, ...] = (
-    *("value_as_number", "value", "result", "result value", "test result", "LBORRES"),
-    *("value_source_value", "valuenum", "numeric value", "result_num", "LBSTRESN", "LBSTRESC"),
-    *("value_numeric", "obs_value", "lab_value", "reading", "raw_result", "AVAL", "labresult"),
-    *("Wert", "Messwert", "Ergebnis", "Resultat", "r\u00e9sultat", "valeur", "resultado"),
-    *("valor", "risultato", "valore", "uitslag", "waarde", "resultaat"),
-)
-COMPARATOR: tuple[str, ...] = (
-    *("operator_concept_id", "comparator", "operator", "value operator", "result_modifier"),
-    *("sign", "modifier", "qualifier", "value_prefix", "prefix"),
-)
-UNIT: tuple[str, ...] = (
-    *("unit_source_value", "unit", "units", "uom", "valueuom", "LBORRESU", "result unit"),
-    *("labmeasurenamesystem", "result_units", "unit of measure", "units of measure", "LBSTRESU"),
-    *("value_unit",),
-    *("Einheit", "Ma\u00dfeinheit", "unit\u00e9", "unit\u00e9s", "unidad"),
-    *("unidades", "unit\u00e0", "unit\u00e0 di misura", "eenheid"),
-)
-SPECIMEN: tuple[str, ...] = (
-    *("specimen", "specimen type", "specimen_source", "sample", "sample type", "material"),
-    *("fluid", "LBSPEC", "matrix", "system", "Probenmaterial", "Probe", "Probenart"),
-    *("Untersuchungsmaterial", "pr\u00e9l\u00e8vement", "nature du pr\u00e9l\u00e8vement"),
-    *("\u00e9chantillon", "muestra", "tipo de muestra", "campione", "materiale", "materiaal"),
-)
-TIME: tuple[str, ...] = (
-    *("collection date", "collected", "collection datetime", "collection time", "collected at"),
-    *("drawn", "draw date", "date drawn", "sample date", "specimen date", "date of collection"),
-    *("measurement_datetime", "measurement_date", "charttime", "LBDTC", "effective"),
-    *("effective date", "datetime", "date", "date time", "test date", "lab date", "visit date"),
-    *("recorded on date", "recorded on", "recorded", "ADTM", "ADT"),
-    *("timestamp", "observation date", "result date", "result time", "reported", "time"),
-    *("Entnahmedatum", "Abnahmedatum", "Probenentnahme", "Datum", "Messdatum"),
-    *("pr\u00e9l\u00e8vement du", "pr\u00e9lev\u00e9 le", "prelievo del", "date collected"),
-    *("date de pr\u00e9l\u00e8vement", "date pr\u00e9l\u00e8vement", "fecha", "fecha de toma"),
-    *("fecha de extracci\u00f3n", "data", "data prelievo", "afnamedatum", "datum afname"),
-)
 BIRTH: tuple[str, ...] = (
     *("birth_datetime", "birth date", "date of birth", "birthdate", "DOB", "birthday"),
     *("BRTHDTC", "Geburtsdatum", "Geburtstag", "geb. am", "date de naissance"),
@@ -69,31 +19,72 @@ BIRTH: tuple[str, ...] = (
     *("geb.", "n\u00e9 le", "n\u00e9e le", "n\u00e9(e) le", "nato il", "nata il", "nacido el"),
     *("nacida el", "fecha nac.", "f. nac.", "geboren op", "geb.datum"),
 )
-YEAR_OF_BIRTH: tuple[str, ...] = (
-    *("year_of_birth", "birth year", "YOB", "Geburtsjahr", "ann\u00e9e de naissance"),
-    *("a\u00f1o de nacimiento", "anno di nascita", "geboortejaar"),
-)
-MONTH_OF_BIRTH: tuple[str, ...] = ("month_of_birth", "birth month")
-DAY_OF_BIRTH: tuple[str, ...] = ("day_of_birth", "birth day")
-GENDER_CONCEPT: tuple[str, ...] = ("gender_concept_id",)
 
 PARTS: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
         "person": PERSON,
-        "test": TEST,
-        "code": CODE,
-        "value": VALUE,
-        "comparator": COMPARATOR,
-        "unit": UNIT,
+        "test": (
+            *("measurement_source_value", "test", "test_name", "test name", "lab test", "lab_name"),
+            *("analyte", "biomarker", "component", "component_name", "parameter"),
+            *("test description", "biomarker name", "marker", "marker name", "PARAM", "LBTESTCD"),
+            *("LBTEST", "exam", "item", "observation", "observation_name", "measurement", "label"),
+            *("name", "description", "long common name", "raw_lab_name", "order_name", "Analyt"),
+            *("Untersuchung", "Messgr\u00f6\u00dfe", "Bezeichnung", "Laborwert", "Analyse"),
+            *("examen", "libell\u00e9", "param\u00e8tre", "analyse", "prueba", "par\u00e1metro"),
+            *("determinaci\u00f3n", "anal\u00edtica", "esame", "analisi", "parametro", "bepaling"),
+        ),
+        "code": (
+            *("loinc", "loinc_code", "loinc code", "lab_loinc", "LBLOINC", "loinc_num", "loincnr"),
+            *("measurement_concept_id", "test code", "test_code", "code", "itemid", "analyte_code"),
+        ),
+        "value": (
+            *("value_as_number", "value", "result", "result value", "test result", "LBORRES"),
+            *("value_source_value", "valuenum", "numeric value", "result_num", "LBSTRESN"),
+            *("LBSTRESC", "value_numeric", "obs_value", "lab_value", "reading", "raw_result"),
+            *("AVAL", "labresult", "Wert", "Messwert", "Ergebnis", "Resultat", "r\u00e9sultat"),
+            *("valeur", "resultado", "valor", "risultato", "valore", "uitslag", "waarde"),
+            *("resultaat",),
+        ),
+        "comparator": (
+            *("operator_concept_id", "comparator", "operator", "value operator", "result_modifier"),
+            *("sign", "modifier", "qualifier", "value_prefix", "prefix"),
+        ),
+        "unit": (
+            *("unit_source_value", "unit", "units", "uom", "valueuom", "LBORRESU", "result unit"),
+            *("labmeasurenamesystem", "result_units", "unit of measure", "units of measure"),
+            *("LBSTRESU", "value_unit", "Einheit", "Ma\u00dfeinheit", "unit\u00e9", "unit\u00e9s"),
+            *("unidad", "unidades", "unit\u00e0", "unit\u00e0 di misura", "eenheid"),
+        ),
         "unit_concept": ("unit_concept_id",),
-        "specimen": SPECIMEN,
-        "time": TIME,
+        "specimen": (
+            *("specimen", "specimen type", "specimen_source", "sample", "sample type", "material"),
+            *("fluid", "LBSPEC", "matrix", "system", "Probenmaterial", "Probe", "Probenart"),
+            *("Untersuchungsmaterial", "pr\u00e9l\u00e8vement", "nature du pr\u00e9l\u00e8vement"),
+            *("\u00e9chantillon", "muestra", "tipo de muestra", "campione", "materiale"),
+            *("materiaal",),
+        ),
+        "time": (
+            *("collection date", "collected", "collection datetime", "collection time"),
+            *("collected at", "drawn", "draw date", "date drawn", "sample date", "specimen date"),
+            *("date of collection", "measurement_datetime", "measurement_date", "charttime"),
+            *("LBDTC", "effective", "effective date", "datetime", "date", "date time", "test date"),
+            *("lab date", "visit date", "recorded on date", "recorded on", "recorded", "ADTM"),
+            *("ADT", "timestamp", "observation date", "result date", "result time", "reported"),
+            *("time", "Entnahmedatum", "Abnahmedatum", "Probenentnahme", "Datum", "Messdatum"),
+            *("pr\u00e9l\u00e8vement du", "pr\u00e9lev\u00e9 le", "prelievo del", "date collected"),
+            *("date de pr\u00e9l\u00e8vement", "date pr\u00e9l\u00e8vement", "fecha"),
+            *("fecha de toma", "fecha de extracci\u00f3n", "data", "data prelievo", "afnamedatum"),
+            *("datum afname",),
+        ),
         "age": AGE,
-        "sex": (*GENDER_CONCEPT, *SEX),
+        "sex": ("gender_concept_id", *SEX),
         "birth": BIRTH,
-        "birth_year": YEAR_OF_BIRTH,
-        "birth_month": MONTH_OF_BIRTH,
-        "birth_day": DAY_OF_BIRTH,
+        "birth_year": (
+            *("year_of_birth", "birth year", "YOB", "Geburtsjahr", "ann\u00e9e de naissance"),
+            *("a\u00f1o de nacimiento", "anno di nascita", "geboortejaar"),
+        ),
+        "birth_month": ("month_of_birth", "birth month"),
+        "birth_day": ("day_of_birth", "birth day"),
     }
 )
 """Names of the column of each part; the first that a table has is used."""

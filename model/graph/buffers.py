@@ -27,7 +27,7 @@ from henaw.model.graph.constants import (
     repeat_blocks,
     repeat_columns,
 )
-from henaw.model.graph.tables import PERCENTILES, build_one_hot
+from henaw.model.graph.tables import PERCENTILES
 from henaw.model.graph.transforms import LOG_SCALED, expect_hinges
 from henaw.model.profile import PROFILE_SHAPES
 from torch import Tensor
@@ -165,10 +165,11 @@ def _build_basis(configuration: NetworkConfiguration, margin: Tensor) -> Buffers
 def _build_pairs(configuration: NetworkConfiguration, weight: Tensor) -> Buffers:
     """Matrices that choose the two biomarkers of each interaction, once in either order."""
     first, second = ([INDEX[pair[i]] for pair in configuration.interactions] for i in (0, 1))
-    first_second = build_one_hot([*first, *second], len(VARIABLES))
+    choose = torch.eye(len(VARIABLES))
+    first_second = choose[:, [*first, *second]]
     return {
         "first_second": _fix(first_second),
-        "second_first": _fix(build_one_hot([*second, *first], len(VARIABLES))),
+        "second_first": _fix(choose[:, [*second, *first]]),
         "place_pairs": _fix((first_second * torch.cat([weight, weight])).T),
     }
 

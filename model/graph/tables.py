@@ -313,14 +313,6 @@ def smooth_margin_slope(margin: Tensor, limit: float) -> Tensor:
     return torch.stack(columns, 1)
 
 
-def build_one_hot(columns: list[int], rows: int) -> Tensor:
-    """Matrix whose column i is 1 in row ``columns[i]``: (rows, columns)."""
-    matrix = torch.zeros(rows, len(columns))
-    for i, row in enumerate(columns):
-        matrix[row, i] = 1.0
-    return matrix
-
-
 def build_memberships(
     members: Sequence[tuple[str, ...]], groups: Sequence[tuple[str, ...]]
 ) -> Tensor:
