@@ -198,8 +198,9 @@ class Population:
             if sums is None:
                 sums = torch.zeros(size, dtype=torch.float64)
             shared = torch.cat([sums.new_tensor([failed]), sums]).cpu()
-            failures, total = self._execution.add_up(shared).split([1, size])
-            if not failures.any():
+            added = self._execution.add_up(shared)
+            failures, total = added[0], added[1:]
+            if not failures:
                 return total
             self._shrink()
 
