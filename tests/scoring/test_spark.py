@@ -151,8 +151,11 @@ def test_uris_are_left_as_they_are(
     ("names", "message"),
     [
         (("none.parquet", "out"), r"none.parquet: 1 problem\n.* Parquet, .*Path does not exist"),
-        (("none.csv", "out"), r"none.csv: 1 problem\n.* expected CSV, .*Path does not exist"),
-        (("text", "out"), r"the name ends in none of \.csv, .*Could not read footer"),
+        (
+            ("none.csv", "out"),
+            r"none.csv: 1 problem\n.* must be CSV\. Spark says: .*Path does not exist",
+        ),
+        (("text", "out"), r"its name ends in none of \.csv, .*Could not read footer"),
         (("empty.csv", "out"), "expected age, sex and some of"),
         (("in.parquet", "there"), r"there: 1 problem\n.* a new folder .*already exists"),
     ],
