@@ -77,7 +77,7 @@ def score_frame(
     outputs = check_outputs(outputs)
     check_unreliable(unreliable)
     loaded = Henaw.load(model, lab=lab)
-    with _explain_failure("columns", f"the columns {', '.join(layout.columns)}"):
+    with _explain_failure("columns", _describe_columns(layout)):
         people = people.select(*(f"`{name}`" for name in layout.columns))
     if ALL not in accept:
         require_accepted(look_over_frame(loaded, people, layout), accept)
@@ -95,7 +95,7 @@ def look_over_frame(model: Henaw, people: DataFrame, layout: Layout) -> Report:
     Raises:
         ScoringError: the columns cannot be used.
     """
-    with _explain_failure("columns", f"the columns {', '.join(layout.columns)}"):
+    with _explain_failure("columns", _describe_columns(layout)):
         some = people.select(*(f"`{name}`" for name in layout.columns)).limit(_LOOKED_OVER)
         table = to_batch(some.toArrow())
     return look_over(model, [(table, model.read(table, layout))], layout, people.columns)
@@ -137,9 +137,9 @@ def read_frame(source: str, *, separator: str | None = None) -> DataFrame:
     """
     read = _open_session().read
     text = source.rstrip("/").lower().endswith(TEXT_SUFFIXES)
-    kind = "CSV" if text else f"Parquet, as the name ends in none of {', '.join(TEXT_SUFFIXES)}"
+    kind = f"Parquet, as its name ends in none of {', '.join(TEXT_SUFFIXES)}"
     people: DataFrame
-    with _explain_failure(source, f"{kind}, that Spark can read"):
+    with _explain_failure(source, f"it must be {'CSV' if text else kind}"):
         if not text:
             people = read.parquet(source)
             return people
@@ -159,7 +159,7 @@ def write_frame(answers: DataFrame, out: str) -> None:
             refused the table.
     """
     context: Any = answers.sparkSession.sparkContext
-    with _explain_failure(out, "a new folder that Spark can write"):
+    with _explain_failure(out, "OUT must be a new folder that Spark can write"):
         folder = context._jvm.org.apache.hadoop.fs.Path(out)
         files = folder.getFileSystem(context._jsc.hadoopConfiguration())
         was_there = files.exists(folder)
@@ -211,8 +211,12 @@ def _load_once(path: str) -> Henaw:
     return Henaw.load(path)
 
 
+def _describe_columns(layout: Layout) -> str:
+    return f"the table must have the columns {', '.join(layout.columns)}"
+
+
 @contextmanager
-def _explain_failure(subject: str, expected: str) -> Iterator[None]:
+def _explain_failure(subject: str, needed: str) -> Iterator[None]:
     """Raise an error of Spark as a ScoringError, without the stack of the JVM."""
     try:
         yield
@@ -221,7 +225,7 @@ def _explain_failure(subject: str, expected: str) -> Iterator[None]:
         if _REFUSED in cause:
             problem = f"a worker refused it: {cause.rpartition(_REFUSED)[2]}"
         else:
-            problem = f"it must be {expected}. Spark says: {cause}"
+            problem = f"{needed}. Spark says: {cause}"
         raise ScoringError(subject, [problem]) from error
 
 

@@ -1,1 +1,1 @@
-"""What ``henaw doctor`` looks at."""
+"""The checks of ``henaw doctor``."""

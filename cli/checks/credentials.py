@@ -1,4 +1,4 @@
-"""The certificate, the keys, the tokens and the secret files of a deployment."""
+"""Checks of the certificate, keys, tokens and secret files of a deployment."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ _RENEW = "renew it and give it to the clients, as docs/operations.md says"
 
 
 def check_certificate(properties: dict[str, str]) -> Iterator[CheckResult]:
+    """Check TorchServe's certificate and key, if they are configured."""
     certificate, key = (properties.get(n) for n in ("certificate_file", "private_key_file"))
     if not certificate or not key:
         return
@@ -38,6 +39,7 @@ def check_certificate(properties: dict[str, str]) -> Iterator[CheckResult]:
 
 
 def check_pair(certificate: Path, key: Path) -> Iterator[CheckResult]:
+    """Check that a certificate is valid and matches its key."""
     advice = f"put a certificate at {certificate} and its key at {key}"
     try:
         seen = read_certificate(certificate, key)
@@ -66,6 +68,7 @@ def check_secrets(secrets: Iterable[Path], *, pod: bool) -> Iterator[CheckResult
 
 
 def check_client_keys(handler: HandlerConfiguration) -> Iterator[CheckResult]:
+    """Count the issued client keys."""
     named = handler.throttle.accepted_keys_file
     count = len(handler.throttle.accepted_keys or ())
     try:

@@ -1,4 +1,4 @@
-"""What a deployment needs, checked one by one: what was seen, and what to do about it."""
+"""All checks of a deployment, in order."""
 
 from __future__ import annotations
 
@@ -45,16 +45,16 @@ _REQUEST_SIZE = "6553500"
 
 @dataclass(frozen=True, kw_only=True)
 class Deployment:
-    """What is checked.
+    """A server's configuration, model and folder.
 
     Attributes:
         configuration: a folder with ``handler.yaml`` and, for TorchServe, ``config.properties``.
         archive: the model.
         run: the server's folder.
-        engine: which one serves.
-        pod: whether the server runs in a Kubernetes pod. There other addresses than loopback
-            are usual: the NetworkPolicy says who reaches them, the ingress has the
-            certificate, and a mounted Secret belongs to the pod's group.
+        engine: native or torchserve.
+        pod: whether the server runs in a Kubernetes pod. There, addresses other than loopback
+            are usual: the NetworkPolicy restricts access, the ingress has the certificate, and
+            a mounted Secret belongs to the pod's group.
     """
 
     configuration: Path
@@ -65,12 +65,12 @@ class Deployment:
 
 
 def is_in_pod() -> bool:
-    """Return whether this process runs in a Kubernetes pod; the kubelet tells every one."""
+    """Return whether this process runs in a Kubernetes pod, by the kubelet's variable."""
     return "KUBERNETES_SERVICE_HOST" in os.environ
 
 
 def examine(deployment: Deployment) -> Iterator[CheckResult]:
-    """Yield every finding, the machine's first."""
+    """Yield the result of every check, those of the machine first."""
     if deployment.engine == "native":
         yield from _examine_native(deployment)
         return
@@ -123,7 +123,6 @@ def _examine_native(deployment: Deployment) -> Iterator[CheckResult]:
     yield ping(deployment.run)
     port = record.monitor_port or handler.monitor.port
     yield ask_monitor(
-        "ready",
         f"http://{_reach(handler.monitor.address)}:{port}/ready",
         "see console.log in the run folder; a worker that hangs is replaced automatically",
     )
@@ -152,7 +151,7 @@ def _has_password(url: str) -> bool:
 
 
 def _reach(address: str) -> str:
-    """Return how this machine reaches an address of its own."""
+    """Return the address by which this machine reaches its own listening address."""
     return {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(address, address)  # noqa: S104
 
 
@@ -194,7 +193,7 @@ def _check_properties(
 
 def _check_folders(run: Path) -> Iterator[CheckResult]:
     for folder in (run, run / "logs"):
-        # What is not there is made at the start, in what is.
+        # A missing folder is made at the start, in its nearest existing parent.
         there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
         if there.is_dir() and os.access(there, os.W_OK | os.X_OK):
             yield note("folder", f"{folder} is writable")
@@ -224,7 +223,6 @@ def _check_server(
     yield ping(deployment.run)
     port = read_monitor_port(deployment.run) or handler.monitor.port
     yield ask_monitor(
-        "ready",
         f"http://{handler.monitor.address}:{port}/ready",
         "see model_log.log; henaw stop, then henaw serve starts the workers again",
     )

@@ -1,4 +1,4 @@
-"""Which GPU there is, and which of ``henaw serve``, ``train`` and ``score`` can use it."""
+"""Checks of the GPU, and of whether ``henaw serve``, ``train`` and ``score`` can use it."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ _INSTALL_TORCH = "install a torch that is built for CUDA, by the command that py
 
 
 def check_devices(archive: Path) -> Iterator[CheckResult]:
-    """Yield what the GPU, torch and ONNX Runtime can do.
+    """Check the GPU, torch and ONNX Runtime.
 
     Args:
-        archive: with the model that ONNX Runtime tries on the GPU.
+        archive: the archive with the model that ONNX Runtime tries on the GPU.
     """
     yield from _check_distributions()
     gpus: list[str] = []
@@ -52,10 +52,10 @@ def _check_distributions() -> Iterator[CheckResult]:
 
 
 def list_gpus() -> list[str]:
-    """NVIDIA's GPUs: name, driver and memory of each, or their addresses without nvidia-smi.
+    """List NVIDIA's GPUs: name, driver and memory; without nvidia-smi their addresses.
 
     Raises:
-        RuntimeUnavailableError: nvidia-smi is there and fails.
+        RuntimeUnavailableError: nvidia-smi fails.
     """
     program = shutil.which("nvidia-smi")
     if program is None:
@@ -73,9 +73,9 @@ def list_gpus() -> list[str]:
 
 
 def read_torch_build() -> str | None:
-    """The CUDA version that the installed torch is built for; None where it is for the CPU.
+    """Return the CUDA version that the installed torch is built for; None for a CPU build.
 
-    Read without importing torch, which takes seconds.
+    It is read without importing torch, which takes seconds.
 
     Raises:
         RuntimeUnavailableError: torch is not installed.
@@ -110,7 +110,7 @@ def _check_torch(*, has_gpu: bool) -> CheckResult:
         return warn("torch", seen, f"update NVIDIA's driver, or {_INSTALL_TORCH} of this driver")
     return note(
         "torch",
-        f"{built}: henaw serve uses the GPU for batches that gain by it, henaw train with "
+        f"{built}: henaw serve uses the GPU for batches that gain from it, henaw train with "
         "--device auto or cuda",
     )
 
@@ -135,7 +135,7 @@ def _check_onnxruntime(archive: Path, *, has_gpu: bool) -> CheckResult:
         with zipfile.ZipFile(archive) as content:
             model = content.read(ONNX_FILE)
     except (OSError, KeyError, zipfile.BadZipFile):
-        # What is wrong with the archive is a finding of its own.
+        # Another check reports what is wrong with the archive.
         return note("onnxruntime", f"{built} has CUDA; there is no model to try it with")
     session, problem = try_cuda(model, 0, 1)
     if session is None:

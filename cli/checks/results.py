@@ -1,4 +1,4 @@
-"""What ``henaw doctor`` finds: what was seen, and what to do about it."""
+"""The result of one check of ``henaw doctor``."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from typing import Literal
 
 @dataclass(frozen=True, kw_only=True)
 class CheckResult:
-    """One thing that was looked at.
+    """The result of one check.
 
     Attributes:
-        check: what was looked at.
-        status: "ok", "warning" (it serves, but not as it could) or "problem".
-        seen: what was seen.
-        advice: what to do about it; empty where all is well.
+        check: the name of the check.
+        status: "ok", "warning" (the server works, but not as well as it could) or "problem".
+        seen: what was found.
+        advice: what to do; empty if the status is "ok".
     """
 
     check: str
@@ -24,15 +24,15 @@ class CheckResult:
 
 
 def note(check: str, seen: str) -> CheckResult:
-    """All is well."""
+    """Return a result with the status "ok"."""
     return CheckResult(check=check, status="ok", seen=seen)
 
 
 def warn(check: str, seen: str, advice: str) -> CheckResult:
-    """It serves, but not as it could."""
+    """Return a result with the status "warning"."""
     return CheckResult(check=check, status="warning", seen=seen, advice=advice)
 
 
 def fail(check: str, seen: str, advice: str) -> CheckResult:
-    """It does not work."""
+    """Return a result with the status "problem"."""
     return CheckResult(check=check, status="problem", seen=seen, advice=advice)

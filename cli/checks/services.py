@@ -1,4 +1,4 @@
-"""What a deployment talks to: its own server, its monitor, its ports and Redis."""
+"""Checks of the server, its monitor, its ports and Redis."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ _TIMEOUT_S = 5.0
 
 
 def check_redis(url: str) -> CheckResult:
-    """Ask Redis to answer."""
+    """Ask Redis whether it answers."""
     import redis
 
     parts = urlsplit(url)
-    # All of the URL but what may be secret.
+    # The URL without its secrets.
     where = f"{parts.scheme}://{parts.hostname or ''}{f':{parts.port}' if parts.port else ''}"
     where += parts.path
     try:
@@ -41,6 +41,7 @@ def check_redis(url: str) -> CheckResult:
 
 
 def check_ports(taken: list[str], run: Path) -> Iterator[CheckResult]:
+    """Report the ports of a server that does not run, and that it does not run."""
     if taken:
         advice = "if it is a henaw server, name its folder with --run; else stop what listens there"
         yield warn("ports", "; ".join(taken), advice)
@@ -50,6 +51,7 @@ def check_ports(taken: list[str], run: Path) -> Iterator[CheckResult]:
 
 
 def ping(run: Path) -> CheckResult:
+    """Ask the server itself whether it answers."""
     try:
         inference = Inference(run)
         where = f"{inference.host}:{inference.port}/ping"
@@ -67,16 +69,17 @@ def ping(run: Path) -> CheckResult:
     return fail("ping", f"{where}: status {answer.status}", "see ts_log.log and the tokens")
 
 
-def ask_monitor(check: str, url: str, advice: str) -> CheckResult:
+def ask_monitor(url: str, advice: str) -> CheckResult:
+    """Ask the monitor whether the server is ready; ``advice`` is for when it is not."""
     try:
         with urllib.request.urlopen(url, timeout=_TIMEOUT_S):  # noqa: S310
-            return note(check, f"{url} answers")
+            return note("ready", f"{url} answers")
     except urllib.error.HTTPError as error:
         said = error.read().decode(errors="replace")
         try:
             said = "; ".join(json.loads(said)["problems"])
         except (ValueError, LookupError, TypeError):
             said = f"status {error.code}"
-        return fail(check, f"{url}: {said}", advice)
+        return fail("ready", f"{url}: {said}", advice)
     except OSError as error:
-        return fail(check, f"{url}: {error}", advice)
+        return fail("ready", f"{url}: {error}", advice)

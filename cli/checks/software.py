@@ -1,4 +1,4 @@
-"""The packages, the Java and the model of a deployment."""
+"""Checks of the packages, the Java, the model and the profile of a deployment."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ from packaging.requirements import Requirement
 
 
 def check_versions(extra: str, *shown: str) -> Iterator[CheckResult]:
+    """Check the versions of all packages of an extra; list those of ``shown``."""
     distribution = find_distribution()
     needed = [Requirement(text) for text in importlib.metadata.requires(distribution) or ()]
     extras = {"serve", extra}
@@ -36,7 +37,7 @@ def check_versions(extra: str, *shown: str) -> Iterator[CheckResult]:
         try:
             version = importlib.metadata.version(requirement.name)
         except importlib.metadata.PackageNotFoundError:
-            # ONNX Runtime for CUDA has the same module by another name: see check_devices.
+            # ONNX Runtime for CUDA is a package of another name: see check_devices.
             if requirement.name not in RUNTIMES.values():
                 wrong.append(f"{requirement.name} is not installed")
             continue
@@ -51,6 +52,7 @@ def check_versions(extra: str, *shown: str) -> Iterator[CheckResult]:
 
 
 def check_java() -> CheckResult:
+    """Check that there is a Java for TorchServe."""
     try:
         return note("java", str(find_java_home()))
     except HenawError as error:
@@ -58,6 +60,7 @@ def check_java() -> CheckResult:
 
 
 def check_model(source: Path) -> CheckResult:
+    """Check the digests and golden answers of the native engine's model."""
     try:
         with tempfile.TemporaryDirectory(prefix="henaw-doctor-") as temporary:
             model = copy_model(source, Path(temporary))
@@ -71,6 +74,7 @@ def check_model(source: Path) -> CheckResult:
 
 
 def check_archive(archive: Path) -> CheckResult:
+    """Check the digests and golden answers of TorchServe's archive."""
     try:
         with tempfile.TemporaryDirectory(prefix="henaw-doctor-") as temporary:
             folder = Path(temporary)

@@ -1,1 +1,1 @@
-"""The server that ``henaw serve`` starts: its processes, its files and how it is asked."""
+"""The server that ``henaw serve`` starts: its processes, its files and requests to it."""

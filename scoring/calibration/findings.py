@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -85,8 +85,16 @@ class Calibration:
 
 
 def describe_biomarkers(
-    people: Inputs, shifts: Shifts, why_not: dict[str, str], layout: Layout
+    people: Inputs, shifts: Shifts, why_not: Mapping[str, str], layout: Layout
 ) -> tuple[BiomarkerFinding, ...]:
+    """Describe the shift of each biomarker in the laboratory's unit.
+
+    Args:
+        people: the laboratory's people.
+        shifts: their shifts, on each biomarker's scale.
+        why_not: biomarkers without a shift, and why.
+        layout: the laboratory's units.
+    """
     units = {mapped.name: mapped.unit for mapped in layout.biomarkers}
     findings = []
     for place, biomarker in enumerate(PANEL):

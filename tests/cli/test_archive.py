@@ -37,7 +37,7 @@ def test_a_configuration_in_this_folder_comes_first_and_is_named(
     assert "and serve_config/model-config.yaml\n" in result.stdout
 
 
-def test_a_configuration_that_is_named_must_be_there(artifacts: Path, tmp_path: Path) -> None:
+def test_a_named_configuration_must_exist(artifacts: Path, tmp_path: Path) -> None:
     arguments = ["--exported", str(artifacts), "--out", str(tmp_path)]
     result = CliRunner().invoke(archive, [*arguments, "--model-config", str(tmp_path / "none")])
     assert isinstance(result.exception, ArtifactError)

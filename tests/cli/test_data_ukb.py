@@ -1,4 +1,4 @@
-"""`henaw data ukb` as it is typed, in a process of its own."""
+"""`henaw data ukb` as a command in its own process."""
 
 import os
 import subprocess
@@ -31,7 +31,7 @@ def extract(tmp_path):
     return folder
 
 
-def test_a_table_and_a_report_are_written_and_told_in_counts(extract, tmp_path):
+def test_a_table_and_a_report_are_written_and_summarised(extract, tmp_path):
     out = tmp_path / "cohort.parquet"
     (tmp_path / "withdrawn.csv").write_text("1000003\n")
     done = run(

@@ -29,7 +29,7 @@ def archive(artifacts: Path, tmp_path: Path) -> Path:
 
 @pytest.fixture
 def set_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SetUp:
-    """A machine with a GPU by nvidia-smi, and packages as told."""
+    """A machine with a GPU by nvidia-smi and the given packages."""
 
     def put(
         *,
@@ -123,7 +123,7 @@ WRONG: dict[str, tuple[dict[str, Any], dict[str, Any], str, str, str, str]] = {
 @pytest.mark.parametrize(
     ("machine", "cuda", "name", "status", "said", "advice"), WRONG.values(), ids=WRONG.keys()
 )
-def test_what_keeps_the_gpu_idle_is_told(  # noqa: PLR0917 -- pytest passes by name
+def test_the_cause_of_an_idle_gpu_is_reported(  # noqa: PLR0917 -- pytest passes by name
     archive: Path,
     set_up: SetUp,
     pretend_cuda: Callable[..., Any],

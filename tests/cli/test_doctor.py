@@ -41,7 +41,7 @@ def shipped(artifacts: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def deployment(shipped: Path, tmp_path: Path) -> Deployment:
-    """Local, in good order; its ports are free in most places, and nobody's business here."""
+    """A correct local deployment; its ports are usually free and are not tested here."""
     configuration = Path(shutil.copytree(SERVE_CONFIG / "local", tmp_path / "config"))
     archive = Path(shutil.copy(shipped, tmp_path / "henaw.mar"))
     (tmp_path / "run").mkdir()
@@ -217,7 +217,7 @@ def test_what_is_broken_is_found(
     assert problems[0].advice
 
 
-def test_java_and_space_that_are_not_there(
+def test_missing_java_and_disk_space(
     deployment: Deployment, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from henaw.cli.checks import deployment as module

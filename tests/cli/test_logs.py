@@ -23,7 +23,7 @@ TIME = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z"
 
 @pytest.fixture(scope="module")
 def survivors(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
-    """A fit that reads its cohort and then fails, since nobody in it died."""
+    """A fit that reads its cohort and then fails, as it has no deaths."""
     folder = tmp_path_factory.mktemp("survivors")
     table = {"participant_id": ["person-1", "person-2"], "age": [50.0, 51.0], "sex": [0, 1]}
     table |= {name: [31.25, 32.25] for name in NAMES}
@@ -201,7 +201,7 @@ def test_a_line_is_not_written_into_a_progress_bar(capsys: pytest.CaptureFixture
     assert "2/3" in shown[1]
 
 
-def test_a_line_is_said_once_while_that_is_asked_for(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_repeated_warning_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:
     logger = logging.getLogger("henaw.tests")
     with say_once("henaw.tests"):
         for age in (85, 84, 85):

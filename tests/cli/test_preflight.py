@@ -161,7 +161,7 @@ def test_a_test_that_is_nearly_known_stops_it(tmp_path: Path) -> None:
     assert "the test 'Albumn' is not known" in stopped.stderr
 
 
-def test_a_checkpoint_is_said_to_be_one(
+def test_a_checkpoint_is_recognised(
     people: pd.DataFrame, tmp_path: Path, shipped_checkpoint_path: Path
 ) -> None:
     result = run(people, tmp_path, "--model", shipped_checkpoint_path)

@@ -115,7 +115,7 @@ def test_a_device_that_cannot_be_is_a_wrong_command_line(
     assert said in result.stderr
 
 
-def test_what_is_withheld_is_told_and_is_no_failure(artifacts: Path, tmp_path: Path) -> None:
+def test_withheld_answers_are_reported_and_are_no_failure(artifacts: Path, tmp_path: Path) -> None:
     (tmp_path / "in.csv").write_text("age,sex,crp\n50,female,1.2\n50,male,480\n90,male,490\n")
     options = ("--model", artifacts / "henaw.onnx", "--outputs", "biological_age,reliable")
     result = run(tmp_path / "in.csv", tmp_path / "out.csv", *options)

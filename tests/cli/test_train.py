@@ -232,7 +232,7 @@ def test_killed_while_fitting_it_leaves_nothing(inputs: Inputs, tmp_path: Path) 
     assert os.listdir(out.parent) == []
 
 
-def test_killed_while_writing_it_leaves_what_was_there(inputs: Inputs, tmp_path: Path) -> None:
+def test_a_kill_while_writing_leaves_the_old_file(inputs: Inputs, tmp_path: Path) -> None:
     out = tmp_path / "synthetic.safetensors"
     out.write_bytes(b"the checkpoint of before")
     done = run(inputs, out, DIE_AT_THE_LAST_STEP)

@@ -153,7 +153,7 @@ def test_killed_and_started_again_it_ends_with_the_same_bytes(
         assert (tmp_path / name).read_bytes() == (tuned[0] / name).read_bytes()
 
 
-def test_what_is_there_is_replaced_only_when_asked(
+def test_an_existing_file_is_replaced_only_on_request(
     tuned: tuple[Path, subprocess.CompletedProcess[str]], inputs: Inputs
 ) -> None:
     folder = tuned[0]

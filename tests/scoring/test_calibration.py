@@ -1,4 +1,4 @@
-"""``henaw calibrate`` in Python: what it finds, whom it refuses, and what a profile does."""
+"""Calibration in Python: what it finds, which people it refuses, and what a profile does."""
 
 import json
 import warnings
@@ -152,7 +152,7 @@ def test_a_detection_limit_is_no_shift(model: Henaw, population: pd.DataFrame) -
     assert any("40% of the people have its lowest value" in note for note in calibration.notes)
 
 
-def test_who_is_not_used_is_said(model: Henaw, population: pd.DataFrame) -> None:
+def test_unused_people_are_reported(model: Henaw, population: pd.DataFrame) -> None:
     people = population.head(700).reset_index(drop=True)
     people.loc[:9, "age"] = 95.0
     people.loc[10:14, "sex"] = 7
@@ -317,7 +317,7 @@ def test_the_figure_is_written(model: Henaw, population: pd.DataFrame, tmp_path:
 
 
 @pytest.mark.parametrize("damaged", ["{", "[]", "{}", '{"age": [[1], [1, 2]]}'])
-def test_damaged_properties_are_told(
+def test_damaged_properties_are_reported(
     model_path: Path, population: pd.DataFrame, damaged: str
 ) -> None:
     model = Henaw.load(model_path)

@@ -106,7 +106,7 @@ def test_draws_that_cannot_be_compared_say_why(tmp_path: Path) -> None:
     assert "-: 3 rows, 1 scored" in said
 
 
-def test_whose_a_row_is_must_be_told(tmp_path: Path) -> None:
+def test_a_row_needs_an_identifier(tmp_path: Path) -> None:
     (tmp_path / "in.csv").write_text("age,sex,crp\n54,F,1.2\n")
     result = CliRunner().invoke(score, [str(tmp_path / "in.csv"), "-", "--change"])
     assert "which names the person of each row" in str(result.exception)

@@ -28,7 +28,7 @@ def copy(artifacts: Path, tmp_path: Path) -> Path:
     return path
 
 
-def test_a_whole_copy_holds(artifacts: Path, copy: Path) -> None:
+def test_a_complete_copy_passes(artifacts: Path, copy: Path) -> None:
     found = check_file(artifacts / "henaw.onnx")
     assert found.holds
     assert (found.people, found.golden, found.device) == (200, artifacts / "golden.json", "cpu")
@@ -83,9 +83,7 @@ def test_golden_people_that_are_none_are_refused(copy: Path, tmp_path: Path, con
         check_file(copy, golden=tmp_path / "other.json")
 
 
-def test_it_runs_on_the_device_it_is_told(
-    artifacts: Path, pretend_cuda: Callable[..., Any]
-) -> None:
+def test_it_runs_on_the_given_device(artifacts: Path, pretend_cuda: Callable[..., Any]) -> None:
     pretend_cuda()
     assert check_file(artifacts / "henaw.onnx", device="cuda:1").device == "cuda:1"
 

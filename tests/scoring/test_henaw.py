@@ -120,7 +120,7 @@ def test_numbers_that_are_not_reliable_are_withheld(model: Henaw, doubtful: pd.D
         model.predict(doubtful, unreliable="answer")
 
 
-def test_why_they_are_withheld_is_told_in_sentences(model: Henaw, doubtful: pd.DataFrame) -> None:
+def test_withheld_answers_are_explained_in_sentences(model: Henaw, doubtful: pd.DataFrame) -> None:
     sentences = model.find_withheld(doubtful)
     assert [len(row) for row in sentences] == [0, 2, 1, 1, 1, 2]
     high = model.description["critical_limits"]["crp"][1]
@@ -148,7 +148,7 @@ def test_parts_and_figures_are_withheld_too(model: Henaw, doubtful: pd.DataFrame
 
 
 @pytest.mark.parametrize("frame", [pd.DataFrame, pl.DataFrame, pa.table])
-def test_nobody_and_nothing_known(model: Henaw, frame: type) -> None:
+def test_an_empty_table_and_people_without_values(model: Henaw, frame: type) -> None:
     nobody = frame({"age": [], "sex": [], "crp": []})
     assert len(model.predict(nobody)) == len(model.explain(nobody)) == 0
     answer = pd.DataFrame({"age": [60], "sex": [1], "crp": pd.Series([None], dtype=object)})

@@ -196,7 +196,7 @@ finally:
 
 
 @pytest.mark.parametrize("name", ["in.parquet", "in.csv", "in.arrow"])
-def test_a_table_of_nobody(model: Henaw, table: pa.Table, tmp_path: Path, name: str) -> None:
+def test_a_table_without_rows(model: Henaw, table: pa.Table, tmp_path: Path, name: str) -> None:
     summary = score(model, write(table.slice(0, 0), tmp_path / name), tmp_path / "out.parquet")
     assert summary.rows == 0
     assert read(tmp_path / "out.parquet").num_rows == 0
@@ -331,7 +331,7 @@ def test_a_bad_table_leaves_the_output_as_it_was(model: Henaw, tmp_path: Path) -
 
 
 def damage(path: Path) -> None:
-    """Take the end of a file, or where that would be seen at once, spoil its middle."""
+    """Cut off the end of a file or, if that would be noticed immediately, change its middle."""
     content = bytearray(path.read_bytes())
     if path.suffix == ".parquet":
         # Just after the header of the first page, so that its content cannot be unpacked.
@@ -342,7 +342,7 @@ def damage(path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["in.csv.gz", "in.parquet", "in.ipc"])
-def test_a_damaged_file_is_said_to_be_one(
+def test_a_damaged_file_is_reported(
     model: Henaw, table: pa.Table, tmp_path: Path, name: str
 ) -> None:
     damage(write(pa.concat_tables([table] * 20), tmp_path / name))

@@ -90,7 +90,7 @@ def test_twice_the_deaths_double_the_hazard(model: Henaw) -> None:
         assert twice[sex][0] - once[sex][0] == pytest.approx(np.log(2.0), abs=0.1)
 
 
-def test_damaged_properties_are_told(model_path: Path) -> None:
+def test_damaged_properties_are_reported(model_path: Path) -> None:
     model = Henaw.load(model_path)
     del model.description["reference"]["female"]["gap_percentiles"]
     with pytest.raises(ScoringError, match="its properties percentiles and reference cannot be r"):

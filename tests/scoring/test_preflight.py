@@ -89,12 +89,12 @@ def test_a_column_that_is_nearly_known_is_refused(model: Henaw, people: pd.DataF
         model.predict(both)
 
 
-def test_columns_that_are_not_there_are_said(model: Henaw, people: pd.DataFrame) -> None:
+def test_missing_columns_are_reported(model: Henaw, people: pd.DataFrame) -> None:
     with pytest.warns(henaw.InputWarning, match="imputed for all: ggt, alt"):
         model.predict(people.drop(columns=["ggt", "alt"]))
 
 
-def test_limits_and_words_are_said(model: Henaw, people: pd.DataFrame) -> None:
+def test_limits_and_words_are_reported(model: Henaw, people: pd.DataFrame) -> None:
     text = people.assign(crp=people["crp"].map("{:.2f}".format).replace("nan", ""))
     text.loc[[0, 1], "crp"] = ["<0.1", "haemolysed"]
     with pytest.warns(henaw.InputWarning, match="1 rows: crp is a (limit|word)") as seen:

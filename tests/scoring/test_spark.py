@@ -151,9 +151,12 @@ def test_uris_are_left_as_they_are(
     ("names", "message"),
     [
         (("none.parquet", "out"), r"none.parquet: 1 problem\n.* Parquet, .*Path does not exist"),
-        (("none.csv", "out"), r"none.csv: 1 problem\n.* expected CSV, .*Path does not exist"),
-        (("text", "out"), r"the name ends in none of \.csv, .*Could not read footer"),
-        (("empty.csv", "out"), "columns must be age, sex and some of"),
+        (
+            ("none.csv", "out"),
+            r"none.csv: 1 problem\n.* must be CSV\. Spark says: .*Path does not exist",
+        ),
+        (("text", "out"), r"its name ends in none of \.csv, .*Could not read footer"),
+        (("empty.csv", "out"), "expected age, sex and some of"),
         (("in.parquet", "there"), r"there: 1 problem\n.* a new folder .*already exists"),
     ],
 )
@@ -194,7 +197,7 @@ def test_people_who_look_like_something_else_stop_it(
     assert not (tmp_path / "out").exists()
 
 
-def test_a_model_or_a_column_that_is_not_there(
+def test_a_missing_model_or_column(
     session: "SparkSession", model_path: Path, people: pd.DataFrame, tmp_path: Path
 ) -> None:
     people.to_parquet(tmp_path / "in.parquet")
@@ -219,7 +222,7 @@ def other(checkpoint: Checkpoint) -> bytes:
     return bytes(model.SerializeToString())
 
 
-def test_models_of_one_file_name_are_told_apart(
+def test_models_with_the_same_file_name_are_distinguished(
     session: "SparkSession", model_path: Path, other: bytes, people: pd.DataFrame, tmp_path: Path
 ) -> None:
     (tmp_path / model_path.name).write_bytes(other)
@@ -305,7 +308,7 @@ def test_an_environment_that_is_not_activated(people: pd.DataFrame, tmp_path: Pa
     assert len(read(tmp_path / "out")) == 1000
 
 
-def test_without_java_spark_is_said_not_to_start(tmp_path: Path) -> None:
+def test_spark_without_java_is_an_error(tmp_path: Path) -> None:
     program = (
         "import sys; from henaw.scoring.spark import read_frame\n"
         "from henaw.model.errors import RuntimeUnavailableError\n"
