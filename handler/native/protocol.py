@@ -87,6 +87,7 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def __init__(self, *arguments: Any, **named: Any) -> None:
         super().__init__(*arguments, **named)
+        self.url = b""
         self._head_bytes = 0
         self._head_count = 0
         self._fed_bytes = 0
@@ -167,7 +168,7 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def refuse(self, error: RequestError) -> None:
         """Answer a request that cannot be read any further, and close the connection."""
-        response = refuse(error, (self.url or b"").decode("latin-1"))
+        response = refuse(error, self.url.decode("latin-1"))
         headers = {
             **response.headers,
             "content-length": str(len(response.body)),
