@@ -23,11 +23,7 @@ REAL_SESSION = onnxruntime.InferenceSession
 
 ALONE = (
     *("benchmarks", "examples", "serving", "cli/test_doctor.py", "handler/test_cost.py"),
-<<<<<<< HEAD
-    *("handler/throttle/", "test_readme.py", "test_wheel.py"),
-=======
-    *("handler/test_overload.py", "handler/test_throttle", "test_wheel.py"),
->>>>>>> refs/heads/docs
+    *("handler/throttle/", "test_wheel.py"),
 )
 """What starts servers or browsers, or watches the clock, by the beginning of its path."""
 
