@@ -41,6 +41,7 @@ def divide_safely(ast: float, alt: float) -> float:
 
 
 def is_logged(variable: int) -> bool:
+    """Whether the logarithm of a variable is used: of the ratio and of log-scaled biomarkers."""
     return variable == RATIO or PANEL[variable].log_scaled
 
 

@@ -44,6 +44,7 @@ class _Facts:
         self.differing: dict[str, set[str]] = {part: set() for part in self.known}
 
     def add(self, part: str, people: pa.Array, texts: pa.Array) -> None:
+        """Add (n,) texts of a part, "age", "sex" or "birth", of (n,) people."""
         names, person = encode(people)
         words, word = encode(texts)
         people_of, words_of, _ = pair(person, word)

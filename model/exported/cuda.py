@@ -190,6 +190,7 @@ class _Column(NamedTuple):
     is_flag: bool
 
     def take_from(self, answers: npt.NDArray[np.float32]) -> npt.NDArray[np.generic]:
+        """The output in joined columns (n, columns): a flag as bool, a vector as (n,)."""
         taken = answers[:, self.begin] if self.is_vector else answers[:, self.begin : self.end]
         return taken != 0.0 if self.is_flag else taken
 
