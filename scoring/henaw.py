@@ -449,7 +449,7 @@ class Henaw:
 
     def run(self, inputs: Inputs) -> Outputs:
         """Return the graph's outputs for every row, also for rows that cannot be scored."""
-        return self._runtime.predict(*inputs[:3])
+        return self._runtime.predict(inputs.biomarkers, inputs.age, inputs.sex)
 
     def find_reasons(self, inputs: Inputs, outputs: Outputs) -> dict[int, list[Reason]]:
         """Return why people's numbers are not reliable, by row."""

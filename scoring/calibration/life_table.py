@@ -124,8 +124,8 @@ def fit_level(table: Table, model: Henaw) -> dict[str, list[float]]:
             years = np.array([table[sex][age + year] for year in range(HORIZON_YEARS)])
             deaths = -np.expm1(DEVELOPMENT_RATIO * np.log1p(-years).sum())
             ratios.append(_match_risk(typical * np.exp(slope * row), shares, float(deaths)))
-        line = np.polyfit((ages - CENTRE_YEARS) / SCALE_YEARS, np.log(ratios), 1)
-        level[sex] = [round(float(line[1]), 4), round(float(line[0]), 4)]
+        change, value = np.polyfit((ages - CENTRE_YEARS) / SCALE_YEARS, np.log(ratios), 1)
+        level[sex] = [round(float(value), 4), round(float(change), 4)]
     return level
 
 
@@ -222,11 +222,12 @@ def describe_level(level: Mapping[str, Sequence[float]]) -> list[str]:
         'female: the hazard is multiplied by 0.74 at 45 years, 0.74 at 60 and 0.74 at 75'
     """
 
-    def at(pair: Sequence[float], age: float) -> Any:
-        return np.exp(pair[0] + pair[1] * (age - CENTRE_YEARS) / SCALE_YEARS)
+    def at(line: Sequence[float], age: float) -> Any:
+        value, change = line
+        return np.exp(value + change * (age - CENTRE_YEARS) / SCALE_YEARS)
 
     return [
-        f"{sex}: the hazard is multiplied by {at(pair, 45):.2f} at 45 years, {at(pair, 60):.2f} "
-        f"at 60 and {at(pair, 75):.2f} at 75"
-        for sex, pair in level.items()
+        f"{sex}: the hazard is multiplied by {at(line, 45):.2f} at 45 years, {at(line, 60):.2f} "
+        f"at 60 and {at(line, 75):.2f} at 75"
+        for sex, line in level.items()
     ]

@@ -132,10 +132,10 @@ def measure(values: Array, location: Array, scale: Array, usual: Array, fewest: 
     shift, rate, upper, lower = (np.full(count, np.nan) for _ in range(4))
     for place in np.flatnonzero(known.sum(0) >= fewest):
         rows = known[:, place]
-        kept = values[rows, place], location[rows, place], scale[rows, place]
-        shift[place], _ = estimate_shift(*kept, usual=float(usual[place]))
-        rate[place] = np.mean(1.0 / kept[2])
-        centred = (kept[0] - kept[1] - shift[place]) / kept[2]
+        value, centre, spread = (array[rows, place] for array in (values, location, scale))
+        shift[place], _ = estimate_shift(value, centre, spread, usual=float(usual[place]))
+        rate[place] = np.mean(1.0 / spread)
+        centred = (value - centre - shift[place]) / spread
         upper[place], lower[place] = weigh_tail(centred).mean(), weigh_tail(-centred).mean()
     return Statistics(shift, rate, upper, lower, known.T.astype(np.float64) @ known)
 
@@ -165,9 +165,9 @@ def describe_usual(standardised: Array, gap: Array, usual: Array) -> Usual:
     inside = (np.abs(z) < CLIP_SCORE).mean(0)
     shift = (np.clip(z, -CLIP_SCORE, CLIP_SCORE) - usual) / inside
     tails = np.concatenate([weigh_tail(z), weigh_tail(-z)], 1)
-    in_tail = [((side > TAIL_START) & (side < TAIL_END)).mean(0) for side in (z, -z)]
+    in_upper, in_lower = (((side > TAIL_START) & (side < TAIL_END)).mean(0) for side in (z, -z))
     # Too high an estimate of the shift takes weight from the upper tail.
-    moved = np.concatenate([-in_tail[0], in_tail[1]]) * np.concatenate([shift, shift], 1)
+    moved = np.concatenate([-in_upper, in_lower]) * np.concatenate([shift, shift], 1)
     influence = np.concatenate([shift, tails - tails.mean(0) + moved], 1)
     influence -= influence.mean(0)
 

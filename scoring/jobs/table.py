@@ -207,7 +207,7 @@ def _take_fingerprint(
 ) -> str:
     """Return a digest of everything that the finished parts depend on."""
     content = [
-        [(file.sha256, *file.status[2:4]) for file in files],
+        [(file.sha256, file.status.size, file.status.modified) for file in files],
         model.sha256,
         model.device.partition(":")[0],
         repr(layout),

@@ -7,11 +7,22 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from henaw.intake.fhir.files import list_files
 from henaw.model.errors import ScoringError
 
 _BLOCK_BYTES = 1 << 20
+
+
+class FileStatus(NamedTuple):
+    """The system's record of a file; times in nanoseconds."""
+
+    device: int
+    inode: int
+    size: int
+    modified: int
+    changed: int
 
 
 @dataclass(frozen=True)
@@ -21,12 +32,12 @@ class InputFile:
     Attributes:
         path: the file.
         sha256: SHA-256 of its content.
-        status: device, inode, size and times as the system reports them.
+        status: its status in the file system.
     """
 
     path: Path
     sha256: str
-    status: tuple[int, ...]
+    status: FileStatus
 
 
 def take_states(paths: Sequence[Path]) -> tuple[InputFile, ...]:
@@ -62,9 +73,11 @@ def require_unchanged(files: Sequence[InputFile]) -> None:
             )
 
 
-def _describe(path: Path) -> tuple[int, ...]:
+def _describe(path: Path) -> FileStatus:
     status = os.stat(path)
-    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
+    return FileStatus(
+        status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
+    )
 
 
 def _digest(path: Path) -> str:
