@@ -205,7 +205,7 @@ def test_a_changed_archive_is_refused_with_the_reason(
     before = {process.pid for process in psutil.process_iter()}
     refused = henaw("serve", "--archive", str(changed))
     assert refused.returncode == 1
-    assert "henaw.json was changed after the archive was made" in refused.stderr
+    assert "henaw.json was changed after the archive was built" in refused.stderr
     assert "answers on" not in refused.stdout
     left = [
         process

@@ -118,7 +118,7 @@ def test_a_version_that_cannot_become_the_default_is_refused(
             content = source.read(name)
             target.writestr(name, content + b" " if name == "henaw.json" else content)
     refused = versions("add", str(changed), status=1)
-    assert refused.rstrip().endswith("- henaw.json was changed after the archive was made")
+    assert refused.rstrip().endswith("- henaw.json was changed after the archive was built")
     versions("default", CANDIDATE, status=1)
     shutil.copyfile(Path(__file__), changed)
     assert "must be an archive" in versions("add", str(changed), status=1)
