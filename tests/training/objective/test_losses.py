@@ -9,7 +9,7 @@ from henaw.training.objective.losses import (
     compute_elastic_net,
     compute_mortality_loss,
 )
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.integrate import quad
 from scipy.stats import gompertz
@@ -83,6 +83,7 @@ def test_a_weight_counts_a_person_that_many_times() -> None:
 
 
 @given(st.integers(1, PEOPLE - 1))
+@settings(deadline=None)
 def test_batches_add_up_to_the_whole(split: int) -> None:
     people = draw_people(4)
     batches = [[values[:split] for values in people], [values[split:] for values in people]]
