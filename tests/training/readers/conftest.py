@@ -139,7 +139,7 @@ def write_fixed() -> Callable[..., bytes]:
 def wait_for() -> Callable[..., None]:
     """Wait until something is so."""
 
-    def wait(so: Callable[[], bool], seconds: float = 20.0) -> None:
+    def wait(so: Callable[[], bool], seconds: float = 120.0) -> None:
         deadline = time.monotonic() + seconds
         while not so():
             assert time.monotonic() < deadline, "it never came"
