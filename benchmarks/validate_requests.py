@@ -21,7 +21,7 @@ import numpy as np
 from henaw.handler.errors import RequestError
 from henaw.handler.request.decode import decode_body, load_json
 from henaw.handler.request.fast_path import read_valid
-from henaw.handler.request.instances import read_people
+from henaw.handler.request.instances import read_instances
 from henaw.model.biomarkers import PANEL
 from pydantic import BaseModel, ConfigDict, Field, create_model
 
@@ -100,7 +100,7 @@ def read_by_pydantic(body: bytes) -> object:
 
 def read_slowly(body: bytes) -> object:
     with contextlib.suppress(RequestError):
-        return read_people(decode_body(body), maximum_instances=10_000)
+        return read_instances(decode_body(body), maximum_instances=10_000)
     return None
 
 
