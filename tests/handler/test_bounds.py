@@ -28,7 +28,7 @@ def write_arrays(n: int, *, nested: bool) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("nested", [False, True])
-def test_people_are_counted_however_deep_their_values_stand(
+def test_people_are_counted_at_any_depth_of_values(
     make_client: Callable[..., Any], nested: bool
 ) -> None:
     client = make_client(limits=Limits(instances=10, batch_s=60))
@@ -37,7 +37,7 @@ def test_people_are_counted_however_deep_their_values_stand(
 
 
 @pytest.mark.parametrize("nested", [False, True])
-def test_people_are_paid_for_however_deep_their_values_stand(
+def test_people_are_paid_for_at_any_depth_of_values(
     make_client: Callable[..., Any], nested: bool
 ) -> None:
     bucket = Bucket(rate=10, period_s=3600, burst=10)
