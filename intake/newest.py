@@ -46,8 +46,14 @@ class Values(NamedTuple):
 
     def select(self, rows: npt.NDArray[np.int64]) -> Values:
         """The values of the people at ``rows``."""
-        *columns, sources = self
-        return Values(*(column[rows] for column in columns), sources)
+        return Values(
+            value=self.value[rows],
+            comparator=self.comparator[rows],
+            drawn=self.drawn[rows],
+            age=self.age[rows],
+            source=self.source[rows],
+            sources=self.sources,
+        )
 
 
 class _Rows(NamedTuple):
