@@ -8,7 +8,7 @@ from msgspec import Struct
 
 
 class Live(Struct, frozen=True, forbid_unknown_fields=True):
-    """Whether the server lives."""
+    """Whether the server is alive."""
 
     live: bool
 

@@ -53,7 +53,7 @@ _PREDICT: Final = _Operation(
     {FHIR_TYPE: _RESOURCE, BINARY_TYPE: _BINARY},
 )
 _EXPLAIN: Final = _Operation(
-    "Every contribution, beside what is usual at that age and sex",
+    "Every contribution, with what is usual at that age and sex",
     (contract.OnePersonToExplain, contract.ManyPeopleToExplain),
     (contract.Explanation, contract.Explanations),
 )
@@ -87,7 +87,7 @@ _OPERATIONS: Final[dict[str, tuple[str, str, _Operation]]] = {
     "/v2/health/live": (
         "get",
         "liveV2",
-        _Operation("Whether the server lives", (), (interfaces.Live,)),
+        _Operation("Whether the server is alive", (), (interfaces.Live,)),
     ),
     "/v2/health/ready": ("get", "serverReadyV2", _READY),
     _V2: ("get", "modelV2", _MODEL),
@@ -114,7 +114,7 @@ _OPERATIONS: Final[dict[str, tuple[str, str, _Operation]]] = {
 
 
 class ServerError(msgspec.Struct, forbid_unknown_fields=True):
-    """What TorchServe says by itself of a request that does not reach the handler."""
+    """TorchServe's own answer to a request that does not reach the handler."""
 
     code: int
     type: str
@@ -122,14 +122,14 @@ class ServerError(msgspec.Struct, forbid_unknown_fields=True):
 
 
 _TORCHSERVES_OWN: Final = {
-    400: "no token where one is asked for, or a wrong one",
-    404: "the model is not there",
-    405: "another method",
+    400: "a missing or wrong token",
+    404: "the model is not loaded",
+    405: "the path has other methods",
     500: "the worker died with the request, or did not answer in time",
-    503: "as many requests as fit wait already, or the model has no worker",
+    503: "the queue is full, or the model has no worker",
     507: "the worker ran out of memory",
 }
-_WITHOUT_BODY: Final = {413: "without a body, where it is beyond what TorchServe reads at all"}
+_WITHOUT_BODY: Final = {413: "without a response body if TorchServe itself refuses it"}
 """Statuses that TorchServe answers without a body; behind nginx they are problem documents."""
 
 

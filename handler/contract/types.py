@@ -63,8 +63,8 @@ SystemYears = Annotated[dict[str, float], _each_of(tuple(SYSTEMS))]
 BiomarkerYears = Annotated[
     dict[str, float],
     Meta(
-        description="years: typical_values (by how much somebody with all known values at the "
-        "median differs from the typical person), then by biomarker, then by interaction",
+        description="years: typical_values (the difference between a person whose known values are "
+        "all at the median and the typical person), then each biomarker, then each interaction",
         extra_json_schema={"required": [TYPICAL_VALUES, *NAMES]},
     ),
 ]
@@ -103,7 +103,7 @@ class Model(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True)
 
 
 class Answer(Struct, omit_defaults=True, forbid_unknown_fields=True):
-    """What is answered about one person; what was not asked for is left out.
+    """The answer about one person: the fields that the request names, or all.
 
     Where ``reliable`` is false, numbers are null, unless the request says otherwise.
     """
@@ -130,13 +130,13 @@ ANSWER_FIELDS: Final = Answer.__struct_fields__[1:]
 
 
 class Predictions(Struct, forbid_unknown_fields=True):
-    """What is answered about many people, in their order."""
+    """The answers about many people, in the order of the request."""
 
     predictions: list[Answer]
 
 
 class ExplainedBiomarker(Struct, forbid_unknown_fields=True):
-    """One biomarker's part in the age gap, years, beside what is usual."""
+    """One biomarker's part in the age gap, years, with what is usual."""
 
     name: BiomarkerName
     label: str
@@ -169,8 +169,8 @@ class Explanation(Struct, omit_defaults=True, forbid_unknown_fields=True, kw_onl
     typical_values: Annotated[
         float | None,
         Meta(
-            description="years by which somebody with all known values at the median differs "
-            "from the typical person"
+            description="years: the difference between a person whose known values are all at the "
+            "median and the typical person"
         ),
     ]
     biomarkers: list[ExplainedBiomarker]
@@ -265,7 +265,7 @@ _UNRELIABLE: Final[tuple[str, Any, UnsetType]] = (
     _UNION[
         Annotated[
             _LITERAL[UNRELIABLE_CHOICES],
-            Meta(description="what becomes of numbers that are not reliable; else withhold"),
+            Meta(description="what happens to numbers that are not reliable; the default is withhold"),
         ],
         None,
         UnsetType,
