@@ -265,7 +265,9 @@ _UNRELIABLE: Final[tuple[str, Any, UnsetType]] = (
     _UNION[
         Annotated[
             _LITERAL[UNRELIABLE_CHOICES],
-            Meta(description="what happens to numbers that are not reliable; the default is withhold"),
+            Meta(
+                description="what happens to numbers that are not reliable; the default is withhold"
+            ),
         ],
         None,
         UnsetType,
