@@ -46,8 +46,14 @@ class Values(NamedTuple):
 
     def select(self, rows: npt.NDArray[np.int64]) -> Values:
         """The values of the people at ``rows``."""
-        *columns, sources = self
-        return Values(*(column[rows] for column in columns), sources)
+        return Values(
+            self.value[rows],
+            self.comparator[rows],
+            self.drawn[rows],
+            self.age[rows],
+            self.source[rows],
+            self.sources,
+        )
 
 
 class _Rows(NamedTuple):
