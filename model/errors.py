@@ -15,6 +15,11 @@ HenawError
 ├── FitError                (RuntimeError)
 ├── RuntimeUnavailableError (RuntimeError)
 ├── RequestError            (ValueError)    henaw.handler
+│   ├── MalformedRequestError
+│   ├── UnauthorizedError
+│   ├── SlowRequestError
+│   ├── LongPathError
+│   ├── LargeHeadersError
 │   ├── MalformedBodyError
 │   ├── NotFoundError
 │   ├── MethodNotAllowedError

@@ -158,7 +158,7 @@ def find_layout(names: Sequence[str], *, visit: int | None = None) -> Layout:
         return _find_nhanes(names)
     if is_named:
         return _find_own(names)
-    listed = ", ".join(names[:12]) + (", ..." if len(names) > 12 else "")
+    listed = (", ".join(names[:12]) + (", ..." if len(names) > 12 else "")) or "none"
     raise ScoringError(
         "columns",
         [

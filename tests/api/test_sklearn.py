@@ -125,7 +125,7 @@ def test_parameters_are_set_and_cloned(tmp_path: Path) -> None:
 
 
 def test_what_cannot_be_scored_is_refused() -> None:
-    with pytest.raises(ScoringError, match="the column 'age'"):
+    with pytest.raises(ScoringError, match="no column 'age'"):
         HenawTransformer().fit(PEOPLE[["crp", "albumin"]])
     with pytest.raises(ScoringError, match="outputs"):
         HenawTransformer(outputs=["ages"]).fit(PEOPLE)

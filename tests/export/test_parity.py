@@ -83,7 +83,7 @@ def test_infinities_are_compared_without_a_warning(outputs: Outputs) -> None:
 
 def test_another_shape_is_refused(outputs: Outputs) -> None:
     changed = {**outputs, "interval": outputs["interval"][:, :1]}
-    with pytest.raises(ParityError, match=r"interval: shape must be \(20, 2\) as in b, however"):
+    with pytest.raises(ParityError, match=r"interval: shape must be \(20, 2\) as in b; got"):
         compare(changed, outputs)
 
 

@@ -156,7 +156,7 @@ def test_uris_are_left_as_they_are(
             r"none.csv: 1 problem\n.* must be CSV\. Spark says: .*Path does not exist",
         ),
         (("text", "out"), r"its name ends in none of \.csv, .*Could not read footer"),
-        (("empty.csv", "out"), "expected age, sex and some of"),
+        (("empty.csv", "out"), "columns must be age, sex and some of"),
         (("in.parquet", "there"), r"there: 1 problem\n.* a new folder .*already exists"),
     ],
 )

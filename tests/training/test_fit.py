@@ -278,9 +278,10 @@ def test_a_cohort_that_nothing_can_be_learnt_from_is_refused_before_the_fit(
     with pytest.raises(CohortError) as caught:
         fit(empty, configuration)
     assert set(caught.value.problems) == {
-        "no male person died within 10 years",
-        "no female person has every biomarker of the panel",
-        "deaths with a known cause must be at least 2; got 0",
+        "no male person died within 10 years; a fit needs such deaths",
+        "no female person has every biomarker of the panel; a fit needs such people",
+        "deaths with a known cause must be at least 2; got 0. For a model without risks by cause, "
+        "leave cohort.causes empty",
     }
 
 
@@ -368,8 +369,11 @@ def test_refits_vary_which_surveys_they_are_of(
     simulate: Simulate, configuration: TrainingConfiguration, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """If CRP has an effect in one survey only, refits differ by more than chance."""
-    monkeypatch.setattr(module, "fit_missing_variance", lambda c, s, t: t["missing_variance"])
-    monkeypatch.setattr(module, "fit_typical_missing", lambda c, s, t, *_: t["typical_missing"])
+    for room, name in (
+        (module.uncertainty, "missing_variance"),
+        (module.typical, "typical_missing"),
+    ):
+        monkeypatch.setattr(room, f"fit_{name}", lambda c, s, t, name=name: t[name])
     calm, _, _ = simulate(1500, seed=29)
     strong, _, _ = simulate(1500, seed=30, effects={"crp": 10.0})
     arrays = ("biomarkers", "age_years", "sex", "time_years", "event", "cause")

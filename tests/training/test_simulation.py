@@ -54,7 +54,7 @@ def test_a_name_that_does_not_say_so_is_refused(name: str, tmp_path: Path) -> No
 
 
 def test_another_format_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(CohortError, match=r"ends in \.parquet"):
+    with pytest.raises(CohortError, match=r"must end in \.parquet"):
         check_synthetic_path(tmp_path / "synthetic.csv")
 
 
