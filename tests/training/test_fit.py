@@ -373,7 +373,7 @@ def test_refits_vary_which_surveys_they_are_of(
         (module.uncertainty, "missing_variance"),
         (module.typical, "typical_missing"),
     ):
-        monkeypatch.setattr(room, f"fit_{name}", lambda c, s, t, name=name: t[name])
+        monkeypatch.setattr(room, f"fit_{name}", lambda c, s, t, *_, name=name: t[name])
     calm, _, _ = simulate(1500, seed=29)
     strong, _, _ = simulate(1500, seed=30, effects={"crp": 10.0})
     arrays = ("biomarkers", "age_years", "sex", "time_years", "event", "cause")
