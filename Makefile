@@ -14,7 +14,7 @@ SOURCES := $(shell find api cli export handler intake model scoring training -na
 
 NPM := $(shell command -v npm)
 
-.PHONY: install serve stop test test-slow check lint typecheck train weights evaluate export archive figure bench bench-serve soak bench-score bench-row gpu clean contract dist docs docs-links fuzz web web-file
+.PHONY: install serve stop test test-fast test-slow check lint typecheck train weights evaluate export archive figure bench bench-serve soak bench-score bench-row gpu clean contract dist docs docs-links fuzz web web-file
 
 install: $(VENV)/.serve ## what serving needs
 
@@ -64,6 +64,9 @@ web-file: export node_modules/.dev ## the page in one file, which opens from the
 test: $(VENV)/.dev $(if $(NPM),node_modules/.dev) ## tests, doctests included, but for the slow ones
 	OMP_NUM_THREADS=1 $(BIN)/pytest -m 'not alone and not slow' --numprocesses auto --maxprocesses 4 --dist loadfile
 	$(BIN)/pytest -m 'alone and not slow'
+
+test-fast: $(VENV)/.dev ## what needs no server, browser or fit, within a minute
+	OMP_NUM_THREADS=1 $(BIN)/pytest -m 'not alone and not slow and not lengthy' --numprocesses auto --maxprocesses 4 --dist loadfile
 
 test-slow: $(VENV)/.dev ## the few tests that take minutes: whole fits of real people, a rehearsal of make gpu
 	$(BIN)/pytest -m slow

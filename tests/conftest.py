@@ -27,14 +27,29 @@ ALONE = (
 )
 """What starts servers or browsers, or watches the clock, by the beginning of its path."""
 
+LENGTHY = (
+    *("cli/", "export/", "serve_config/", "scoring/test_spark", "scoring/test_job"),
+    *("scoring/test_parts", "scoring/test_calibration", "scoring/test_unpack"),
+    *("training/test_fit", "training/test_simulation", "training/test_train"),
+    *("training/cohorts/test_adjustment", "training/evaluation/", "training/minibatches/"),
+    *("training/objective/test_harm", "training/reference/", "training/search/"),
+    *("training/solvers/", "training/readers/nhanes/", "training/execution/"),
+    *("model/test_network_cohort", "model/test_harm", "model/test_tenth", "model/test_synthetic"),
+    *("handler/inference/", "handler/response/test_other_shapes", "handler/torchserve/"),
+    *("intake/test_json_stream",),
+)
+"""What fits, exports or starts processes, by the beginning of its path."""
+
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what must not run beside other tests."""
+    """Mark what must not run beside other tests, and what takes long."""
     tests = REPOSITORY / "tests"
     for item in items:
         path = item.path.relative_to(tests) if item.path.is_relative_to(tests) else Path()
         if path.as_posix().startswith(ALONE):
             item.add_marker("alone")
+        if path.as_posix().startswith(LENGTHY):
+            item.add_marker("lengthy")
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
