@@ -341,7 +341,7 @@ def test_the_doctor_finds_the_rest_of_an_interrupted_stop(lasting: Any) -> None:
         (seen,) = find_problems()
     finally:
         shutil.rmtree(drain)
-    assert seen.startswith(f"{drain} is there")
+    assert seen.startswith(f"{drain} exists, so ")
     assert lasting.post(PEOPLE[0]).status_code == 200
 
 
@@ -365,7 +365,7 @@ def test_a_server_without_a_worker_ends_and_says_why(quick: Any) -> None:
     assert not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
     said = (quick.run / "logs" / "console.log").read_text()
     assert "henaw.onnx was changed" in said
-    assert "error: no worker has run for 8 s" in said
+    assert "error: no worker has been alive for 8 s" in said
 
 
 @pytest.mark.only("native", "of TorchServe nothing watches the front end")

@@ -89,7 +89,7 @@ def test_adding_switching_and_removing_versions_fails_no_request(
     with load(stable) as take:
         versions("add", str(candidate_archive))
         assert ask(stable, f"/{CANDIDATE}") == (200, CANDIDATE)
-        assert "there already" in versions("add", str(candidate_archive), status=1)
+        assert "is loaded already" in versions("add", str(candidate_archive), status=1)
         assert set(take()) == {(200, shipped)}
 
         said = versions("default", CANDIDATE)
