@@ -65,17 +65,17 @@ def serve_here(
     record = _describe(handler, store)
     failures: list[HenawError] = []
 
-    def greet() -> None:
+    def greet(end: Callable[[], None]) -> None:
         record.write(run)
         # In a thread: meanwhile the supervisor watches its workers.
-        threading.Thread(target=ask_once, daemon=True).start()
+        threading.Thread(target=ask_once, args=(end,), daemon=True).start()
 
-    def ask_once() -> None:
+    def ask_once(end: Callable[[], None]) -> None:
         try:
             when_ready(record)
         except HenawError as error:
             failures.append(error)
-            os.kill(os.getpid(), signal.SIGTERM)
+            end()
 
     place = Place(configuration=file, source=source, store=store, run=run)
     try:

@@ -66,14 +66,16 @@ def move_ports(configuration: HandlerConfiguration, first: int | None) -> Handle
 
 
 def run_engine(
-    place: Place, configuration: HandlerConfiguration, when_ready: Callable[[], None]
+    place: Place,
+    configuration: HandlerConfiguration,
+    when_ready: Callable[[Callable[[], None]], None],
 ) -> None:
     """Serve until SIGTERM or Ctrl-C.
 
     Args:
         place: the paths of the server.
         configuration: read from ``place.configuration``, with the ports to use.
-        when_ready: called once every worker answers.
+        when_ready: called once every worker answers, with a function that ends the server.
 
     Raises:
         EngineError: a port is taken.
@@ -135,7 +137,7 @@ def run_engine(
                 "another --port"
             ) from error
         starting.join()
-        when_ready()
+        when_ready(supervisor.end)
         supervisor.run()
 
 
