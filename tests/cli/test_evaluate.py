@@ -101,6 +101,6 @@ def test_a_clock_that_is_no_number_is_refused(
     cohort = tmp_path / "synthetic.csv"
     table.assign(phenoage="young").to_csv(cohort, index=False)
     configuration = read_cohort_configuration(checkpoint)
-    with pytest.raises(CohortError, match="phenoage must hold numbers, however: row 0 is 'young'"):
+    with pytest.raises(CohortError, match="phenoage must be numbers; got 'young' in row 0"):
         read_cohort(cohort, configuration, clocks=("phenoage", "kdm"))
     assert read_cohort(cohort, configuration).clocks == {}

@@ -92,7 +92,7 @@ def test_the_sidecar_beside_it_is_of_the_same_export(
         sidecar.write_text(harmless)
         assert Henaw.load(path).lab == "north"
     sidecar.write_text(json.dumps(said | {DIGEST_KEY: "0" * 64}))
-    with pytest.raises(ScoringError, match=r"sidecar henaw\.json is of 0000"):
+    with pytest.raises(ScoringError, match=r"sidecar henaw\.json describes 0000"):
         Henaw.load(path)
 
 

@@ -69,7 +69,7 @@ def test_an_extract_has_a_name_and_an_end(shipped_checkpoint_path: Path, tmp_pat
     for more, said in (
         (["--out", str(tmp_path / "synthetic.parquet")], "must end in .csv"),
         (["--out", str(tmp_path / "extract.csv")], "the file name must contain 'synthetic'"),
-        (["--out", str(tmp_path / "synthetic.csv"), "--follow-up-years", "5"], "ends on a day"),
+        (["--out", str(tmp_path / "synthetic.csv"), "--follow-up-years", "5"], "ends on one day"),
     ):
         result = CliRunner().invoke(commands, asked + more)
         assert result.exit_code != 0

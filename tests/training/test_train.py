@@ -18,7 +18,7 @@ from henaw.model.errors import CohortError
 from henaw.training.cohorts.adjustment import move_period
 from henaw.training.cohorts.cohort import Cohort, read_cohort
 from henaw.training.configuration import TrainingConfiguration, read_training_configuration
-from henaw.training.fit import fit
+from henaw.training.fit import Fit, fit
 from henaw.training.metrics import compute_c_index, select_evaluated
 from henaw.training.train import count_train_steps, evaluate_held_out, predict
 from torch import Tensor
@@ -161,12 +161,13 @@ def test_a_held_out_survey_never_reaches_its_own_fit(
     assert good["people"] == (late & select_evaluated(waves)).sum()
 
 
-def record_fits(seen: list[dict[str, Tensor]]) -> Callable[..., dict[str, Tensor]]:
-    def fit(*arguments: Any, **keywords: Any) -> dict[str, Tensor]:
-        seen.append(fit(*arguments, **keywords).tensors)
-        return seen[-1]
+def record_fits(seen: list[dict[str, Tensor]]) -> Callable[..., Fit]:
+    def record(*arguments: Any, **keywords: Any) -> Fit:
+        fitted = fit(*arguments, **keywords)
+        seen.append(fitted.tensors)
+        return fitted
 
-    return fit
+    return record
 
 
 @pytest.mark.parametrize("surveys", [("never",), ("early", "never"), ("early", "late")])

@@ -95,7 +95,7 @@ def test_torchserves_own_answers_are_in_the_document() -> None:
         for status in ("400", "404", "405", "500", "503", "507"):
             (own,) = responses[status]["content"]["application/json"]["schema"]["anyOf"]
             assert own["$ref"].endswith("/ServerError")
-        assert "without a body" in responses["413"]["description"]
+        assert "without a response body" in responses["413"]["description"]
         # Only the handler sends Retry-After.
         assert responses["429"]["headers"]["Retry-After"]["required"]
         assert not responses["503"]["headers"]["Retry-After"]["required"]

@@ -139,7 +139,7 @@ def test_a_loss_that_is_not_finite_stops_and_saves_the_batch(
     time = people.time.clone()
     time[1234] = torch.nan
     crowd = dataclasses.replace(people, time=time)
-    with pytest.raises(FitError, match=r"at step \d of the mini-batches.*mortality=nan"):
+    with pytest.raises(FitError, match=r"mini-batches: .* not finite at step \d: mortality=nan"):
         make_batches(crowd=crowd, execution=Execution(work=tmp_path)).solve()
     (path,) = tmp_path.rglob("batch-*.safetensors")
     saved = safetensors.torch.load_file(path)

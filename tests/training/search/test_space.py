@@ -41,7 +41,7 @@ def test_every_wrong_entry_of_a_file_is_in_one_message(tmp_path: Path) -> None:
         "elastic_weigth: unknown key, did you mean elastic_weight?",
         "elastic_alpha.low must be below high, both finite; got low=0.5, high=0.1",
         "hierarchy.low must be > 0 where log is true; got 0.0",
-        "knots[0]: expected a list, however: 1",
+        "knots[0] must be a list; got 1",
         "bands must be some of ['all', '20-49', '40-69', '65+'], each once; got ['all', 'elderly']",
         "startup_trials must be >= 1; got 0",
     ):
@@ -89,7 +89,7 @@ def test_a_search_that_does_not_fit_the_configuration_is_one_message(
     for expected in (
         "elastic_alpha must be 0 to 1; got 1.5",
         "adaptive_lambda: the range must contain the configured value, 0.1; got 0.5 to 1",
-        "knots must be at least 1 increasing numbers, however: [1.0, 0.0]",
+        "knots must be at least 1 increasing numbers; got [1.0, 0.0]",
         "interactions: unknown biomarker 'crq'",
         "surveys: 'late' is held out by the configuration",
     ):

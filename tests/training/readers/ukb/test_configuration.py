@@ -32,7 +32,7 @@ def test_every_wrong_entry_is_listed(tmp_path):
         "mix_visits",
         "england must be YYYY-MM-DD; got 'soon'",
         "ireland: unknown key",
-        "beyond_limit: ",
+        "beyond_limit must be",
         "got 'crpp'",
         "low=3",
         "dementa: unknown key",
