@@ -2,10 +2,10 @@
 
     python benchmarks/run_one_row.py EXPORTED
 
-EXPORTED is the folder that ``henaw export`` wrote. Measured in turns: HENAW with all outputs; a
-perceptron 11 -> 64 -> 32 -> 6 that is exported the same way; and a graph with HENAW's outputs that
-computes almost nothing, which is the least time for any model with these outputs. Compare the
-ratios; the times depend on the machine.
+EXPORTED is the folder that ``henaw export`` wrote. The script times three models in turns: HENAW
+with all outputs; a perceptron 11 -> 64 -> 32 -> 6 that is exported the same way; and a graph with
+HENAW's outputs that computes almost nothing. No model with these outputs can be faster than the
+last one. Compare the ratios; the times depend on the machine.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ ROUNDS, RUNS = 20, 500
 
 
 def open_session(model: bytes) -> onnxruntime.InferenceSession:
-    """A session on one thread."""
+    """Open a session on one thread."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
 
 
 def export_perceptron() -> bytes:
-    """The perceptron, with any number of rows."""
+    """Export the perceptron for any number of rows."""
     layers = torch.nn.Sequential(
         *(torch.nn.Linear(11, 64), torch.nn.ReLU()),
         *(torch.nn.Linear(64, 32), torch.nn.ReLU(), torch.nn.Linear(32, 6)),
@@ -95,7 +95,7 @@ def make_outputs_alone(model: bytes) -> bytes:
 
 
 def time_in_turns(runs: dict[str, Callable[[], object]]) -> dict[str, np.ndarray]:
-    """Microseconds of every run; taking turns shares the load of other programs fairly."""
+    """Time every run in microseconds; in turns, so that other programs slow all models equally."""
     times: dict[str, list[float]] = {name: [] for name in runs}
     for _ in range(ROUNDS):
         for name, run in runs.items():

@@ -17,13 +17,13 @@ _MODEL_CONFIG = Path("serve_config/model-config.yaml")
 @click.option(
     "--checkpoint",
     type=FILE,
-    help=f"Checkpoint to export and prove first. Default: {_CHECKPOINT}, else the installed one.",
+    help=f"Checkpoint to export and check first. Default: {_CHECKPOINT}, or the installed one.",
 )
 @click.option("--exported", type=FOLDER, help="Folder of henaw export, instead of a checkpoint.")
 @click.option(
     "--model-config",
     type=FILE,
-    help=f"Batching and workers. Default: {_MODEL_CONFIG}, else the installed one.",
+    help=f"Settings of batches and workers. Default: {_MODEL_CONFIG}, or the installed one.",
 )
 @click.option(
     "--out", type=FOLDER, default=Path("model_store"), help="Folder to write henaw.mar into."

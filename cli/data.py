@@ -10,7 +10,7 @@ from henaw.cli.data_ukb import ukb
 
 @click.group()
 def data() -> None:
-    """Build a cohort table: one row a participant, the panel's units, follow-up.
+    """Build a cohort table: one row per participant, the panel's units, follow-up.
 
     Every subcommand writes Parquet that ``henaw train`` and ``henaw evaluate`` read.
     """

@@ -15,7 +15,7 @@ from henaw.training.readers.nhanes.survey import MORTALITY_SITE, SURVEY_SITE, Si
     "--out",
     type=FILE,
     required=True,
-    help="Table to write, .parquet; its report, .report.json, is written beside it.",
+    help="Table to write (.parquet). A report (.report.json) is written next to it.",
 )
 @click.option(
     "--folder",

@@ -1,4 +1,4 @@
-"""``henaw data table``: from any CSV or Parquet file to a cohort table."""
+"""``henaw data table``: make a cohort table from any CSV or Parquet file."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ from henaw.cli.preflight import accept_option, stop_if_doubtful
     "--out",
     type=FILE,
     required=True,
-    help="Table to write, .parquet; its report, .report.json, is written beside it.",
+    help="Table to write (.parquet). A report (.report.json) is written next to it.",
 )
 @accept_option
 def table(file: Path, map_path: Path, out: Path, accepted: tuple[str, ...]) -> None:
     """Build a cohort table from any CSV or Parquet FILE.
 
-    The report lists missing, unmapped and implausible values. If values are far likelier in
-    another unit, nothing is written and the exit status is 2.
+    The report lists missing, unmapped and implausible values. If values are much more likely to be
+    in another unit, nothing is written and the exit status is 2.
     """
     import numpy as np
     from henaw.intake.doubts import ENOUGH_VALUES

@@ -16,7 +16,7 @@ from tqdm import tqdm
     "--out",
     type=FILE,
     required=True,
-    help="Table to write, .parquet; a report of counts is written beside it.",
+    help="Table to write (.parquet). A report of counts is written next to it.",
 )
 @click.option(
     "--config",
@@ -45,13 +45,13 @@ from tqdm import tqdm
     "--withdrawn",
     type=PATH,
     multiple=True,
-    help="List of participants to leave out; may be repeated.",
+    help="File of participants to leave out; may be repeated.",
 )
 @click.option(
     "--only",
     type=PATH,
     multiple=True,
-    help="List of participants to keep, such as those with retinal images; may be repeated.",
+    help="File of participants to keep, such as those with retinal images; may be repeated.",
 )
 def ukb(
     *,

@@ -34,7 +34,7 @@ _MARKS = {"ok": "ok     ", "warning": "WARNING", "problem": "PROBLEM"}
 @click.option(
     "--pod/--no-pod",
     default=None,
-    help="Apply the rules for a Kubernetes pod. Default: if this runs in one.",
+    help="Apply the rules for a Kubernetes pod. Default: only inside a pod.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the findings as one JSON array.")
 @click.pass_context

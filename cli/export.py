@@ -21,6 +21,6 @@ def export(checkpoint: Path, out: Path) -> None:
     for path in sorted(out.iterdir()):
         click.echo(f"{path}: {path.stat().st_size} bytes")
     click.echo(
-        f"parity over {parity['people']} people: biological age differs by at most "
+        f"the runtimes agree on {parity['people']} people: biological age differs by at most "
         f"{parity['worst_biological_age_years']:.2g} years"
     )

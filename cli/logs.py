@@ -51,7 +51,7 @@ def list_logging_options() -> list[click.Option]:
             ["--log-format"],
             type=click.Choice(FORMATS),
             metavar="|".join(FORMATS),
-            help="text, or json (one object a line). Default: text.",
+            help="text, or json (one object per line). Default: text.",
         ),
     ]
 

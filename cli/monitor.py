@@ -15,16 +15,16 @@ from henaw.cli.options import FOLDER, server_config_option
     "--folder",
     type=FOLDER,
     envvar="HENAW_MONITOR_FOLDER",
-    help="Folder of the workers' state, instead of the configured one.",
+    help="Folder with the state of the workers. Default: the configured folder.",
 )
 @click.option(
     "--port",
     type=click.IntRange(1, 65535),
     envvar="HENAW_MONITOR_PORT",
-    help="Port to listen on, instead of the configured one.",
+    help="Port to listen on. Default: the configured port.",
 )
 def monitor(configuration: Path, folder: Path | None, port: int | None) -> None:
-    """Answer metrics and readiness of a server until stopped.
+    """Publish a server's metrics and readiness until stopped.
 
     `henaw serve` starts a monitor itself. Run this beside a TorchServe that was started in
     another way, in the same folder.

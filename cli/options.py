@@ -40,7 +40,7 @@ server_config_option = click.option(
     "configuration",
     type=FOLDER,
     default=lambda: find_installed(LOCAL_CONFIGURATION),
-    show_default=f"{LOCAL_CONFIGURATION}, else the installed one",
+    show_default=f"{LOCAL_CONFIGURATION}, or the installed one",
     help="Folder with handler.yaml and, for torchserve, config.properties and log4j2.xml.",
 )
 model_option = click.option(

@@ -1,4 +1,4 @@
-"""What a command prints of its input before it computes anything, and the options for it."""
+"""What a command says about its input before it computes anything, and the options for it."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _ACCEPT = click.option(
     "accepted",
     multiple=True,
     metavar="NAME",
-    help="Accept NAME, such as crp, although it looks wrong; or all. May be repeated.",
+    help="Accept NAME, such as crp, even if it looks wrong; NAME can be all. May be repeated.",
 )
 _UNIT = click.option(
     "--unit",
@@ -67,17 +67,17 @@ def set_units(layout: Layout, units: Sequence[str]) -> Layout:
     """
     for given in units:
         name, _, unit = given.partition("=")
-        mine = [mapped for mapped in layout.biomarkers if mapped.name == name]
+        matching = [mapped for mapped in layout.biomarkers if mapped.name == name]
         if not unit or name not in INDEX:
             near = suggest_name(name)
             hint = f"; did you mean {near}?" if near and near != name else ""
-            raise click.BadParameter(f"--unit must be such as crp=mg/dL; got {given!r}{hint}")
-        if not mine:
+            raise click.BadParameter(f"--unit must look like crp=mg/dL; got {given!r}{hint}")
+        if not matching:
             raise click.BadParameter(f"--unit {given}: {name} has no column")
         try:
             changed = [
                 dataclasses.replace(mapped, unit=unit, unit_column=None)
-                if mapped in mine
+                if mapped in matching
                 else mapped
                 for mapped in layout.biomarkers
             ]
@@ -121,8 +121,8 @@ def stop_if_doubtful(findings: Sequence[Finding], accepted: Sequence[str]) -> No
             )
     if is_stopped:
         click.echo(
-            'Nothing was computed. Give a unit in the column\'s name, such as "crp (mg/dL)", or by '
-            "--unit crp=mg/dL or --columns.",
+            'Nothing was computed. Give a unit in the column\'s name, such as "crp (mg/dL)", or '
+            "use --unit crp=mg/dL or --columns.",
             err=True,
         )
         sys.exit(STOPPED)

@@ -32,15 +32,15 @@ if TYPE_CHECKING:
     "--people",
     "people_path",
     type=PATH,
-    help="If IN has one result a row and no ages: a table with one row a person, of identifier, "
-    "birth date or age, and sex.",
+    help="If IN has one result per row and no ages: a table with one row per person, with "
+    "identifier, birth date or age, and sex.",
 )
 @click.option(
     "--tests",
     "tests_path",
     type=PATH,
-    help="If IN has one result a row or is FHIR: YAML of the laboratory's own test codes, such as "
-    "CRPH: crp.",
+    help="If IN has one result per row or is FHIR: YAML of the laboratory's own test codes, such "
+    "as CRPH: crp.",
 )
 @click.option(
     "--outputs",
@@ -64,7 +64,7 @@ if TYPE_CHECKING:
     "--change",
     is_flag=True,
     help="Compare each later blood draw of a person with the first: the difference, its 90 % "
-    "interval, and whether it is within the noise of two draws. One row a later draw.",
+    "interval, and whether it is within the noise of two draws. One row per later draw.",
 )
 @click.option(
     "--to",
@@ -114,16 +114,16 @@ def score(
 ) -> None:
     """Score IN, a table, an Excel workbook or FHIR R4, and write the answers to OUT.
 
-    IN (.parquet, .csv, .tsv, .txt, .arrow, .xlsx, .ndjson; with .gz or not) has one row a
-    person, or one result a row (person, test, value, unit, date). FHIR is a Bundle, a list or
-    a resource (.json), one resource a line (.ndjson), or a folder of such files. Of several
+    IN (.parquet, .csv, .tsv, .txt, .arrow, .xlsx, .ndjson; with .gz or not) has one row per
+    person, or one result per row (person, test, value, unit, date). FHIR is a Bundle, a list or
+    a resource (.json), one resource per line (.ndjson), or a folder of such files. Of several
     results, the newest usable one of each biomarker counts, within a year of the person's
     newest. - is standard input or output.
 
-    IN is checked first. Values that are far likelier in another unit, and unused columns that
-    look like a biomarker, stop the run. --dry-run does only this check.
+    IN is checked first. Values that are much more likely to be in another unit, and unused
+    columns that look like a biomarker, stop the run. --dry-run does only this check.
 
-    OUT (.parquet, .csv, .arrow, .ndjson) has one row a person, in the order of IN. If a row
+    OUT (.parquet, .csv, .arrow, .ndjson) has one row per person, in the order of IN. If a row
     cannot be scored, its column "reason" says why. If an answer is not reliable, its numbers
     are empty and its column "withheld" says why. If the run is killed, the same command
     continues where it stopped. If OUT ends in .json or .fhir.ndjson, the answers are FHIR.

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
 NOT_ALL_SCORED = 3
-"""Exit status: OUT is written, and some of its rows have a reason in place of answers."""
+"""Exit status: OUT is written, and some of its rows have a reason instead of answers."""
 
 _FEW = 20
 _UNRELIABLE_WORDS = {"withhold": "numbers withheld", "keep": "not reliable"}
@@ -27,7 +27,7 @@ _UNRELIABLE_WORDS = {"withhold": "numbers withheld", "keep": "not reliable"}
 def report_summary(
     summary: Summary, layout: Layout, model: str, out: Path, unreliable: str
 ) -> None:
-    # A device that failed on the way, or another in the run before, makes two of them.
+    # There are two devices if one failed during the run, or if an earlier run used another.
     devices = [
         device if len(summary.devices) == 1 else f"{device} ({rows} rows)"
         for device, rows in summary.devices.items()
@@ -64,7 +64,7 @@ def report_left_out(model: Henaw) -> None:
 
 
 def report_few(model: Henaw, source: Source, unreliable: str) -> None:
-    """Of few people put together from results, say of each what is not reliable."""
+    """Say which numbers of each person are not reliable, if IN has results of a few people."""
     from henaw.intake.tables.layout import find_layout
 
     if not source.from_results or not source.rows or source.rows > _FEW:

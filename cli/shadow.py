@@ -52,7 +52,7 @@ class Counts:
     help="A server's monitor, such as http://127.0.0.1:8083/metrics. Give it for both servers.",
 )
 def shadow(urls: Sequence[str]) -> None:
-    """Say how far a shadow's answers are from the stable version's to the same requests.
+    """Report how much a shadow's answers differ from the stable version's to the same requests.
 
     The report covers the time since the monitors of the servers started. Each comparison is
     counted by one of the two servers, so the report needs both.

@@ -39,7 +39,7 @@ _USUAL_YEARS = 10.0
     "--out",
     type=FILE,
     required=True,
-    help="Table to write, .parquet (ukb: .csv), with 'synthetic' in its name.",
+    help="Table to write (.parquet; for ukb .csv). Its name must contain 'synthetic'.",
 )
 def simulate(
     *,

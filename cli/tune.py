@@ -63,7 +63,7 @@ def _read_folds(_: click.Context, param: click.Parameter, value: str) -> str | i
 @click.option(
     "--out",
     type=FILE,
-    help="Configuration to write, with its report beside it. Default: the study's name with .yaml.",
+    help="Configuration to write, next to its report. Default: the study's name with .yaml.",
 )
 @device_option
 @click.option("--overwrite", is_flag=True, help="Replace --out if it exists.")

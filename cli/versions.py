@@ -206,5 +206,5 @@ def _read_version(archive: Path) -> str:
         ) from error
     # It becomes a part of a file's name.
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._+-]*", version):
-        raise ArtifactError(str(archive), [f"its version must be such as '1.2.0'; got {version!r}"])
+        raise ArtifactError(str(archive), [f"its version must look like '1.2.0'; got {version!r}"])
     return version

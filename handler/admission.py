@@ -72,12 +72,12 @@ class Cashier:
         self._charge(exchange, people * weight)
 
     def _charge(self, exchange: Exchange, people: float) -> None:
-        """Have the client pay for so many people, less what it has paid for this request."""
+        """Charge the client for these people, less what it has already paid for this request."""
         most = self._throttle.find_most_people(exchange.client)
         if people > most:
             raise TooLargeError(
-                f"At this client's rate a request may cost as much as {most:.0f} people; this one "
-                f"costs as much as {people:.0f}. A person to explain counts as "
+                f"This client's rate allows at most {most:.0f} people per request; this request "
+                f"counts as {people:.0f}. A person with an explanation counts as "
                 f"{_EXPLANATION_WEIGHT}, a FHIR Patient as {_PATIENT_WEIGHT}, and each "
                 f"{_BYTES_PER_PERSON} bytes of the body as 1."
             )

@@ -162,8 +162,8 @@ class ProblemList:
                 instance,
                 field,
                 "unit",
-                f"a request must have at most {SPELLINGS} spellings of units",
-                "spell each unit in one way",
+                f"a request must have at most {SPELLINGS} different spellings of units",
+                "write each unit the same way every time",
             )
             self.refuse()
 

@@ -1,1 +1,1 @@
-"""Any file of people to the tables that are scored: text in any shape, a result a row, FHIR."""
+"""Any file of people to the tables that are scored: text in any shape, one result per row, FHIR."""

@@ -52,7 +52,7 @@ _ENOUGH_TO_FIT, _MOST_MISFIT = 20, 0.5
 _LEAST_DENSITY = math.log(0.05)
 """An alternative under which a value is unusual too does not explain it."""
 _HIGHEST_DENSITY = 2.5
-"""More than the logarithm of density of any alternative."""
+"""The logarithm of density is lower than this for every alternative."""
 _LEAST_NAMED = 0.002
 """Share of values below which a doubt is not named: the fitted people have such values too."""
 MOST_IMPOSSIBLE = 0.5

@@ -1,4 +1,4 @@
-"""JSON of any size, value by value: a list or a Bundle is never in memory as a whole."""
+"""Read JSON of any size value by value: a whole list or Bundle is never in memory."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def open_text(path: Path) -> Iterator[IO[str]]:
 
 
 class JsonStream:
-    """Read JSON documents one after the other: a single one, or one a line (NDJSON).
+    """Read JSON documents one after the other: a single one, or one per line (NDJSON).
 
     Args:
         file: text.

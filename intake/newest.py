@@ -17,7 +17,7 @@ from henaw.model.errors import PanelError
 from henaw.model.panel.units import Unit
 
 WINDOW_DAYS = 365
-"""A value that is so much older than the person's newest value is not used with it."""
+"""A value older than the newest value of the person by more than this is not used."""
 
 DAY_MICROSECONDS = 86_400_000_000
 _ENOUGH_TO_FOLD = 1 << 20
@@ -57,7 +57,7 @@ class Values(NamedTuple):
 
 
 class _Rows(NamedTuple):
-    """Usable results in the panel's units, with what they are ordered by."""
+    """Usable results in the panel's units, with the columns that they are sorted by."""
 
     key: npt.NDArray[np.int64]
     time: npt.NDArray[np.int64]

@@ -1,4 +1,4 @@
-"""Results of a laboratory, one a row, from any file."""
+"""Laboratory results from any file, one per row."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class Results(NamedTuple):
 
 
 class Unusable(NamedTuple):
-    """A biomarker of a table with a result a row, none of whose results can be used.
+    """A biomarker of a table with one result per row, none of whose results can be used.
 
     Attributes:
         name: of the biomarker.

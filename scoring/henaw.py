@@ -233,9 +233,9 @@ class Henaw:
 
         Raises:
             ScoringError: a column is missing; names, types or units are wrong; the values of
-                several people are far likelier in another unit; or an unused column looks like
-                a biomarker that has no column. A single person who cannot be scored is also an
-                error; in a list or a table that person has a ``reason`` instead.
+                several people are much more likely to be in another unit; or an unused column
+                looks like a biomarker that has no column. A single person who cannot be scored is
+                also an error; in a list or a table that person has a ``reason`` instead.
 
         Warns:
             InputWarning: a value of one person looks wrong; or a table has biomarkers without a
@@ -275,7 +275,7 @@ class Henaw:
         """Score a batch: answers beside their identifiers, and counts of what happened.
 
         Args:
-            batch: one row a person.
+            batch: one row per person.
             layout: the meaning of each column.
             outputs: names of the model's outputs, in its order.
             unreliable: "withhold" or "keep", as :meth:`predict` takes it.

@@ -35,15 +35,15 @@ def check_redis(url: str) -> CheckResult:
         return warn(
             "redis",
             f"{where}: {type(error).__name__}",
-            "until then each host limits by its own file. Start Redis, or correct throttle.redis",
+            "start Redis, or correct throttle.redis; until then each host applies its own limit",
         )
     return note("redis", f"{where} answers")
 
 
 def check_ports(taken: list[str], run: Path) -> Iterator[CheckResult]:
-    """Report the ports of a server that does not run, and that it does not run."""
+    """Report that no server runs, and which of its ports another program uses."""
     if taken:
-        advice = "if it is a henaw server, name its folder with --run; else stop what listens there"
+        advice = "if it is a henaw server, give its folder with --run; otherwise stop that program"
         yield warn("ports", "; ".join(taken), advice)
     else:
         yield note("ports", "free")
@@ -66,11 +66,11 @@ def ping(run: Path) -> CheckResult:
         )
     if answer.status == http.HTTPStatus.OK:
         return note("ping", f"{where} answers")
-    return fail("ping", f"{where}: status {answer.status}", "see ts_log.log and the tokens")
+    return fail("ping", f"{where}: status {answer.status}", "read ts_log.log and check the tokens")
 
 
 def ask_monitor(url: str, advice: str) -> CheckResult:
-    """Ask the monitor whether the server is ready; ``advice`` is for when it is not."""
+    """Ask the monitor whether the server is ready; ``advice`` says what to do if it is not."""
     try:
         with urllib.request.urlopen(url, timeout=_TIMEOUT_S):  # noqa: S310
             return note("ready", f"{url} answers")

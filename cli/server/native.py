@@ -30,7 +30,7 @@ CONSOLE_LOG = "console.log"
 _START_TIMEOUT_S = 120.0
 _POLL_S = 0.02
 LONGEST_STOP_S = 60
-"""Longest time that a stop takes; kill the server only after it."""
+"""A stop takes at most this long; kill the server only after that."""
 
 
 def serve_here(

@@ -1,4 +1,4 @@
-"""The tokens that TorchServe writes into the server's folder at its start."""
+"""The tokens that TorchServe writes into the server's folder when it starts."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any, Final, Literal, TypeVar
 from henaw.cli.server.record import ServerError
 
 FILE_NAME = "key_file.json"
-"""In TorchServe's working directory, the server's folder."""
+"""The file is in TorchServe's working directory, which is the server's folder."""
 
 Door = Literal["inference", "management"]
 DOORS: Final[tuple[Door, ...]] = ("inference", "management")

@@ -59,7 +59,7 @@ _IDLE_TIMEOUT_S = 5
 _DRAIN_TIMEOUT_S = 30
 """The longest time of a batch, as in model-config.yaml."""
 LONGEST_STOP_S = _IDLE_TIMEOUT_S + _DRAIN_TIMEOUT_S + 2 * _STOP_TIMEOUT_S
-"""Longest time that a stop takes; kill the server only after it."""
+"""A stop takes at most this long; kill the server only after that."""
 _WITHOUT_WORKER_S = 60.0
 _IDLE_S = 0.3
 """A worker that uses no processor time for so long is idle."""

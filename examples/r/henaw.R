@@ -3,9 +3,9 @@ library(reticulate)
 
 open_henaw <- function(path) import("onnxruntime", convert = FALSE)$InferenceSession(path)
 
-# All outputs of n people, as vectors and matrices with a row a person.
+# All outputs of n people, as vectors and matrices with one row per person.
 #
-# biomarkers: matrix with a row a person: CRP mg/L, HbA1c mmol/mol, creatinine umol/L,
+# biomarkers: matrix with one row per person: CRP mg/L, HbA1c mmol/mol, creatinine umol/L,
 #   albumin g/L, lymphocytes %, RDW %, GGT U/L, AST U/L, ALT U/L; NA where a test was not done.
 # age: years. sex: 0 female, 1 male.
 ask_henaw <- function(session, biomarkers, age, sex) {

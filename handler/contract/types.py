@@ -38,7 +38,7 @@ DATATYPES: Final = {
     "sex": ("INT64", "INT32", "INT8", "UINT8"),
 }
 ABSENT: Final = math.nan
-"""The value of a biomarker that was left out. It is told from null by identity."""
+"""The value of a biomarker that was left out. Identity distinguishes it from null."""
 
 # Used as values, because annotations cannot refer to names that come from tables.
 _LIST: Any = list

@@ -14,7 +14,7 @@ _PASSES = 5
 _LEAST_PASSES = 2
 """The first pass is slower: caches are cold."""
 _BUDGET_S = 1.0
-"""No pass begins after so many seconds."""
+"""No pass begins after this many seconds."""
 _GAIN = 0.9
 """Part of the other runtime's time; a smaller gain may be noise."""
 

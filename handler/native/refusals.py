@@ -21,10 +21,12 @@ from henaw.handler.exchange import Response
 from henaw.handler.problems import CONTENT_TYPE, describe_error
 
 MALFORMED: Final = MalformedRequestError("This is not a valid HTTP/1.1 request.")
-LARGE_HEADERS: Final = LargeHeadersError("The headers must be at most 100 and have at most 32 KiB.")
+LARGE_HEADERS: Final = LargeHeadersError(
+    "A request must have at most 100 headers, with at most 32 KiB in total."
+)
 LONG_PATH: Final = LongPathError("The path and query must be at most 8 KiB.")
 SLOW: Final = SlowRequestError(
-    "The request did not arrive in time. Send it again, faster or in parts."
+    "The request did not arrive in time. Send it again, or split it into smaller requests."
 )
 FULL: Final = OverloadedError("The server is overloaded. Retry after 1 s.")
 NO_KEY: Final = UnauthorizedError(
@@ -56,7 +58,7 @@ def refuse(error: RequestError, path: str) -> Response:
 def refuse_method(methods: Collection[str], path: str) -> Response:
     """Return the response to a request with a method that the path does not answer."""
     listed = ", ".join(methods)
-    response = refuse(MethodNotAllowedError(f"This path answers {listed}."), path)
+    response = refuse(MethodNotAllowedError(f"This path accepts only {listed}."), path)
     return Response(
         status=response.status, headers={**response.headers, "Allow": listed}, body=response.body
     )

@@ -58,7 +58,7 @@ class BinaryReader:
                 None,
                 f"{field}.parameters.{SIZE_PARAMETER}",
                 "shape",
-                f"{SIZE_PARAMETER} must be 0 to {remaining}, the bytes that follow; "
+                f"{SIZE_PARAMETER} must be 0 to {remaining}, the number of bytes left; "
                 f"got {show_value(size)}",
             )
             problems.refuse()  # All that follows would be read from the wrong place.
@@ -80,8 +80,8 @@ class BinaryReader:
                 None,
                 f"{field}.shape",
                 "shape",
-                f"shape must be {expected} and fit the bytes, {type_.itemsize} for each value; "
-                f"got {size} bytes and another shape",
+                f"shape must be {expected} and match the {size} bytes of this input, "
+                f"{type_.itemsize} for each value",
             )
             return np.empty(0)
         values = np.frombuffer(self._content, type_, count=size // type_.itemsize, offset=begin)

@@ -37,8 +37,8 @@ def describe_services() -> HookServices:
                 hook=HOOK,
                 id=SERVED_NAME,
                 title="HENAW: biological age from nine blood values",
-                description="Shows the biological age of the patient, its percentile and its "
-                "cautions. An estimate for research and wellness, not a diagnosis.",
+                description="Shows the patient's biological age, its percentile and any "
+                "warnings. An estimate for research and wellness, not a diagnosis.",
                 prefetch={
                     _PATIENT: "Patient/{{context.patientId}}",
                     **{
@@ -51,7 +51,8 @@ def describe_services() -> HookServices:
                         for biomarker in PANEL
                     },
                 },
-                usage_requirements="Send the prefetched data: this service asks no FHIR server.",
+                usage_requirements="Send the prefetched data: this service does not query a FHIR "
+                "server.",
             )
         ]
     )
@@ -88,8 +89,8 @@ def read_call(tree: Mapping[str, Any]) -> FhirPeople:
     patient = prefetch.get(_PATIENT)
     if not isinstance(patient, dict) or patient.get("resourceType") != "Patient":
         raise PreconditionError(
-            f'prefetch must contain the Patient as "{_PATIENT}": this service asks no FHIR '
-            "server. GET /cds-services lists what to send."
+            f'prefetch must contain the Patient as "{_PATIENT}": this service does not query a '
+            "FHIR server. GET /cds-services lists what to send."
         )
     if all(biomarker.name not in prefetch for biomarker in PANEL):
         raise PreconditionError(

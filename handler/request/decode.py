@@ -44,7 +44,8 @@ def check_size(body: bytes, *, maximum_bytes: int, maximum_values: int) -> None:
         if _measure_depth(body) > MAXIMUM_DEPTH:
             raise MalformedBodyError(_TOO_DEEP)
         raise TooLargeError(
-            f"The body has more objects and arrays than a valid request of {len(body)} bytes"
+            "The body has more objects and arrays than a valid request of "
+            f"{len(body)} bytes can have"
         )
     if brackets + body.count(b",") > maximum_values:
         raise TooLargeError(
@@ -132,7 +133,7 @@ def check_tree(tree: object, body: bytes) -> dict[str, Any]:
     return tree
 
 
-_TOO_DEEP = f"The body must nest at most {MAXIMUM_DEPTH} levels deep"
+_TOO_DEEP = f"The body must have at most {MAXIMUM_DEPTH} levels of nesting"
 
 
 def _keep_colon(match: re.Match[bytes]) -> bytes:

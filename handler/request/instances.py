@@ -179,9 +179,7 @@ def _read_outputs(tree: dict[str, Any], problems: ProblemList) -> tuple[str, ...
     if asked is None:
         return ANSWER_FIELDS
     if not isinstance(asked, list) or not asked:
-        problems.add_wrong(
-            None, "outputs", "outputs must be an array of names, at least one", asked
-        )
+        problems.add_wrong(None, "outputs", "outputs must be an array of at least one name", asked)
         return ANSWER_FIELDS
     for name in asked:
         problems.check_name(None, "outputs", name, ANSWER_FIELDS, "a field of an answer")

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 
 _PATIENT_WEIGHT: Final = 10
-"""A Bundle may have one Patient for so many instances of another request: its answer is longer."""
+"""A Bundle has one Patient for this many instances of another request: its answer is longer."""
 
 
 class Draft(NamedTuple):

@@ -186,7 +186,7 @@ def _read_tensor(
             None,
             f"{field}.shape",
             "shape",
-            f"shape must be {expected} and fit the data; got {len(data)} values and another shape",
+            f"shape must be {expected} and match the {len(data)} values in data",
         )
         return np.empty(0)
     try:
@@ -240,7 +240,7 @@ def _read_outputs(asked: object, problems: ProblemList) -> tuple[str, ...]:
         return OUTPUT_NAMES
     if not isinstance(asked, list) or not asked:
         problems.add_wrong(
-            None, "outputs", "outputs must be an array of objects, at least one", asked
+            None, "outputs", "outputs must be an array of at least one object", asked
         )
         return OUTPUT_NAMES
     names = [item.get("name") if isinstance(item, dict) else item for item in asked]

@@ -81,7 +81,7 @@ class Room:
         if size > self._each:
             fitting = people * self._each // size
             raise TooLargeError(
-                f"The answer must be at most {self._each} bytes; it could have {size}. "
+                f"The answer must be at most {self._each} bytes; this one could be {size}. "
                 f"Send about {fitting} people per request, or name the outputs that you need."
             )
         if size > self._left:

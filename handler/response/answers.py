@@ -1,8 +1,8 @@
 """The graph's outputs as JSON answers: numbers rounded, flags as warnings.
 
-The contract's types define the JSON. They write one template answer with a mark at every place
-where people differ; each person's numbers and lists then replace the marks. To make an object for
-every person would cost more than the graph does.
+The contract's types define the JSON. One template answer is written from them, with a mark in each
+place where people differ. Each person's numbers and lists then replace the marks. It would take
+longer to make an object for every person than to run the graph.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ NUMBERS = {
     "contributions": ("contributions", _YEAR_DECIMALS),
     "systems": ("system_contributions", _YEAR_DECIMALS),
 }
-"""Numeric fields of an answer: the graph's output, and the number of decimals."""
+"""Numeric fields of an answer: the graph's output and the number of decimals of each."""
 
 _LISTS = {"imputed": b"[]", "reliable": b"true", "withheld": b"[]", "warnings": b"[]"}
 """Fields after the numbers, and their value for most people."""
@@ -108,7 +108,7 @@ class AnswerTemplates:
         self._made: dict[tuple[tuple[str, ...], Model], _Template] = {}
 
     def get(self, fields: tuple[str, ...], model: Model) -> _Template:
-        """Return the template of an answer with these fields; there are some hundred at most."""
+        """Return the template of an answer with these fields; at most a few hundred exist."""
         template = self._made.get((fields, model))
         if template is None:
             template = self._made[fields, model] = self._make(fields, model)
@@ -134,11 +134,11 @@ class AnswerWriter:
     """Writes the answers of one batch, for each request in it.
 
     Args:
-        outputs: the graph's, for all people of the batch.
+        outputs: the graph's outputs for all people of the batch.
         biomarkers: (n, 9) float32, the graph's input, NaN = missing.
         age: (n,) float32, years.
-        templates: of the model's answers.
-        runtime: the one that answered.
+        templates: the templates of the model's answers.
+        runtime: the runtime that computed the outputs.
 
     Attributes:
         model: which model answered, and on which runtime.
@@ -170,7 +170,7 @@ class AnswerWriter:
     def find_unusable_rows(self) -> npt.NDArray[np.bool_] | None:
         """Return (n,) bool, true where any number is not finite; None where all are finite.
 
-        One pass tells the usual case: a sum is finite only if every number is.
+        Usually one sum is enough: it is finite only if every number is finite.
         """
         if math.isfinite(float(self._numbers.sum(dtype=np.float64))):
             return None
@@ -181,7 +181,7 @@ class AnswerWriter:
         """Return the answers to one request as JSON, separated by commas.
 
         Args:
-            instances: the request's.
+            instances: the people of the request.
             rows: their rows in the batch.
         """
         fields = instances.outputs

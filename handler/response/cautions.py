@@ -67,8 +67,9 @@ def find_warnings(
             Unusual(
                 code="age_outside_fitted",
                 field="age",
-                message=f"Age {age[row]:.6g} is outside {low:g} to {high:g} years, the fitted ages;"
-                " the reference of the nearest fitted age is used",
+                message=f"Age {age[row]:.6g} is outside {low:g} to {high:g} years, the ages of the "
+                "people the model was fitted on; the reference of the nearest of these ages is "
+                "used",
             )
         ]
     for place, name in enumerate(NAMES):
@@ -89,7 +90,8 @@ def find_warnings(
         biomarker = PANEL[column]
         value = float(biomarkers[row, column])
         message = (
-            f"{value:.6g} {biomarker.unit} is outside the range of 99.8 % of the fitted people"
+            f"{value:.6g} {biomarker.unit} is outside the range of 99.8 % of the people the model "
+            "was fitted on"
         )
         _, hint = describe_implausible(biomarker, value)
         if hint is not None:

@@ -187,7 +187,7 @@ class Throttle:
         ]
 
     def _decide(self, demands: Sequence[Demand]) -> list[Decision]:
-        """Ask the first store that works; a store that failed is not asked for a second."""
+        """Ask the first store that works; a store that failed is skipped for one second."""
         for store in self._preferred:
             failed_ns = self._failed_ns.get(store.name)
             if failed_ns is not None and 0 <= self._clock_ns() - failed_ns < SECOND_NS:

@@ -1,4 +1,4 @@
-"""Files of FHIR: a single one, or a folder, as bulk exports and patient generators make it."""
+"""FHIR files: one file, or a folder that a bulk export or a patient generator wrote."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Tables of any shape to people: a person a row, or a result a row."""
+"""Tables of any shape to people: one person per row, or one result per row."""

@@ -70,7 +70,7 @@ class SexColumn:
 
 @dataclass(frozen=True, kw_only=True)
 class Layout:
-    """The columns of a table with a row a person.
+    """The columns of a table with one row per person.
 
     Attributes:
         age: column of the age at the blood draw, years.

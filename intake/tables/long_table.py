@@ -1,4 +1,4 @@
-"""Tables with a result a row: exports of laboratories, and OMOP's MEASUREMENT."""
+"""Tables with one result per row: exports of laboratories, and OMOP's MEASUREMENT."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _SIGNS = {sign: place for place, sign in enumerate(COMPARATORS)}
 
 
 class LongTable:
-    """Read batches of a table with a result a row.
+    """Read batches of a table with one result per row.
 
     Args:
         columns: of the table.

@@ -30,7 +30,7 @@ ReadColumns = Callable[[Sequence[str]], Iterator[pa.RecordBatch]]
 _OMOP_SEXES = {"8507": "male", "8532": "female"}
 _MOST_COMPARED = 1000
 _NOBODY = (
-    "no person has both an age (or birth date) and a sex. Give a table with a row a person "
+    "no person has both an age (or birth date) and a sex. Give a table with one row per person "
     "(identifier, birth date or age, sex) by --people, such as OMOP's PERSON, or add columns such "
     "as age and sex"
 )
@@ -111,7 +111,7 @@ def tabulate_people(
     people: tuple[ReadColumns, Sequence[str]] | None = None,
     by_draw: bool = False,
 ) -> tuple[PersonTable, list[str], list[Unusable]]:
-    """Turn a table with a result a row into the table of people that is scored.
+    """Turn a table with one result per row into the table of people that is scored.
 
     Args:
         results: the table.
@@ -119,7 +119,7 @@ def tabulate_people(
         names: of all its columns.
         decimal: the decimal mark of its text.
         local: biomarkers by the laboratory's own codes.
-        people: a table with a row a person, and the names of its columns.
+        people: a table with one row per person, and the names of its columns.
         by_draw: whether each day of a person is a row, with only the results of that day.
 
     Returns:

@@ -1,4 +1,4 @@
-"""Which biomarker a laboratory's test is, by its name, LOINC code, OMOP concept or local code."""
+"""Find the biomarker of a laboratory test by its name, LOINC, OMOP concept or local code."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The columns of a table with a result a row."""
+"""The columns of a table with one result per row."""
 
 from __future__ import annotations
 
@@ -113,7 +113,7 @@ def is_known(column: str) -> bool:
 
 @dataclass(frozen=True, kw_only=True)
 class ResultColumns:
-    """The columns of a table with a result a row.
+    """The columns of a table with one result per row.
 
     Attributes:
         parts: column by part, for those of :data:`PARTS` that the table has.
@@ -130,14 +130,14 @@ class ResultColumns:
         """Describe what each column was taken for, and which columns are not used."""
         taken = ", ".join(f"{part} {column!r}" for part, column in self.parts.items())
         unused = [repr(name) for name in names if name and name not in self.columns]
-        lines = [f"a result a row; columns: {taken}"]
+        lines = [f"one result per row; columns: {taken}"]
         if unused:
             lines.append(f"columns that are not used: {', '.join(unused)}")
         return lines
 
 
 def find_result_columns(names: Sequence[str]) -> ResultColumns | None:
-    """Find the columns of a table with a result a row; None for another table.
+    """Find the columns of a table with one result per row; None for another table.
 
     Example:
         >>> find_result_columns(["Patient", "Test Name", "Result", "Units"]).parts["value"]

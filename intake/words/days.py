@@ -1,4 +1,4 @@
-"""Days and times as tables write them, and the order of day and month."""
+"""How tables write days and times, and whether the day or the month comes first."""
 
 from __future__ import annotations
 

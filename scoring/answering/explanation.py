@@ -41,7 +41,7 @@ def tabulate_parts(
     others = [label_part(name) for name in names[1:]]
 
     def widen(values: Any, fill: Any) -> Any:
-        """Fill the typical values and the interactions: (n, 9) to (n * k,)."""
+        """Fill the places of the typical value and the interactions: (n, 9) to (n * k,)."""
         return np.pad(values, ((0, 0), (1, more)), constant_values=fill).ravel()
 
     def number(values: Any) -> pa.Array:

@@ -29,7 +29,7 @@ FEWEST_PEOPLE = 200
 """With fewer people, chance moves the gap as far as most laboratories do."""
 ENOUGH_PEOPLE = 500
 LARGEST_HEALTH_YEARS = 1.75
-"""People whose mean gap is further from the fitted people's are no general population."""
+"""A mean gap that is further from that of the fitted people is not a general population's."""
 NOTED_HEALTH_YEARS = 1.0
 LEAST_CHANCE_OF_POPULATION = 0.5
 LARGEST_MISFIT = 1.1
@@ -275,7 +275,7 @@ def _require_units(standardised: Array) -> None:
 
 
 def _judge_people(shifts: Shifts) -> list[str]:
-    """Refuse people who are no general population; note a smaller difference.
+    """Refuse people who are not a general population; note a smaller difference.
 
     Raises:
         ScoringError: they look like patients or like healthy volunteers.

@@ -253,7 +253,7 @@ def estimate(found: Statistics, usual: Usual, laboratory_sd: Array) -> Shifts:
 
 
 class _Explanation(NamedTuple):
-    """The statistics' covariance, its inverse times their difference, and the shifts."""
+    """The shifts, the covariance of the statistics, and its inverse times their difference."""
 
     covariance: Array
     solved: Array

@@ -47,14 +47,14 @@ class _Draws(NamedTuple):
 def score_change(
     model: Henaw, source: Source, layout: Layout, out: Path, *, unreliable: str
 ) -> tuple[Summary, int]:
-    """Compare each later draw of a person with the first, one row a later draw.
+    """Compare each later draw of a person with the first, one row per later draw.
 
     Both draws are scored with the biomarkers that both have, so that a biomarker measured only
     once does not count as a change.
 
     Args:
         model: the model that scores.
-        source: one row a draw: results by day, or a table with several rows a person.
+        source: one row per draw: results by day, or a table with several rows per person.
         layout: the meaning of each column.
         out: .parquet, .csv, .arrow or .ndjson; it appears when it is complete.
         unreliable: "withhold" leaves numbers empty if one of the two draws is not reliable.

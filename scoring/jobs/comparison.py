@@ -19,7 +19,7 @@ BOUNDS_YEARS = (0.1, 1.0, 3.0)
 def compare_models(
     stable: Henaw, candidate: Henaw, source: Source, layout: Layout
 ) -> dict[str, Any]:
-    """Score a table by both; 64 bytes a person are held.
+    """Score a table by both; 64 bytes per person are held.
 
     Returns:
         Aggregates alone: ``stable`` and ``candidate`` (name and SHA-256), ``people``,

@@ -41,7 +41,7 @@ def check_other(out: Path, path: Path) -> None:
         ScoringError: both are the same file.
     """
     if out.exists() and path.exists() and out.samefile(path):
-        raise ScoringError(str(out), ["OUT must be another file than IN; got the same"])
+        raise ScoringError(str(out), ["OUT must not be the same file as IN"])
 
 
 def open_sink(file: pa.NativeFile, suffix: str, schema: pa.Schema) -> Any:

@@ -76,7 +76,7 @@ def score_table(
     check_unreliable(unreliable)
     check_sink(out)
     if out.exists() and out.samefile(path):
-        raise ScoringError(str(out), ["OUT must be another file than IN; got the same"])
+        raise ScoringError(str(out), ["OUT must not be the same file as IN"])
     folder = out.with_name(f".{out.name}.parts")
     files = take_states((path, *beside)) if states is None else states
     key = _take_fingerprint(model, files, layout, outputs, unreliable)

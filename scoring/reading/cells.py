@@ -86,7 +86,7 @@ _SIDES = {sign: -1 if side == "below" else 1 for sign, side in COMPARATORS.items
 def read_ages(
     column: pa.Array, missing: tuple[str, ...]
 ) -> tuple[npt.NDArray[np.float32], Mask | None]:
-    """Return years (NaN if missing) and which cells are not a number; a limit is no age."""
+    """Return years (NaN if missing) and which cells are not a number; "> 89" is not an age."""
     cells = read_numbers(column, missing)
     if cells.side is None or cells.unreadable is None:
         return cells.values.astype(np.float32), cells.unreadable

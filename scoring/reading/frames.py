@@ -57,7 +57,7 @@ def read_frame(frame: object, layout: Layout | None) -> tuple[pa.RecordBatch, La
 
 
 def to_batch(table: pa.Table | pa.RecordBatch) -> pa.RecordBatch:
-    """Return all rows as one batch, also if there are none."""
+    """Return all rows as one batch, even if there are none."""
     if isinstance(table, pa.RecordBatch):
         return table
     batches = table.combine_chunks().to_batches()
@@ -105,7 +105,7 @@ def _read_array(array: np.ndarray[Any, Any]) -> pa.Table:
     raise ScoringError(
         "array",
         [
-            f"an array of numbers must have a row a person and {len(ARRAY_COLUMNS)} columns: "
+            f"an array of numbers must have one row per person and {len(ARRAY_COLUMNS)} columns: "
             f"{', '.join(ARRAY_COLUMNS)}; got shape {array.shape} of {array.dtype}. Or give an "
             "array with field names, a table, or a list of dicts"
         ],
@@ -159,7 +159,7 @@ _KINDS = {
 }
 _IMPORTERS = {"numpy": _read_array, "stream": _read_stream}
 _STREAMS = ("__arrow_c_stream__", "__arrow_c_array__")
-"""Methods of tables that Arrow can read, of any library (PyCapsule protocol)."""
+"""Methods of the tables, from any library, that Arrow can read (PyCapsule protocol)."""
 _COLLECTORS = ("collect", "to_table", "read_all")
 """Methods of polars and pyarrow that load a lazy table into memory."""
 

@@ -16,7 +16,7 @@ _BLOCK_BYTES = 1 << 20
 
 
 class FileStatus(NamedTuple):
-    """The system's record of a file; times in nanoseconds."""
+    """What the operating system says about a file; times in nanoseconds."""
 
     device: int
     inode: int

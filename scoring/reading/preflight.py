@@ -257,7 +257,7 @@ class _Sample:
 
 
 class _Sexes:
-    """Counts of the values in the column of sex that are no sex."""
+    """Counts of the values in the sex column that do not name a sex."""
 
     def __init__(self, layout: Layout) -> None:
         self._column = layout.sex.column

@@ -25,7 +25,7 @@ from henaw.scoring.reading.table_files import (
 
 
 class Source(Protocol):
-    """A table with one row a person, on disk or built from results.
+    """A table with one row per person, on disk or built from results.
 
     Attributes:
         names: the columns.
@@ -33,7 +33,7 @@ class Source(Protocol):
         notes: how the file was read, in sentences, if that is not obvious.
         from_results: whether each row was built from results, so that an answer says which
             values were used; its chunks also have the column :data:`DRAWN`.
-        unusable: biomarkers of a table with one result a row, none of whose results is usable.
+        unusable: biomarkers of a table with one result per row, none of whose results is usable.
     """
 
     from_results: bool
@@ -66,14 +66,14 @@ def open_source(
 ) -> Source:
     """Open a table by its suffix, or FHIR: .json, .ndjson or a folder of them.
 
-    FHIR, and a table with one result a row, become a table with one row a person: of each
+    FHIR, and a table with one result per row, become a table with one row per person: of each
     biomarker the newest usable result (see :mod:`henaw.intake.newest`).
 
     Args:
         path: the file or folder.
         threads: with more than one, columns are decoded in parallel.
         separator: between the columns of text; None: what its header shows.
-        people: beside a table with one result a row, a table with one row a person: ages or
+        people: beside a table with one result per row, a table with one row per person: ages or
             birth dates, and sexes.
         tests: biomarkers by the laboratory's own codes or names of tests.
         by_draw: for results, whether each day of a person is a row.
@@ -103,7 +103,7 @@ def open_source(
     if people is not None or tests:
         raise ScoringError(
             str(path),
-            ["--people and --tests are for a table with one result a row; this is none"],
+            ["--people and --tests are for a table with one result per row; IN is not one"],
         )
     return table
 

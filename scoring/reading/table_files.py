@@ -247,7 +247,7 @@ def _iterate_batches(source: pa.NativeFile) -> Iterator[pa.RecordBatch]:
 
 
 class _JsonRows(TableFile):
-    """One object a person, one a line or in a list; every value is read as text, as in CSV."""
+    """One object per person, one per line or in a list; every value is read as text, as in CSV."""
 
     def __init__(self, path: Path) -> None:
         super().__init__(path, ())

@@ -156,7 +156,7 @@ def test_a_result_a_row_becomes_a_row_a_person(artifacts: Path, tmp_path: Path) 
     result = run(tmp_path / "in.csv", out, *model, *options)
     assert result.exit_code == 0, result.output
     for said in (
-        "in.csv: a result a row; columns: person 'patient_id', test 'test'",
+        "in.csv: one result per row; columns: person 'patient_id', test 'test'",
         "in.csv: tests outside the panel, by rows: 'Sodium' (1)",
         "2 rows, 2 scored by henaw-nhanes",
         "1 rows: crp is a limit, which is used as the value",

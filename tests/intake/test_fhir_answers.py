@@ -198,7 +198,7 @@ def test_the_input_is_not_written_over(tmp_path: Path, option: tuple[str, ...]) 
     path = tmp_path / "in.json"
     path.write_text(json.dumps(WHOLE))
     result = CliRunner().invoke(score, [str(path), str(path), *option])
-    assert "OUT must be another file than IN" in str(result.exception)
+    assert "OUT must not be the same file as IN" in str(result.exception)
     assert json.loads(path.read_text()) == WHOLE
 
 

@@ -1,4 +1,4 @@
-"""Tables with a result a row, each with a trait of real exports.
+"""Tables with one result per row, each with a trait of real exports.
 
 The sources are public reports of the same trait, the contents our own.
 """
@@ -273,8 +273,8 @@ def test_used_and_unused_rows_are_described(read: Read) -> None:
     assert find_values(rows) == {"rdw": 13}
     assert rows[0]["sex"] is None
     assert notes == [
-        "a result a row; columns: person 'patient_id', test 'test', value 'value', unit 'unit', "
-        "specimen 'specimen', time 'date', age 'age', sex 'sex'",
+        "one result per row; columns: person 'patient_id', test 'test', value 'value', "
+        "unit 'unit', specimen 'specimen', time 'date', age 'age', sex 'sex'",
         "columns that are not used: 'ward'",
         "8 rows of results, 1 people",
         "tests outside the panel, by rows: 'Sodium' (1)",
@@ -394,7 +394,7 @@ def test_local_codes_are_read_from_a_file(read: Read, tmp_path: Path) -> None:
 
 def test_a_table_of_people_needs_a_result_a_row(read: Read) -> None:
     with pytest.raises(
-        ScoringError, match="--people and --tests are for a table with one result a row"
+        ScoringError, match="--people and --tests are for a table with one result per row"
     ):
         read("age,sex,crp\n54,f,1\n", people="id,age,sex\na,54,F\n")
 

@@ -315,7 +315,7 @@ def test_two_runs_do_not_write_one_output(model: Henaw, table: pa.Table, tmp_pat
 def test_the_input_is_not_written_over(model: Henaw, table: pa.Table, tmp_path: Path) -> None:
     path = write(table, tmp_path / "in.csv")
     before = path.read_bytes()
-    with pytest.raises(ScoringError, match="OUT must be another file than IN"):
+    with pytest.raises(ScoringError, match="OUT must not be the same file as IN"):
         score(model, path, path)
     assert path.read_bytes() == before
 

@@ -169,7 +169,7 @@ def test_an_array_with_names_or_the_documented_columns(
         "age is outside 18 to 120 years",
     )
     for wrong in (plain[:, :9], plain[0], plain.astype(object)):
-        with pytest.raises(ScoringError, match=r"a row a person and 11 columns: age, sex, crp"):
+        with pytest.raises(ScoringError, match=r"one row per person and 11 columns: age, sex, crp"):
             model.predict(wrong)
 
 

@@ -1,6 +1,6 @@
 """Reading a cohort table into arrays that a fit can use.
 
-The table has one row a participant and these columns: ``participant_id``, ``age`` (years),
+The table has one row per participant and these columns: ``participant_id``, ``age`` (years),
 ``sex`` (0 female, 1 male), the biomarkers of the panel in its units, ``death`` (1 dead,
 0 alive at the end of follow-up, empty: not followed) and ``followup_months`` (from the
 examination). Optional are ``ucod_leading`` (code of the underlying cause of death),

@@ -26,7 +26,7 @@ from henaw.training.reference.uncertainty import answer_by_refit, draw_values, m
 
 DRAWS = 10
 _NINE_IN_TEN = 1.6448536269514722
-"""90 % of a normal distribution lies within so many standard deviations of its mean."""
+"""90 % of a normal distribution lies within this many standard deviations of its mean."""
 
 
 def compute_icc(within: Array, total: Array) -> float:

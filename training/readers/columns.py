@@ -137,7 +137,7 @@ class _Raw:
     def read_codes(
         self, column: str, codes: Mapping[str, tuple[str, ...]], answers: tuple[int, int]
     ) -> pd.Series[float]:
-        """Read codes as one number a group, NaN where there is no value: (n,)."""
+        """Read codes as one number per group, NaN where there is no value: (n,)."""
         text = self._text[column]
         known = {
             code: answer

@@ -25,7 +25,7 @@ from henaw.training.reference.tables import (
 from torch import Tensor
 
 FEWEST_FOR_SHIFT = 200
-"""People of a survey with a biomarker, below whom its shift is 0."""
+"""If fewer people of a survey than this have a biomarker, its shift is 0."""
 MOST_ROUNDS = 6
 CLOSE_SHIFT = 0.002
 """A change of the shifts, in standard deviations, that ends the rounds."""

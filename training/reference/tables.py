@@ -22,7 +22,7 @@ Rows = npt.NDArray[np.bool_]
 WINDOW_YEARS = 5
 """People up to this many years from an age count as near it."""
 FEWEST_PEOPLE = 20
-"""People near an age, below whom nothing is tabulated from them."""
+"""If fewer people than this are near an age, nothing is tabulated from them."""
 MOST_PEOPLE = 3000
 """People from whom tables of missing patterns and of the interval are made."""
 PIECE = 1 << 14
@@ -155,7 +155,7 @@ def answer_in_pieces(people: Cohort, compute: Callable[[Tensor, Tensor, Tensor],
 
     Args:
         people: the n people.
-        compute: takes the network's inputs (biomarkers, age, sex); one row a person.
+        compute: takes the network's inputs (biomarkers, age, sex); one row per person.
 
     Returns:
         (n, ...) float64.

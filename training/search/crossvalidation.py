@@ -22,7 +22,7 @@ from henaw.training.metrics import AGE_BANDS, HORIZON_YEARS, compute_c_index, se
 from henaw.training.train import predict
 
 Folds = Literal["survey"] | int
-"""Leave out each survey in turn, or each of so many parts with similar people."""
+"""Leave out each survey in turn, or each of this many parts with similar people."""
 
 Progress = Callable[[str], None]
 

@@ -1,4 +1,4 @@
-"""FastAPI in its fastest form: bytes are validated directly, and answers written as bytes."""
+"""FastAPI in its fastest form: it validates the bytes of a body and writes answers as bytes."""
 
 from fastapi import FastAPI, Request, Response
 from pydantic import ValidationError

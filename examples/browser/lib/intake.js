@@ -124,7 +124,7 @@ function readJson(sidecar, text) {
   return readFhir(sidecar, content);
 }
 
-/** One document, or one a line. @param {string} text */
+/** One document, or one per line. @param {string} text */
 function parseJson(text) {
   try {
     return JSON.parse(text);

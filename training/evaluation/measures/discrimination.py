@@ -18,7 +18,7 @@ from lifelines.utils import concordance_index
 Matrix = npt.NDArray[np.float32]
 
 PAIRS_DRAWN = 1_000_000
-"""Up to so many deaths times people, each bootstrap sample's C is counted exactly."""
+"""Up to this many deaths times people, each bootstrap sample's C is counted exactly."""
 
 
 def compute_c(score: Array, time: Array, event: Rows) -> float:

@@ -26,7 +26,7 @@ Progress = Callable[[str, int, int | None], None]
 _LOGGER = logging.getLogger(__name__)
 _TRANSPORT_START = b"HEADER RECORD*******LIB"
 _CHUNK_BYTES = 1 << 16
-"""An interruption loses at most so many bytes: the library does not return part of a chunk."""
+"""An interruption loses at most this many bytes: the library does not return part of a chunk."""
 
 _BUSY = (
     HTTPStatus.TOO_MANY_REQUESTS,

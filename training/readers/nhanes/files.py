@@ -17,7 +17,7 @@ _FEWEST_EIGHTS = 3
 
 
 def read_file(path: Path, file: SurveyFile, variables: Sequence[str]) -> pd.DataFrame:
-    """Read the named variables of a file as numbers, one row a person.
+    """Read the named variables of a file as numbers, one row per person.
 
     Returns:
         (n, len(variables) - 1) numbers, by SEQN, the number of the person in the survey.

@@ -85,14 +85,14 @@ def take_records(frame: pl.DataFrame) -> pl.DataFrame:
 def merge_deaths(
     records: Sequence[pl.DataFrame], *, other_dementia: bool
 ) -> tuple[pl.DataFrame, dict[str, int]]:
-    """Merge death records to one a person.
+    """Merge death records to one per person.
 
     Args:
         records: frames of eid, record, date, cause.
         other_dementia: as for ``code_cause``.
 
     Returns:
-        One row a person: eid, death_date (null where only a cause is known) and ucod_leading;
+        One row per person: eid, death_date (null where only a cause is known) and ucod_leading;
         and counts of people with several records, or with records that disagree.
     """
     every = pl.concat([pl.DataFrame(schema=_SCHEMA), *records]).with_columns(

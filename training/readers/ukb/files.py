@@ -53,8 +53,8 @@ class Source:
     Attributes:
         path: the file.
         participant: number of the column with the identifier.
-        places: column numbers by field, instance and array, of tables with a row a participant.
-        records: column numbers by meaning, of tables with a row a death record.
+        places: column numbers by field, instance and array, of tables with one row per participant.
+        records: column numbers by meaning, of tables with one row per death record.
         columns: number of all columns.
         delimiter: "" for Parquet.
         compression: "" for none.
@@ -204,7 +204,7 @@ def _map_columns(path: Path, header: Sequence[str]) -> tuple[dict[Place, int], d
         meaning = parse_record_column(name)
         if meaning is not None:
             records[meaning] = number
-    # An index or a cause shows that there is a row a death record, not a row a person.
+    # An index or a cause shows that there is one row per death record, not per person.
     if {"record", "cause"} & set(records) and {"date", "cause"} & set(records):
         return {}, records
     places: dict[Place, int] = {}

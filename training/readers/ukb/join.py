@@ -1,6 +1,6 @@
 """Join the files of an extract on the participant.
 
-The result has a row a participant and a column a field and instance; of an array the first
+The result has one row per participant and one column per field and instance; of an array the first
 value that is not missing is kept. Where files share a column, the first file in the order of
 paths that has a value wins, and disagreements are counted.
 """
@@ -38,7 +38,7 @@ class Joined:
     """The files of an extract, joined.
 
     Attributes:
-        people: a row a participant: ``eid`` and columns named by ``name_column``.
+        people: one row per participant: ``eid`` and columns named by ``name_column``.
         deaths: death records, as from ``take_fields``.
         counts: of dropped rows and disagreements.
         unreadable: number of values that could not be read, by field.
