@@ -30,7 +30,8 @@ ALONE = (
 LENGTHY = (
     *("cli/", "export/", "serve_config/", "scoring/test_spark", "scoring/test_job"),
     *("scoring/test_parts", "scoring/test_calibration", "scoring/test_unpack"),
-    *("training/test_fit", "training/test_simulation", "training/test_train"),
+    *("training/test_fit", "training/test_resume", "training/test_simulation"),
+    *("training/test_train", "training/test_shipped_configurations"),
     *("training/cohorts/test_adjustment", "training/evaluation/", "training/minibatches/"),
     *("training/objective/test_harm", "training/reference/", "training/search/"),
     *("training/solvers/", "training/readers/nhanes/", "training/execution/"),
