@@ -78,7 +78,7 @@ def test_spellings_of_units_are_limited(client: Any, read: Callable[[Any], Any])
     assert client.send(write(64)).status == 200
     refused = client.send(write(65))
     assert refused.status == 422
-    assert "at most 64 spellings" in read(refused)["errors"][0]["message"]
+    assert "at most 64 different spellings of units" in read(refused)["errors"][0]["message"]
 
 
 @pytest.mark.parametrize("explain", [False, True])
