@@ -65,7 +65,7 @@ test: $(VENV)/.dev $(if $(NPM),node_modules/.dev) ## tests, doctests included, b
 	OMP_NUM_THREADS=1 $(BIN)/pytest -m 'not alone and not slow' --numprocesses auto --maxprocesses 4 --dist loadfile
 	$(BIN)/pytest -m 'alone and not slow'
 
-test-fast: $(VENV)/.dev ## what needs no server, browser or fit, within a minute
+test-fast: $(VENV)/.dev ## what needs no server, browser or fit
 	OMP_NUM_THREADS=1 $(BIN)/pytest -m 'not alone and not slow and not lengthy' --numprocesses auto --maxprocesses 4 --dist loadfile
 
 test-slow: $(VENV)/.dev ## the few tests that take minutes: whole fits of real people, a rehearsal of make gpu

@@ -9,6 +9,7 @@ import onnxruntime
 import psutil
 import pytest
 import torch
+from filelock import FileLock
 from henaw.export.export import export_checkpoint
 from henaw.export.people import People
 from henaw.model.checkpoint import Checkpoint, load_checkpoint
@@ -37,7 +38,7 @@ LENGTHY = (
     *("training/solvers/", "training/readers/nhanes/", "training/execution/"),
     *("model/test_network_cohort", "model/test_harm", "model/test_tenth", "model/test_synthetic"),
     *("handler/inference/", "handler/response/test_other_shapes", "handler/torchserve/"),
-    *("intake/test_json_stream",),
+    *("intake/test_json_stream", "scoring/test_comparison", "scoring/test_engines"),
 )
 """What fits, exports or starts processes, by the beginning of its path."""
 
@@ -72,9 +73,17 @@ def checkpoint(shipped_checkpoint_path: Path) -> Checkpoint:
 
 @pytest.fixture(scope="session")
 def artifacts(shipped_checkpoint_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder that ``henaw export`` writes from the reference model; do not change it."""
-    out = tmp_path_factory.mktemp("artifacts") / "export"
-    export_checkpoint(shipped_checkpoint_path, out)
+    """The folder that ``henaw export`` writes from the reference model; do not change it.
+
+    All processes of a run share it.
+    """
+    root = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        root = root.parent
+    out = root / "artifacts"
+    with FileLock(root / "artifacts.lock"):
+        if not out.exists():
+            export_checkpoint(shipped_checkpoint_path, out)
     return out
 
 
