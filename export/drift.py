@@ -61,5 +61,5 @@ def _describe_people(training: Mapping[str, Any]) -> dict[str, Any] | None:
 
 
 def _round(values: torch.Tensor) -> Any:
-    """Four decimals: a hundredth of the smallest step that laboratories report."""
+    """Return the number with four decimals: laboratories report steps of 0.01 or more."""
     return values.round(decimals=4).tolist()

@@ -38,6 +38,7 @@ class Cashier:
         """Take one token for each request, and return the requests that had one."""
         try:
             admissions = self._throttle.admit_all([exchange.client for exchange in exchanges])
+        # A bug: the throttle answers by itself where its store fails.
         except Exception as error:
             for exchange in exchanges:
                 exchange.error = locate_error(error)

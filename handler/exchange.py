@@ -88,6 +88,7 @@ class Exchange:
             step(self)
         except RequestError as error:
             self._refuse(error)
+        # A bug. The log gets its place without its message, which may have values.
         except Exception as error:
             self.error = locate_error(error)
 

@@ -211,6 +211,7 @@ class Service:
         """Evaluate the graph once for all requests, or, if that fails, once for each."""
         try:
             self._evaluate_together(group, room)
+        # Whatever the graph or a writer raises must end one request, not the batch.
         except Exception as error:
             if len(group) == 1:
                 group[0].error = locate_error(error)
@@ -304,7 +305,7 @@ class Service:
 
 
 def _split_by_size(exchanges: Sequence[Exchange]) -> Iterator[list[Exchange]]:
-    """Yield a few requests at a time, the smallest first: no large one delays a small one."""
+    """Yield a few requests at a time, smallest first, so that large ones delay no small one."""
     some: list[Exchange] = []
     size = 0
     for exchange in sorted(exchanges, key=lambda exchange: len(exchange.request.body)):

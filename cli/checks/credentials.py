@@ -12,7 +12,7 @@ from henaw.cli.checks.results import CheckResult, fail, note, warn
 from henaw.cli.server.certificate import find_key_problem, read_certificate
 from henaw.cli.server.inference import Inference
 from henaw.cli.server.record import ServerError
-from henaw.cli.server.tokens import DOORS, read_token
+from henaw.cli.server.tokens import TOKEN_KINDS, read_token
 from henaw.handler.configuration import HandlerConfiguration
 from henaw.handler.throttle.client_keys import read_digests
 from henaw.model.errors import ConfigurationError
@@ -90,14 +90,14 @@ def check_tokens(run: Path) -> Iterator[CheckResult]:
     try:
         if not Inference(run).needs_token:
             return
-        tokens = {door: read_token(run, door) for door in DOORS}
+        tokens = {kind: read_token(run, kind) for kind in TOKEN_KINDS}
     except ServerError as error:
         yield fail("tokens", str(error), "henaw stop, then henaw serve")
         return
-    for door, token in tokens.items():
-        seen = f"{door}: valid until {token.expires:%Y-%m-%d %H:%M} UTC"
-        # Those of the management door are renewed by whoever needs one.
-        if door == "management" or token.expires - datetime.now(timezone.utc) > _TOKEN_WARNING:
+    for kind, token in tokens.items():
+        seen = f"{kind}: valid until {token.expires:%Y-%m-%d %H:%M} UTC"
+        # The command that needs a management token renews it.
+        if kind == "management" or token.expires - datetime.now(timezone.utc) > _TOKEN_WARNING:
             yield note("tokens", seen)
         elif token.is_expired():
             yield fail("tokens", f"{seen}: every client is refused", _RENEW)

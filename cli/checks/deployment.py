@@ -26,6 +26,7 @@ from henaw.cli.checks.software import (
     check_model,
     check_versions,
 )
+from henaw.cli.server.inference import find_own_address
 from henaw.cli.server.monitor import read_monitor_port
 from henaw.cli.server.properties import are_tokens_asked_for, read_properties
 from henaw.cli.server.record import Engine, find_server
@@ -121,9 +122,10 @@ def _examine_native(deployment: Deployment) -> Iterator[CheckResult]:
         return
     yield note("server", f"{record.url}, pid {record.pid}")
     yield ping(deployment.run)
-    port = record.monitor_port or handler.monitor.port
+    host = find_own_address(handler.monitor.address)
+    host = f"[{host}]" if ":" in host else host
     yield ask_monitor(
-        f"http://{_reach(handler.monitor.address)}:{port}/ready",
+        f"http://{host}:{record.monitor_port or handler.monitor.port}/ready",
         "see console.log in the run folder; a worker that hangs is replaced automatically",
     )
 
@@ -150,22 +152,17 @@ def _has_password(url: str) -> bool:
     return bool(parts.password) or "password=" in parts.query
 
 
-def _reach(address: str) -> str:
-    """Return the address by which this machine reaches its own listening address."""
-    return {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(address, address)  # noqa: S104
-
-
 def _check_properties(
     properties: dict[str, str], handler: HandlerConfiguration, *, pod: bool
 ) -> Iterator[CheckResult]:
     problems = []
-    doors = {"management": urlsplit(properties["management_address"]).hostname}
+    addresses = {"management": urlsplit(properties["management_address"]).hostname}
     if not pod:
-        doors["metrics"] = urlsplit(properties["metrics_address"]).hostname
-        doors["monitor"] = handler.monitor.address
+        addresses["metrics"] = urlsplit(properties["metrics_address"]).hostname
+        addresses["monitor"] = handler.monitor.address
     problems += [
         f"the {name} address must be loopback, such as 127.0.0.1; got {host}"
-        for name, host in doors.items()
+        for name, host in addresses.items()
         if host not in _LOOPBACK
     ]
     inference = urlsplit(properties["inference_address"])

@@ -14,7 +14,15 @@ from henaw.cli.server.record import Record, ServerError, read_record
 from henaw.cli.server.tokens import read_token
 from henaw.handler.native.engine import OPERATOR_KEY_NAME
 
-_EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104
+
+def find_own_address(host: str) -> str:
+    """Return the address by which this machine reaches one that it listens on.
+
+    Example:
+        >>> find_own_address("0.0.0.0"), find_own_address("192.0.2.7")
+        ('127.0.0.1', '192.0.2.7')
+    """
+    return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 -- nothing is bound
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,7 +65,7 @@ class Inference:
         self._key = None if record.private_key is None else Path(record.private_key)
         self._context = _make_context(self.certificate) if self.is_encrypted else None
         host = address.hostname or ""
-        self.host, self.port = _EVERYWHERE.get(host, host), address.port
+        self.host, self.port = find_own_address(host), address.port
         self.needs_token = record.needs_key
 
     def _read_properties(self, run: Path) -> None:
@@ -75,7 +83,7 @@ class Inference:
                 f"the configuration of the server in {run} cannot be read: {error}"
             ) from error
         host = address.hostname or ""
-        self.host, self.port = _EVERYWHERE.get(host, host), address.port
+        self.host, self.port = find_own_address(host), address.port
         self.needs_token = are_tokens_asked_for(properties)
 
     def find_name(self) -> str:

@@ -14,8 +14,8 @@ from henaw.cli.server.record import ServerError
 FILE_NAME = "key_file.json"
 """The file is in TorchServe's working directory, which is the server's folder."""
 
-Door = Literal["inference", "management"]
-DOORS: Final[tuple[Door, ...]] = ("inference", "management")
+TokenKind = Literal["inference", "management"]
+TOKEN_KINDS: Final[tuple[TokenKind, ...]] = ("inference", "management")
 
 _EXPIRES = "expiration time"
 _SECONDS = len("2026-01-31T23:59:59")
@@ -44,19 +44,19 @@ class Token:
         return self.expires <= datetime.now(timezone.utc)
 
 
-def read_token(run: Path, door: Door) -> Token:
+def read_token(run: Path, kind: TokenKind) -> Token:
     """Return the token of one API.
 
     Args:
         run: the server's folder.
-        door: inference or management.
+        kind: inference or management.
 
     Raises:
         ServerError: the file cannot be read or has no such token.
     """
 
     def read(document: Any) -> Token:
-        one = document[door]
+        one = document[kind]
         return Token(key=str(one["key"]), expires=_read_instant(one[_EXPIRES]))
 
     return _read(run, read)

@@ -24,7 +24,7 @@ from henaw.model.errors import HenawError
 from henaw.model.files import write_whole
 
 OPERATOR_KEY_NAME = "operator.key"
-"""In the server's folder: a key made at each start. Whoever can read it may manage the server."""
+"""A file in the server's folder with the key for management, which is new at each start."""
 
 MODELS_NAME, LOGS_NAME, STATES_NAME, STORE_NAME = "models", "logs", "monitor", "throttle.sqlite3"
 _MANAGEMENT_OFFSET, _MONITOR_OFFSET = 1, 5

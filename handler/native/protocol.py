@@ -95,6 +95,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self._refusal: RequestError = refusals.MALFORMED
         self._deadline_s: float | None = None
 
+    # uvicorn narrows the argument of asyncio's own method in the same way.
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
         self._deadline_s = self.loop.time() + self.limits.header_s
@@ -135,7 +136,8 @@ class BoundedProtocol(HttpToolsProtocol):
         self._in_head = False
         self._deadline_s = self.loop.time() + self.limits.body_s
         super().on_headers_complete()
-        # The task that uses the transport runs later.
+        # The task that uses the transport runs later. It calls write, close and is_closing alone,
+        # which is all that the joined transport has.
         joined = _JoinedTransport(self.transport, self.cycle)
         self.cycle.transport = joined  # type: ignore[assignment]
         self.cycle.on_response = lambda: self._complete(joined)

@@ -91,6 +91,7 @@ class Heartbeat(threading.Thread):
         before = self._differences
         try:
             self._differences = self._runtime.check(self._golden)
+        # Whatever a runtime raises, the thread must go on to report it.
         except Exception as error:
             failed = self._runtime.fallback.name
             self._differences = [f"{failed} failed with {type(error).__name__}"]
@@ -101,7 +102,7 @@ class Heartbeat(threading.Thread):
             self._report("the model's answers are right again")
 
     def write(self) -> None:
-        """Write the state; if that fails the worker still serves, but nobody sees its state."""
+        """Write the state. If that fails, the worker still serves, and the monitor misses it."""
         try:
             self._file.write(
                 WorkerState(

@@ -88,7 +88,7 @@ class Totals(msgspec.Struct, kw_only=True):
     Attributes:
         requests: by status.
         throttled: by reason.
-        people: for whom answers were computed.
+        people: whose answers were computed.
         request_seconds: in the worker, from the start of a batch to its answers.
         validation_seconds: of one request.
         inference_seconds: of one evaluation of the graph, by runtime.

@@ -24,7 +24,7 @@ WINDOW_YEARS = 5
 FEWEST_PEOPLE = 20
 """If fewer people than this are near an age, nothing is tabulated from them."""
 MOST_PEOPLE = 3000
-"""People from whom tables of missing patterns and of the interval are made."""
+"""At most so many people are used for the tables of missing patterns and of the interval."""
 PIECE = 1 << 14
 """People answered together; more would fill the memory."""
 _IQR_OF_NORMAL = 1.3489795003921634

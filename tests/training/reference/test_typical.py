@@ -1,6 +1,7 @@
 """The typical person: the middle of the gap, by age, sex and what is known."""
 
 import dataclasses
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,6 +14,7 @@ from henaw.model.checkpoint import Checkpoint
 from henaw.model.configuration import read_configuration
 from henaw.model.graph.tables import PERCENTILES
 from henaw.model.network import Network
+from henaw.model.people import People
 from henaw.model.runtime import OUTPUT_NAMES, Outputs, TorchRuntime
 from henaw.model.synthetic import draw_synthetic_people
 from henaw.training.cohorts.cohort import Cohort, read_cohort
@@ -37,25 +39,18 @@ MOST_MISSING = 0b011111111
 SOME_PATTERNS = (1, 1 << INDEX["ggt"], 0b101010101, MOST_MISSING, 0b110000000)
 
 
-def make_cohort(checkpoint: Checkpoint, count: int, seed: int) -> Cohort:
-    people = draw_synthetic_people(checkpoint, count, seed)
-    return Cohort(
-        biomarkers=people.biomarkers,
-        age_years=people.age,
-        sex=people.sex,
-        time_years=np.ones(count),
-        event=np.zeros(count, bool),
-        cause=np.full(count, -1),
-        survey=np.full(count, "synthetic"),
-        digest="",
-        report={},
-    )
+@pytest.fixture(scope="module")
+def make_cohort(
+    checkpoint: Checkpoint, as_cohort: Callable[[People], Cohort]
+) -> Callable[[int, int], Cohort]:
+    """Draw so many people, by a seed, from the reference."""
+    return lambda count, seed: as_cohort(draw_synthetic_people(checkpoint, count, seed))
 
 
 @pytest.fixture(scope="module")
-def cohort(checkpoint: Checkpoint) -> Cohort:
+def cohort(checkpoint: Checkpoint, make_cohort: Callable[[int, int], Cohort]) -> Cohort:
     """People drawn from the reference, with all values known."""
-    return make_cohort(checkpoint, COUNT, 71)
+    return make_cohort(COUNT, 71)
 
 
 @pytest.fixture(scope="module")
@@ -83,10 +78,13 @@ def find_median_error(gaps: npt.NDArray[np.float64]) -> float:
 
 
 def test_the_median_gap_is_0_at_every_age_for_either_sex(
-    checkpoint: Checkpoint, cohort: Cohort, tensors: dict[str, Tensor]
+    checkpoint: Checkpoint,
+    cohort: Cohort,
+    tensors: dict[str, Tensor],
+    make_cohort: Callable[[int, int], Cohort],
 ) -> None:
     gaps = compute_gaps(cohort, checkpoint.network, tensors)
-    others = make_cohort(checkpoint, COUNT, 72)
+    others = make_cohort(COUNT, 72)
     unseen = compute_gaps(others, checkpoint.network, tensors)
     for rows, fresh in zip(list_groups(cohort), list_groups(others), strict=True):
         assert abs(np.median(gaps[rows])) < 0.15
@@ -95,9 +93,12 @@ def test_the_median_gap_is_0_at_every_age_for_either_sex(
 
 
 def test_it_is_0_too_where_values_are_missing(
-    checkpoint: Checkpoint, cohort: Cohort, tensors: dict[str, Tensor]
+    checkpoint: Checkpoint,
+    cohort: Cohort,
+    tensors: dict[str, Tensor],
+    make_cohort: Callable[[int, int], Cohort],
 ) -> None:
-    others = make_cohort(checkpoint, COUNT, 73)
+    others = make_cohort(COUNT, 73)
     for pattern in SOME_PATTERNS:
         hidden = (pattern >> np.arange(9) & 1).astype(bool)
         blanked = dataclasses.replace(
@@ -147,9 +148,9 @@ def test_typical_years_of_people_are_what_the_network_adds(
 
 
 def test_percentiles_are_uniform_among_other_people(
-    checkpoint: Checkpoint, tensors: dict[str, Tensor]
+    checkpoint: Checkpoint, tensors: dict[str, Tensor], make_cohort: Callable[[int, int], Cohort]
 ) -> None:
-    others = make_cohort(checkpoint, COUNT, 75)
+    others = make_cohort(COUNT, 75)
     network = Network(checkpoint.network, tensors)
     percentile = TorchRuntime(network, name="eager").predict(
         others.biomarkers, others.age_years, others.sex
@@ -194,8 +195,10 @@ def test_a_limit_of_distance_is_passed_by_one_in_two_thousand(
         assert abs(beyond - COUNT * (1 - DISTANCE_QUANTILE)) <= 1
 
 
-def test_patterns_are_bits_of_what_is_missing(checkpoint: Checkpoint) -> None:
-    cohort = make_cohort(checkpoint, 4, 76)
+def test_patterns_are_bits_of_what_is_missing(
+    checkpoint: Checkpoint, make_cohort: Callable[[int, int], Cohort]
+) -> None:
+    cohort = make_cohort(4, 76)
     biomarkers = cohort.biomarkers.copy()
     biomarkers[1, 0] = biomarkers[2, [0, 8]] = biomarkers[3] = np.nan
     seen = list_patterns(dataclasses.replace(cohort, biomarkers=biomarkers))

@@ -1,5 +1,7 @@
 """What the interval of the reference model covers, on people who do not exist."""
 
+from collections.abc import Callable
+
 import numpy as np
 import numpy.typing as npt
 import pytest
@@ -80,7 +82,9 @@ def test_nine_repeat_draws_in_ten_are_within_draw_sd(
 
 
 @pytest.fixture(scope="module")
-def elsewhere(checkpoint: Checkpoint, people: People, repeat: People) -> Array:
+def elsewhere(
+    checkpoint: Checkpoint, people: People, repeat: People, as_cohort: Callable[[People], Cohort]
+) -> Array:
     """Biological age by another draw, in another laboratory, by one of the refits."""
     generator = np.random.default_rng(34)
     network = checkpoint.build_network()
@@ -115,23 +119,8 @@ def test_the_interval_holds_more_repeats_of_one_laboratory(
     assert 0.93 <= covered.mean() <= 0.995
 
 
-def as_cohort(people: People) -> Cohort:
-    count = len(people.age)
-    return Cohort(
-        biomarkers=people.biomarkers,
-        age_years=people.age,
-        sex=people.sex,
-        time_years=np.ones(count),
-        event=np.zeros(count, bool),
-        cause=np.full(count, -1),
-        survey=np.full(count, "synthetic"),
-        digest="",
-        report={},
-    )
-
-
 def test_a_refit_answers_as_a_network_of_its_weights_would(
-    checkpoint: Checkpoint, people: People
+    checkpoint: Checkpoint, people: People, as_cohort: Callable[[People], Cohort]
 ) -> None:
     """But for its middle: the mean difference at each age and sex is left out."""
     some = people.select(slice(0, 400))
@@ -166,7 +155,10 @@ def test_a_laboratory_moves_each_persons_values_on_its_scale() -> None:
 
 
 def test_factors_make_up_for_what_slopes_miss(
-    checkpoint: Checkpoint, people: People, monkeypatch: pytest.MonkeyPatch
+    checkpoint: Checkpoint,
+    people: People,
+    monkeypatch: pytest.MonkeyPatch,
+    as_cohort: Callable[[People], Cohort],
 ) -> None:
     monkeypatch.setattr(tables, "MOST_PEOPLE", 800)
     cohort, shape = as_cohort(people), checkpoint.network
@@ -196,7 +188,7 @@ def test_extrapolation_is_as_uncertain_as_outer_slopes_are_steep(checkpoint: Che
 
 
 def test_what_refits_differ_by_is_0_on_average_at_each_age(
-    checkpoint: Checkpoint, people: People
+    checkpoint: Checkpoint, people: People, as_cohort: Callable[[People], Cohort]
 ) -> None:
     tensors = dict(checkpoint.tensors)
     offset = fit_member_offset(as_cohort(people), checkpoint.network, tensors)
