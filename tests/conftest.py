@@ -80,9 +80,11 @@ def artifacts(shipped_checkpoint_path: Path, tmp_path_factory: pytest.TempPathFa
     root = tmp_path_factory.getbasetemp()
     if "PYTEST_XDIST_WORKER" in os.environ:
         root = root.parent
-    out = root / "artifacts"
+    # A folder of its own shows what the export leaves beside its output.
+    out = root / "artifacts" / "export"
     with FileLock(root / "artifacts.lock"):
         if not out.exists():
+            out.parent.mkdir()
             export_checkpoint(shipped_checkpoint_path, out)
     return out
 
