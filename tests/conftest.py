@@ -40,7 +40,10 @@ LENGTHY = (
     *("handler/inference/", "handler/response/test_other_shapes", "handler/torchserve/"),
     *("intake/test_json_stream", "scoring/test_comparison", "scoring/test_engines"),
 )
-"""What fits, exports or starts processes, by the beginning of its path."""
+"""What fits, exports or starts processes, by the beginning of its path.
+
+What needs the shared export (``artifacts``) is lengthy too.
+"""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -50,7 +53,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         path = item.path.relative_to(tests) if item.path.is_relative_to(tests) else Path()
         if path.as_posix().startswith(ALONE):
             item.add_marker("alone")
-        if path.as_posix().startswith(LENGTHY):
+        if path.as_posix().startswith(LENGTHY) or "artifacts" in getattr(item, "fixturenames", ()):
             item.add_marker("lengthy")
 
 
@@ -90,9 +93,15 @@ def artifacts(shipped_checkpoint_path: Path, tmp_path_factory: pytest.TempPathFa
 
 
 @pytest.fixture(scope="session")
-def golden(artifacts: Path) -> tuple[People, Outputs]:
+def weights() -> Path:
+    """The folder that ships: what ``artifacts`` has, but for TorchScript; do not change it."""
+    return REPOSITORY / "model" / "weights"
+
+
+@pytest.fixture(scope="session")
+def golden(weights: Path) -> tuple[People, Outputs]:
     """Golden inputs and outputs."""
-    return read_golden(artifacts / "golden.json")
+    return read_golden(weights / "golden.json")
 
 
 @pytest.fixture(scope="session")

@@ -32,9 +32,9 @@ def run(*arguments: object) -> Result:
 
 
 def test_the_profile_is_written_printed_and_used(
-    source: Path, artifacts: Path, tmp_path: Path
+    source: Path, weights: Path, tmp_path: Path
 ) -> None:
-    model, out, changed = artifacts / "henaw.onnx", tmp_path / "north.json", tmp_path / "n.onnx"
+    model, out, changed = weights / "henaw.onnx", tmp_path / "north.json", tmp_path / "n.onnx"
     figure = tmp_path / "north.png"
     result = run(
         *("calibrate", source, "--out", out, "--model", model),
@@ -60,7 +60,7 @@ def test_the_profile_is_written_printed_and_used(
 
 
 def test_the_level_of_a_country_is_printed_and_stored(
-    source: Path, artifacts: Path, tmp_path: Path
+    source: Path, weights: Path, tmp_path: Path
 ) -> None:
     table = tmp_path / "it.csv"
     rows = [
@@ -71,7 +71,7 @@ def test_the_level_of_a_country_is_printed_and_stored(
     table.write_text("\n".join(["age,sex,qx", *rows]))
     out = tmp_path / "lab.json"
     result = run(
-        *("calibrate", source, "--out", out, "--model", artifacts / "henaw.onnx"),
+        *("calibrate", source, "--out", out, "--model", weights / "henaw.onnx"),
         *("--name", "Pisa", "--life-table", table),
     )
     assert result.exit_code == 0, result.output
@@ -82,27 +82,23 @@ def test_the_level_of_a_country_is_printed_and_stored(
     assert set(content["level"]) == {"female", "male"}
 
 
-def test_nothing_is_written_of_what_is_refused(
-    source: Path, artifacts: Path, tmp_path: Path
-) -> None:
+def test_nothing_is_written_of_what_is_refused(source: Path, weights: Path, tmp_path: Path) -> None:
     few = tmp_path / "few.csv"
     pd.read_csv(source).head(120).to_csv(few, index=False)
     out = tmp_path / "lab.json"
-    result = run("calibrate", few, "--out", out, "--model", artifacts / "henaw.onnx")
+    result = run("calibrate", few, "--out", out, "--model", weights / "henaw.onnx")
     assert isinstance(result.exception, ScoringError)
     assert "a profile needs at least 200 people" in str(result.exception)
     wrong = run(
-        *("calibrate", source, "--out", out, "--model", artifacts / "henaw.onnx"),
+        *("calibrate", source, "--out", out, "--model", weights / "henaw.onnx"),
         *("--figure", tmp_path / "lab.svg"),
     )
     assert "end in .png or .html" in str(wrong.exception)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["few.csv"]
 
 
-def test_a_profile_of_another_model_is_refused(
-    source: Path, artifacts: Path, tmp_path: Path
-) -> None:
-    model, out = artifacts / "henaw.onnx", tmp_path / "lab.json"
+def test_a_profile_of_another_model_is_refused(source: Path, weights: Path, tmp_path: Path) -> None:
+    model, out = weights / "henaw.onnx", tmp_path / "lab.json"
     run("calibrate", source, "--out", out, "--model", model)
     content = json.loads(out.read_text()) | {"model": "c" * 64}
     out.write_text(json.dumps(content))
@@ -112,14 +108,14 @@ def test_a_profile_of_another_model_is_refused(
     assert not (tmp_path / "o.csv").exists()
 
 
-def test_torch_is_not_needed(source: Path, artifacts: Path, tmp_path: Path) -> None:
+def test_torch_is_not_needed(source: Path, weights: Path, tmp_path: Path) -> None:
     import subprocess
     import sys
 
     code = "import sys; sys.modules['torch'] = None\nfrom henaw.cli.main import main; main()"
     arguments = ["calibrate", source, "--out", tmp_path / "l.json", "--model"]
     done = subprocess.run(
-        [sys.executable, "-c", code, *map(str, arguments), str(artifacts / "henaw.onnx")],
+        [sys.executable, "-c", code, *map(str, arguments), str(weights / "henaw.onnx")],
         capture_output=True,
         text=True,
         check=False,

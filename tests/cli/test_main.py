@@ -76,13 +76,13 @@ def test_every_subcommand_that_is_listed_is_there() -> None:
     assert CliRunner().invoke(commands, ["scores"]).exit_code == 2
 
 
-def test_tables_are_scored_where_only_that_is_installed(artifacts: Path, tmp_path: Path) -> None:
+def test_tables_are_scored_where_only_that_is_installed(weights: Path, tmp_path: Path) -> None:
     pd.DataFrame({"age": [54], "sex": ["f"], "crp": [1.2]}).to_csv(tmp_path / "in.csv")
     others = tuple(name for name in ONLY_FOR_TRAINING if name != "pyarrow")
     result = run_without(
         (*ONLY_FOR_SERVING, *others, *FOR_BOTH),
         *("score", tmp_path / "in.csv", tmp_path / "out.csv"),
-        *("--model", artifacts / "henaw.onnx"),
+        *("--model", weights / "henaw.onnx"),
     )
     assert result.returncode == 0, result.stderr
     assert "1 rows, 1 scored" in result.stderr
@@ -93,7 +93,7 @@ def test_tables_are_scored_where_only_that_is_installed(artifacts: Path, tmp_pat
     result = run_without(
         (*ONLY_FOR_SERVING, *others, *FOR_BOTH),
         *("score", tmp_path / "long.csv", tmp_path / "out.csv"),
-        *("--model", artifacts / "henaw.onnx"),
+        *("--model", weights / "henaw.onnx"),
     )
     assert "2 rows, 2 scored" in result.stderr
 

@@ -50,10 +50,10 @@ def run(*arguments: object) -> Result:
 
 
 def test_the_summary_and_the_status_say_what_happened(
-    source: Path, artifacts: Path, tmp_path: Path
+    source: Path, weights: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "out.parquet"
-    result = run(source, out, "--model", artifacts / "henaw.onnx", "--outputs", "age_gap")
+    result = run(source, out, "--model", weights / "henaw.onnx", "--outputs", "age_gap")
     assert result.exit_code == 0
     assert "30 rows, 30 scored by henaw-nhanes" in result.stderr
     assert "imputed for all: hba1c, creatinine" in result.stderr
@@ -62,28 +62,28 @@ def test_the_summary_and_the_status_say_what_happened(
     ages = table["p21003_i0"].to_numpy().copy()
     ages[4] = 150
     pq.write_table(table.set_column(2, "p21003_i0", pa.array(ages)), tmp_path / "b.parquet")
-    result = run(tmp_path / "b.parquet", out, "--model", artifacts / "henaw.onnx")
+    result = run(tmp_path / "b.parquet", out, "--model", weights / "henaw.onnx")
     assert result.exit_code == 3
     assert "not scored: 1 rows, age is outside 18 to 120 years" in result.stderr
 
 
 def test_without_a_model_the_shipped_one_scores(
-    source: Path, artifacts: Path, tmp_path: Path
+    source: Path, weights: Path, tmp_path: Path
 ) -> None:
     assert run(source, tmp_path / "shipped.csv").exit_code == 0
-    assert run(source, tmp_path / "named.csv", "--model", artifacts / "henaw.onnx").exit_code == 0
+    assert run(source, tmp_path / "named.csv", "--model", weights / "henaw.onnx").exit_code == 0
     shipped, named = (tmp_path / f"{name}.csv" for name in ("shipped", "named"))
     assert shipped.read_text() == named.read_text()
 
 
 def test_the_summary_says_which_device_scored(
     source: Path,
-    artifacts: Path,
+    weights: Path,
     tmp_path: Path,
     pretend_cuda: Callable[..., Any],
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    model = ("--model", artifacts / "henaw.onnx")
+    model = ("--model", weights / "henaw.onnx")
     out = tmp_path / "out.parquet"
     assert " on cpu\n" in run(source, out, *model).stderr
     # onnxruntime of the tests is built for the CPU: asked for by its name, that is told.
@@ -108,16 +108,16 @@ def test_the_summary_says_which_device_scored(
     ],
 )
 def test_a_device_that_cannot_be_is_a_wrong_command_line(
-    source: Path, artifacts: Path, tmp_path: Path, options: tuple[str, ...], said: str
+    source: Path, weights: Path, tmp_path: Path, options: tuple[str, ...], said: str
 ) -> None:
-    result = run(source, tmp_path / "out.csv", "--model", artifacts / "henaw.onnx", *options)
+    result = run(source, tmp_path / "out.csv", "--model", weights / "henaw.onnx", *options)
     assert result.exit_code == 2
     assert said in result.stderr
 
 
-def test_withheld_answers_are_reported_and_are_no_failure(artifacts: Path, tmp_path: Path) -> None:
+def test_withheld_answers_are_reported_and_are_no_failure(weights: Path, tmp_path: Path) -> None:
     (tmp_path / "in.csv").write_text("age,sex,crp\n50,female,1.2\n50,male,480\n90,male,490\n")
-    options = ("--model", artifacts / "henaw.onnx", "--outputs", "biological_age,reliable")
+    options = ("--model", weights / "henaw.onnx", "--outputs", "biological_age,reliable")
     result = run(tmp_path / "in.csv", tmp_path / "out.csv", *options)
     assert result.exit_code == 0, result.output
     assert "numbers withheld: 2 rows, a value is beyond its critical limit" in result.stderr
@@ -145,13 +145,13 @@ LONG = (
 )
 
 
-def test_a_result_a_row_becomes_a_row_a_person(artifacts: Path, tmp_path: Path) -> None:
+def test_a_result_a_row_becomes_a_row_a_person(weights: Path, tmp_path: Path) -> None:
     (tmp_path / "in.csv").write_text(LONG)
     people = tmp_path / "people.csv"
     people.write_text("patient_id,dob,gender\na,1970-03-01,F\nb,1960-03-01,M\n")
     (tmp_path / "tests.yaml").write_text("CRPH: crp\n")
     options = ("--people", people, "--tests", tmp_path / "tests.yaml", "--outputs", "age_gap")
-    model = ("--model", artifacts / "henaw.onnx")
+    model = ("--model", weights / "henaw.onnx")
     out = tmp_path / "out.parquet"
     result = run(tmp_path / "in.csv", out, *model, *options)
     assert result.exit_code == 0, result.output
@@ -176,13 +176,13 @@ def test_a_result_a_row_becomes_a_row_a_person(artifacts: Path, tmp_path: Path) 
     assert "by --people" in str(result.exception)
 
 
-def test_a_map_of_columns_has_units(artifacts: Path, tmp_path: Path) -> None:
+def test_a_map_of_columns_has_units(weights: Path, tmp_path: Path) -> None:
     (tmp_path / "in.csv").write_text("id,years,gender,a1c\nx,54,w,5.4\ny,54,m,n/a\n")
     (tmp_path / "map.yaml").write_text(
         "participant_id: id\nage: years\nsex: {column: gender, female: [w], male: [m]}\n"
         "biomarkers: [{name: hba1c, column: a1c, unit: '%'}]\nmissing: [n/a]\n"
     )
-    options = ("--model", artifacts / "henaw.onnx", "--columns", tmp_path / "map.yaml")
+    options = ("--model", weights / "henaw.onnx", "--columns", tmp_path / "map.yaml")
     result = run(tmp_path / "in.csv", tmp_path / "out.parquet", *options)
     assert result.exit_code == 0, result.stderr
     seen = pq.read_table(tmp_path / "out.parquet")
@@ -205,7 +205,7 @@ def test_a_map_of_columns_has_units(artifacts: Path, tmp_path: Path) -> None:
     ],
 )
 def test_a_map_of_columns_is_for_any_separator(
-    artifacts: Path, tmp_path: Path, name: str, separator: str, said: str
+    weights: Path, tmp_path: Path, name: str, separator: str, said: str
 ) -> None:
     rows = [("years", "gender", "a1c", "of a, b, c, d"), ("54", "w", "5.4", "x")]
     quoted = [[f'"{cell}"' if "," in cell else cell for cell in row] for row in rows]
@@ -214,29 +214,29 @@ def test_a_map_of_columns_is_for_any_separator(
         "age: years\nsex: {column: gender, female: [w], male: [m]}\n"
         "biomarkers: [{name: hba1c, column: a1c, unit: '%'}]\n" + said
     )
-    options = ("--model", artifacts / "henaw.onnx", "--columns", tmp_path / "map.yaml")
+    options = ("--model", weights / "henaw.onnx", "--columns", tmp_path / "map.yaml")
     result = run(tmp_path / name, tmp_path / "out.csv", *options)
     assert result.exit_code == 0, result.output
     # Without identifiers, as the map names none.
     assert (tmp_path / "out.csv").read_text().startswith('"biological_age"')
 
 
-def test_a_separator_of_two_characters_is_refused(artifacts: Path, tmp_path: Path) -> None:
+def test_a_separator_of_two_characters_is_refused(weights: Path, tmp_path: Path) -> None:
     (tmp_path / "in.tsv").write_text("age\tsex\tcrp\n54\tf\t1\n")
     (tmp_path / "map.yaml").write_text(
         "age: age\nsex: {column: sex, female: [f], male: [m]}\n"
         "biomarkers: [{name: crp, column: crp, unit: mg/L}]\nseparator: '\\t'\n"
     )
-    options = ("--model", artifacts / "henaw.onnx", "--columns", tmp_path / "map.yaml")
+    options = ("--model", weights / "henaw.onnx", "--columns", tmp_path / "map.yaml")
     result = run(tmp_path / "in.tsv", tmp_path / "out.csv", *options)
     assert isinstance(result.exception, ScoringError)
     assert "separator must be one character" in str(result.exception)
 
 
 def test_names_of_outputs_and_files_need_not_be_exact(
-    source: Path, artifacts: Path, tmp_path: Path
+    source: Path, weights: Path, tmp_path: Path
 ) -> None:
-    model = ("--model", artifacts / "henaw.onnx")
+    model = ("--model", weights / "henaw.onnx")
     result = run(source, tmp_path / "out.CSV", *model, "--outputs", "age_gap, mortality_10y")
     assert result.exit_code == 0, result.output
     header = (tmp_path / "out.CSV").read_text().splitlines()[0]
@@ -248,14 +248,14 @@ def test_names_of_outputs_and_files_need_not_be_exact(
 
 @pytest.mark.parametrize("terminal", [True, False])
 def test_progress_is_for_a_terminal_only(
-    source: Path, artifacts: Path, tmp_path: Path, terminal: bool
+    source: Path, weights: Path, tmp_path: Path, terminal: bool
 ) -> None:
     ours, theirs = pty.openpty() if terminal else os.pipe()
     if terminal:
         fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
     command = ["from henaw.cli.main import main; main()", "score", source, tmp_path / "out.csv"]
     process = subprocess.Popen(
-        [sys.executable, "-c", *map(str, command), "--model", str(artifacts / "henaw.onnx")],
+        [sys.executable, "-c", *map(str, command), "--model", str(weights / "henaw.onnx")],
         stderr=theirs,
     )
     os.close(theirs)
@@ -269,13 +269,13 @@ def test_progress_is_for_a_terminal_only(
     assert (b"0/30.0 [" in said and b"people/s" in said) == terminal
 
 
-def test_a_bundle_becomes_a_row_a_patient(artifacts: Path, tmp_path: Path) -> None:
+def test_a_bundle_becomes_a_row_a_patient(weights: Path, tmp_path: Path) -> None:
     cases = Path(__file__).parents[1] / "fhir"
     bundle = json.loads((cases / "limits.json").read_text())["bundle"]
     bundle["entry"] += json.loads((cases / "not_scored.json").read_text())["bundle"]["entry"][1:4]
     (tmp_path / "bundle.json").write_text(json.dumps(bundle))
     out = tmp_path / "out.parquet"
-    result = run(tmp_path / "bundle.json", out, "--model", artifacts / "henaw.onnx")
+    result = run(tmp_path / "bundle.json", out, "--model", weights / "henaw.onnx")
     assert result.exit_code == 3
     rows = pq.read_table(out).to_pylist()
     assert [row["participant_id"] for row in rows] == ["a", "b", "c", "d"]
@@ -283,7 +283,7 @@ def test_a_bundle_becomes_a_row_a_patient(artifacts: Path, tmp_path: Path) -> No
     assert (rows[0]["withheld"], rows[0]["biological_age"]) == ("critical_value", None)
     said = "numbers withheld: a: Alanine aminotransferase 2000 U/L is above "
     assert said in result.stderr
-    options = ("--model", artifacts / "henaw.onnx", "--unreliable", "keep")
+    options = ("--model", weights / "henaw.onnx", "--unreliable", "keep")
     kept = run(tmp_path / "bundle.json", tmp_path / "kept.parquet", *options)
     assert "not reliable: a: Alanine aminotransferase 2000 U/L is above " in kept.stderr
     (row, *_) = pq.read_table(tmp_path / "kept.parquet").to_pylist()
@@ -298,11 +298,11 @@ def test_a_bundle_becomes_a_row_a_patient(artifacts: Path, tmp_path: Path) -> No
     assert "not used: 1 results, albumin: comparator '~' is not known" in result.stderr
 
 
-def test_a_patient_with_a_reason_has_no_answers(artifacts: Path, tmp_path: Path) -> None:
+def test_a_patient_with_a_reason_has_no_answers(weights: Path, tmp_path: Path) -> None:
     case = json.loads((Path(__file__).parents[1] / "fhir" / "limits_of_nobody.json").read_text())
     (tmp_path / "bundle.json").write_text(json.dumps(case["bundle"]))
     out = tmp_path / "out.parquet"
-    result = run(tmp_path / "bundle.json", out, "--model", artifacts / "henaw.onnx")
+    result = run(tmp_path / "bundle.json", out, "--model", weights / "henaw.onnx")
     assert result.exit_code == 3
     assert "5 rows, 2 scored" in result.stderr
     table = pq.read_table(out)
@@ -316,21 +316,21 @@ def test_a_patient_with_a_reason_has_no_answers(artifacts: Path, tmp_path: Path)
             assert all((value is None) == unscored for value in answer.values()), row
 
 
-def test_a_bundle_that_is_none_leaves_no_output(artifacts: Path, tmp_path: Path) -> None:
+def test_a_bundle_that_is_none_leaves_no_output(weights: Path, tmp_path: Path) -> None:
     for content in (b"{", b"[]", b'{"resourceType": "Observation"}', b"[" * 100_000):
         (tmp_path / "bundle.json").write_bytes(content)
         result = run(
-            tmp_path / "bundle.json", tmp_path / "out.csv", "--model", artifacts / "henaw.onnx"
+            tmp_path / "bundle.json", tmp_path / "out.csv", "--model", weights / "henaw.onnx"
         )
         assert isinstance(result.exception, ScoringError)
     assert [path.name for path in tmp_path.iterdir()] == ["bundle.json"]
 
 
 def test_spark_gives_what_the_local_engine_gives(
-    source: Path, artifacts: Path, tmp_path: Path
+    source: Path, weights: Path, tmp_path: Path
 ) -> None:
     pytest.importorskip("pyspark", reason="needs pyspark: pip install 'henaw[spark]'")
-    model = ("--model", artifacts / "henaw.onnx")
+    model = ("--model", weights / "henaw.onnx")
     assert run(source, tmp_path / "local.parquet", *model).exit_code == 0
     # Three files of one row group each, so that Spark cuts the work up.
     folder = tmp_path / "in"

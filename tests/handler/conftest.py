@@ -45,13 +45,13 @@ def unpacked(artifacts: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def metadata(artifacts: Path) -> Metadata:
-    return load_metadata(artifacts / "henaw.json")
+def metadata(weights: Path) -> Metadata:
+    return load_metadata(weights / "henaw.json")
 
 
 @pytest.fixture(scope="session")
-def onnx(artifacts: Path) -> OnnxRuntime:
-    return OnnxRuntime(artifacts / "henaw.onnx")
+def onnx(weights: Path) -> OnnxRuntime:
+    return OnnxRuntime(weights / "henaw.onnx")
 
 
 @pytest.fixture
@@ -211,7 +211,7 @@ GENEROUS = ThrottleConfiguration(
 
 
 @pytest.fixture
-def make_client(onnx: OnnxRuntime, metadata: Metadata, artifacts: Path) -> Callable[..., Client]:
+def make_client(onnx: OnnxRuntime, metadata: Metadata, weights: Path) -> Callable[..., Client]:
     """Make a client of a service with the given runtime, throttle or limits."""
 
     def make(
@@ -229,7 +229,7 @@ def make_client(onnx: OnnxRuntime, metadata: Metadata, artifacts: Path) -> Calla
             limits=limits or Limits(batch_s=60),
             throttle=throttle,
         )
-        metrics = Metrics(load_drift_reference(artifacts / "henaw.json"))
+        metrics = Metrics(load_drift_reference(weights / "henaw.json"))
         service = Service(
             runtime=FailoverRuntime(runtime or onnx, preferred, report=log.report),
             metadata=metadata,

@@ -121,9 +121,9 @@ def test_the_exported_runtimes_agree(runtimes: Any, artifacts: Path) -> None:
      ("contributions", -0.01), ("interval", np.inf)],
 )  # fmt: skip
 def test_a_runtime_that_differs_is_named(
-    onnx: OnnxRuntime, artifacts: Path, output: str, by: float
+    onnx: OnnxRuntime, weights: Path, output: str, by: float
 ) -> None:
-    golden = load_golden(artifacts / "golden.json")
+    golden = load_golden(weights / "golden.json")
     with pytest.raises(ParityError) as caught:
         check_runtimes([onnx, Shifted(onnx, output, 150, by)], golden)
     assert len(caught.value.problems) == 1
@@ -133,19 +133,19 @@ def test_a_runtime_that_differs_is_named(
 
 @pytest.mark.parametrize(("output", "by"), [("biological_age", 5e-5), ("percentile", 5e-3)])
 def test_a_difference_below_the_tolerance_does_not_count(
-    onnx: OnnxRuntime, artifacts: Path, output: str, by: float
+    onnx: OnnxRuntime, weights: Path, output: str, by: float
 ) -> None:
-    golden = load_golden(artifacts / "golden.json")
+    golden = load_golden(weights / "golden.json")
     assert list_differences(Shifted(onnx, output, 150, by), golden) == []
 
 
-def test_a_percentile_has_a_tolerance_of_its_own(onnx: OnnxRuntime, artifacts: Path) -> None:
-    golden = load_golden(artifacts / "golden.json")
+def test_a_percentile_has_a_tolerance_of_its_own(onnx: OnnxRuntime, weights: Path) -> None:
+    golden = load_golden(weights / "golden.json")
     (said,) = list_differences(Shifted(onnx, "percentile", 150, 0.05), golden)
     assert said.startswith("shifted: percentile must be within 0.01 of the stored answers")
 
 
-def test_a_missing_output_is_named(onnx: OnnxRuntime, artifacts: Path) -> None:
+def test_a_missing_output_is_named(onnx: OnnxRuntime, weights: Path) -> None:
     class Partial:
         name = "partial"
 
@@ -154,7 +154,7 @@ def test_a_missing_output_is_named(onnx: OnnxRuntime, artifacts: Path) -> None:
             del outputs["interval"]
             return outputs
 
-    golden = load_golden(artifacts / "golden.json")
+    golden = load_golden(weights / "golden.json")
     assert list_differences(Partial(), golden) == [
         "partial: interval must have the shape (200, 2); got none"
     ]
@@ -180,9 +180,9 @@ SPOILT: dict[str, tuple[Callable[[dict[str, Any]], Any], str]] = {
 
 @pytest.mark.parametrize(("spoil", "said"), SPOILT.values(), ids=SPOILT.keys())
 def test_a_sidecar_that_disagrees_is_refused(
-    artifacts: Path, tmp_path: Path, spoil: Callable[[dict[str, Any]], Any], said: str
+    weights: Path, tmp_path: Path, spoil: Callable[[dict[str, Any]], Any], said: str
 ) -> None:
-    document = json.loads((artifacts / "henaw.json").read_text())
+    document = json.loads((weights / "henaw.json").read_text())
     spoil(document)
     (tmp_path / "henaw.json").write_text(json.dumps(document))
     with pytest.raises(ArtifactError, match=said):

@@ -31,8 +31,8 @@ def cases() -> Path:
 
 
 @pytest.fixture(scope="module")
-def model(artifacts: Path) -> Henaw:
-    return Henaw.load(artifacts / "henaw.onnx")
+def model(weights: Path) -> Henaw:
+    return Henaw.load(weights / "henaw.onnx")
 
 
 def score(

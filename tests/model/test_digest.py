@@ -18,16 +18,16 @@ PERSON = {"age": 54, "sex": "female", "rdw": 13.1, "albumin": 45}
 
 
 @pytest.fixture(scope="module")
-def content(artifacts: Path) -> bytes:
-    return (artifacts / "henaw.onnx").read_bytes()
+def content(weights: Path) -> bytes:
+    return (weights / "henaw.onnx").read_bytes()
 
 
 def read_properties(content: bytes) -> dict[str, str]:
     return dict(OnnxRuntime(content).metadata)
 
 
-def test_the_file_and_its_sidecar_name_it(artifacts: Path, content: bytes) -> None:
-    sidecar = json.loads((artifacts / "henaw.json").read_text())
+def test_the_file_and_its_sidecar_name_it(weights: Path, content: bytes) -> None:
+    sidecar = json.loads((weights / "henaw.json").read_text())
     digest = compute_digest(content)
     assert digest == sidecar[DIGEST_KEY] == read_properties(content)[DIGEST_KEY]
 
@@ -83,11 +83,11 @@ def test_external_data_is_refused(content: bytes, tmp_path: Path) -> None:
 
 
 def test_the_sidecar_beside_it_is_of_the_same_export(
-    artifacts: Path, content: bytes, tmp_path: Path
+    weights: Path, content: bytes, tmp_path: Path
 ) -> None:
     path, sidecar = tmp_path / "henaw.onnx", tmp_path / "henaw.json"
     path.write_bytes(set_profile(content, PROFILE))
-    said = json.loads((artifacts / "henaw.json").read_text())
+    said = json.loads((weights / "henaw.json").read_text())
     for harmless in (json.dumps(said), "no JSON", "[]", "{}"):
         sidecar.write_text(harmless)
         assert Henaw.load(path).lab == "north"

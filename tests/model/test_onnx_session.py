@@ -25,10 +25,10 @@ def test_other_devices_are_refused(name: str) -> None:
 
 @pytest.mark.parametrize(("device", "number"), [("auto", 0), ("cuda", 0), ("cuda:3", 3)])
 def test_cuda_is_used_without_tf32(
-    artifacts: Path, golden: Golden, pretend_cuda: Install, device: str, number: int
+    weights: Path, golden: Golden, pretend_cuda: Install, device: str, number: int
 ) -> None:
     stand_in = pretend_cuda()
-    runtime = OnnxRuntime(artifacts / "henaw.onnx", device=device)
+    runtime = OnnxRuntime(weights / "henaw.onnx", device=device)
     assert (runtime.name, runtime.device) == ("onnxruntime-cuda", f"cuda:{number}")
     ((cuda, cpu),) = stand_in.opened
     assert cuda == (CUDA_PROVIDER, {"device_id": str(number), "use_tf32": "0"})
@@ -39,10 +39,10 @@ def test_cuda_is_used_without_tf32(
 
 
 def test_the_cpu_is_the_default_also_where_there_is_cuda(
-    artifacts: Path, pretend_cuda: Install
+    weights: Path, pretend_cuda: Install
 ) -> None:
     stand_in = pretend_cuda()
-    assert OnnxRuntime(artifacts / "henaw.onnx").device == "cpu"
+    assert OnnxRuntime(weights / "henaw.onnx").device == "cpu"
     assert stand_in.opened == [[CPU_PROVIDER]]
 
 
@@ -58,7 +58,7 @@ BROKEN = {
 @pytest.mark.parametrize(("behaviour", "why"), BROKEN.values(), ids=BROKEN.keys())
 @pytest.mark.parametrize("device", ["auto", "cuda"])
 def test_cuda_that_cannot_start_is_reported_once_if_it_was_requested(  # noqa: PLR0917
-    artifacts: Path,
+    weights: Path,
     pretend_cuda: Install,
     caplog: pytest.LogCaptureFixture,
     capsys: pytest.CaptureFixture[str],
@@ -67,7 +67,7 @@ def test_cuda_that_cannot_start_is_reported_once_if_it_was_requested(  # noqa: P
     device: str,
 ) -> None:
     pretend_cuda(**behaviour)
-    runtime = OnnxRuntime(artifacts / "henaw.onnx", device=device)
+    runtime = OnnxRuntime(weights / "henaw.onnx", device=device)
     assert (runtime.name, runtime.device) == ("onnxruntime-cpu", "cpu")
     warnings = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
     assert len(warnings) == (device != "auto")
@@ -76,7 +76,7 @@ def test_cuda_that_cannot_start_is_reported_once_if_it_was_requested(  # noqa: P
 
 
 def test_a_library_that_is_missing_is_named(
-    artifacts: Path,
+    weights: Path,
     pretend_cuda: Install,
     caplog: pytest.LogCaptureFixture,
     capfd: pytest.CaptureFixture[str],
@@ -86,7 +86,7 @@ def test_a_library_that_is_missing_is_named(
     # What onnxruntime-gpu 1.31 prints on a machine without CUDA.
     said = "Failed to load libcublasLt.so.13: cannot open shared object file\nPlease follow"
     monkeypatch.setattr(onnxruntime, "preload_dlls", lambda **_: print(said))
-    assert OnnxRuntime(artifacts / "henaw.onnx", device="cuda").device == "cpu"
+    assert OnnxRuntime(weights / "henaw.onnx", device="cuda").device == "cpu"
     (record,) = caplog.records
     assert "not on cuda: CUDA does not start: Failed to load libcublasLt.so.13: cannot open" in (
         record.getMessage()
@@ -95,11 +95,11 @@ def test_a_library_that_is_missing_is_named(
 
 
 def test_a_build_for_the_cpu_says_how_to_install_cuda(
-    artifacts: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+    weights: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: [CPU_PROVIDER])
     for device in ("auto", "cuda:1"):
-        assert OnnxRuntime(artifacts / "henaw.onnx", device=device).device == "cpu"
+        assert OnnxRuntime(weights / "henaw.onnx", device=device).device == "cpu"
     (record,) = (record for record in caplog.records if record.levelno >= logging.WARNING)
     assert "runs on the CPU, not on cuda:1: onnxruntime " in record.getMessage()
     assert "pip install 'onnxruntime-gpu[cuda,cudnn]'" in record.getMessage()
@@ -115,10 +115,10 @@ def test_a_damaged_file_is_not_reported_as_a_device_error(
 
 
 def test_the_cpu_takes_over_from_a_device_that_fails(
-    artifacts: Path, golden: Golden, pretend_cuda: Install, caplog: pytest.LogCaptureFixture
+    weights: Path, golden: Golden, pretend_cuda: Install, caplog: pytest.LogCaptureFixture
 ) -> None:
     stand_in = pretend_cuda(runs_before_failing=1)
-    runtime = OnnxRuntime(artifacts / "henaw.onnx", device="cuda")
+    runtime = OnnxRuntime(weights / "henaw.onnx", device="cuda")
     first, *others = (runtime.predict(*golden[0]) for _ in range(3))
     for other in others:
         np.testing.assert_array_equal(first["biological_age"], other["biological_age"])
@@ -129,10 +129,10 @@ def test_the_cpu_takes_over_from_a_device_that_fails(
 
 
 def test_a_wrong_shape_does_not_make_the_cpu_take_over(
-    artifacts: Path, golden: Golden, pretend_cuda: Install
+    weights: Path, golden: Golden, pretend_cuda: Install
 ) -> None:
     pretend_cuda()
-    runtime = OnnxRuntime(artifacts / "henaw.onnx", device="cuda")
+    runtime = OnnxRuntime(weights / "henaw.onnx", device="cuda")
     people = golden[0]
     with pytest.raises(Exception, match="biomarkers"):
         runtime.predict(people.biomarkers[:, :3], people.age, people.sex)
@@ -143,8 +143,8 @@ def test_a_wrong_shape_does_not_make_the_cpu_take_over(
 @pytest.mark.skipif(
     CUDA_PROVIDER not in onnxruntime.get_available_providers(), reason="no onnxruntime-gpu"
 )
-def test_cuda_answers_as_the_cpu(artifacts: Path, golden: Golden) -> None:
-    runtime = OnnxRuntime(artifacts / "henaw.onnx", device="cuda")
+def test_cuda_answers_as_the_cpu(weights: Path, golden: Golden) -> None:
+    runtime = OnnxRuntime(weights / "henaw.onnx", device="cuda")
     assert runtime.device == "cuda:0"
     seen = runtime.predict(*golden[0])
     for name, expected in golden[1].items():

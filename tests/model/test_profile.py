@@ -72,8 +72,8 @@ def test_the_tensors_have_the_shapes_of_the_graph() -> None:
     assert not any(array.any() for array in make(shift={}, standard_error={}).arrays)
 
 
-def test_the_level_moves_risks_by_age_and_sex_and_nothing_else(artifacts: Path) -> None:
-    content = (artifacts / "henaw.onnx").read_bytes()
+def test_the_level_moves_risks_by_age_and_sex_and_nothing_else(weights: Path) -> None:
+    content = (weights / "henaw.onnx").read_bytes()
     plain = OnnxRuntime(content)
     leveled = OnnxRuntime(
         set_profile(content, LabProfile(name="n", shift={}, standard_error={}, level=LEVEL))
@@ -90,8 +90,8 @@ def test_the_level_moves_risks_by_age_and_sex_and_nothing_else(artifacts: Path) 
     assert (after["cause_risk_10y"].sum(1) < after["mortality_10y"]).all()
 
 
-def test_a_file_takes_one_profile_and_says_which(artifacts: Path) -> None:
-    content = (artifacts / "henaw.onnx").read_bytes()
+def test_a_file_takes_one_profile_and_says_which(weights: Path) -> None:
+    content = (weights / "henaw.onnx").read_bytes()
     assert METADATA_KEY not in OnnxRuntime(content).metadata
     changed = set_profile(content, make())
     assert read_profile(json.loads(OnnxRuntime(changed).metadata[METADATA_KEY])) == make()
@@ -104,8 +104,8 @@ def test_a_file_takes_one_profile_and_says_which(artifacts: Path) -> None:
         set_profile(b"another file", make())
 
 
-def test_a_profile_of_another_model_is_refused(artifacts: Path) -> None:
-    content = (artifacts / "henaw.onnx").read_bytes()
+def test_a_profile_of_another_model_is_refused(weights: Path) -> None:
+    content = (weights / "henaw.onnx").read_bytes()
     own = OnnxRuntime(content).metadata["checkpoint_sha256"]
     assert set_profile(content, make(model=own)) != content
     with pytest.raises(ProfileError, match="made for the model aaaaaaaaaaaa; this is"):

@@ -12,8 +12,8 @@ from henaw.scoring import Henaw
 
 
 @pytest.fixture(scope="session")
-def model_path(artifacts: Path) -> Path:
-    return artifacts / "henaw.onnx"
+def model_path(weights: Path) -> Path:
+    return weights / "henaw.onnx"
 
 
 @pytest.fixture(scope="session")

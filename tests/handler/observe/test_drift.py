@@ -23,8 +23,8 @@ QUINTILES = [-0.8416212, -0.2533471, 0.2533471, 0.8416212]
 
 
 @pytest.fixture(scope="module")
-def reference(artifacts: Path) -> DriftReference:
-    return load_drift_reference(artifacts / "henaw.json")
+def reference(weights: Path) -> DriftReference:
+    return load_drift_reference(weights / "henaw.json")
 
 
 @pytest.fixture(scope="module")
@@ -101,9 +101,9 @@ def test_another_clientele_drifts_in_age_and_sex(reference: DriftReference) -> N
 
 
 def test_a_model_without_the_fitted_peoples_ages_is_served(
-    artifacts: Path, tmp_path: Path, people: People
+    weights: Path, tmp_path: Path, people: People
 ) -> None:
-    document = json.loads((artifacts / "henaw.json").read_text())
+    document = json.loads((weights / "henaw.json").read_text())
     document["drift"]["people"] = None
     (tmp_path / "henaw.json").write_text(json.dumps(document))
     reference = load_drift_reference(tmp_path / "henaw.json")
@@ -141,9 +141,9 @@ SPOILT: dict[str, tuple[Callable[[dict[str, Any]], Any], str]] = {
 
 @pytest.mark.parametrize(("spoil", "said"), SPOILT.values(), ids=SPOILT.keys())
 def test_tables_that_do_not_fit_are_refused(
-    artifacts: Path, tmp_path: Path, spoil: Callable[[dict[str, Any]], Any], said: str
+    weights: Path, tmp_path: Path, spoil: Callable[[dict[str, Any]], Any], said: str
 ) -> None:
-    document = json.loads((artifacts / "henaw.json").read_text())
+    document = json.loads((weights / "henaw.json").read_text())
     spoil(document)
     (tmp_path / "henaw.json").write_text(json.dumps(document))
     with pytest.raises(ArtifactError, match=said):

@@ -50,13 +50,11 @@ def said() -> list[str]:
 
 
 @pytest.fixture
-def heartbeat(
-    moody: Moody, artifacts: Path, tmp_path: Path, said: list[str]
-) -> Iterator[Heartbeat]:
+def heartbeat(moody: Moody, weights: Path, tmp_path: Path, said: list[str]) -> Iterator[Heartbeat]:
     heartbeat = Heartbeat(
         runtime=FailoverRuntime(moody),
-        golden=load_golden(artifacts / "golden.json"),
-        metrics=Metrics(load_drift_reference(artifacts / "henaw.json")),
+        golden=load_golden(weights / "golden.json"),
+        metrics=Metrics(load_drift_reference(weights / "henaw.json")),
         throttle=Throttle(ThrottleConfiguration(), None),
         file=StateFile(tmp_path / "states"),
         version="1.0",

@@ -14,8 +14,8 @@ from henaw.model.reliability import CODES
 
 
 @pytest.fixture
-def reference(artifacts: Path) -> DriftReference:
-    return load_drift_reference(artifacts / "henaw.json")
+def reference(weights: Path) -> DriftReference:
+    return load_drift_reference(weights / "henaw.json")
 
 
 class Clock:

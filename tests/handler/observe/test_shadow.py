@@ -182,8 +182,8 @@ class Side:
 
 
 @pytest.fixture
-def sides(stores: tuple[AnswerStore, AnswerStore], artifacts: Path) -> tuple[Side, Side]:
-    reference = load_drift_reference(artifacts / "henaw.json")
+def sides(stores: tuple[AnswerStore, AnswerStore], weights: Path) -> tuple[Side, Side]:
+    reference = load_drift_reference(weights / "henaw.json")
     return Side(stores[0], reference), Side(stores[1], reference)
 
 
@@ -272,8 +272,8 @@ def test_the_thread_compares_by_itself(
     pytest.fail("nothing was joined")
 
 
-def test_comparisons_are_counted_by_the_other_version(artifacts: Path) -> None:
-    metrics = Metrics(load_drift_reference(artifacts / "henaw.json"))
+def test_comparisons_are_counted_by_the_other_version(weights: Path) -> None:
+    metrics = Metrics(load_drift_reference(weights / "henaw.json"))
     for other, same_status, differences in (
         (STABLE, True, [0.0, 0.0001, 0.3, 25.0]),
         (STABLE, False, []),

@@ -238,8 +238,8 @@ def ask(service: Service, person: dict[str, Any], **flags: bool) -> Any:
 
 
 @pytest.fixture
-def profile_path(tmp_path: Path, artifacts: Path) -> Path:
-    sha256 = json.loads((artifacts / "henaw.json").read_text())["checkpoint_sha256"]
+def profile_path(tmp_path: Path, weights: Path) -> Path:
+    sha256 = json.loads((weights / "henaw.json").read_text())["checkpoint_sha256"]
     profile = LabProfile(**PROFILE, model=sha256)
     path = tmp_path / "lab.json"
     path.write_text(json.dumps(profile.describe()))
