@@ -19,16 +19,15 @@ BOUNDS_YEARS = (0.1, 1.0, 3.0)
 def compare_models(
     stable: Henaw, candidate: Henaw, source: Source, layout: Layout
 ) -> dict[str, Any]:
-    """Score a table by both; 64 bytes per person are held.
+    """Score a table by both versions; 64 bytes of memory per person.
 
     Returns:
-        Aggregates alone: ``stable`` and ``candidate`` (name and SHA-256), ``people``,
-        ``refused`` (by both: what is accepted is this code's matter), ``flagged_by_one``
-        (people of whom one version says that a value or the age is outside its range, and
-        the other does not), ``reliable_by_one`` (people whose answer one version calls
-        reliable, and the other does not), ``causes_of_one`` (causes of death that one version
-        alone answers, which are not compared), ``outputs`` by name (years or probabilities: both
-        means, and the difference, candidate less stable) and ``share_beyond_years``.
+        Aggregates only: ``stable`` and ``candidate`` (name and SHA-256), ``people``, ``refused``
+        (people whom both refuse), ``flagged_by_one`` (people with a value or an age that only one
+        version reports as outside its range), ``reliable_by_one`` (people whose answer only one
+        version calls reliable), ``causes_of_one`` (causes of death that only one version answers;
+        they are not compared), ``outputs`` by name (years or probabilities: both means, and the
+        difference, candidate minus stable) and ``share_beyond_years``.
 
     Raises:
         ScoringError: the table cannot be read, or none of its people can be scored.
@@ -38,7 +37,7 @@ def compare_models(
     places = [[of.index(name) for name in causes] for of in named]
     people = 0
     flagged_by_one = reliable_by_one = 0
-    pairs: list[npt.NDArray[np.float32]] = []
+    answered: list[npt.NDArray[np.float32]] = []
     for _, batch in source.read_chunks(layout, ()):
         if batch is None:
             continue
@@ -50,7 +49,7 @@ def compare_models(
         flags = [np.column_stack([one["out_of_range"], one["age_out_of_range"]]) for one in answers]
         flagged_by_one += int((flags[0] != flags[1]).any(axis=1).sum())
         reliable_by_one += int((answers[0]["reliable"] != answers[1]["reliable"]).sum())
-        pairs.append(
+        answered.append(
             np.stack(
                 [
                     np.column_stack(
@@ -65,10 +64,10 @@ def compare_models(
                 ]
             )
         )
-    scored = sum(pair.shape[1] for pair in pairs)
+    scored = sum(both.shape[1] for both in answered)
     if not scored:
         raise ScoringError("table", [f"none of its {people} people can be scored"])
-    before, after = np.concatenate(pairs, axis=1).astype(np.float64)
+    before, after = np.concatenate(answered, axis=1).astype(np.float64)
     difference = after - before
     size = np.abs(difference)
     names = ("biological_age", "interval_width", "mortality_10y", *causes)
