@@ -14,6 +14,9 @@ SOURCES := $(shell find api cli export handler intake model scoring training -na
 
 NPM := $(shell command -v npm)
 
+# Tests start hundreds of processes: without a cache of bytecode each compiles every module again.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: install serve stop test test-fast test-slow check lint typecheck train weights evaluate export archive figure bench bench-serve soak bench-score bench-row gpu clean contract dist docs docs-links fuzz web web-file
 
 install: $(VENV)/.serve ## what serving needs

@@ -36,7 +36,7 @@ def describe_implausible(
         >>> message
         'creatinine must be 5 to 2000 umol/L; got 0.9'
         >>> hint
-        'if the unit is mg/dL, it is 79.6 umol/L: give the unit'
+        'as mg/dL it would be 79.6 umol/L: give the unit'
     """
     unit = _SAME if given is None else biomarker.find_unit(given)
     got = f"{value:.10g}"
@@ -124,13 +124,12 @@ def as_float(value: float) -> float:
 
 
 def _hint_unit(biomarker: Biomarker, value: float, seen: Unit, *, explicit: bool) -> str | None:
-    for name in biomarker.units:
-        unit = biomarker.find_unit(name)
+    for name, unit in ((biomarker.unit, _SAME), *biomarker.other_units.items()):
         si = unit.to_si(value)
         if unit != seen and biomarker.minimum <= si <= biomarker.maximum:
             shown = f"{si:.3g}" if si < 1000 else f"{si:.0f}"
             ask = "check the unit" if explicit else "give the unit"
-            return f"if the unit is {name}, it is {shown} {biomarker.unit}: {ask}"
+            return f"as {name} it would be {shown} {biomarker.unit}: {ask}"
     return None
 
 

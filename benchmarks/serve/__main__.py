@@ -9,7 +9,6 @@ are medians of five rounds. Only ratios within one run are comparable.
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import shutil
 import statistics
@@ -20,7 +19,15 @@ from typing import Any
 
 from load import Load, press, write_loads
 from report import write_report
-from servers import REPOSITORY, Start, export_shipped, make_environment, make_peers, serve_henaw
+from servers import (
+    CHECKPOINT,
+    REPOSITORY,
+    Start,
+    export_shipped,
+    make_environment,
+    make_peers,
+    serve_henaw,
+)
 
 _ROUNDS = 5
 _WARM_UP_S = 8
@@ -39,7 +46,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="henaw-bench-") as name:
         folder = Path(name)
         exported, archive = export_shipped(folder)
-        loads = write_loads(folder, json.loads((exported / "henaw.json").read_text()))
+        loads = write_loads(folder, CHECKPOINT)
         starts: dict[str, Start] = {
             "HENAW": partial(serve_henaw, archive),
             "HENAW, 2 processes": partial(serve_henaw, archive, workers=2),

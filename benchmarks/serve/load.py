@@ -7,10 +7,11 @@ import os
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 from henaw.cli.server.example_request import EXAMPLE_PERSON
+from henaw.model.biomarkers import NAMES
+from henaw.model.checkpoint import load_checkpoint
+from henaw.model.synthetic import draw_synthetic_people
 
 BULK = 1_000
 CONNECTIONS = (1, 16, 64)
@@ -30,16 +31,11 @@ class Load:
     people: int = 1
 
 
-def write_loads(folder: Path, sidecar: dict[str, Any]) -> list[Load]:
-    """Write the bodies: the README's person, and synthetic people within the fitted range."""
-    ranges = [sidecar["fitted_range"][b["name"]] for b in sidecar["panel"]]
-    rng = np.random.default_rng(_SEED)
-    low, high = np.array(ranges).T
-    values = np.exp(rng.uniform(np.log(low), np.log(high), (BULK, len(ranges)))).round(2)
-    values = np.clip(values, low, high)
-    ages = rng.integers(*sidecar["fitted_ages"], BULK)
-    sexes = rng.integers(0, 2, BULK)
-    names = [biomarker["name"] for biomarker in sidecar["panel"]]
+def write_loads(folder: Path, checkpoint: Path) -> list[Load]:
+    """Write the bodies: the README's person, and people like those whom the model was fitted on."""
+    people = draw_synthetic_people(load_checkpoint(checkpoint), BULK, _SEED)
+    values = people.biomarkers.astype(float).round(2)
+    ages, sexes, names = people.age.astype(int), people.sex, list(NAMES)
     instances = [
         {"age": age, "sex": sex, "biomarkers": dict(zip(names, row, strict=True))}
         for age, sex, row in zip(ages.tolist(), sexes.tolist(), values.tolist(), strict=True)

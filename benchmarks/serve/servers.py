@@ -27,6 +27,7 @@ from henaw.export.archive import build_archive
 from henaw.export.export import export_checkpoint
 
 REPOSITORY = Path(__file__).resolve().parents[2]
+CHECKPOINT = REPOSITORY / "model" / "weights" / "henaw-nhanes.safetensors"
 PEERS = Path(__file__).with_name("peers")
 _START_TIMEOUT_S = 120
 _PLENTY = {"rate": 10_000_000, "period_s": 1, "burst": 10_000_000}
@@ -55,7 +56,7 @@ Start = Callable[[Path], AbstractContextManager[Running]]
 def export_shipped(folder: Path) -> tuple[Path, Path]:
     """Export the shipped checkpoint; return the exported folder and the archive of it."""
     exported = folder / "exported"
-    export_checkpoint(REPOSITORY / "model" / "weights" / "henaw-nhanes.safetensors", exported)
+    export_checkpoint(CHECKPOINT, exported)
     configuration = REPOSITORY / "serve_config" / "model-config.yaml"
     return exported, build_archive(exported, configuration, folder / "store")
 

@@ -25,6 +25,9 @@ INPUTS = (*NAMES, "age", "sex")
 _MINIMA = np.array([b.minimum for b in PANEL])
 _MAXIMA = np.array([b.maximum for b in PANEL])
 
+_BLOCK = 2_048
+"""People that are counted together: their tables stay in the CPU's cache."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class DriftReference:
@@ -127,6 +130,20 @@ def count_bins(
         (11, bins): the number of values in each bin, for each of ``INPUTS``; the first two bins
         of sex are its codes.
     """
+    counts = np.zeros((len(INPUTS), len(reference.expected)), np.int64)
+    for begin in range(0, len(age), _BLOCK):
+        rows = slice(begin, begin + _BLOCK)
+        _add_block(counts, reference, biomarkers[rows], age[rows], sex[rows])
+    return counts
+
+
+def _add_block(
+    counts: npt.NDArray[np.int64],
+    reference: DriftReference,
+    biomarkers: npt.NDArray[np.float32],
+    age: npt.NDArray[np.float32],
+    sex: npt.NDArray[np.int64],
+) -> None:
     ages = reference.location.shape[1]
     position = np.clip(age.astype(np.float64) - reference.first_age, 0.0, ages - 1.0)
     lower = np.minimum(position.astype(np.int64), ages - 2)
@@ -139,15 +156,13 @@ def count_bins(
     values[:, reference.log] = np.log(values[:, reference.log])
     standardised = (values - location) / scale
     bins = len(reference.expected)
-    counts = np.empty((len(INPUTS), bins), np.int64)
     for i, column in enumerate(standardised.T):
         known = column[~np.isnan(column)]
         places = np.searchsorted(reference.edges[i], known, side="right")
-        counts[i] = np.bincount(places, minlength=bins)
+        counts[i] += np.bincount(places, minlength=bins)
     places = np.searchsorted(reference.age_edges, age, side="right")
-    counts[-2] = np.bincount(places, minlength=bins)
-    counts[-1] = np.bincount(sex, minlength=bins)
-    return counts
+    counts[-2] += np.bincount(places, minlength=bins)
+    counts[-1] += np.bincount(sex, minlength=bins)
 
 
 def compute_stability_index(counts: Sequence[int], expected: Sequence[float]) -> float:

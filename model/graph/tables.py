@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 
 import torch
 from henaw.model.biomarkers import INDEX, NAMES, PANEL, SYSTEMS
@@ -276,10 +277,16 @@ def build_copula_tables(
     Shape:
         correlation: (V, V) of the normal scores
         result: (512, V, 9) weights of the nine observed scores, and (512, V) standard
-            deviations, 0 where known.
+            deviations, 0 where known. Do not change them: they are kept, since a fit builds
+            many networks with one correlation.
     """
+    return _solve_patterns(tuple(map(tuple, correlation.double().tolist())))
+
+
+@lru_cache(maxsize=4)
+def _solve_patterns(correlation: tuple[tuple[float, ...], ...]) -> tuple[Tensor, Tensor]:
     count = len(NAMES)
-    exact = correlation.double()
+    exact = torch.tensor(correlation, dtype=torch.float64)
     weights = torch.zeros(2**count, len(VARIABLES), count, dtype=torch.float64)
     spreads = torch.zeros(2**count, len(VARIABLES), dtype=torch.float64)
     for pattern in range(2**count):

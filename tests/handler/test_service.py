@@ -86,7 +86,7 @@ def test_unusual_values_are_warned_of(client: Any, read: Read, person: dict[str,
         ("age_outside_fitted", "age"),
         ("outside_reference", "lymphocyte_pct"),
     ]
-    assert "if the unit is fraction, it is 29 %" in warnings[1]["message"]
+    assert "as fraction it would be 29 %" in warnings[1]["message"]
 
 
 def test_instances_are_answered_in_order(client: Any, read: Read, person: dict[str, Any]) -> None:

@@ -73,8 +73,12 @@ def _stop_engine(run: Path) -> None:
 
 
 def find_free_ports(count: int = 6) -> int:
-    """Return the first of as many free ports in a row, none of which a client's socket takes."""
-    for first in range(20_000 + os.getpid() % 10_000, 32_700, count):
+    """Return the first of as many free ports in a row, none of which a client's socket takes.
+
+    Each process of a run searches a part of its own.
+    """
+    process = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    for first in range(20_000 + 3_000 * process + os.getpid() % 1_000, 32_700, count):
         try:
             for port in range(first, first + count):
                 with socket.socket() as probe:

@@ -10,8 +10,6 @@ from henaw.handler.contract import types as contract
 from henaw.handler.contract.openapi import TORCHSERVE_PATHS, write_openapi, write_request_schema
 from henaw.handler.problems import ProblemDocument
 from henaw.model.biomarkers import PANEL
-from jsonschema import Draft202012Validator
-from openapi_spec_validator import OpenAPIV31SpecValidator
 
 DOCS = Path(__file__).resolve().parents[3] / "docs"
 
@@ -28,6 +26,10 @@ def test_the_published_documents_are_what_the_types_make(
 
 
 def test_the_documents_are_valid() -> None:
+    # Imported late, because these take seconds, and every process of a run collects this file.
+    from jsonschema import Draft202012Validator
+    from openapi_spec_validator import OpenAPIV31SpecValidator
+
     OpenAPIV31SpecValidator(json.loads((DOCS / "openapi.json").read_text())).validate()
     Draft202012Validator.check_schema(json.loads((DOCS / "request.schema.json").read_text()))
 
@@ -67,6 +69,8 @@ ARRAYS = {
 def test_what_the_schema_allows_is_answered_as_it_says(
     client: Any, person: dict[str, Any], tree: dict[str, Any], kind: type, explain: bool
 ) -> None:
+    from jsonschema import Draft202012Validator
+
     if "instances" in tree:
         tree = {"instances": [person, {**person, "biomarkers": {}}]}
     elif "inputs" not in tree:

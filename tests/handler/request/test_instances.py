@@ -104,7 +104,7 @@ def test_a_likely_unit_is_suggested(person: dict[str, Any]) -> None:
         field="biomarkers.creatinine",
         code="implausible",
         message="creatinine must be 5 to 2000 umol/L; got 0.9",
-        hint="if the unit is mg/dL, it is 79.6 umol/L: give the unit",
+        hint="as mg/dL it would be 79.6 umol/L: give the unit",
     )
 
 
@@ -114,7 +114,7 @@ def test_a_wrong_unit_is_recognised(person: dict[str, Any]) -> None:
     assert problem.message == (
         "creatinine must be 5 to 2000 umol/L; got 80 mg/dL, which is 7073.6 umol/L"
     )
-    assert problem.hint == "if the unit is umol/L, it is 80 umol/L: check the unit"
+    assert problem.hint == "as umol/L it would be 80 umol/L: check the unit"
 
 
 @pytest.mark.parametrize("unit", ["µmol/L", "\u03bcmol/L", "umol/l", " UMOL/L "])

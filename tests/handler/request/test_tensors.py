@@ -130,6 +130,6 @@ def test_a_problem_names_its_row(client: Any, read: Callable[[Any], Any]) -> Non
             "field": "biomarkers.creatinine",
             "code": "implausible",
             "message": "creatinine must be 5 to 2000 umol/L; got 0.9",
-            "hint": "if the unit is mg/dL, it is 79.6 umol/L: arrays are in umol/L",
+            "hint": "as mg/dL it would be 79.6 umol/L: arrays are in umol/L",
         }
     ]
