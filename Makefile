@@ -65,11 +65,11 @@ web-file: export node_modules/.dev ## the page in one file, which opens from the
 	node examples/browser/bundle.mjs build/web build/henaw.html
 
 test: $(VENV)/.dev $(if $(NPM),node_modules/.dev) ## tests, doctests included, but for the slow ones
-	OMP_NUM_THREADS=1 $(BIN)/pytest -m 'not alone and not slow' --numprocesses auto --maxprocesses 4 --dist loadfile
+	OMP_NUM_THREADS=1 $(BIN)/pytest -m 'not alone and not slow' --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 	$(BIN)/pytest -m 'alone and not slow'
 
 test-fast: $(VENV)/.dev ## what needs no server, browser or fit
-	OMP_NUM_THREADS=1 $(BIN)/pytest -m 'not alone and not slow and not lengthy' --numprocesses auto --maxprocesses 4 --dist loadfile
+	OMP_NUM_THREADS=1 $(BIN)/pytest -m 'not alone and not slow and not lengthy' --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 test-slow: $(VENV)/.dev ## the few tests that take minutes: whole fits of real people, a rehearsal of make gpu
 	$(BIN)/pytest -m slow

@@ -22,14 +22,12 @@ RUNTIME_NAMES = ("eager", "torchscript", "onnx")
 REAL_SESSION = onnxruntime.InferenceSession
 
 
-ALONE = (
-    *("benchmarks", "examples", "serving", "cli/test_doctor.py", "handler/test_cost.py"),
-    *("handler/throttle/", "test_wheel.py"),
-)
-"""What starts servers or browsers, or watches the clock, by the beginning of its path."""
+ALONE = ("benchmarks/", "handler/test_cost.py", "handler/throttle/")
+"""What watches the clock, by the beginning of its path."""
 
 LENGTHY = (
-    *("cli/", "export/", "serve_config/", "scoring/test_spark", "scoring/test_job"),
+    *("serving/", "examples/", "cli/", "export/", "serve_config/", "test_wheel.py"),
+    *("scoring/test_spark", "scoring/test_job"),
     *("scoring/test_parts", "scoring/test_calibration", "scoring/test_unpack"),
     *("training/test_fit", "training/test_resume", "training/test_simulation"),
     *("training/test_train", "training/test_shipped_configurations"),
@@ -40,21 +38,27 @@ LENGTHY = (
     *("handler/inference/", "handler/response/test_other_shapes", "handler/torchserve/"),
     *("intake/test_json_stream", "scoring/test_comparison", "scoring/test_engines"),
 )
-"""What fits, exports or starts processes, by the beginning of its path.
+"""What fits, exports or starts processes, servers or browsers, by the beginning of its path.
 
 What needs the shared export (``artifacts``) is lengthy too.
 """
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what must not run beside other tests, and what takes long."""
+    """Mark what must not run beside other tests and what takes long; put the latter first."""
     tests = REPOSITORY / "tests"
+
+    def find_path(item: pytest.Item) -> str:
+        inside = item.path.is_relative_to(tests)
+        return item.path.relative_to(tests).as_posix() if inside else ""
+
     for item in items:
-        path = item.path.relative_to(tests) if item.path.is_relative_to(tests) else Path()
-        if path.as_posix().startswith(ALONE):
+        if find_path(item).startswith(ALONE):
             item.add_marker("alone")
-        if path.as_posix().startswith(LENGTHY) or "artifacts" in getattr(item, "fixturenames", ()):
+        if find_path(item).startswith(LENGTHY) or "artifacts" in getattr(item, "fixturenames", ()):
             item.add_marker("lengthy")
+    # The last file of a run then ends soon, and no process waits long for another.
+    items.sort(key=lambda item: not find_path(item).startswith(LENGTHY))
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
