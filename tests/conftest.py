@@ -27,16 +27,25 @@ ALONE = ("benchmarks/", "handler/test_cost.py", "handler/throttle/")
 
 LENGTHY = (
     *("serving/", "examples/", "cli/", "export/", "serve_config/", "test_wheel.py"),
-    *("scoring/test_spark", "scoring/test_job"),
-    *("scoring/test_parts", "scoring/test_calibration", "scoring/test_unpack"),
+    *("scoring/test_spark", "scoring/jobs/test_job"),
+    *(
+        "scoring/jobs/test_parts",
+        "scoring/calibration/test_calibration",
+        "scoring/reading/test_unpack",
+    ),
     *("training/test_fit", "training/test_resume", "training/test_simulation"),
     *("training/test_train", "training/test_shipped_configurations"),
     *("training/cohorts/test_adjustment", "training/evaluation/", "training/minibatches/"),
     *("training/objective/test_harm", "training/reference/", "training/search/"),
     *("training/solvers/", "training/readers/nhanes/", "training/execution/"),
-    *("model/test_network_cohort", "model/test_harm", "model/test_tenth", "model/test_synthetic"),
+    *(
+        "model/network/test_network_cohort",
+        "model/graph/test_harm",
+        "model/test_tenth",
+        "model/test_synthetic",
+    ),
     *("handler/inference/", "handler/response/test_other_shapes", "handler/torchserve/"),
-    *("intake/test_json_stream", "scoring/test_comparison", "scoring/test_engines"),
+    *("intake/test_json_stream", "scoring/jobs/test_comparison", "scoring/test_engines"),
 )
 """What fits, exports or starts processes, servers or browsers, by the beginning of its path.
 

@@ -144,7 +144,7 @@ ATTACKS: dict[str, Callable[[int], bytes]] = {
     "unknown units": many(person(biomarkers=quantities("parsec{}x"))),
     "unknown units of one person": one(biomarkers='{..."crp":{"value":1,"unit":"pc{}"}...}'),
     "units of brackets": many(person(biomarkers=quantities("%{(((({}))))}"))),
-    "known units, each spelt anew": many(
+    "known units, each spelt differently": many(
         person(
             biomarkers="{%s}"
             % ",".join(

@@ -335,7 +335,7 @@ def test_what_people_say_against_the_rules_is_not_followed_beyond_the_limits(
     assert np.polyfit(values[inside], alt[inside], 1)[0] < -2.0
 
 
-def test_a_fit_that_does_not_come_to_keep_the_rules_says_which_and_what_to_do(
+def test_a_fit_that_breaks_rules_says_which_and_what_to_do(
     simulate: Simulate, configuration: TrainingConfiguration, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     cohort, _, _ = simulate(4000, seed=28, effects=CONTRARY)

@@ -112,7 +112,7 @@ def test_a_number_of_parts_that_leaves_some_without_deaths_is_refused(
         split(waves, count)
 
 
-def test_what_befell_the_people_left_out_does_not_reach_their_fit(
+def test_outcomes_of_people_left_out_do_not_reach_their_fit(
     waves: Cohort, small: TrainingConfiguration
 ) -> None:
     fold = Fold(name="first", left_out=waves.survey == "first")

@@ -43,7 +43,7 @@ class Run(NamedTuple):
 
 @pytest.fixture(scope="module")
 def overpenalised(mapping: Callable[[], dict[str, Any]]) -> TrainingConfiguration:
-    """A configuration that a search can better: its penalty leaves age alone."""
+    """A configuration that a search can improve: its penalty leaves age alone."""
     given = mapping()
     given["network"] = {"knots": [0.0], "score_steps": 4, "members": 2} | {
         "first_age": 46,
@@ -116,7 +116,7 @@ def list_trials(study: Path, name: str) -> list[tuple[Any, ...]]:
     return [(trial.params, trial.value, trial.user_attrs) for trial in trials]
 
 
-def test_it_betters_a_bad_configuration_and_the_outer_loop_says_so(nested: Run) -> None:
+def test_it_improves_a_bad_configuration_and_the_outer_loop_says_so(nested: Run) -> None:
     report = nested.tuned.report
     first, chosen = report["trials"][0], report["chosen"]
     assert first["hyperparameters"] == {"elastic_weight": 0.1}

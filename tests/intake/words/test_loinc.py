@@ -1,4 +1,4 @@
-"""The mapping itself; bundles are read in tests/scoring/test_fhir.py."""
+"""The mapping itself; bundles are read in tests/intake/fhir."""
 
 import json
 

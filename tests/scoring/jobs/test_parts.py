@@ -200,7 +200,7 @@ def test_on_a_full_disk_what_is_done_is_kept(
 
 
 def test_a_bundle_on_a_full_disk_is_a_message(model_path: Path, tmp_path: Path) -> None:
-    bundle = Path(__file__).parents[1] / "fhir" / "whole_panel.json"
+    bundle = Path(__file__).parents[2] / "fhir" / "whole_panel.json"
     (tmp_path / "in.json").write_text(json.dumps(json.loads(bundle.read_text())["bundle"]))
     (tmp_path / "out.csv").write_text("before")
 

@@ -12,7 +12,7 @@ from henaw.cli.score import score
 from henaw.intake.fhir.answers import read_code_system
 from henaw.scoring import Henaw
 
-WHOLE = json.loads((Path(__file__).parents[1] / "fhir" / "whole_panel.json").read_text())["bundle"]
+WHOLE = json.loads((Path(__file__).parents[2] / "fhir" / "whole_panel.json").read_text())["bundle"]
 CAUSES = ("cardiovascular", "cancer", "diabetes", "dementia")
 
 
@@ -165,7 +165,7 @@ def test_every_code_is_of_the_code_system(tmp_path: Path) -> None:
     ]
     assert len({code for code, _ in found}) > 10
     assert all(codes[code] == display for code, display in found)
-    documented = (Path(__file__).parents[2] / "docs" / "fhir.md").read_text(encoding="utf-8")
+    documented = (Path(__file__).parents[3] / "docs" / "fhir.md").read_text(encoding="utf-8")
     assert all(f"`{code}`" in documented for code in codes)
     assert system["url"] in documented
 

@@ -24,7 +24,7 @@ from henaw.scoring import Henaw
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-CASES = sorted((Path(__file__).parents[1] / "fhir").glob("*.json"))
+CASES = sorted((Path(__file__).parents[2] / "fhir").glob("*.json"))
 WHOLE = json.loads((CASES[0].parent / "whole_panel.json").read_text())["bundle"]
 LOINC = "http://loinc.org"
 
