@@ -1,5 +1,6 @@
 """The documents: their code runs, their commands and files exist, their links lead somewhere."""
 
+import pydoc
 import re
 import shlex
 import subprocess
@@ -211,6 +212,7 @@ def test_the_site_has_every_document() -> None:
 FILE = re.compile(r"`([\w./-]+\.(?:py|js|mjs|yaml|yml|json|md|toml|cff|txt|sh|conf|service))`")
 FOLDER = re.compile(r"`([\w./-]+)/`")
 TEST = re.compile(r"`(test_\w+)`")
+AUTODOC = re.compile(r"^\.\. auto\w+:: ([\w.]+)$", re.MULTILINE)
 
 
 def is_in_the_repository(path: str) -> bool:
@@ -245,6 +247,15 @@ def test_each_path_and_test_that_is_named_exists(name: str) -> None:
     }
     missing += sorted(set(TEST.findall(text)) - tests)
     assert not missing, f"{name} names what does not exist: {missing}"
+
+
+@pytest.mark.parametrize(
+    "name", [name for name in DOCUMENTS if AUTODOC.search(read_document(name))]
+)
+def test_what_the_reference_describes_exists(name: str) -> None:
+    described = AUTODOC.findall(read_document(name))
+    missing = [path for path in described if pydoc.locate(path) is None]
+    assert not missing, f"{name} describes what does not exist: {missing}"
 
 
 def test_the_table_of_folders_has_every_folder() -> None:
