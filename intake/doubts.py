@@ -1,15 +1,15 @@
 """Whether values look like what they were taken for, or much more like something else.
 
 Each value has a density p among people of that age and sex. It mixes the density f of the fitted
-people with the density g of a share s of sick people, whose values may be anything on the side
-that diseases move them to:
+people with the density g of a share s of sick people, whose values may lie anywhere on the side
+to which diseases move them:
 
     p(ln x) = (1 - s) f(ln x) + s g(ln x)
 
 s is 30 % where another value of the person is worse than 99 % of the fitted people's, else 2 %.
 Under an alternative, such as another unit, a value has another density, a. The value is doubted
-where a is much larger than p. A column is doubted where it is much likelier that a share r of
-its values is something else, for every s:
+if a is much larger than p. A column is doubted if it is much likelier with a share r of values
+that are something else than without, each with its best s:
 
     max over r, s of prior(s) product((1 - r) p + r a)  against  max over s of prior(s) product(p)
 """
@@ -35,29 +35,30 @@ _SICK = {0.02: 0.0, 0.2: -2.0, 0.5: -3.0, 0.9: -4.0}
 _USUAL_SHARE = 0.02
 _SHARES: tuple[float, ...] = (0.05, 0.1, 0.2, 0.5, 0.9, 0.98)
 _ALMOST_ALL: tuple[float, ...] = (0.9, 0.98)
-"""Shares of values that may be something else. A smaller share is named, but stops nothing. Where
-an alternative explains sick people's values, almost all values have to be something else."""
+"""Shares of values that may be something else. A smaller share is reported, but stops nothing. If
+an alternative also explains sick people's values, almost all values must be something else."""
 _SICK_SHARE_OF_ILL = 0.3
 _ONE_IN_A_HUNDRED = 2.33
 """Normal score of the 99 % mark."""
 _HARMLESS = 0.05
-"""Share of sick people's values on the side to which no disease moves them."""
+"""Share of sick people's values that lie on the side to which no disease moves them."""
 _FAR, _FAR_IF_COMMON = math.log(1000.0), math.log(100.0)
-"""Least log ratio of likelihoods to believe an alternative, and one that is a common mistake."""
+"""Least log likelihood ratio to believe an alternative, and to believe a common mistake."""
 _LEAST_GAIN, _LEAST_GAIN_OF_SOME = 0.25, 1.0
-"""Least mean gain for each value that is something else, where almost all are and where some
+"""Least mean gain per value that is something else: if almost all values are, and if only some
 are. Laboratories differ in their tails too."""
 _ENOUGH_TO_FIT, _MOST_MISFIT = 20, 0.5
-"""Least number of values that have a distribution, and how much lower their mean may be."""
+"""Least number of values to judge a distribution, and how far below the expected value their
+mean log density may be."""
 _LEAST_DENSITY = math.log(0.05)
-"""An alternative under which a value is unusual too does not explain it."""
+"""If a value is unusual under an alternative too, the alternative does not explain it."""
 _HIGHEST_DENSITY = 2.5
 """The logarithm of density is lower than this for every alternative."""
 _LEAST_NAMED = 0.002
-"""Share of values below which a doubt is not named: the fitted people have such values too."""
+"""Share of values below which a doubt is not reported: the fitted people have such values too."""
 MOST_IMPOSSIBLE = 0.5
-"""Share of values outside the accepted range, explained by an alternative, from which on the
-column is doubted. Such values are not scored."""
+"""The whole column is doubted if at least this share of its values is outside the accepted range
+and explained by an alternative. Such values are not scored."""
 ENOUGH_VALUES = 4096
 """More values give no further information."""
 _NEVER = -30.0
@@ -74,7 +75,7 @@ class Doubt:
         fix: what to do then.
         values: number of values for which this is much likelier.
         is_whole: whether the whole column is doubted, not only some of its values.
-        example: one of the values, in the unit that it was taken to be in.
+        example: one of the values, in its assumed unit.
         converted: the example in the panel's unit; None where it cannot be converted.
     """
 
@@ -100,10 +101,10 @@ def find_doubts(
         age: (n,) years.
         sex: (n,) 0 or 1.
         reference: the fitted people.
-        units: that the values were taken to be in, by biomarker; others are not judged.
+        units: the assumed unit of the values, by biomarker; other biomarkers are not judged.
 
     Returns:
-        By biomarker, for those that are doubted.
+        The doubt of each biomarker that is doubted.
     """
     location, scale = reference.look_up(age, sex)
     columns = {
@@ -137,7 +138,7 @@ def _judge(column: _Column, is_ill: Mask, stated: str) -> Doubt | None:
     least = np.where(is_ill, _SICK_SHARE_OF_ILL, _USUAL_SHARE)
     usual = _mix(column.density, sick, least)
     if np.maximum(_HIGHEST_DENSITY - usual, 0.0).sum() < _FAR_IF_COMMON:
-        return None  # as for most single people, under every alternative
+        return None  # No alternative can be much likelier, as for most single people.
     inside = ~outside
     priors = np.array(list(_SICK.values()))
     stated_as = np.array(
@@ -173,7 +174,7 @@ def _judge(column: _Column, is_ill: Mask, stated: str) -> Doubt | None:
 
 
 def _reads_too_well(other: Alternative, unit: Unit, column: _Column) -> bool:
-    """Whether the values, as stated, are further on the healthy side than under the alternative."""
+    """Whether the values look healthier as stated than under the alternative."""
     if other.unit is None:
         return False
     return (other.unit.factor > unit.factor) == ("high" in column.biomarker.harmful)
@@ -182,7 +183,7 @@ def _reads_too_well(other: Alternative, unit: Unit, column: _Column) -> bool:
 def _gains(
     stated: Array, priors: Array, other: Array, *, shares: tuple[float, ...], enough: float
 ) -> bool:
-    """Whether k values are much likelier if some share of them is something else.
+    """Whether k values are much likelier if one of the shares of them is something else.
 
     Args:
         stated: (s, k) densities as stated, for each share of sick people.
@@ -209,7 +210,7 @@ class _Column:
     """The values of a biomarker, with their densities.
 
     Attributes:
-        rows: (k,) of the people whose value is known.
+        rows: (k,) the rows of the people whose value is known.
         values: (k,) in the panel's unit.
         outside: (k,) whether the value is outside the accepted range.
         density: (k,) log density of the value's logarithm among the fitted people.
@@ -247,7 +248,7 @@ class _Column:
         return np.maximum(-0.5 * ((log - mean) / sd) ** 2 - _HALF_LOG_TAU - math.log(sd), _NEVER)
 
     def looks_fitted(self, densities: Array) -> bool:
-        """Whether densities are those of values distributed as the fitted people's.
+        """Whether the densities fit values that are distributed like the fitted people's.
 
         The values of many sick people spread more widely.
         """

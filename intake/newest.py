@@ -1,4 +1,4 @@
-"""The newest usable result of each biomarker and person, in one pass and any order of rows."""
+"""The newest usable result of each biomarker and person, in one pass over rows in any order."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from henaw.model.errors import PanelError
 from henaw.model.panel.units import Unit
 
 WINDOW_DAYS = 365
-"""A value older than the newest value of the person by more than this is not used."""
+"""A value is not used if it is older than the person's newest value by more than this."""
 
 DAY_MICROSECONDS = 86_400_000_000
 _ENOUGH_TO_FOLD = 1 << 20
@@ -32,9 +32,9 @@ class Values(NamedTuple):
         comparator: (people, 9) int8, the index in COMPARATORS
         drawn: (people,) int64, days since 1970 of the newest value; UNDATED without a date
         age: (people,) float64, years, given with the newest value; NaN if not given
-        source: (people, 9) int64, the index in ``sources`` of the name of the result; -1 without
-            a value
-        sources: (n,) text
+        source: (people, 9) int64, the index of the result's name in ``sources``; -1 without a
+            value
+        sources: (n,) text, names of results
     """
 
     value: npt.NDArray[np.float64]
@@ -71,17 +71,18 @@ class _Rows(NamedTuple):
 class Newest:
     """Take results in any order, and keep the newest of each person and biomarker.
 
-    Of results at the same time a number is preferred to a limit, and the lowest number to the
-    others, so that the order of the rows does not matter.
+    Of results at the same time, a number is preferred to a limit, and the lowest number to higher
+    ones, so that the order of the rows does not matter.
 
     Args:
-        by_draw: whether each day of a person counts as a person, named by :func:`name_draw`.
+        by_draw: whether each day of a person counts as a separate person, named by
+            :func:`name_draw`.
 
     Attributes:
         by_draw: as given.
         people: identifiers, in the order in which they were first seen.
         refused: number of results that are not used, by reason.
-        tied: number of people by biomarker, whose newest results are several that differ.
+        tied: number of people with several different newest results, by biomarker.
         outside: some values outside the accepted range, by biomarker.
         doubted: number of rows whose unit or value cannot be right, by biomarker.
     """
@@ -137,12 +138,12 @@ class Newest:
             self._fold()
 
     def merge(self, people: Sequence[str], places: npt.NDArray[np.int64]) -> None:
-        """Replace the people so far by other people; several may become one.
+        """Replace the people so far by other people; several people may become one.
 
         Args:
             people: new identifiers.
-            places: (people so far,) the index of each in ``people``; the results of those with
-                -1 are dropped.
+            places: (people so far,) the index of each person in ``people``; with -1, the person's
+                results are dropped.
         """
         self._fold()
         self.people = {one: place for place, one in enumerate(people)}
@@ -155,7 +156,7 @@ class Newest:
         self._rows = [_Rows(*(take(part, known) for part in rows))]
 
     def finish(self) -> Values:
-        """Return the values; older ones than the window allows are counted as refused."""
+        """Return the values; those that are too old for the window are counted as refused."""
         self._fold()
         count = len(self.people)
         shape = (count, len(NAMES))
@@ -212,7 +213,7 @@ class Newest:
         return results.select(usable)
 
     def _convert(self, results: Results) -> tuple[Results, npt.NDArray[np.float64]]:
-        """Convert values to the panel's units, without those whose unit is not accepted."""
+        """Convert values to the panel's units, and leave out those whose unit is not accepted."""
         units, indices = encode(results.unit)
         places, spelled, inverse = pair(results.biomarker, indices)
         offset, factor = np.zeros(len(places)), np.full(len(places), np.nan)

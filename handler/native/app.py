@@ -84,6 +84,7 @@ class ServiceApp:
         self._ids = map((secrets.token_hex(8) + "{:016x}").format, itertools.count())
         self._waiting: list[tuple[str | None, Request, asyncio.Future[Response]]] = []
         self._is_flushing = False
+        self._loop: asyncio.AbstractEventLoop | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request, as ASGI 3 says."""
@@ -119,14 +120,17 @@ class ServiceApp:
         if isinstance(body, RequestError):
             return refuse(body, path)
         request = question.ask(body, headers, next(self._ids))
-        answered: asyncio.Future[Response] = asyncio.get_running_loop().create_future()
+        if self._loop is None:
+            # Kept, because each question for it is a system call.
+            self._loop = asyncio.get_running_loop()
+        answered: asyncio.Future[Response] = self._loop.create_future()
         self._waiting.append((question.version, request, answered))
         if not self._arrivals.count:
             # No other request comes in this turn of the loop.
             self._answer_waiting()
         elif len(self._waiting) == 1:
             # In the next turn, every request that this turn has read waits here too.
-            asyncio.get_running_loop().call_soon(self._answer_waiting)
+            self._loop.call_soon(self._answer_waiting)
         try:
             return await answered
         finally:
@@ -207,9 +211,9 @@ class ServiceApp:
                     answered.set_result(
                         Response(status=response.status, headers=headers, body=response.body)
                     )
-        if not self._is_flushing:
+        if self._loop is not None and not self._is_flushing:
             self._is_flushing = True
-            asyncio.get_running_loop().call_later(_LOG_DELAY_S, self._flush)
+            self._loop.call_later(_LOG_DELAY_S, self._flush)
 
     def _answer_batch(self, version: str | None, requests: list[Request]) -> list[Response]:
         service = self._versions.find(version)

@@ -22,11 +22,11 @@ from henaw.model.errors import HenawError
 _START_TIMEOUT_S = 120.0
 _COMMAND_TIMEOUT_S = 120.0
 _END_TIMEOUT_S = 40.0
-"""The time that a worker gives its last requests, and some seconds more."""
+"""How long a worker may take for its last requests, and some seconds more."""
 
 _LOOK_EVERY_S = 0.2
 _RESTART_AFTER_S = (0.0, 1.0, 2.0, 5.0)
-"""Wait before a worker is replaced, by the number of failed starts since one last served."""
+"""Wait before a worker is replaced, by the number of failed starts since a worker last served."""
 
 _LEAST_PATIENCE_S = 10.0
 """Least time before a worker that hangs is killed."""
@@ -95,17 +95,17 @@ class Supervisor:
     """Workers that share one socket.
 
     Args:
-        listener: bound and listening.
-        setup: of every worker; the supervisor fills in its number and descriptors.
-        workers: how many.
-        patience_s: a worker that hangs for twice as long is killed; the server ends if no worker
-            is alive for four times as long.
-        find_hung: returns the processes that have hung for so many seconds.
-        report: gets one sentence when a worker ends, hangs or does not start.
+        listener: a socket that is bound and listens.
+        setup: the setup of every worker; the supervisor fills in its number and descriptors.
+        workers: the number of workers.
+        patience_s: a worker that hangs for twice this time is killed; the server ends if no worker
+            is alive for four times this time.
+        find_hung: returns the processes that have hung for the given number of seconds.
+        report: called with one sentence when a worker ends, hangs or does not start.
 
     Attributes:
         models: the versions that are served.
-        default: the version that answers requests that name none.
+        default: the version that answers requests that name no version.
     """
 
     def __init__(
@@ -138,7 +138,7 @@ class Supervisor:
         """Start the workers, and return when all are ready.
 
         Raises:
-            WorkerError: one did not start, and says why.
+            WorkerError: a worker did not start; the message says why.
         """
         self._workers = [self._spawn(number) for number in range(self._count)]
         try:
@@ -179,7 +179,7 @@ class Supervisor:
         """Let every worker serve another version.
 
         Raises:
-            WorkerError: one worker failed to; then none serves it.
+            WorkerError: one worker failed; then no worker serves the version.
         """
         with self._changing:
             try:
@@ -191,7 +191,7 @@ class Supervisor:
             self.models[model.version] = model
 
     def set_default(self, version: str) -> None:
-        """Let a version answer requests that name none."""
+        """Let this version answer requests that name no version."""
         with self._changing:
             self.default = version
             self._tell_all(Command(default=version))
@@ -245,7 +245,7 @@ class Supervisor:
         for place, worker in enumerate(self._workers):
             has_ended = worker.process.poll() is not None
             if worker.is_awaited and select.select([worker.control], [], [], 0)[0]:
-                # A worker that has ended may have sent the reason before.
+                # A worker that has ended may have sent the reason before that.
                 self._read_first_reply(worker)
             if not has_ended:
                 continue

@@ -1,7 +1,7 @@
-"""The state of one worker, in a file of its own that it overwrites again and again.
+"""The state of one worker, in a file that only this worker writes, again and again.
 
 The file has its full size from the start, so that a worker can still write it when the disk is
-full. A reader sees by a checksum that it has read while the worker wrote.
+full. A checksum shows a reader that the worker was writing while it read.
 """
 
 from __future__ import annotations
@@ -88,18 +88,18 @@ class Totals(msgspec.Struct, kw_only=True):
     Attributes:
         requests: by status.
         throttled: by reason.
-        people: whose answers were computed.
+        people: number of people whose answers were computed.
         request_seconds: in the worker, from the start of a batch to its answers.
         validation_seconds: of one request.
         inference_seconds: of one evaluation of the graph, by runtime.
-        batch_requests: requests that shared a batch.
+        batch_requests: number of requests in a batch.
         biological_age: of the people, years.
         imputed: by biomarker, in the panel's order.
         out_of_range: by biomarker, in the panel's order.
         withheld: people whose numbers were withheld, by reason; a person with several reasons
-            counts at each.
+            counts for each of them.
         drift: people by slice of time, input (``drift.INPUTS``) and bin.
-        compared: comparisons by the other version.
+        compared: comparisons, by the other version.
     """
 
     requests: dict[str, int] = {}
@@ -122,20 +122,20 @@ class WorkerState(msgspec.Struct, kw_only=True):
 
     Attributes:
         pid: its process.
-        created: identifies that process, if a later one has the same pid.
+        created: tells that process from a later one with the same pid.
         version: of the model.
-        runtime: the one that evaluates large batches at present.
-        crossovers: people from which on a GPU is used, by GPU; infinite where it never is.
+        runtime: the runtime that evaluates large batches at present.
+        crossovers: smallest batch, in people, that a GPU evaluates, by GPU; infinite if none.
         fallbacks: failures of the preferred runtime.
         throttle_fallbacks: failures of one of the throttle's stores.
         checked_at: monotonic seconds of the last check of the model.
-        differences: the wrong answers that the check found.
+        differences: the wrong answers that this check found.
         busy_since: monotonic seconds at which the current batch began.
         drift_slot: the number of the current slice of time.
         drift_slots: the number of slices of the sliding window.
         drift_expected: shares of the bins in the reference, by input.
-        totals: its counts.
-        ended: whether it has ended; its process may still serve other versions.
+        totals: the worker's counts.
+        ended: whether the worker has ended; its process may still serve other versions.
     """
 
     pid: int
@@ -189,7 +189,7 @@ class StateFile:
             with contextlib.suppress(OSError):
                 if self._path.stat().st_ino == os.fstat(self._descriptor).st_ino:
                     return self._descriptor
-            # The file was removed: no reader would see the open one.
+            # The file was removed: no reader would see what is written to the open one.
             os.close(self._descriptor)
             self._descriptor = None
         make_private_folder(self._path.parent)
@@ -226,5 +226,5 @@ def _read_state(path: Path) -> WorkerState | None:
             if length and zlib.crc32(payload) == checksum:
                 return msgspec.msgpack.decode(payload, type=WorkerState)
     except (OSError, struct.error, msgspec.MsgspecError):
-        pass  # The file is of another version of HENAW, or not a worker's.
+        pass  # The file is from another version of HENAW, or not from a worker.
     return None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
+import numpy as np
 from henaw.handler.errors import OverloadedError, TooLargeError
 from henaw.handler.request.instances import Form, Instances
 from henaw.handler.response.answers import NUMBERS
@@ -37,15 +38,18 @@ def bound_size(instances: Instances, outputs: Outputs, *, explain: bool) -> int:
     if instances.form is Form.TENSORS:
         values = sum(outputs[name].size for name in instances.outputs)
         return values * _TENSOR_NUMBER + 4_096
-    unusual = sum(int(outputs[name].sum()) for name in _FLAGS) + 2 * int(
-        (~outputs["reliable"]).sum()
-    )
+    people = len(instances)
+    # For few people np.count_nonzero takes a tenth of the time of a sum.
+    unreliable: int = people - np.count_nonzero(outputs["reliable"])
+    unusual: int = 2 * unreliable + sum(np.count_nonzero(outputs[name]) for name in _FLAGS)
     if instances.form is Form.BUNDLE:
         return len(instances.source.patients) * _PATIENT + unusual * _PATIENT_FLAG
-    asked = (NUMBERS[field][0] for field in instances.outputs if field in NUMBERS)
-    numbers = sum(outputs[name][:1].size for name in asked)
-    each = _EXPLANATION if explain else _PERSON + _NUMBER * numbers
-    return len(instances) * each + unusual * _FLAG
+    if explain:
+        return people * _EXPLANATION + unusual * _FLAG
+    numbers = sum(
+        outputs[NUMBERS[field][0]].size for field in instances.outputs if field in NUMBERS
+    )
+    return people * _PERSON + numbers * _NUMBER + unusual * _FLAG
 
 
 class Room:

@@ -9,8 +9,8 @@ and then sets ``tat`` to the left-hand side plus ``now``. One SQL statement does
 that workers need no other lock. Times are whole nanoseconds, because in floating
 point the last token of a burst is lost to rounding.
 
-Libraries made for this need a server of their own to be exact over processes, or take whole tokens
-only, and a person in a bulk request costs a part of one.
+Existing libraries need a separate server to be exact over processes, or take only whole tokens; but
+a person in a bulk request costs only a part of a token.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ _EXPIRE = "DELETE FROM bucket WHERE tat_ns < ?"
 
 SECOND_NS = 1_000_000_000
 _SKEW_NS = 5 * SECOND_NS
-"""More than the time that one worker waits for the write of another."""
+"""Longer than one worker waits until another has written."""
 
 _BUSY_TIMEOUT_S = 0.5
 _LOOK_EVERY_NS = SECOND_NS
@@ -58,12 +58,12 @@ class StoreError(HenawError, RuntimeError):
 
 
 class Demand(NamedTuple):
-    """What one request takes from a bucket, in time: a token is the interval of its rate.
+    """What one request takes from a bucket, as time: one token is the interval of its rate.
 
     Attributes:
         client: the owner of the bucket.
-        cost_ns: to be taken; to be given back if below 0, after which the bucket has what it
-            would have if that had never been taken.
+        cost_ns: the time to take. A negative time is given back; the bucket is then as if it had
+            never been taken.
         window_ns: the size of the bucket.
     """
 
@@ -77,7 +77,7 @@ class Decision(NamedTuple):
 
     Attributes:
         allowed: whether the bucket had enough.
-        ahead_ns: time until it is full.
+        ahead_ns: time until the bucket is full.
     """
 
     allowed: bool
@@ -93,7 +93,7 @@ class Store(Protocol):
         """Take what is demanded from each bucket that has enough, in order.
 
         A refusal changes nothing: a client that keeps asking while over its rate does not wait
-        longer for it.
+        longer because of that.
 
         Raises:
             StoreError: the store cannot decide.
@@ -102,7 +102,7 @@ class Store(Protocol):
 
 
 class MemoryStore:
-    """Buckets of this process alone. It never fails.
+    """Buckets of this process only. This store never fails.
 
     Args:
         clock_ns: nanoseconds since the epoch, the same for all workers.
@@ -124,7 +124,7 @@ class MemoryStore:
             self._expire_at_ns = now + _EXPIRE_EVERY_NS
         if len(demands) == 1:
             return [_decide(connection, now, demands[0])]
-        # In one transaction they take less than half the time.
+        # One transaction for all demands takes less than half the time of separate ones.
         connection.execute("BEGIN IMMEDIATE")
         with connection:
             return [
@@ -147,7 +147,7 @@ class FileStore(MemoryStore):
 
     Args:
         path: the file.
-        report: gets one sentence when it is reopened or recreated.
+        report: called with one sentence when the file is reopened or recreated.
         clock_ns: nanoseconds since the epoch, the same for all workers.
     """
 
@@ -171,7 +171,7 @@ class FileStore(MemoryStore):
             return super().admit(demands)
         except (sqlite3.OperationalError, OSError) as error:
             # The file is locked for longer than the timeout, the disk is full, or too many files
-            # are open. That passes; the content of the file is right.
+            # are open. This passes, and the content of the file is intact.
             self._close()
             raise StoreError(str(error)) from error
         except sqlite3.DatabaseError as error:

@@ -53,7 +53,7 @@ class FhirPeople(NamedTuple):
 
 
 class _Holder(NamedTuple):
-    """A resource, for those that it contains."""
+    """A resource that may contain other resources."""
 
     name: str
     address: str | None
@@ -67,15 +67,15 @@ def read_fhir(
     local: Mapping[str, str] | None = None,
     by_draw: bool = False,
 ) -> FhirPeople:
-    """Read all people of some files, one document after the other.
+    """Read all people from files, one document after the other.
 
     Args:
-        files: names and text.
+        files: the name and the text of each file.
         local: biomarkers by the laboratory's own codes, beside LOINC.
         by_draw: whether each day of a person is a row, with only the results of that day.
 
     Raises:
-        ScoringError: a file is not FHIR, there is no Patient, or two Patients have one name.
+        ScoringError: a file is not FHIR, there is no Patient, or two Patients have the same name.
     """
     reader = FhirReader(local=local or {}, by_draw=by_draw)
     for name, file in files:
@@ -109,7 +109,7 @@ class FhirReader:
         self._counts: collections.Counter[str] = collections.Counter()
         self._specimens: dict[str, str] = {}
         self._rows: list[_Row] = []
-        # Results whose Specimen comes later; its address is in place of the specimen.
+        # Results whose Specimen comes later; ``specimen`` is its address until then.
         self._waiting: list[_Row] = []
         self._resources = self._pages = 0
         # In some time zone it is already tomorrow.
@@ -239,14 +239,14 @@ class FhirReader:
                 self._add_contained(part, holder)
 
     def _add_contained(self, part: Mapping[str, Any], holder: _Holder) -> None:
-        """An Observation without subject or time has those of the report that contains it."""
+        """Add an Observation of a report; without a subject or time it takes the report's."""
         lacking = ("subject",) if any(key in part for key in _TIMES) else ("subject", *_TIMES)
         shared = {key: holder.resource[key] for key in lacking if key in holder.resource}
         number = read_text(part.get("id")) or "an Observation"
         self._add_observation({**shared, **part}, holder, f"{number} contained in {holder.name}")
 
     def _add_observation(self, resource: Mapping[str, Any], holder: _Holder, name: str) -> None:
-        """An Observation and its components, which share subject, status, time and modifiers."""
+        """Add an Observation and its components, with its subject, status, time and modifiers."""
         components = list_objects(resource.get("component"))
         self._add_result(resource, holder, name, is_panel=bool(components))
         shared = {key: resource[key] for key in _SHARED if key in resource}
@@ -305,7 +305,7 @@ class FhirReader:
             self._rows = []
 
     def _find_specimen(self, reference: object, holder: _Holder) -> tuple[str, str]:
-        """The specimen if it is not blood; and its address, if the Specimen comes later."""
+        """Find the specimen if it is not blood, and its address if the Specimen comes later."""
         if not isinstance(reference, Mapping):
             return "", ""
         text = reference.get("reference")

@@ -32,10 +32,10 @@ class LongTable:
     """Read batches of a table with one result per row.
 
     Args:
-        columns: of the table.
+        columns: the table's columns.
         local: biomarkers by the laboratory's own codes or names of tests.
         decimal: the decimal mark of text.
-        order: of day and month in dates such as 03/01/2024: "mdy" or "dmy".
+        order: the order of day and month in dates such as 03/01/2024: "mdy" or "dmy".
 
     Attributes:
         rows: number of rows read so far.
@@ -69,10 +69,10 @@ class LongTable:
         self.doubted: collections.Counter[str] = collections.Counter()
 
     def read(self, batch: pa.RecordBatch) -> tuple[Results, dict[str, pa.RecordBatch]]:
-        """Read the results of a batch, and the properties of people that are rows of it.
+        """Read the results of a batch, and the rows that are properties of people.
 
         Returns:
-            The results; and by "age", "sex" and "birth" a batch of ``person`` and ``text``, of
+            The results; and, by "age", "sex" and "birth", a batch of ``person`` and ``text`` with
             the rows whose test is an age, a sex or a birth date.
         """
         self.rows += batch.num_rows
@@ -93,7 +93,7 @@ class LongTable:
         time, day = self._read_times(batch)
         concepts, indices = encode(self._text(batch, "unit_concept"))
         known = [OMOP_UNITS.get(concept, "") for concept in concepts]
-        # The unit of the source, else of the concept, else in the cell or the test's name.
+        # The unit column, else the unit's concept, else the unit in the cell or the test's name.
         units = self._text(batch, "unit")
         for other in (pa.array(known, pa.string()).take(pa.array(indices)), unit, named_units):
             units = pc.if_else(pc.equal(units, ""), other, units)
@@ -128,8 +128,8 @@ class LongTable:
 
         Returns:
             (n,) the biomarker's index, -1 for other tests; (n,) the index of the units that its
-            code allows, -1 for all; (n,) the unit in the test's name, "" without one; and the
-            rows that are properties of people.
+            code allows, -1 if it allows all; (n,) the unit in the test's name, "" without one;
+            and the rows that are properties of people.
         """
         tests, test = encode(self._text(batch, "test"))
         codes, code = encode(self._text(batch, "code"))
@@ -234,7 +234,7 @@ class LongTable:
     def _read_times(
         self, batch: pa.RecordBatch
     ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-        """(n,) microseconds, and days; UNDATED without a text, _UNUSABLE for other text."""
+        """(n,) microseconds, and days; UNDATED for empty text, _UNUSABLE for unusable text."""
         if "time" not in self._parts:
             return np.full(batch.num_rows, UNDATED), np.full(batch.num_rows, UNDATED)
         texts, indices = encode(self._text(batch, "time"))
@@ -277,7 +277,7 @@ _UNUSABLE = UNDATED - 1
 def _count_times(
     texts: list[str], order: str
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    """(n,) microseconds and days of dates: by Arrow for ISO without a zone, else one by one."""
+    """(n,) microseconds and days of dates. Arrow reads ISO without a zone; others one by one."""
     column = pa.array(texts, pa.string())
     plain = pc.match_substring_regex(column, _ISO)
     parsed = pc.cast(pc.if_else(plain, column, pa.scalar(None, pa.string())), pa.timestamp("us"))

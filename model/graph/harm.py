@@ -1,14 +1,14 @@
-"""Rules on a network's weights where values are harmful.
+"""Rules on a network's weights for harmful values.
 
 Beyond a reference limit in a harmful direction, a worse value must never look younger,
 whatever the other values are, at every fitted age and for either sex. The effect of a
 biomarker is a straight line between two knots of its spline. So the rule is one inequality
-for each piece, age and sex, and to check them all is a proof:
+for each piece, age and sex, and checking all of them proves the rule:
 
     direction * slope of the piece - worst slope of its interactions >= least
 
 The ratio AST/ALT is not in these rules: it is constant where AST or ALT is beyond a limit.
-A second kind of rule is about level instead of slope: at twice its upper limit an enzyme
+A second kind of rule is about level instead of slope: an enzyme at twice its upper limit
 must not look younger than the median value of people of that age and sex.
 """
 
@@ -47,10 +47,10 @@ from henaw.model.graph.tables import (
 from torch import Tensor
 
 LEAST_TAIL_SLOPE = 0.3
-"""Years per score beyond the outermost knot in a harmful direction."""
+"""Least slope beyond the outermost knot in a harmful direction, in years per score."""
 CREDIT_MULTIPLE = 2.0
 OLDER_FROM, OLDER_SHARE = 50, 0.8
-"""From this age on, a reporting step may move the gap only by this share of its limit."""
+"""From this age on, a reporting step may move the gap by only this share of its limit."""
 _STEEPNESS_SHARES = (0.0, 0.1, 0.25, 0.5, 0.75, 1.0)
 """Where in the reference interval the steepness is limited."""
 _OTHERS_MOVE = (-1.0, 0.0, 1.0)
@@ -66,7 +66,7 @@ class HarmRules:
 
     Attributes:
         names: of each rule, for messages.
-        groups: the names without the age: the rules of a group differ only by age.
+        groups: the names without the age; the rules of a group differ only in age.
     """
 
     main: Tensor
@@ -93,7 +93,7 @@ class HarmRules:
         return rows
 
     def measure(self, weight: Tensor, interaction_weight: Tensor) -> Tensor:
-        """The slack of each inequality, below 0 where it is broken: (R,) years.
+        """The slack of each inequality, below 0 if it is broken: (R,) years.
 
         Shape:
             weight: (V, Q J); interaction_weight: (I,)
@@ -131,7 +131,7 @@ class _Reference:
         self.scores = torch.linspace(-limit, limit, self.margin.shape[1], dtype=torch.float64)
 
     def modulate(self, code: int, place: int) -> Tensor:
-        """Constant, age and sex at one sex and age: (Q,)."""
+        """The constant, age and sex terms at one sex and age: (Q,)."""
         return torch.stack([torch.tensor(1.0), self.age[place], torch.tensor(code - 0.5)]).double()
 
     def write_row(self, variable: int, code: int, place: int, basis: Tensor) -> Tensor:
@@ -142,7 +142,7 @@ class _Reference:
         return row.flatten()
 
     def expect_slopes(self, mean: float, spread: float) -> Tensor:
-        """Expected slopes of the basis functions of a score known up to a normal error: (J,)."""
+        """Expected slopes of the basis functions if the score has a normal error: (J,)."""
         knots = torch.tensor(self.configuration.knots).double()
         hinges = torch.special.ndtr((mean - knots) / max(spread, SMALLEST_SPREAD))
         return torch.cat([torch.ones(1).double(), hinges])
@@ -159,11 +159,11 @@ class _Piece(NamedTuple):
 
     Attributes:
         name: the biomarker.
-        sign: 1 where higher is worse, -1 where lower is.
-        code: of the sex; place: of the age.
-        number: of the piece, counted from the lowest.
-        nearest, furthest: scores between which it is harmful, the better one first.
-        tail: whether it is the outermost piece.
+        sign: 1 if higher is worse, -1 if lower is worse.
+        code: the sex; place: the index of the age.
+        number: the number of the piece, counted from the lowest.
+        nearest, furthest: scores between which values are harmful, the better one first.
+        tail: whether this is the outermost piece.
     """
 
     name: str
@@ -220,7 +220,7 @@ def _write_slope(reference: _Reference, piece: _Piece) -> Tensor:
 def _measure_pairs(
     reference: _Reference, piece: _Piece, missing: Sequence[str] = ()
 ) -> list[float]:
-    """The worst slope of each interaction per unit of its weight, over all values of the partner.
+    """The worst slope of each interaction per unit of weight, over all values of its partner.
 
     The slope of an interaction is h'(z) h(partner), and h' falls with |z|.
     """
@@ -237,7 +237,7 @@ def _measure_pairs(
 def build_slope_rules(
     configuration: NetworkConfiguration, tensors: Mapping[str, Tensor]
 ) -> HarmRules:
-    """Rules that a worse value never looks younger where all nine are known, at every age.
+    """Rules that a worse value never looks younger if all nine are known, at every age.
 
     Args:
         configuration: the shape.
@@ -258,11 +258,11 @@ def build_slope_rules(
 def build_missing_rules(
     configuration: NetworkConfiguration, tensors: Mapping[str, Tensor]
 ) -> HarmRules:
-    """The same rules where one other value or all others are missing, at three ages.
+    """The same rules if one other value or all others are missing, at three ages.
 
-    A missing value is imputed from the known ones, so that a worse value also moves the imputed
-    ones, except by biomarkers that impute only within their limits. The expected score of a
-    missing value is varied over the usual range, because other known values move it too.
+    A missing value is imputed from the known ones, so a worse value also moves the imputed ones.
+    Biomarkers that impute only within their limits do not. The expected score of a missing value
+    is varied over the usual range, because other known values move it too.
 
     Args:
         configuration: the shape.
@@ -394,18 +394,18 @@ def build_steepness_rules(
 
 
 def _change_ratio(reference: _Reference, name: str) -> Tensor:
-    """Change of the ratio's basis from the medians to one part beyond its cap: (2, ages, J)."""
+    """Change of the ratio's basis as one part goes from its median beyond its cap: (2, ages, J)."""
     own = reference.location[:, :, INDEX[name]]
     beyond = torch.full_like(own, math.log(max(RATIO_CAPS)))
     return _read_ratio(reference, name, beyond) - _read_ratio(reference, name, own)
 
 
 def _read_ratio(reference: _Reference, name: str, values: Tensor) -> Tensor:
-    """Basis of the ratio where one of its biomarkers has these logarithms, the other the median.
+    """Basis of the ratio if one biomarker has these logarithms and the other its median.
 
     Shape:
-        values: (2, ages); result: (2, ages, J), 0 for a biomarker outside the ratio, and where
-        the ratio is not in the model
+        values: (2, ages); result: (2, ages, J), 0 for a biomarker outside the ratio, or if the
+        ratio is not in the model
     """
     variable = VARIABLES.index(RATIO)
     if INDEX[name] not in RATIO_PARTS or not reference.configuration.used[-1]:
@@ -431,7 +431,7 @@ def _stack(
     pair: list[list[float]] | None = None,
     least: list[float] | None = None,
 ) -> HarmRules:
-    """Rules from their rows; without interactions, and at least 0, unless others are given."""
+    """Rules from their rows; by default without interactions, and with a least of 0."""
     rows, pairs = len(main), len(configuration.interactions)
     width = len(VARIABLES) * len(MODULATORS) * configuration.basis_size
     return HarmRules(

@@ -26,17 +26,17 @@ from henaw.scoring.reading.preflight import look_over, look_over_source, require
 Array = npt.NDArray[np.float64]
 
 FEWEST_PEOPLE = 200
-"""With fewer people, chance moves the gap as far as most laboratories do."""
+"""With fewer people, chance moves the gap as far as the shifts of most laboratories do."""
 ENOUGH_PEOPLE = 500
 LARGEST_HEALTH_YEARS = 1.75
-"""A mean gap that is further from that of the fitted people is not a general population's."""
+"""If the mean gap is further from the fitted people's, this is not a general population."""
 NOTED_HEALTH_YEARS = 1.0
 LEAST_CHANCE_OF_POPULATION = 0.5
 LARGEST_MISFIT = 1.1
 """Samples of left-out surveys have a misfit of 0.3 to 0.7."""
 LARGEST_SHIFT_SD = 2.5
 """A larger shift, in standard deviations, means another unit, not another laboratory: assays of
-surveys differ by up to 0.8, the creatinine of another country by 1.2, and lymphocytes given as a
+surveys differ by up to 0.8, creatinine from another country by 1.2, and lymphocytes given as a
 fraction by 4."""
 LARGEST_TIE = 0.1
 """If a larger share of people has the lowest value, it is a detection limit."""
@@ -60,7 +60,7 @@ def calibrate(
             pandas, polars or pyarrow, or the path of one. No follow-up is needed.
         model: an ONNX file, or an opened :class:`Henaw`.
         name: the laboratory's name in answers.
-        layout: the meaning of each column; None: as the names say.
+        layout: the meaning of each column; if None, it is found from the columns' names.
         life_tables: life tables of the laboratory's country, as :func:`read_life_tables` reads
             them; they set the level of the risks.
         accept: names of findings to accept, as ``Henaw.predict`` takes them.
@@ -70,7 +70,7 @@ def calibrate(
 
     Raises:
         ScoringError: there are too few people, they were selected, or their values look wrong,
-            such as by their unit.
+            for example because they are in another unit.
 
     Warns:
         UserWarning: what to know before the profile is used.
@@ -92,7 +92,7 @@ def calibrate_people(
     life_tables: Sequence[Path] = (),
     accept: Sequence[str] = (),
 ) -> Calibration:
-    """Estimate a profile as :func:`calibrate` does, and return also its evidence."""
+    """Estimate a profile as :func:`calibrate` does, and also return the evidence for it."""
     loaded = model if isinstance(model, Henaw) else Henaw.load(model)
     if loaded.lab is not None:
         raise ScoringError(

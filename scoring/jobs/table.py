@@ -1,8 +1,8 @@
 """A job from a table on disk to a table of answers, in bounded memory.
 
 During a run, the folder ``.OUT.parts`` beside the output contains the answers of every
-finished chunk. If the run is killed, the folder stays, and the same run continues from it;
-damaged parts are scored again. With other inputs, another model or other options a run starts
+finished chunk. If the run is killed, the folder stays, and the same command continues from it;
+damaged parts are scored again. With other inputs, another model or other options, a run starts
 from the beginning.
 """
 
@@ -55,14 +55,14 @@ def score_table(
         model: the model that scores.
         path: the input, for its digest.
         source: the opened input.
-        out: .parquet, .csv, .arrow or .ndjson; it appears when it is complete.
+        out: the output, .parquet, .csv, .arrow or .ndjson; it appears only when it is complete.
         layout: the meaning of each column.
         outputs: names of the model's outputs, in its order.
         unreliable: "withhold" or "keep", as ``Henaw.predict`` takes it.
         threads: number of chunks that are scored in parallel.
         beside: other files that the people come from.
-        states: states of ``path`` and ``beside`` before they were opened; None: their present
-            states.
+        states: states of ``path`` and ``beside`` before they were opened; if None, their present
+            states are used.
         progress: called after each chunk with its number of rows.
 
     Returns:
@@ -110,7 +110,7 @@ def score_table(
                 os.fsync(file.fileno())
             require_unchanged(files)
         except (pa.ArrowInvalid, pa.ArrowSerializationError, ScoringError) as error:
-            # Only another input can succeed, so no part of this run is of use.
+            # Only another input can succeed, so the parts of this run are useless.
             parts.empty()
             require_unchanged(files)
             if isinstance(error, ScoringError):
@@ -131,7 +131,7 @@ def _score_chunks(
     """Yield answers in the order of the rows, scored a few chunks ahead of the caller.
 
     The pool scores while this thread reads and the caller writes. A separate thread for
-    reading would gain nothing, even with an instant graph.
+    reading would gain nothing, even if the graph took no time.
     """
 
     def work(number: int, people: pa.RecordBatch) -> pa.RecordBatch:

@@ -57,12 +57,12 @@ def fetch_reference(
     shape: NetworkConfiguration,
     floors: tuple[DetectionFloor, ...] = (),
 ) -> tuple[dict[str, Tensor], Cohort]:
-    """What :func:`fit_reference` returns, read from the cache where it is there.
+    """Return what :func:`fit_reference` returns, from the cache if it is there.
 
     Args:
-        cache: where it is kept; without one it is tabulated.
+        cache: where the reference is kept; if None, it is tabulated.
         cohort: the people.
-        shape: of the network.
+        shape: the network's shape.
         floors: assays with a detection floor.
 
     Raises:
@@ -98,10 +98,10 @@ def fit_reference(
 ) -> tuple[dict[str, Tensor], Cohort]:
     """Tabulate the reference on harmonised values, and place values at a detection floor.
 
-    First each survey's shift of each biomarker is subtracted. Of a value at a floor only an
+    First each survey's shift of each biomarker is subtracted. For a value at a floor only an
     upper limit is known. A survey with a floor therefore adds nothing to that biomarker's
-    reference and has no shift of it, and each of its values at the floor is replaced by the
-    value whose normal score is the mean of the scores below the floor.
+    reference and has no shift for it. Each of its values at the floor is replaced by the value
+    whose normal score is the mean of the scores below the floor.
 
     Args:
         cohort: the people.
@@ -109,8 +109,8 @@ def fit_reference(
         floors: assays with a detection floor.
 
     Returns:
-        A checkpoint's tensors, 0 where the fit fills them in; and the cohort with the shifts
-        subtracted, as ``shifts`` says, and the values at floors replaced.
+        A checkpoint's tensors, with 0 where the fit fills them in later; and the cohort, with
+        the shifts in ``shifts`` subtracted and the values at floors replaced.
 
     Raises:
         CohortError: too few people to tabulate a biomarker.
@@ -188,13 +188,13 @@ def _tabulate_margins(
 ) -> tuple[Array, Array]:
     """Margins of the variables, and the mean clipped standardised value of each biomarker.
 
-    ``location`` is moved, by very little, so that a value at it has the normal score 0.
+    This moves ``location`` by very little, so that a value at it has the normal score 0.
     """
     medians, spreads = look_up(cohort, configuration, location, scale)
     standardised = (transform(cohort.biomarkers) - medians) / spreads
     margin = _tabulate_quantiles(standardised, usable, configuration)
-    # A biomarker's location moves to the median of all standardised values; the ratio's is
-    # that of the two medians.
+    # A biomarker's location moves to the median of all standardised values; the ratio's location
+    # is the ratio of the two medians.
     middle = margin[:_RATIO, configuration.score_steps // 2].copy()
     location[:, :, :_RATIO] += middle * scale[:, :, :_RATIO]
     margin[:_RATIO] -= middle[:, None]
@@ -226,7 +226,7 @@ def _list_scores(configuration: NetworkConfiguration) -> Tensor:
 
 
 def _tabulate_limits(raw: Array) -> dict[str, Tensor]:
-    """The usual range, and the critical limits: those published, else extreme quantiles."""
+    """The usual range, and the critical limits: published ones, or else extreme quantiles."""
     low, high = np.nanquantile(raw, RANGE_QUANTILES, axis=0)
     limits = {"range_low": _tensor(low), "range_high": _tensor(high)}
     for name, published, quantiles in zip(
@@ -254,7 +254,7 @@ def _tensor(values: npt.ArrayLike) -> Tensor:
 
 
 def _check_counts(cohort: Cohort, usable: Rows, configuration: NetworkConfiguration) -> None:
-    """Refuse a cohort with too few people around some age to tabulate them.
+    """Refuse a cohort with too few people around some age to tabulate that age.
 
     An age with too few people takes the reference of an age with enough, if there is one
     within :data:`FURTHEST_YEARS`.
@@ -304,7 +304,7 @@ def _place_below_floors(
     configuration: NetworkConfiguration,
     floors: tuple[DetectionFloor, ...],
 ) -> Cohort:
-    """Replace each value at a floor by the one whose score is the mean below the floor."""
+    """Replace each value at a floor by the value whose score is the mean below the floor."""
     biomarkers = cohort.biomarkers.copy()
     scores = _compute_scores(cohort, network)
     grid = np.linspace(
@@ -328,7 +328,7 @@ def _place_below_floors(
 
 
 def _correlate(scores: Array) -> Array:
-    """Correlation of scores over the people with both, made positive definite: (V, V)."""
+    """Correlation of scores over people who have both, made positive definite: (V, V)."""
     known = np.isfinite(scores)
     zeroed = np.where(known, scores, 0.0)
     pairs = known.T.astype(np.float64) @ known

@@ -20,7 +20,7 @@ def format_figure(figure: dict[str, float], digits: int = 3) -> str:
         >>> format_figure({"value": 0.87019, "low": 0.85, "high": 0.9})
         '0.870 (0.850 to 0.900)'
     """
-    # The z option, which drops the sign of a rounded zero, is of Python 3.11.
+    # The format option z, which drops the sign of a rounded zero, needs Python 3.11.
     value, low, high = (
         f"{round(figure[key], digits) + 0.0:.{digits}f}" for key in ("value", "low", "high")
     )
