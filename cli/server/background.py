@@ -17,10 +17,10 @@ def start_command(arguments: Sequence[str], log: Path) -> int:
     """Start a ``henaw`` command in the background and return its process number.
 
     Args:
-        arguments: the command's, such as ``["monitor", "--port", "8084"]``.
-        log: the file that gets its output; an old one is emptied.
+        arguments: the command's arguments, such as ``["monitor", "--port", "8084"]``.
+        log: the file that gets its output; an old file is emptied.
     """
-    # Not by subprocess, whose destructor warns of a child that still runs.
+    # This does not use subprocess, whose destructor warns of a child that still runs.
     return os.posix_spawn(
         sys.executable,
         [sys.executable, "-c", "from henaw.cli.main import main; main()", *arguments],

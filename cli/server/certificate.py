@@ -33,8 +33,8 @@ class Certificate:
 def trust(certificate: Path) -> ssl.SSLContext:
     """Return a TLS context of a client that accepts this certificate only.
 
-    Host names are not checked: our own server is asked on loopback, whatever name its clients
-    use.
+    Host names are not checked: this machine calls our own server on loopback, whatever name its
+    clients use.
 
     Raises:
         OSError: the file cannot be read or is no certificate.

@@ -37,7 +37,7 @@ _BODY = json.dumps(EXAMPLE_PERSON)
 _READY_TIMEOUT_S = 180.0
 _POLL_S = 0.2
 _ATTEMPT_TIMEOUT_S = 2.0
-"""Short, as TorchServe keeps a request waiting while its worker fails to start."""
+"""Short, because TorchServe keeps a request waiting while its worker fails to start."""
 
 
 def wait_for_answer(record: Record, run: Path) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from henaw.handler.native.engine import OPERATOR_KEY_NAME
 
 
 def find_own_address(host: str) -> str:
-    """Return the address by which this machine reaches one that it listens on.
+    """Return the address at which this machine reaches a server that listens on ``host``.
 
     Example:
         >>> find_own_address("0.0.0.0"), find_own_address("192.0.2.7")
@@ -87,7 +87,7 @@ class Inference:
         self.needs_token = are_tokens_asked_for(properties)
 
     def find_name(self) -> str:
-        """Return a host name of its certificate, this machine's address if it has that.
+        """Return a host name of the certificate: this machine's address if listed there.
 
         Raises:
             OSError: there is no certificate, or it does not match its key.
@@ -113,7 +113,7 @@ class Inference:
 
         Raises:
             ServerError: there is no token.
-            ssl.SSLCertVerificationError: the server's certificate is another one or expired.
+            ssl.SSLCertVerificationError: the server's certificate is another one, or has expired.
             OSError: the server does not answer.
             http.client.HTTPException: its answer is not HTTP.
         """

@@ -51,7 +51,7 @@ def _list_candidates() -> Iterator[tuple[str, Path]]:
 
 
 def _ask(executable: Path) -> tuple[Path | None, int]:
-    """Ask a Java for its home and version, which is right also behind links and wrappers."""
+    """Ask a Java for its home and version; this works behind links and wrappers too."""
     try:
         result = subprocess.run(  # noqa: S603
             [str(executable), "-XshowSettings:properties", "-version"],

@@ -67,7 +67,7 @@ def serve_here(
 
     def greet(end: Callable[[], None]) -> None:
         record.write(run)
-        # In a thread: meanwhile the supervisor watches its workers.
+        # This runs in a thread, so that the supervisor can watch its workers meanwhile.
         threading.Thread(target=ask_once, args=(end,), daemon=True).start()
 
     def ask_once(end: Callable[[], None]) -> None:

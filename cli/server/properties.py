@@ -30,7 +30,7 @@ _FILES = ("certificate_file", "private_key_file", "keystore")
 def read_properties(
     configuration: Path, archive: Path, first_port: int | None = None
 ) -> dict[str, str]:
-    """Read ``config.properties``; make paths absolute, as TorchServe runs in another folder."""
+    """Read ``config.properties``; make paths absolute: TorchServe runs in another folder."""
     missing = [
         f"there is no {configuration / name}"
         for name in (NAME, "handler.yaml", "log4j2.xml")

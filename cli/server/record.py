@@ -53,7 +53,7 @@ class Record:
     monitor_port: int | None = None
 
     def find_process(self) -> psutil.Process | None:
-        """Return its process, if it still runs."""
+        """Return the server's process, if it still runs."""
         if identify_process(self.pid) != self.created:
             return None
         try:
@@ -62,7 +62,7 @@ class Record:
             return None
 
     def write(self, run: Path) -> None:
-        """Write it into the server's folder."""
+        """Write the record into the server's folder."""
         write_whole(run / RECORD_NAME, json.dumps(dataclasses.asdict(self)).encode())
 
 
@@ -78,7 +78,7 @@ def refuse_second(run: Path) -> None:
     """Check that no server runs with a folder.
 
     Raises:
-        ServerError: one does.
+        ServerError: a server runs with it.
     """
     running = find_server(run)
     if running is not None:

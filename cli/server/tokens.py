@@ -36,11 +36,11 @@ class Token:
     expires: datetime
 
     def write_header(self) -> dict[str, str]:
-        """Return the header that contains it."""
+        """Return the header that contains the token."""
         return {"Authorization": f"Bearer {self.key}"}
 
     def is_expired(self) -> bool:
-        """Return whether it has expired."""
+        """Return whether the token has expired."""
         return self.expires <= datetime.now(timezone.utc)
 
 

@@ -88,7 +88,7 @@ def start_server(
     """
     refuse_second(run)
     stop_monitor(run)
-    # TorchServe would retry to unpack a broken archive for minutes.
+    # TorchServe would retry unpacking a broken archive for minutes.
     check_whole(archive)
     java_home = find_java_home()
     properties = read_properties(configuration, archive, first_port)
@@ -169,7 +169,7 @@ def stop_server(run: Path) -> Record | None:
 
     1. The monitor ends, so that a load balancer sends no more requests.
     2. For a few seconds the workers finish what they have.
-    3. The workers refuse new requests until all begun ones are finished.
+    3. The workers refuse new requests until all that have begun are finished.
     4. The front end closes its ports, answers what it has accepted, and ends.
 
     Returns:
@@ -203,7 +203,7 @@ def stop_server(run: Path) -> Record | None:
 def _wait_until_idle(
     workers: list[psutil.Process], *, timeout_s: float, drain: Path | None = None
 ) -> None:
-    """Wait until no worker uses processor time or all have seen ``drain``, or time is over."""
+    """Wait until no worker uses processor time or all have seen ``drain``, or the time is over."""
     deadline_s = time.monotonic() + timeout_s
     spent: list[float] = []
     while time.monotonic() < deadline_s:
@@ -252,14 +252,14 @@ def find_refusal(run: Path, since: int = 0) -> str | None:
     """
     log = run / "logs" / _MODEL_LOG
     content = log.read_bytes() if log.is_file() else b""
-    if len(content) < since:  # a new log was begun
+    if len(content) < since:  # a new log began
         since = 0
     text = content[since:].decode("utf-8", errors="replace")
     before, died, after = text.partition(_WORKER_DIED)
     if not died:
         return None
-    # TorchServe writes the traceback of a RuntimeError before its own sentence, that of other
-    # errors after it, followed by the next attempt.
+    # TorchServe writes the traceback of a RuntimeError before its own sentence. It writes that of
+    # other errors after its sentence, followed by the next attempt.
     for part in (before, after.partition(_WORKER_BEGINS)[0]):
         lines = part.splitlines()
         raised = [i for i, line in enumerate(lines) if _RAISED.match(line)]

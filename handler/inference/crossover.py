@@ -1,4 +1,4 @@
-"""The number of people from which on one runtime is faster than another, by measurement."""
+"""The measured number of people from which on one runtime is faster than another."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _LEAST_PASSES = 2
 _BUDGET_S = 1.0
 """No pass begins after this many seconds."""
 _GAIN = 0.9
-"""Part of the other runtime's time; a smaller gain may be noise."""
+"""A faster runtime takes at most this share of the other's time; a smaller gain may be noise."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,7 +25,7 @@ class Crossover:
 
     Attributes:
         people: the number from which on the preferred runtime is faster; None if it never is.
-        seconds: of the fallback and of the preferred runtime, by number of people.
+        seconds: times of the fallback and of the preferred runtime, by number of people.
     """
 
     people: int | None
@@ -42,8 +42,8 @@ def measure_crossover(
 ) -> Crossover:
     """Measure both runtimes on golden people; the best of up to five passes counts.
 
-    The preferred runtime must be faster at every measured number from the crossover on. For any
-    number of people within one of its sizes it takes about the same time, so both ends of each
+    The preferred runtime must be faster at every measured number from the crossover on. It takes
+    about the same time for any number of people within one of its sizes, so both ends of each
     size are measured.
 
     Args:
@@ -51,7 +51,7 @@ def measure_crossover(
         preferred: pads each batch to the next of ``sizes``.
         golden: the people; repeated as needed.
         sizes: numbers of people, ascending.
-        clock: seconds.
+        clock: returns the time in seconds.
     """
     counts = sorted({1, *(count for size in sizes for count in (size // 4, size, size + 1))})
     people = {

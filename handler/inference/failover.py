@@ -19,8 +19,8 @@ class FailoverRuntime:
 
     Args:
         fallback: evaluates small batches, and all batches while there is no preferred runtime.
-        preferred: the fast one; None where the machine has no such device.
-        crossover: people in a batch from which on the preferred runtime is used.
+        preferred: the fast one; None if the machine has no such device.
+        crossover: number of people in a batch from which on the preferred runtime is used.
         cooldown_s: seconds without the preferred runtime after it failed.
         report: gets one sentence when the preferred runtime fails or is used again.
         clock: monotonic seconds.
@@ -76,7 +76,7 @@ class FailoverRuntime:
             try:
                 outputs = self.preferred.predict(biomarkers, age, sex)
             # torch reports lack of memory, a lost device and a failed kernel as subclasses of
-            # RuntimeError. This batch is the cause of none of them.
+            # RuntimeError. This batch does not cause any of them.
             except RuntimeError as error:
                 failure = type(error).__name__
             else:

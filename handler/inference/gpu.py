@@ -25,10 +25,10 @@ class Gpu:
 
     Attributes:
         device: its name, such as ``cuda:0 (NVIDIA H100 80GB HBM3)``.
-        runtime: evaluates the graph on it; None where it is not in use.
-        reason: why it is not in use; None where it is.
+        runtime: evaluates the graph on it; None if it is not in use.
+        reason: why it is not in use; None if it is.
         captured: whether it replays CUDA graphs.
-        measured: times of the GPU and of the CPU; None where it failed before.
+        measured: times of the GPU and of the CPU; None if it failed before that.
     """
 
     device: str
@@ -39,11 +39,11 @@ class Gpu:
 
     @property
     def crossover(self) -> int | None:
-        """People in a batch from which on it is used; None where it never is."""
+        """The number of people in a batch from which on it is used; None if it never is."""
         return None if self.measured is None else self.measured.people
 
     def describe(self) -> dict[str, Any]:
-        """Return its part of the server's description, as JSON; times are milliseconds."""
+        """Return the GPU's part of the server's description, as JSON; times are milliseconds."""
         seconds = {} if self.measured is None else self.measured.seconds
         return {
             "device": self.device,
@@ -61,8 +61,9 @@ def choose_device(gpu_id: int | str | None, report: Callable[[str], None]) -> st
     """Return the torch device of the GPU that TorchServe assigns to a worker.
 
     Args:
-        gpu_id: TorchServe's, which spreads its workers over the GPUs; None for no GPU.
-        report: gets one sentence where torch does not see that GPU.
+        gpu_id: TorchServe's number of the GPU; None for no GPU. TorchServe spreads its workers
+            over the GPUs.
+        report: gets one sentence if torch does not see that GPU.
     """
     if gpu_id is None:
         return None

@@ -14,10 +14,10 @@ from henaw.model.errors import ArtifactError, ParityError
 from henaw.model.runtime import Outputs, Runtime
 
 TOLERANCE = 1e-4
-"""Years, or probability: the largest difference between two runtimes."""
+"""The largest difference between two runtimes, in years or probability."""
 
 _TOLERANCES = {"percentile": 1e-2}
-"""By output in other units: a percentile changes by tens of percent a year."""
+"""The same for outputs in other units: a percentile changes by tens of percent a year."""
 
 _WORDS = {"NaN": np.nan, "Infinity": np.inf, "-Infinity": -np.inf, None: np.nan}
 
@@ -97,7 +97,7 @@ def compare_answers(
 
     Args:
         runtime: the name of the runtime that computed ``outputs``.
-        outputs: to be compared.
+        outputs: the outputs to compare.
         right: the right outputs; NaN is right where they have NaN.
     """
     return [
@@ -111,7 +111,7 @@ def check_runtimes(runtimes: Iterable[Runtime], golden: Golden) -> None:
     """Raise an error unless every runtime gives the stored answers.
 
     Raises:
-        ParityError: names each runtime and output that differs, by how much and where.
+        ParityError: an output differs; the message names each, its runtime, by how much and where.
     """
     differences = [d for runtime in runtimes for d in list_differences(runtime, golden)]
     if differences:
@@ -122,12 +122,12 @@ def check_sizes(runtime: Runtime, golden: Golden, sizes: Iterable[int]) -> None:
     """Raise an error unless a runtime gives the stored answers to calls of every size.
 
     Args:
-        runtime: it has a compiled graph for each size of call.
-        golden: repeated where a call is larger.
-        sizes: people in a call.
+        runtime: the runtime, with a compiled graph for each size of call.
+        golden: the golden people, repeated if a call is larger.
+        sizes: numbers of people in a call.
 
     Raises:
-        ParityError: names each size and output that differs, by how much and where.
+        ParityError: an output differs; the message names each, its size, by how much and where.
     """
     count = len(golden.age)
     differences = [

@@ -46,9 +46,9 @@ class BinaryReader:
         """Return an input's values, flat, and add everything that is wrong to ``problems``.
 
         Args:
-            name: of the input.
-            tensor: its JSON, with a ``binary_data_size``.
-            problems: the request's.
+            name: the input's name.
+            tensor: the input's JSON, with a ``binary_data_size``.
+            problems: the request's problems.
         """
         field = f"inputs.{name}"
         size = tensor["parameters"][SIZE_PARAMETER]
@@ -88,7 +88,7 @@ class BinaryReader:
         return _check_finite(name, values.astype(np.float64), problems)
 
     def finish(self, problems: ProblemList) -> None:
-        """Add a problem where bytes are left over."""
+        """Add a problem if bytes are left over."""
         left = len(self._content) - self._taken
         if left:
             problems.add(None, "inputs", "shape", f"{left} bytes are left after the last input")

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 HOOK: Final = "patient-view"
 _PATIENT: Final = "patient"
 _RESULTS: Final = 5
-"""Observations of each biomarker: the newest one may be cancelled, or in an unknown unit."""
+"""How many Observations of each biomarker: the newest may be cancelled or in an unknown unit."""
 
 _FIELDS: Final = {"hook": str, "hookInstance": str, "context": dict, "prefetch": dict}
 _UUID: Final = re.compile("[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")

@@ -1,6 +1,6 @@
 """Bytes to a JSON tree, strictly.
 
-It is stricter than JSON where JSON loses data: of two values under one key a lenient reader
+It is stricter than JSON where JSON loses data: of two values with the same key, a lenient reader
 drops one. NaN and Infinity are not numbers.
 """
 
@@ -28,7 +28,7 @@ def check_size(body: bytes, *, maximum_bytes: int, maximum_values: int) -> None:
     """Refuse a body that would cost too much to decode.
 
     Args:
-        body: as sent.
+        body: the body, as sent.
         maximum_bytes: the largest body.
         maximum_values: the most values in it, counted as objects, arrays and commas. Those
             inside strings count too: no name or unit has many.
@@ -117,7 +117,7 @@ def check_tree(tree: object, body: bytes) -> dict[str, Any]:
 
     Args:
         tree: the decoded body.
-        body: as sent.
+        body: the body, as sent.
 
     Raises:
         MalformedBodyError: it is not an object, has a key twice, or nests beyond 32 levels.

@@ -43,11 +43,11 @@ def read_valid(body: bytes, tree: object) -> Instances | None:
     """Read a valid request.
 
     Args:
-        body: as sent.
+        body: the body, as sent.
         tree: the decoded body.
 
     Returns:
-        The instances; None where the request is not valid, or too unusual for this path.
+        The instances; None if the request is not valid, or too unusual for this path.
 
     Example:
         >>> tree = {"age": 54, "sex": "male", "biomarkers": {"crp": 1.2}}
@@ -146,7 +146,7 @@ def _read_arrays(body: bytes, request: Any) -> Instances | None:
 
 
 def _is_written_once(body: bytes, keys: int, ids: Sequence[str | None] = ()) -> bool:
-    """Return whether the text has no duplicate keys: only as many as were read from it.
+    """Return whether no key is duplicate: the text has only as many keys as were read.
 
     Each key has a colon. Of the strings that are read here only ids may contain more colons; the
     text has the same number of them unless it has escapes.
@@ -158,7 +158,7 @@ def _is_written_once(body: bytes, keys: int, ids: Sequence[str | None] = ()) -> 
 
 
 def _convert(values: list[Any], quantities: list[int]) -> bool:
-    """Convert quantities to the panel's units in place; return False where one is not valid."""
+    """Convert quantities to the panel's units in place; return False if one is not valid."""
     if len({(place % len(NAMES), values[place].unit) for place in quantities}) > SPELLINGS:
         return False
     for place in quantities:

@@ -81,15 +81,15 @@ def read_instances(
     """Validate a decoded body.
 
     Args:
-        tree: as decoded from JSON.
+        tree: the body, decoded from JSON.
         maximum_instances: the most people in one request.
         explain: whether the client asks for explanations, which are always complete and never
             arrays.
         binary: the bytes after the JSON.
 
     Raises:
-        TooLargeError: the request has more people than that.
-        InvalidInputError: anything else is wrong; it lists everything.
+        TooLargeError: the request has more than ``maximum_instances`` people.
+        InvalidInputError: anything else is wrong; the error lists everything.
 
     Example:
         >>> tree = {"age": 54, "sex": "male", "biomarkers": {"crp": 1.2}}

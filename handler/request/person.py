@@ -43,7 +43,7 @@ class Row(NamedTuple):
     """One person, as the graph takes it.
 
     Attributes:
-        biomarkers: nine values in the panel's units and order, NaN where missing.
+        biomarkers: nine values in the panel's units and order, NaN if missing.
         age: years.
         sex: 0 female, 1 male.
         participant_id: as given.
@@ -65,13 +65,13 @@ def read_person(
     """Read one person, and add everything that is wrong to ``problems``.
 
     Args:
-        person: as decoded from JSON.
+        person: the person, decoded from JSON.
         instance: the person's place in the request, for the messages.
-        problems: the request's.
+        problems: the request's problems.
         also: other fields that are allowed beside a person's.
 
     Returns:
-        The person; meaningless where a problem was added.
+        The person; meaningless if a problem was added.
     """
     row = list(NO_VALUES)
     if not isinstance(person, dict):
@@ -270,7 +270,7 @@ def refuse_unknown_fields(
     Args:
         seen: the names of an object's fields.
         instance: the person's place in the request.
-        problems: the request's.
+        problems: the request's problems.
         allowed: the names of fields that the object may have.
         prefix: the object's path, ending in a dot; empty at the top.
     """

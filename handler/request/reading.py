@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 
 _PATIENT_WEIGHT: Final = 10
-"""A Bundle has one Patient for this many instances of another request: its answer is longer."""
+"""A Bundle's Patient counts as this many instances of other requests: its answer is longer."""
 
 
 class Draft(NamedTuple):
@@ -58,11 +58,11 @@ def open_request(
     """Decode a body.
 
     Args:
-        body: as sent.
-        headers: the request's, names in lower case.
+        body: the body, as sent.
+        headers: the request's headers, with names in lower case.
         dialect: the format of the body.
-        limits: of one request.
-        metadata: of the model.
+        limits: the limits of one request.
+        metadata: the model's metadata.
         explain: whether the client asks for explanations.
 
     Raises:

@@ -31,8 +31,8 @@ def bound_size(instances: Instances, outputs: Outputs, *, explain: bool) -> int:
     """Return an upper bound of an answer's size, bytes; few answers exceed it, and by little.
 
     Args:
-        instances: of the request.
-        outputs: the graph's, for these instances alone.
+        instances: the request's instances.
+        outputs: the graph's outputs, for these instances only.
         explain: whether the client asks for explanations.
     """
     if instances.form is Form.TENSORS:
@@ -56,8 +56,8 @@ class Room:
     """The bytes that the answers of one batch may have.
 
     Args:
-        each: the most of one answer.
-        together: the most of all answers together.
+        each: the largest size of one answer.
+        together: the largest size of all answers together.
 
     Example:
         >>> room = Room(each=1_000, together=1_500)
@@ -75,7 +75,7 @@ class Room:
         """Reserve room for an answer.
 
         Args:
-            size: bytes of the answer at most.
+            size: the answer's largest size, bytes.
             people: the number of people in it.
 
         Raises:

@@ -67,7 +67,7 @@ class _Template(NamedTuple):
 
     Attributes:
         pieces: alternately text and an empty gap; the text begins with a comma.
-        around_id: the two halves of the first text where the person has an id.
+        around_id: the two halves of the first text if the person has an id.
         columns: the column of the number in each of the first gaps.
         lists: the place of each of the other gaps, and its field.
     """

@@ -25,9 +25,9 @@ def write_cards(instances: Instances, outputs: Outputs, metadata: Metadata) -> C
     """Return the cards of the patient: a number and its cautions, or why there is none.
 
     Args:
-        instances: the patient; empty where nothing can be computed.
-        outputs: the graph's.
-        metadata: of the model.
+        instances: the patient; empty if nothing can be computed.
+        outputs: the graph's outputs.
+        metadata: the model's metadata.
     """
     found: FhirPeople = instances.source
     notes = list(found.notes[1:])

@@ -21,10 +21,10 @@ def list_reasons(
     """Return why numbers are not reliable, by row; rows with reliable numbers are left out.
 
     Args:
-        outputs: the graph's.
+        outputs: the graph's outputs.
         biomarkers: (n, 9) float32, the panel's units and order, NaN = missing.
         age: (n,) float32, years.
-        metadata: of the model.
+        metadata: the model's metadata.
     """
     return find_reasons(
         outputs,
@@ -55,10 +55,10 @@ def find_warnings(
     """Return warnings by row; rows without any are left out.
 
     Args:
-        outputs: the graph's.
+        outputs: the graph's outputs.
         biomarkers: (n, 9) float32, the panel's units and order, NaN = missing.
         age: (n,) float32, years.
-        metadata: of the model.
+        metadata: the model's metadata.
     """
     warnings: dict[int, list[Unusual]] = {}
     for row in np.flatnonzero(outputs["age_out_of_range"]).tolist():

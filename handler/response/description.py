@@ -21,8 +21,8 @@ def write_description(
     """Return the description as JSON.
 
     Args:
-        metadata: of the model.
-        runtime: the one that evaluates large batches.
+        metadata: the model's metadata.
+        runtime: the runtime that evaluates large batches.
         digests: SHA-256 of the files in use, by name.
         lab: the laboratory's profile; None without one.
         gpu: the worker's GPU; None without one.

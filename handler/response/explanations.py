@@ -23,7 +23,7 @@ from henaw.model.runtime import Outputs
 def find_medians(
     metadata: Metadata, age: npt.NDArray[np.float32], sex: npt.NDArray[np.int64]
 ) -> npt.NDArray[np.float64]:
-    """Return (n, 9) reference medians of ages, years, and sexes, in the panel's units.
+    """Return (n, 9) reference medians for ages (years) and sexes, in the panel's units.
 
     They are linear between the years of the reference, and constant beyond its ends.
     """
@@ -41,8 +41,8 @@ def write_explanations(
     """Yield one explanation for each person, ready to be encoded.
 
     Args:
-        outputs: the graph's, for these instances alone and in their order.
-        instances: of the request.
+        outputs: the graph's outputs, for these instances only and in their order.
+        instances: the request's instances.
         metadata: names of the outputs, and the reference medians.
         model: name, version and runtime of the model that answered.
     """

@@ -26,11 +26,11 @@ def write_bundle(
     """Return the Bundle that answers a request, as JSON.
 
     Args:
-        instances: of :func:`henaw.handler.request.fhir.make_instances`.
-        outputs: the graph's, for these instances alone.
-        metadata: of the model.
-        sha256: of the model's file.
-        lab: the laboratory whose profile is set; None where none is.
+        instances: the result of :func:`henaw.handler.request.fhir.make_instances`.
+        outputs: the graph's outputs, for these instances only.
+        metadata: the model's metadata.
+        sha256: the digest of the model's file.
+        lab: the laboratory whose profile is set; None if none is.
     """
     from henaw.intake.fhir.answers import AnsweringModel, answer_people, make_bundle
 

@@ -31,7 +31,7 @@ def write_tensors(
     """Return the answer, ready to be encoded, and the binary values that follow it.
 
     Args:
-        outputs: the graph's.
+        outputs: the graph's outputs.
         names: the outputs to answer.
         binary: the outputs among them whose values follow the JSON.
         request_id: the id that the client gave its request.

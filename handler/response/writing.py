@@ -24,8 +24,8 @@ class ResponseWriter:
     """Writes the responses of one model.
 
     Args:
-        metadata: of the model.
-        sha256: of its file.
+        metadata: the model's metadata.
+        sha256: the digest of its file.
         lab: the laboratory whose profile is set; None without one.
     """
 
@@ -46,10 +46,10 @@ class ResponseWriter:
         """Return the headers and the body of a response.
 
         Args:
-            instances: of the request.
+            instances: the request's instances.
             rows: their rows in the batch.
-            outputs: the graph's, for these instances alone.
-            answers: of the whole batch.
+            outputs: the graph's outputs, for these instances only.
+            answers: the writer of the whole batch's answers.
             explain: whether the client asks for explanations.
         """
         if instances.form is Form.TENSORS:

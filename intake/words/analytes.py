@@ -52,7 +52,7 @@ class Analyte(NamedTuple):
     """What a test is; every field is None for a test outside the panel.
 
     Attributes:
-        biomarker: by the panel's name.
+        biomarker: the panel's name of the biomarker.
         units: the units that its code allows; None for all accepted ones.
         problem: why the test is not used.
         unit: the unit in the test's name.
@@ -70,8 +70,8 @@ def find_analyte(
     """Find what a test is. A code has priority over a name, and a local code over both.
 
     Args:
-        test: its name, or a code.
-        code: its code, or "".
+        test: the test's name, or a code.
+        code: the test's code, or "".
         local: biomarkers by local code or name.
         is_concept: whether ``code`` is a concept of OMOP. An unknown concept is then another
             test, whatever its name.

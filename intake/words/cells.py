@@ -81,9 +81,9 @@ def read_cell(text: str, decimal: str | None = None) -> Cell:
     """Read a cell.
 
     Args:
-        text: of the cell.
-        decimal: the decimal mark of the file, "." or ","; None where it is not known, and a
-            number such as 1,079 cannot be read.
+        text: the cell's text.
+        decimal: the decimal mark of the file, "." or ","; None if it is not known. A number such as
+            1,079 then cannot be read.
 
     Example:
         >>> read_cell("< 0,3 mg/l")
@@ -158,7 +158,7 @@ def _read_number(text: str, decimal: str | None) -> float | None:
 
 
 def find_decimal(cells: list[str]) -> str:
-    """Find the decimal mark of a file's cells: a comma where more numbers show one than a point.
+    """Find the decimal mark of a file's cells: a comma if more numbers have one than a point.
 
     Example:
         >>> find_decimal(["1,2", "1.079", "54"]), find_decimal(["1.2", "1,079"])

@@ -90,7 +90,7 @@ def count_years(start: date, end: date) -> float:
 
 
 def _find_birthday(birth: date, year: int) -> date:
-    """The birthday in a year; that of 29 February is 1 March where the year has no such day."""
+    """The birthday in a year; that of 29 February is 1 March if the year has no such day."""
     try:
         return birth.replace(year=year)
     except ValueError:

@@ -41,7 +41,7 @@ def find_order(texts: Iterable[str], *, subject: str, may_be_alone: bool = True)
 
     Args:
         texts: dates; only those with slashes or hyphens are looked at.
-        subject: what they are, for the message.
+        subject: what the dates are, for the message.
         may_be_alone: whether a single date that can be either is taken to begin with the month,
             because no other date is compared with it.
 
@@ -80,11 +80,11 @@ def find_order(texts: Iterable[str], *, subject: str, may_be_alone: bool = True)
 
 @functools.lru_cache(maxsize=262_144)
 def read_day(text: str, order: str = "mdy") -> Moment | None:
-    """Read a day with its time, in UTC where no zone is given; None where it is not a date.
+    """Read a day with its time, in UTC if no zone is given; None if it is not a date.
 
     Args:
-        text: of the cell. A year of two digits is not read, because its century is not known.
-        order: of day and month in dates such as 03/01/2024.
+        text: the cell's text. A year of two digits is not read, because its century is not known.
+        order: the order of day and month in dates such as 03/01/2024.
 
     Example:
         >>> read_day("01.03.2024 08:15").when.isoformat()

@@ -23,7 +23,7 @@ def describe_words() -> dict[str, Any]:
         specimens: words for blood, serum and plasma.
         filling: words that say nothing beside the name of a test.
         no_value: words in a cell without a value.
-        comparators: words before a number, to their sign.
+        comparators: words before a number, with the sign of each.
         shared_names: synonyms of a biomarker that another quantity also has; the unit tells
             them apart.
         months: first letters of the names of months; the longest match counts.

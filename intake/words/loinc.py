@@ -46,7 +46,7 @@ CODES: Mapping[str, Code] = MappingProxyType(
             for biomarker in PANEL
             for code in (*biomarker.loinc, *biomarker.loinc_by_method)
         },
-        # In %, the IFCC's figure is a third lower than the NGSP's, which % means elsewhere.
+        # An IFCC value in % is a third lower than the NGSP value, which % means elsewhere.
         "59261-8": Code(biomarker="hba1c", units=("mmol/mol",)),
         # This fraction has no scale of its own; a value in % is on the NGSP scale.
         "71875-9": Code(biomarker="hba1c", units=("%",)),

@@ -86,7 +86,7 @@ def means(spelling: str, names: tuple[str, ...]) -> bool:
 
 
 def find_first(columns: Sequence[str], names: Sequence[str]) -> str | None:
-    """Find the column with the first of some names that any column has; None without one."""
+    """Find the column with the earliest of these names; None if no column has any of them."""
     folded = {fold_name(column): column for column in reversed(columns)}
     return next((folded[key] for key in map(fold_name, names) if key in folded), None)
 
@@ -102,7 +102,7 @@ def is_blood(specimen: str) -> bool:
 
 
 ALL_SPELLINGS: Mapping[str, str] = MappingProxyType({**SHARED_SPELLINGS, **SPELLINGS})
-"""Biomarkers by folded name, also by those that another quantity has as well."""
+"""Biomarkers by folded name, including names that another quantity has too."""
 
 
 @functools.lru_cache(maxsize=65_536)
@@ -112,7 +112,7 @@ def find_biomarker(spelling: str, *, with_unit: bool) -> str | None:
     A specimen in the name must be blood, serum or plasma, and a second name must mean the same.
 
     Args:
-        spelling: of a test, or of a column.
+        spelling: the name of a test or of a column.
         with_unit: whether the unit is known, and so tells apart quantities with the same name,
             such as the count and the share of lymphocytes.
 
@@ -146,8 +146,8 @@ class Header(NamedTuple):
     """What the name of a column says.
 
     Attributes:
-        biomarker: by the panel's name.
-        unit: in the name; None without one.
+        biomarker: the panel's name of the biomarker.
+        unit: the unit in the name; None without one.
         problem: why the column cannot be used.
     """
 
@@ -158,7 +158,7 @@ class Header(NamedTuple):
 
 @functools.lru_cache(maxsize=4096)
 def read_header(column: str) -> Header | None:
-    """Read the name of a column; None where it names no biomarker.
+    """Read the name of a column; None if it names no biomarker.
 
     Example:
         >>> read_header("Kreatinin [mg/dl]")

@@ -15,7 +15,7 @@ _LEAST_LIKENESS = 0.87
 _LEAST_LETTERS = 6
 """Letters of a name that may be misspelt. In shorter names, one letter makes another test: ALP."""
 
-# A name with one of these words is another quantity, or none, and not misspelt.
+# A name with one of these words is not misspelt: it is another quantity, or none.
 _OTHER_WORDS = frozenset(
     map(
         fold_name,

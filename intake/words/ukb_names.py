@@ -8,8 +8,8 @@ ukbtools, ``p30710_i0`` or ``participant.p30710_i0`` on the Research Analysis Pl
 and ``C-reactive protein | Instance 0`` where titles were exported.
 
 Field numbers and titles are those of the UK Biobank Showcase
-(https://biobank.ndph.ox.ac.uk/showcase/). Every biochemistry field has a companion
-6 above it that says whether the value could be reported (30716 for 30710, data-coding
+(https://biobank.ndph.ox.ac.uk/showcase/). Every biochemistry field has a companion field,
+numbered 6 higher, that says whether the value could be reported (30716 for 30710, data-coding
 4917); blood counts have none.
 """
 

@@ -25,7 +25,7 @@ from henaw.model.runtime import OUTPUT_NAMES, Outputs, load_torchscript, set_mod
 from torch import Tensor
 
 SIZES: tuple[int, ...] = (64, 1024, 8192)
-"""Numbers of people that a graph is captured for; more people are split by the largest."""
+"""Numbers of people for which a graph is captured; larger calls are split by the largest."""
 
 _WARM_CALLS = 3
 """Calls before a capture: the first ones load kernels and allocate workspaces."""
@@ -40,12 +40,12 @@ class CudaRuntime:
 
     Args:
         module: the network; moved to the device.
-        device: a torch device. Where graphs cannot be captured, as on the CPU, a call runs
+        device: a torch device. If graphs cannot be captured, as on the CPU, a call runs
             the operations one by one.
-        sizes: numbers of people that a graph is captured for, ascending.
+        sizes: numbers of people for which a graph is captured, ascending.
         capture: returns a faster equivalent of a call that reads and writes the same tensors
             each time.
-        report: gets one sentence where graphs cannot be captured.
+        report: gets one sentence if graphs cannot be captured.
 
     Attributes:
         captured: whether calls are replayed from graphs.

@@ -84,7 +84,7 @@ def check_content(model: bytes, properties: Mapping[str, Any]) -> None:
 
     Args:
         model: the file.
-        properties: of the file.
+        properties: the file's properties.
 
     Raises:
         ArtifactError: the file was changed.
@@ -131,7 +131,7 @@ def _has_external_data(model: bytes) -> bool:
 
 
 def _split_fields(model: bytes | bytearray) -> Iterator[tuple[int, int, int, int]]:
-    """The number of each field, and where it starts, its content starts, and it ends."""
+    """The number of each field, and where the field starts, its content starts, and both end."""
     place = 0
     while place < len(model):
         start = place

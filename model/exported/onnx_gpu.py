@@ -23,7 +23,7 @@ class OnnxGpuRuntime:
         name: onnxruntime-cuda or onnxruntime-cpu.
         device_name: the device.
         sizes: numbers of people in a call whose answers and times are checked at the start.
-        captured: False: no CUDA graphs are replayed.
+        captured: always False, because no CUDA graphs are replayed.
 
     Raises:
         RuntimeUnavailableError: ONNX Runtime cannot use the device.

@@ -35,9 +35,9 @@ class Parity:
         runtime: the runtime compared.
         against: the runtime it is compared with.
         output: the output's name.
-        worst_absolute: largest |difference|; infinite where one is NaN and the other not.
+        worst_absolute: largest |difference|; infinite if only one is NaN.
         worst_relative: largest |difference| / |value|.
-        row: of the person with the worst absolute difference; -1 without people.
+        row: row of the person with the worst absolute difference; -1 without people.
         tolerance: largest absolute difference allowed.
     """
 
@@ -66,10 +66,10 @@ def compare_outputs(
     """Compare every output; a NaN equals a NaN.
 
     Args:
-        outputs: of the runtime that is compared, by name.
-        expected: of the other runtime.
-        runtime: name of the first.
-        against: name of the other.
+        outputs: outputs of the runtime that is compared, by name.
+        expected: outputs of the other runtime.
+        runtime: name of the runtime that is compared.
+        against: name of the other runtime.
         tolerances: largest absolute difference allowed, by output.
 
     Raises:

@@ -47,9 +47,9 @@ class Widths(NamedTuple):
     """How many columns each section of a row has, in the order of the section's names.
 
     Attributes:
-        age_row: of :class:`henaw.model.graph.sections.AgeRow`.
-        pattern_row: of :class:`henaw.model.graph.sections.PatternRow`.
-        parts: of :class:`henaw.model.graph.sections.Parts`.
+        age_row: columns of :class:`henaw.model.graph.sections.AgeRow`.
+        pattern_row: columns of :class:`henaw.model.graph.sections.PatternRow`.
+        parts: columns of :class:`henaw.model.graph.sections.Parts`.
     """
 
     age_row: list[int]
@@ -61,7 +61,7 @@ def build_buffers(configuration: NetworkConfiguration, tensors: Tensors) -> tupl
     """Build every constant of the network from its fitted tensors.
 
     Args:
-        configuration: the shape.
+        configuration: the network's shape.
         tensors: every tensor of :func:`henaw.model.graph.tables.list_tensor_shapes`.
 
     Returns:
@@ -91,7 +91,7 @@ def build_buffers(configuration: NetworkConfiguration, tensors: Tensors) -> tupl
 
 
 def _fix(values: Tensor | Sequence[float]) -> Tensor:
-    """A copy in float32 of its own memory."""
+    """A float32 copy with its own memory."""
     tensor = values if isinstance(values, Tensor) else torch.tensor(values)
     if tensor.is_floating_point():
         tensor = tensor.to(torch.float32)
@@ -99,7 +99,7 @@ def _fix(values: Tensor | Sequence[float]) -> Tensor:
 
 
 def _build_used(configuration: NetworkConfiguration) -> Buffers:
-    """Which biomarkers and basis functions are used; None where all nine are."""
+    """Which biomarkers and basis functions are used; None if all nine are."""
     if not configuration.left_out:
         return {"used": None, "used_basis": None}
     used = torch.tensor(configuration.used)

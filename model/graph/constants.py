@@ -40,8 +40,8 @@ AGE_SCALE_YEARS = 15.0
 BEYOND_CAPS = 1e9
 """A variance above every cap, years squared."""
 DRAW_SPREAD = 0.25
-"""How far a repeat draw moves a value, in scores. The slope of an effect is its mean over so
-much, so that rounding does not choose the slope of the many values on a knot."""
+"""How far a repeat draw moves a value, in scores. The slope of an effect is its mean over this
+distance, so that rounding does not choose the slope at the many values on a knot."""
 BEYOND_SCORES = 100.0
 """A score beyond every other score."""
 RISE_BEYOND = 1.0
@@ -85,7 +85,7 @@ def extend_margin(
     """Extend margins by one piece at each end, to the ends of the accepted range at any age.
 
     No fitted person has a value beyond the tabulated quantiles. There the score of the effects
-    rises by :data:`RISE_BEYOND` in all, so that a worse value is never better and the gap stays
+    rises by :data:`RISE_BEYOND` in total, so that a worse value is never better and the gap stays
     bounded. The unclipped score, which tells how unusual a value is, rises as steeply as over
     the last tabulated unit.
 
@@ -155,7 +155,7 @@ def build_age_table(
 ) -> tuple[Tensor, Tensor, list[int]]:
     """:class:`AgeRow` for each year of age and sex.
 
-    Row y is that of women aged y; the row of men is further by the number of ages. The rows
+    Row y is for women aged y; the row for men is y plus the number of ages. The rows
     before the first age are NaN, so that a person without a reference gets no answer.
 
     Shape:
@@ -339,7 +339,7 @@ def build_variance_matrix(configuration: NetworkConfiguration) -> Tensor:
 
 
 def build_whitening(correlation: Tensor) -> Tensor:
-    """Matrix from scores of the nine to independent ones of variance 1: (V, 9), 0 for the ratio."""
+    """Matrix from nine scores to independent ones of variance 1: (V, 9), 0 for the ratio."""
     count = len(NAMES)
     inverse = torch.linalg.inv(correlation.double()[:count, :count])
     return torch.nn.functional.pad(torch.linalg.cholesky(inverse), (0, 0, 0, 1))

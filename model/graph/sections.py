@@ -22,7 +22,7 @@ class NetworkOutputs(NamedTuple):
         contributions: (n, 1 + K) years, that of the typical values first
         system_contributions: (n, 4) years
         imputed, out_of_range: (n, 9) bool; age_out_of_range: (n,) bool
-        percentile: (n,) of the gap among people of that age and sex
+        percentile: (n,) percentile of the gap among people of that age and sex
         draw_sd: (n,) years, standard deviation of a repeat draw
         critical: (n, 9) bool; reliable: (n,) bool
     """
@@ -48,13 +48,12 @@ class AgeRow(NamedTuple):
 
     Shape:
         location, scale: (n, V) of the transformed values
-        impute_low, impute_high: (n, V) scores that the imputation is read within
+        impute_low, impute_high: (n, V) scores within which the imputation is read
         weights: (n, V) and pair_weights: (n, 2 I), the adaptive weights
         age, sex: (n, 1) modulators; modulators: (n, Q V) all, once for each variable
         typical: (n, 1) years of a person with all values at the median
         baseline_start, baseline_slope: (n, 1) of the log of ten years' cumulative hazard
-        level: (n, 4) what a laboratory's level of mortality is weighted by: 1, age, sex and
-            their product
+        level: (n, 4) weights of a laboratory's level of mortality: 1, age, sex and their product
         causes: (n, C) logits of the causes, less what the square of age adds
         node_shares: (n, 2 nodes) shares of the tabulated ages
         refit_offset: (n, G B) mean over people of each refit's difference from the point
@@ -96,14 +95,14 @@ class PatternRow(NamedTuple):
     """What depends on the missing pattern only.
 
     Shape:
-        copula: (n, V V) weights of the V scores in the mean of each variable, a known
-            one's own being 1
-        spreads: (n, V) of the imputed scores; slope_spreads: (n, V) the same with that of a
-            repeat draw
+        copula: (n, V V) weights of the V scores in the mean of each variable; a known
+            variable's own weight is 1
+        spreads: (n, V) of the imputed scores; slope_spreads: (n, V) the same, with the spread
+            of a repeat draw added
         known: (n, V) and complete: (n, 2 I), 1 where a variable or interaction is known
-        beyond_caps: (n, G) a variance beyond every cap where a biomarker of the variance group
+        beyond_caps: (n, G) a variance beyond every cap if a biomarker of the variance group
             is missing, else 0
-        any_known: (n, 1) 0 where nothing is known, else 1
+        any_known: (n, 1) 0 if nothing is known, else 1
         variance_at_nodes, typical_at_nodes: (n, 2 nodes)
         distance_limit: (n, 1)
     """
@@ -124,7 +123,7 @@ class Placed(NamedTuple):
     """Values among people of the same age and sex.
 
     Shape:
-        scores: (n, V) normal scores that the effects are read at
+        scores: (n, V) normal scores at which the effects are read
         slopes: (n, V) of the margins there, scores per standardised value
         unclipped: (n, V) normal scores without the limits of the table
     """
@@ -150,16 +149,16 @@ class Features(NamedTuple):
     """What the answers are computed from.
 
     Shape:
-        centred: (n, V J) basis functions, less those of the median where the value is
-            known, and those of an unknown value where it is not
+        centred: (n, V J) basis functions, less those of the median if the value is known, or
+            those of an unknown value if it is not
         weighted: (n, V J) the same, times the adaptive weights
         pairs_twice: (n, 2 I) the weighted product of each interaction, twice
         by_age: what depends on age and sex; by_pattern: what depends on what is missing
-        direct: (n, 9) years per unit of the transformed value, 0 where it is unknown
+        direct: (n, 9) years per unit of the transformed value, 0 if it is unknown
         whole: (n, 9) the same with the effect of the value on imputed ones
-        unit: (n, 9) raw value where that is not a logarithm, else 1
+        unit: (n, 9) raw value if the biomarker is not log-scaled, else 1
         typical: (n, 1) years of a person with all known values at the median
-        unclipped: (n, V) scores of the known values without those limits, else 0
+        unclipped: (n, V) scores of the known values without the limits of the table, else 0
     """
 
     centred: Tensor

@@ -26,7 +26,7 @@ PERCENTILES: tuple[float, ...] = (
 """Percentiles of the gap that are tabulated by age and sex."""
 
 SLOPE_SCORES = range(-3, 4)
-"""Where the smoothed slope of a margin is tabulated."""
+"""Scores at which the smoothed slope of a margin is tabulated."""
 
 RATIO_MEMBERS: tuple[str, str] = (NAMES[RATIO_PARTS[0]], NAMES[RATIO_PARTS[1]])
 """Names of the ratio's two biomarkers."""
@@ -102,11 +102,11 @@ def place_limit(
     """Scores of a biomarker's reference limit by sex and age; None where it has no such limit.
 
     Args:
-        configuration: the shape.
-        tensors: with the reference tables.
+        configuration: the network's shape.
+        tensors: the tensors, including the reference tables.
         name: the biomarker.
         side: "low" or "high".
-        multiple: factor of the limit.
+        multiple: the factor by which the limit is multiplied.
 
     Shape:
         result: (2, ages) float64
@@ -240,7 +240,7 @@ def list_variance_groups(configuration: NetworkConfiguration) -> tuple[tuple[str
 
 
 def list_members(configuration: NetworkConfiguration) -> tuple[tuple[str, ...], ...]:
-    """The biomarkers of each contribution, without that of the typical values."""
+    """The biomarkers of each contribution, except that of the typical values."""
     return (*((name,) for name in NAMES), RATIO_MEMBERS, *configuration.interactions)
 
 
@@ -271,13 +271,13 @@ def build_copula_tables(
 ) -> tuple[Tensor, Tensor]:
     """Weights of conditional means, and their spreads, for each of the 512 missing patterns.
 
-    Bit i of a pattern is set where biomarker i is missing. The ratio is known where both AST
-    and ALT are. It imputes no other biomarker, because AST and ALT have the same information.
+    Bit i of a pattern is set if biomarker i is missing. The ratio is known if both AST and ALT
+    are known. It imputes no other biomarker, because AST and ALT have the same information.
 
     Shape:
         correlation: (V, V) of the normal scores
         result: (512, V, 9) weights of the nine observed scores, and (512, V) standard
-            deviations, 0 where known. Do not change them: they are kept, since a fit builds
+            deviations, 0 if known. Do not change them: they are kept, because a fit builds
             many networks with one correlation.
     """
     return _solve_patterns(tuple(map(tuple, correlation.double().tolist())))

@@ -62,7 +62,7 @@ def compute_log_distance(score: Tensor) -> Tensor:
 
 
 def expect_hinges(half: Tensor, spread: Tensor) -> Tensor:
-    """Expected value of a hinge max(0, x - k) where x is known up to a normal error.
+    """Expected value of a hinge max(0, x - k) if x is known up to a normal error.
 
     For x = m + s e, e standard normal, and d = m - k it is d Phi(d / s) + s phi(d / s); with
     s near 0 it is the hinge itself. With t = d / (s sqrt 2), Phi(d / s) is (1 + erf t) / 2 and

@@ -24,7 +24,7 @@ class Cells(NamedTuple):
 
     Shape:
         values: (n,) numbers, NaN for any other cell
-        unreadable: (n,) whether the cell is not empty and is no number
+        unreadable: (n,) whether the cell is not empty and is not a number
         word: (n,) whether the cell is a word for no value
         side: (n,) int8, -1 below the value, 1 above it, 0 the value itself
     """
@@ -113,7 +113,7 @@ _NANS = {
     pa.float64(): _make_nan(pa.float64(), np.float64(np.nan)),
 }
 
-# What Arrow's cast accepts, so that a row is read alike in any chunk.
+# The text that Arrow's cast accepts, so that a row is read alike in any chunk.
 _NUMBER = r"(?i)^[+-]?((\d+\.?\d*|\.\d+)(e[+-]?\d+)?|nan|inf(inity)?)$"
 
 

@@ -24,7 +24,7 @@ def read_frame(frame: object, layout: Layout | None) -> tuple[pa.RecordBatch, La
         One batch of these columns, their layout, and the names of all columns.
 
     Raises:
-        ScoringError: it is no table, or a column is missing or not recognised.
+        ScoringError: it is not a table, or a column is missing or not recognised.
     """
     people = find_people(frame)
     if people is not None:
@@ -76,7 +76,7 @@ def write_like(frame: Any, batch: pa.RecordBatch, *, keep_index: bool = True) ->
     if kind == "pandas":
         import pandas as pd
 
-        # By default a boolean column with a null becomes one of objects.
+        # By default a boolean column with a null becomes a column of objects.
         types = {pa.bool_(): pd.BooleanDtype(), pa.string(): pd.StringDtype()}
         table = batch.to_pandas(types_mapper=types.get)
         if keep_index:
@@ -92,7 +92,7 @@ def write_like(frame: Any, batch: pa.RecordBatch, *, keep_index: bool = True) ->
 
 
 def _read_array(array: np.ndarray[Any, Any]) -> pa.Table:
-    """Read a structured array, or one whose columns are ARRAY_COLUMNS."""
+    """Read a structured array, or an array whose columns are ARRAY_COLUMNS."""
     names = array.dtype.names
     try:
         if names is not None:

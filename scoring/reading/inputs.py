@@ -39,7 +39,7 @@ NOTES: tuple[str, ...] = (
     *(f"{name} is a limit that says too little, and is missing" for name in NAMES),
     *(f"{name} is a word for no value, and is missing" for name in NAMES),
 )
-"""How a value was read that is not a plain number; bits as in REASONS."""
+"""How a value that is not a plain number was read; bits as in REASONS."""
 
 LIMIT_USED, _LIMIT_DROPPED, _WORD = 0, len(NAMES), 2 * len(NAMES)
 _NOT_A_NUMBER, _OUTSIDE, _NO_UNIT = 4, 4 + len(NAMES), 4 + 2 * len(NAMES)
@@ -80,9 +80,9 @@ class Inputs(NamedTuple):
 def read_inputs(batch: pa.RecordBatch, layout: Layout, reference: Mapping[str, Any]) -> Inputs:
     """Turn a batch of a user's table into the graph's inputs.
 
-    A limit such as "<0.3" is used as the value if it is on that side of the median of the
-    person's age and sex. Otherwise the value is missing: "CRP below 5 mg/L" says less than the
-    imputed value. Words for no value are missing. Both are noted.
+    A limit such as "<0.3" is used as the value if it is below the median of the person's age and
+    sex, and one such as ">5" if it is above. Otherwise the value is missing: "CRP below 5
+    mg/L" says less than the imputed value. Words for no value are missing. Both are noted.
 
     Args:
         batch: n rows with the layout's columns, of any numeric or text type.
@@ -208,7 +208,7 @@ def drop_limits(inputs: Inputs) -> npt.NDArray[np.float32]:
 
 
 def find_unit_problems(cells: Sequence[CellCounts], layout: Layout) -> dict[str, str]:
-    """Find biomarkers most of whose values are impossible in the assumed unit.
+    """Find the biomarkers for which most values are impossible in the assumed unit.
 
     With fewer than a hundred values nothing is found; each impossible value is then refused
     by itself.

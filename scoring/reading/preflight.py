@@ -61,7 +61,7 @@ def look_over(
         layout: the meaning of each column.
         names: all columns.
         notes: sentences on how the file was read.
-        unusable: biomarkers of which no result was usable.
+        unusable: biomarkers without a usable result.
         is_brief: whether to report only what looks wrong, which is faster.
     """
     sample = _Sample()
@@ -144,7 +144,7 @@ def _list_columns(layout: Layout) -> dict[str, list[BiomarkerColumn]]:
 
 
 def _find_unit(name: str, columns: Sequence[BiomarkerColumn]) -> str:
-    """Return the unit of all values; if it varies, the panel's, which they are converted to."""
+    """Return the unit of all values; if units differ, the panel's, to which they are converted."""
     units = {column.unit for column in columns}
     unit = units.pop() if len(units) == 1 else None
     return PANEL[INDEX[name]].unit if unit is None else unit
@@ -213,7 +213,7 @@ def question(
 
 
 def require_accepted(report: Report, accept: Sequence[str]) -> None:
-    """Refuse people if a finding stops them that is not accepted by its name.
+    """Refuse people if a finding that is not accepted by its name stops them.
 
     Raises:
         ScoringError: a finding stops them.

@@ -30,7 +30,7 @@ def find_people(people: object) -> list[Mapping[str, Any]] | None:
 
 
 def is_one(people: object) -> bool:
-    """Return whether it is one person, not a sequence of people."""
+    """Return whether ``people`` is one person, not a sequence of people."""
     return _find_person(people) is not None
 
 
@@ -107,7 +107,7 @@ def _read_quantity(biomarker: Biomarker, quantity: Any) -> float | None:
         if len(quantity) != 2 or not isinstance(quantity[1], str):
             raise _refuse(biomarker, quantity)
         quantity, unit = quantity
-    # Also for a missing value: a wrong unit is a mistake in any case.
+    # This includes missing values: a wrong unit is a mistake in any case.
     conversion = biomarker.find_unit(unit)
     if _is_absent(quantity):
         return None

@@ -29,11 +29,11 @@ class Source(Protocol):
 
     Attributes:
         names: the columns.
-        rows: how many there are; None if only reading tells.
+        rows: the number of rows; None if it is unknown before reading.
         notes: how the file was read, in sentences, if that is not obvious.
         from_results: whether each row was built from results, so that an answer says which
             values were used; its chunks also have the column :data:`DRAWN`.
-        unusable: biomarkers of a table with one result per row, none of whose results is usable.
+        unusable: biomarkers without a usable result, in a table with one result per row.
     """
 
     from_results: bool
@@ -66,20 +66,20 @@ def open_source(
 ) -> Source:
     """Open a table by its suffix, or FHIR: .json, .ndjson or a folder of them.
 
-    FHIR, and a table with one result per row, become a table with one row per person: of each
-    biomarker the newest usable result (see :mod:`henaw.intake.newest`).
+    FHIR, and a table with one result per row, become a table with one row per person, which has
+    the newest usable result of each biomarker (see :mod:`henaw.intake.newest`).
 
     Args:
         path: the file or folder.
-        threads: with more than one, columns are decoded in parallel.
-        separator: between the columns of text; None: what its header shows.
-        people: beside a table with one result per row, a table with one row per person: ages or
-            birth dates, and sexes.
+        threads: the number of threads; with more than one, columns are decoded in parallel.
+        separator: the separator of columns in text; None to find it in the header.
+        people: a table with one row per person, in addition to a table with one result per row:
+            ages or birth dates, and sexes.
         tests: biomarkers by the laboratory's own codes or names of tests.
         by_draw: for results, whether each day of a person is a row.
 
     Raises:
-        ScoringError: it is of another kind, or cannot be read.
+        ScoringError: the file is of another kind, or cannot be read.
     """
     if list_files(path):
         source = _open_fhir(path, people, tests, by_draw=by_draw)

@@ -27,7 +27,7 @@ TEXT_SUFFIXES: tuple[str, ...] = (".csv", ".csv.gz", ".tsv", ".tsv.gz", ".txt", 
 
 _CSV_BLOCK_BYTES = 8 << 20
 _PARQUET_BUFFER_BYTES = 1 << 20
-"""For each column."""
+"""The buffer of each column, bytes."""
 
 Chunks = Iterator[tuple[int, pa.RecordBatch | None]]
 
@@ -37,11 +37,11 @@ def open_table(path: Path, threads: int, separator: str | None) -> TableFile:
 
     Args:
         path: the file.
-        threads: with more than one, columns are decoded in parallel.
-        separator: between the columns of text; None: what its header shows.
+        threads: the number of threads; with more than one, columns are decoded in parallel.
+        separator: the separator of columns in text; None to find it in the header.
 
     Raises:
-        ScoringError: it has another suffix, or cannot be read.
+        ScoringError: the file has another suffix, or cannot be read.
     """
     name = path.name.lower()
     try:
@@ -68,9 +68,9 @@ def open_table(path: Path, threads: int, separator: str | None) -> TableFile:
 
 @contextmanager
 def explain_unreadable(path: Path) -> Iterator[None]:
-    """Raise what a damaged file causes as an error that names the file.
+    """Replace the error that a damaged file causes by one that names the file.
 
-    An error with a number, such as of a full disk, is not the file's fault and stays as it is.
+    An error with a number, such as for a full disk, is not the file's fault and stays as it is.
     """
     try:
         yield
@@ -99,7 +99,7 @@ class TableFile:
         names: the columns.
         schema: their types; None if all are text.
         decimal: the decimal sign of numbers in text.
-        rows: how many there are; None if only reading tells.
+        rows: the number of rows; None if it is unknown before reading.
         notes: how the file was read, in sentences, if that is not obvious.
     """
 
@@ -133,7 +133,7 @@ class _Parquet(TableFile):
     """Row groups that are done are not decoded again."""
 
     def __init__(self, path: Path, threads: int) -> None:
-        # A mapped or prefetched large file or row group would be in memory as a whole.
+        # Mapping or prefetching would bring a large file or row group into memory as a whole.
         self._file = pq.ParquetFile(path, buffer_size=_PARQUET_BUFFER_BYTES, pre_buffer=False)
         self._threads = threads > 1
         self.schema = self._file.schema_arrow

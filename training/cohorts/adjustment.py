@@ -21,21 +21,21 @@ from henaw.training.configuration import TrainingConfiguration
 from torch import Tensor
 
 MEASURED_SHARE = 0.5
-"""A biomarker that a smaller share of a survey has was not part of the survey; its absence says
-nothing about a person."""
+"""If a smaller share of a survey's people has a biomarker, the survey did not measure it; its
+absence says nothing about a person."""
 DECADE = 10.0
 
 
 def count_adjustments(period: float | None) -> int:
-    """Columns of :func:`describe_adjustments`."""
+    """The number of columns of :func:`describe_adjustments`."""
     return 1 if period is None else 3
 
 
 def describe_adjustments(cohort: Cohort, period: float | None) -> Tensor:
     """Adjustment covariates of the hazard, all 0 when the model scores.
 
-    Columns: 1 where a biomarker that the survey measured is missing; with a period also the
-    decades from it to the survey, and their square.
+    Columns: 1 where a biomarker that the survey measured is missing; with a period, also the
+    decades from the period to the survey, and their square.
 
     Shape:
         result: (n, 1) or, with a period, (n, 3) float64
@@ -59,9 +59,9 @@ def describe_cause_adjustments(
 ) -> Tensor:
     """Adjustment covariates of the causes' shares of the deaths.
 
-    Columns: 1 where a biomarker that the survey measured is missing; with a period also the
-    decades from it to the survey. Shares are known only for surveys with complete follow-up;
-    a later period takes the shares of the last such survey.
+    Columns: 1 where a biomarker that the survey measured is missing; with a period, also the
+    decades from the period to the survey. Shares are known only for surveys with complete
+    follow-up; a later period takes the shares of the last such survey.
 
     Shape:
         result: (n, 1) or, with a period, (n, 2) float64

@@ -4,7 +4,7 @@ The table has one row per participant and these columns: ``participant_id``, ``a
 ``sex`` (0 female, 1 male), the biomarkers of the panel in its units, ``death`` (1 dead,
 0 alive at the end of follow-up, empty: not followed) and ``followup_months`` (from the
 examination). Optional are ``ucod_leading`` (code of the underlying cause of death),
-``survey`` (in which a person was examined) and ``pregnant`` (1 yes). Other columns are
+``survey`` (the survey in which a person was examined) and ``pregnant`` (1 yes). Other columns are
 ignored.
 """
 
@@ -45,8 +45,8 @@ class Cohort:
         sex: (n,) int64, 0 female, 1 male.
         time_years: (n,) float64, follow-up from the examination.
         event: (n,) bool, true where the follow-up ended in death.
-        cause: (n,) int64, place among the configuration's ``cause_names`` and then "other",
-            -1 where alive or unknown.
+        cause: (n,) int64, position in the configuration's ``cause_names`` and then "other";
+            -1 if alive or unknown.
         survey: (n,) text.
         digest: SHA-256 of the file.
         report: number of rows left out, by reason.

@@ -21,7 +21,7 @@ def fetch_cohort(cache: Cache | None, path: Path, configuration: CohortConfigura
     """The cohort of a table, as :func:`read_cohort` returns it.
 
     Args:
-        cache: where it is kept; without one the table is read.
+        cache: where the cohort is kept; without a cache, the table is read.
         path: Parquet or CSV.
         configuration: which people are kept.
 

@@ -19,13 +19,13 @@ LONGEST_MONTHS = 1200.0
 MOST_IMPLAUSIBLE = 0.5
 """If more than this share of values is outside the accepted range, the unit is wrong."""
 CLOSE, DOUBTFUL, IMPOSSIBLE = 2.5, 4.0, 20.0
-"""Ratio of a cohort's median to the usual value, or its inverse: up to the first in the right
-unit; above the second probably in another; above the third in no cohort."""
+"""Limits for the ratio of a cohort's median to the usual value, or its inverse. Up to the first,
+the unit is right. Above the second, it is probably another unit. No cohort is above the third."""
 USUAL_INTERCEPT, USUAL_SLOPE = -10.0, 0.09
 """Gompertz law of a present-day population: log hazard per year at age 0, and per year of age."""
 FEWEST_DEATHS = 20
 MANY_TIMES, FEW_TIMES = 8.0, 1.0 / 12.0
-"""Limits of deaths over those by the law; years or days read as months give 12 or 1/30."""
+"""Limits of deaths over those expected by the law; years or days read as months give 12 or 1/30."""
 _LOGGER = logging.getLogger(__name__)
 
 
@@ -35,7 +35,7 @@ def list_table_problems(
     """What is wrong with the columns of a table or, if none is missing, with their values.
 
     Args:
-        table: as read.
+        table: the table, as read.
         panel: the biomarkers that the model uses.
         clocks: columns with ages by other clocks, all in the table.
     """
@@ -157,8 +157,8 @@ def warn_of_times(
 
     Args:
         age: (n,) years.
-        time_years: (n,) followed.
-        event: (n,) died.
+        time_years: (n,) years of follow-up.
+        event: (n,) whether the person died.
     """
     hazard = np.exp(USUAL_INTERCEPT + USUAL_SLOPE * age)
     usual = float((hazard * np.expm1(USUAL_SLOPE * time_years) / USUAL_SLOPE).sum())

@@ -75,8 +75,8 @@ class Cache:
         """Read an entry, or build and keep it.
 
         Args:
-            name: of the entry's file; an entry that replaces it has the same.
-            made_from: everything that ``build`` depends on, as JSON can hold it.
+            name: the name of the entry's file; an entry that replaces it has the same name.
+            made_from: everything that ``build`` depends on, as JSON values.
             build: makes the entry; at most one process runs it at a time.
         """
         path = self.folder / f"{name}.cached"
@@ -173,10 +173,10 @@ def fetch_entry(
     """An entry that also depends on the code: a change of a source makes it stale.
 
     Args:
-        cache: where it is kept.
+        cache: where the entry is kept.
         kind: the first word of its file's name.
-        named: what the file is named after; an entry that replaces it has the same.
-        made_from: everything that it depends on besides the code, as JSON can hold it.
+        named: what the file is named after; an entry that replaces it has the same name.
+        made_from: everything that it depends on besides the code, as JSON values.
         build: makes the entry.
     """
     name = f"{kind}-{hashlib.sha256(write_json(named).encode()).hexdigest()[:16]}"
@@ -193,5 +193,5 @@ def _describe_code() -> dict[str, Any]:
 
 
 def write_json(value: object) -> str:
-    """JSON with sorted keys, as digests are computed from it."""
+    """JSON with sorted keys, because digests are computed from it."""
     return json.dumps(value, sort_keys=True)

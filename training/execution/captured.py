@@ -24,11 +24,11 @@ def capture(
 
     Args:
         compute: the computation; it always returns a tensor of the same shape.
-        reads: a tensor that it reads; only on CUDA is it recorded.
+        reads: a tensor that it reads; the computation is recorded only if this is on CUDA.
         changes: tensors that it changes; they are restored after the recording.
 
     Raises:
-        torch.OutOfMemoryError: it does not fit.
+        torch.OutOfMemoryError: the computation does not fit into memory.
     """
     if reads.device.type != "cuda":
         return compute
@@ -56,7 +56,7 @@ def _record(compute: Callable[[], Tensor], device: torch.device) -> Callable[[],
                 compute()
         torch.cuda.current_stream().wait_stream(stream)
         graph = torch.cuda.CUDAGraph()
-        # torch's default stream for captures may be of another device.
+        # torch's default stream for captures may belong to another device.
         with torch.cuda.graph(graph, stream=stream):
             result = compute()
 

@@ -31,7 +31,7 @@ class Execution:
     """Where a fit runs.
 
     Attributes:
-        device: of the people and the parameters.
+        device: the device with the people and the parameters.
         work: folder for cached results, saved states and records; None keeps none.
         rank: the number of this process, from 0.
         world: how many processes there are.
@@ -91,7 +91,7 @@ def open_execution(device: str, work: Path | None) -> Iterator[Execution]:
 
     Raises:
         RuntimeUnavailableError: there is no such device.
-        ConfigurationError: the name is none of these, or another fit is using the folder.
+        ConfigurationError: the name is not one of these, or another fit is using the folder.
     """
     world, rank = int(os.environ.get("WORLD_SIZE", "1")), int(os.environ.get("RANK", "0"))
     chosen = choose_device(device, int(os.environ.get("LOCAL_RANK", "0")))
@@ -132,7 +132,7 @@ def choose_device(name: str, local_rank: int = 0) -> torch.device:
 
     Raises:
         RuntimeUnavailableError: there is no such device.
-        ConfigurationError: the name is none of these.
+        ConfigurationError: the name is not one of these.
     """
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"

@@ -1,4 +1,4 @@
-"""Telling memory that ran out from other errors."""
+"""Telling a lack of memory from other errors."""
 
 from __future__ import annotations
 

@@ -10,7 +10,7 @@ import torch
 
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """Compute each matrix product by one thread, because several would round its sums otherwise.
+    """Compute each matrix product by one thread; several threads would round its sums differently.
 
     Example:
         >>> with one_thread():

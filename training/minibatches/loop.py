@@ -66,7 +66,7 @@ class MiniBatches:
         objective: what is minimised; the rules of harmful values are not used.
         loop: the batches, the learning rate and so on.
         execution: where it runs.
-        seed: of the batches.
+        seed: the seed of the batches.
         fingerprint: names the data and the configuration; only a state with the same name is
             continued.
         notes: figures to add to every record.
@@ -134,7 +134,7 @@ class MiniBatches:
         return stepper
 
     def solve(self) -> Tensor:
-        """Run to the end: the free parameters (P,), on the CPU.
+        """Run to the end; return the free parameters (P,), on the CPU.
 
         Raises:
             FitError: the loss is not finite, or one person does not fit into memory.
@@ -167,7 +167,7 @@ class MiniBatches:
                 self._collect()
                 self._save()
         if state.epoch + 1 < self.loop.epochs:
-            # On CUDA, while the device takes the steps that are queued.
+            # On CUDA, this runs while the device takes the queued steps.
             self._drawn = (state.epoch + 1, self.sampler.draw(state.epoch + 1))
 
     def _collect(self) -> StepReport:
@@ -203,7 +203,7 @@ class MiniBatches:
         state.epoch_loss = {}
         record = {"epoch": state.epoch, **{f"epoch_loss/{name}": v for name, v in means.items()}}
         state.history = [*state.history, record][-self.loop.max_history_size :]
-        # The record first: if the process is killed between the two, no record is missing.
+        # Write the record first: if the process is killed between the two, no record is missing.
         watch.write(state.step, {**record, **self.notes})
         self._save()
         told = f"{_NAME}: epoch {state.epoch} of {self.loop.epochs}, loss {sum(means.values()):.6f}"

@@ -32,8 +32,9 @@ class StratifiedSampler:
 
     Args:
         group: the group of each row.
-        batch_size: most rows in a batch; the batches of an epoch differ by at most one row.
-        seed: of the shuffling.
+        batch_size: the largest number of rows in a batch; the batches of an epoch differ by at most
+            one row.
+        seed: the seed of the shuffling.
 
     Example:
         >>> sampler = StratifiedSampler(np.array([0, 0, 0, 0, 1, 1]), 3, seed=1)
@@ -55,7 +56,7 @@ class StratifiedSampler:
         self.bounds = np.linspace(0, len(rows), batches + 1).round().astype(np.int64)
 
     def __len__(self) -> int:
-        """Batches in an epoch."""
+        """The number of batches in an epoch."""
         return len(self.bounds) - 1
 
     def draw(self, epoch: int) -> Rows:

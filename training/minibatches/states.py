@@ -29,12 +29,12 @@ class LoopState:
 
     Attributes:
         free: (P,) float64, the parameters.
-        first_moment: (P,) float64, Adam's.
-        second_moment: (P,) float64, Adam's.
-        step: steps taken.
-        epoch: epochs completed.
-        batch: batches taken of the current epoch.
-        accumulation: pieces in which a batch is computed.
+        first_moment: (P,) float64, Adam's first moment.
+        second_moment: (P,) float64, Adam's second moment.
+        step: the number of steps taken.
+        epoch: the number of epochs completed.
+        batch: the number of batches taken in the current epoch.
+        accumulation: the number of pieces in which a batch is computed.
         out_of_memory: how often memory ran out.
         epoch_loss: sums over this epoch's batches, by part.
         history: records of the last epochs.
@@ -70,7 +70,7 @@ def encode_state(state: LoopState) -> bytes:
 
 
 def decode_state(content: bytes) -> LoopState | None:
-    """A state, or None if the bytes are damaged or of another format."""
+    """A state, or None if the bytes are damaged or have another format."""
     decoded = decode_entry(content)
     if decoded is None:
         return None
@@ -93,7 +93,7 @@ class StateFolder:
         self.folder = folder
 
     def save(self, state: LoopState) -> None:
-        """Save a state and drop the oldest beyond those kept."""
+        """Save a state and delete states older than those kept."""
         write_whole(self.folder / f"state-{state.step:012d}.saved", encode_state(state))
         for old in self._list()[:-KEPT]:
             old.unlink()
@@ -101,8 +101,8 @@ class StateFolder:
     def load(self) -> LoopState | None:
         """The newest undamaged state, or None.
 
-        A damaged file is skipped with a warning; the state before it costs only the steps in
-        between.
+        A damaged file is skipped with a warning; from the state before it, only the steps in
+        between are repeated.
         """
         if self.folder.is_dir():
             # A process that was killed while it wrote left these.

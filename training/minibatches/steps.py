@@ -32,8 +32,8 @@ class Batch:
         rows: (m,) int64
 
     Attributes:
-        scale: factor from sums over its people to the cohort's means: batches of an epoch
-            over people of the cohort.
+        scale: the factor from sums over its people to the cohort's means: the number of
+            batches in an epoch divided by the number of people in the cohort.
     """
 
     rows: Tensor
@@ -56,12 +56,12 @@ class Stepper:
 
     Args:
         objective: what is minimised, on the device.
-        people: of this process, on the device.
+        people: this process's people, on the device.
         execution: where it runs.
         free: (P,) the first parameters.
-        longest: most people of this process in a batch.
+        longest: the largest number of this process's people in a batch.
         clip_norm: a longer gradient is shortened to this.
-        accumulation: pieces in which a batch is computed at first.
+        accumulation: the number of pieces in which a batch is computed at first.
     """
 
     def __init__(
@@ -87,7 +87,7 @@ class Stepper:
         self._objective = objective
         self._execution = execution
         self._clip_norm = clip_norm
-        # A recorded step reads its people here; places that a batch does not fill weigh 0.
+        # A recorded step reads its people here; unfilled places have weight 0.
         self._rows = torch.zeros(longest, dtype=torch.int64, device=device)
         self._scale = torch.zeros(longest, dtype=torch.float64, device=device)
         self._step = torch.zeros((), dtype=torch.int64, device=device)
@@ -124,7 +124,7 @@ class Stepper:
         return None if failed == _NONE else failed
 
     def report(self) -> StepReport:
-        """The report of the last step, or of the one that failed."""
+        """The report of the last step, or of the step that failed."""
         *parts, norm = self._report.tolist()
         return StepReport(parts=dict(zip(PARTS, parts, strict=True)), gradient_norm=norm)
 
@@ -135,7 +135,7 @@ class Stepper:
         return dict(zip(PARTS, sums, strict=True))
 
     def _try(self, count: int) -> bool:
-        """Take the step; whether it fitted into memory in every process."""
+        """Take the step; return whether it fitted into memory in every process."""
         alone = self._execution.world == 1
         try:
             if alone and self.free.device.type == "cuda":
@@ -148,7 +148,7 @@ class Stepper:
             if not ran_out(error):
                 raise
             gradient = None
-        # After the handler, whose traceback refers to the tensors that filled the memory.
+        # Only after the handler: its traceback refers to the tensors that filled the memory.
         failed = float(gradient is None)
         if gradient is None:
             self._replay = None

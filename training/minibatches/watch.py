@@ -24,9 +24,9 @@ class Watch:
 
     Args:
         folder: where the file is; None records nothing.
-        fit: names the fit, since a run has several.
-        step: where the fit continues. Later records, which a killed process left, are
-            removed, because they will be written again.
+        fit: the fit's name, since a run has several fits.
+        step: the step at which the fit continues. Later records, which a killed process left,
+            are removed, because they will be written again.
         tensorboard: write for TensorBoard too, under ``tensorboard/``.
 
     Raises:

@@ -23,7 +23,7 @@ where a quasi-Newton method would otherwise stop before the minimum."""
 MARGIN_YEARS = 0.002
 """The loss asks each rule to hold by this margin, in years per score or years."""
 SLOW_SHRINKING, HARDER = 0.5, 3.0
-"""If the violation does not shrink to the first factor, the weight is raised by the second."""
+"""Unless the violation shrinks by the first factor, the weight is multiplied by the second."""
 
 
 class HarmPenalty:
@@ -100,7 +100,7 @@ class HarmPenalty:
         return f"{self.rules.names[worst]} is broken by {-float(left[worst]):.3g} years"
 
     def _ask_for_more(self, every: Tensor) -> None:
-        """Add each group's worst broken rule to the loss, unless it is in it already."""
+        """Add each group's worst broken rule to the loss, unless it is there already."""
         asked, more = set(self.rows), []
         for rows in self.rules.list_rows().values():
             worst = rows[int(every[rows].argmin())]

@@ -45,7 +45,7 @@ def compute_mortality_loss(
         slope: b, per year.
         time_years: T, follow-up.
         event: d, 1 where the follow-up ended in death.
-        weight: of each person; if the weights sum to 1, the loss is a weighted mean.
+        weight: each person's weight; if the weights sum to 1, the loss is a weighted mean.
 
     Returns:
         The weighted sum, a scalar.
@@ -93,14 +93,14 @@ def compute_cause_loss(logits: Tensor, cause: Tensor) -> Tensor:
 def compute_elastic_net(weight: Tensor, penalty: Tensor, alpha: float) -> Tensor:
     """Elastic net: sum of penalty (alpha |w| + (1 - alpha) w^2).
 
-    |w| is sqrt(w^2 + 1e-6), which is smooth at 0, as a quasi-Newton method needs it.
+    |w| is sqrt(w^2 + 1e-6), which is smooth at 0; a quasi-Newton method needs this.
 
     Shape:
         weight, penalty: any, the same for both; result: a scalar
 
     Args:
         weight: w.
-        penalty: of each weight.
+        penalty: the penalty of each weight.
         alpha: the share of |w|, 0 to 1.
 
     Source:

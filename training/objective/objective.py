@@ -45,11 +45,11 @@ class Weights:
     level: Tensor
 
     def flatten(self) -> Tensor:
-        """All of them in one vector."""
+        """All weights in one vector."""
         return torch.cat([tensor.flatten() for tensor in vars(self).values()])
 
     def unflatten(self, flat: Tensor) -> Weights:
-        """Weights of these shapes from such a vector."""
+        """Weights of the same shapes from such a vector."""
         own = vars(self)
         parts = flat.split([tensor.numel() for tensor in own.values()])
         return Weights(
@@ -66,7 +66,7 @@ class Solution:
         free: (P,) the free parameters
 
     Attributes:
-        loss: its parts at the solution.
+        loss: the parts of the loss at the solution.
     """
 
     weight: Tensor
@@ -94,10 +94,10 @@ class Objective:
     """The parts of the loss as functions of the free parameters; float64.
 
     Args:
-        scales: of the features.
-        shape: of the network.
-        configuration: what is minimised.
-        rules: of harmful values; None: no rules.
+        scales: the features' scales.
+        shape: the network's shape.
+        configuration: says what is minimised.
+        rules: the rules of harmful values; None for no rules.
     """
 
     def __init__(
@@ -155,7 +155,7 @@ class Objective:
         return dict(zip(self.sizes, free.split(list(self.sizes.values())), strict=True))
 
     def unpack(self, free: Tensor) -> Weights:
-        """Free parameters (P,) to weights in the network's units."""
+        """The weights of free parameters (P,), in the network's units."""
         parts = self.split(free)
         weight = (parts["main"] / self.main_scale).unflatten(0, (len(VARIABLES), -1))
         limit = self.shape.hierarchy * (self.both @ self.measure_individual(weight))
@@ -206,7 +206,7 @@ class Objective:
             free: (P,) solved parameters.
             survey_share: (S,) the share of the people in each survey. Without a period the
                 baseline is that of the average person.
-            loss: its parts at these parameters.
+            loss: the parts of the loss at these parameters.
         """
         weights, parts = self.unpack(free), self.split(free)
         average = self.configuration.period is None

@@ -26,8 +26,8 @@ from henaw.training.objective.objective import Scales, Weights
 from torch import Tensor
 
 _PIECE = 65_536
-"""People whose features are computed together: the network's temporary tensors take about 10 kB
-a person."""
+"""How many people's features are computed together: the network's temporary tensors take about
+10 kB a person."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,7 +61,7 @@ class SurvivalData:
         return len(self.age)
 
     def select(self, rows: Tensor | slice) -> SurvivalData:
-        """Some of the people, in that order: (m,) int64."""
+        """The people at ``rows``, (m,) int64 or a slice, in that order."""
         return replace(self, **{name: _take(column, rows) for name, column in self._columns()})
 
     def to(self, device: torch.device) -> SurvivalData:
@@ -114,7 +114,7 @@ def measure_scales(people: SurvivalData, adjustments: int) -> Scales:
     """Standard deviations of the features, basis times modulators; float64.
 
     Args:
-        people: of a cohort.
+        people: the cohort's people.
         adjustments: the number of adjustments, the last columns of ``levels``.
     """
     sums = squares = torch.zeros((), dtype=torch.float64)
@@ -139,7 +139,7 @@ def compute_gap(weights: Weights, people: SurvivalData, *, precision: torch.dtyp
     Args:
         weights: in the network's units, float64.
         people: the n people.
-        precision: of the matrix product; the few terms after it are added in float64.
+        precision: the precision of the matrix product; the few terms after it are added in float64.
     """
     by_modulator = weights.weight.unflatten(1, (len(MODULATORS), -1)).transpose(1, 2).flatten(0, 1)
     product = people.basis.to(precision) @ by_modulator.to(precision)

@@ -33,7 +33,7 @@ class Fold:
 
     Attributes:
         name: the survey, or the number of the part.
-        left_out: (n,) bool, of the people in the cohort that was split.
+        left_out: (n,) bool, true for these people of the cohort that was split.
     """
 
     name: str
@@ -45,7 +45,7 @@ class FoldScore:
     """How well a fit predicts for people it was not fitted on.
 
     Attributes:
-        name: of the fold.
+        name: the fold's name.
         people: the number of complete people scored.
         deaths_10y: deaths among them within 10 years.
         expected_deaths_10y: the sum of their 10-year risks.
@@ -78,12 +78,12 @@ def split(
 
     Args:
         cohort: the people.
-        folds: by survey, or into so many parts of similar age, sex and deaths.
-        surveys: the surveys left out in turn; empty: all that can be.
-        seed: of the parts.
+        folds: "survey", or the number of parts, which have similar age, sex and deaths.
+        surveys: the surveys left out in turn; if empty, all that can be left out.
+        seed: the seed for drawing the parts.
 
     Raises:
-        CohortError: there are fewer than two folds, or one on which C cannot be measured.
+        CohortError: there are fewer than two folds, or C cannot be measured on one.
     """
     if folds == "survey":
         return _split_by_survey(cohort, surveys)
@@ -120,7 +120,7 @@ def _split_alike(cohort: Cohort, count: int, seed: int) -> tuple[Fold, ...]:
                 f"within {HORIZON_YEARS:g} years; got {count}"
             ],
         )
-    # Similar people are next to each other, in random order; each part takes every count-th.
+    # Similar people are next to each other, in random order; each part takes every count-th person.
     chance = np.random.default_rng(seed).random(len(cohort))
     decade = cohort.age_years // 10
     order = np.lexsort((chance, cohort.sex, decade, dead, select_evaluated(cohort)))
@@ -178,7 +178,7 @@ def cross_validate(
 
 
 def average(scores: Sequence[FoldScore]) -> dict[str, float]:
-    """C by age band over folds, each counting as much as its deaths within 10 years.
+    """Mean C over folds by age band, weighted by the folds' deaths within 10 years.
 
     Returns:
         C by band; a band that some fold cannot measure is left out.

@@ -68,19 +68,19 @@ class SearchConfiguration:
     """What a search may change; a hyperparameter that it does not name stays as configured.
 
     Attributes:
-        elastic_weight: of ``fit``.
-        elastic_alpha: of ``fit``.
-        modulation_penalty: of ``fit``.
-        age_weight: of ``fit``.
-        survey_ridge: of ``fit``.
-        adaptive_lambda: of ``network``.
-        hierarchy: of ``network``.
-        follow_up_years: of ``fit``; values to try besides the configured one.
-        knots: of ``network``; lists to try besides the configured one.
-        interactions: of ``network``; lists to try besides the configured one.
+        elastic_weight: the range of ``fit.elastic_weight``.
+        elastic_alpha: the range of ``fit.elastic_alpha``.
+        modulation_penalty: the range of ``fit.modulation_penalty``.
+        age_weight: the range of ``fit.age_weight``.
+        survey_ridge: the range of ``fit.survey_ridge``.
+        adaptive_lambda: the range of ``network.adaptive_lambda``.
+        hierarchy: the range of ``network.hierarchy``.
+        follow_up_years: values of ``fit.follow_up_years`` to try besides the configured one.
+        knots: lists for ``network.knots`` to try besides the configured one.
+        interactions: lists for ``network.interactions`` to try besides the configured one.
         bands: age bands; the mean of their C is maximised.
-        surveys: left out in turn; empty: all with deaths and with complete people followed
-            for 10 years.
+        surveys: the surveys that are left out in turn; if empty, all with deaths and with
+            complete people followed for 10 years.
         startup_trials: trials drawn at random before the results of earlier trials are used.
     """
 

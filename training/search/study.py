@@ -40,7 +40,7 @@ class Trials:
     """One search in a study file.
 
     Attributes:
-        study: Optuna's.
+        study: the Optuna study.
         space: what is searched.
     """
 
@@ -48,7 +48,7 @@ class Trials:
     space: SearchSpace
 
     def list_done(self) -> list[FrozenTrial]:
-        """Trials that ended, in order: those that failed too, but not those interrupted."""
+        """Trials that ended, in order; failed ones are included, interrupted ones are not."""
         return [
             trial
             for trial in self.study.get_trials(
@@ -67,7 +67,7 @@ class Trials:
         """Run trials until there are ``count``.
 
         Args:
-            count: of all trials, those stored included.
+            count: the number of all trials, including the stored ones.
             evaluate: takes hyperparameters; returns the value to maximise, and details to
                 store. If it raises an error of HENAW, the trial fails with that reason.
             stored: called for each trial that was stored before.
@@ -80,8 +80,8 @@ class Trials:
         while (done := len(self.list_done())) < count:
             if done == 0 and not self.study.get_trials(states=(TrialState.WAITING,)):
                 self.study.enqueue_trial(self.space.configured)
-            # Each trial has its own sampler. A single one would, after a search is continued,
-            # repeat its first draws.
+            # Each trial has its own sampler. A single sampler would repeat its first draws after a
+            # search is continued.
             entropy = np.random.SeedSequence([seed, zlib.crc32(name.encode()), done])
             self.study.sampler = optuna.samplers.TPESampler(
                 seed=int(entropy.generate_state(1)[0]),
@@ -108,7 +108,7 @@ class Trials:
                 )
 
     def choose_best(self, count: int) -> FrozenTrial:
-        """The best of the first ``count`` trials; among equals the first.
+        """The best of the first ``count`` trials; of equal trials, the first.
 
         Raises:
             StudyError: all of them failed.
@@ -157,7 +157,7 @@ def open_study_file(path: Path, made_from: Mapping[str, Any]) -> Iterator[StudyF
 
     Args:
         path: the SQLite file.
-        made_from: the inputs that its trials depend on, as JSON can hold them.
+        made_from: the inputs that its trials depend on, as JSON values.
 
     Raises:
         StudyError: it is not a study of ``henaw tune``, belongs to other inputs, cannot be

@@ -2,7 +2,7 @@
 
 The inner loop chooses: it tries hyperparameters by leaving out one survey at a time, and takes
 those with the best mean C. That C is too high, because it is the best of many. An outer loop
-therefore leaves each survey out of a whole search, and scores on it what the search chose.
+therefore leaves each survey out of a whole search, and scores the search's choice on that survey.
 The hyperparameters returned are chosen on everyone; the outer loop measures how good such a
 choice is. The surveys that the configuration holds out are dropped first.
 
@@ -49,7 +49,7 @@ Progress = Callable[[str, float | None], None]
 _LOGGER = logging.getLogger(__name__)
 
 OUTER = "outer"
-"""The study's attribute with the scores of its choice on the people left out of it."""
+"""The study's attribute with the scores of its choice on the people left out."""
 FINAL = "all training people"
 
 
@@ -58,10 +58,11 @@ class Search:
     """One inner loop.
 
     Attributes:
-        name: of its study.
+        name: the name of its study.
         cohort: the people it chooses on.
-        folds: of these people, left out in turn.
-        outer: the outer fold, which is not in ``cohort``; None: all training people are.
+        folds: the parts of these people that are left out in turn.
+        outer: the outer fold, which is not in ``cohort``; None if ``cohort`` has
+            all training people.
     """
 
     name: str
@@ -75,7 +76,7 @@ class Tuned:
     """The result of tuning.
 
     Attributes:
-        configuration: the first one, with the chosen hyperparameters.
+        configuration: the original configuration with the chosen hyperparameters.
         report: aggregates only: each trial's hyperparameters and scores, and the outer loop.
     """
 
@@ -92,7 +93,7 @@ class Tuning:
         cohort: the training people, without the surveys held out.
         inner: how the inner loop leaves people out.
         trials: trials of each inner loop, the configured hyperparameters first.
-        searches: the inner loops; the last is on everyone.
+        searches: the inner loops; the last one uses everyone.
     """
 
     space: SearchSpace
@@ -151,7 +152,7 @@ class Tuning:
                 trial of a search failed.
             CohortError: the people without an outer fold cannot be fitted with the chosen
                 hyperparameters.
-            FitError: the same.
+            FitError: such a fit fails.
         """
         outer = []
         with open_study_file(study, self.describe_inputs()) as file:
@@ -293,12 +294,12 @@ def prepare_tuning(
     """Read the cohort and plan every search.
 
     Args:
-        configuration: the first one; the surveys that it holds out are dropped.
+        configuration: the original one; the surveys that it holds out are dropped.
         search: what may change.
         cohort_path: Parquet or CSV.
-        trials: trials of each inner loop, that of the configured hyperparameters included.
+        trials: trials of each inner loop, including the one of the configured hyperparameters.
         inner: how the inner loop leaves people out.
-        outer: how the outer loop leaves people out; None: no outer loop.
+        outer: how the outer loop leaves people out; None for no outer loop.
 
     Raises:
         ConfigurationError: the search does not fit the configuration.
@@ -327,7 +328,7 @@ def write_tuned(tuned: Tuned, path: Path, *, overwrite: bool = False) -> Path:
 
     Args:
         tuned: the result.
-        path: of the configuration.
+        path: the configuration's path.
         overwrite: replace existing files.
 
     Returns:
@@ -339,7 +340,7 @@ def write_tuned(tuned: Tuned, path: Path, *, overwrite: bool = False) -> Path:
     report_path = locate_report(path)
     check_free(path, overwrite=overwrite)
     text = json.dumps(tuned.report, indent=1, allow_nan=False) + "\n"
-    # The configuration last, so that it never exists without its report.
+    # The configuration is written last, so that it never exists without its report.
     write_whole(report_path, text.encode())
     write_whole(path, describe_configuration(tuned).encode())
     return report_path
@@ -351,7 +352,7 @@ def locate_report(path: Path) -> Path:
 
 
 def check_free(path: Path, *, overwrite: bool) -> None:
-    """Refuse a path where a file must not be replaced.
+    """Refuse a path if a file there must not be replaced.
 
     Raises:
         StudyError: the configuration or its report exists, and ``overwrite`` is false.

@@ -20,7 +20,7 @@ from henaw.training.solvers.minimise import Minimisation, Parts, minimise
 from torch import Tensor
 
 FEWEST_DEATHS = 50
-"""With fewer deaths of a cause its effects are shrunk almost to 0."""
+"""If a cause has fewer deaths, its effects are shrunk almost to 0."""
 _ASIDE = 0.01
 """Share of the ridge penalty for coefficients of age, sex and adjustments."""
 

@@ -13,15 +13,15 @@ from torch import Tensor
 
 Parts = dict[str, float]
 Evaluate = Callable[[Tensor], tuple[Parts, Tensor]]
-"""From free parameters, (P,) float64 on the CPU, to the parts of the loss and its gradient (P,)."""
+"""From free parameters (P,), float64 on the CPU, it computes the loss's parts and gradient (P,)."""
 Curve = Callable[[Tensor], Tensor]
-"""From free parameters (P,) to approximate second derivatives (P, P), float64."""
+"""From free parameters (P,) it computes approximate second derivatives (P, P), float64."""
 
 FLATTEST = 1e-7
-"""A gradient whose largest element, by preconditioned steps, is at most this counts as 0. The loss
+"""A gradient counts as 0 if its largest element, in preconditioned steps, is at most this. The loss
 is then within about 1e-14 of its minimum."""
 ROUND = 50
-"""Iterations before the preconditioner is computed again."""
+"""The number of iterations before the preconditioner is computed again."""
 _LEAST_GAIN = 1e-15
 _HISTORY = 20
 _FLAT_SHARE = 1e-8
@@ -37,10 +37,10 @@ class Minimisation:
 
     Attributes:
         name: what was minimised.
-        iterations: of L-BFGS.
-        evaluations: of the loss and its gradient.
-        loss: at the end.
-        gradient: its largest element at the end, by preconditioned steps.
+        iterations: the number of L-BFGS iterations.
+        evaluations: how often the loss and its gradient were computed.
+        loss: the loss at the end.
+        gradient: the gradient's largest element at the end, in preconditioned steps.
         seconds: duration.
         stopped: why it ended: "flat" (the gradient is 0), "no gain" (rounding allows no
             further decrease) or "iterations" (their limit was reached).
@@ -94,9 +94,9 @@ def minimise(
 
     Args:
         evaluate: gives the parts and the gradient of their sum.
-        start: (P,) float64 the first parameters.
+        start: (P,) float64, the first parameters.
         curve: gives approximate second derivatives; a rough one costs iterations, not accuracy.
-        iterations: the most of L-BFGS.
+        iterations: the largest number of L-BFGS iterations.
         name: what is minimised, for the log and for errors.
         tick: called with the progress in words after each evaluation.
 
@@ -124,7 +124,7 @@ def minimise(
     """
     began = time.monotonic()
     free, taken, evaluations, stopped = start, 0, 0, ""
-    # From a loss that is not finite the line search would fail in every iteration.
+    # If the first loss is not finite, the line search fails in every iteration.
     parts, _ = evaluate(free)
     _check_finite(free, parts, name)
     while not stopped:
@@ -165,9 +165,9 @@ def minimise(
 
 
 def _even_out(curvature: Tensor) -> Tensor:
-    """Steps (P, P), in columns, by which the sum has the curvature 1 in each direction."""
+    """Steps (P, P), as columns, along which the sum has the curvature 1."""
     curves, directions = torch.linalg.eigh(0.5 * (curvature + curvature.T))
-    # With negative curvature, a step of the same length is as good a guess as with positive.
+    # For negative curvature, the step for the same positive curvature is as good a guess.
     curves = curves.abs()
     steps: Tensor = directions / curves.clamp(min=_FLAT_SHARE * float(curves.max())).sqrt()
     return steps

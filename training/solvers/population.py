@@ -32,7 +32,7 @@ from henaw.training.objective.survival_data import (
 from torch import Tensor
 
 PIECE = {"cpu": 1 << 14, "cuda": 1 << 18}
-"""People computed together, by the kind of device; halved when memory runs out."""
+"""How many people are computed together, by kind of device; halved when memory runs out."""
 SUMS = ("mortality", "age", "expected")
 _Compute = Callable[[slice], Tensor]
 _LOGGER = logging.getLogger(__name__)
@@ -49,7 +49,7 @@ class _Order(IntEnum):
 
 
 class Population:
-    """A cohort's people, shared out: person i to process i modulo the number of processes.
+    """A cohort's people, shared among processes: process i modulo their number has person i.
 
     Attributes:
         event_share: the share of the people who died during the follow-up.
@@ -57,9 +57,9 @@ class Population:
 
     Args:
         people: the whole cohort, the same in every process.
-        like: any weights, for their shapes.
+        like: weights of which only the shapes are used.
         execution: where it runs.
-        age_weight: of the squared gap in the loss.
+        age_weight: the weight of the squared gap in the loss.
     """
 
     def __init__(
@@ -92,7 +92,7 @@ class Population:
         """Means over the cohort, and the gradient of the loss.
 
         Args:
-            weights: :meth:`Weights.flatten`, on the CPU.
+            weights: the result of :meth:`Weights.flatten`, on the CPU.
 
         Returns:
             ``mortality``, ``age`` and ``expected`` per person, and the gradient of
@@ -120,7 +120,7 @@ class Population:
         self._set("typical", typical)
 
     def weigh(self, weight: Tensor | None) -> None:
-        """Weigh people from now on, (n,) float64; None: everyone counts once."""
+        """Set the people's weights from now on, (n,) float64; with None, everyone counts once."""
         weight = torch.ones(self._size, dtype=torch.float64) if weight is None else weight
         self._order(_Order.WEIGH, weight)
         self._share_weight(weight)
@@ -219,7 +219,7 @@ class Population:
         except (RuntimeError, MemoryError) as error:
             if not ran_out(error):
                 raise
-        # After the handler, whose traceback refers to the tensors that filled the memory.
+        # Only after the handler: its traceback refers to the tensors that filled the memory.
         self._replay = None
         if self._execution.device.type == "cuda":
             torch.cuda.empty_cache()

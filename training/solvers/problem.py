@@ -26,7 +26,7 @@ from torch.autograd.functional import hessian, jacobian
 
 
 class FitProblem:
-    """The minimisation for one cohort: of the point estimate, and again of each refit.
+    """The minimisation for one cohort: once for the point estimate, then for each refit.
 
     Attributes:
         curvature: second derivatives of the likelihood by the weights, (W, W), as measured
@@ -34,9 +34,9 @@ class FitProblem:
 
     Args:
         people: the cohort.
-        shape: of the network.
-        configuration: what is minimised.
-        rules: of harmful values.
+        shape: the network's shape.
+        configuration: says what is minimised.
+        rules: the rules of harmful values.
         execution: where it runs.
     """
 
@@ -107,11 +107,11 @@ class FitProblem:
 
         Args:
             name: what is minimised, for the log and for errors.
-            iterations: the most of L-BFGS.
+            iterations: the largest number of L-BFGS iterations.
             start: (P,) the first free parameters.
-            interactions: whether they are free, or 0. The bound of an interaction depends on
-                the effects of its two biomarkers, so that the loss has several minima. The
-                least is found from the minimum without interactions.
+            interactions: whether interactions are free; otherwise they are 0. The bound of an
+                interaction depends on the effects of its two biomarkers, so the loss has several
+                minima. The lowest is found by starting from the minimum without interactions.
 
         Raises:
             FitError: the loss or a weight is not finite.

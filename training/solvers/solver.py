@@ -27,7 +27,8 @@ from henaw.training.solvers.problem import FitProblem
 from torch import Tensor
 
 MOST_TURNS = 20
-"""Most turns between weights and typical years, or between weights and the rules' multipliers."""
+"""The largest number of turns between weights and typical years, or between weights and the rules'
+multipliers."""
 _LOGGER = logging.getLogger(__name__)
 
 
@@ -37,7 +38,7 @@ class Solver:
     Args:
         problem: what is minimised.
         cohort: the people, with the reference's shifts subtracted.
-        configuration: the fit.
+        configuration: the fit's configuration.
         cache: where each result is kept; None keeps nothing.
     """
 
