@@ -86,11 +86,11 @@ def read_tensors(tree: dict[str, Any], problems: ProblemList, binary: bytes = b"
 
     Args:
         tree: a decoded body that has ``inputs``.
-        problems: the request's.
+        problems: the request's problems.
         binary: the bytes after the JSON.
 
     Returns:
-        The arrays; empty where a problem was added.
+        The arrays; empty if a problem was added.
     """
     refuse_unknown_fields(tree, None, problems, allowed=_REQUEST_FIELDS)
     request_id = tree.get("id")
@@ -115,17 +115,20 @@ def read_tensors(tree: dict[str, Any], problems: ProblemList, binary: bytes = b"
         age=arrays["age"].astype(np.float32),
         sex=arrays["sex"].astype(np.int64),
         outputs=outputs,
-        binary_outputs=choose_binary(tree, tree.get("outputs") or (), outputs),
+        # Only outputs without a problem can be read.
+        binary_outputs=frozenset()
+        if problems
+        else choose_binary(tree, tree.get("outputs") or (), outputs),
         request_id=request_id,
     )
 
 
 def check_arrays(arrays: Mapping[str, npt.NDArray[np.float64]], problems: ProblemList) -> None:
-    """Add a problem where the lengths of the arrays disagree, or a value is out of range.
+    """Add a problem if the lengths of the arrays disagree, or a value is out of range.
 
     Args:
         arrays: ``biomarkers`` (9 n,), ``age`` (n,) years and ``sex`` (n,).
-        problems: the request's.
+        problems: the request's problems.
     """
     _check_shapes(arrays, problems)
     if not problems:
