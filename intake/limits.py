@@ -22,11 +22,11 @@ def find_useful(
     """Find which values can be used: numbers, and limits on their side of the median.
 
     "CRP below 5 mg/L" is true of most people and says almost nothing. A limit is used as a value
-    only where it is below the median of that age and sex (or above it, for "above"). Without an
+    only if it is below the median of that age and sex (or above it, for "above"). Without an
     age and a sex it cannot be judged.
 
     Args:
-        name: of the biomarker.
+        name: the biomarker's name.
         values: (n,) in the panel's unit.
         side: (n,) -1 below the value, 1 above it, 0 the value itself.
         age: (n,) years.

@@ -87,7 +87,9 @@ class Inference:
         self.needs_token = are_tokens_asked_for(properties)
 
     def find_name(self) -> str:
-        """Return a host name of the certificate: this machine's address if listed there.
+        """Return a host name to ask by: this machine's address, or a name of the certificate.
+
+        The address is taken if the certificate lists it or has no names.
 
         Raises:
             OSError: there is no certificate, or it does not match its key.

@@ -121,7 +121,7 @@ class ServiceApp:
             return refuse(body, path)
         request = question.ask(body, headers, next(self._ids))
         if self._loop is None:
-            # Kept, because each question for it is a system call.
+            # Kept, because on Python 3.11 each question for it is a system call.
             self._loop = asyncio.get_running_loop()
         answered: asyncio.Future[Response] = self._loop.create_future()
         self._waiting.append((question.version, request, answered))

@@ -30,7 +30,8 @@ if TYPE_CHECKING:
 
 
 _PATIENT_WEIGHT: Final = 10
-"""A Bundle's Patient counts as this many instances of other requests: its answer is longer."""
+"""A Bundle's Patient counts as this many instances of other requests: its answer is longer. One
+Patient is always allowed."""
 
 
 class Draft(NamedTuple):
