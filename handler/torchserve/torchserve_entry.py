@@ -109,12 +109,16 @@ class HenawHandler:
             context.set_response_status(response.status, HTTPStatus(response.status).phrase, index)
             for name, value in response.headers.items():
                 context.set_response_header(index, name, value)
-            if "content-type" not in requests[index].headers:
+            if not _HTTP_HEADERS & requests[index].headers.keys():
                 # The request came by gRPC. TorchServe expects this header of a stream, and ends
-                # the worker if it is missing.
+                # the worker if it is missing. With it, an HTTP client would get no answer.
                 context.set_response_header(index, "ts_stream_next", "false")
             bodies.append(response.body)
         return bodies
+
+
+_HTTP_HEADERS = frozenset({"host", "explain", "describe"})
+"""Every HTTP request has one of these: its own Host, or what TorchServe adds by the path."""
 
 
 def _read_request(context: Context, index: int, item: Mapping[str, Any]) -> Request:

@@ -241,6 +241,18 @@ def test_a_connection_is_closed_if_the_client_asks_for_it(server: Any) -> None:
     assert b"\r\nconnection: close\r\n" in received
 
 
+@pytest.mark.parametrize("head", ["HTTP/1.1\r\nHost: henaw", "HTTP/1.0"])
+@pytest.mark.parametrize(("body", "status"), [(GOOD, 200), (b"", 400)])
+def test_a_request_without_a_content_type_is_answered(
+    server: Any, head: str, body: bytes, status: int
+) -> None:
+    address = urlsplit(server.record.url)
+    with socket.create_connection((address.hostname, address.port), timeout=10) as connection:
+        request = f"POST /predictions/henaw {head}\r\nContent-Length: {len(body)}\r\n\r\n"
+        connection.sendall(request.encode() + body)
+        assert connection.recv(65536).startswith(f"HTTP/1.1 {status} ".encode())
+
+
 def test_explanations(server: Any) -> None:
     response = server.post({"instances": [PERSON]}, path="explanations")
     assert response.status_code == 200
