@@ -305,7 +305,7 @@ class Service:
 
 
 def _split_by_size(exchanges: Sequence[Exchange]) -> Iterator[list[Exchange]]:
-    """Yield a few requests at a time, smallest first, so that large ones delay no small one."""
+    """Yield a few requests at a time, smallest first: small ones do not wait for large ones."""
     some: list[Exchange] = []
     size = 0
     for exchange in sorted(exchanges, key=lambda exchange: len(exchange.request.body)):

@@ -32,7 +32,7 @@ class Load:
 
 
 def write_loads(folder: Path, checkpoint: Path) -> list[Load]:
-    """Write the bodies: the README's person, and people like those whom the model was fitted on."""
+    """Write the bodies: the README's person, and people like the fitted ones."""
     people = draw_synthetic_people(load_checkpoint(checkpoint), BULK, _SEED)
     values = people.biomarkers.astype(float).round(2)
     ages, sexes, names = people.age.astype(int), people.sex, list(NAMES)

@@ -125,7 +125,7 @@ class WorkerState(msgspec.Struct, kw_only=True):
         created: tells that process from a later one with the same pid.
         version: of the model.
         runtime: the runtime that evaluates large batches at present.
-        crossovers: smallest batch, in people, that a GPU evaluates, by GPU; infinite if none.
+        crossovers: people from which on a GPU evaluates a batch, by GPU; infinite if never.
         fallbacks: failures of the preferred runtime.
         throttle_fallbacks: failures of one of the throttle's stores.
         checked_at: monotonic seconds of the last check of the model.

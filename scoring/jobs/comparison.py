@@ -23,7 +23,7 @@ def compare_models(
 
     Returns:
         Aggregates only: ``stable`` and ``candidate`` (name and SHA-256), ``people``, ``refused``
-        (people whom both refuse), ``flagged_by_one`` (people with a value or an age that only one
+        (people that both refuse), ``flagged_by_one`` (people with a value or an age that only one
         version reports as outside its range), ``reliable_by_one`` (people whose answer only one
         version calls reliable), ``causes_of_one`` (causes of death that only one version answers;
         they are not compared), ``outputs`` by name (years or probabilities: both means, and the

@@ -108,7 +108,7 @@ def describe_count(count: int) -> int | None:
 def describe_partition(counts: Sequence[int]) -> list[int | None]:
     """Counts of groups whose total is known, so that no small one can be computed.
 
-    If only one group is too small to show, the next smallest one is withheld too.
+    If only one group is too small to show, the next smallest group is withheld too.
 
     Example:
         >>> describe_partition([100, 4, 30, 0])
