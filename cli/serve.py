@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
+import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -117,7 +119,7 @@ def _serve_native(
     except BaseException:
         stop_native(record, run)
         raise
-    click.echo("\nThe server runs in the background. Stop it with henaw stop.")
+    _print("\nThe server runs in the background. Stop it with henaw stop.")
 
 
 def _serve_torchserve(
@@ -155,7 +157,7 @@ def _serve_torchserve(
         stop_server(run)
         raise
     if not foreground:
-        click.echo("\nThe server runs in the background. Stop it with henaw stop.")
+        _print("\nThe server runs in the background. Stop it with henaw stop.")
         return
     try:
         wait_for_exit(record, run)
@@ -177,9 +179,19 @@ def _greet(record: Record, run: Path, started_s: float) -> None:
 
     answer = wait_for_answer(record, run)
     took_s = time.monotonic() - started_s
-    click.echo(f"henaw answers on {record.url} (pid {record.pid}, {took_s:.1f} s). Try:\n")
-    click.echo(write_curl(record, run) + "\n")
-    click.echo(json.dumps(answer, indent=2))
+    _print(
+        f"henaw answers on {record.url} (pid {record.pid}, {took_s:.1f} s). Try:\n\n"
+        f"{write_curl(record, run)}\n\n{json.dumps(answer, indent=2)}"
+    )
+
+
+def _print(text: str) -> None:
+    """Print a text; a reader that has left, as in `henaw serve | head`, must not end the server."""
+    try:
+        click.echo(text)
+    except BrokenPipeError:
+        # Else Python would fail once more when it ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 @click.command()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, MutableMapping
 from typing import Any, Protocol
 
 
@@ -10,6 +10,8 @@ class Context(Protocol):
     """The context that TorchServe gives a handler beside the data."""
 
     system_properties: Mapping[str, Any]
+    request_ids: MutableMapping[int, str]
+    """TorchServe answers these requests of the batch."""
 
     def get_request_id(self, idx: int = 0) -> str | None:
         """Return the id that TorchServe gave the request."""

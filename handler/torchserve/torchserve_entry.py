@@ -102,23 +102,27 @@ class HenawHandler:
         return responses
 
     def handle(self, data: Sequence[Mapping[str, Any]], context: Context) -> list[bytes]:
-        """Answer one of TorchServe's batches."""
-        bodies = []
-        requests = [_read_request(context, index, item) for index, item in enumerate(data)]
-        for index, response in enumerate(self.answer(requests)):
+        """Answer the HTTP requests of one of TorchServe's batches; those by gRPC get no answer.
+
+        TorchServe's gRPC cannot be turned off, and an answer to a call that its client has
+        cancelled or closed would end TorchServe's own thread for this worker. TorchServe sends
+        nothing to a request whose id is missing.
+        """
+        bodies = [b""] * len(data)
+        requests = {index: _read_request(context, index, item) for index, item in enumerate(data)}
+        for index in [i for i in requests if _HTTP_HEADER not in requests[i].headers]:
+            del requests[index], context.request_ids[index]
+        responses = self.answer(list(requests.values()))
+        for index, response in zip(requests, responses, strict=True):
             context.set_response_status(response.status, HTTPStatus(response.status).phrase, index)
             for name, value in response.headers.items():
                 context.set_response_header(index, name, value)
-            if not _HTTP_HEADERS & requests[index].headers.keys():
-                # The request came by gRPC. TorchServe expects this header of a stream, and ends
-                # the worker if it is missing. With it, an HTTP client would get no answer.
-                context.set_response_header(index, "ts_stream_next", "false")
-            bodies.append(response.body)
+            bodies[index] = response.body
         return bodies
 
 
-_HTTP_HEADERS = frozenset({"host", "explain", "describe"})
-"""Every HTTP request has one of these: its own Host, or what TorchServe adds by the path."""
+_HTTP_HEADER = "content-length"
+"""TorchServe adds this header to every HTTP request that lacks it; a gRPC call cannot have it."""
 
 
 def _read_request(context: Context, index: int, item: Mapping[str, Any]) -> Request:

@@ -228,7 +228,9 @@ def henaw(
     """Run the ``henaw`` command with a folder, ports and an engine of its own."""
     port = str(find_free_ports())
 
-    def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    def run(
+        *arguments: str, stdout: int = subprocess.PIPE, **environment: str
+    ) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             [sys.executable, "-c", "from henaw.cli.main import main; main()", *arguments],
             cwd=SERVE_CONFIG.parent,
@@ -239,7 +241,8 @@ def henaw(
                 "HENAW_ENGINE": engine,
                 **environment,
             },
-            capture_output=True,
+            stdout=stdout,
+            stderr=subprocess.PIPE,
             text=True,
             timeout=300,
             check=False,

@@ -2,6 +2,7 @@
 
 import datetime
 import json
+import os
 import re
 import shutil
 import socket
@@ -86,6 +87,17 @@ def test_serve_prints_a_line_that_works_and_stop_stops_only_its_own(
     assert not [process for process in family if process.is_running()]
     assert all(process.is_running() for process in server.list_processes())
     assert henaw("stop").stdout == "no server runs\n"
+
+
+def test_the_server_runs_on_when_nobody_reads_what_serve_prints(
+    henaw: Command, shipped: Path, tmp_path: Path
+) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    served = henaw("serve", "--archive", str(shipped), stdout=writer)
+    os.close(writer)
+    assert (served.returncode, served.stderr) == (0, "")
+    assert psutil.Process(read_pid(tmp_path / "run")).is_running()
 
 
 def test_production_is_served_asked_managed_examined_and_stopped(

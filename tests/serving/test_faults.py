@@ -4,6 +4,7 @@ import concurrent.futures
 import contextlib
 import http.client
 import json
+import random
 import resource
 import shutil
 import subprocess
@@ -389,18 +390,41 @@ def _write_message(*fields: tuple[int, bytes]) -> bytes:
 
 
 @pytest.mark.only("torchserve", "the native engine has no gRPC")
-def test_a_stream_by_grpc_ends_no_worker(lasting: Any) -> None:
+def test_calls_by_grpc_end_no_worker(lasting: Any) -> None:
+    """Calls of each kind, cancelled at any moment or closed before an answer."""
     body = _write_message((1, b"body"), (2, json.dumps(PEOPLE[0]).encode()))
-    request = _write_message((1, b"henaw"), (3, body))
+    request = _write_message((1, b"henaw"), (3, body), (4, b"a sequence"))
+    # With the description by the worker.
+    describe = _write_message((1, b"henaw")) + bytes([3 << 3, 1])
     port = int(lasting.record.url.rpartition(":")[2]) + 3
-    (worker,) = lasting.list_workers()
-    with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
-        service = "/org.pytorch.serve.grpc.inference.InferenceAPIsService"
-        for _ in range(3):
-            (answer,) = channel.unary_stream(f"{service}/StreamPredictions")(request, timeout=30)
-            assert b"biological_age" in answer
-    assert lasting.list_workers() == [worker]
-    assert lasting.post(PEOPLE[0]).status_code == 200
+    chance = random.Random(0)
+    workers = lasting.list_workers()
+
+    def call_and_cancel(channel: grpc.Channel, management: grpc.Channel) -> None:
+        package = "/org.pytorch.serve.grpc"
+        inference = f"{package}.inference.InferenceAPIsService"
+        calls = (
+            lambda: channel.unary_unary(f"{inference}/Predictions").future(request),
+            lambda: channel.unary_stream(f"{inference}/StreamPredictions")(request),
+            lambda: channel.stream_stream(f"{inference}/StreamPredictions2")(iter([request] * 3)),
+            lambda: management.unary_unary(
+                f"{package}.management.ManagementAPIsService/DescribeModel"
+            ).future(describe),
+        )
+        for _ in range(1_000):
+            call = chance.choice(calls)()
+            time.sleep(chance.uniform(0, 0.004))
+            call.cancel()
+
+    with (
+        grpc.insecure_channel(f"127.0.0.1:{port}") as channel,
+        grpc.insecure_channel(f"127.0.0.1:{port + 1}") as management,
+        concurrent.futures.ThreadPoolExecutor(4) as pool,
+    ):
+        for future in [pool.submit(call_and_cancel, channel, management) for _ in range(4)]:
+            future.result()
+            assert lasting.post(PEOPLE[0]).status_code == 200
+    assert lasting.list_workers() == workers
 
 
 @pytest.fixture(scope="module")

@@ -248,7 +248,8 @@ def test_a_request_without_a_content_type_is_answered(
 ) -> None:
     address = urlsplit(server.record.url)
     with socket.create_connection((address.hostname, address.port), timeout=10) as connection:
-        request = f"POST /predictions/henaw {head}\r\nContent-Length: {len(body)}\r\n\r\n"
+        length = f"Content-Length: {len(body)}\r\n" if body else ""
+        request = f"POST /predictions/henaw {head}\r\n{length}\r\n"
         connection.sendall(request.encode() + body)
         assert connection.recv(65536).startswith(f"HTTP/1.1 {status} ".encode())
 

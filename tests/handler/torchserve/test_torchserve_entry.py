@@ -5,7 +5,6 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 from henaw.handler.torchserve.location import find_configuration, find_store
@@ -21,11 +20,14 @@ handler = torchserve_entry.HenawHandler()
 context = Context("henaw", sys.argv[1], None, 4, 99, "0")
 handler.initialize(context)
 good = json.dumps({"age": 54, "sex": "male", "biomarkers": {"crp": 1}}).encode()
-items = [{"body": bytearray(b"{")}, {"body": bytearray(good)}, {}, {"body": bytearray(good)}]
-json_type = {"Content-Type": "application/json", "body": {"content-type": "application/json"}}
-headers = [json_type, json_type, {"content-type": "multipart/form-data; boundary=x"},
-           {**json_type, "explain": "True"}]
-context.request_ids = {i: f"r{i}" for i in range(4)}
+items = [{"body": bytearray(b"{")}, {"body": bytearray(good)}, {"body": bytearray(good)}, {},
+         {"body": bytearray(good)}]
+part = {"body": {"content-type": "application/json"}}
+json_type = {"Content-Type": "application/json", "Content-Length": "2", **part}
+by_grpc = {"content-length": {"content-type": ""}, **part}
+multipart = {"content-type": "multipart/form-data; boundary=x", "content-length": "0"}
+headers = [json_type, json_type, by_grpc, multipart, {**json_type, "explain": "True"}]
+context.request_ids = {i: f"r{i}" for i in range(5)}
 context.request_processor = [RequestProcessor(h) for h in headers]
 bodies = handler.handle(items, context)
 class Failing:
@@ -33,16 +35,17 @@ class Failing:
         raise ValueError("the age 66 is secret")
 handler._service = Failing()
 lost = Context("henaw", sys.argv[1], None, 2, None, "0")
-lost.request_ids, lost.request_processor = {0: "x", 1: "y"}, [RequestProcessor({}) for _ in "xy"]
+lost.request_ids = {0: "x", 1: "y"}
+lost.request_processor = [RequestProcessor(json_type) for _ in "xy"]
 lost_bodies = handler.handle(items[:2], lost)
 print(json.dumps({
     "lost": [[json.loads(body)["request_id"], *lost.get_response_status(i),
               lost.get_response_content_type(i)] for i, body in enumerate(lost_bodies)],
     "before": installed.__file__,
     "after": sys.modules["henaw.handler"].__file__,
-    "status": [context.get_response_status(i) for i in range(4)],
-    "types": [context.get_response_content_type(i) for i in range(4)],
-    "keys": list(json.loads(bodies[3])),
+    "status": [context.get_response_status(i) for i in context.request_ids],
+    "types": [context.get_response_content_type(i) for i in context.request_ids],
+    "keys": list(json.loads(bodies[4])),
     "level": logging.getLogger().level,
 }))
 """
@@ -95,7 +98,8 @@ def test_the_archives_copy_answers_even_where_henaw_is_installed(
     assert answer["level"] == logging.WARNING
     logged = (tmp_path / "logs" / "requests.0.log").read_text()
     ids = [json.loads(line)["id"] for line in logged.splitlines()]
-    assert ids == ["r0", "r1", "r2", "r3"]
+    # The third came by gRPC.
+    assert ids == ["r0", "r1", "r3", "r4"]
     # One line says that the GPU is missing, one that the worker is ready, one what failed.
     unseen, ready, failed = [json.loads(line)["message"] for line in lines[:-1]]
     assert unseen.startswith("TorchServe assigns GPU 99 to this worker, but torch ")
@@ -143,7 +147,7 @@ torchserve_entry.HenawHandler().initialize(context)
 
 def test_it_does_not_answer_before_it_is_initialized() -> None:
     with pytest.raises(RuntimeError, match="initialize"):
-        HenawHandler().handle([], SimpleNamespace())  # type: ignore[arg-type]
+        HenawHandler().answer([])
 
 
 def test_importing_the_entry_imports_nothing_of_henaw() -> None:
