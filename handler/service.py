@@ -8,7 +8,7 @@ and nothing else. Each one goes through these steps:
 3. :func:`~henaw.handler.request.reading.open_request` decodes the body and counts the people;
 4. the cashier charges for them;
 5. :func:`~henaw.handler.request.instances.read_instances` validates them;
-6. :class:`~henaw.handler.inference.failover.FailoverRuntime` evaluates the graph, once a batch;
+6. a :class:`~henaw.handler.inference.graph_call.GraphCall` evaluates the graph, once a batch;
 7. :class:`~henaw.handler.response.writing.ResponseWriter` writes the answer.
 
 A step that fails ends its request alone: :meth:`Exchange.attempt` turns the error into a response.
@@ -17,7 +17,7 @@ A step that fails ends its request alone: :meth:`Exchange.attempt` turns the err
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -29,6 +29,7 @@ from henaw.handler.errors import OverloadedError, locate_error
 from henaw.handler.exchange import Exchange, Request, Response, fail
 from henaw.handler.inference.failover import FailoverRuntime
 from henaw.handler.inference.gpu import Gpu
+from henaw.handler.inference.graph_call import GraphCall
 from henaw.handler.metadata import Metadata
 from henaw.handler.observe.metrics import Batch, Evaluation, Metrics
 from henaw.handler.observe.shadow import SHADOW_HEADER, ShadowComparison
@@ -37,7 +38,7 @@ from henaw.handler.response.answer_size import Room, bound_size
 from henaw.handler.response.answers import AnswerTemplates, AnswerWriter
 from henaw.handler.response.description import write_description
 from henaw.handler.response.writing import ResponseWriter
-from henaw.handler.throttle.overload import WorkBound, find_no_work, start_work_clock
+from henaw.handler.throttle.overload import WorkBound, start_no_clock, start_work_clock
 from henaw.handler.throttle.throttle import Throttle
 from henaw.model.profile import LabProfile
 from henaw.model.reliability import find_codes
@@ -116,18 +117,47 @@ class Service:
         Returns:
             One response for each request, in order.
         """
-        self._metrics.begin()
-        try:
-            return self._answer(requests, is_ending=is_ending)
-        finally:
-            self._metrics.end()
+        steps = self.answer_in_steps(requests, is_ending=is_ending)
+        while True:
+            try:
+                call = next(steps)
+            except StopIteration as end:
+                responses: list[Response] = end.value
+                return responses
+            call.run()
 
-    def _answer(self, requests: Sequence[Request], *, is_ending: bool) -> list[Response]:
+    def answer_in_steps(
+        self, requests: Sequence[Request], *, is_ending: bool = False
+    ) -> Generator[GraphCall, None, list[Response]]:
+        """Answer a batch, and leave each evaluation of the graph to the caller; never raises.
+
+        Other batches may be answered between two steps.
+
+        Args:
+            requests: from any number of clients.
+            is_ending: whether the server is shutting down and refuses all of them.
+
+        Yields:
+            Each call of the graph, to be run before the next step.
+
+        Returns:
+            One response for each request, in order.
+        """
+        begun_s = self._metrics.begin()
+        try:
+            return (yield from self._answer(requests, is_ending=is_ending))
+        finally:
+            self._metrics.end(begun_s)
+
+    def _answer(
+        self, requests: Sequence[Request], *, is_ending: bool
+    ) -> Generator[GraphCall, None, list[Response]]:
         started_s = time.perf_counter()
         size = sum(len(request.body) for request in requests)
         # To read the CPU's clock takes a third of the time of a single request.
         is_small = self._bound.is_never_too_much(len(requests), size)
-        find_work_s = find_no_work if is_small else start_work_clock()
+        start_clock = start_no_clock if is_small else start_work_clock
+        find_work_s = start_clock()
         exchanges = [Exchange(request=request) for request in requests]
         validating: list[tuple[float, int]] = []
         if is_ending:
@@ -135,11 +165,11 @@ class Service:
                 exchange.attempt(_refuse_at_end)
         else:
             validating = self._receive_all(exchanges, find_work_s, started_s)
-        reading_s = find_work_s()
+        work_s = reading_s = find_work_s()
         room = Room(each=self._limits.answer_bytes, together=self._limits.answers_bytes)
         for group in _group_by_people(exchanges):
-            self._evaluate(group, room)
-        self._bound.learn(reading_s, find_work_s())
+            work_s += yield from self._evaluate(group, room, start_clock)
+        self._bound.learn(reading_s, work_s)
         responses = []
         for exchange in exchanges:
             response = exchange.response or fail(exchange.request.request_id, exchange.headers)
@@ -207,20 +237,32 @@ class Service:
             self._cashier.charge_people(exchange, draft.people, dialect)
         exchange.instances = draft.read()
 
-    def _evaluate(self, group: list[Exchange], room: Room) -> None:
-        """Evaluate the graph once for all requests, or, if that fails, once for each."""
+    def _evaluate(
+        self, group: list[Exchange], room: Room, start_clock: Callable[[], Callable[[], float]]
+    ) -> Generator[GraphCall, None, float]:
+        """Evaluate the graph once for all requests, or, if that fails, once for each.
+
+        Returns:
+            Seconds of work.
+        """
+        call = self._prepare(group, start_clock)
+        yield call
+        find_work_s = start_clock()
         try:
-            self._evaluate_together(group, room)
+            self._write_all(group, call, room)
         # Whatever the graph or a writer raises must end one request, not the batch.
         except Exception as error:
-            if len(group) == 1:
-                group[0].error = locate_error(error)
-                return
-            for exchange in group:
-                self._evaluate([exchange], room)
+            if len(group) > 1:
+                work_s = call.work_s + find_work_s()
+                for exchange in group:
+                    work_s += yield from self._evaluate([exchange], room, start_clock)
+                return work_s
+            group[0].error = locate_error(error)
+        return call.work_s + find_work_s()
 
-    def _evaluate_together(self, group: list[Exchange], room: Room) -> None:
-        started_s = time.perf_counter()
+    def _prepare(
+        self, group: list[Exchange], start_clock: Callable[[], Callable[[], float]]
+    ) -> GraphCall:
         parts = [exchange.instances for exchange in group if exchange.instances is not None]
         biomarkers, age, sex = (
             getattr(parts[0], name)
@@ -228,17 +270,22 @@ class Service:
             else np.concatenate([getattr(part, name) for part in parts])
             for name in INPUT_NAMES
         )
-        outputs, runtime = self._runtime.predict(biomarkers, age, sex)
-        inferred_s = time.perf_counter() - started_s
-        answers = AnswerWriter(outputs, biomarkers, age, self._templates, runtime=runtime)
+        return GraphCall(
+            runtime=self._runtime, biomarkers=biomarkers, age=age, sex=sex, start_clock=start_clock
+        )
+
+    def _write_all(self, group: list[Exchange], call: GraphCall, room: Room) -> None:
+        parts = [exchange.instances for exchange in group if exchange.instances is not None]
+        outputs, biomarkers, age = call.result(), call.biomarkers, call.age
+        answers = AnswerWriter(outputs, biomarkers, age, self._templates, runtime=call.ran_on)
         unusable = answers.find_unusable_rows()
         self._metrics.count(
             Evaluation(
-                runtime=runtime,
-                seconds=inferred_s,
+                runtime=call.ran_on,
+                seconds=call.seconds,
                 biomarkers=biomarkers,
                 age=age,
-                sex=sex,
+                sex=call.sex,
                 biological_age=outputs["biological_age"],
                 imputed=outputs["imputed"],
                 out_of_range=outputs["out_of_range"],
@@ -249,7 +296,7 @@ class Service:
         for exchange, part in zip(group, parts, strict=True):
             rows = slice(begin, begin + len(part))
             begin = rows.stop
-            exchange.runtime, exchange.inferred_s = runtime, inferred_s
+            exchange.runtime, exchange.inferred_s = call.ran_on, call.seconds
             if self._shadow is not None and SHADOW_HEADER in exchange.request.headers:
                 exchange.biological_age = outputs["biological_age"][rows]
             if unusable is not None and unusable[rows].any():

@@ -6,7 +6,9 @@ import asyncio
 import itertools
 import re
 import secrets
-from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from collections.abc import Awaitable, Callable, Generator, Mapping, MutableMapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any, Final
 
 import msgspec
@@ -14,6 +16,7 @@ from henaw.handler.configuration import NativeConfiguration
 from henaw.handler.contract.dialects import Dialect
 from henaw.handler.errors import RequestError, locate_error
 from henaw.handler.exchange import Request, Response, fail
+from henaw.handler.inference.graph_call import GraphCall
 from henaw.handler.native import refusals
 from henaw.handler.native.cors import Cors
 from henaw.handler.native.protocol import Arrivals
@@ -27,10 +30,17 @@ from henaw.handler.throttle.client_keys import ClientKeys
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+_Asked = list[tuple[Request, "asyncio.Future[Response]"]]
 
 _JSON: Final = {"content-type": "application/json", "cache-control": "no-store"}
 _SMALL_BYTES: Final = 64 * 1024
 """A body this small is read even when larger ones have filled the memory for bodies."""
+
+_MANY_PEOPLE: Final = 256
+"""People for whom the graph is evaluated in a second thread; it takes about a millisecond."""
+
+_MOST_APART: Final = 2
+"""Batches there: one that is evaluated, and one that has been read meanwhile."""
 
 _LOG_DELAY_S: Final = 0.25
 _VERSION: Final = re.compile(r"/versions/([^/]+)")
@@ -42,9 +52,10 @@ _HEALTHY: Final = Response(
 class ServiceApp:
     """Answers requests with the service of the version that they ask for.
 
-    Everything runs in the thread of the event loop. Requests that arrive during a batch wait in
-    the sockets, and are the next batch. A second thread for the model would only compete with the
-    loop for the interpreter.
+    Everything runs in the thread of the event loop, except that the graph is evaluated for many
+    people in a second one, which does not need the interpreter meanwhile: the loop then reads the
+    next batch, and writes the last one. For few people, to change the thread would take longer
+    than the graph. Requests that arrive during a batch wait in the sockets, and are the next batch.
 
     Args:
         versions: the models.
@@ -85,6 +96,8 @@ class ServiceApp:
         self._waiting: list[tuple[str | None, Request, asyncio.Future[Response]]] = []
         self._is_flushing = False
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="henaw-graph")
+        self._apart: set[asyncio.Future[None]] = set()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request, as ASGI 3 says."""
@@ -194,42 +207,63 @@ class ServiceApp:
         return refusal
 
     def _answer_waiting(self) -> None:
-        """Answer all requests that wait, those of each version as one batch."""
-        waiting, self._waiting = self._waiting, []
-        if not waiting:
+        """Begin to answer all requests that wait, those of each version as one batch."""
+        if self._loop is None or len(self._apart) >= _MOST_APART:
             return
-        by_version: dict[str | None, list[tuple[Request, asyncio.Future[Response]]]] = {}
+        waiting, self._waiting = self._waiting, []
+        by_version: dict[str | None, _Asked] = {}
         for version, request, answered in waiting:
             by_version.setdefault(version, []).append((request, answered))
-        for version, group in by_version.items():
-            requests = [request for request, _ in group]
-            for (request, answered), response in zip(
-                group, self._answer_batch(version, requests), strict=True
-            ):
-                if not answered.done():
-                    headers = {**response.headers, "x-request-id": request.request_id}
-                    answered.set_result(
-                        Response(status=response.status, headers=headers, body=response.body)
-                    )
-        if self._loop is not None and not self._is_flushing:
+        for version, asked in by_version.items():
+            service = self._versions.find(version)
+            if service is None:
+                # The version was removed after the request came in.
+                _send(asked, [refuse(refusals.NOT_FOUND, _find_prefix(r)) for r, _ in asked])
+            else:
+                self._advance(asked, service.answer_in_steps([request for request, _ in asked]))
+        if waiting and not self._is_flushing:
             self._is_flushing = True
             self._loop.call_later(_LOG_DELAY_S, self._flush)
 
-    def _answer_batch(self, version: str | None, requests: list[Request]) -> list[Response]:
-        service = self._versions.find(version)
-        if service is None:
-            # The version was removed after the request came in.
-            return [refuse(refusals.NOT_FOUND, _find_prefix(request)) for request in requests]
+    def _advance(self, asked: _Asked, steps: Generator[GraphCall, None, list[Response]]) -> None:
+        """Answer a batch as far as this thread can."""
         try:
-            return service.answer(requests)
+            while (call := next(steps)).people < _MANY_PEOPLE:
+                call.run()
+        except StopIteration as end:
+            _send(asked, end.value)
         # The service turns errors into responses itself; this is a bug in it.
         except Exception as error:
-            self._log.report(f"a batch of {len(requests)} failed: {locate_error(error)}")
-            return [fail(request.request_id, {}) for request in requests]
+            self._log.report(f"a batch of {len(asked)} failed: {locate_error(error)}")
+            _send(asked, [fail(request.request_id, {}) for request, _ in asked])
+        else:
+            running = asyncio.get_running_loop().run_in_executor(self._thread, call.run)
+            self._apart.add(running)
+            running.add_done_callback(partial(self._resume, asked, steps))
+
+    def _resume(
+        self,
+        asked: _Asked,
+        steps: Generator[GraphCall, None, list[Response]],
+        done: asyncio.Future[None],
+    ) -> None:
+        self._apart.discard(done)
+        self._advance(asked, steps)
+        self._answer_waiting()
 
     def _flush(self) -> None:
         self._is_flushing = False
         self._log.flush()
+
+
+def _send(asked: _Asked, responses: Sequence[Response]) -> None:
+    """Hand the responses of a batch to the connections that wait for them."""
+    for (request, answered), response in zip(asked, responses, strict=True):
+        if not answered.done():
+            headers = {**response.headers, "x-request-id": request.request_id}
+            answered.set_result(
+                Response(status=response.status, headers=headers, body=response.body)
+            )
 
 
 def _find_key(headers: dict[str, str]) -> str:

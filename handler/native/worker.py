@@ -47,6 +47,7 @@ seconds without a request."""
 _GRACE_S = 30
 """Seconds that a request may take that has begun by then."""
 _READINESS_KEPT_S = 0.5
+_SWITCH_S = 0.0005
 
 
 class _Server(uvicorn.Server):
@@ -268,6 +269,8 @@ def main() -> None:
     except HenawError as error:
         control.sendall(msgspec.json.encode(Reply(problem=str(error))) + b"\n")
         sys.exit(1)
+    # The thread of the graph must not wait long for the interpreter when it has evaluated one.
+    sys.setswitchinterval(_SWITCH_S)
     uvloop.run(worker.serve(control))
 
 

@@ -111,7 +111,6 @@ class Metrics:
 
     Attributes:
         reference: distribution of the fitted people's values.
-        busy_since: when the current batch began; None between batches.
     """
 
     def __init__(
@@ -122,12 +121,12 @@ class Metrics:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.reference = reference
-        self.busy_since: float | None = None
         self._slot_s = window_s / DRIFT_SLOTS
         self._clock = clock
         self._lock = Lock()
         self._waiting: deque[Batch | Evaluation | Comparison] = deque()
         self._people_waiting = 0
+        self._begun: list[float] = []
         self._totals = Totals(
             request_seconds=Histogram.over(*_REQUEST_BOUNDS_S),
             validation_seconds=Histogram.over(*_VALIDATION_BOUNDS_S),
@@ -143,13 +142,20 @@ class Metrics:
         """The number of the current slice of time."""
         return int(self._clock() // self._slot_s)
 
-    def begin(self) -> None:
-        """Note that a batch begins."""
-        self.busy_since = self._clock()
+    @property
+    def busy_since(self) -> float | None:
+        """When the oldest batch in progress began; None between batches."""
+        return next(iter(self._begun), None)
 
-    def end(self) -> None:
-        """Note that the batch has ended, with or without an error."""
-        self.busy_since = None
+    def begin(self) -> float:
+        """Note that a batch begins, and return when."""
+        begun = self._clock()
+        self._begun.append(begun)
+        return begun
+
+    def end(self, begun: float) -> None:
+        """Note that the batch that began then has ended, with or without an error."""
+        self._begun.remove(begun)
 
     def count(self, record: Batch | Evaluation | Comparison) -> None:
         """Append a record, to be added up later."""

@@ -93,6 +93,10 @@ def start_work_clock() -> Callable[[], float]:
     )
 
 
-def find_no_work() -> float:
-    """Return no work, for batches that are too small to measure."""
+def start_no_clock() -> Callable[[], float]:
+    """Return a clock that stands still, for batches that are too small to measure."""
+    return _find_no_work
+
+
+def _find_no_work() -> float:
     return 0.0

@@ -140,14 +140,18 @@ def test_records_that_wait_are_bounded(reference: DriftReference) -> None:
     assert metrics.sum_up().people == 500_000
 
 
-def test_the_current_batch_is_visible_until_it_is_answered(reference: DriftReference) -> None:
+def test_the_oldest_batch_is_visible_until_it_is_answered(reference: DriftReference) -> None:
     clock = Clock()
     metrics = Metrics(reference, clock=clock)
     assert metrics.busy_since is None
-    metrics.begin()
+    first = metrics.begin()
     metrics.count(evaluate(1))
-    assert metrics.busy_since == clock.now
-    metrics.end()
+    clock.now += 1
+    second = metrics.begin()
+    assert metrics.busy_since == first
+    metrics.end(first)
+    assert metrics.busy_since == second == first + 1
+    metrics.end(second)
     assert metrics.busy_since is None
 
 
