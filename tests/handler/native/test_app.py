@@ -1,0 +1,154 @@
+"""The application of the native engine while the graph is evaluated in its second thread."""
+
+import asyncio
+import io
+import json
+import threading
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any
+
+import pytest
+from henaw.handler.configuration import NativeConfiguration
+from henaw.handler.native.app import ServiceApp
+from henaw.handler.native.models import ModelVersion
+from henaw.handler.native.protocol import Arrivals
+from henaw.handler.native.versions import Versions
+from henaw.handler.observe.readiness import Readiness
+from henaw.handler.observe.request_log import RequestLog
+from henaw.model.runtime import OnnxRuntime, Outputs
+
+PERSON: dict[str, Any] = {"age": 54, "sex": "female", "biomarkers": {"crp": 1.2}}
+MANY = {"instances": [PERSON] * 300, "outputs": ["biological_age"]}
+
+
+class HeldRuntime:
+    """The graph, which for many people waits until it may go on."""
+
+    name = "onnxruntime-cpu"
+
+    def __init__(self, onnx: OnnxRuntime) -> None:
+        self.go_on = threading.Event()
+        self.begun = 0
+        self.fails = False
+        self._onnx = onnx
+
+    def predict(self, *inputs: Any) -> Outputs:
+        if len(inputs[1]) > 1:
+            self.begun += 1
+            assert self.go_on.wait(timeout=30)
+            if self.fails:
+                raise RuntimeError("out of memory")
+        return self._onnx.predict(*inputs)
+
+
+class Held:
+    """An application whose graph can be held up."""
+
+    def __init__(self, onnx: OnnxRuntime, make_client: Callable[..., Any]) -> None:
+        self.runtime = HeldRuntime(onnx)
+        self.client = make_client(runtime=self.runtime)
+        versions = Versions(lambda _model, _threads: self.client.service)
+        versions.add(ModelVersion(version="1", folder="", source=""))
+        versions.set_default("1")
+        self._arrivals = Arrivals()
+        self._app = ServiceApp(
+            versions,
+            log=RequestLog(io.BytesIO()),
+            keys=None,
+            limits=NativeConfiguration(),
+            arrivals=self._arrivals,
+            body_bytes=8_000_000,
+            judge=lambda: Readiness(workers=[], problems=[]),
+        )
+
+    def ask(self, body: dict[str, Any]) -> "asyncio.Task[tuple[int, Any]]":
+        """Send a request; its task gives the status and the answer."""
+        self._arrivals.count += 1
+        return asyncio.get_running_loop().create_task(self._call(json.dumps(body).encode()))
+
+    async def _call(self, body: bytes) -> tuple[int, Any]:
+        sent: list[Any] = []
+
+        async def receive() -> dict[str, Any]:
+            return {"type": "http.request", "body": body}
+
+        async def send(message: Any) -> None:
+            sent.append(message)
+
+        headers = [(b"content-type", b"application/json")]
+        scope = {
+            "type": "http",
+            "method": "POST",
+            "path": "/predictions/henaw",
+            "headers": headers,
+        }
+        await self._app(scope, receive, send)
+        return sent[0]["status"], json.loads(sent[1]["body"])
+
+
+@pytest.fixture
+def held(onnx: OnnxRuntime, make_client: Callable[..., Any]) -> Held:
+    return Held(onnx, make_client)
+
+
+def within(seconds: float, work: Coroutine[Any, Any, None]) -> None:
+    asyncio.run(asyncio.wait_for(work, seconds))
+
+
+async def wait_until(look: Callable[[], bool]) -> None:
+    while not look():
+        await asyncio.sleep(0.001)
+
+
+def check_ages(answers: Sequence[tuple[int, Any]], expected: float) -> None:
+    for status, answer in answers:
+        assert status == 200
+        assert {one["biological_age"] for one in answer["predictions"]} == {expected}
+
+
+def test_one_person_is_answered_while_the_graph_is_evaluated_for_many(held: Held) -> None:
+    async def run() -> None:
+        many = held.ask(MANY)
+        await wait_until(lambda: held.runtime.begun == 1)
+        busy_since = held.client.metrics.busy_since
+        status, answer = await held.ask(PERSON)
+        assert status == 200
+        assert not many.done()
+        # A worker whose graph hangs is found by this, whatever else it answers.
+        assert held.client.metrics.busy_since == busy_since is not None
+        held.runtime.go_on.set()
+        check_ages([await many], answer["biological_age"])
+        assert held.client.metrics.busy_since is None
+
+    within(30, run())
+
+
+def test_two_batches_wait_for_the_graph_and_the_rest_is_the_next_one(held: Held) -> None:
+    async def run() -> None:
+        asked = []
+        for _ in range(5):
+            asked.append(held.ask(MANY))
+            await asyncio.sleep(0.02)
+        assert held.runtime.begun == 1
+        held.runtime.go_on.set()
+        answers = [await task for task in asked]
+        check_ages(answers, answers[0][1]["predictions"][0]["biological_age"])
+        assert held.runtime.begun == 3
+
+    within(30, run())
+
+
+def test_a_graph_that_fails_for_many_ends_their_request_alone(held: Held) -> None:
+    async def run() -> None:
+        held.runtime.fails = True
+        many = held.ask(MANY)
+        await wait_until(lambda: held.runtime.begun == 1)
+        held.runtime.go_on.set()
+        status, answer = await many
+        assert (status, answer["title"]) == (500, "Internal error")
+        assert "memory" not in json.dumps(answer)
+        assert (await held.ask(PERSON))[0] == 200
+        held.runtime.fails = False
+        assert (await held.ask(MANY))[0] == 200
+
+    within(30, run())
