@@ -1,7 +1,8 @@
 """A worker's heartbeat: a thread that checks the model and writes the worker's state.
 
-It puts golden people through every runtime that requests use. If the model hangs or the process
-is stopped, the thread writes nothing more, and readers of the state see that.
+It puts golden people through every runtime that requests use, and adds up the counts. If the
+model hangs or the process is stopped, the thread writes nothing more, and readers of the state
+see that.
 """
 
 from __future__ import annotations
@@ -78,11 +79,19 @@ class Heartbeat(threading.Thread):
             if time.monotonic() >= self._checked_at + self._check_every_s:
                 self.check()
             self.write()
-            self._ended.wait(pause)
+            self._add_up(pause)
+
+    def _add_up(self, seconds: float) -> None:
+        """For some seconds, add up the counts whenever there are many."""
+        until_s = time.monotonic() + seconds
+        while not self._ended.is_set() and (left_s := until_s - time.monotonic()) > 0:
+            if self._metrics.is_due.wait(left_s):
+                self._metrics.sum_up()
 
     def stop(self) -> None:
         """End the thread: Python must not exit while a runtime is in use by one."""
         self._ended.set()
+        self._metrics.is_due.set()
         self.join()
         self.write()
 

@@ -1,7 +1,7 @@
 """The counts of a worker.
 
-A request only appends a record, which costs it about a microsecond. Once a second another thread
-adds the records up.
+A request only appends a record, which costs it about a microsecond. Another thread adds the records
+up, once a second and whenever many people wait to be counted.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from threading import Lock
+from threading import Event, Lock
 
 import numpy as np
 import numpy.typing as npt
@@ -35,9 +35,12 @@ _DIFFERENCE_BOUNDS_YEARS = (
     *(0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0),
 )
 
+_MANY_PEOPLE_WAITING = 16_384
+"""People whose counting takes some 5 ms."""
+
 _MOST_WAITING = 10_000
 _MOST_PEOPLE_WAITING = 200_000
-"""Records and people that may wait: more than come in a second. Then they are added up."""
+"""Records and people that may wait, if no other thread adds them up in time."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,6 +114,7 @@ class Metrics:
 
     Attributes:
         reference: distribution of the fitted people's values.
+        is_due: set when another thread should add the records up.
     """
 
     def __init__(
@@ -121,6 +125,7 @@ class Metrics:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.reference = reference
+        self.is_due = Event()
         self._slot_s = window_s / DRIFT_SLOTS
         self._clock = clock
         self._lock = Lock()
@@ -162,12 +167,15 @@ class Metrics:
         self._waiting.append(record)
         if isinstance(record, Evaluation):
             self._people_waiting += len(record.age)
+            if self._people_waiting > _MANY_PEOPLE_WAITING:
+                self.is_due.set()
         if len(self._waiting) > _MOST_WAITING or self._people_waiting > _MOST_PEOPLE_WAITING:
             self.sum_up()
 
     def sum_up(self) -> Totals:
         """Add up the records that wait, and return all counts since the start."""
         with self._lock:
+            self.is_due.clear()
             self._people_waiting = 0
             evaluations = []
             for _ in range(len(self._waiting)):

@@ -4,16 +4,18 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from henaw.handler.configuration import ThrottleConfiguration
 from henaw.handler.inference.failover import FailoverRuntime
 from henaw.handler.inference.selfcheck import load_golden
 from henaw.handler.observe.drift import load_drift_reference
 from henaw.handler.observe.heartbeat import Heartbeat
-from henaw.handler.observe.metrics import Metrics
+from henaw.handler.observe.metrics import Evaluation, Metrics
 from henaw.handler.observe.worker_state import StateFile, WorkerState, read_states
 from henaw.handler.throttle.throttle import Throttle
-from henaw.model.runtime import OnnxRuntime, Outputs
+from henaw.model.reliability import find_codes
+from henaw.model.runtime import INPUT_NAMES, OnnxRuntime, Outputs
 
 Make = Callable[..., Heartbeat]
 
@@ -50,11 +52,18 @@ def said() -> list[str]:
 
 
 @pytest.fixture
-def heartbeat(moody: Moody, weights: Path, tmp_path: Path, said: list[str]) -> Iterator[Heartbeat]:
+def metrics(weights: Path) -> Metrics:
+    return Metrics(load_drift_reference(weights / "henaw.json"))
+
+
+@pytest.fixture
+def heartbeat(
+    moody: Moody, weights: Path, tmp_path: Path, said: list[str], metrics: Metrics
+) -> Iterator[Heartbeat]:
     heartbeat = Heartbeat(
         runtime=FailoverRuntime(moody),
         golden=load_golden(weights / "golden.json"),
-        metrics=Metrics(load_drift_reference(weights / "henaw.json")),
+        metrics=metrics,
         throttle=Throttle(ThrottleConfiguration(), None),
         file=StateFile(tmp_path / "states"),
         version="1.0",
@@ -118,3 +127,33 @@ def test_a_state_that_cannot_be_written_is_reported_once(
     (tmp_path / "states").unlink()
     heartbeat.write()
     assert read_state(tmp_path).version == "1.0"
+
+
+def test_many_people_are_counted_immediately(
+    heartbeat: Heartbeat, moody: Moody, metrics: Metrics
+) -> None:
+    """Else their client would wait while its thread counts all people of a second."""
+    people = 10_000
+    inputs = (
+        np.full((people, 9), 20, np.float32),
+        np.full(people, 50, np.float32),
+        np.zeros(people, np.int64),
+    )
+    outputs = moody.predict(*inputs)
+    evaluation = Evaluation(
+        runtime="moody",
+        seconds=0.001,
+        **dict(zip(INPUT_NAMES, inputs, strict=True)),
+        biological_age=outputs["biological_age"],
+        imputed=outputs["imputed"],
+        out_of_range=outputs["out_of_range"],
+        withheld=find_codes(outputs),
+    )
+    heartbeat._check_every_s = 60.0
+    heartbeat.start()
+    time.sleep(0.2)
+    for _ in range(2):
+        metrics.count(evaluation)
+    time.sleep(0.3)
+    # The next regular count is due after a second.
+    assert metrics._totals.people == 2 * people
