@@ -191,7 +191,8 @@ def _print(text: str) -> None:
         click.echo(text)
     except BrokenPipeError:
         # Else Python would fail once more when it ends.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        with open(os.devnull, "wb") as nowhere:
+            os.dup2(nowhere.fileno(), sys.stdout.fileno())
 
 
 @click.command()

@@ -21,7 +21,6 @@ from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
-import numpy as np
 from henaw.handler.admission import Cashier
 from henaw.handler.configuration import HandlerConfiguration
 from henaw.handler.contract.dialects import JSON_TYPE, find_dialect
@@ -42,7 +41,7 @@ from henaw.handler.throttle.overload import WorkBound, start_no_clock, start_wor
 from henaw.handler.throttle.throttle import Throttle
 from henaw.model.profile import LabProfile
 from henaw.model.reliability import find_codes
-from henaw.model.runtime import INPUT_NAMES, Outputs
+from henaw.model.runtime import Outputs
 
 _MODEL_FILE = "henaw.onnx"
 _MOST_PEOPLE_TOGETHER = 20_000
@@ -107,6 +106,11 @@ class Service:
             gpu=None if gpu is None else gpu.describe(),
         )
 
+    @property
+    def is_busy(self) -> bool:
+        """Whether a batch is in progress."""
+        return self._metrics.in_progress > 0
+
     def answer(self, requests: Sequence[Request], *, is_ending: bool = False) -> list[Response]:
         """Answer every request of a batch; never raises.
 
@@ -169,7 +173,9 @@ class Service:
         room = Room(each=self._limits.answer_bytes, together=self._limits.answers_bytes)
         for group in _group_by_people(exchanges):
             work_s += yield from self._evaluate(group, room, start_clock)
-        self._bound.learn(reading_s, work_s)
+        # Small batches between the steps of a large one do not say that there is less work.
+        if not is_small or self._metrics.in_progress == 1:
+            self._bound.learn(reading_s, work_s)
         responses = []
         for exchange in exchanges:
             response = exchange.response or fail(exchange.request.request_id, exchange.headers)
@@ -245,7 +251,8 @@ class Service:
         Returns:
             Seconds of work.
         """
-        call = self._prepare(group, start_clock)
+        parts = [exchange.instances for exchange in group if exchange.instances is not None]
+        call = GraphCall(runtime=self._runtime, parts=parts, start_clock=start_clock)
         yield call
         find_work_s = start_clock()
         try:
@@ -260,23 +267,8 @@ class Service:
             group[0].error = locate_error(error)
         return call.work_s + find_work_s()
 
-    def _prepare(
-        self, group: list[Exchange], start_clock: Callable[[], Callable[[], float]]
-    ) -> GraphCall:
-        parts = [exchange.instances for exchange in group if exchange.instances is not None]
-        biomarkers, age, sex = (
-            getattr(parts[0], name)
-            if len(parts) == 1
-            else np.concatenate([getattr(part, name) for part in parts])
-            for name in INPUT_NAMES
-        )
-        return GraphCall(
-            runtime=self._runtime, biomarkers=biomarkers, age=age, sex=sex, start_clock=start_clock
-        )
-
     def _write_all(self, group: list[Exchange], call: GraphCall, room: Room) -> None:
-        parts = [exchange.instances for exchange in group if exchange.instances is not None]
-        outputs, biomarkers, age = call.result(), call.biomarkers, call.age
+        outputs, (biomarkers, age, sex) = call.result(), call.inputs
         answers = AnswerWriter(outputs, biomarkers, age, self._templates, runtime=call.ran_on)
         unusable = answers.find_unusable_rows()
         self._metrics.count(
@@ -285,15 +277,15 @@ class Service:
                 seconds=call.seconds,
                 biomarkers=biomarkers,
                 age=age,
-                sex=call.sex,
+                sex=sex,
                 biological_age=outputs["biological_age"],
                 imputed=outputs["imputed"],
                 out_of_range=outputs["out_of_range"],
-                withheld=find_codes(outputs) * answers.find_withheld_rows(parts),
+                withheld=find_codes(outputs) * answers.find_withheld_rows(call.parts),
             )
         )
         begin = 0
-        for exchange, part in zip(group, parts, strict=True):
+        for exchange, part in zip(group, call.parts, strict=True):
             rows = slice(begin, begin + len(part))
             begin = rows.stop
             exchange.runtime, exchange.inferred_s = call.ran_on, call.seconds

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
 from henaw.handler.inference.failover import FailoverRuntime
-from henaw.model.runtime import Outputs
+from henaw.handler.request.instances import Instances
+from henaw.model.runtime import INPUT_NAMES, Outputs
 
 
 @dataclass(slots=True, kw_only=True)
@@ -18,20 +19,21 @@ class GraphCall:
 
     Attributes:
         runtime: evaluates it.
-        biomarkers: (n, 9) float32, the panel's units and order, NaN = missing.
-        age: (n,) float32, years.
-        sex: (n,) int64, 0 female, 1 male.
+        parts: the people of each request.
         start_clock: starts the clock of the evaluation's work.
+        inputs: (n, 9) float32 biomarkers in the panel's units and order, NaN = missing; (n,)
+            float32 ages, years; (n,) int64 sexes, 0 female, 1 male. Of all people, after the run.
         ran_on: the name of the runtime that evaluated it.
         seconds: how long it took.
         work_s: seconds of work, by the clock.
     """
 
     runtime: FailoverRuntime
-    biomarkers: npt.NDArray[np.float32]
-    age: npt.NDArray[np.float32]
-    sex: npt.NDArray[np.int64]
+    parts: Sequence[Instances]
     start_clock: Callable[[], Callable[[], float]]
+    inputs: tuple[npt.NDArray[np.float32], npt.NDArray[np.float32], npt.NDArray[np.int64]] = field(
+        init=False
+    )
     ran_on: str = ""
     seconds: float = 0.0
     work_s: float = 0.0
@@ -41,13 +43,20 @@ class GraphCall:
     @property
     def people(self) -> int:
         """How many people it is for."""
-        return len(self.age)
+        return sum(map(len, self.parts))
 
     def run(self) -> None:
         """Evaluate the graph; any thread may do this, and it never raises."""
         started_s, find_work_s = time.perf_counter(), self.start_clock()
         try:
-            self._outputs, self.ran_on = self.runtime.predict(self.biomarkers, self.age, self.sex)
+            biomarkers, age, sex = (
+                getattr(self.parts[0], name)
+                if len(self.parts) == 1
+                else np.concatenate([getattr(part, name) for part in self.parts])
+                for name in INPUT_NAMES
+            )
+            self.inputs = biomarkers, age, sex
+            self._outputs, self.ran_on = self.runtime.predict(*self.inputs)
         # The service meets it when it takes the result.
         except Exception as error:
             self._error = error

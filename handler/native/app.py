@@ -8,7 +8,7 @@ import re
 import secrets
 from collections.abc import Awaitable, Callable, Generator, Mapping, MutableMapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
+from functools import cached_property, partial
 from typing import Any, Final
 
 import msgspec
@@ -37,10 +37,10 @@ _SMALL_BYTES: Final = 64 * 1024
 """A body this small is read even when larger ones have filled the memory for bodies."""
 
 _MANY_PEOPLE: Final = 256
-"""People for whom the graph is evaluated in a second thread; it takes about a millisecond."""
+"""People for whom the graph is evaluated in a second thread: it takes about a millisecond."""
 
 _MOST_APART: Final = 2
-"""Batches there: one that is evaluated, and one that has been read meanwhile."""
+"""Batches of a version there: one that is evaluated, and one that has been read meanwhile."""
 
 _LOG_DELAY_S: Final = 0.25
 _VERSION: Final = re.compile(r"/versions/([^/]+)")
@@ -55,7 +55,8 @@ class ServiceApp:
     Everything runs in the thread of the event loop, except that the graph is evaluated for many
     people in a second one, which does not need the interpreter meanwhile: the loop then reads the
     next batch, and writes the last one. For few people, to change the thread would take longer
-    than the graph. Requests that arrive during a batch wait in the sockets, and are the next batch.
+    than the graph. Requests that arrive while the loop is busy wait in the sockets, and are the
+    next batch.
 
     Args:
         versions: the models.
@@ -95,9 +96,15 @@ class ServiceApp:
         self._ids = map((secrets.token_hex(8) + "{:016x}").format, itertools.count())
         self._waiting: list[tuple[str | None, Request, asyncio.Future[Response]]] = []
         self._is_flushing = False
-        self._loop: asyncio.AbstractEventLoop | None = None
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="henaw-graph")
-        self._apart: set[asyncio.Future[None]] = set()
+        # It starts now: later the process may have no thread left.
+        self._thread.submit(int)
+        self._apart = 0
+
+    @cached_property
+    def _loop(self) -> asyncio.AbstractEventLoop:
+        # Kept, because on Python 3.11 each question for it is a system call.
+        return asyncio.get_running_loop()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request, as ASGI 3 says."""
@@ -133,9 +140,6 @@ class ServiceApp:
         if isinstance(body, RequestError):
             return refuse(body, path)
         request = question.ask(body, headers, next(self._ids))
-        if self._loop is None:
-            # Kept, because on Python 3.11 each question for it is a system call.
-            self._loop = asyncio.get_running_loop()
         answered: asyncio.Future[Response] = self._loop.create_future()
         self._waiting.append((question.version, request, answered))
         if not self._arrivals.count:
@@ -208,7 +212,7 @@ class ServiceApp:
 
     def _answer_waiting(self) -> None:
         """Begin to answer all requests that wait, those of each version as one batch."""
-        if self._loop is None or len(self._apart) >= _MOST_APART:
+        if self._apart >= _MOST_APART:
             return
         waiting, self._waiting = self._waiting, []
         by_version: dict[str | None, _Asked] = {}
@@ -218,12 +222,9 @@ class ServiceApp:
             service = self._versions.find(version)
             if service is None:
                 # The version was removed after the request came in.
-                _send(asked, [refuse(refusals.NOT_FOUND, _find_prefix(r)) for r, _ in asked])
+                self._send(asked, [refuse(refusals.NOT_FOUND, _find_prefix(r)) for r, _ in asked])
             else:
                 self._advance(asked, service.answer_in_steps([request for request, _ in asked]))
-        if waiting and not self._is_flushing:
-            self._is_flushing = True
-            self._loop.call_later(_LOG_DELAY_S, self._flush)
 
     def _advance(self, asked: _Asked, steps: Generator[GraphCall, None, list[Response]]) -> None:
         """Answer a batch as far as this thread can."""
@@ -231,39 +232,42 @@ class ServiceApp:
             while (call := next(steps)).people < _MANY_PEOPLE:
                 call.run()
         except StopIteration as end:
-            _send(asked, end.value)
+            self._send(asked, end.value)
         # The service turns errors into responses itself; this is a bug in it.
         except Exception as error:
             self._log.report(f"a batch of {len(asked)} failed: {locate_error(error)}")
-            _send(asked, [fail(request.request_id, {}) for request, _ in asked])
+            self._send(asked, [fail(request.request_id, {}) for request, _ in asked])
         else:
-            running = asyncio.get_running_loop().run_in_executor(self._thread, call.run)
-            self._apart.add(running)
+            self._apart += 1
+            running = self._loop.run_in_executor(self._thread, call.run)
             running.add_done_callback(partial(self._resume, asked, steps))
 
     def _resume(
         self,
         asked: _Asked,
         steps: Generator[GraphCall, None, list[Response]],
-        done: asyncio.Future[None],
+        _: asyncio.Future[None],
     ) -> None:
-        self._apart.discard(done)
+        self._apart -= 1
         self._advance(asked, steps)
-        self._answer_waiting()
+        # Later, so that the answers leave before the next batch is read.
+        self._loop.call_soon(self._answer_waiting)
+
+    def _send(self, asked: _Asked, responses: Sequence[Response]) -> None:
+        """Hand the responses of a batch to the connections that wait for them."""
+        for (request, answered), response in zip(asked, responses, strict=True):
+            if not answered.done():
+                headers = {**response.headers, "x-request-id": request.request_id}
+                answered.set_result(
+                    Response(status=response.status, headers=headers, body=response.body)
+                )
+        if not self._is_flushing:
+            self._is_flushing = True
+            self._loop.call_later(_LOG_DELAY_S, self._flush)
 
     def _flush(self) -> None:
         self._is_flushing = False
         self._log.flush()
-
-
-def _send(asked: _Asked, responses: Sequence[Response]) -> None:
-    """Hand the responses of a batch to the connections that wait for them."""
-    for (request, answered), response in zip(asked, responses, strict=True):
-        if not answered.done():
-            headers = {**response.headers, "x-request-id": request.request_id}
-            answered.set_result(
-                Response(status=response.status, headers=headers, body=response.body)
-            )
 
 
 def _find_key(headers: dict[str, str]) -> str:

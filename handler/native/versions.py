@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 
 from henaw.handler.assembly import Companions
@@ -9,6 +10,7 @@ from henaw.handler.native.models import ModelVersion
 from henaw.handler.service import Service
 
 Assemble = Callable[[ModelVersion, Companions], Service]
+_LAST_BATCH_S = 30.0
 
 
 class Versions:
@@ -38,10 +40,12 @@ class Versions:
         self._default = version
 
     def remove(self, version: str) -> None:
-        """Remove a version, after its last batch is answered."""
-        _, companions = self._services.pop(version, (None, []))
-        for thread in companions:
-            thread.stop()
+        """Remove a version; in a thread beside requests, which waits for its last batch."""
+        service, companions = self._services.pop(version, (None, []))
+        until_s = time.monotonic() + _LAST_BATCH_S
+        while service is not None and service.is_busy and time.monotonic() < until_s:
+            time.sleep(0.01)
+        _stop(companions)
 
     def has(self, version: str | None) -> bool:
         """Return whether there is this version; for None, whether there is a default one."""
@@ -54,5 +58,10 @@ class Versions:
 
     def stop(self) -> None:
         """End the threads of all services: Python must not exit while a runtime is in use."""
-        for version in list(self._services):
-            self.remove(version)
+        for _, companions in self._services.values():
+            _stop(companions)
+
+
+def _stop(companions: Companions) -> None:
+    for thread in companions:
+        thread.stop()

@@ -152,6 +152,11 @@ class Metrics:
         """When the oldest batch in progress began; None between batches."""
         return next(iter(self._begun), None)
 
+    @property
+    def in_progress(self) -> int:
+        """The number of batches in progress."""
+        return len(self._begun)
+
     def begin(self) -> float:
         """Note that a batch begins, and return when."""
         begun = self._clock()

@@ -130,7 +130,7 @@ class WorkerState(msgspec.Struct, kw_only=True):
         throttle_fallbacks: failures of one of the throttle's stores.
         checked_at: monotonic seconds of the last check of the model.
         differences: the wrong answers that this check found.
-        busy_since: monotonic seconds at which the current batch began.
+        busy_since: monotonic seconds at which the oldest batch in progress began.
         drift_slot: the number of the current slice of time.
         drift_slots: the number of slices of the sliding window.
         drift_expected: shares of the bins in the reference, by input.

@@ -23,7 +23,8 @@ class WorkBound:
     """Bounds how long a batch takes, and so how long the requests of the next one wait.
 
     A batch is all that waits (its size is that of the server's queue). So an accepted
-    request waits for one batch and is answered with the next. While a batch is read, the
+    request waits for one batch, or two where the graph has a thread of its own, and is answered
+    with the next. While a batch is read, the
     time to answer it is not yet known: the bound learns from earlier batches which part of the
     time is reading.
 

@@ -91,6 +91,8 @@ class HenawHandler:
         from henaw.handler.exchange import fail
 
         is_ending = self._drain.is_set()
+        if not requests:
+            return []
         try:
             responses = self._service.answer(requests, is_ending=is_ending)
         # The service turns errors into responses itself; this is a bug in it. TorchServe would
@@ -105,8 +107,8 @@ class HenawHandler:
         """Answer the HTTP requests of one of TorchServe's batches; those by gRPC get no answer.
 
         TorchServe's gRPC cannot be turned off, and an answer to a call that its client has
-        cancelled or closed would end TorchServe's own thread for this worker. TorchServe sends
-        nothing to a request whose id is missing.
+        cancelled or closed would end TorchServe's own thread for this worker. TorchServe answers
+        only requests whose ids are left in the context, so the ids of those calls are removed.
         """
         bodies = [b""] * len(data)
         requests = {index: _read_request(context, index, item) for index, item in enumerate(data)}

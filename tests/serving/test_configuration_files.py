@@ -27,6 +27,12 @@ def test_the_operators_addresses_are_on_loopback(properties: dict[str, str]) -> 
         assert properties[key] == LOOPBACK
 
 
+def test_calls_by_grpc_end_though_they_get_no_answer(properties: dict[str, str]) -> None:
+    for server in ("inference", "management"):
+        for age in ("max_connection_age_ms", "max_connection_age_grace_ms"):
+            assert int(properties[f"grpc_{server}_{age}"]) <= 60_000
+
+
 def test_nothing_is_fetched_or_decoded_before_the_handler(properties: dict[str, str]) -> None:
     assert properties["allowed_urls"] in ("file://.*", "none://.*")
     assert properties["install_py_dep_per_model"] == "false"

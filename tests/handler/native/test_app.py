@@ -47,13 +47,16 @@ class Held:
     def __init__(self, onnx: OnnxRuntime, make_client: Callable[..., Any]) -> None:
         self.runtime = HeldRuntime(onnx)
         self.client = make_client(runtime=self.runtime)
-        versions = Versions(lambda _model, _threads: self.client.service)
-        versions.add(ModelVersion(version="1", folder="", source=""))
-        versions.set_default("1")
+        self.versions = Versions(lambda _model, _threads: self.client.service)
+        self.versions.add(ModelVersion(version="1", folder="", source=""))
+        self.versions.set_default("1")
+        self.flushed = io.BytesIO()
+        log = RequestLog(self.flushed)
+        self.client.service._log = log.write
         self._arrivals = Arrivals()
         self._app = ServiceApp(
-            versions,
-            log=RequestLog(io.BytesIO()),
+            self.versions,
+            log=log,
             keys=None,
             limits=NativeConfiguration(),
             arrivals=self._arrivals,
@@ -150,5 +153,32 @@ def test_a_graph_that_fails_for_many_ends_their_request_alone(held: Held) -> Non
         assert (await held.ask(PERSON))[0] == 200
         held.runtime.fails = False
         assert (await held.ask(MANY))[0] == 200
+
+    within(30, run())
+
+
+def test_the_log_is_flushed_after_a_batch_that_took_long(held: Held) -> None:
+    async def run() -> None:
+        many = held.ask(MANY)
+        await asyncio.sleep(0.5)
+        assert held.flushed.getvalue() == b""
+        held.runtime.go_on.set()
+        await many
+        await wait_until(lambda: held.flushed.getvalue() != b"")
+
+    within(30, run())
+
+
+def test_a_version_is_removed_after_its_last_batch(held: Held) -> None:
+    async def run() -> None:
+        many = held.ask(MANY)
+        await wait_until(lambda: held.runtime.begun == 1)
+        removing = asyncio.create_task(asyncio.to_thread(held.versions.remove, "1"))
+        await asyncio.sleep(0.1)
+        assert (await held.ask(PERSON))[0] == 404
+        assert not removing.done()
+        held.runtime.go_on.set()
+        assert (await many)[0] == 200
+        await removing
 
     within(30, run())
