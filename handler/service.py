@@ -21,6 +21,7 @@ from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
+import numpy as np
 from henaw.handler.admission import Cashier
 from henaw.handler.configuration import HandlerConfiguration
 from henaw.handler.contract.dialects import JSON_TYPE, find_dialect
@@ -39,6 +40,7 @@ from henaw.handler.response.description import write_description
 from henaw.handler.response.writing import ResponseWriter
 from henaw.handler.throttle.overload import WorkBound, start_no_clock, start_work_clock
 from henaw.handler.throttle.throttle import Throttle
+from henaw.model.biomarkers import NAMES
 from henaw.model.profile import LabProfile
 from henaw.model.reliability import find_codes
 from henaw.model.runtime import Outputs
@@ -110,6 +112,11 @@ class Service:
     def is_busy(self) -> bool:
         """Whether a batch is in progress."""
         return self._metrics.in_progress > 0
+
+    def warm_up(self, people: int) -> None:
+        """Evaluate the graph for so many people of whom nothing is known, and forget it."""
+        nothing = np.full((people, len(NAMES)), np.nan, np.float32)
+        self._runtime.predict(nothing, np.full(people, 50, np.float32), np.zeros(people, np.int64))
 
     def answer(self, requests: Sequence[Request], *, is_ending: bool = False) -> list[Response]:
         """Answer every request of a batch; never raises.

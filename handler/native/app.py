@@ -42,6 +42,8 @@ _MANY_PEOPLE: Final = 256
 _MOST_APART: Final = 2
 """Batches of a version there: one that is evaluated, and one that has been read meanwhile."""
 
+_WARM_UP_PEOPLE: Final = 2_000
+
 _LOG_DELAY_S: Final = 0.25
 _VERSION: Final = re.compile(r"/versions/([^/]+)")
 _HEALTHY: Final = Response(
@@ -97,9 +99,17 @@ class ServiceApp:
         self._waiting: list[tuple[str | None, Request, asyncio.Future[Response]]] = []
         self._is_flushing = False
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="henaw-graph")
-        # It starts now: later the process may have no thread left.
-        self._thread.submit(int)
         self._apart = 0
+
+    def warm_up(self) -> None:
+        """Start the second thread with a large call of the graph.
+
+        So a lack of threads is found before the first request, and the memory of later calls is
+        there already.
+        """
+        service = self._versions.find(None)
+        if service is not None:
+            self._thread.submit(service.warm_up, _WARM_UP_PEOPLE).result()
 
     @cached_property
     def _loop(self) -> asyncio.AbstractEventLoop:

@@ -100,6 +100,7 @@ class Worker:
         for model in self._setup.models:
             self._versions.add(model)
         self._versions.set_default(self._setup.default)
+        self._app.warm_up()
         # Without this, every client waits while full collections visit objects that stay anyway.
         gc.collect()
         gc.freeze()
