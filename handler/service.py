@@ -33,6 +33,7 @@ from henaw.handler.inference.graph_call import GraphCall
 from henaw.handler.metadata import Metadata
 from henaw.handler.observe.metrics import Batch, Evaluation, Metrics
 from henaw.handler.observe.shadow import SHADOW_HEADER, ShadowComparison
+from henaw.handler.request.instances import Instances
 from henaw.handler.request.reading import open_request
 from henaw.handler.response.answer_size import Room, bound_size
 from henaw.handler.response.answers import AnswerTemplates, AnswerWriter
@@ -263,7 +264,7 @@ class Service:
         yield call
         find_work_s = start_clock()
         try:
-            self._write_all(group, call, room)
+            self._write_all(group, parts, call, room)
         # Whatever the graph or a writer raises must end one request, not the batch.
         except Exception as error:
             if len(group) > 1:
@@ -274,7 +275,9 @@ class Service:
             group[0].error = locate_error(error)
         return call.work_s + find_work_s()
 
-    def _write_all(self, group: list[Exchange], call: GraphCall, room: Room) -> None:
+    def _write_all(
+        self, group: list[Exchange], parts: list[Instances], call: GraphCall, room: Room
+    ) -> None:
         outputs, (biomarkers, age, sex) = call.result(), call.inputs
         answers = AnswerWriter(outputs, biomarkers, age, self._templates, runtime=call.ran_on)
         unusable = answers.find_unusable_rows()
@@ -288,11 +291,11 @@ class Service:
                 biological_age=outputs["biological_age"],
                 imputed=outputs["imputed"],
                 out_of_range=outputs["out_of_range"],
-                withheld=find_codes(outputs) * answers.find_withheld_rows(call.parts),
+                withheld=find_codes(outputs) * answers.find_withheld_rows(parts),
             )
         )
         begin = 0
-        for exchange, part in zip(group, call.parts, strict=True):
+        for exchange, part in zip(group, parts, strict=True):
             rows = slice(begin, begin + len(part))
             begin = rows.stop
             exchange.runtime, exchange.inferred_s = call.ran_on, call.seconds

@@ -5,12 +5,35 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 from henaw.handler.inference.failover import FailoverRuntime
-from henaw.handler.request.instances import Instances
 from henaw.model.runtime import INPUT_NAMES, Outputs
+
+
+class People(Protocol):
+    """The people of one request, as the graph takes them."""
+
+    def __len__(self) -> int:
+        """Return how many they are."""
+        ...
+
+    @property
+    def biomarkers(self) -> npt.NDArray[np.float32]:
+        """(n, 9), the panel's units and order, NaN = missing."""
+        ...
+
+    @property
+    def age(self) -> npt.NDArray[np.float32]:
+        """(n,), years."""
+        ...
+
+    @property
+    def sex(self) -> npt.NDArray[np.int64]:
+        """(n,), 0 female, 1 male."""
+        ...
 
 
 @dataclass(slots=True, kw_only=True)
@@ -29,7 +52,7 @@ class GraphCall:
     """
 
     runtime: FailoverRuntime
-    parts: Sequence[Instances]
+    parts: Sequence[People]
     start_clock: Callable[[], Callable[[], float]]
     inputs: tuple[npt.NDArray[np.float32], npt.NDArray[np.float32], npt.NDArray[np.int64]] = field(
         init=False
