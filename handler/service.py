@@ -115,7 +115,7 @@ class Service:
         return self._metrics.in_progress > 0
 
     def warm_up(self, people: int) -> None:
-        """Evaluate the graph for so many people of whom nothing is known, and forget it."""
+        """Evaluate the graph for this many people without any known value; drop the answers."""
         nothing = np.full((people, len(NAMES)), np.nan, np.float32)
         self._runtime.predict(nothing, np.full(people, 50, np.float32), np.zeros(people, np.int64))
 

@@ -80,7 +80,7 @@ class GraphCall:
             )
             self.inputs = biomarkers, age, sex
             self._outputs, self.ran_on = self.runtime.predict(*self.inputs)
-        # The service meets it when it takes the result.
+        # Whatever a runtime raises must end its requests, not the thread. result() raises it.
         except Exception as error:
             self._error = error
         self.seconds, self.work_s = time.perf_counter() - started_s, find_work_s()

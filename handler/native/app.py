@@ -30,17 +30,18 @@ from henaw.handler.throttle.client_keys import ClientKeys
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
-_Asked = list[tuple[Request, "asyncio.Future[Response]"]]
+_Batch = list[tuple[Request, "asyncio.Future[Response]"]]
 
 _JSON: Final = {"content-type": "application/json", "cache-control": "no-store"}
 _SMALL_BYTES: Final = 64 * 1024
 """A body this small is read even when larger ones have filled the memory for bodies."""
 
 _MANY_PEOPLE: Final = 256
-"""People for whom the graph is evaluated in a second thread: it takes about a millisecond."""
+"""Calls of the graph for so many people or more run in the second thread; they take at least
+about a millisecond."""
 
-_MOST_APART: Final = 2
-"""Batches of a version there: one that is evaluated, and one that has been read meanwhile."""
+_MOST_IN_THREAD: Final = 2
+"""While so many batches are there, no other is read: one is evaluated, and one is the next."""
 
 _WARM_UP_PEOPLE: Final = 2_000
 
@@ -99,7 +100,7 @@ class ServiceApp:
         self._waiting: list[tuple[str | None, Request, asyncio.Future[Response]]] = []
         self._is_flushing = False
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="henaw-graph")
-        self._apart = 0
+        self._in_thread = 0
 
     def warm_up(self) -> None:
         """Start the second thread with a large call of the graph.
@@ -222,50 +223,50 @@ class ServiceApp:
 
     def _answer_waiting(self) -> None:
         """Begin to answer all requests that wait, those of each version as one batch."""
-        if self._apart >= _MOST_APART:
+        if self._in_thread >= _MOST_IN_THREAD:
             return
         waiting, self._waiting = self._waiting, []
-        by_version: dict[str | None, _Asked] = {}
+        by_version: dict[str | None, _Batch] = {}
         for version, request, answered in waiting:
             by_version.setdefault(version, []).append((request, answered))
-        for version, asked in by_version.items():
+        for version, batch in by_version.items():
             service = self._versions.find(version)
             if service is None:
                 # The version was removed after the request came in.
-                self._send(asked, [refuse(refusals.NOT_FOUND, _find_prefix(r)) for r, _ in asked])
+                self._send(batch, [refuse(refusals.NOT_FOUND, _find_prefix(r)) for r, _ in batch])
             else:
-                self._advance(asked, service.answer_in_steps([request for request, _ in asked]))
+                self._advance(batch, service.answer_in_steps([request for request, _ in batch]))
 
-    def _advance(self, asked: _Asked, steps: Generator[GraphCall, None, list[Response]]) -> None:
+    def _advance(self, batch: _Batch, steps: Generator[GraphCall, None, list[Response]]) -> None:
         """Answer a batch as far as this thread can."""
         try:
             while (call := next(steps)).people < _MANY_PEOPLE:
                 call.run()
         except StopIteration as end:
-            self._send(asked, end.value)
+            self._send(batch, end.value)
         # The service turns errors into responses itself; this is a bug in it.
         except Exception as error:
-            self._log.report(f"a batch of {len(asked)} failed: {locate_error(error)}")
-            self._send(asked, [fail(request.request_id, {}) for request, _ in asked])
+            self._log.report(f"a batch of {len(batch)} failed: {locate_error(error)}")
+            self._send(batch, [fail(request.request_id, {}) for request, _ in batch])
         else:
-            self._apart += 1
+            self._in_thread += 1
             running = self._loop.run_in_executor(self._thread, call.run)
-            running.add_done_callback(partial(self._resume, asked, steps))
+            running.add_done_callback(partial(self._resume, batch, steps))
 
     def _resume(
         self,
-        asked: _Asked,
+        batch: _Batch,
         steps: Generator[GraphCall, None, list[Response]],
         _: asyncio.Future[None],
     ) -> None:
-        self._apart -= 1
-        self._advance(asked, steps)
+        self._in_thread -= 1
+        self._advance(batch, steps)
         # Later, so that the answers leave before the next batch is read.
         self._loop.call_soon(self._answer_waiting)
 
-    def _send(self, asked: _Asked, responses: Sequence[Response]) -> None:
+    def _send(self, batch: _Batch, responses: Sequence[Response]) -> None:
         """Hand the responses of a batch to the connections that wait for them."""
-        for (request, answered), response in zip(asked, responses, strict=True):
+        for (request, answered), response in zip(batch, responses, strict=True):
             if not answered.done():
                 headers = {**response.headers, "x-request-id": request.request_id}
                 answered.set_result(

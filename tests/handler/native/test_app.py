@@ -103,6 +103,12 @@ async def wait_until(look: Callable[[], bool]) -> None:
         await asyncio.sleep(0.001)
 
 
+async def let_it_read() -> None:
+    """Let the application read what was sent: some turns of the loop."""
+    for _ in range(5):
+        await asyncio.sleep(0)
+
+
 def check_ages(answers: Sequence[tuple[int, Any]], expected: float) -> None:
     for status, answer in answers:
         assert status == 200
@@ -131,7 +137,7 @@ def test_two_batches_wait_for_the_graph_and_the_rest_is_the_next_one(held: Held)
         asked = []
         for _ in range(5):
             asked.append(held.ask(MANY))
-            await asyncio.sleep(0.02)
+            await let_it_read()
         assert held.runtime.begun == 1
         held.runtime.go_on.set()
         answers = [await task for task in asked]
@@ -160,6 +166,7 @@ def test_a_graph_that_fails_for_many_ends_their_request_alone(held: Held) -> Non
 def test_the_log_is_flushed_after_a_batch_that_took_long(held: Held) -> None:
     async def run() -> None:
         many = held.ask(MANY)
+        # Longer than the log waits.
         await asyncio.sleep(0.5)
         assert held.flushed.getvalue() == b""
         held.runtime.go_on.set()
@@ -174,11 +181,52 @@ def test_a_version_is_removed_after_its_last_batch(held: Held) -> None:
         many = held.ask(MANY)
         await wait_until(lambda: held.runtime.begun == 1)
         removing = asyncio.create_task(asyncio.to_thread(held.versions.remove, "1"))
-        await asyncio.sleep(0.1)
+        await wait_until(lambda: not held.versions.has("1"))
         assert (await held.ask(PERSON))[0] == 404
         assert not removing.done()
         held.runtime.go_on.set()
         assert (await many)[0] == 200
         await removing
+
+    within(30, run())
+
+
+def test_answers_leave_before_the_next_batch_is_read(
+    held: Held, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def run() -> None:
+        first, second, third = [], [], []
+        for asked in (first, second, third):
+            asked.append(held.ask(MANY))
+            await let_it_read()
+        was_sent = []
+        answer = held.client.service.answer_in_steps
+
+        def note(requests: Any) -> Any:
+            was_sent.append(first[0].done())
+            return answer(requests)
+
+        monkeypatch.setattr(held.client.service, "answer_in_steps", note)
+        held.runtime.go_on.set()
+        await third[0]
+        assert was_sent == [True]
+
+    within(30, run())
+
+
+def test_small_batches_beside_a_large_one_do_not_end_an_overload(held: Held) -> None:
+    async def run() -> None:
+        bound = held.client.service._bound
+        bound.learn(reading_s=50.0, total_s=100.0)
+        many = held.ask(MANY)
+        await wait_until(lambda: held.runtime.begun == 1)
+        for _ in range(20):
+            await held.ask(PERSON)
+        assert bound.refuses(position=10, size=50_000, reading_s=100.0)
+        held.runtime.go_on.set()
+        await many
+        for _ in range(20):
+            await held.ask(PERSON)
+        assert not bound.refuses(position=10, size=50_000, reading_s=100.0)
 
     within(30, run())

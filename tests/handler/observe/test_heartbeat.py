@@ -130,7 +130,7 @@ def test_a_state_that_cannot_be_written_is_reported_once(
 
 
 def test_many_people_are_counted_immediately(
-    heartbeat: Heartbeat, moody: Moody, metrics: Metrics
+    heartbeat: Heartbeat, moody: Moody, metrics: Metrics, tmp_path: Path
 ) -> None:
     """Else their client would wait while its thread counts all people of a second."""
     people = 10_000
@@ -151,7 +151,8 @@ def test_many_people_are_counted_immediately(
     )
     heartbeat._check_every_s = 60.0
     heartbeat.start()
-    time.sleep(0.2)
+    while not (tmp_path / "states").exists():
+        time.sleep(0.01)
     counted_s = time.monotonic()
     for _ in range(2):
         metrics.count(evaluation)
