@@ -125,7 +125,13 @@ class ServiceApp:
         headers = {n.decode("latin-1"): v.decode("latin-1") for n, v in scope["headers"]}
         response = self._cors.answer_preflight(scope["method"], headers)
         if response is None:
-            response = await self._answer(scope["method"], scope["path"], headers, receive)
+            try:
+                response = await self._answer(scope["method"], scope["path"], headers, receive)
+            # The server would answer with plain text, and log what the client sent.
+            except Exception as error:
+                request_id = next(self._ids)
+                self._log.report(f"request {request_id} failed: {locate_error(error)}")
+                response = fail(request_id, {})
         sent = [
             *((n.lower().encode(), v.encode("latin-1")) for n, v in response.headers.items()),
             *self._cors.write_headers(headers),
@@ -145,7 +151,8 @@ class ServiceApp:
             return self._answer_page(method, path)
         if method not in question.methods:
             return refuse_method(question.methods, path)
-        if self._keys is not None and not self._keys.knows(_find_key(headers)):
+        key = _find_key(headers)
+        if self._keys is not None and not self._keys.knows(key):
             return refuse(refusals.NO_KEY, path)
         body = await self._read(headers, receive)
         if isinstance(body, RequestError):

@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any
 
+import httptools
 from henaw.handler.configuration import NativeConfiguration
 from henaw.handler.errors import RequestError
 from henaw.handler.native import refusals
 from henaw.handler.native.refusals import refuse
+from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import (
     STATUS_LINE,
     HttpToolsProtocol,
@@ -21,6 +23,8 @@ if TYPE_CHECKING:
 _HEADER_BYTES = 32 * 1024
 _HEADER_COUNT = 100
 _URL_BYTES = 8 * 1024
+_PART_BYTES = 4 * 1024
+"""The parser gets so much at a time: it cannot be stopped within what it has been given."""
 
 
 class _RefusedError(Exception):
@@ -72,10 +76,22 @@ class Arrivals:
         self.count = 0
 
 
+class _Flow(FlowControl):
+    """Reads nothing more while bytes that were read wait to be parsed."""
+
+    is_held = False
+
+    def resume_reading(self) -> None:
+        if not self.is_held:
+            super().resume_reading()
+
+
 class BoundedProtocol(HttpToolsProtocol):
     """One connection.
 
-    :meth:`check_time` is called about once a second, which costs a request nothing.
+    The next request is parsed when the one before is answered, so a client that sends many without
+    waiting fills no memory. :meth:`check_time` is called about once a second, which costs a request
+    nothing.
 
     Attributes:
         limits: set on a subclass, since uvicorn creates the connections.
@@ -84,37 +100,96 @@ class BoundedProtocol(HttpToolsProtocol):
 
     limits: NativeConfiguration
     arrivals: Arrivals
+    flow: _Flow
 
     def __init__(self, *arguments: Any, **named: Any) -> None:
         super().__init__(*arguments, **named)
         self.url = b""
+        self._unparsed = b""
+        self._current: RequestResponseCycle | None = None
+        self._replayed: bytes | None = None
         self._head_bytes = 0
         self._head_count = 0
-        self._fed_bytes = 0
+        self._idle_bytes = 0
         self._in_head = True
         self._refusal: RequestError = refusals.MALFORMED
+        self._last_refusal: RequestError | None = None
         self._deadline_s: float | None = None
+        self._unread_until_s: float | None = None
 
     # uvicorn narrows the argument of asyncio's own method in the same way.
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
+        self.flow = _Flow(transport)
         self._deadline_s = self.loop.time() + self.limits.header_s
         if len(self.connections) > self.limits.connections:
             self.refuse(refusals.FULL)
 
     def data_received(self, data: bytes) -> None:
-        if self.transport.is_closing():
-            return
-        if self._deadline_s is None and (self.cycle is None or self.cycle.response_complete):
+        # Reading pauses while something waits, but may deliver once more.
+        self._unparsed = self._unparsed + data
+        self._parse()
+
+    @property
+    def _must_wait(self) -> bool:
+        """Whether a request that was read completely is not answered yet."""
+        if self.pipeline:
+            return True
+        current = self._current
+        return current is not None and not (current.response_complete or current.more_body)
+
+    def _parse(self) -> None:
+        """Parse what was read, as far as the next complete request."""
+        self._unset_keepalive_if_required()
+        rest = memoryview(self._unparsed)
+        while rest and not (self._must_wait or self._last_refusal or self.transport.is_closing()):
+            rest = rest[self._feed(rest[:_PART_BYTES]) :]
+        if self._last_refusal or self.transport.is_closing():
+            rest = rest[:0]
+        self._unparsed = bytes(rest) if rest else b""
+        if rest:
+            self.flow.is_held = True
+            self.flow.pause_reading()
+        elif self.flow.is_held:
+            self.flow.is_held = False
+            self.flow.resume_reading()
+
+    def _feed(self, part: memoryview) -> int:
+        """Parse a part, and return how much of it was read."""
+        read = len(part)
+        if self._deadline_s is None:
             self._deadline_s = self.loop.time() + self.limits.header_s
-        # The parser buffers a header that does not end, and reports nothing.
-        self._fed_bytes = self._fed_bytes + len(data) if self._in_head else 0
-        super().data_received(data)
-        if self._in_head and self._fed_bytes > _HEADER_BYTES + _URL_BYTES:
-            self.refuse(refusals.LARGE_HEADERS)
+        # The parser collects a header that does not end, also after a body, and reports nothing.
+        self._idle_bytes += read
+        try:
+            try:
+                self.parser.feed_data(part)
+            except httptools.HttpParserUpgrade as upgrade:
+                read = upgrade.args[0]
+                self._replay()
+        except httptools.HttpParserError:
+            self.refuse(self._refusal)
+        else:
+            if self._idle_bytes > _HEADER_BYTES + _URL_BYTES + _PART_BYTES:
+                self.refuse(refusals.LARGE_HEADERS)
+            if self._in_head and self._deadline_s is None:
+                # The next request has begun within the part that ended the last one.
+                self._deadline_s = self.loop.time() + self.limits.header_s
+        return read
+
+    def _replay(self) -> None:
+        """Parse the head of a request again, without its offer of another protocol.
+
+        httptools takes what follows such an offer for that protocol. Java's HttpClient makes one
+        with every request, and expects an answer in HTTP/1.1.
+        """
+        head, self._replayed = self._replayed, None
+        if head is not None:
+            self.parser = httptools.HttpRequestParser(self)
+            self.parser.feed_data(head)
 
     def on_message_begin(self) -> None:
-        self._head_bytes = self._head_count = 0
+        self._head_bytes = self._head_count = self._idle_bytes = 0
         self._in_head = True
         super().on_message_begin()
 
@@ -130,9 +205,14 @@ class BoundedProtocol(HttpToolsProtocol):
         if self._head_bytes > _HEADER_BYTES or self._head_count > _HEADER_COUNT:
             self._refusal = refusals.LARGE_HEADERS
             raise _RefusedError
-        super().on_header(name, value)
+        # A field after the body must not pass for one of the headers.
+        if self._in_head:
+            super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
+        if self.parser.should_upgrade() and self.parser.get_method() != b"CONNECT":
+            self._replayed = _write_head_without_upgrade(self)
+            return
         self._in_head = False
         self._deadline_s = self.loop.time() + self.limits.body_s
         super().on_headers_complete()
@@ -142,7 +222,14 @@ class BoundedProtocol(HttpToolsProtocol):
         self.cycle.transport = joined  # type: ignore[assignment]
         self.cycle.on_response = lambda: self._complete(joined)
 
+    def on_body(self, body: bytes) -> None:
+        self._idle_bytes = 0
+        super().on_body(body)
+
     def on_message_complete(self) -> None:
+        if self._replayed is not None:
+            return
+        self._idle_bytes = 0
         is_answered = self.cycle is not None and self.cycle.response_complete
         # The rest of a refused request may come after its answer; then uvicorn has no timer.
         self._deadline_s = self.loop.time() + self.limits.idle_s if is_answered else None
@@ -150,26 +237,47 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
         self.arrivals.count += 1
+        self._current = cycle
         super()._start_asgi_task(cycle, app)
 
     def _complete(self, joined: _JoinedTransport) -> None:
         joined.flush()
         self.on_response_complete()
+        if self.transport.is_closing():
+            return
+        if self._deadline_s is not None:
+            # The next request has begun, and waited for this answer.
+            self._deadline_s = self.loop.time() + self.limits.header_s
+            self._unset_keepalive_if_required()
+        if self._last_refusal is not None:
+            self.refuse(self._last_refusal)
+        elif self._unparsed:
+            self._parse()
 
     def pause_writing(self) -> None:
-        # An answer that the client does not read stays in memory.
-        self._deadline_s = self.loop.time() + self.limits.body_s
+        # An answer that the client does not read stays in memory, also while the connection closes.
+        self._unread_until_s = self.loop.time() + self.limits.body_s
         super().pause_writing()
 
     def resume_writing(self) -> None:
-        self._deadline_s = None
+        self._unread_until_s = None
         super().resume_writing()
 
     def send_400_response(self, msg: str) -> None:
         self.refuse(self._refusal)
 
     def refuse(self, error: RequestError) -> None:
-        """Answer a request that cannot be read any further, and close the connection."""
+        """Answer a request that cannot be read any further, and close the connection.
+
+        Requests before it are answered first.
+        """
+        broken = self.cycle if self.cycle is not None and self.cycle.more_body else None
+        if self.pipeline and self.pipeline[0][0] is broken:
+            self.pipeline.popleft()
+        current = self._current
+        if self.pipeline or not (current is None or current is broken or current.response_complete):
+            self._last_refusal = error
+            return
         response = refuse(error, self.url.decode("latin-1"))
         headers = {
             **response.headers,
@@ -188,9 +296,27 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def check_time(self, now_s: float) -> None:
         """Refuse or close a client that is slower than the limits."""
-        if self._deadline_s is None or now_s < self._deadline_s or self.transport.is_closing():
+        if self._unread_until_s is not None and now_s >= self._unread_until_s:
+            self.transport.abort()
+        elif (
+            self._deadline_s is None
+            or now_s < self._deadline_s
+            or self._must_wait
+            or self.transport.is_closing()
+        ):
             return
-        if self.flow.write_paused or (self.cycle is not None and self.cycle.response_started):
+        elif self.cycle is not None and self.cycle.response_started and self.cycle.more_body:
             self.transport.abort()
         else:
             self.refuse(refusals.SLOW)
+
+
+def _write_head_without_upgrade(protocol: BoundedProtocol) -> bytes:
+    """Return the head of a request, as it was parsed, without the offer of another protocol."""
+    parser, dropped = protocol.parser, (b"upgrade", b"http2-settings", b"connection")
+    version = parser.get_http_version().encode()
+    lines = [b"%s %s HTTP/%s" % (parser.get_method(), protocol.url, version)]
+    lines += [b"%s: %s" % field for field in protocol.headers if field[0] not in dropped]
+    if not parser.should_keep_alive():
+        lines.append(b"connection: close")
+    return b"\r\n".join(lines) + b"\r\n\r\n"

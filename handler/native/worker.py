@@ -11,11 +11,13 @@ import asyncio
 import contextlib
 import gc
 import os
+import resource
 import signal
 import socket
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -48,14 +50,42 @@ _GRACE_S = 30
 """Seconds that a request may take that has begun by then."""
 _READINESS_KEPT_S = 0.5
 _SWITCH_S = 0.0005
+_OTHER_FILES = 256
+"""Files that a worker opens beside its clients' connections, at most."""
 
 
 class _Server(uvicorn.Server):
     """A server without signal handlers: the supervisor says when to end."""
 
+    def __init__(
+        self, config: uvicorn.Config, protocol: Callable[..., asyncio.Protocol], handshake_s: float
+    ) -> None:
+        super().__init__(config)
+        self._protocol = protocol
+        self._handshake_s = handshake_s
+
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
         yield
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Listen as uvicorn does, but let no client take long for its TLS handshake."""
+        config = self.config
+        connect = partial(
+            self._protocol, config=config, server_state=self.server_state, app_state={}
+        )
+        loop = asyncio.get_running_loop()
+        self.servers = [
+            await loop.create_server(
+                connect,
+                sock=sock,
+                ssl=config.ssl,
+                ssl_handshake_timeout=None if config.ssl is None else self._handshake_s,
+                backlog=config.backlog,
+            )
+            for sock in sockets or ()
+        ]
+        self.started = True
 
 
 class Worker:
@@ -97,6 +127,7 @@ class Worker:
         Raises:
             HenawError: the files or the answers of one are wrong.
         """
+        self._allow_open_files()
         for model in self._setup.models:
             self._versions.add(model)
         self._versions.set_default(self._setup.default)
@@ -130,7 +161,7 @@ class Worker:
         config.load()
         if self._tls is not None:
             config.ssl = self._tls.context
-        self._server = _Server(config)
+        self._server = _Server(config, protocol, self._configuration.native.header_s)
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGHUP):
             loop.add_signal_handler(number, self._end)
@@ -245,13 +276,31 @@ class Worker:
             configuration.throttle, self._log.report, also=frozenset(self._setup.operator_keys)
         )
 
+    def _allow_open_files(self) -> None:
+        """Raise the limit on open files as far as the connections need it."""
+        needed = self._configuration.native.connections + _OTHER_FILES
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        if soft == resource.RLIM_INFINITY or soft >= needed:
+            return
+        allowed = needed if hard == resource.RLIM_INFINITY else min(needed, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, hard))
+        if allowed < needed:
+            self._log.report(
+                f"a process may open {hard} files, but {needed} are needed: raise that limit "
+                "(LimitNOFILE, ulimit -n), or lower native.connections"
+            )
+
     def _judge(self) -> Readiness:
         now_s = time.monotonic()
         if self._readiness is not None:
             judged_s, readiness = self._readiness
             if now_s - judged_s <= _READINESS_KEPT_S:
                 return readiness
-        alive = [s for s in read_states(Path(self._setup.states)) if s.is_alive()]
+        try:
+            alive = [s for s in read_states(Path(self._setup.states)) if s.is_alive()]
+        except OSError as error:
+            problem = f"the workers' states cannot be read: {error.strerror}"
+            return Readiness(workers=0, problems=(problem,))
         patience_s = self._configuration.monitor.patience_s
         readiness = judge_workers(alive, now_s=now_s, patience_s=patience_s)
         self._readiness = now_s, readiness

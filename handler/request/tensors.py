@@ -73,12 +73,17 @@ def count_rows(tree: Mapping[str, Any]) -> int:
 
 
 def _count_values(tensor: Mapping[str, Any]) -> int:
-    if has_binary(tensor):
+    if _is_binary(tensor):
         return count_binary(tensor)
     data = tensor.get("data")
     if not isinstance(data, list):
         return 0
     return sum(len(row) if row.__class__ is list else 1 for row in data)
+
+
+def _is_binary(tensor: Mapping[str, Any]) -> bool:
+    """Return whether an input's values are read from the bytes after the JSON."""
+    return has_binary(tensor) and "data" not in tensor
 
 
 def read_tensors(tree: dict[str, Any], problems: ProblemList, binary: bytes = b"") -> Tensors:
@@ -169,7 +174,7 @@ def _read_tensor(
     if datatype not in DATATYPES[name]:
         expected = f"datatype must be {' or '.join(DATATYPES[name])}"
         problems.add_wrong(None, f"{field}.datatype", expected, datatype, code="not_allowed")
-    if has_binary(tensor) and "data" not in tensor:
+    if _is_binary(tensor):
         return binary.read(name, tensor, problems)
     data = tensor.get("data")
     if not isinstance(data, list):

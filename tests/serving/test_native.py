@@ -4,8 +4,10 @@ import contextlib
 import hashlib
 import json
 import re
+import resource
 import socket
 import ssl
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -55,7 +57,11 @@ class Production:
         generous = {"rate": 1000, "period_s": 1, "burst": 1000}
         self.server = start(
             "production",
-            native={"certificate": str(folder / "tls.crt"), "key": str(folder / "tls.key")},
+            native={
+                "certificate": str(folder / "tls.crt"),
+                "key": str(folder / "tls.key"),
+                "header_s": 3.0,
+            },
             throttle={"accepted_keys_file": str(self.keys), "keyed": generous},
         )
         self.port = urlsplit(self.server.record.url).port
@@ -128,6 +134,15 @@ def test_tls_is_1_3_or_1_2_with_authenticated_ciphers(production: Production) ->
     older.set_ciphers("ALL:@SECLEVEL=0")
     with pytest.raises((ssl.SSLError, ConnectionError)):
         production.shake_hands(older)
+
+
+def test_a_client_that_does_not_finish_its_handshake_is_disconnected(
+    production: Production,
+) -> None:
+    begin_s = time.monotonic()
+    with socket.create_connection(("127.0.0.1", production.port), timeout=20) as connection:
+        assert connection.recv(100) == b""
+    assert time.monotonic() - begin_s < 8
 
 
 def test_a_renewed_certificate_is_shown_without_a_restart(production: Production) -> None:
@@ -342,3 +357,108 @@ def test_requests_in_a_pipeline_are_answered_in_order(strict: Any) -> None:
         connection.sendall(sent)
         statuses = re.findall(rb"HTTP/1.1 (\d+)", read_all(connection))
     assert statuses == [b"200", b"400", b"200"]
+
+
+def test_requests_before_a_broken_one_are_answered(strict: Any) -> None:
+    request = HEAD + b"Content-Length: %d\r\n\r\n" % len(BODY) + BODY
+    many = json.dumps({"instances": [PERSON] * 5_000}).encode()
+    slow = HEAD + b"Content-Length: %d\r\n\r\n" % len(many) + many
+    for sent, statuses in (
+        (request + b"\x00\r\n\r\n", [b"200", b"400"]),
+        (slow + request + b"\x00\r\n\r\n", [b"200", b"200", b"400"]),
+        (slow + HEAD + b"Transfer-Encoding: chunked\r\n\r\nx", [b"200", b"400"]),
+        # More than a head may have, but they are whole requests.
+        (request * 400 + HEAD[:60], [b"200"] * 400 + [b"408"]),
+    ):
+        with connect(strict) as connection:
+            connection.sendall(sent)
+            seen = read_all(connection)
+        assert re.findall(rb"HTTP/1.1 (\d+)", seen) == statuses
+
+
+def test_a_client_that_sends_ahead_fills_no_memory(strict: Any) -> None:
+    (worker,) = strict.list_workers()
+    before = worker.memory_info().rss
+    request = b"GET /ping HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n" + b"x" * 1000
+    with connect(strict) as connection:
+        reader = threading.Thread(target=read_all, args=(connection,))
+        reader.start()
+        for _ in range(400):
+            connection.sendall(request * 100)
+        assert worker.memory_info().rss - before < 30_000_000
+        connection.shutdown(socket.SHUT_RDWR)
+        reader.join()
+
+
+def test_a_field_after_the_body_that_does_not_end_is_refused(strict: Any) -> None:
+    body = b"%x\r\n%s\r\n0\r\n" % (len(BODY), BODY)
+    many = b"".join(b"X-%d: 1\r\n" % n for n in range(200))
+    for fields in (b"X-Long: " + b"x" * 200_000, many):
+        with connect(strict) as connection:
+            with contextlib.suppress(ConnectionError):
+                connection.sendall(HEAD + b"Transfer-Encoding: chunked\r\n\r\n" + body + fields)
+            assert b"HTTP/1.1 431 " in read_all(connection)
+
+
+def test_a_field_after_the_body_is_no_header(strict: Any) -> None:
+    body = b"%x\r\n%s\r\n0\r\n" % (len(BODY), BODY)
+    with connect(strict) as connection:
+        connection.sendall(
+            HEAD + b"Transfer-Encoding: chunked\r\n\r\n" + body + b"X-API-Key: mine\r\n\r\n"
+        )
+        assert b"ratelimit-limit: 1000000\r\n" in read_all(connection)
+
+
+@pytest.mark.parametrize("header", ["X-API-Key", "Authorization"])
+def test_a_key_has_a_bucket_of_its_own(strict: Any, header: str) -> None:
+    value = "mine" if header == "X-API-Key" else "Bearer mine"
+    assert strict.post(PERSON, headers={header: value}).headers["RateLimit-Limit"] == "2000"
+
+
+def test_an_offer_of_http_2_is_ignored(strict: Any) -> None:
+    """As Java's HttpClient and ``curl --http2`` send it."""
+    head = HEAD + (
+        b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABk\r\n"
+    )
+    chunks = b"%x\r\n%s\r\n0\r\n\r\n" % (len(BODY), BODY)
+    with connect(strict) as connection:
+        for length, body in (
+            (b"Content-Length: %d" % len(BODY), BODY),
+            (b"Transfer-Encoding: chunked", chunks),
+        ):
+            for pause_s in (0.0, 0.2):
+                connection.sendall(head + length + b"\r\n\r\n")
+                time.sleep(pause_s)
+                connection.sendall(body)
+        statuses = re.findall(rb"HTTP/1.1 (\d+)", read_all(connection))
+    assert statuses == [b"200"] * 4
+
+
+@pytest.mark.parametrize("before", [b"Connection: close\r\n", b""])
+def test_a_client_that_does_not_read_is_disconnected(strict: Any, before: bytes) -> None:
+    (worker,) = strict.list_workers()
+    body = json.dumps({"instances": [PERSON] * 10_000}).encode()
+    with socket.socket() as connection:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        address = urlsplit(strict.record.url)
+        connection.connect((address.hostname, address.port))
+        connection.sendall(HEAD + before + b"Content-Length: %d\r\n\r\n" % len(body) + body)
+        time.sleep(1)
+        connection.sendall(b"GET /ping HTTP/1.1\r\nHost: x\r\n\r\n")
+        port = connection.getsockname()[1]
+
+        def is_gone() -> bool:
+            return all(c.raddr[1:] != (port,) for c in worker.net_connections() if c.raddr)
+
+        assert not is_gone()
+        wait_until(is_gone)
+
+
+def test_a_worker_may_open_a_file_for_each_connection(start: Callable[..., Any]) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (512, hard))
+    try:
+        (worker,) = start("local").list_workers()
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert worker.rlimit(resource.RLIMIT_NOFILE)[0] > 1_000

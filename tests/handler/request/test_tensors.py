@@ -3,6 +3,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from henaw.handler.request.tensors import count_rows
 from henaw.model.biomarkers import NAMES
 from henaw.model.runtime import OUTPUT_NAMES
 
@@ -57,6 +58,14 @@ def test_nested_rows_are_read_like_flat_ones(client: Any, read: Callable[[Any], 
     for one, other in zip(read(flat)["outputs"], read(nested)["outputs"], strict=True):
         # The last digits may depend on the place of a row in the batch.
         assert one == {**other, "data": pytest.approx(other["data"], abs=1e-4)}
+
+
+def test_people_are_counted_where_they_are_read(client: Any, read: Callable[[Any], Any]) -> None:
+    """Values in the JSON count, whatever number of binary ones is declared beside them."""
+    body = write([[1.0] * 9] * 3, [54] * 3, [0] * 3)
+    for tensor in body["inputs"]:
+        tensor["parameters"] = {"binary_data_size": 0}
+    assert count_rows(body) == 3
 
 
 def test_no_rows(client: Any, read: Callable[[Any], Any]) -> None:
