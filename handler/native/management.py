@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hmac
 import json
+import re
 import shutil
 from collections.abc import Iterable
 from http import HTTPStatus
@@ -23,7 +24,10 @@ from henaw.model.errors import HenawError
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
 
-_LOCAL_NAMES = ("127.0.0.1", "localhost", "[::1]")
+_LOCAL_HOST = re.compile(r"(127\.0\.0\.1|localhost|\[::1\])(:[0-9]+)?")
+_NAME_BYTES = 255
+"""The most bytes that file systems allow for a name."""
+
 _PREFIX = f"/models/{SERVED_NAME}"
 
 
@@ -111,7 +115,8 @@ class ManagementApp:
 
     def _add(self, name: str) -> Any:
         # Only a name: a path could lead to any file of the machine.
-        if not name or Path(name).name != name:
+        is_name = Path(name).name == name and name not in ("", "..") and "\0" not in name
+        if not is_name or len(name.encode()) > _NAME_BYTES:
             raise _RefusedError(
                 HTTPStatus.BAD_REQUEST, f"url must be the name of a file in {self._store}"
             )
@@ -155,8 +160,7 @@ def refuse_strangers(environment: WSGIEnvironment) -> None:
         _RefusedError: the Host is not this machine's loopback, or the request has an origin.
     """
     host = environment.get("HTTP_HOST", "")
-    name = host if host.endswith("]") else host.rpartition(":")[0] or host
-    if name.lower() not in _LOCAL_NAMES:
+    if not _LOCAL_HOST.fullmatch(host.lower()):
         raise _RefusedError(HTTPStatus.FORBIDDEN, "the Host must be this machine's loopback")
     if "HTTP_ORIGIN" in environment or environment.get("HTTP_SEC_FETCH_SITE", "none") != "none":
         raise _RefusedError(HTTPStatus.FORBIDDEN, "pages in a browser may not ask here")

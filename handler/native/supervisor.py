@@ -11,7 +11,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 import msgspec
@@ -40,9 +40,19 @@ class NoWorkerError(HenawError, RuntimeError):
     """No worker is alive, and none starts."""
 
 
+@dataclass(frozen=True, eq=False)
+class _Served:
+    """The versions and the default one; a change replaces both at once."""
+
+    models: Mapping[str, ModelVersion]
+    default: str
+
+
 @dataclass(eq=False)
 class _Worker:
     number: int
+    served: _Served
+    """What it was started with, or told last."""
     process: subprocess.Popen[bytes]
     control: socket.socket
     lock: threading.Lock = field(default_factory=threading.Lock)
@@ -76,6 +86,8 @@ class _Worker:
             try:
                 chunk = self.control.recv(65536)
             except TimeoutError as error:
+                # A late reply would be taken for the reply to the next command.
+                self.process.kill()
                 raise WorkerError(
                     f"worker {self.process.pid} did not answer in {timeout_s:g} s"
                 ) from error
@@ -93,6 +105,9 @@ class _Worker:
 
 class Supervisor:
     """Workers that share one socket.
+
+    A worker that has other versions than the present ones is ended and replaced, unless it can be
+    told them.
 
     Args:
         listener: a socket that is bound and listens.
@@ -118,8 +133,7 @@ class Supervisor:
         find_hung: Callable[[float], set[int]],
         report: Callable[[str], None],
     ) -> None:
-        self.models = {model.version: model for model in setup.models}
-        self.default = setup.default
+        self._served = _Served({model.version: model for model in setup.models}, setup.default)
         self._listener = listener
         self._setup = setup
         self._count = workers
@@ -132,7 +146,16 @@ class Supervisor:
         self._start_at_s = 0.0
         self._alive_at_s = time.monotonic()
         self._ending = threading.Event()
+        # One change at a time. A change may wait long for a worker; the main loop must not.
         self._changing = threading.Lock()
+
+    @property
+    def models(self) -> Mapping[str, ModelVersion]:
+        return self._served.models
+
+    @property
+    def default(self) -> str:
+        return self._served.default
 
     def start(self) -> None:
         """Start the workers, and return when all are ready.
@@ -140,14 +163,15 @@ class Supervisor:
         Raises:
             WorkerError: a worker did not start; the message says why.
         """
-        self._workers = [self._spawn(number) for number in range(self._count)]
-        try:
-            for worker in self._workers:
-                worker.wait_for_reply(_START_TIMEOUT_S)
-                worker.is_awaited, worker.is_ready = False, True
-        except WorkerError:
-            self._kill_all()
-            raise
+        with self._changing:
+            self._workers = [self._spawn(number) for number in range(self._count)]
+            try:
+                for worker in self._workers:
+                    worker.wait_for_reply(_START_TIMEOUT_S)
+                    worker.is_awaited, worker.is_ready = False, True
+            except WorkerError:
+                self._kill_all()
+                raise
 
     def run(self) -> None:
         """Replace workers that end or hang, until :meth:`end` is called; then end all workers.
@@ -179,28 +203,33 @@ class Supervisor:
         """Let every worker serve another version.
 
         Raises:
-            WorkerError: one worker failed; then no worker serves the version.
+            WorkerError: one worker failed, or none answers; then no worker serves the version.
         """
         with self._changing:
+            ready = self._list_ready()
+            if not ready:
+                raise WorkerError("no worker answers")
+            before = self._served
+            after = _Served({**before.models, model.version: model}, before.default)
             try:
-                for worker in self._list_ready():
+                for worker in ready:
                     worker.ask(Command(add=model))
+                    worker.served = after
             except WorkerError:
                 self._tell_all(Command(remove=model.version))
                 raise
-            self.models[model.version] = model
+            self._change(after, Command(add=model))
 
     def set_default(self, version: str) -> None:
         """Let this version answer requests that name no version."""
         with self._changing:
-            self.default = version
-            self._tell_all(Command(default=version))
+            self._change(_Served(self.models, version), Command(default=version))
 
     def remove(self, version: str) -> None:
         """Let every worker stop serving a version."""
         with self._changing:
-            del self.models[version]
-            self._tell_all(Command(remove=version))
+            left = {name: model for name, model in self.models.items() if name != version}
+            self._change(_Served(left, self.default), Command(remove=version))
 
     def describe(self, version: str) -> bytes:
         """Return the description of a version, as JSON.
@@ -215,21 +244,36 @@ class Supervisor:
     def _list_ready(self) -> list[_Worker]:
         return [worker for worker in self._workers if worker.is_ready]
 
+    def _change(self, served: _Served, command: Command) -> None:
+        """Change the present versions, and let every worker that has others carry out a command."""
+        for worker in self._workers:
+            self._read_first_reply(worker)
+        self._served = served
+        self._tell_all(command)
+
     def _tell_all(self, command: Command) -> None:
-        for worker in self._list_ready():
-            # A worker that has ended is replaced by one with the current versions.
-            with contextlib.suppress(WorkerError):
-                worker.ask(command)
+        """Bring every worker to the present versions by a command, or end it."""
+        served = self._served
+        for worker in self._workers:
+            if worker.served is served:
+                continue
+            if worker.is_ready:
+                with contextlib.suppress(WorkerError):
+                    worker.ask(command)
+                    worker.served = served
+                    continue
+            worker.process.kill()
 
     def _spawn(self, number: int) -> _Worker:
+        served = self._served
         ours, theirs = socket.socketpair()
         setup = msgspec.structs.replace(
             self._setup,
             number=number,
             listener=self._listener.fileno(),
             control=theirs.fileno(),
-            models=list(self.models.values()),
-            default=self.default,
+            models=list(served.models.values()),
+            default=served.default,
         )
         with theirs:
             process = subprocess.Popen(
@@ -238,26 +282,29 @@ class Supervisor:
                 pass_fds=(self._listener.fileno(), theirs.fileno()),
                 stdin=subprocess.DEVNULL,
             )
-        return _Worker(number=number, process=process, control=ours)
+        return _Worker(number=number, served=served, process=process, control=ours)
 
     def _replace_dead(self) -> None:
         now_s = time.monotonic()
         for place, worker in enumerate(self._workers):
             has_ended = worker.process.poll() is not None
-            if worker.is_awaited and select.select([worker.control], [], [], 0)[0]:
+            is_stale = worker.is_awaited and worker.served is not self._served
+            if is_stale:
+                worker.process.kill()
+            else:
                 # A worker that has ended may have sent the reason before that.
                 self._read_first_reply(worker)
             if not has_ended:
                 continue
             if worker.is_ready:
                 self._report(f"worker {worker.process.pid} ended: {_describe_end(worker)}")
-                worker.is_ready = False
+            if worker.is_ready or is_stale:
+                worker.is_ready = worker.is_awaited = False
                 self._failures = 0
                 self._start_at_s = now_s
             if now_s >= self._start_at_s:
                 worker.control.close()
-                with self._changing:
-                    self._workers[place] = self._spawn(worker.number)
+                self._workers[place] = self._spawn(worker.number)
                 self._start_at_s = (
                     now_s + _RESTART_AFTER_S[min(self._failures, len(_RESTART_AFTER_S) - 1)]
                 )
@@ -270,13 +317,20 @@ class Supervisor:
             )
 
     def _read_first_reply(self, worker: _Worker) -> None:
-        worker.is_awaited = False
-        try:
-            worker.wait_for_reply(1.0)
-            worker.is_ready = True
-            self._failures = 0
-        except WorkerError as error:
-            self._report(f"worker {worker.process.pid} did not start: {error}")
+        """Read it if it is awaited and has come."""
+        if not worker.is_awaited:
+            return
+        # Nothing is asked of a worker before this, so the wait is short.
+        with worker.lock:
+            if not worker.is_awaited or not select.select([worker.control], [], [], 0)[0]:
+                return
+            worker.is_awaited = False
+            try:
+                worker.wait_for_reply(1.0)
+                worker.is_ready = True
+                self._failures = 0
+            except WorkerError as error:
+                self._report(f"worker {worker.process.pid} did not start: {error}")
 
     def _kill_hung(self) -> None:
         hung = self._find_hung(self._hung_after_s)

@@ -94,6 +94,7 @@ class Heartbeat(threading.Thread):
         self._metrics.is_due.set()
         self.join()
         self.write()
+        self._file.close()
 
     def check(self) -> None:
         """Compare the model's answers with the stored ones."""

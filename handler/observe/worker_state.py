@@ -184,14 +184,19 @@ class StateFile:
         header = _HEADER.pack(len(payload), zlib.crc32(payload))
         os.pwrite(self._open(), header + payload, 0)
 
+    def close(self) -> None:
+        """Close the file; readers still find the last state in it."""
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None
+
     def _open(self) -> int:
         if self._descriptor is not None:
             with contextlib.suppress(OSError):
                 if self._path.stat().st_ino == os.fstat(self._descriptor).st_ino:
                     return self._descriptor
             # The file was removed: no reader would see what is written to the open one.
-            os.close(self._descriptor)
-            self._descriptor = None
+            self.close()
         make_private_folder(self._path.parent)
         descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
         try:

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 import pytest
 from henaw.handler.configuration import ThrottleConfiguration
 from henaw.handler.inference.failover import FailoverRuntime
@@ -115,6 +116,15 @@ def test_a_model_that_hangs_has_no_recent_check(
     moody.go_on.set()
     time.sleep(0.3)
     assert read_state(tmp_path).checked_at > before
+
+
+def test_a_stopped_heartbeat_holds_no_file_open(heartbeat: Heartbeat, tmp_path: Path) -> None:
+    """Versions are added and removed while the process goes on."""
+    before = psutil.Process().num_fds()
+    heartbeat.start()
+    heartbeat.stop()
+    assert read_state(tmp_path).ended
+    assert psutil.Process().num_fds() == before
 
 
 def test_a_state_that_cannot_be_written_is_reported_once(

@@ -63,6 +63,17 @@ def test_a_removed_file_is_recreated(tmp_path: Path) -> None:
     assert [state.version for state in read_states(tmp_path / "f")] == ["2"]
 
 
+def test_a_closed_file_is_read_but_not_held_open(tmp_path: Path) -> None:
+    before = psutil.Process().num_fds()
+    file = StateFile(tmp_path)
+    file.close()
+    file.write(make_state(ended=True))
+    file.close()
+    assert psutil.Process().num_fds() == before
+    (state,) = read_states(tmp_path)
+    assert state.ended
+
+
 @pytest.mark.parametrize("content", [b"", b"x", b"\x05\0\0\0\1\2\3\4hello", os.urandom(4096)])
 def test_incomplete_and_foreign_files_are_ignored_and_removed(
     tmp_path: Path, content: bytes
