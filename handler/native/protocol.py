@@ -245,10 +245,12 @@ class BoundedProtocol(HttpToolsProtocol):
         self.on_response_complete()
         if self.transport.is_closing():
             return
-        if self._deadline_s is not None:
-            # The next request has begun, and waited for this answer.
+        # The next request, if it has begun, waited for this answer.
+        if self._in_head:
             self._deadline_s = self.loop.time() + self.limits.header_s
             self._unset_keepalive_if_required()
+        elif self._current is not None and not self._current.response_complete:
+            self._deadline_s = self.loop.time() + self.limits.body_s
         if self._last_refusal is not None:
             self.refuse(self._last_refusal)
         elif self._unparsed:
@@ -262,9 +264,6 @@ class BoundedProtocol(HttpToolsProtocol):
     def resume_writing(self) -> None:
         self._unread_until_s = None
         super().resume_writing()
-
-    def send_400_response(self, msg: str) -> None:
-        self.refuse(self._refusal)
 
     def refuse(self, error: RequestError) -> None:
         """Answer a request that cannot be read any further, and close the connection.
@@ -298,14 +297,11 @@ class BoundedProtocol(HttpToolsProtocol):
         """Refuse or close a client that is slower than the limits."""
         if self._unread_until_s is not None and now_s >= self._unread_until_s:
             self.transport.abort()
-        elif (
-            self._deadline_s is None
-            or now_s < self._deadline_s
-            or self._must_wait
-            or self.transport.is_closing()
-        ):
+        if self._deadline_s is None or now_s < self._deadline_s:
             return
-        elif self.cycle is not None and self.cycle.response_started and self.cycle.more_body:
+        if self._must_wait or self.transport.is_closing():
+            return
+        if self.cycle is not None and self.cycle.response_started and self.cycle.more_body:
             self.transport.abort()
         else:
             self.refuse(refusals.SLOW)

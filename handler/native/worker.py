@@ -296,11 +296,7 @@ class Worker:
             judged_s, readiness = self._readiness
             if now_s - judged_s <= _READINESS_KEPT_S:
                 return readiness
-        try:
-            alive = [s for s in read_states(Path(self._setup.states)) if s.is_alive()]
-        except OSError as error:
-            problem = f"the workers' states cannot be read: {error.strerror}"
-            return Readiness(workers=0, problems=(problem,))
+        alive = [s for s in read_states(Path(self._setup.states)) if s.is_alive()]
         patience_s = self._configuration.monitor.patience_s
         readiness = judge_workers(alive, now_s=now_s, patience_s=patience_s)
         self._readiness = now_s, readiness

@@ -443,7 +443,7 @@ def test_a_client_that_does_not_read_is_disconnected(strict: Any, before: bytes)
         address = urlsplit(strict.record.url)
         connection.connect((address.hostname, address.port))
         connection.sendall(HEAD + before + b"Content-Length: %d\r\n\r\n" % len(body) + body)
-        time.sleep(1)
+        connection.recv(1)
         connection.sendall(b"GET /ping HTTP/1.1\r\nHost: x\r\n\r\n")
         port = connection.getsockname()[1]
 

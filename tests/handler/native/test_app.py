@@ -61,15 +61,25 @@ class Held:
             limits=NativeConfiguration(),
             arrivals=self._arrivals,
             body_bytes=8_000_000,
-            judge=lambda: Readiness(workers=[], problems=[]),
+            judge=self._judge,
         )
+
+    def _judge(self) -> Readiness:
+        raise OSError("too many open files")
+
+    def ask_ready(self) -> "asyncio.Task[tuple[int, Any]]":
+        """Ask for the readiness, which cannot be judged."""
+        self._arrivals.count += 1
+        return asyncio.get_running_loop().create_task(self._call(b"", "GET", "/ready"))
 
     def ask(self, body: dict[str, Any]) -> "asyncio.Task[tuple[int, Any]]":
         """Send a request; its task gives the status and the answer."""
         self._arrivals.count += 1
         return asyncio.get_running_loop().create_task(self._call(json.dumps(body).encode()))
 
-    async def _call(self, body: bytes) -> tuple[int, Any]:
+    async def _call(
+        self, body: bytes, method: str = "POST", path: str = "/predictions/henaw"
+    ) -> tuple[int, Any]:
         sent: list[Any] = []
 
         async def receive() -> dict[str, Any]:
@@ -81,8 +91,8 @@ class Held:
         headers = [(b"content-type", b"application/json")]
         scope = {
             "type": "http",
-            "method": "POST",
-            "path": "/predictions/henaw",
+            "method": method,
+            "path": path,
             "headers": headers,
         }
         await self._app(scope, receive, send)
@@ -212,6 +222,16 @@ def test_answers_leave_before_the_next_batch_is_read(
         assert was_sent == [True]
 
     within(30, run())
+
+
+def test_an_error_outside_the_service_is_a_problem_too(held: Held) -> None:
+    async def ask() -> None:
+        status, answer = await held.ask_ready()
+        assert (status, answer["status"]) == (500, 500)
+        assert "too many open files" not in str(answer)
+
+    within(10, ask())
+    assert b"OSError" in held.flushed.getvalue()
 
 
 def test_small_batches_beside_a_large_one_do_not_end_an_overload(held: Held) -> None:

@@ -52,8 +52,13 @@ def ask(store: Path, tmp_path: Path) -> Ask:
             **{"HTTP_HOST": host, "wsgi.input": io.BytesIO()},
         }
         setup_testing_defaults(environment)
-        statuses = []
-        body = b"".join(app(environment, lambda status, _: statuses.append(status)))  # type: ignore[arg-type]
+        statuses: list[str] = []
+
+        def start_response(status: str, *_: Any) -> Callable[[bytes], object]:
+            statuses.append(status)
+            return io.BytesIO().write
+
+        body = b"".join(app(environment, start_response))
         return int(statuses[0][:3]), json.loads(body)
 
     return send
