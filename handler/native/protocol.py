@@ -249,7 +249,7 @@ class BoundedProtocol(HttpToolsProtocol):
         if self._in_head:
             self._deadline_s = self.loop.time() + self.limits.header_s
             self._unset_keepalive_if_required()
-        elif self._current is not None and not self._current.response_complete:
+        elif self.cycle.more_body and not self.cycle.response_complete:
             self._deadline_s = self.loop.time() + self.limits.body_s
         if self._last_refusal is not None:
             self.refuse(self._last_refusal)

@@ -103,7 +103,7 @@ def production(start: Callable[..., Any], tmp_path_factory: pytest.TempPathFacto
 @pytest.fixture(scope="module")
 def strict(start: Callable[..., Any]) -> Any:
     """A local server with short timeouts and little memory."""
-    limits = {"header_s": 1.0, "body_s": 2.0, "idle_s": 2.0, "body_memory": 16_000_000}
+    limits = {"header_s": 1.0, "body_s": 2.0, "idle_s": 5.0, "body_memory": 16_000_000}
     plenty = {"rate": 1_000_000, "period_s": 1, "burst": 1_000_000}
     return start(
         "local",
