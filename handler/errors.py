@@ -15,6 +15,7 @@
         ├── InvalidInputError
         ├── ThrottledError
         ├── LargeHeadersError
+        ├── TransferCodingError
         └── OverloadedError
 
 :mod:`henaw.handler.problems` decides which status each one becomes.
@@ -190,6 +191,10 @@ class LongPathError(RequestError):
 
 class LargeHeadersError(RequestError):
     """The headers are over the limit."""
+
+
+class TransferCodingError(RequestError):
+    """The body is sent in a transfer coding that the server does not know."""
 
 
 class MalformedBodyError(RequestError):

@@ -20,6 +20,7 @@ from henaw.handler.errors import (
     SlowRequestError,
     ThrottledError,
     TooLargeError,
+    TransferCodingError,
     UnauthorizedError,
     UnsupportedMediaError,
 )
@@ -57,6 +58,7 @@ _KINDS: Final[dict[type, Kind]] = {
     InvalidInputError: Kind(422, "invalid-input", "Invalid input"),
     ThrottledError: Kind(429, "too-many-requests", "Too many requests"),
     LargeHeadersError: Kind(431, "malformed-request", "Request header fields too large"),
+    TransferCodingError: Kind(501, "unknown-transfer-coding", "Not implemented"),
     OverloadedError: Kind(503, "overloaded", "Overloaded"),
 }
 _INTERNAL: Final = Kind(500, "internal", "Internal error")

@@ -120,7 +120,13 @@ class ManagementApp:
             raise _RefusedError(
                 HTTPStatus.BAD_REQUEST, f"url must be the name of a file in {self._store}"
             )
-        model = copy_model(self._store / name, self._folder)
+        try:
+            model = copy_model(self._store / name, self._folder)
+        except OSError as error:
+            raise _RefusedError(
+                HTTPStatus.INSUFFICIENT_STORAGE,
+                f"the version's files could not be copied to {self._folder}: {error.strerror}",
+            ) from error
         try:
             self._supervisor.add(model)
         except HenawError:

@@ -206,8 +206,13 @@ class BoundedProtocol(HttpToolsProtocol):
             self._refusal = refusals.LARGE_HEADERS
             raise _RefusedError
         # A field after the body must not pass for one of the headers.
-        if self._in_head:
-            super().on_header(name, value)
+        if not self._in_head:
+            return
+        # The parser removes the last coding only, and reports a body that is compressed.
+        if name.lower() == b"transfer-encoding" and value.strip().lower() != b"chunked":
+            self._refusal = refusals.UNKNOWN_CODING
+            raise _RefusedError
+        super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
         if self.parser.should_upgrade() and self.parser.get_method() != b"CONNECT":

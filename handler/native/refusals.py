@@ -15,6 +15,7 @@ from henaw.handler.errors import (
     RequestError,
     SlowRequestError,
     TooLargeError,
+    TransferCodingError,
     UnauthorizedError,
 )
 from henaw.handler.exchange import Response
@@ -23,6 +24,9 @@ from henaw.handler.problems import CONTENT_TYPE, describe_error
 MALFORMED: Final = MalformedRequestError("This is not a valid HTTP/1.1 request.")
 LARGE_HEADERS: Final = LargeHeadersError(
     "A request must have at most 100 headers, with at most 32 KiB in total."
+)
+UNKNOWN_CODING: Final = TransferCodingError(
+    'The header Transfer-Encoding may only be "chunked". Send the body without another coding.'
 )
 LONG_PATH: Final = LongPathError("The path and query must be at most 8 KiB.")
 SLOW: Final = SlowRequestError(

@@ -400,6 +400,14 @@ def test_a_field_after_the_body_that_does_not_end_is_refused(strict: Any) -> Non
             assert b"HTTP/1.1 431 " in read_all(connection)
 
 
+@pytest.mark.parametrize("coding", [b"gzip, chunked", b"gzip", b"x"])
+def test_a_body_in_another_transfer_coding_is_refused(strict: Any, coding: bytes) -> None:
+    body = b"%x\r\n%s\r\n0\r\n\r\n" % (len(BODY), BODY)
+    with connect(strict) as connection:
+        connection.sendall(HEAD + b"Transfer-Encoding: " + coding + b"\r\n\r\n" + body)
+        assert b"HTTP/1.1 501 " in read_all(connection)[:13]
+
+
 def test_a_field_after_the_body_is_no_header(strict: Any) -> None:
     body = b"%x\r\n%s\r\n0\r\n" % (len(BODY), BODY)
     with connect(strict) as connection:

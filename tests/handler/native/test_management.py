@@ -80,6 +80,15 @@ def test_a_file_that_is_not_in_the_store_is_named(ask: Ask, store: Path, name: s
     assert str(store / name) in document["message"]
 
 
+def test_a_version_that_cannot_be_copied_is_explained(
+    ask: Ask, store: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "models").write_text("a file where the folder should be")
+    status, document = ask("POST", "/models", query="url=henaw.mar")
+    assert status == HTTPStatus.INSUFFICIENT_STORAGE
+    assert f"could not be copied to {tmp_path / 'models'}: File exists" in document["message"]
+
+
 @pytest.mark.parametrize(
     ("host", "status"),
     [
