@@ -180,9 +180,11 @@ class Worker:
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     ) -> None:
         writer.write(msgspec.json.encode(Reply()) + b"\n")
-        while line := await reader.readline():
-            reply = await self._carry_out(msgspec.json.decode(line, type=Command))
-            writer.write(msgspec.json.encode(reply) + b"\n")
+        # The connection is reset if the supervisor has ended without reading a reply.
+        with contextlib.suppress(ConnectionError):
+            while line := await reader.readline():
+                reply = await self._carry_out(msgspec.json.decode(line, type=Command))
+                writer.write(msgspec.json.encode(reply) + b"\n")
         self._end()
 
     async def _carry_out(self, command: Command) -> Reply:

@@ -2,6 +2,8 @@
 
 import contextlib
 import json
+import select
+
 import shutil
 import threading
 import time
@@ -248,3 +250,15 @@ def test_a_worker_that_does_not_answer_a_command_is_replaced(supervised: Supervi
         worker.ask(Command(describe=supervised.shipped), 0.1)
     wait_until(lambda: process.pid not in supervised.list_pids(), seconds=2)
     supervised.wait_until_ready()
+
+
+@pytest.mark.parametrize("when", ["it starts", "its reply is unread"])
+def test_a_worker_ends_when_its_supervisor_is_killed(supervised: Supervised, when: str) -> None:
+    worker = supervised.supervisor._spawn(2)
+    if when == "its reply is unread":
+        select.select([worker.control], [], [])
+    worker.control.close()
+    try:
+        worker.process.wait(timeout=15)
+    finally:
+        worker.process.kill()
