@@ -3,7 +3,6 @@
 import contextlib
 import json
 import select
-
 import shutil
 import threading
 import time
