@@ -112,6 +112,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self._head_count = 0
         self._idle_bytes = 0
         self._in_head = True
+        self._has_ended = False
         self._refusal: RequestError = refusals.MALFORMED
         self._last_refusal: RequestError | None = None
         self._deadline_s: float | None = None
@@ -129,6 +130,13 @@ class BoundedProtocol(HttpToolsProtocol):
         # Reading pauses while something waits, but may deliver once more.
         self._unparsed = self._unparsed + data
         self._parse()
+
+    # uvicorn closes the connection, and drops the answer.
+    def eof_received(self) -> bool:  # type: ignore[override]
+        """Answer the complete requests of a client that sends no more, then close."""
+        self._has_ended = True
+        # Over TLS the transport closes in any case.
+        return self._must_wait and self.scheme == "http"
 
     @property
     def _must_wait(self) -> bool:
@@ -260,6 +268,8 @@ class BoundedProtocol(HttpToolsProtocol):
             self.refuse(self._last_refusal)
         elif self._unparsed:
             self._parse()
+        if self._has_ended and not self._must_wait:
+            self.transport.close()
 
     def pause_writing(self) -> None:
         # An answer that the client does not read stays in memory, also while the connection closes.

@@ -376,6 +376,20 @@ def test_requests_before_a_broken_one_are_answered(strict: Any) -> None:
         assert re.findall(rb"HTTP/1.1 (\d+)", seen) == statuses
 
 
+def test_a_client_that_sends_no_more_is_answered(strict: Any) -> None:
+    """As ``nc -N`` does, and programs that read the answer until the connection ends."""
+    bodies = [json.dumps({"instances": [PERSON] * count}).encode() for count in (5_000, 1, 1)]
+    sent = b"".join(HEAD + b"Content-Length: %d\r\n\r\n" % len(body) + body for body in bodies)
+    for rest in (b"", HEAD, HEAD + b"Content-Length: 100\r\n\r\n{"):
+        with connect(strict) as connection:
+            connection.sendall(sent + rest)
+            connection.shutdown(socket.SHUT_WR)
+            begin_s = time.monotonic()
+            statuses = re.findall(rb"HTTP/1.1 (\d+)", read_all(connection))
+        assert statuses == [b"200"] * 3
+        assert time.monotonic() - begin_s < 1.0
+
+
 def test_a_client_that_sends_ahead_fills_no_memory(strict: Any) -> None:
     (worker,) = strict.list_workers()
     before = worker.memory_info().rss
