@@ -45,6 +45,9 @@ class _JoinedTransport:
         self._head: bytes | None = None
 
     def write(self, data: bytes) -> None:
+        # The client may have gone a moment before the application hears of it.
+        if self._transport.is_closing():
+            return
         if self._head is None and self._cycle.response_started:
             self._head = data
         elif self._head:
@@ -55,7 +58,7 @@ class _JoinedTransport:
 
     def flush(self) -> None:
         """Send a head without a body."""
-        if self._head:
+        if self._head and not self._transport.is_closing():
             self._transport.write(self._head)
             self._head = b""
 

@@ -7,6 +7,7 @@ import re
 import resource
 import socket
 import ssl
+import struct
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -388,6 +389,19 @@ def test_a_client_that_sends_no_more_is_answered(strict: Any) -> None:
             statuses = re.findall(rb"HTTP/1.1 (\d+)", read_all(connection))
         assert statuses == [b"200"] * 3
         assert time.monotonic() - begin_s < 1.0
+
+
+def test_clients_that_break_off_leave_nothing_in_the_console(strict: Any) -> None:
+    body = json.dumps({"instances": [PERSON] * 300}).encode()
+    sent = HEAD + b"Content-Length: %d\r\n\r\n" % len(body) + body
+    for number in range(100):
+        with connect(strict) as connection:
+            connection.sendall(sent + b"GET /ping HTTP/1.1\r\nHost: x\r\n\r\n" * 10)
+            time.sleep(number * 1e-4)
+            # The connection is reset.
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    strict.post(PERSON)
+    assert "Traceback" not in (strict.run / "logs" / "console.log").read_text()
 
 
 def test_a_client_that_sends_ahead_fills_no_memory(strict: Any) -> None:
