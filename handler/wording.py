@@ -64,8 +64,8 @@ def describe_type(name: str, value: object) -> tuple[str, str | None]:
         ('age must be a number; got the string "54,5", which has a decimal comma', 'write 54.5')
     """
     got = show_value(value)
-    if isinstance(value, str):
-        text = value.strip()[:LONGEST_ECHO]
+    if isinstance(value, str) and len(value) <= LONGEST_ECHO:
+        text = value.strip()
         if _DECIMAL_COMMA.fullmatch(value):
             return (
                 f"{name} must be a number; got the string {got}, which has a decimal comma",

@@ -20,6 +20,7 @@ HenawError
 │   ├── SlowRequestError
 │   ├── LongPathError
 │   ├── LargeHeadersError
+│   ├── TransferCodingError
 │   ├── MalformedBodyError
 │   ├── NotFoundError
 │   ├── MethodNotAllowedError

@@ -271,6 +271,7 @@ class AnswerWriter:
             return find(self._outputs, self._biomarkers, self._age, self._templates.metadata)
         imputed: dict[int, list[str]] = {}
         if self._outputs["imputed"].any():
-            for row, biomarker in np.argwhere(self._outputs["imputed"]).tolist():
+            rows, biomarkers = (axis.tolist() for axis in np.nonzero(self._outputs["imputed"]))
+            for row, biomarker in zip(rows, biomarkers, strict=True):
                 imputed.setdefault(row, []).append(NAMES[biomarker])
         return imputed

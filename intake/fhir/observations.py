@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import math
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -12,6 +11,7 @@ from henaw.intake.results import COMPARATORS
 from henaw.intake.words.dates import count_moment, read_time
 from henaw.intake.words.loinc import CODES, LOINC_SYSTEMS, STATUSES, UCUM_SYSTEMS
 from henaw.model.biomarkers import INDEX, PANEL
+from henaw.model.panel.folding import remember
 from henaw.model.panel.units import fold_unit
 
 _SIGNS = {sign: place for place, sign in enumerate(COMPARATORS)}
@@ -135,7 +135,7 @@ def read_measurement(
     ucum = unit_code if _is_of(quantity.get("system"), UCUM_SYSTEMS) else None
     unit = ucum or quantity.get("unit") or unit_code
     unit = unit if isinstance(unit, str) else ""
-    problem = _check_unit(biomarker, code, unit)
+    problem = _check_unit(unit, biomarker, code)
     if problem is not None:
         raise RefusedError(problem)
     return Measurement(sign, value, unit, time, day)
@@ -146,7 +146,7 @@ def list_objects(value: object) -> list[Mapping[str, Any]]:
     return [one for one in value if isinstance(one, Mapping)] if isinstance(value, list) else []
 
 
-@functools.lru_cache(maxsize=256)
+@remember(256)
 def _is_known_system(system: str, systems: tuple[str, ...]) -> bool:
     plain = system.strip().rstrip("/").casefold().replace("https://", "http://", 1)
     return plain.replace("http://www.", "http://", 1) in systems
@@ -178,14 +178,14 @@ def _find_time(resource: Mapping[str, Any]) -> tuple[int, int] | None:
     return None
 
 
-@functools.lru_cache(maxsize=65_536)
+@remember(4096)
 def _count_time(text: str) -> tuple[int, int] | None:
     moment = read_time(text)
     return None if moment is None else count_moment(moment)
 
 
-@functools.lru_cache(maxsize=4096)
-def _check_unit(biomarker: str, code: str, unit: str) -> str | None:
+@remember(4096)
+def _check_unit(unit: str, biomarker: str, code: str) -> str | None:
     """Why a code cannot have a unit; None for a unit that is not known, which is judged later."""
     allowed = CODES[code].units if code in CODES else None
     if allowed is None or not unit:

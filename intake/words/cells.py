@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import functools
 import re
 from typing import NamedTuple
 
-from henaw.model.panel.folding import fold_name
+from henaw.model.panel.folding import fold_name, remember
 
 NO_VALUE = (
     *("NA", "N/A", "#N/A", "NaN", "nan", "NULL", "None", "nil", "missing", "unknown", "not known"),
@@ -76,7 +75,7 @@ UNREADABLE = Cell()
 """A cell that is neither a number nor a word for a missing value."""
 
 
-@functools.lru_cache(maxsize=65_536)
+@remember(65_536)
 def read_cell(text: str, decimal: str | None = None) -> Cell:
     """Read a cell.
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import functools
 import re
 from collections.abc import Iterable
 from datetime import date, datetime, timezone
 
 from henaw.intake.words.dates import Moment, read_time
 from henaw.model.errors import ScoringError
+from henaw.model.panel.folding import remember
 
 _CLOCK = (
     r"(?:[T ,]+(\d{1,2})[:.h](\d\d)(?::(\d\d)(?:\.\d+)?)?"
@@ -78,7 +78,7 @@ def find_order(texts: Iterable[str], *, subject: str, may_be_alone: bool = True)
     return "dmy" if first else "mdy"
 
 
-@functools.lru_cache(maxsize=262_144)
+@remember(65_536)
 def read_day(text: str, order: str = "mdy") -> Moment | None:
     """Read a day with its time, in UTC if no zone is given; None if it is not a date.
 

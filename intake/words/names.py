@@ -5,7 +5,6 @@ The names of biomarkers are the panel's synonyms. The name of a column may also 
 
 from __future__ import annotations
 
-import functools
 import re
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
@@ -13,7 +12,7 @@ from typing import NamedTuple
 
 from henaw.model.biomarkers import INDEX, PANEL, SHARED_SPELLINGS, SPELLINGS
 from henaw.model.errors import PanelError
-from henaw.model.panel.folding import fold_name
+from henaw.model.panel.folding import fold_name, remember
 
 # Names of blood, serum and plasma, in the languages of the synonyms.
 BLOOD = (
@@ -74,7 +73,7 @@ MALE_WORDS: tuple[str, ...] = (
 """Of single letters only f, w and m are here: v is vrouw in one country and varon in another."""
 
 
-@functools.lru_cache(maxsize=4096)
+@remember(4096)
 def means(spelling: str, names: tuple[str, ...]) -> bool:
     """Whether a spelling is one of some names, in any case and punctuation.
 
@@ -105,7 +104,7 @@ ALL_SPELLINGS: Mapping[str, str] = MappingProxyType({**SHARED_SPELLINGS, **SPELL
 """Biomarkers by folded name, including names that another quantity has too."""
 
 
-@functools.lru_cache(maxsize=65_536)
+@remember(65_536)
 def find_biomarker(spelling: str, *, with_unit: bool) -> str | None:
     """Find the biomarker that a name means exactly; None for another quantity.
 
@@ -156,7 +155,7 @@ class Header(NamedTuple):
     problem: str | None = None
 
 
-@functools.lru_cache(maxsize=4096)
+@remember(4096)
 def read_header(column: str) -> Header | None:
     """Read the name of a column; None if it names no biomarker.
 

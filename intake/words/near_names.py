@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from henaw.intake.words.names import AGE, ALL_SPELLINGS, SEX, read_header
-from henaw.model.panel.folding import fold_name
+from henaw.model.panel.folding import fold_name, remember
 
 _LEAST_LIKENESS = 0.87
 _LEAST_LETTERS = 6
@@ -73,7 +73,7 @@ def find_near_names(names: Sequence[str], absent: Iterable[str]) -> list[NearNam
     return found
 
 
-@functools.lru_cache(maxsize=16_384)
+@remember(16_384)
 def _find_meant(name: str) -> str:
     """What a name may mean; "" for nothing of the panel."""
     words = [fold_name(word) for word in re.split(r"[\s_.,;:/|()\[\]-]+", name)]

@@ -5,11 +5,50 @@ from __future__ import annotations
 import functools
 import re
 import unicodedata
+from collections.abc import Callable
+from typing import Concatenate, Final, ParamSpec, TypeVar
 
-_WORDS = (("%", " pct "), ("#", " count "), ("\u03b3", "gamma"))
+_P = ParamSpec("_P")
+_R = TypeVar("_R")
+_WORDS: Final = (("%", " pct "), ("#", " count "), ("\u03b3", "gamma"))
+_LONGEST: Final = 100
+"""Longer texts are not kept: thousands of them, which a client may send, would fill the memory."""
 
 
-@functools.lru_cache(maxsize=65_536)
+def remember(
+    places: int,
+) -> Callable[[Callable[Concatenate[str, _P], _R]], Callable[Concatenate[str, _P], _R]]:
+    """Keep the results of a function of a text, as people write it; of the newest short texts.
+
+    Args:
+        places: how many results are kept.
+
+    Example:
+        >>> @remember(2)
+        ... def measure(text: str) -> int:
+        ...     print("measured")
+        ...     return len(text)
+        >>> measure("mg"), measure("mg")
+        measured
+        (2, 2)
+    """
+
+    def wrap(function: Callable[Concatenate[str, _P], _R]) -> Callable[Concatenate[str, _P], _R]:
+        keep = functools.lru_cache(maxsize=places)(function)
+
+        @functools.wraps(function)
+        def ask(text: str, /, *others: _P.args, **named: _P.kwargs) -> _R:
+            if len(text) > _LONGEST:
+                return function(text, *others, **named)
+            # The arguments of all these functions are texts and numbers, so they can be keys.
+            return keep(text, *others, **named)  # type: ignore[arg-type]
+
+        return ask
+
+    return wrap
+
+
+@remember(65_536)
 def fold_name(name: str) -> str:
     """Remove case, accents, spaces and punctuation; percent and number signs become words.
 

@@ -7,12 +7,13 @@ up in :data:`UNIT_ALIASES`.
 
 from __future__ import annotations
 
-import functools
 import re
 import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
+
+from henaw.model.panel.folding import remember
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,7 +97,7 @@ _REWRITES = tuple(
 )
 
 
-@functools.lru_cache(maxsize=4096)
+@remember(4096)
 def fold_unit(spelling: str) -> str:
     """Fold the spellings of one unit: micro signs, case, spaces, words, IU for U.
 

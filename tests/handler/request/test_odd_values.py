@@ -1,7 +1,9 @@
 """Any value in any place of any request is answered or refused; none makes the server fail."""
 
 import copy
+import gc
 import json
+import tracemalloc
 from collections.abc import Iterator
 from typing import Any
 
@@ -118,3 +120,32 @@ def test_no_value_in_any_place_makes_the_server_fail(
         failed += [(place, value) for value in ODD if ask(change(tree, place, value)) >= 500]
     assert not failed
     assert ask(tree) == 200, "the client was over its rate, so nothing was tried"
+
+
+@pytest.mark.parametrize("request_of", REQUESTS, indirect=True)
+def test_no_long_text_stays_in_memory(
+    client: Any, request_of: tuple[str, dict[str, str], dict[str, Any]]
+) -> None:
+    path, headers, tree = request_of
+    site = client.make_site()
+
+    def weigh(place: Place) -> int:
+        """The bytes that stay after three requests with a long text in one place."""
+        gc.collect()
+        tracemalloc.start()
+        for letter in "abc":
+            text = json.dumps(change(tree, place, letter * 100_000)).encode()
+            site.answer("POST", path, headers, text)
+        gc.collect()
+        kept = tracemalloc.get_traced_memory()[0]
+        tracemalloc.stop()
+        return kept
+
+    first = next(list_places(tree))
+    for changed in (tree, change(tree, first, "x")):  # Imports modules.
+        site.answer("POST", path, headers, json.dumps(changed).encode())
+    gc.freeze()
+    try:
+        assert not [place for place in list_places(tree) if weigh(place) > 200_000]
+    finally:
+        gc.unfreeze()
