@@ -26,6 +26,9 @@ _URL_BYTES = 8 * 1024
 _PART_BYTES = 4 * 1024
 """The parser gets so much at a time: it cannot be stopped within what it has been given."""
 
+_TLS_PART_BYTES = 64 * 1024
+"""uvloop does not count what it has encrypted by one call, so an unread answer would be unseen."""
+
 
 class _RefusedError(Exception):
     """Ends the parser; the connection has the reason."""
@@ -37,10 +40,13 @@ class _JoinedTransport:
     Sent separately they are two system calls, and two packets that wake the client twice.
     """
 
-    __slots__ = ("_cycle", "_head", "_transport")
+    __slots__ = ("_cycle", "_head", "_is_tls", "_transport")
 
-    def __init__(self, transport: asyncio.Transport, cycle: RequestResponseCycle) -> None:
+    def __init__(
+        self, transport: asyncio.Transport, cycle: RequestResponseCycle, *, is_tls: bool
+    ) -> None:
         self._transport = transport
+        self._is_tls = is_tls
         self._cycle = cycle
         self._head: bytes | None = None
 
@@ -50,6 +56,11 @@ class _JoinedTransport:
             return
         if self._head is None and self._cycle.response_started:
             self._head = data
+        elif len(data) > _TLS_PART_BYTES and self._is_tls:
+            self.flush()
+            parts = memoryview(data)
+            for begin in range(0, len(data), _TLS_PART_BYTES):
+                self._transport.write(parts[begin : begin + _TLS_PART_BYTES])
         elif self._head:
             self._transport.writelines([self._head, data])
             self._head = b""
@@ -234,7 +245,7 @@ class BoundedProtocol(HttpToolsProtocol):
         super().on_headers_complete()
         # The task that uses the transport runs later. It calls write, close and is_closing alone,
         # which is all that the joined transport has.
-        joined = _JoinedTransport(self.transport, self.cycle)
+        joined = _JoinedTransport(self.transport, self.cycle, is_tls=self.scheme == "https")
         self.cycle.transport = joined  # type: ignore[assignment]
         self.cycle.on_response = lambda: self._complete(joined)
 

@@ -62,6 +62,7 @@ class Production:
                 "certificate": str(folder / "tls.crt"),
                 "key": str(folder / "tls.key"),
                 "header_s": 3.0,
+                "body_s": 3.0,
             },
             throttle={"accepted_keys_file": str(self.keys), "keyed": generous},
         )
@@ -470,21 +471,32 @@ def test_an_offer_of_http_2_is_ignored(strict: Any) -> None:
     assert statuses == [b"200"] * 4
 
 
-@pytest.mark.parametrize("before", [b"Connection: close\r\n", b""])
-def test_a_client_that_does_not_read_is_disconnected(strict: Any, before: bytes) -> None:
-    (worker,) = strict.list_workers()
-    body = json.dumps({"instances": [PERSON] * 10_000}).encode()
-    with socket.socket() as connection:
+@pytest.mark.parametrize("fields", [b"Connection: close\r\n", b""])
+@pytest.mark.parametrize("is_tls", [False, True])
+def test_a_client_that_does_not_read_is_disconnected(
+    strict: Any, production: Production, is_tls: bool, fields: bytes
+) -> None:
+    server = production.server if is_tls else strict
+    with contextlib.ExitStack() as stack:
+        connection = stack.enter_context(socket.socket())
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-        address = urlsplit(strict.record.url)
+        address = urlsplit(server.record.url)
         connection.connect((address.hostname, address.port))
-        connection.sendall(HEAD + before + b"Content-Length: %d\r\n\r\n" % len(body) + body)
+        if is_tls:
+            context = ssl.create_default_context(cafile=production.folder / "ca.crt")
+            connection = stack.enter_context(
+                context.wrap_socket(connection, server_hostname="localhost")
+            )
+            fields += b"X-API-Key: first\r\n"
+        body = json.dumps({"instances": [PERSON] * 10_000}).encode()
+        connection.sendall(HEAD + fields + b"Content-Length: %d\r\n\r\n" % len(body) + body)
         connection.recv(1)
         connection.sendall(b"GET /ping HTTP/1.1\r\nHost: x\r\n\r\n")
         port = connection.getsockname()[1]
 
         def is_gone() -> bool:
-            return all(c.raddr[1:] != (port,) for c in worker.net_connections() if c.raddr)
+            opened = [c for worker in server.list_workers() for c in worker.net_connections()]
+            return all(c.raddr[1:] != (port,) for c in opened if c.raddr)
 
         assert not is_gone()
         wait_until(is_gone)
