@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from henaw.model.biomarkers import AGE_MAXIMUM_YEARS, AGE_MINIMUM_YEARS, SEXES
+from henaw.model.biomarkers import AGE_MAXIMUM_YEARS, AGE_MINIMUM_YEARS, INDEX, PANEL, SEXES
 
 
 def find_useful(
@@ -49,3 +49,26 @@ def find_useful(
         informs = np.where(side < 0, values <= medians, values >= medians)
         useful |= (sex == code) & accepted & informs
     return useful
+
+
+def pass_critical(
+    name: str, values: npt.NDArray[np.floating[Any]], side: npt.NDArray[np.int8]
+) -> npt.NDArray[np.floating[Any]]:
+    """Move a limit that is a critical limit too to its critical side: above 300 is not 300.
+
+    Args:
+        name: the biomarker's name.
+        values: (n,) in the panel's unit.
+        side: (n,) -1 below the value, 1 above it, 0 the value itself.
+
+    Example:
+        >>> values = pass_critical("crp", np.array([300.0, 300.0]), np.array([0, 1], np.int8))
+        >>> values > 300
+        array([False,  True])
+    """
+    biomarker = PANEL[INDEX[name]]
+    for limit, sign in ((biomarker.critical_low, -1), (biomarker.critical_high, 1)):
+        if limit is not None and limit.value is not None:
+            beyond = np.nextafter(np.float32(limit.value), np.float32(sign * np.inf))
+            values = np.where((side == sign) & (values == limit.value), beyond, values)
+    return values

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-from henaw.intake.limits import find_useful
+from henaw.intake.limits import find_useful, pass_critical
 from henaw.intake.newest import Values
 from henaw.intake.results import COMPARATORS, UNDATED
 from henaw.intake.words.dates import find_day
@@ -85,7 +85,28 @@ class PersonTable(NamedTuple):
                 name, values[:, place], side, age=self.age, sex=sex, reference=reference
             )
             values[~useful, place] = np.nan
+            values[:, place] = pass_critical(name, values[:, place], side)
         return values.astype(np.float32), self.age.astype(np.float32), sex
+
+    def describe_limits(self, biomarkers: npt.NDArray[np.float32]) -> list[str]:
+        """Say which limits were used as values, and which were not.
+
+        Args:
+            biomarkers: (n, 9) of :meth:`to_arrays`.
+        """
+        is_limit, is_used = self.values.comparator > 0, ~np.isnan(biomarkers)
+        lines = []
+        for what, chosen in (
+            ("limits, used as values", is_limit & is_used),
+            ("limits that say too little, not used", is_limit & ~is_used),
+        ):
+            counts = np.count_nonzero(chosen, axis=0).tolist()
+            named = [
+                f"{name} ({count})" for name, count in zip(NAMES, counts, strict=True) if count
+            ]
+            if named:
+                lines.append(f"{what}: {', '.join(named)}")
+        return lines
 
     def find_problems(self) -> list[list[str]]:
         """List why each person cannot be scored, in sentences; empty for those who can."""
@@ -97,7 +118,7 @@ class PersonTable(NamedTuple):
             if is_empty:
                 found.append(NO_RESULT)
             elif math.isnan(age):
-                found.append("the age is not known: a birth date is missing")
+                found.append("the age is not known: a birth date is missing or is no date")
             elif not AGE_MINIMUM_YEARS <= age <= AGE_MAXIMUM_YEARS:
                 # Three decimals, because one day is 0.003 years.
                 found.append(
@@ -105,7 +126,7 @@ class PersonTable(NamedTuple):
                     f"{age:.3f}"
                 )
             if sex not in SEXES:
-                found.append(f"the sex must be {' or '.join(SEXES)}; got {sex!r}")
+                found.append(f"the sex must be {' or '.join(SEXES)}; got {sex!r:.60}")
             problems.append(found)
         return problems
 

@@ -14,6 +14,7 @@ BINARY_HEADER = "inference-header-content-length"
 """Declares the length of the JSON, in bytes; binary values follow it (Open Inference Protocol)."""
 
 _UTF8 = ";charset=utf-8"
+_R4 = ";fhirversion=4.0"
 
 
 class Dialect(enum.Enum):
@@ -44,11 +45,12 @@ def find_dialect(headers: Mapping[str, str], dialect: Dialect) -> Dialect:
         declared is None and "origin" not in headers and "sec-fetch-site" not in headers
     ):
         return dialect
-    media = "".join((declared or "").split()).replace('"', "").casefold().removesuffix(_UTF8)
+    media = "".join((declared or "").split()).replace('"', "").casefold().replace(_UTF8, "")
     if media == JSON_TYPE or (media == BINARY_TYPE and BINARY_HEADER in headers):
         return dialect
-    if media == FHIR_TYPE and dialect is Dialect.HENAW:
+    if media in (FHIR_TYPE, f"{FHIR_TYPE}{_R4}") and dialect is Dialect.HENAW:
         return Dialect.FHIR
     raise UnsupportedMediaError(
-        f"Content-Type must be application/json; got {(declared or 'none')[:80]}"
+        "Content-Type must be application/json, or application/fhir+json for a Bundle; got "
+        f"{(declared or 'none')[:80]}"
     )

@@ -122,7 +122,8 @@ class ServiceApp:
         if scope["type"] != "http":
             return
         self._arrivals.count -= 1
-        headers = {n.decode("latin-1"): v.decode("latin-1") for n, v in scope["headers"]}
+        # The parser leaves blanks at the end of a value, which are no part of it.
+        headers = {n.decode("latin-1"): v.decode("latin-1").strip() for n, v in scope["headers"]}
         response = self._cors.answer_preflight(scope["method"], headers)
         if response is None:
             try:

@@ -52,6 +52,7 @@ def make_instances(found: FhirPeople, metadata: Metadata, form: Form) -> Instanc
     """Return the patients who can be scored, as the graph takes them."""
     biomarkers, age, sex = found.table.to_arrays(_describe_reference(metadata))
     scored = find_scored(found)
+    found = found._replace(notes=found.notes + found.table.describe_limits(biomarkers))
     return Instances(
         form=form,
         biomarkers=biomarkers[scored],

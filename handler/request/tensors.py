@@ -188,7 +188,9 @@ def _read_tensor(
         return np.empty(0)
     shape = tensor.get("shape")
     wanted = [len(data) // len(NAMES), len(NAMES)] if name == "biomarkers" else [len(data)]
-    if shape != wanted or math.prod(wanted) != len(data):
+    # In Python [True, 9.0] is equal to [1, 9].
+    is_whole = isinstance(shape, list) and all(type(axis) is int for axis in shape)
+    if not is_whole or shape != wanted or math.prod(wanted) != len(data):
         expected = f"[n, {len(NAMES)}]" if name == "biomarkers" else "[n]"
         problems.add(
             None,

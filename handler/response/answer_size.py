@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 from henaw.handler.errors import OverloadedError, TooLargeError
 from henaw.handler.request.instances import Form, Instances
 from henaw.handler.response.answers import NUMBERS
 from henaw.model.runtime import Outputs
+
+if TYPE_CHECKING:
+    from henaw.intake.fhir.reader import FhirPeople
 
 _PERSON: Final = 400
 """Bytes of one person's answer without its numbers: id, names, lists."""
@@ -25,6 +28,11 @@ _TENSOR_NUMBER: Final = 14
 _PATIENT: Final = 11_000
 _PATIENT_FLAG: Final = 3_600
 """Bytes of a reason in FHIR, which repeats it at every number that is withheld."""
+
+_USUAL_NAME: Final = 100
+"""Characters of a Patient's or Observation's name that are counted already."""
+_NAME: Final = 12
+"""Bytes for each byte of a longer name: in four resources, each with at most three as ASCII."""
 
 
 def bound_size(instances: Instances, outputs: Outputs, *, explain: bool) -> int:
@@ -43,13 +51,21 @@ def bound_size(instances: Instances, outputs: Outputs, *, explain: bool) -> int:
     unreliable: int = people - np.count_nonzero(outputs["reliable"])
     unusual: int = 2 * unreliable + sum(np.count_nonzero(outputs[name]) for name in _FLAGS)
     if instances.form is Form.BUNDLE:
-        return len(instances.source.patients) * _PATIENT + unusual * _PATIENT_FLAG
+        names = _count_long_names(instances.source)
+        return len(instances.source.patients) * _PATIENT + unusual * _PATIENT_FLAG + names * _NAME
     if explain:
         return people * _EXPLANATION + unusual * _FLAG
     numbers = sum(
         outputs[NUMBERS[field][0]].size for field in instances.outputs if field in NUMBERS
     )
     return people * _PERSON + numbers * _NUMBER + unusual * _FLAG
+
+
+def _count_long_names(found: FhirPeople) -> int:
+    """Return the bytes of all long names."""
+    names = [patient.reference or patient.name for patient in found.patients]
+    names += found.table.values.sources.to_pylist()
+    return sum(len(name.encode()) for name in names if len(name) > _USUAL_NAME)
 
 
 class Room:

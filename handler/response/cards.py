@@ -30,7 +30,7 @@ def write_cards(instances: Instances, outputs: Outputs, metadata: Metadata) -> C
         metadata: the model's metadata.
     """
     found: FhirPeople = instances.source
-    notes = list(found.notes[1:])
+    notes = found.notes
     if not len(instances):
         texts = [text for texts in found.table.find_problems() for text in texts]
         return _make_card("No biological age: data are missing", texts + notes, metadata)
@@ -50,7 +50,9 @@ def write_cards(instances: Instances, outputs: Outputs, metadata: Metadata) -> C
                if is_imputed and b.name in metadata.used_biomarkers]  # fmt: skip
     cautions = [f"{warning.field}: {warning.message}" for warning in warnings]
     if missing:
-        cautions.append(f"Not measured, and estimated from the other values: {', '.join(missing)}")
+        cautions.append(
+            f"Not measured or not usable, and estimated from the other values: {', '.join(missing)}"
+        )
     facts = [
         f"90 % interval: {low:.1f} to {high:.1f} years.",
         f"Age on the day of the newest value: {float(instances.age[0]):.1f} years; difference: "

@@ -10,10 +10,12 @@ Libraries made for this take whole tokens only, and a person in a bulk request c
 from __future__ import annotations
 
 from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, Final
 
 import redis
 from henaw.handler.throttle.store import Decision, Demand, StoreError
+from henaw.model.errors import ConfigurationError
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
@@ -22,8 +24,13 @@ local cost, window = tonumber(ARGV[1]), tonumber(ARGV[2])
 local time = redis.call('TIME')
 local now_us = time[1] * 1000000 + time[2]
 local held = redis.call('HMGET', KEYS[1], 'at_us', 'ahead_ns')
-local passed_us = math.max(0, now_us - (tonumber(held[1]) or now_us))
-local ahead = math.min(window, math.max(0, (tonumber(held[2]) or 0) - passed_us * 1000))
+local passed_us = now_us - (tonumber(held[1]) or now_us)
+local left = (tonumber(held[2]) or 0) - math.max(0, passed_us) * 1000
+local ahead = math.min(window, math.max(0, left))
+-- The clock was set back: the bucket would stay as it is until that time comes again.
+if passed_us < -5000000 then
+    ahead = 0
+end
 if ahead + cost > window then
     return {0, ahead}
 end
@@ -36,6 +43,8 @@ return {1, ahead}
 _PREFIX: Final = b"henaw:throttle:"
 _TIMEOUT_S: Final = 0.1
 """A Redis that is slower than this slows every request; the file is faster."""
+_PATIENCE_S: Final = 0.25
+"""Also for the host's name, which no other timeout limits."""
 
 
 class RedisStore:
@@ -49,31 +58,52 @@ class RedisStore:
     name = "Redis"
 
     def __init__(self, url: str) -> None:
-        client = redis.Redis.from_url(
-            url,
-            socket_timeout=_TIMEOUT_S,
-            socket_connect_timeout=_TIMEOUT_S,
-            # One retry, because Redis closes connections that are idle.
-            retry=Retry(NoBackoff(), 1),
-        )
+        try:
+            client = redis.Redis.from_url(
+                url,
+                socket_timeout=_TIMEOUT_S,
+                socket_connect_timeout=_TIMEOUT_S,
+                # One retry, because Redis closes connections that are idle.
+                retry=Retry(NoBackoff(), 1),
+            )
+            # It makes no connection before the first request, so options are not checked.
+            client.connection_pool.make_connection()
+        except (ValueError, TypeError):
+            # The cause has parts of the URL.
+            raise ConfigurationError(
+                "handler.yaml",
+                [
+                    "throttle.redis is not the address of a Redis. In a password, write / as %2F, "
+                    "# as %23, ? as %3F and @ as %40"
+                ],
+            ) from None
         self._client = client
         self._script: Any = client.register_script(_ADMIT)
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="henaw-redis")
+        self._asked: Future[list[Any]] | None = None
 
     def admit(self, demands: Sequence[Demand]) -> list[Decision]:
         """Decide, as :class:`henaw.handler.throttle.store.Store` says."""
+        if self._asked is not None and not self._asked.done():
+            raise StoreError("TimeoutError")
+        asked = self._asked = self._thread.submit(self._ask, demands)
         try:
-            if len(demands) == 1:
-                answers = [self._run(demands[0], self._client)]
-            else:
-                # Each script still runs alone, but one answer has all results.
-                with self._client.pipeline(transaction=False) as pipeline:
-                    for demand in demands:
-                        self._run(demand, pipeline)
-                    answers = pipeline.execute()
-        except redis.RedisError as error:
+            answers = asked.result(_PATIENCE_S)
+            return [Decision(allowed=bool(one), ahead_ns=int(ahead)) for one, ahead in answers]
+        # Another kind of error is no reason to answer nobody.
+        except Exception as error:
             # The message may name hosts; the URL is not in it.
             raise StoreError(type(error).__name__) from error
-        return [Decision(allowed=bool(allowed), ahead_ns=int(ahead)) for allowed, ahead in answers]
+
+    def _ask(self, demands: Sequence[Demand]) -> list[Any]:
+        if len(demands) == 1:
+            return [self._run(demands[0], self._client)]
+        # Each script still runs alone, but one answer has all results.
+        with self._client.pipeline(transaction=False) as pipeline:
+            for demand in demands:
+                self._run(demand, pipeline)
+            answers: list[Any] = pipeline.execute()
+        return answers
 
     def _run(self, demand: Demand, client: redis.Redis) -> Any:
         keys, args = [_PREFIX + demand.client], [demand.cost_ns, demand.window_ns]

@@ -135,6 +135,8 @@ def read_measurement(
     ucum = unit_code if _is_of(quantity.get("system"), UCUM_SYSTEMS) else None
     unit = ucum or quantity.get("unit") or unit_code
     unit = unit if isinstance(unit, str) else ""
+    if len(unit) > _LONGEST:
+        raise RefusedError(f"the unit {unit[:_LONGEST]!r}... is not known")
     problem = _check_unit(unit, biomarker, code)
     if problem is not None:
         raise RefusedError(problem)

@@ -7,6 +7,9 @@ from typing import Any, NamedTuple
 
 from henaw.model.errors import ScoringError
 
+LONGEST_NAME = 1_000
+"""Characters of a name: the answers and the contained resources repeat it many times."""
+
 
 class Patient(NamedTuple):
     """A Patient.
@@ -88,6 +91,7 @@ class Patients:
         reference: str | None,
         address: str | None,
     ) -> None:
+        check_name(name)
         birth_date, gender = resource.get("birthDate"), resource.get("gender")
         patient = Patient(name, reference, address, birth_date, gender)
         known = self.known.setdefault(name, patient)
@@ -140,6 +144,22 @@ def locate(holder: Mapping[str, Any] | None, base: str | None, scope: str) -> st
         if kind.isalpha() and kind[0].isupper():
             return f"{server}/{reference}"
     return reference
+
+
+def check_name(name: str) -> None:
+    """Check the id or address of a resource.
+
+    Raises:
+        ScoringError: it is too long.
+    """
+    if len(name) > LONGEST_NAME:
+        raise ScoringError(
+            "FHIR",
+            [
+                f"an id, identifier or fullUrl must have at most {LONGEST_NAME} characters; got "
+                f"{len(name)}, {name[:40]!r}..."
+            ],
+        )
 
 
 def is_web(address: object) -> bool:

@@ -23,7 +23,7 @@ from henaw.intake.fhir.observations import (
     list_objects,
     read_measurement,
 )
-from henaw.intake.fhir.patients import Patient, Patients, locate, read_text
+from henaw.intake.fhir.patients import Patient, Patients, check_name, locate, read_text
 from henaw.intake.fhir.specimens import name_label, name_specimen
 from henaw.intake.json_stream import UNPACKING, JsonStream
 from henaw.intake.newest import Newest, Values, split_draw
@@ -134,7 +134,7 @@ class FhirReader:
         if not self._resources:
             raise ScoringError(
                 "FHIR",
-                ["the file must hold FHIR R4 resources, such as a Bundle; got no resourceType"],
+                ["there must be FHIR R4 resources, such as a Bundle; got no resourceType"],
             )
         patients = self._patients.known
         if not patients:
@@ -174,7 +174,7 @@ class FhirReader:
             elif reference and self._patients.find(reference) is None:
                 nowhere[reference] = count
         if nowhere:
-            some = ", ".join(list(nowhere)[:_MOST_NAMED])
+            some = ", ".join(f"{name:.60}" for name in list(nowhere)[:_MOST_NAMED])
             more = " and others" if len(nowhere) > _MOST_NAMED else ""
             self._refused[f"the subject is not a Patient of this data: {some}{more}"] = sum(
                 nowhere.values()
@@ -208,6 +208,14 @@ class FhirReader:
             return
         self._resources += 1
         if kind == "Bundle":
+            if resource.get("type") == "history":
+                raise ScoringError(
+                    "FHIR",
+                    [
+                        "a Bundle of type history has earlier versions of its resources too: send "
+                        "the present ones, such as the Bundle of a search"
+                    ],
+                )
             self._pages += any(
                 link.get("relation") == "next" for link in list_objects(resource.get("link"))
             )
@@ -220,6 +228,7 @@ class FhirReader:
             return
         number = read_text(resource.get("id"))
         name = address or (f"{kind}/{number}" if number else f"resource {self._resources}")
+        check_name(name)
         contained = list_objects(resource.get("contained"))
         parts = {str(part.get("id")): part for part in contained} if contained else _NOTHING
         holder = _Holder(name, address, resource, parts)
@@ -243,6 +252,7 @@ class FhirReader:
         lacking = ("subject",) if any(key in part for key in _TIMES) else ("subject", *_TIMES)
         shared = {key: holder.resource[key] for key in lacking if key in holder.resource}
         number = read_text(part.get("id")) or "an Observation"
+        check_name(number)
         self._add_observation({**shared, **part}, holder, f"{number} contained in {holder.name}")
 
     def _add_observation(self, resource: Mapping[str, Any], holder: _Holder, name: str) -> None:
@@ -251,9 +261,9 @@ class FhirReader:
         self._add_result(resource, holder, name, is_panel=bool(components))
         shared = {key: resource[key] for key in _SHARED if key in resource}
         for component in components:
-            both = {**shared, **component}
-            if shared.get("modifierExtension"):
-                both["modifierExtension"] = shared["modifierExtension"]
+            # FHIR has these for the Observation alone, but for modifiers.
+            both = {**component, **shared}
+            both["modifierExtension"] = _list_modifiers(resource) + _list_modifiers(component)
             self._add_result(both, holder, name)
 
     def _add_result(
@@ -355,6 +365,12 @@ def _to_results(rows: list[_Row]) -> Results:
 _TIMES = ("effectiveDateTime", "effectiveInstant", "effectivePeriod")
 _SHARED = ("subject", "status", "modifierExtension", "specimen", *_TIMES)
 """What a component inherits from its Observation."""
+
+
+def _list_modifiers(resource: Mapping[str, Any]) -> list[object]:
+    found = resource.get("modifierExtension")
+    return [found] if found else []
+
 
 _NOTHING: Mapping[str, Mapping[str, Any]] = {}
 

@@ -24,6 +24,9 @@ _CODES: Mapping[str, str] = MappingProxyType(
         **dict.fromkeys(("UR", "URINE", "URC", "URT", "USPEC"), "urine"),
     }
 )
+_LONGEST = 200
+"""Characters of a name or label. A longer one is not read, so it is not taken for blood."""
+
 _NOT_BLOOD = re.compile(
     "urin|harn|orina|cerebrospinal|liquor|csf|stool|feces|faeces|stuhl|saliva|speichel|sputum"
     "|dialys|dialis|pleura|ascit|peritone|synovia|semen|sperma|swab|amniotic"
@@ -47,7 +50,7 @@ def name_specimen(concept: object) -> str:
         if isinstance(coding, Mapping):
             code = read_text(coding.get("code")) or ""
             names += [read_text(coding.get("display")), _CODES.get(code, code)]
-    given = [name for name in names if name]
+    given = [name[:_LONGEST] for name in names if name]
     return "" if any(map(is_blood, given)) else next(iter(given), "")
 
 
@@ -59,4 +62,8 @@ def name_label(label: object) -> str:
         ('24 h urine', '')
     """
     text: Any = read_text(label)
-    return text if text and _NOT_BLOOD.search(fold_name(text)) else ""
+    if not text:
+        return ""
+    if len(text) > _LONGEST:
+        return f"{text[:_LONGEST]}..."
+    return text if _NOT_BLOOD.search(fold_name(text)) else ""

@@ -7,8 +7,9 @@ from datetime import date, datetime, timedelta, timezone
 from typing import NamedTuple
 
 _TIME = re.compile(
-    r"(\d{4})(?:-(\d\d)(?:-(\d\d))?)?"
-    r"(?:T(\d\d):(\d\d)(?::(\d\d)(?:\.\d+)?)?(?:Z|([+-])(\d\d):(\d\d))?)?"
+    r"([0-9]{4})(?:-(0[1-9]|1[0-2])(?:-(0[1-9]|[12][0-9]|3[01]))?)?"
+    r"(?:T([0-9]{2}):([0-9]{2})(?::([0-9]{2})(?:\.[0-9]+)?)?"
+    r"(?:Z|([+-])(0[0-9]|1[0-4]):([0-5][0-9]))?)?"
 )
 _MEAN_YEAR_DAYS = 365.25
 _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)

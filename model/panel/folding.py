@@ -6,11 +6,13 @@ import functools
 import re
 import unicodedata
 from collections.abc import Callable
-from typing import Concatenate, Final, ParamSpec, TypeVar
+from typing import Concatenate, Final, Literal, ParamSpec, TypeVar
 
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
 _WORDS: Final = (("%", " pct "), ("#", " count "), ("\u03b3", "gamma"))
+_MARKS: Final = "\u0f73\u0f75\u0f81"
+"""The characters that are no combining marks, but are decomposed into nothing else."""
 _LONGEST: Final = 100
 """Longer texts are not kept: thousands of them, which a client may send, would fill the memory."""
 
@@ -48,6 +50,16 @@ def remember(
     return wrap
 
 
+def normalize(form: Literal["NFKC", "NFKD"], text: str) -> str:
+    """Normalize a text as Unicode defines it; a long one without its combining marks.
+
+    A run of marks is sorted in quadratic time: 40 000 of them take a second.
+    """
+    if len(text) > _LONGEST:
+        text = "".join(c for c in text if not unicodedata.combining(c) and c not in _MARKS)
+    return unicodedata.normalize(form, text)
+
+
 @remember(65_536)
 def fold_name(name: str) -> str:
     """Remove case, accents, spaces and punctuation; percent and number signs become words.
@@ -59,5 +71,5 @@ def fold_name(name: str) -> str:
     folded = name.casefold()
     for sign, word in _WORDS:
         folded = folded.replace(sign, word)
-    plain = unicodedata.normalize("NFKD", folded)
+    plain = normalize("NFKD", folded)
     return re.sub(r"[^a-z0-9]", "", plain)

@@ -8,12 +8,11 @@ up in :data:`UNIT_ALIASES`.
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from henaw.model.panel.folding import remember
+from henaw.model.panel.folding import normalize, remember
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,7 +107,7 @@ def fold_unit(spelling: str) -> str:
         ('umol/l', 'g/dl', 'u/l')
     """
     # NFKC turns one of the two micro signs into the other, and superscripts into digits.
-    folded = unicodedata.normalize("NFKC", spelling).replace("\u03bc", "u")
+    folded = normalize("NFKC", spelling).replace("\u03bc", "u")
     folded = folded.replace("\u2212", "-").replace("\u00b7", ".").replace("\u22c5", ".")
     folded = folded.replace("^", "*").replace("**", "*")
     folded = "".join(folded.split()).casefold()

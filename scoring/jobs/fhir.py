@@ -67,6 +67,8 @@ def write_fhir(model: Henaw, people: FhirPeople, out: Path, *, unreliable: str) 
     """
     check_sink(out, FHIR_SUFFIXES)
     summary = Summary()
+    used, _, _ = people.table.to_arrays(model.description["reference"])
+    people = people._replace(notes=people.notes + people.table.describe_limits(used))
     resources = _answer(model, people, summary, keep=check_unreliable(unreliable))
     lines: Iterator[str]
     if out.name.lower().endswith(".ndjson"):

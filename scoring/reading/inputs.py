@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-from henaw.intake.limits import find_useful
+from henaw.intake.limits import find_useful, pass_critical
 from henaw.intake.person_table import NO_RESULT
 from henaw.intake.tables.layout import Layout
 from henaw.model.biomarkers import (
@@ -119,7 +119,7 @@ def read_inputs(batch: pa.RecordBatch, layout: Layout, reference: Mapping[str, A
             )
             note(LIMIT_USED + place, (cells.side != 0) & useful, notes)
             note(_LIMIT_DROPPED + place, (cells.side != 0) & ~useful & ~np.isnan(values), notes)
-            values = np.where(useful, values, np.nan)
+            values = pass_critical(mapped.name, np.where(useful, values, np.nan), cells.side)
         earlier = biomarkers[:, place]
         biomarkers[:, place] = np.where(np.isnan(earlier), values, earlier)
     outside = (biomarkers < _LOWS) | (biomarkers > _HIGHS)

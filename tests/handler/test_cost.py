@@ -299,6 +299,16 @@ FHIR_ATTACKS: dict[str, str] = {
     % ",".join(['{"resourceType":"Observation"}'] * 20),
     "bundles in bundles": '{"resource":{"resourceType":"Bundle","entry":[{"resource":{}}]}}',
     "deep": f'{{"resource":{DEEP}}}',
+    "labels of marks": OBSERVATION
+    % (
+        '"effectiveDateTime":"2024-01-01","valueQuantity":{"value":1,"unit":"mg/L"},'
+        '"specimen":{"display":"%s"}' % ("\u0300" * 1_500 + "\u0316" * 1_500)
+    ),
+    "units of marks": OBSERVATION
+    % (
+        '"effectiveDateTime":"2024-01-01","valueQuantity":{"value":1,"unit":"%s"}'
+        % ("\u0300" * 1_500 + "\u0316" * 1_500)
+    ),
     "specimens": '{"resource":{"resourceType":"Specimen","id":"{}","type":{"text":"blood {}"}}}',
 }
 

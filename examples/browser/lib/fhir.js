@@ -52,6 +52,8 @@ class RefusedError extends Error {
 export function readBundle(sidecar, bundle) {
   if (!isObject(bundle) || bundle.resourceType !== "Bundle")
     throw new BundleError("resourceType must be Bundle");
+  if (bundle.type === "history")
+    throw new BundleError("a Bundle of type history has earlier versions of its resources too");
   const entries = asList(bundle.entry).filter(isObject);
   const patients = findPatients(entries);
   if (patients.size === 0) throw new BundleError("the Bundle has no Patient");
@@ -124,11 +126,11 @@ function* walkObservations(entries) {
     if (!isObject(resource) || resource.resourceType !== "Observation") continue;
     const name = nameEntry(resource, fullUrl, place);
     yield { name, fullUrl, resource };
-    const { code, valueQuantity, dataAbsentReason, component, ...shared } = resource;
-    const { modifierExtension } = shared;
+    const { code, valueQuantity, dataAbsentReason, component, modifierExtension, ...shared } =
+      resource;
     const modifiers = isEmpty(modifierExtension) ? {} : { modifierExtension };
     for (const part of asList(component).filter(isObject))
-      yield { name, fullUrl, resource: { ...shared, ...part, ...modifiers } };
+      yield { name, fullUrl, resource: { ...part, ...shared, ...modifiers } };
   }
 }
 

@@ -128,3 +128,84 @@ def test_explanations_are_not_given_in_fhir(
 ) -> None:
     response = client.send(make_bundle(*make_patient()), headers=FHIR, explain=True)
     assert response.status == 415
+
+
+def test_long_names_are_not_multiplied(
+    client: Any, read: Callable[[Any], Any], make_patient: Any, make_bundle: Any
+) -> None:
+    """Answers and contained resources repeat names, so a short request made a large answer."""
+    patient, *observations = make_patient()
+    contained = [{"resourceType": "Patient", "id": str(place)} for place in range(90)]
+    for entry in (
+        {"fullUrl": "x" * 60_000, "resource": {**patient, "contained": contained}},
+        {"fullUrl": "x" * 60_000, "resource": {**observations[0], "contained": observations[1:]}},
+        {"resource": {**patient, "id": "x" * 60_000}},
+    ):
+        bundle = make_bundle(patient)
+        bundle["entry"].append(entry)
+        response = client.send(bundle, headers=FHIR)
+        assert response.status == 422
+        assert "at most 1000 characters" in read(response)["errors"][0]["message"]
+    texts = {**patient, "gender": "x" * 60_000, "birthDate": "x" * 60_000}
+    response = client.send(make_bundle(texts, *observations), headers=FHIR)
+    assert response.status == 200
+    assert len(response.body) < 20_000
+
+
+def test_the_size_of_an_answer_includes_long_names(
+    make_client: Callable[..., Any], make_patient: Any, make_bundle: Any
+) -> None:
+    patient, *observations = make_patient()
+    # Escaped, this character is twelve bytes.
+    name = "\N{DNA DOUBLE HELIX}" * 1_000
+    bundle = make_bundle(patient, *observations)
+    for entry in bundle["entry"][1:]:
+        entry["fullUrl"] = name[9:] + entry["resource"]["id"][-9:]
+    large = make_client(limits=Limits(batch_s=60)).send(bundle, headers=FHIR)
+    assert large.status == 200
+    limits = Limits(batch_s=60, answer_bytes=len(large.body) - 1)
+    assert make_client(limits=limits).send(bundle, headers=FHIR).status == 413
+
+
+def test_limits_are_noted(
+    client: Any, read: Callable[[Any], Any], make_patient: Any, make_bundle: Any
+) -> None:
+    patient = make_patient()
+    for value, what in ((0.3, "limits, used as values"), (20, "limits that say too little")):
+        patient[1]["valueQuantity"] |= {"value": value, "comparator": "<"}
+        bundle = read(client.send(make_bundle(*patient), headers=FHIR))
+        (outcome,) = find(bundle, "OperationOutcome")
+        (note,) = [issue["diagnostics"] for issue in outcome["issue"]]
+        assert note.startswith(what)
+        assert note.endswith(": crp (1)")
+
+
+def test_a_value_above_a_critical_limit_is_critical(
+    client: Any, read: Callable[[Any], Any], make_patient: Any, make_bundle: Any
+) -> None:
+    patient = make_patient(crp=300)
+    for comparator, is_given in (({}, True), ({"comparator": ">"}, False)):
+        patient[1]["valueQuantity"] |= comparator
+        bundle = read(client.send(make_bundle(*patient), headers=FHIR))
+        assert ("valueQuantity" in find_by_code(bundle, "biological-age")[0]) is is_given
+
+
+def test_a_component_does_not_change_what_its_observation_says(
+    client: Any, read: Callable[[Any], Any], make_patient: Any, make_bundle: Any
+) -> None:
+    patient, crp, *_ = make_patient()
+    component = {key: crp[key] for key in ("code", "valueQuantity", "status", "subject")}
+    panel = {**crp, "code": {"text": "panel"}, "status": "entered-in-error"}
+    bundle = make_bundle(patient, {**panel, "component": [component]})
+    told = find_by_code(read(client.send(bundle, headers=FHIR)), "biological-age")[0]
+    assert "no result can be used" in told["dataAbsentReason"]["text"]
+
+
+@pytest.mark.parametrize("type_", ["; fhirVersion=4.0", "; charset=utf-8; fhirVersion=4.0"])
+def test_the_version_of_fhir_may_be_declared(
+    client: Any, make_patient: Any, make_bundle: Any, type_: str
+) -> None:
+    headers = {"content-type": FHIR["content-type"] + type_}
+    assert client.send(make_bundle(*make_patient()), headers=headers).status == 200
+    headers = {"content-type": FHIR["content-type"] + "; fhirVersion=5.0"}
+    assert client.send(make_bundle(*make_patient()), headers=headers).status == 415

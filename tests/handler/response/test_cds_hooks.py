@@ -105,6 +105,25 @@ def test_cautions_are_on_the_card(call: Any, make_call: Any) -> None:
     assert "estimated from the other values: Red cell distribution width" in card["detail"]
 
 
+@pytest.mark.parametrize(
+    ("crp", "why"),
+    [
+        ({"value": 1200}, "crp is outside 0.01 to 500 mg/L"),
+        ({"code": "parsec", "unit": "parsec"}, "parsec"),
+        ({"value": 20, "comparator": "<"}, "limits that say too little, not used: crp"),
+    ],
+)
+def test_why_a_result_is_not_used_is_on_the_card(
+    call: Any, make_call: Any, crp: Any, why: str
+) -> None:
+    tree = make_call()
+    (entry,) = tree["prefetch"]["crp"]["entry"]
+    entry["resource"]["valueQuantity"] |= crp
+    detail = get_card(call(tree))["detail"].replace("\\", "")
+    assert why in detail
+    assert "or not usable, and estimated from the other values: C-reactive protein" in detail
+
+
 def test_an_unreliable_age_is_replaced_by_the_reason(call: Any, make_call: Any) -> None:
     card = get_card(call(make_call(crp=450)))
     assert card["summary"] == "No biological age: it would not be reliable"

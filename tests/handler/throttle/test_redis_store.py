@@ -2,6 +2,7 @@ import contextlib
 import hashlib
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -216,3 +217,44 @@ def test_another_url_is_refused_and_not_shown() -> None:
     with pytest.raises(ConfigurationError, match="redis must begin with") as caught:
         ThrottleConfiguration(redis="http://:secret@host")
     assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "rest", [":secret/part@host", ":secret#part@host", "host:port", "[::1", "host/0?foo=secret"]
+)
+def test_a_url_that_cannot_be_read_is_refused_and_not_shown(rest: str) -> None:
+    with pytest.raises(ConfigurationError, match="write / as %2F") as caught:
+        Throttle(ThrottleConfiguration(redis=f"redis://{rest}"), None)
+    assert "secret" not in str(caught.value)
+
+
+def test_a_host_that_is_not_a_name_leaves_the_decision_to_the_file(tmp_path: Path) -> None:
+    configuration = ThrottleConfiguration(redis=f"redis://{'a' * 70}.example")
+    throttle = Throttle(configuration, tmp_path / "throttle.sqlite3")
+    assert spend(throttle, 1.0)[0].allowed
+    assert throttle.fallbacks == 1
+
+
+def test_a_name_that_is_resolved_slowly_delays_no_request(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_: time.sleep(3))
+    now_ns = [time.time_ns()]
+    configuration = ThrottleConfiguration(redis="redis://redis.example")
+    throttle = Throttle(configuration, tmp_path / "db.sqlite3", clock_ns=lambda: now_ns[0])
+    begin_s = time.monotonic()
+    for _ in range(5):
+        assert spend(throttle, 1.0)[0].allowed
+        # Redis is tried again.
+        now_ns[0] += 1_000_000_000
+    assert time.monotonic() - begin_s < 1.0
+    assert throttle.fallbacks == 5
+
+
+def test_a_clock_of_redis_that_was_set_back_locks_nobody_out(server: RedisServer) -> None:
+    throttle = Throttle(configure(server), None)
+    spend(throttle, 10.0)
+    with redis.Redis.from_url(server.url) as client:
+        (name,) = client.keys("*")
+        client.hset(name, "at_us", (time.time_ns() + 3600 * 10**9) // 1000)
+    assert spend(throttle, 10.0)[0].allowed
