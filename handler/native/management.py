@@ -88,22 +88,17 @@ class ManagementApp:
     def _answer(self, environment: WSGIEnvironment) -> Any:
         method, path = environment["REQUEST_METHOD"], environment["PATH_INFO"]
         query = parse_qs(environment.get("QUERY_STRING", ""))
-        match method, path.removeprefix(_PREFIX).split("/")[1:]:
+        match method, path.split("/")[1:]:
             case "POST", ["models"]:
                 return self._add(query.get("url", [""])[0])
-            case "GET", [] | ["all"] if path.startswith(_PREFIX):
+            case "GET", ["models", name] | ["models", name, "all"] if name == SERVED_NAME:
                 return self._describe(customized=query.get("customized") == ["true"])
-            case "PUT", [version, "set-default"] if path.startswith(_PREFIX):
+            case "PUT", ["models", name, version, "set-default"] if name == SERVED_NAME:
                 self._find(version)
                 self._supervisor.set_default(version)
                 return {"status": f"{version} is the default version"}
-            case "DELETE", [version] if path.startswith(_PREFIX):
+            case "DELETE", ["models", name, version] if name == SERVED_NAME:
                 self._find(version)
-                if version == self._supervisor.default:
-                    raise _RefusedError(
-                        HTTPStatus.CONFLICT,
-                        f"{version} is the default version: set another one first",
-                    )
                 self._supervisor.remove(version)
                 shutil.rmtree(self._folder / version)
                 return {"status": f"{version} is removed"}

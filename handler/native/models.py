@@ -58,12 +58,15 @@ def copy_model(source: Path, folder: Path) -> ModelVersion:
             _copy(unpacked, staged, known=check_manifest(unpacked))
         version = _read_version(staged / SIDECAR_NAME, source)
         target = folder / version
-        if target.exists():
+        try:
+            staged.rename(target)
+        except OSError as error:
+            if not target.exists():
+                raise
             raise ArtifactError(
                 str(source),
                 [f"version {version} is served already. Give the new model another version"],
-            )
-        staged.rename(target)
+            ) from error
     return ModelVersion(version=version, folder=str(target), source=str(source))
 
 

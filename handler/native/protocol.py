@@ -9,6 +9,7 @@ import httptools
 from henaw.handler.configuration import NativeConfiguration
 from henaw.handler.errors import RequestError
 from henaw.handler.native import refusals
+from henaw.handler.native.cors import Cors
 from henaw.handler.native.refusals import refuse
 from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import (
@@ -109,10 +110,12 @@ class BoundedProtocol(HttpToolsProtocol):
 
     Attributes:
         limits: set on a subclass, since uvicorn creates the connections.
+        cors: set on it too; pages may read refusals.
         arrivals: set on it too; the application counts it down.
     """
 
     limits: NativeConfiguration
+    cors: Cors
     arrivals: Arrivals
     flow: _Flow
 
@@ -270,6 +273,7 @@ class BoundedProtocol(HttpToolsProtocol):
     def _complete(self, joined: _JoinedTransport) -> None:
         joined.flush()
         self.on_response_complete()
+        self._unread_until_s = None
         if self.transport.is_closing():
             return
         # The next request, if it has begun, waited for this answer.
@@ -285,15 +289,6 @@ class BoundedProtocol(HttpToolsProtocol):
         if self._has_ended and not self._must_wait:
             self.transport.close()
 
-    def pause_writing(self) -> None:
-        # An answer that the client does not read stays in memory, also while the connection closes.
-        self._unread_until_s = self.loop.time() + self.limits.body_s
-        super().pause_writing()
-
-    def resume_writing(self) -> None:
-        self._unread_until_s = None
-        super().resume_writing()
-
     def refuse(self, error: RequestError) -> None:
         """Answer a request that cannot be read any further, and close the connection.
 
@@ -306,15 +301,21 @@ class BoundedProtocol(HttpToolsProtocol):
         if self.pipeline or not (current is None or current is broken or current.response_complete):
             self._last_refusal = error
             return
-        response = refuse(error, self.url.decode("latin-1"))
-        headers = {
-            **response.headers,
-            "content-length": str(len(response.body)),
-            "connection": "close",
-        }
-        head = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
-        self.transport.write(STATUS_LINE[response.status] + head.encode() + b"\r\n" + response.body)
+        if broken is None or not broken.response_started:
+            self.transport.write(self._write_refusal(error))
         self.transport.close()
+
+    def _write_refusal(self, error: RequestError) -> bytes:
+        response = refuse(error, self.url.decode("latin-1"))
+        sent = {n.decode("latin-1"): v.decode("latin-1") for n, v in self.headers or ()}
+        fields = [
+            *((name.encode(), value.encode()) for name, value in response.headers.items()),
+            *self.cors.write_headers(sent),
+            (b"content-length", b"%d" % len(response.body)),
+            (b"connection", b"close"),
+        ]
+        head = b"".join(b"%b: %b\r\n" % field for field in fields)
+        return STATUS_LINE[response.status] + head + b"\r\n" + response.body
 
     def abort_if_idle(self) -> None:
         """Close a connection without a request that is being answered."""
@@ -324,7 +325,12 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def check_time(self, now_s: float) -> None:
         """Refuse or close a client that is slower than the limits."""
-        if self._unread_until_s is not None and now_s >= self._unread_until_s:
+        # An answer that the client does not read stays in memory, also while the connection closes.
+        if not (self.transport.is_closing() or self.transport.get_write_buffer_size()):
+            self._unread_until_s = None
+        elif self._unread_until_s is None:
+            self._unread_until_s = now_s + self.limits.body_s
+        elif now_s >= self._unread_until_s:
             self.transport.abort()
         if self._deadline_s is None or now_s < self._deadline_s:
             return

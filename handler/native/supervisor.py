@@ -221,13 +221,28 @@ class Supervisor:
             self._change(after, Command(add=model))
 
     def set_default(self, version: str) -> None:
-        """Let this version answer requests that name no version."""
+        """Let this version answer requests that name no version.
+
+        Raises:
+            WorkerError: the version is not served.
+        """
         with self._changing:
+            self._require(version)
+            # A change would end workers that are starting.
+            if version == self.default:
+                return
             self._change(_Served(self.models, version), Command(default=version))
 
     def remove(self, version: str) -> None:
-        """Let every worker stop serving a version."""
+        """Let every worker stop serving a version.
+
+        Raises:
+            WorkerError: the version is not served, or is the default one.
+        """
         with self._changing:
+            self._require(version)
+            if version == self.default:
+                raise WorkerError(f"{version} is the default version: set another one first")
             left = {name: model for name, model in self.models.items() if name != version}
             self._change(_Served(left, self.default), Command(remove=version))
 
@@ -240,6 +255,10 @@ class Supervisor:
         for worker in self._list_ready():
             return bytes(worker.ask(Command(describe=version)).description)
         raise WorkerError("no worker answers")
+
+    def _require(self, version: str) -> None:
+        if version not in self.models:
+            raise WorkerError(f"version {version} is not served")
 
     def _list_ready(self) -> list[_Worker]:
         return [worker for worker in self._workers if worker.is_ready]
@@ -317,8 +336,8 @@ class Supervisor:
             )
 
     def _read_first_reply(self, worker: _Worker) -> None:
-        """Read it if it is awaited and has come."""
-        if not worker.is_awaited:
+        """Read it if it is awaited and has come, and the worker was not ended for a change."""
+        if not worker.is_awaited or worker.served is not self._served:
             return
         # Nothing is asked of a worker before this, so the wait is short.
         with worker.lock:
@@ -366,11 +385,12 @@ def _describe_end(worker: _Worker) -> str:
 
 @contextlib.contextmanager
 def end_by_signals(supervisor: Supervisor) -> Iterator[None]:
-    """Let SIGTERM and Ctrl-C end the supervisor; a second signal changes nothing."""
-    before = {
-        number: signal.signal(number, lambda *_: supervisor.end())
-        for number in (signal.SIGTERM, signal.SIGINT)
-    }
+    """Let SIGTERM, Ctrl-C and a closed terminal end the supervisor; once is enough."""
+    numbers = [signal.SIGTERM, signal.SIGINT]
+    # As under nohup.
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+        numbers.append(signal.SIGHUP)
+    before = {number: signal.signal(number, lambda *_: supervisor.end()) for number in numbers}
     try:
         yield
     finally:

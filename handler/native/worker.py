@@ -19,15 +19,21 @@ import time
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import uvicorn
 import uvloop
 from henaw.handler.assembly import Companions, assemble_service
-from henaw.handler.configuration import HandlerConfiguration, load_configuration
+from henaw.handler.configuration import (
+    HandlerConfiguration,
+    NativeConfiguration,
+    load_configuration,
+)
 from henaw.handler.exchange import Request
 from henaw.handler.native.app import ServiceApp
 from henaw.handler.native.control import Command, Reply, WorkerSetup
+from henaw.handler.native.cors import Cors
 from henaw.handler.native.gpus import choose_native_device
 from henaw.handler.native.models import ModelVersion
 from henaw.handler.native.protocol import Arrivals, BoundedProtocol
@@ -46,6 +52,7 @@ _LINGER_S = 2.0
 """At the server's end, open connections are closed after their next answer, or after so many
 seconds without a request."""
 
+_NEW_CLIENTS_S = 0.5
 _GRACE_S = 30
 """Seconds that a request may take that has begun by then."""
 _READINESS_KEPT_S = 0.5
@@ -58,29 +65,36 @@ class _Server(uvicorn.Server):
     """A server without signal handlers: the supervisor says when to end."""
 
     def __init__(
-        self, config: uvicorn.Config, protocol: Callable[..., asyncio.Protocol], handshake_s: float
+        self,
+        config: uvicorn.Config,
+        protocol: Callable[..., asyncio.Protocol],
+        limits: NativeConfiguration,
     ) -> None:
         super().__init__(config)
         self._protocol = protocol
-        self._handshake_s = handshake_s
+        self._limits = limits
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
         yield
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Listen as uvicorn does, but let no client take long for its TLS handshake."""
+        """Listen as uvicorn does, but let no client take long for its TLS handshake or its end."""
         config = self.config
         connect = partial(
             self._protocol, config=config, server_state=self.server_state, app_state={}
         )
+        times: dict[str, Any] = {}
+        if config.ssl is not None:
+            times["ssl_handshake_timeout"] = self._limits.header_s
+            times["ssl_shutdown_timeout"] = self._limits.body_s
         loop = asyncio.get_running_loop()
         self.servers = [
             await loop.create_server(
                 connect,
                 sock=sock,
                 ssl=config.ssl,
-                ssl_handshake_timeout=None if config.ssl is None else self._handshake_s,
+                **times,
                 backlog=config.backlog,
             )
             for sock in sockets or ()
@@ -142,7 +156,8 @@ class Worker:
         Args:
             control: the socket for its commands.
         """
-        attributes = {"limits": self._configuration.native, "arrivals": self._arrivals}
+        limits = self._configuration.native
+        attributes = {"limits": limits, "cors": Cors(limits.cors), "arrivals": self._arrivals}
         protocol = type("_Protocol", (BoundedProtocol,), attributes)
         config = uvicorn.Config(
             self._app,
@@ -161,7 +176,7 @@ class Worker:
         config.load()
         if self._tls is not None:
             config.ssl = self._tls.context
-        self._server = _Server(config, protocol, self._configuration.native.header_s)
+        self._server = _Server(config, protocol, limits)
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGHUP):
             loop.add_signal_handler(number, self._end)
@@ -243,6 +258,10 @@ class Worker:
             return
         self._app.is_ending = True
         await self._wait_for_clients(_LINGER_S)
+        for server in self._server.servers:
+            server.close()
+        # Clients that connected a moment ago send their request yet.
+        await self._wait_for_clients(_NEW_CLIENTS_S)
         self._server.should_exit = True
         while self._connections:
             await self._wait_for_clients(_LINGER_S)
@@ -314,7 +333,7 @@ def main() -> None:
     try:
         worker = Worker(setup)
         worker.load()
-    except HenawError as error:
+    except (HenawError, OSError) as error:
         control.sendall(msgspec.json.encode(Reply(problem=str(error))) + b"\n")
         sys.exit(1)
     # The thread of the graph must not wait long for the interpreter when it has evaluated one.

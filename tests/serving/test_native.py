@@ -502,6 +502,47 @@ def test_a_client_that_does_not_read_is_disconnected(
         wait_until(is_gone)
 
 
+def test_answers_that_the_kernel_nearly_holds_are_not_forgotten(strict: Any) -> None:
+    """What is left is less than 64 KiB, so the transport does not say that it waits."""
+    (worker,) = strict.list_workers()
+    address = urlsplit(strict.record.url)
+    with contextlib.ExitStack() as stack:
+        ports = set()
+        for people in range(2_300, 3_200, 50):
+            connection = stack.enter_context(socket.socket())
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            connection.connect((address.hostname, address.port))
+            body = json.dumps({"instances": [PERSON] * people}).encode()
+            connection.sendall(HEAD + b"Content-Length: %d\r\n\r\n" % len(body) + body)
+            ports.add(connection.getsockname()[1])
+
+        def is_none_left() -> bool:
+            return ports.isdisjoint(c.raddr[1] for c in worker.net_connections() if c.raddr)
+
+        # idle_s, then body_s.
+        wait_until(is_none_left, seconds=20)
+
+
+def test_a_refusal_may_be_read_by_the_pages_that_are_configured(strict: Any) -> None:
+    for line in (b"X" * 40_000 + b": 1", b"Transfer-Encoding: gzip"):
+        with connect(strict) as connection:
+            with contextlib.suppress(ConnectionError):
+                connection.sendall(
+                    HEAD + b"Origin: " + PAGE.encode() + b"\r\n" + line + b"\r\n\r\n"
+                )
+            assert b"access-control-allow-origin: " + PAGE.encode() in read_all(connection)
+
+
+def test_a_request_that_breaks_after_its_answer_gets_no_second_one(strict: Any) -> None:
+    with connect(strict) as connection:
+        connection.sendall(
+            b"POST /none HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n"
+        )
+        seen = connection.recv(65536)
+        connection.sendall(b"ZZ\r\n")
+        assert re.findall(rb"HTTP/1.1 (\d+)", seen + read_all(connection)) == [b"404"]
+
+
 def test_a_worker_may_open_a_file_for_each_connection(start: Callable[..., Any]) -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (512, hard))

@@ -108,3 +108,11 @@ def test_a_version_that_cannot_be_copied_is_explained(
 )
 def test_the_host_is_this_machine_and_a_port(ask: Ask, host: str, status: int) -> None:
     assert ask("GET", "/models/henaw", host=host)[0] == status
+
+
+@pytest.mark.parametrize(
+    "path", ["/models/henawXYZ", "/models", "/models/henaw/models", "/models/henaw/all/all"]
+)
+def test_only_its_own_paths_are_answered(ask: Ask, path: str) -> None:
+    assert ask("GET", path)[0] == HTTPStatus.NOT_FOUND
+    assert ask("POST", f"/models/henaw{path}", query="url=a.mar")[0] == HTTPStatus.NOT_FOUND

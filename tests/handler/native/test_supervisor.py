@@ -261,3 +261,44 @@ def test_a_worker_ends_when_its_supervisor_is_killed(supervised: Supervised, whe
         worker.process.wait(timeout=15)
     finally:
         worker.process.kill()
+
+
+def test_the_default_version_is_not_removed_in_a_race(supervised: Supervised) -> None:
+    """The requests wait for a change that takes long, so both were allowed before it."""
+    supervised.supervisor.add(supervised.candidate)
+    refused = []
+
+    def run(change: Callable[[str], None]) -> None:
+        try:
+            change(CANDIDATE)
+        except WorkerError as error:
+            refused.append(str(error))
+
+    changes = (supervised.supervisor.set_default, supervised.supervisor.remove)
+    threads = [threading.Thread(target=run, args=(change,)) for change in changes]
+    with supervised.supervisor._changing:
+        for thread in threads:
+            thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(refused) == 1
+    assert supervised.supervisor.default in supervised.supervisor.models
+    with pytest.raises(WorkerError, match="is the default version"):
+        supervised.supervisor.remove(supervised.supervisor.default)
+    with pytest.raises(WorkerError, match="is not served"):
+        supervised.supervisor.remove("0.0.0")
+
+
+def test_to_set_the_same_default_again_ends_no_worker(supervised: Supervised) -> None:
+    supervised.kill_one()
+    starting = supervised.list_pids()
+    supervised.supervisor.set_default(supervised.shipped)
+    supervised.wait_until_ready()
+    assert supervised.list_pids() == starting
+
+
+def test_a_worker_without_its_model_says_so(supervised: Supervised) -> None:
+    shutil.rmtree(supervised.models / supervised.shipped)
+    supervised.kill_one()
+    wait_until(lambda: supervised.said and "did not start" in supervised.said[-1])
+    assert "No such file or directory" in supervised.said[-1]
