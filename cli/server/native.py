@@ -77,7 +77,7 @@ def serve_here(
             failures.append(error)
             end()
 
-    place = Place(configuration=file, source=source, store=store, run=run)
+    place = Place(source=source, store=store, run=run)
     try:
         run_engine(place, handler, greet)
     finally:

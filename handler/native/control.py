@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import msgspec
+from henaw.handler.configuration import HandlerConfiguration
 from henaw.handler.native.models import ModelVersion
 
 
@@ -13,11 +14,12 @@ class WorkerSetup(msgspec.Struct, frozen=True, kw_only=True):
         number: of the worker, from 0.
         listener: descriptor of the socket for clients.
         control: descriptor of the socket for commands.
-        configuration: the operator's file.
+        configuration: the operator's, as it was when the server started.
         run: the server's folder; paths in the configuration are relative to it.
         logs: folder of the log of requests.
         store: the throttle's file.
         states: folder of the workers' states.
+        keys: a copy of the digests of the clients' keys, as they were read last.
         models: the versions to serve.
         default: the version that answers requests that name none.
         operator_keys: digests of keys beside those of clients.
@@ -26,11 +28,12 @@ class WorkerSetup(msgspec.Struct, frozen=True, kw_only=True):
     number: int
     listener: int
     control: int
-    configuration: str
+    configuration: HandlerConfiguration
     run: str
     logs: str
     store: str
     states: str
+    keys: str
     models: list[ModelVersion]
     default: str
     operator_keys: list[str]

@@ -27,6 +27,7 @@ OPERATOR_KEY_NAME = "operator.key"
 """A file in the server's folder with the key for management, which is new at each start."""
 
 MODELS_NAME, LOGS_NAME, STATES_NAME, STORE_NAME = "models", "logs", "monitor", "throttle.sqlite3"
+KEYS_NAME = "client-keys"
 _MANAGEMENT_OFFSET, _MONITOR_OFFSET = 1, 5
 """The same as for TorchServe, which needs the ports between them."""
 
@@ -40,13 +41,11 @@ class Place:
     """The paths of one server.
 
     Attributes:
-        configuration: the operator's file.
         source: the model: an archive, or a folder of ``henaw export``.
         store: the folder that versions are added from.
         run: the server's own folder.
     """
 
-    configuration: Path
     source: Path
     store: Path
     run: Path
@@ -74,7 +73,7 @@ def run_engine(
 
     Args:
         place: the paths of the server.
-        configuration: read from ``place.configuration``, with the ports to use.
+        configuration: the operator's, with the ports to use.
         when_ready: called once every worker answers, with a function that ends the server.
 
     Raises:
@@ -89,6 +88,7 @@ def run_engine(
     # These are from an earlier server.
     for stale in (models, place.run / STATES_NAME):
         shutil.rmtree(stale, ignore_errors=True)
+    (place.run / KEYS_NAME).unlink(missing_ok=True)
     model = copy_model(place.source, models)
     key = _make_operator_key(place.run / OPERATOR_KEY_NAME) if native.require_key else None
     with contextlib.ExitStack() as stack:
@@ -97,11 +97,12 @@ def run_engine(
             number=0,
             listener=listener.fileno(),
             control=-1,
-            configuration=str(place.configuration),
+            configuration=configuration,
             run=str(place.run),
             logs=str(place.run / LOGS_NAME),
             store=str(place.run / STORE_NAME),
             states=str(place.run / STATES_NAME),
+            keys=str(place.run / KEYS_NAME),
             models=[model],
             default=model.version,
             operator_keys=[] if key is None else [hashlib.sha256(key.encode()).hexdigest()],

@@ -90,7 +90,7 @@ def _copy(source: Path, staged: Path, *, known: Mapping[str, str] | None) -> Non
 def _read_version(sidecar: Path, source: Path) -> str:
     try:
         version = json.loads(sidecar.read_bytes())["version"]
-    except (ValueError, LookupError, TypeError) as error:
+    except (ValueError, LookupError, TypeError, RecursionError) as error:
         raise ArtifactError(str(source), [f"{SIDECAR_NAME} has no version: {error}"]) from error
     # It becomes the name of a folder and part of a path.
     if not isinstance(version, str) or not _VERSION.fullmatch(version):

@@ -27,6 +27,9 @@ _URL_BYTES = 8 * 1024
 _PART_BYTES = 4 * 1024
 """The parser gets so much at a time: it cannot be stopped within what it has been given."""
 
+_LEAVE_S = 2.0
+"""Seconds in which a client may close a connection that the server ends."""
+
 _TLS_PART_BYTES = 64 * 1024
 """uvloop does not count what it has encrypted by one call, so an unread answer would be unseen."""
 
@@ -41,23 +44,21 @@ class _JoinedTransport:
     Sent separately they are two system calls, and two packets that wake the client twice.
     """
 
-    __slots__ = ("_cycle", "_head", "_is_tls", "_transport")
+    __slots__ = ("_cycle", "_head", "_protocol", "_transport")
 
-    def __init__(
-        self, transport: asyncio.Transport, cycle: RequestResponseCycle, *, is_tls: bool
-    ) -> None:
-        self._transport = transport
-        self._is_tls = is_tls
-        self._cycle = cycle
+    def __init__(self, protocol: BoundedProtocol) -> None:
+        self._protocol = protocol
+        self._transport = protocol.transport
+        self._cycle = protocol.cycle
         self._head: bytes | None = None
 
     def write(self, data: bytes) -> None:
         # The client may have gone a moment before the application hears of it.
-        if self._transport.is_closing():
+        if self.is_closing():
             return
         if self._head is None and self._cycle.response_started:
             self._head = data
-        elif len(data) > _TLS_PART_BYTES and self._is_tls:
+        elif len(data) > _TLS_PART_BYTES and self._protocol.scheme == "https":
             self.flush()
             parts = memoryview(data)
             for begin in range(0, len(data), _TLS_PART_BYTES):
@@ -70,16 +71,16 @@ class _JoinedTransport:
 
     def flush(self) -> None:
         """Send a head without a body."""
-        if self._head and not self._transport.is_closing():
+        if self._head and not self.is_closing():
             self._transport.write(self._head)
             self._head = b""
 
     def close(self) -> None:
         self.flush()
-        self._transport.close()
+        self._protocol.leave()
 
     def is_closing(self) -> bool:
-        return self._transport.is_closing()
+        return self._protocol.is_leaving or self._transport.is_closing()
 
 
 class Arrivals:
@@ -130,6 +131,8 @@ class BoundedProtocol(HttpToolsProtocol):
         self._idle_bytes = 0
         self._in_head = True
         self._has_ended = False
+        self.is_leaving = False
+        self._leave_at_s = 0.0
         self._refusal: RequestError = refusals.MALFORMED
         self._last_refusal: RequestError | None = None
         self._deadline_s: float | None = None
@@ -140,10 +143,14 @@ class BoundedProtocol(HttpToolsProtocol):
         super().connection_made(transport)
         self.flow = _Flow(transport)
         self._deadline_s = self.loop.time() + self.limits.header_s
-        if len(self.connections) > self.limits.connections:
+        if len(self.connections) > 2 * self.limits.connections:
+            transport.abort()
+        elif len(self.connections) > self.limits.connections:
             self.refuse(refusals.FULL)
 
     def data_received(self, data: bytes) -> None:
+        if self.is_leaving:
+            return
         # Reading pauses while something waits, but may deliver once more.
         self._unparsed = self._unparsed + data
         self._parse()
@@ -152,8 +159,15 @@ class BoundedProtocol(HttpToolsProtocol):
     def eof_received(self) -> bool:  # type: ignore[override]
         """Answer the complete requests of a client that sends no more, then close."""
         self._has_ended = True
+        if self.is_leaving:
+            return False
         # Over TLS the transport closes in any case.
         return self._must_wait and self.scheme == "http"
+
+    @property
+    def _is_over(self) -> bool:
+        """Whether no further request is read."""
+        return self._last_refusal is not None or self.is_leaving or self.transport.is_closing()
 
     @property
     def _must_wait(self) -> bool:
@@ -167,9 +181,9 @@ class BoundedProtocol(HttpToolsProtocol):
         """Parse what was read, as far as the next complete request."""
         self._unset_keepalive_if_required()
         rest = memoryview(self._unparsed)
-        while rest and not (self._must_wait or self._last_refusal or self.transport.is_closing()):
+        while rest and not (self._must_wait or self._is_over):
             rest = rest[self._feed(rest[:_PART_BYTES]) :]
-        if self._last_refusal or self.transport.is_closing():
+        if self._is_over:
             rest = rest[:0]
         self._unparsed = bytes(rest) if rest else b""
         if rest:
@@ -248,7 +262,7 @@ class BoundedProtocol(HttpToolsProtocol):
         super().on_headers_complete()
         # The task that uses the transport runs later. It calls write, close and is_closing alone,
         # which is all that the joined transport has.
-        joined = _JoinedTransport(self.transport, self.cycle, is_tls=self.scheme == "https")
+        joined = _JoinedTransport(self)
         self.cycle.transport = joined  # type: ignore[assignment]
         self.cycle.on_response = lambda: self._complete(joined)
 
@@ -261,6 +275,9 @@ class BoundedProtocol(HttpToolsProtocol):
             return
         self._idle_bytes = 0
         is_answered = self.cycle is not None and self.cycle.response_complete
+        # A field after the body may say so too.
+        if not self.parser.should_keep_alive():
+            self.cycle.keep_alive = False
         # The rest of a refused request may come after its answer; then uvicorn has no timer.
         self._deadline_s = self.loop.time() + self.limits.idle_s if is_answered else None
         super().on_message_complete()
@@ -272,8 +289,10 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def _complete(self, joined: _JoinedTransport) -> None:
         joined.flush()
-        self.on_response_complete()
         self._unread_until_s = None
+        if self.is_leaving:
+            return
+        self.on_response_complete()
         if self.transport.is_closing():
             return
         # The next request, if it has begun, waited for this answer.
@@ -303,7 +322,7 @@ class BoundedProtocol(HttpToolsProtocol):
             return
         if broken is None or not broken.response_started:
             self.transport.write(self._write_refusal(error))
-        self.transport.close()
+        self.leave()
 
     def _write_refusal(self, error: RequestError) -> bytes:
         response = refuse(error, self.url.decode("latin-1"))
@@ -317,10 +336,27 @@ class BoundedProtocol(HttpToolsProtocol):
         head = b"".join(b"%b: %b\r\n" % field for field in fields)
         return STATUS_LINE[response.status] + head + b"\r\n" + response.body
 
+    def leave(self) -> None:
+        """Close the connection, once the client has read what was sent.
+
+        One that is closed while input is unread is reset, and the client may lose what was sent
+        (RFC 9112, section 9.6). So what it still sends is read, for a moment, and dropped.
+        """
+        self._unset_keepalive_if_required()
+        if self.scheme == "https" or self._has_ended or self.transport.is_closing():
+            self.transport.close()
+            return
+        self.is_leaving = True
+        self._leave_at_s = self.loop.time() + _LEAVE_S
+        self._unparsed = b""
+        self.transport.write_eof()
+        self.flow.is_held = False
+        self.flow.resume_reading()
+
     def abort_if_idle(self) -> None:
         """Close a connection without a request that is being answered."""
         is_answered = self.cycle is None or self.cycle.response_complete
-        if is_answered and not self.transport.get_write_buffer_size():
+        if is_answered and not self.is_leaving and not self.transport.get_write_buffer_size():
             self.transport.abort()
 
     def check_time(self, now_s: float) -> None:
@@ -332,6 +368,12 @@ class BoundedProtocol(HttpToolsProtocol):
             self._unread_until_s = now_s + self.limits.body_s
         elif now_s >= self._unread_until_s:
             self.transport.abort()
+        if self.is_leaving:
+            if self.transport.get_write_buffer_size():
+                self._leave_at_s = now_s + _LEAVE_S
+            elif now_s >= self._leave_at_s:
+                self.transport.abort()
+            return
         if self._deadline_s is None or now_s < self._deadline_s:
             return
         if self._must_wait or self.transport.is_closing():

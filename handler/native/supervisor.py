@@ -146,6 +146,8 @@ class Supervisor:
         self._start_at_s = 0.0
         self._alive_at_s = time.monotonic()
         self._ending = threading.Event()
+        self._looked_s = 0.0
+        self._failed = ""
         # One change at a time. A change may wait long for a worker; the main loop must not.
         self._changing = threading.Lock()
 
@@ -179,17 +181,26 @@ class Supervisor:
         Raises:
             NoWorkerError: no worker has been alive for a while.
         """
-        looked_s = 0.0
         try:
             while not self._ending.wait(_LOOK_EVERY_S):
-                self._replace_dead()
-                if time.monotonic() - looked_s > 1.0:
-                    looked_s = time.monotonic()
-                    self._kill_hung()
+                self._look()
         except NoWorkerError:
             self._kill_all()
             raise
         self._end_all()
+
+    def _look(self) -> None:
+        try:
+            self._replace_dead()
+            if time.monotonic() - self._looked_s > 1.0:
+                self._looked_s = time.monotonic()
+                self._kill_hung()
+            self._failed = ""
+        # Such as too many open files. The workers answer meanwhile.
+        except OSError as error:
+            if self._failed != str(error):
+                self._report(f"the workers cannot be watched at present: {error.strerror}")
+            self._failed = str(error)
 
     def end(self) -> None:
         """Let :meth:`run` end; may be called from any thread or signal handler."""

@@ -23,27 +23,10 @@ class Tls:
     """
 
     def __init__(self, certificate: Path, key: Path) -> None:
-        self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        self.context.minimum_version = ssl.TLSVersion.TLSv1_2
-        self.context.set_ciphers(_CIPHERS)
         self._paths = (certificate, key)
         self._mark = self._look()
-        self.load()
-
-    def load(self) -> None:
-        """Use the files for new connections.
-
-        Raises:
-            ConfigurationError: the files cannot be read, or do not belong together.
-        """
-        certificate, key = self._paths
-        try:
-            # With an empty password, an encrypted key is an error, and OpenSSL does not prompt.
-            self.context.load_cert_chain(certificate, key, password=b"")
-        except (OSError, ssl.SSLError) as error:
-            raise ConfigurationError(
-                f"{certificate}, {key}", [f"they are not a certificate and its key: {error}"]
-            ) from error
+        self.context = self._newest = self._load()
+        self.context.sni_callback = self._choose
 
     def reload(self) -> bool:
         """Read the files again if they have changed; return whether they have.
@@ -55,11 +38,31 @@ class Tls:
         if mark == self._mark:
             return False
         self._mark = mark
-        # Checked in a context of its own first: if they do not belong together, this one would
-        # have half of them.
-        Tls(*self._paths)
-        self.load()
+        self._newest = self._load()
         return True
+
+    def _load(self) -> ssl.SSLContext:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.minimum_version = ssl.TLSVersion.TLSv1_2
+        context.set_ciphers(_CIPHERS)
+        certificate, key = self._paths
+        try:
+            # With an empty password, an encrypted key is an error, and OpenSSL does not prompt.
+            context.load_cert_chain(certificate, key, password=b"")
+        except (OSError, ssl.SSLError) as error:
+            raise ConfigurationError(
+                f"{certificate}, {key}", [f"they are not a certificate and its key: {error}"]
+            ) from error
+        return context
+
+    def _choose(
+        self, connection: ssl.SSLSocket | ssl.SSLObject, _name: str | None, _context: ssl.SSLContext
+    ) -> None:
+        """Give a new connection the newest certificate.
+
+        A context keeps one certificate of each type of key, so the first one cannot forget its own.
+        """
+        connection.context = self._newest
 
     def _look(self) -> tuple[int, ...]:
         try:

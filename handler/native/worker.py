@@ -28,7 +28,6 @@ from henaw.handler.assembly import Companions, assemble_service
 from henaw.handler.configuration import (
     HandlerConfiguration,
     NativeConfiguration,
-    load_configuration,
 )
 from henaw.handler.exchange import Request
 from henaw.handler.native.app import ServiceApp
@@ -111,7 +110,7 @@ class Worker:
 
     def __init__(self, setup: WorkerSetup) -> None:
         self._setup = setup
-        self._configuration = load_configuration(Path(setup.configuration))
+        self._configuration = setup.configuration
         self._log = RequestLog(sys.stdout.buffer, Path(setup.logs))
         self._keys = self._open_keys(self._configuration)
         self._versions = Versions(self._assemble)
@@ -294,7 +293,10 @@ class Worker:
 
     def _open_keys(self, configuration: HandlerConfiguration) -> ClientKeys | None:
         return open_keys(
-            configuration.throttle, self._log.report, also=frozenset(self._setup.operator_keys)
+            configuration.throttle,
+            self._log.report,
+            also=frozenset(self._setup.operator_keys),
+            copy=Path(self._setup.keys),
         )
 
     def _allow_open_files(self) -> None:

@@ -6,12 +6,16 @@
 
 from __future__ import annotations
 
+import contextlib
+import socket
+import sys
+import threading
 import time
 from collections.abc import Callable, Iterable
 from http import HTTPStatus
 from pathlib import Path
 from socketserver import ThreadingMixIn
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
 import msgspec
@@ -27,12 +31,50 @@ if TYPE_CHECKING:
 Application = Callable[["WSGIEnvironment", "StartResponse"], Iterable[bytes]]
 
 
+_CONNECTIONS = 64
+_REQUEST_S = 10.0
+
+
 class _Server(ThreadingMixIn, WSGIServer):
+    """A server with a thread for each connection, but few of them, and none for long."""
+
     daemon_threads = True
+
+    def __init__(self, *arguments: Any, **named: Any) -> None:
+        super().__init__(*arguments, **named)
+        self._free = threading.BoundedSemaphore(_CONNECTIONS)
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        """Answer a connection, or close it if there are too many."""
+        if self._free.acquire(blocking=False):
+            super().process_request(request, client_address)
+        else:
+            self.shutdown_request(request)
+
+    def process_request_thread(self, request: Any, client_address: Any) -> None:
+        """Answer a connection; one that takes too long is closed."""
+        timer = threading.Timer(_REQUEST_S, _cut, (request,))
+        timer.daemon = True
+        timer.start()
+        try:
+            super().process_request_thread(request, client_address)
+        finally:
+            timer.cancel()
+            self._free.release()
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Say nothing of clients that break off; print other errors."""
+        if not isinstance(sys.exc_info()[1], OSError):
+            super().handle_error(request, client_address)
+
+
+def _cut(connection: socket.socket) -> None:
+    with contextlib.suppress(OSError):
+        connection.shutdown(socket.SHUT_RDWR)
 
 
 class _Handler(WSGIRequestHandler):
-    timeout = 10.0
+    timeout = _REQUEST_S
 
     def log_message(self, format: str, *args: object) -> None:
         """Log nothing: a line for each scrape is of no use."""

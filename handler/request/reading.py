@@ -5,6 +5,7 @@ The count decides what a request costs its client, who pays before the second st
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
@@ -32,6 +33,9 @@ if TYPE_CHECKING:
 _PATIENT_WEIGHT: Final = 10
 """A Bundle's Patient counts as this many instances of other requests: its answer is longer. One
 Patient is always allowed."""
+
+
+_PATIENT: Final = re.compile(rb'"resourceType"\s*:\s*"Patient"')
 
 
 class Draft(NamedTuple):
@@ -82,11 +86,18 @@ def open_request(
         read, form = _READERS[dialect]
         if explain:
             raise UnsupportedMediaError("Explanations are not available in FHIR")
-        found = read(decode_body(text))
-        count, most = len(found.patients), max(1, limits.instances // _PATIENT_WEIGHT)
+        tree = decode_body(text)
+        count, most = len(_PATIENT.findall(text)), max(1, limits.instances // _PATIENT_WEIGHT)
         if count > most:
             raise TooLargeError(f"A Bundle must have at most {most} Patients; got {count}")
-        return Draft(count, lambda: make_instances(found, metadata, form))
+
+        def read_patients() -> Instances:
+            found = read(tree)
+            if len(found.patients) > count:
+                raise MalformedBodyError('Write "resourceType": "Patient" without escapes.')
+            return make_instances(found, metadata, form)
+
+        return Draft(count, read_patients)
     loaded = load_json(text)
     if not explain and not binary:
         instances = read_valid(text, loaded)

@@ -64,7 +64,7 @@ def write_cards(instances: Instances, outputs: Outputs, metadata: Metadata) -> C
         f"Biological age {age:.1f} years, percentile {percentile:.0f}",
         facts + cautions + notes,
         metadata,
-        indicator="warning" if warnings else "info",
+        indicator="warning" if warnings or notes else "info",
     )
 
 
@@ -79,8 +79,8 @@ def _make_card(
     card = Card(
         summary=summary[:_LONGEST_SUMMARY],
         indicator=indicator,
-        # Text from the client must not be read as Markdown.
-        detail="\n".join(f"- {_MARKDOWN.sub(_escape, line)}" for line in lines),
+        # Text from the client must not be read as Markdown, nor as lines of its own.
+        detail="\n".join(f"- {_MARKDOWN.sub(_escape, ' '.join(line.split()))}" for line in lines),
         source=CardSource(f"HENAW {metadata.version}"),
     )
     return Cards([card])

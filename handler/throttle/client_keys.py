@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import re
 import time
@@ -9,6 +10,7 @@ from collections.abc import Callable, Collection
 from pathlib import Path
 
 from henaw.model.errors import ConfigurationError
+from henaw.model.files import write_whole
 
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 _LOOK_EVERY_S = 1.0
@@ -26,11 +28,14 @@ class ClientKeys:
     Args:
         fixed: digests, in hexadecimal.
         path: the file; None without one.
+        copy: a file for the digests as they were read last. A process that starts while ``path`` is
+            malformed takes them from there. None without one.
         report: gets one sentence when the file has changed.
         clock: monotonic seconds.
 
     Raises:
-        ConfigurationError: the file cannot be read, or a line is not a digest.
+        ConfigurationError: the file cannot be read, or a line is not a digest, and there is no
+            copy.
     """
 
     def __init__(
@@ -38,11 +43,13 @@ class ClientKeys:
         fixed: Collection[str],
         path: Path | None,
         *,
+        copy: Path | None = None,
         report: Callable[[str], None] = lambda _: None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._fixed = frozenset(fixed)
         self._path = path
+        self._copy = copy
         self._report = report
         self._clock = clock
         self._mark: Mark | None = None
@@ -50,12 +57,11 @@ class ClientKeys:
         self._digests = self._fixed
         self._problem: str | None = None
         if path is not None:
-            self._mark = _mark(path)
-            self._digests = self._fixed | read_digests(path)
+            self._digests = self._fixed | self._read_first(path)
 
     def knows(self, key: str) -> bool:
         """Return whether a key was issued."""
-        return self.knows_digest(hashlib.sha256(key.encode()).hexdigest())
+        return key != "" and self.knows_digest(hashlib.sha256(key.encode()).hexdigest())
 
     def knows_digest(self, digest: str) -> bool:
         """Return whether the key with this digest was issued."""
@@ -63,6 +69,26 @@ class ClientKeys:
             self._look_at_s = self._clock() + _LOOK_EVERY_S
             self._look(self._path)
         return digest in self._digests
+
+    def _read_first(self, path: Path) -> frozenset[str]:
+        mark = _mark(path)
+        try:
+            digests = read_digests(path)
+        except ConfigurationError as error:
+            if self._copy is None or not self._copy.exists():
+                raise
+            self._problem = str(error)
+            self._report(f"{error}; the earlier keys remain valid")
+            return read_digests(self._copy)
+        self._mark = mark
+        self._keep(digests)
+        return digests
+
+    def _keep(self, digests: Collection[str]) -> None:
+        if self._copy is not None:
+            # Without it, only a process that starts while the file is malformed has no keys.
+            with contextlib.suppress(OSError):
+                write_whole(self._copy, "\n".join(sorted(digests)).encode(), mode=0o600)
 
     def _look(self, path: Path) -> None:
         mark = _mark(path)
@@ -77,6 +103,7 @@ class ClientKeys:
             self._problem = str(error)
             return
         self._mark, self._digests, self._problem = mark, self._fixed | digests, None
+        self._keep(digests)
         self._report(f"{path} was read again: {len(digests)} client keys")
 
 

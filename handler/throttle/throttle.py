@@ -211,6 +211,7 @@ def open_keys(
     configuration: ThrottleConfiguration,
     report: Callable[[str], None],
     also: frozenset[str] = frozenset(),
+    copy: Path | None = None,
 ) -> ClientKeys | None:
     """Return the keys that were issued to clients; None where any key is accepted.
 
@@ -218,6 +219,7 @@ def open_keys(
         configuration: digests of the keys, and a file of more.
         report: gets one sentence when the file was read again.
         also: digests of further keys.
+        copy: the file for a copy of the digests.
 
     Raises:
         ConfigurationError: the file cannot be read, or a line is not a digest.
@@ -226,7 +228,8 @@ def open_keys(
         return None
     named = configuration.accepted_keys_file
     path = None if named is None else Path(named)
-    return ClientKeys((configuration.accepted_keys or frozenset()) | also, path, report=report)
+    fixed = (configuration.accepted_keys or frozenset()) | also
+    return ClientKeys(fixed, path, report=report, copy=copy)
 
 
 def _find_interval_ns(bucket: Bucket) -> int:

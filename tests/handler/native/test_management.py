@@ -11,6 +11,7 @@ from urllib.parse import quote
 from wsgiref.util import setup_testing_defaults
 
 import pytest
+from henaw.handler.configuration import HandlerConfiguration
 from henaw.handler.native.control import WorkerSetup
 from henaw.handler.native.management import ManagementApp
 from henaw.handler.native.supervisor import Supervisor
@@ -32,7 +33,8 @@ def store(tmp_path: Path) -> Path:
 def ask(store: Path, tmp_path: Path) -> Ask:
     setup = WorkerSetup(
         **{"number": 0, "listener": -1, "control": -1, "models": [], "default": "1.0"},
-        **{"configuration": "", "run": "", "logs": "", "store": "", "states": ""},
+        **{"run": "", "logs": "", "store": "", "states": "", "keys": ""},
+        configuration=HandlerConfiguration(),
         operator_keys=[],
     )
     with socket.socket() as listener:

@@ -14,6 +14,7 @@ import psutil
 import pytest
 import requests
 import yaml
+from henaw.handler.configuration import load_configuration
 from henaw.handler.native import engine, supervisor
 from henaw.handler.native.control import Command, WorkerSetup
 from henaw.handler.native.models import ModelVersion, copy_model
@@ -59,11 +60,12 @@ class Supervised:
             number=0,
             listener=-1,
             control=-1,
-            configuration=str(folder / "handler.yaml"),
+            configuration=load_configuration(folder / "handler.yaml"),
             run=str(folder),
             logs=str(folder / "logs"),
             store=str(folder / "throttle.sqlite3"),
             states=str(self.states),
+            keys=str(folder / "client-keys"),
             models=[model],
             default=model.version,
             operator_keys=[],
