@@ -1,6 +1,7 @@
 """Features of the native engine: TLS, keys, origins, limits for slow and large clients."""
 
 import contextlib
+import functools
 import hashlib
 import json
 import re
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+import psutil
 import pytest
 import requests
 import trustme
@@ -69,9 +71,9 @@ class Production:
         self.port = urlsplit(self.server.record.url).port
         self.url = f"https://127.0.0.1:{self.port}"
 
-    def issue(self) -> bytes:
+    def issue(self, key_type: trustme.KeyType = trustme.KeyType.ECDSA) -> bytes:
         """Put a new certificate where the server's is; return it."""
-        certificate = self.authority.issue_cert("127.0.0.1", "localhost")
+        certificate = self.authority.issue_cert("127.0.0.1", "localhost", key_type=key_type)
         certificate.private_key_pem.write_to_path(self.folder / "tls.key")
         certificate.cert_chain_pems[0].write_to_path(self.folder / "tls.crt")
         return ssl.PEM_cert_to_DER_cert(certificate.cert_chain_pems[0].bytes().decode())
@@ -156,8 +158,9 @@ def test_a_renewed_certificate_is_shown_without_a_restart(production: Production
     (production.folder / "tls.key").write_text("no key")
     time.sleep(1.5)
     assert show() == before
-    renewed = production.issue()
-    wait_until(lambda: show() == renewed)
+    for key_type in (trustme.KeyType.RSA, trustme.KeyType.ECDSA):
+        renewed = production.issue(key_type)
+        wait_until(functools.partial(lambda wanted: show() == wanted, renewed))
     assert production.ask(**{"X-API-Key": "first"}).status_code == 200
 
 
@@ -195,6 +198,30 @@ def test_keys_are_added_and_removed_without_a_restart(production: Production) ->
     assert "by mistake" not in console
     write_keys(production.keys, "first")
     wait_until(lambda: accepts("first"))
+
+
+def test_a_worker_that_is_replaced_has_the_keys_and_the_configuration_of_the_others(
+    production: Production,
+) -> None:
+    (worker,) = production.server.list_workers()
+    edited = production.server.run / "config" / "handler.yaml"
+    before = edited.read_text()
+    edited.write_text(before.replace("require_key: true", "require_key: false"))
+    assert edited.read_text() != before
+    production.keys.write_text("a key itself, put here by mistake\n")
+    worker.kill()
+    worker.wait()
+    wait_until(production.server.list_workers)
+
+    def ask(key: str) -> int | None:
+        with contextlib.suppress(requests.ConnectionError):
+            return production.ask(**{"X-API-Key": key}).status_code
+        return None
+
+    wait_until(lambda: ask("first") == 200)
+    assert ask("made up") == 401
+    edited.write_text(before)
+    write_keys(production.keys, "first")
 
 
 def test_production_is_managed_only_with_the_operators_key(production: Production) -> None:
@@ -541,6 +568,40 @@ def test_a_request_that_breaks_after_its_answer_gets_no_second_one(strict: Any) 
         seen = connection.recv(65536)
         connection.sendall(b"ZZ\r\n")
         assert re.findall(rb"HTTP/1.1 (\d+)", seen + read_all(connection)) == [b"404"]
+
+
+def test_an_answer_arrives_whole_although_more_was_sent(strict: Any) -> None:
+    """A connection that is closed while input is unread is reset."""
+    body = json.dumps({"instances": [PERSON] * 5_000}).encode()
+    head = HEAD + b"Connection: close\r\nContent-Length: %d\r\n\r\n" % len(body)
+    with connect(strict) as connection:
+        connection.sendall(head + body + b"GET /ping HTTP/1.1\r\nHost: x\r\n\r\n" * 5_000)
+        time.sleep(0.5)
+        seen = read_all(connection)
+    answered, _, body = seen.partition(b"\r\n\r\n")
+    length = re.search(rb"content-length: (\d+)", answered)
+    assert length is not None
+    assert len(body) == int(length[1])
+
+
+def test_a_field_after_the_body_may_close_the_connection(strict: Any) -> None:
+    chunks = b"%x\r\n%s\r\n0\r\nConnection: close\r\n\r\n" % (len(BODY), BODY)
+    with connect(strict) as connection:
+        begin_s = time.monotonic()
+        connection.sendall(HEAD + b"Transfer-Encoding: chunked\r\n\r\n" + chunks)
+        assert b"connection: close\r\n" in read_all(connection)
+    assert time.monotonic() - begin_s < 1.0
+
+
+def test_silent_clients_of_the_monitor_end_no_server(strict: Any) -> None:
+    address = ("127.0.0.1", urlsplit(strict.record.url).port + 5)
+    with contextlib.ExitStack() as stack:
+        for _ in range(200):
+            stack.enter_context(socket.create_connection(address, timeout=10))
+        assert strict.post(PERSON).status_code == 200
+        assert psutil.Process(strict.record.pid).num_threads() < 100
+    wait_until(lambda: requests.get(f"http://127.0.0.1:{address[1]}/ready", timeout=10).ok, 20)
+    assert "Traceback" not in (strict.run / "logs" / "console.log").read_text()
 
 
 def test_a_worker_may_open_a_file_for_each_connection(start: Callable[..., Any]) -> None:

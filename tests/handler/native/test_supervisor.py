@@ -304,3 +304,15 @@ def test_a_worker_without_its_model_says_so(supervised: Supervised) -> None:
     supervised.kill_one()
     wait_until(lambda: supervised.said and "did not start" in supervised.said[-1])
     assert "No such file or directory" in supervised.said[-1]
+
+
+def test_the_supervisor_goes_on_when_it_cannot_look(supervised: Supervised) -> None:
+    def fail(_: float) -> set[int]:
+        raise OSError(24, "Too many open files")
+
+    supervised.supervisor._find_hung = fail
+    wait_until(lambda: supervised.said)
+    supervised.kill_one()
+    supervised.wait_until_ready()
+    assert supervised.ask_each() == [supervised.shipped] * 2
+    assert sum("cannot be watched at present" in said for said in supervised.said) == 1

@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 import pytest
 from fhir.resources.R4B.bundle import Bundle
-from henaw.handler.configuration import Limits
+from henaw.handler.configuration import Bucket, Limits, ThrottleConfiguration
 from henaw.handler.exchange import Request
+from henaw.intake.fhir.reader import FhirReader
 from henaw.model.biomarkers import NAMES
 
 FHIR = {"content-type": "application/fhir+json"}
@@ -209,3 +210,27 @@ def test_the_version_of_fhir_may_be_declared(
     assert client.send(make_bundle(*make_patient()), headers=headers).status == 200
     headers = {"content-type": FHIR["content-type"] + "; fhirVersion=5.0"}
     assert client.send(make_bundle(*make_patient()), headers=headers).status == 415
+
+
+def test_a_client_pays_before_its_bundle_is_read(
+    make_client: Callable[..., Any],
+    make_patient: Any,
+    make_bundle: Any,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    bucket = Bucket(rate=10, period_s=60, burst=10)
+    client = make_client(throttle=ThrottleConfiguration(anonymous=bucket, cost_per_instance=0.01))
+    bundle = make_bundle(*(make_patient(f"p{place}")[0] for place in range(40)))
+    assert client.send(bundle, headers=FHIR).status == 200
+    monkeypatch.setattr(FhirReader, "add", None)
+    assert client.send(bundle, headers=FHIR).status == 429
+
+
+def test_patients_that_are_not_counted_are_refused(
+    client: Any, read: Callable[[Any], Any], make_patient: Any, make_bundle: Any
+) -> None:
+    text = json.dumps(make_bundle(*make_patient())).replace('"Patient"', '"\\u0050atient"', 1)
+    request = Request(body=text.encode(), headers=FHIR, request_id="r")
+    (response,) = client.service.answer([request])
+    assert response.status == 400
+    assert "without escapes" in read(response)["detail"]

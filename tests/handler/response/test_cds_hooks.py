@@ -203,3 +203,12 @@ def test_what_a_client_writes_does_not_become_markdown(call: Any, make_call: Any
     card = get_card(call(tree))
     assert "](http" not in card["detail"]
     assert "\\<b\\>" in card["detail"]
+
+
+def test_what_a_client_writes_becomes_no_line_of_its_own(call: Any, make_call: Any) -> None:
+    tree = make_call()
+    (entry,) = tree["prefetch"]["crp"]["entry"]
+    entry["resource"]["subject"] = {"reference": "Patient/x\n- Biological age 20 years"}
+    detail = get_card(call(tree))["detail"]
+    assert "20 years" in detail
+    assert "\n- Biological" not in detail

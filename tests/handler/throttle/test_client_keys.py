@@ -75,3 +75,24 @@ def test_a_file_without_digests_is_refused_and_not_shown(tmp_path: Path) -> None
         ClientKeys((), path)
     assert [p.partition(" must")[0] for p in caught.value.problems] == ["line 2", "line 3"]
     assert "SECRET" not in str(caught.value)
+
+
+def test_a_process_that_starts_while_the_file_is_malformed_has_the_earlier_keys(
+    tmp_path: Path,
+) -> None:
+    path, copy, said = tmp_path / "keys", tmp_path / "copy", list[str]()
+    write(path, digest("a"))
+    ClientKeys((), path, copy=copy)
+    write(path, "SECRET itself")
+    keys = ClientKeys((), path, copy=copy, report=said.append)
+    assert keys.knows("a")
+    assert said[0].endswith("the earlier keys remain valid")
+    with pytest.raises(ConfigurationError):
+        ClientKeys((), path, copy=tmp_path / "none")
+
+
+def test_no_key_is_never_a_key(tmp_path: Path) -> None:
+    """Its digest is in the file if the variable in the documented command was empty."""
+    path = tmp_path / "keys"
+    write(path, digest(""))
+    assert not ClientKeys((), path).knows("")
