@@ -218,7 +218,7 @@ def test_a_client_pays_before_its_bundle_is_read(
     make_bundle: Any,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    bucket = Bucket(rate=10, period_s=60, burst=10)
+    bucket = Bucket(rate=10, period_s=60, burst=15)
     client = make_client(throttle=ThrottleConfiguration(anonymous=bucket, cost_per_instance=0.01))
     bundle = make_bundle(*(make_patient(f"p{place}")[0] for place in range(40)))
     assert client.send(bundle, headers=FHIR).status == 200
