@@ -21,7 +21,7 @@ from henaw.model.errors import HenawError
 
 _START_TIMEOUT_S = 120.0
 _COMMAND_TIMEOUT_S = 120.0
-_END_TIMEOUT_S = 40.0
+_END_TIMEOUT_S = 45.0
 """How long a worker may take for its last requests, and some seconds more."""
 
 _LOOK_EVERY_S = 0.2

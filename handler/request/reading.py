@@ -83,6 +83,7 @@ def open_request(
         maximum_values=limits.values,
     )
     if dialect in _READERS:
+        _refuse_binary(binary)
         read, form = _READERS[dialect]
         if explain:
             raise UnsupportedMediaError("Explanations are not available in FHIR")
@@ -104,6 +105,8 @@ def open_request(
         if instances is not None and len(instances) <= limits.instances:
             return Draft(len(instances), lambda: instances)
     tree = check_tree(loaded, text)
+    if "inputs" not in tree:
+        _refuse_binary(binary)
     return Draft(
         count_instances(tree),
         partial(
@@ -120,6 +123,11 @@ _READERS: Final[Mapping[Dialect, tuple[Callable[[dict[str, Any]], FhirPeople], F
     Dialect.FHIR: (read_bundle, Form.BUNDLE),
     Dialect.CDS_HOOKS: (read_call, Form.HOOK),
 }
+
+
+def _refuse_binary(binary: bytes) -> None:
+    if binary:
+        raise MalformedBodyError("Only arrays (inputs) may be followed by binary values.")
 
 
 def _split(body: bytes, headers: Mapping[str, str]) -> tuple[bytes, bytes]:

@@ -1,8 +1,10 @@
+import json
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pytest
+from henaw.handler.exchange import Request
 from henaw.handler.request.tensors import count_rows
 from henaw.model.biomarkers import NAMES
 from henaw.model.runtime import OUTPUT_NAMES
@@ -142,3 +144,20 @@ def test_a_problem_names_its_row(client: Any, read: Callable[[Any], Any]) -> Non
             "hint": "as mg/dL it would be 79.6 umol/L: arrays are in umol/L",
         }
     ]
+
+
+def test_only_arrays_are_followed_by_binary_values(client: Any, person: dict[str, Any]) -> None:
+    for tree, kind in (
+        (person, "json"),
+        ({"instances": [person]}, "json"),
+        ({"resourceType": "Bundle"}, "fhir+json"),
+    ):
+        text = json.dumps(tree).encode()
+        headers = {
+            "content-type": f"application/{kind}",
+            "inference-header-content-length": str(len(text)),
+        }
+        request = Request(body=text + b"\0\0", headers=headers, request_id="r")
+        (response,) = client.service.answer([request])
+        assert response.status == 400
+        assert b"Only arrays" in response.body
