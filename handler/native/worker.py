@@ -53,8 +53,8 @@ seconds without a request."""
 
 _NEW_CLIENTS_S = 0.5
 _GRACE_S = 35
-"""Seconds that a request may take that has begun by then: longer than ``body_s`` as shipped, so that
-a slow client gets its refusal."""
+"""Seconds that a request may take that has begun by then: longer than ``body_s`` as shipped, so a
+slow client gets its refusal."""
 _READINESS_KEPT_S = 0.5
 _SWITCH_S = 0.0005
 _OTHER_FILES = 256
