@@ -155,7 +155,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self._unparsed = self._unparsed + data
         self._parse()
 
-    # uvicorn closes the connection, and drops the answer.
+    # uvicorn's always returns None, which closes the connection and drops the answer.
     def eof_received(self) -> bool:  # type: ignore[override]
         """Answer the complete requests of a client that sends no more, then close."""
         self._has_ended = True

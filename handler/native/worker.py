@@ -25,10 +25,7 @@ import msgspec
 import uvicorn
 import uvloop
 from henaw.handler.assembly import Companions, assemble_service
-from henaw.handler.configuration import (
-    HandlerConfiguration,
-    NativeConfiguration,
-)
+from henaw.handler.configuration import HandlerConfiguration, NativeConfiguration
 from henaw.handler.exchange import Request
 from henaw.handler.native.app import ServiceApp
 from henaw.handler.native.control import Command, Reply, WorkerSetup
@@ -52,6 +49,8 @@ _LINGER_S = 2.0
 seconds without a request."""
 
 _NEW_CLIENTS_S = 0.5
+"""Time for the first request of a client that was accepted as the server ceased to listen."""
+
 _GRACE_S = 35
 """Seconds that a request may take that has begun by then: longer than ``body_s`` as shipped, so a
 slow client gets its refusal."""

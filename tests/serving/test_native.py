@@ -479,6 +479,13 @@ def test_a_key_has_a_bucket_of_its_own(strict: Any, header: str) -> None:
     assert strict.post(PERSON, headers={header: value}).headers["RateLimit-Limit"] == "2000"
 
 
+def test_blanks_after_a_headers_value_are_no_part_of_it(strict: Any) -> None:
+    with connect(strict) as connection:
+        fields = b"Content-Encoding: identity \t\r\nContent-Length: %d\r\n\r\n" % len(BODY)
+        connection.sendall(HEAD + fields + BODY)
+        assert b"HTTP/1.1 200 " in read_all(connection)[:13]
+
+
 def test_an_offer_of_http_2_is_ignored(strict: Any) -> None:
     """As Java's HttpClient and ``curl --http2`` send it."""
     head = HEAD + (
