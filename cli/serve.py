@@ -148,9 +148,13 @@ def _serve_torchserve(
     record = start_server(
         configuration=configuration, archive=archive_path.resolve(), run=run, first_port=port
     )
+    ending = [signal.SIGTERM, signal.SIGINT]
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+        ending.append(signal.SIGHUP)
     if foreground:
-        # Containers end a process with SIGTERM.
-        signal.signal(signal.SIGTERM, signal.default_int_handler)
+        # Containers end a process with SIGTERM, a closed terminal with SIGHUP.
+        for number in ending:
+            signal.signal(number, signal.default_int_handler)
     try:
         _greet(record, run, started_s)
     except BaseException:
@@ -166,7 +170,7 @@ def _serve_torchserve(
         raise
     except KeyboardInterrupt:
         # A second signal is ignored: interrupted here, the server would run on without a parent.
-        for number in (signal.SIGTERM, signal.SIGINT):
+        for number in ending:
             signal.signal(number, signal.SIG_IGN)
         stop_server(run)
     else:

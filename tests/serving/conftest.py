@@ -5,10 +5,12 @@ import functools
 import http.client
 import json
 import os
+import shlex
 import shutil
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -161,6 +163,19 @@ class Server:
                 answers.append((response.status, response.headers, response.read()))
         return answers
 
+    def is_connected(self, port: int) -> bool:
+        """Tell whether a worker holds the connection of a client's port."""
+        held = [c for worker in self.list_workers() for c in worker.net_connections()]
+        return any(connection.raddr[1:] == (port,) for connection in held)
+
+    @staticmethod
+    def wait_until(look: Callable[[], Any], seconds: float = 10) -> None:
+        """Look until what is seen is true."""
+        deadline_s = time.monotonic() + seconds
+        while not look():
+            assert time.monotonic() < deadline_s
+            time.sleep(0.1)
+
     @property
     def management(self) -> str:
         """The address that manages and describes versions."""
@@ -229,10 +244,16 @@ def henaw(
     port = str(find_free_ports())
 
     def run(
-        *arguments: str, stdout: int = subprocess.PIPE, **environment: str
+        *arguments: str,
+        stdout: int = subprocess.PIPE,
+        in_terminal: bool = False,
+        **environment: str,
     ) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-c", "from henaw.cli.main import main; main()", *arguments]
+        if in_terminal:
+            command = ["script", "--quiet", "--command", shlex.join(command), os.devnull]
         return subprocess.run(
-            [sys.executable, "-c", "from henaw.cli.main import main; main()", *arguments],
+            command,
             cwd=SERVE_CONFIG.parent,
             env={
                 **os.environ,

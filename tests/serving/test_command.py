@@ -10,11 +10,13 @@ import subprocess
 import time
 import zipfile
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
+import requests
 import trustme
 from cryptography.hazmat.primitives.serialization import (
     Encoding,
@@ -59,6 +61,20 @@ def list_family(pid: int) -> list[psutil.Process]:
     return [process, *process.children(recursive=True)]
 
 
+def is_answered(url: str) -> bool:
+    try:
+        return requests.get(url, timeout=10).ok
+    except requests.ConnectionError:
+        return False
+
+
+def wait_until(look: Callable[[], bool]) -> None:
+    deadline_s = time.monotonic() + 60
+    while not look():
+        assert time.monotonic() < deadline_s
+        time.sleep(0.1)
+
+
 def read_pid(run: Path) -> int:
     return int(json.loads((run / "server.json").read_text())["pid"])
 
@@ -98,6 +114,26 @@ def test_the_server_runs_on_when_nobody_reads_what_serve_prints(
     os.close(writer)
     assert (served.returncode, served.stderr) == (0, "")
     assert psutil.Process(read_pid(tmp_path / "run")).is_running()
+
+
+@pytest.mark.skipif(shutil.which("script") is None, reason="script opens the terminal")
+def test_a_closed_terminal_stops_the_server_in_it(
+    henaw: Command, shipped: Path, tmp_path: Path
+) -> None:
+    record = tmp_path / "run" / "server.json"
+    with ThreadPoolExecutor() as pool:
+        served = pool.submit(
+            henaw, "serve", "--foreground", "--archive", str(shipped), in_terminal=True
+        )
+        wait_until(record.exists)
+        url = json.loads(record.read_text())["url"]
+        wait_until(lambda: is_answered(f"{url}/ping"))
+        family = list_family(read_pid(tmp_path / "run"))
+        (terminal,) = (p for p in psutil.Process().children() if p.name() == "script")
+        terminal.kill()
+        served.result()
+    wait_until(lambda: not record.exists())
+    assert not psutil.wait_procs(family, timeout=10)[1]
 
 
 def test_production_is_served_asked_managed_examined_and_stopped(

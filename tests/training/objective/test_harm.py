@@ -79,12 +79,15 @@ def run_lbfgs(penalty: HarmPenalty, free: Tensor, target: Tensor) -> Tensor:
 
 def run_adam(penalty: HarmPenalty, free: Tensor, target: Tensor) -> Tensor:
     free = free.clone().requires_grad_()
-    solver = torch.optim.Adam([free], lr=0.02)
+    solver = torch.optim.Adam([free], lr=0.05)
+    # Steps that shrink to nothing: with constant ones, the end depends on the last bits of sums.
+    shrinking = torch.optim.lr_scheduler.ExponentialLR(solver, 0.99)
     for _ in range(800):
         solver.zero_grad()
         loss = compute_loss(free, target) + penalty.compute(free[:4], free[4:])
         loss.backward()
         solver.step()
+        shrinking.step()
     return free.detach()
 
 
