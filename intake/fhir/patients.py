@@ -109,7 +109,7 @@ class Patients:
                 self._by_address[one] = name
 
 
-def locate(holder: Mapping[str, Any] | None, base: str | None, scope: str) -> str:
+def locate(holder: object, base: str | None, scope: str) -> str:
     """Resolve a Reference, so that all references to one resource give the same text.
 
     Args:
@@ -118,7 +118,7 @@ def locate(holder: Mapping[str, Any] | None, base: str | None, scope: str) -> st
         scope: name of the resource that contains the target of ``#id``.
 
     Returns:
-        The text; "" without a Reference.
+        The text; "" without a Reference, or with one that has only words.
 
     Example:
         >>> locate({"reference": "Patient/1"}, "https://a.org/fhir/Observation/2", "")
@@ -126,12 +126,17 @@ def locate(holder: Mapping[str, Any] | None, base: str | None, scope: str) -> st
         >>> locate({"reference": "#p"}, None, "Observation/2")
         'Observation/2#p'
     """
-    if not isinstance(holder, Mapping):
+    if holder is None:
         return ""
+    if not isinstance(holder, Mapping):
+        return "no reference"
     reference = holder.get("reference")
     if reference is None:
         identifier = holder.get("identifier")
-        return _write_identifier(identifier) if isinstance(identifier, Mapping) else ""
+        if identifier is None:
+            return ""
+        written = _write_identifier(identifier) if isinstance(identifier, Mapping) else ""
+        return written or "an identifier without a system"
     if not isinstance(reference, str):
         return "no reference"
     if reference.startswith("#"):

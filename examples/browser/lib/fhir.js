@@ -169,16 +169,29 @@ function findBiomarker({ fhir }, resource) {
   return { name, code };
 }
 
+/** Systems and values; a value alone is not unique. @param {unknown} identifiers */
+const listIdentifiers = (identifiers) =>
+  asList(identifiers)
+    .filter((one) => isObject(one) && one.system && one.value)
+    .map(({ system, value }) => `${system}|${value}`);
+
 /**
  * The Patient of an Observation, by FHIR's rules of references in a Bundle.
  *
  * @param {Resource} resource
  * @param {unknown} fullUrl
- * @param {Map<string, {fullUrl: unknown}>} patients
+ * @param {Map<string, {resource: Resource, fullUrl: unknown}>} patients
  */
 function findOwner(resource, fullUrl, patients) {
-  const reference = resource.subject?.reference ?? null;
-  if (reference === null) {
+  const subject = resource.subject ?? {};
+  const identifiers = listIdentifiers([subject.identifier]);
+  const reference = subject.reference ?? null;
+  if (isObject(subject) && reference === null) {
+    for (const [key, patient] of patients)
+      if (listIdentifiers(patient.resource.identifier).some((one) => identifiers.includes(one)))
+        return key;
+    if (subject.identifier !== undefined)
+      throw new RefusedError("subject", "no Patient of the Bundle has its subject's identifier");
     if (patients.size === 1) return [...patients.keys()][0];
     throw new RefusedError("subject", "it names no subject, and the Bundle has several Patients");
   }
