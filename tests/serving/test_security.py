@@ -202,7 +202,7 @@ def test_a_request_with_two_lengths_smuggles_nothing_past_a_proxy(swift: Any, bo
     check_alive(swift)
 
 
-TOKENS = "its tokens and its management; tests/serving/test_native.py has the native engine's"
+TOKENS = "its tokens and its management; tests/serving/test_production.py has the native engine's"
 
 
 class Production:
