@@ -14,6 +14,9 @@ from henaw.handler.throttle.throttle import Admission, Throttle
 _BYTES_PER_PERSON: Final = 1024
 """Bytes of a body that cost as much as one person."""
 
+_ANSWER_BYTES_PER_PERSON: Final = 3_000
+"""Bytes of an answer that cost as much; a person's usual answer has less than half of them."""
+
 _EXPLANATION_WEIGHT: Final = 3
 _PATIENT_WEIGHT: Final = 24
 _WEIGHTS: Final = {Dialect.FHIR: _PATIENT_WEIGHT, Dialect.CDS_HOOKS: _PATIENT_WEIGHT}
@@ -72,7 +75,22 @@ class Cashier:
         weight = _EXPLANATION_WEIGHT if exchange.request.explain else _WEIGHTS.get(dialect, 1)
         self._charge(exchange, people * weight)
 
-    def _charge(self, exchange: Exchange, people: float) -> None:
+    def charge_answer(self, exchange: Exchange, size: int) -> None:
+        """Charge for an answer, before it is written; at most a full bucket.
+
+        What was paid before is not given back, because the graph was evaluated for it.
+
+        Args:
+            exchange: with the request that is answered.
+            size: the answer's largest size, bytes.
+
+        Raises:
+            ThrottledError: the client cannot pay it now.
+        """
+        most = self._throttle.find_most_people(exchange.client)
+        self._charge(exchange, min(size / _ANSWER_BYTES_PER_PERSON, most), gives_back=False)
+
+    def _charge(self, exchange: Exchange, people: float, *, gives_back: bool = True) -> None:
         """Charge the client for these people, less what it has already paid for this request."""
         most = self._throttle.find_most_people(exchange.client)
         if people > most:
@@ -85,7 +103,10 @@ class Cashier:
         cost = self._throttle.find_cost(people)
         if cost > exchange.paid:
             spent = exchange.paid
-            _settle(self._throttle.admit(exchange.client, cost - spent, spent=spent), exchange)
+            admission = self._throttle.admit(
+                exchange.client, cost - spent, spent=spent, gives_back=gives_back
+            )
+            _settle(admission, exchange)
             exchange.paid = cost
 
 

@@ -9,7 +9,8 @@ and nothing else. Each one goes through these steps:
 4. the cashier charges for them;
 5. :func:`~henaw.handler.request.instances.read_instances` validates them;
 6. a :class:`~henaw.handler.inference.graph_call.GraphCall` evaluates the graph, once a batch;
-7. :class:`~henaw.handler.response.writing.ResponseWriter` writes the answer.
+7. the cashier charges for an answer that is larger than usual;
+8. :class:`~henaw.handler.response.writing.ResponseWriter` writes it.
 
 A step that fails ends its request alone: :meth:`Exchange.attempt` turns the error into a response.
 """
@@ -318,7 +319,9 @@ class Service:
         if instances is None:
             return
         own = {name: values[rows] for name, values in outputs.items()}
-        room.take(bound_size(instances, own, explain=explain), len(instances))
+        size = bound_size(instances, own, explain=explain)
+        self._cashier.charge_answer(exchange, size)
+        room.take(size, len(instances))
         headers, body = self._writer.write(instances, rows, own, answers, explain=explain)
         exchange.respond(200, headers, body)
 

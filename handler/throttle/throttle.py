@@ -153,14 +153,17 @@ class Throttle:
         # Division with // is wrong here: 10 // 0.05 is 199.
         return math.floor(client.bucket.burst / self._configuration.cost_per_instance)
 
-    def admit(self, client: Client, cost: float = 1.0, *, spent: float = 0.0) -> Admission:
+    def admit(
+        self, client: Client, cost: float = 1.0, *, spent: float = 0.0, gives_back: bool = True
+    ) -> Admission:
         """Take ``cost`` tokens from the client's bucket, if it has them.
 
         Args:
             client: the sender of the request.
             cost: tokens.
-            spent: tokens that the same request took before. They are given back if the bucket
-                does not have the rest: a refusal changes nothing, and a retry takes them again.
+            spent: tokens that the same request took before. A retry takes them again.
+            gives_back: whether they are given back if the bucket does not have the rest: such a
+                refusal changes nothing.
         """
         demand = _make_demand(client, cost)
         decision = (
@@ -169,8 +172,9 @@ class Throttle:
             else self._decide([demand])[0]
         )
         if not decision.allowed and spent > 0:
-            ahead_ns = self._decide([_make_demand(client, -spent)])[0].ahead_ns
-            decision = Decision(allowed=False, ahead_ns=max(0, ahead_ns))
+            if gives_back:
+                ahead_ns = self._decide([_make_demand(client, -spent)])[0].ahead_ns
+                decision = Decision(allowed=False, ahead_ns=max(0, ahead_ns))
             demand = _make_demand(client, cost + spent)
         return _make_admission(client.bucket, demand, decision)
 

@@ -60,6 +60,31 @@ def test_the_size_of_a_body_is_paid_for(
     assert "each 1024 bytes of the body as 1" in read(refused)["detail"]
 
 
+def test_the_size_of_an_answer_is_paid_for(
+    make_client: Callable[..., Any], person: dict[str, Any]
+) -> None:
+    bucket = Bucket(rate=10, period_s=3600, burst=10)
+    throttle = ThrottleConfiguration(anonymous=bucket, cost_per_instance=0.5)
+    extreme = {"crp": 450, "creatinine": 1900, "albumin": 11, "ggt": 4900, "ast": 9900}
+    ill = {**person, "biomarkers": extreme}
+
+    def ask(client: Any, people: dict[str, Any], count: int) -> tuple[int, int, int]:
+        response = client.send({"instances": [people] * count})
+        remaining = int(response.headers["RateLimit-Remaining"])
+        return response.status, remaining, int(response.headers.get("Retry-After", 0))
+
+    assert ask(make_client(throttle=throttle), person, 8) == (200, 6, 0)
+    client = make_client(throttle=throttle)
+    status, remaining, _ = ask(client, ill, 8)
+    assert (status, remaining) == (200, 2)
+    # The people are paid, their answers are not; the next try needs the tokens for both.
+    status, remaining, retry_after_s = ask(client, ill, 4)
+    assert (status, remaining) == (429, 0)
+    assert retry_after_s > 2 * 360
+    # A full bucket pays any answer.
+    assert ask(make_client(throttle=throttle), ill, 20) == (200, 0, 0)
+
+
 def test_explanations_are_paid_for(make_client: Callable[..., Any], person: dict[str, Any]) -> None:
     bucket = Bucket(rate=10, period_s=3600, burst=10)
     client = make_client(throttle=ThrottleConfiguration(anonymous=bucket, cost_per_instance=0.5))
