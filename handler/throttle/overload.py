@@ -14,8 +14,11 @@ _MOST_BYTES = 16 * 1024 * 1024
 
 _LONG = 0.75
 """Part of the time that a batch may take, from which on it counts as long."""
+_CROWD = 3
+"""Long batches, with fewer than the next number of short ones between them, that are an overload.
+At 70 % of what a server can do, a long batch in ten follows another so soon, by chance."""
 _MEMORY = 8
-"""Short batches after a long one, until one long batch is accepted again."""
+"""Short batches that end an overload."""
 _WAITING_WEIGHT = 0.25
 
 
@@ -35,7 +38,8 @@ class WorkBound:
         >>> bound = WorkBound(0.004)
         >>> bound.refuses(position=10, size=50_000, reading_s=0.003)
         False
-        >>> bound.learn(reading_s=0.003, total_s=0.006)
+        >>> for _ in range(3):
+        ...     bound.learn(reading_s=0.003, total_s=0.006)
         >>> bound.refuses(position=10, size=50_000, reading_s=0.003)
         True
     """
@@ -43,7 +47,7 @@ class WorkBound:
     def __init__(self, batch_s: float) -> None:
         self._batch_s = batch_s
         self._reading_share = 0.5
-        self._short_batches = _MEMORY
+        self._long_batches = self._short_batches = 0
 
     @staticmethod
     def is_never_too_much(requests: int, size: int) -> bool:
@@ -58,7 +62,7 @@ class WorkBound:
     def refuses(self, position: int, size: int, reading_s: float) -> bool:
         """Return whether the next request of a batch is too much.
 
-        It is if the bodies before it were large together, or if an earlier batch was long, too:
+        It is if the bodies before it were large together, or if several batches were long, too:
         many requests that come at the same moment by chance are no overload.
 
         Args:
@@ -69,7 +73,7 @@ class WorkBound:
         return (position > 0 and size > _MOST_BYTES) or (
             position >= _ALWAYS
             and size > _ALWAYS_BYTES
-            and self._short_batches < _MEMORY
+            and self._long_batches >= _CROWD
             and reading_s > self._batch_s * self._reading_share
         )
 
@@ -77,9 +81,12 @@ class WorkBound:
         """Learn from a batch, by the seconds that reading it and all of it took."""
         if total_s > self._batch_s * _LONG:
             self._reading_share += _LEARNING * (reading_s / total_s - self._reading_share)
+            self._long_batches += 1
             self._short_batches = 0
         else:
             self._short_batches += 1
+            if self._short_batches >= _MEMORY:
+                self._long_batches = 0
 
 
 def start_work_clock() -> Callable[[], float]:
