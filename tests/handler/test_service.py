@@ -379,6 +379,6 @@ def test_descriptions_are_refused_under_overload(
 ) -> None:
     client = make_client(limits=Limits(batch_s=1e-6))
     people = {"instances": [person] * 100}
-    for _ in range(2):
+    for _ in range(4):
         responses = client.send(*[people] * 20, describe=True)
     assert [response.status for response in responses].count(503) > 0

@@ -237,7 +237,8 @@ def test_an_error_outside_the_service_is_a_problem_too(held: Held) -> None:
 def test_small_batches_beside_a_large_one_do_not_end_an_overload(held: Held) -> None:
     async def run() -> None:
         bound = held.client.service._bound
-        bound.learn(reading_s=50.0, total_s=100.0)
+        for _ in range(3):
+            bound.learn(reading_s=50.0, total_s=100.0)
         many = held.ask(MANY)
         await wait_until(lambda: held.runtime.begun == 1)
         for _ in range(20):
