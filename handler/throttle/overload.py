@@ -15,10 +15,10 @@ _MOST_BYTES = 16 * 1024 * 1024
 _LONG = 0.75
 """Part of the time that a batch may take, from which on it counts as long."""
 _CROWD = 3
-"""Long batches, with fewer than the next number of short ones between them, that are an overload.
-At 70 % of what a server can do, a long batch in ten follows another so soon, by chance."""
+"""So many long batches are an overload, unless ``_MEMORY`` short ones in a row come between them.
+At 70 % of what a server can do, one long batch in ten follows another so soon, by chance."""
 _MEMORY = 8
-"""Short batches that end an overload."""
+"""Short batches in a row that end an overload."""
 _WAITING_WEIGHT = 0.25
 
 
