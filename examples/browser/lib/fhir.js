@@ -190,7 +190,7 @@ function findOwner(resource, fullUrl, patients) {
     for (const [key, patient] of patients)
       if (listIdentifiers(patient.resource.identifier).some((one) => identifiers.includes(one)))
         return key;
-    if (subject.identifier !== undefined)
+    if ((subject.identifier ?? null) !== null)
       throw new RefusedError("subject", "no Patient of the Bundle has its subject's identifier");
     if (patients.size === 1) return [...patients.keys()][0];
     throw new RefusedError("subject", "it names no subject, and the Bundle has several Patients");
