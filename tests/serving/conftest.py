@@ -109,6 +109,20 @@ def stop_engine() -> Callable[[Path], None]:
     return _stop_engine
 
 
+def _wait_until(look: Callable[[], Any], seconds: float = 10) -> None:
+    """Look until what is seen is true."""
+    deadline_s = time.monotonic() + seconds
+    while not look():
+        assert time.monotonic() < deadline_s
+        time.sleep(0.1)
+
+
+@pytest.fixture(scope="session")
+def wait_until() -> Callable[..., None]:
+    """Look until what is seen is true."""
+    return _wait_until
+
+
 @dataclass(frozen=True)
 class Server:
     """A running server, and its folder."""
@@ -168,13 +182,7 @@ class Server:
         held = [c for worker in self.list_workers() for c in worker.net_connections()]
         return any(connection.raddr[1:] == (port,) for connection in held)
 
-    @staticmethod
-    def wait_until(look: Callable[[], Any], seconds: float = 10) -> None:
-        """Look until what is seen is true."""
-        deadline_s = time.monotonic() + seconds
-        while not look():
-            assert time.monotonic() < deadline_s
-            time.sleep(0.1)
+    wait_until = staticmethod(_wait_until)
 
     @property
     def management(self) -> str:

@@ -68,13 +68,6 @@ def is_answered(url: str) -> bool:
         return False
 
 
-def wait_until(look: Callable[[], bool]) -> None:
-    deadline_s = time.monotonic() + 60
-    while not look():
-        assert time.monotonic() < deadline_s
-        time.sleep(0.1)
-
-
 def read_pid(run: Path) -> int:
     return int(json.loads((run / "server.json").read_text())["pid"])
 
@@ -118,21 +111,21 @@ def test_the_server_runs_on_when_nobody_reads_what_serve_prints(
 
 @pytest.mark.skipif(shutil.which("script") is None, reason="script opens the terminal")
 def test_a_closed_terminal_stops_the_server_in_it(
-    henaw: Command, shipped: Path, tmp_path: Path
+    henaw: Command, shipped: Path, tmp_path: Path, wait_until: Callable[..., None]
 ) -> None:
     record = tmp_path / "run" / "server.json"
     with ThreadPoolExecutor() as pool:
         served = pool.submit(
             henaw, "serve", "--foreground", "--archive", str(shipped), in_terminal=True
         )
-        wait_until(record.exists)
+        wait_until(record.exists, 60)
         url = json.loads(record.read_text())["url"]
-        wait_until(lambda: is_answered(f"{url}/ping"))
+        wait_until(lambda: is_answered(f"{url}/ping"), 60)
         family = list_family(read_pid(tmp_path / "run"))
         (terminal,) = (p for p in psutil.Process().children() if p.name() == "script")
         terminal.kill()
         served.result()
-    wait_until(lambda: not record.exists())
+    wait_until(lambda: not record.exists(), 60)
     assert not psutil.wait_procs(family, timeout=10)[1]
 
 

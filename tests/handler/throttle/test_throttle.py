@@ -112,6 +112,19 @@ def test_the_announced_wait_is_long_enough(clock: Clock) -> None:
     assert throttle.admit(client, 4.0).allowed
 
 
+def test_what_is_not_given_back_is_in_the_announced_wait(clock: Clock) -> None:
+    throttle = Throttle(configure(), None, clock_ns=clock)
+    client = throttle.identify({})
+    assert throttle.admit(client, 4.0).allowed
+    assert throttle.admit(client, 3.0).allowed
+    refused = throttle.admit(client, 5.0, spent=3.0, gives_back=False)
+    assert (refused.allowed, refused.remaining, refused.retry_after_s) == (False, 3, 30)
+    clock.advance(refused.retry_after_s - 1)
+    assert not throttle.admit(client, 8.0).allowed
+    clock.advance(1)
+    assert throttle.admit(client, 8.0).allowed
+
+
 @pytest.mark.parametrize("cost", [0.05, 0.1, 0.3])
 def test_as_many_people_may_be_asked_about_as_the_burst_pays_for(cost: float) -> None:
     throttle = Throttle(ThrottleConfiguration(cost_per_instance=cost), None)
